@@ -1,0 +1,1 @@
+"""The command line: parse, call a task, render. Only here: typer, rich, exit."""

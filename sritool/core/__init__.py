@@ -1,0 +1,1 @@
+"""Models, samplers, densities, metrics and checkpoints. No printing."""

@@ -1,0 +1,1 @@
+"""Text to word ids: sources, tokenizers, prepared corpora. No models."""
