@@ -1,1 +1,1 @@
-"""Text to word ids: sources, tokenizers, prepared corpora. No models."""
+"""Text to ids: sources, tokenizers, the prepared store. No models here."""

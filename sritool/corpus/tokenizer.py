@@ -1,0 +1,241 @@
+"""Text to word ids and back: whitespace words, or SentencePiece pieces for raw text.
+
+Ids 0-3 are the same in every tokenizer. ``<pad>`` and ``<s>`` are never predicted, so a generator's output
+layer covers the ids from ``FIRST_PREDICTED`` on. ``encode`` adds neither ``<s>`` nor ``</s>``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sritool.errors import CheckpointError, DataError
+
+PAD, BOS, EOS, UNK = 0, 1, 2, 3
+SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
+FIRST_PREDICTED = EOS
+LONGEST_WORD = 200  # characters; a longer "word" is data gone wrong, and never enters a vocabulary
+
+IdArray = npt.NDArray[np.int32]
+OffsetArray = npt.NDArray[np.int64]
+
+
+class Tokenizer(Protocol):
+    """What the rest of the program needs of a tokenizer."""
+
+    @property
+    def kind(self) -> str:
+        """``word``, ``unigram`` or ``bpe``."""
+
+    def __len__(self) -> int:
+        """Number of ids, the four special ones included."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one sentence, without ``<s>`` and ``</s>``."""
+
+    def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
+        """Ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of one sentence: ends before the first ``</s>``, leaves out ``<pad>`` and ``<s>``."""
+
+    def state(self) -> dict[str, Any]:
+        """Plain Python values and bytes from which ``tokenizer_from_state`` makes the same tokenizer."""
+
+
+class WordTokenizer:
+    """Words as the text separates them by white space; the index of a word is its id.
+
+    A literal ``<unk>`` in text is the unknown word. A literal ``<pad>``, ``<s>`` or ``</s>`` in text is
+    unknown too: those ids mark structure and no text may forge them.
+    """
+
+    kind = "word"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        """Args: words, the vocabulary by id, beginning with the four special ones.
+
+        Raises: DataError if it begins otherwise, repeats a word or holds one that is empty or has a space.
+        """
+        self.words = tuple(words)
+        if self.words[: len(SPECIALS)] != SPECIALS:
+            raise DataError(f"a vocabulary begins with {' '.join(SPECIALS)}; prepare the corpus again")
+        self._ids = {word: index for index, word in enumerate(self.words) if index >= UNK}
+        if len(self._ids) != len(self.words) - UNK or any(word.split() != [word] for word in self._ids):
+            raise DataError(
+                "the vocabulary has a repeated word, an empty one or one with a space; prepare it again"
+            )
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the words of ``text``; a word outside the vocabulary is ``UNK``."""
+        ids = self._ids
+        return [ids.get(word, UNK) for word in text.split()]
+
+    def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
+        """Ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
+        ids = self._ids
+        split = [line.split() for line in lines]
+        flat = np.array([ids.get(word, UNK) for words in split for word in words], dtype=np.int32)
+        return flat, offsets_of([len(words) for words in split])
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Words joined by one space, up to the first ``</s>``."""
+        return " ".join(self.words[index] for index in content(ids))
+
+    def state(self) -> dict[str, Any]:
+        """The kind and the words."""
+        return {"kind": self.kind, "words": list(self.words)}
+
+
+class SentencePieceTokenizer:
+    """Pieces of a SentencePiece model with our special ids and no normalisation but that of white space."""
+
+    def __init__(self, kind: str, model: bytes) -> None:
+        """Args: kind, ``unigram`` or ``bpe``; model, a serialised SentencePiece model.
+
+        Raises: DataError if the bytes are not a model, or one with other special ids.
+        """
+        from sentencepiece import SentencePieceProcessor
+
+        if kind not in ("unigram", "bpe"):
+            raise DataError(f"no SentencePiece model is of kind {kind!r}; use unigram or bpe")
+        self.kind = kind
+        self.model = model
+        self._processor = SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model)
+        except RuntimeError as error:
+            raise DataError("the bytes are not a SentencePiece model; prepare the corpus again") from error
+        processor = self._processor
+        if (processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()) != (0, 1, 2, 3):
+            raise DataError("the SentencePiece model has other special ids; train it with sritool preprocess")
+
+    def __len__(self) -> int:
+        return int(self._processor.GetPieceSize())
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the pieces of ``text``; a character that no piece covers is ``UNK``."""
+        return [int(index) for index in self._processor.EncodeAsIds(text)]
+
+    def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
+        """Ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
+        pieces = self._processor.Encode(list(lines), out_type=int, num_threads=1) if lines else []
+        flat = np.fromiter(chain.from_iterable(pieces), dtype=np.int32)
+        return flat, offsets_of([len(line) for line in pieces])
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of the pieces, up to the first ``</s>``; an unknown character reads ``<unk>``."""
+        return str(self._processor.DecodeIds(content(ids)))
+
+    def state(self) -> dict[str, Any]:
+        """The kind and the model's bytes."""
+        return {"kind": self.kind, "model": self.model}
+
+
+def content(ids: Iterable[int]) -> list[int]:
+    """The ids up to the first ``</s>``, without it, ``<pad>`` and ``<s>``."""
+    kept: list[int] = []
+    for index in ids:
+        number = int(index)
+        if number == EOS:
+            break
+        if number > EOS:
+            kept.append(number)
+    return kept
+
+
+def offsets_of(lengths: Sequence[int] | OffsetArray) -> OffsetArray:
+    """Where each of consecutive stretches begins, and where the last one ends: [n + 1] int64."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(np.asarray(lengths, dtype=np.int64), out=offsets[1:])
+    return offsets
+
+
+def train_words(lines: Iterable[str], vocab_size: int | None = None, min_count: int = 1) -> WordTokenizer:
+    """Vocabulary of ``lines``: the most frequent words, equally frequent ones in alphabetical order.
+
+    Args:   vocab_size, the most words to keep, ``<unk>`` counted as one (None: all);
+            min_count, the fewest times a word must occur to be kept.
+    Raises: DataError if no word is left.
+    """
+    counts = Counter(chain.from_iterable(map(str.split, lines)))
+    for special in SPECIALS:
+        counts.pop(special, None)
+    ranked = sorted(
+        (word for word, count in counts.items() if count >= min_count and len(word) <= LONGEST_WORD),
+        key=lambda word: (-counts[word], word),
+    )
+    if not ranked:
+        raise DataError(f"no word occurs {min_count} times or more in the training text; lower --min-count")
+    kept = ranked if vocab_size is None else ranked[: max(vocab_size - 1, 0)]
+    return WordTokenizer([*SPECIALS, *kept])
+
+
+def train_pieces(lines: Sequence[str], kind: str, vocab_size: int) -> SentencePieceTokenizer:
+    """SentencePiece model of ``lines``, deterministic.
+
+    Args:   kind, ``unigram`` or ``bpe``; vocab_size, the number of pieces with the four special ones.
+    Raises: DataError if the text is too small for so many pieces, or has too many different characters.
+    """
+    import io
+
+    from sentencepiece import SentencePieceTrainer
+
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.Train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=vocab_size,
+            hard_vocab_limit=kind == "bpe",  # unigram takes fewer pieces where the text has no more
+            normalization_rule_name="identity",
+            character_coverage=1.0,
+            pad_id=PAD,
+            bos_id=BOS,
+            eos_id=EOS,
+            unk_id=UNK,
+            pad_piece=SPECIALS[PAD],
+            bos_piece=SPECIALS[BOS],
+            eos_piece=SPECIALS[EOS],
+            unk_piece=SPECIALS[UNK],
+            unk_surface=SPECIALS[UNK],
+            num_threads=1,
+            minloglevel=2,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[-120:]
+        raise DataError(
+            f"SentencePiece cannot make {vocab_size} {kind} pieces of this text; "
+            f"change --vocab-size or use --tokenizer word ({reason})"
+        ) from error
+    return SentencePieceTokenizer(kind, model.getvalue())
+
+
+def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer whose ``state()`` this is.
+
+    Raises: CheckpointError if it is nothing of the kind.
+    """
+    try:
+        kind = state["kind"]
+        if kind == WordTokenizer.kind:
+            words = state["words"]
+            if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+                raise TypeError("words are not strings")
+            return WordTokenizer(words)
+        if not isinstance(state["model"], bytes):
+            raise TypeError("the model is not bytes")
+        return SentencePieceTokenizer(kind, state["model"])
+    except (KeyError, TypeError, DataError) as error:
+        raise CheckpointError(
+            f"the stored tokenizer is damaged ({error}); use another checkpoint or prepare the corpus again"
+        ) from error
