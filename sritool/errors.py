@@ -42,7 +42,7 @@ class ShapeError(SritoolError, ValueError):
     """Arguments of a function disagree in shape or type."""
 
 
-class Interrupted(SritoolError):
+class Interrupted(SritoolError):  # noqa: N818 - what happened, and not a failure
     """A signal asked the work to stop and it stopped cleanly; the exit code is 128 + the signal number."""
 
     def __init__(self, signal_number: int, message: str = "") -> None:

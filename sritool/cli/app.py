@@ -1,0 +1,132 @@
+"""The `sritool` program: its table of commands, global options, and the one place where errors become exits.
+
+A command is a module of this package, named like the command with `_` for `-`, that holds a plain function of
+the same name. The function's signature is the command's options, the first line of its docstring the help in
+the list. Such a module imports only typer and its neighbours at the top; its task is imported inside the
+function, so that `sritool --help` and shell completion never wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sritool import __version__
+from sritool.cli.failures import exit_code_of, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+COMMANDS: dict[str, str] = {}
+"""Command name -> the heading it stands under in `sritool --help`, in the order shown."""
+
+
+class CommandGroup(TyperGroup):
+    """Builds a command when it is asked for, and ends every command with one line and the right exit code."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        return build_command(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            ctx.fail(f"no command {name!r}{suggestion(name, COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        bare = not args and not ctx.resilient_parsing
+        return super().parse_args(ctx, ["--help"] if bare else args)
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        # Typer's own main() would turn Ctrl-C and a closed pipe into its exit codes: they are met before it.
+        try:
+            super().invoke(ctx)
+            flush_stdout()
+        except (Exception, KeyboardInterrupt) as error:
+            raise typer.Exit(exit_code_of(error, debug=bool(ctx.params.get("debug")))) from None
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        code: Any
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            flush_stdout()
+        except SystemExit as error:  # shell completion, or help into a closed pipe
+            code = exit_code_of(error.__context__) if isinstance(error.__context__, OSError) else error.code
+        except (Exception, KeyboardInterrupt) as error:
+            code = exit_code_of(error)
+        if not isinstance(code, int):
+            code = 0
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+def flush_stdout() -> None:
+    """Write out what is buffered, so that a closed pipe or full disk is met here and not at shutdown."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def build_command(name: str) -> Any:
+    """The Typer command of a name in COMMANDS, from the function of that name in the module of that name."""
+    function_name = name.replace("-", "_")
+    function: Callable[..., None] = getattr(
+        importlib.import_module(f"sritool.cli.{function_name}"), function_name
+    )
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    single.command(name, rich_help_panel=COMMANDS[name], context_settings=CONTEXT_SETTINGS)(function)
+    return typer.main.get_command(single)
+
+
+CONTEXT_SETTINGS = {"help_option_names": ["--help", "-h"]}
+
+app = typer.Typer(
+    name="sritool",
+    cls=CommandGroup,
+    context_settings=CONTEXT_SETTINGS,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        typer.echo(f"sritool {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def global_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="SRITOOL_DEBUG", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Latent-variable models of text, trained by short-run inference and measured beside VAEs."""
+
+
+def main() -> None:
+    """Entry point of the console script and of `python -m sritool`."""
+    for stream in (sys.stdout, sys.stderr):
+        # Text is UTF-8 whatever the locale says; a terminal that cannot show a character gets a stand-in.
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+    app(prog_name="sritool")

@@ -1,0 +1,126 @@
+"""Tables as text: cells and lines of every output format. Nothing is printed here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+TSV_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
+MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "\n": " ", "\r": " ", "\t": " "})
+LATEX_ESCAPES = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ", "\r": " ", "\t": " "}
+    | {"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "–": "--"}
+    | {"‖": r"$\Vert$", "Δ": r"$\Delta$", "τ": r"$\tau$", "θ": r"$\theta$", "²": "$^2$", "½": r"$\frac12$"}
+)
+
+
+class Table(NamedTuple):
+    """Data to print. A cell is a string, number, bool, None (not measured) or anything with a `str`."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    note: str = ""
+
+
+def lines_of(table: Table, fmt: str, named: bool = False) -> Iterator[str]:
+    """The lines of a table in one of the formats that are plain text."""
+    if fmt == "tsv":
+        for row in (table.columns, *table.rows):
+            yield "\t".join(exact(cell).translate(TSV_ESCAPES) for cell in row) + "\n"
+    elif fmt == "csv":
+        for row in (table.columns, *table.rows):
+            line = io.StringIO()
+            csv.writer(line, lineterminator="\n").writerow([exact(cell) for cell in row])
+            yield line.getvalue()
+    elif fmt == "json":
+        for row in table.rows:
+            record: dict[str, object] = {"table": table.title} if named else {}
+            record |= {name: native(cell) for name, cell in zip(table.columns, row, strict=True)}
+            yield json.dumps(record, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    elif fmt == "markdown":
+        yield from markdown_lines(table)
+    else:
+        yield from latex_lines(table)
+
+
+def markdown_lines(table: Table) -> Iterator[str]:
+    rules = ["---:" if right else "---" for right in numeric_columns(table)]
+    body = [[readable(cell).translate(MARKDOWN_ESCAPES) for cell in row] for row in table.rows]
+    for cells in ([name.translate(MARKDOWN_ESCAPES) for name in table.columns], rules, *body):
+        yield f"| {' | '.join(cells)} |\n"
+
+
+def latex_lines(table: Table) -> Iterator[str]:
+    """A `tabular` in the manner of the booktabs package."""
+    columns = "".join("r" if right else "l" for right in numeric_columns(table))
+    yield f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
+    yield " & ".join(name.translate(LATEX_ESCAPES) for name in table.columns) + " \\\\\n\\midrule\n"
+    for row in table.rows:
+        yield " & ".join(latex_cell(cell) for cell in row) + " \\\\\n"
+    yield "\\bottomrule\n\\end{tabular}\n"
+
+
+def latex_cell(cell: object) -> str:
+    text = readable(cell)
+    return f"${text}$" if is_number(native(cell)) and text.startswith("-") else text.translate(LATEX_ESCAPES)
+
+
+def scalar(cell: object) -> Any:
+    """A NumPy or PyTorch number as Python's; anything else as it is."""
+    return cell.item() if hasattr(cell, "item") and getattr(cell, "ndim", 0) == 0 else cell
+
+
+def native(cell: object) -> Any:
+    """A cell as JSON has it: numbers and bools of any library as Python's, what is not finite as None."""
+    cell = scalar(cell)
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None
+    if isinstance(cell, dict):
+        return {str(key): native(value) for key, value in cell.items()}
+    if isinstance(cell, list | tuple):
+        return [native(value) for value in cell]
+    return cell
+
+
+def exact(cell: object) -> str:
+    """A cell for programs: floats to 9 significant digits, true and false, nothing for None."""
+    cell = scalar(cell)
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return f"{cell:.9g}" if isinstance(cell, float) else str(cell)
+
+
+def readable(cell: object) -> str:
+    """A cell for people: floats to four significant digits, yes and no, a dash for None."""
+    cell = scalar(cell)
+    if cell is None:
+        return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if not isinstance(cell, float) or not math.isfinite(cell) or cell == 0:
+        return "0" if isinstance(cell, float) and cell == 0 else str(cell)
+    magnitude = math.floor(math.log10(abs(cell)))
+    if not -4 <= magnitude < 7:
+        return f"{cell:.3e}"
+    return f"{cell:.{min(max(3 - magnitude, 1), 6)}f}"
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def numeric_columns(table: Table) -> list[bool]:
+    """Which columns hold numbers only (and gaps), and so stand at the right."""
+    return [
+        bool(table.rows) and all(row[i] is None or is_number(scalar(row[i])) for row in table.rows)
+        for i in range(len(table.columns))
+    ]

@@ -1,0 +1,156 @@
+"""Options and arguments that several commands share, as annotated types: the default stands in the command.
+
+    def sample(checkpoint: CheckpointArg = None, n: CountOpt = 10, fmt: FormatOpt = "auto") -> None:
+
+No path is checked with `exists=True`: that would refuse `-`, and the task's own message for a missing file
+says more.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from sritool.cli.durations import parse_duration
+
+DEVICE_PANEL = "Device"
+FILES_PANEL = "Files and output"
+
+Format = Literal["auto", "table", "tsv", "json", "csv", "markdown", "latex"]
+
+
+def duration(text: str | float) -> float:
+    """Seconds, for an option like `--max-time 9m`; the parser's own error on anything else."""
+    if isinstance(text, int | float):
+        return float(text)
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+FormatOpt = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        envvar="SRITOOL_FORMAT",
+        help="Output: auto is a table on a terminal and TSV in a pipe; json is JSON lines.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+
+DataDirOpt = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir",
+        envvar="SRITOOL_DATA_DIR",
+        help="Folder of prepared corpora.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+
+RunsDirOpt = Annotated[
+    Path,
+    typer.Option(
+        "--runs-dir", envvar="SRITOOL_RUNS_DIR", help="Folder of training runs.", rich_help_panel=FILES_PANEL
+    ),
+]
+
+QuietOpt = Annotated[
+    bool,
+    typer.Option(
+        "--quiet/--no-quiet",
+        "-q",
+        envvar="SRITOOL_QUIET",
+        help="Show no progress on stderr.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+
+CheckpointArg = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[CKPT]",
+        envvar="SRITOOL_CHECKPOINT",
+        help="A checkpoint file or a run folder; without one, the newest run.",
+        show_default=False,
+    ),
+]
+
+SeedOpt = Annotated[
+    int, typer.Option("--seed", min=0, envvar="SRITOOL_SEED", help="Seed of every random draw.")
+]
+
+CountOpt = Annotated[int, typer.Option("--n", "-n", min=1, help="How many.")]
+
+LimitOpt = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="Only this many sentences; without it, all."),
+]
+
+BatchSizeOpt = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, envvar="SRITOOL_BATCH_SIZE", help="Sentences in a batch."),
+]
+
+SplitOpt = Annotated[str, typer.Option("--split", help="Split of the prepared corpus: train, valid or test.")]
+
+TextOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="FILE|-",
+        help="Sentences from a file, one a line, or - for stdin.",
+        show_default=False,
+    ),
+]
+
+GpuOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu",
+        metavar="N[,N…]",
+        envvar="SRITOOL_GPU",
+        help="CUDA devices by number: 0, or 0,1 for two processes.",
+        show_default=False,
+        rich_help_panel=DEVICE_PANEL,
+    ),
+]
+
+DeviceOpt = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        envvar="SRITOOL_DEVICE",
+        help="cpu, cuda:0, mps, or auto: the first accelerator there is.",
+        rich_help_panel=DEVICE_PANEL,
+    ),
+]
+
+ThreadsOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        envvar="SRITOOL_THREADS",
+        help="CPU threads; without it, as many as there are cores.",
+        show_default=False,
+        rich_help_panel=DEVICE_PANEL,
+    ),
+]
+
+MaxTimeOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--max-time",
+        parser=duration,
+        metavar="TIME",
+        envvar="SRITOOL_MAX_TIME",
+        help="Save and stop after this long: 90s, 9m, 1h30m or 00:09:00.",
+        show_default=False,
+    ),
+]

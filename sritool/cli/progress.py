@@ -1,0 +1,176 @@
+"""Progress on stderr: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from sritool.cli.durations import format_duration
+from sritool.cli.formats import readable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress as RichProgress
+
+LINE_EVERY_S = 10.0
+RATE_WINDOW_S = 30.0
+
+
+class State(NamedTuple):
+    """What a progress display shows at one moment."""
+
+    label: str
+    done: int
+    total: int | None
+    per_second: float | None  # None until two moments are known
+    seconds_left: float | None
+    fields: dict[str, object]
+
+
+class Rate:
+    """Counts a second over the last RATE_WINDOW_S, so that a resumed run does not count what it did before."""
+
+    def __init__(self) -> None:
+        self._moments: deque[tuple[float, int]] = deque()
+
+    def add(self, now: float, done: int) -> None:
+        if self._moments and done < self._moments[-1][1]:  # a new epoch starts at 0 again
+            self._moments.clear()
+        self._moments.append((now, done))
+        while len(self._moments) > 2 and self._moments[0][0] < now - RATE_WINDOW_S:
+            self._moments.popleft()
+
+    @property
+    def per_second(self) -> float | None:
+        """None before time and count have both moved."""
+        if len(self._moments) < 2:
+            return None
+        (start, first), (end, last) = self._moments[0], self._moments[-1]
+        return (last - first) / (end - start) if end > start and last > first else None
+
+
+class Progress:
+    """A context manager whose `update` shows how far the work is.
+
+    Args:  label: what is going on, like `epoch 3/40`; unit: what is counted, in the plural, like `steps`;
+           quiet: show nothing; clock: seconds that only grow, replaced in tests.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        unit: str = "steps",
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.state = State(label, 0, None, None, None, {})
+        self._unit = unit
+        self._quiet = quiet
+        self._clock = clock
+        self._rate = Rate()
+        self._live: RichProgress | None = None
+        self._line_at: float | None = None  # when the last plain line was printed
+        self._unsaid = False
+
+    def __enter__(self) -> Self:
+        from sritool.cli.render import stderr_console
+
+        if not self._quiet and sys.stderr is not None and stderr_console().is_terminal:
+            self._live = bar_display(self)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self._unsaid:
+            self._print_line()
+
+    def update(
+        self, done: int, total: int | None = None, *, label: str | None = None, **fields: object
+    ) -> None:
+        """Show `done` of `total`; a total or label given once stays; fields are the whole line behind them."""
+        self._rate.add(self._clock(), done)
+        rate = self._rate.per_second
+        total = self.state.total if total is None else total
+        left = (total - done) / rate if rate and total is not None else None
+        self.state = State(self.state.label if label is None else label, done, total, rate, left, fields)
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(self._live.task_ids[0], completed=done, total=total)
+            return
+        self._unsaid = True
+        if self._line_at is None or self._clock() - self._line_at >= LINE_EVERY_S:
+            self._print_line()
+
+    def counts(self) -> str:
+        """`120/400 steps · 12.3/s · 0:23 left`, as far as it is known."""
+        state = self.state
+        parts = [f"{state.done}{'' if state.total is None else f'/{state.total}'} {self._unit}"]
+        if state.per_second is not None:
+            parts.append(f"{readable(state.per_second)}/s")
+        if state.seconds_left is not None:
+            parts.append(f"{format_duration(state.seconds_left)} left")
+        return " · ".join(parts)
+
+    def measures(self) -> str:
+        """The free fields: `recon 41.20 · grad 12`."""
+        return " · ".join(f"{name} {readable(value)}" for name, value in self.state.fields.items())
+
+    def _print_line(self) -> None:
+        self._line_at = self._clock()
+        self._unsaid = False
+        parts = [self.state.label, self.counts(), self.measures()]
+        with contextlib.suppress(
+            OSError, ValueError, AttributeError
+        ):  # a closed stderr must not end the work
+            print("  ".join(part for part in parts if part), file=sys.stderr, flush=True)
+
+
+def bar_display(progress: Progress) -> RichProgress:
+    """Rich's live display of a progress: bar and counts in one line, the free fields in the next."""
+    from rich.console import Group
+    from rich.progress import BarColumn, ProgressColumn, Task
+    from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    from sritool.cli.render import stderr_console
+
+    class Shown(ProgressColumn):
+        def __init__(self, text: Callable[[], str], style: str = "") -> None:
+            super().__init__()
+            self._text = text
+            self._style = style
+
+        def render(self, task: Task) -> Text:
+            return Text(self._text(), style=self._style, no_wrap=True, overflow="ellipsis")
+
+    class TwoLines(RichProgress):
+        def get_renderable(self) -> RenderableType:
+            bar = self.make_tasks_table(self.tasks)
+            measures = progress.measures()
+            return (
+                Group(bar, Text(measures, style="dim", no_wrap=True, overflow="ellipsis"))
+                if measures
+                else bar
+            )
+
+    display = TwoLines(
+        Shown(lambda: progress.state.label, "bold"),
+        BarColumn(bar_width=24),
+        Shown(progress.counts),
+        console=stderr_console(),
+        transient=True,
+        refresh_per_second=4,
+        redirect_stdout=False,  # stdout is data and may be a file while stderr is a terminal
+    )
+    display.add_task("", total=None)
+    return display

@@ -1,0 +1,149 @@
+"""What commands print: tables of data on stdout, talk on stderr.
+
+On a terminal a table is drawn by Rich; in a pipe it is tab-separated lines with a header, or the format asked
+for. Nothing but data goes to stdout, so that every command can stand in front of `cut`, `sort` or `jq`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sritool.cli.formats import Table, lines_of, numeric_columns, readable
+from sritool.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+__all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say", "stderr_console"]
+
+FORMATS = ("auto", "table", "tsv", "json", "csv", "markdown", "latex")
+UNBOUNDED_WIDTH = 100_000
+"""Width of a drawn table that goes into a pipe or file, in characters: nothing is wrapped or cut there."""
+
+# A cell may come from anybody's text: its control characters are shown, never sent to the terminal.
+VISIBLE_CONTROLS = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "␡", 0x09: " ", 0x0A: "\n"}
+VISIBLE_CONTROLS |= dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")
+
+STYLES = {"error": "bold red", "warning": "yellow"}
+
+
+def emit(table: Table, fmt: str = "auto") -> None:
+    """Print a table on stdout.
+
+    Args:    fmt: one of FORMATS; auto is a drawn table on a terminal and TSV otherwise.
+    Raises:  UsageError for another format; ValueError for a row that does not fit the columns.
+    """
+    emit_all([table], fmt)
+
+
+def emit_all(tables: Sequence[Table], fmt: str = "auto") -> None:
+    """Print several tables on stdout: a blank line between them, in JSON lines the title as field `table`."""
+    fmt = resolve_format(fmt)
+    for number, table in enumerate(tables):
+        if number and fmt != "json":
+            sys.stdout.write("\n")
+        if fmt == "table":
+            draw(table)
+            continue
+        sys.stdout.writelines(lines_of(table, fmt, named=len(tables) > 1))
+        if table.note:
+            sys.stdout.flush()  # keeps the order where stdout and stderr go to the same file
+            say(table.note)
+    sys.stdout.flush()
+
+
+def resolve_format(fmt: str) -> str:
+    """The format that `auto` stands for at this moment; the others as they are."""
+    if fmt not in FORMATS:
+        raise UsageError(f"no output format {fmt!r}; choose one of {', '.join(FORMATS)}")
+    if fmt != "auto":
+        return fmt
+    return "table" if sys.stdout.isatty() else "tsv"
+
+
+def draw(table: Table) -> None:
+    """Print a table for people: title, columns or, where they are too wide, records, and the note below."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:
+        console = Console(file=sys.stdout, width=UNBOUNDED_WIDTH, color_system=None)
+    if table.title:
+        console.print(table.title, style="bold", markup=False, highlight=False)
+    drawing = in_columns(table)
+    if Measurement.get(console, console.options, drawing).minimum > console.width:
+        drawing = in_records(table)
+    console.print(drawing)
+    if table.note:
+        console.print(table.note, style="dim", markup=False, highlight=False)
+
+
+def in_columns(table: Table) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawing = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for name, right in zip(table.columns, numeric_columns(table), strict=True):
+        drawing.add_column(
+            Text(name),
+            justify="right" if right else "left",
+            no_wrap=right,
+            overflow="fold",
+            min_width=len(name) if right else 8,
+        )
+    for row in table.rows:
+        drawing.add_row(*(Text(readable(cell).translate(VISIBLE_CONTROLS)) for cell in row))
+    return drawing
+
+
+def in_records(table: Table) -> RichTable:
+    """One line a cell, for a terminal that is narrower than the columns."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawing = RichTable.grid(padding=(0, 2))
+    drawing.add_column(style="bold", overflow="fold")
+    drawing.add_column(overflow="fold")
+    for number, row in enumerate(table.rows):
+        if number:
+            drawing.add_row("", "")
+        for name, cell in zip(table.columns, row, strict=True):
+            drawing.add_row(Text(name), Text(readable(cell).translate(VISIBLE_CONTROLS)))
+    return drawing
+
+
+_stderr_console: Console | None = None
+
+
+def stderr_console() -> Console:
+    """The console of stderr, one for talk and progress, so that a line said goes above a running bar."""
+    global _stderr_console
+    from rich.console import Console
+
+    stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # Rich stands before it while a bar runs
+    if _stderr_console is None or _stderr_console.file is not stream:
+        _stderr_console = Console(file=stream)
+    return _stderr_console
+
+
+def say(message: str, label: str = "") -> None:
+    """Print talk on stderr: `label: message`, with the words wrapped on a terminal only.
+
+    Talk never fails: a closed stderr must not end a training run.
+    """
+    from rich.text import Text
+
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        console = stderr_console()
+        text = Text(f"{label}: ", style=STYLES.get(label, "")) if label else Text()
+        console.print(
+            text + Text(message.translate(VISIBLE_CONTROLS)),
+            soft_wrap=not console.is_terminal,
+            highlight=False,
+        )
