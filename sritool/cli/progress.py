@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from sritool.cli.durations import format_duration
 from sritool.cli.formats import readable
+from sritool.cli.render import running_bars, stderr_console
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,7 +34,7 @@ class State(NamedTuple):
 
 
 class Rate:
-    """Counts a second over the last RATE_WINDOW_S, so that a resumed run does not count what it did before."""
+    """Counts a second over the last RATE_WINDOW_S: what a resumed run did before does not count."""
 
     def __init__(self) -> None:
         self._moments: deque[tuple[float, int]] = deque()
@@ -78,17 +79,17 @@ class Progress:
         self._unsaid = False
 
     def __enter__(self) -> Self:
-        from sritool.cli.render import stderr_console
-
         if not self._quiet and sys.stderr is not None and stderr_console().is_terminal:
             self._live = bar_display(self)
             self._live.start()
+            running_bars.append(self._live)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         if self._live is not None:
+            running_bars.remove(self._live)
             self._live.stop()
         elif self._unsaid:
             self._print_line()
@@ -96,7 +97,7 @@ class Progress:
     def update(
         self, done: int, total: int | None = None, *, label: str | None = None, **fields: object
     ) -> None:
-        """Show `done` of `total`; a total or label given once stays; fields are the whole line behind them."""
+        """Show `done` of `total`. A total or label given once stays; fields are shown as given now."""
         self._rate.add(self._clock(), done)
         rate = self._rate.per_second
         total = self.state.total if total is None else total
@@ -132,7 +133,8 @@ class Progress:
         with contextlib.suppress(
             OSError, ValueError, AttributeError
         ):  # a closed stderr must not end the work
-            print("  ".join(part for part in parts if part), file=sys.stderr, flush=True)
+            sys.stderr.write("  ".join(part for part in parts if part) + "\n")
+            sys.stderr.flush()
 
 
 def bar_display(progress: Progress) -> RichProgress:
@@ -141,8 +143,6 @@ def bar_display(progress: Progress) -> RichProgress:
     from rich.progress import BarColumn, ProgressColumn, Task
     from rich.progress import Progress as RichProgress
     from rich.text import Text
-
-    from sritool.cli.render import stderr_console
 
     class Shown(ProgressColumn):
         def __init__(self, text: Callable[[], str], style: str = "") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Table, lines_of, numeric_columns, readable
@@ -16,6 +16,7 @@ from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as RichProgress
     from rich.table import Table as RichTable
 
 __all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say", "stderr_console"]
@@ -23,6 +24,9 @@ __all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say", "std
 FORMATS = ("auto", "table", "tsv", "json", "csv", "markdown", "latex")
 UNBOUNDED_WIDTH = 100_000
 """Width of a drawn table that goes into a pipe or file, in characters: nothing is wrapped or cut there."""
+
+NARROWEST_TEXT = 24
+"""Columns a wrapped text keeps, in characters, before a table becomes records."""
 
 # A cell may come from anybody's text: its control characters are shown, never sent to the terminal.
 VISIBLE_CONTROLS = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "␡", 0x09: " ", 0x0A: "\n"}
@@ -43,17 +47,24 @@ def emit(table: Table, fmt: str = "auto") -> None:
 def emit_all(tables: Sequence[Table], fmt: str = "auto") -> None:
     """Print several tables on stdout: a blank line between them, in JSON lines the title as field `table`."""
     fmt = resolve_format(fmt)
-    for number, table in enumerate(tables):
-        if number and fmt != "json":
-            sys.stdout.write("\n")
-        if fmt == "table":
-            draw(table)
-            continue
-        sys.stdout.writelines(lines_of(table, fmt, named=len(tables) > 1))
-        if table.note:
-            sys.stdout.flush()  # keeps the order where stdout and stderr go to the same file
-            say(table.note)
-    sys.stdout.flush()
+    with bars_hidden():
+        for number, table in enumerate(tables):
+            print_table(table, fmt, first=number == 0, named=len(tables) > 1)
+        sys.stdout.flush()
+
+
+def print_table(table: Table, fmt: str, first: bool, named: bool) -> None:
+    if any(len(row) != len(table.columns) for row in table.rows):
+        raise ValueError(f"table {table.title!r} has a row that does not fit its columns")
+    if not first and fmt != "json":
+        sys.stdout.write("\n")
+    if fmt == "table":
+        draw(table)
+        return
+    sys.stdout.writelines(lines_of(table, fmt, named))
+    sys.stdout.flush()  # keeps the order where stdout and stderr go to the same file
+    if table.note:
+        say(table.note)
 
 
 def resolve_format(fmt: str) -> str:
@@ -76,7 +87,8 @@ def draw(table: Table) -> None:
     if table.title:
         console.print(table.title, style="bold", markup=False, highlight=False)
     drawing = in_columns(table)
-    if Measurement.get(console, console.options, drawing).minimum > console.width:
+    unbounded = console.options.update(max_width=UNBOUNDED_WIDTH)
+    if Measurement.get(console, unbounded, drawing).minimum > console.width:
         drawing = in_records(table)
     console.print(drawing)
     if table.note:
@@ -84,21 +96,25 @@ def draw(table: Table) -> None:
 
 
 def in_columns(table: Table) -> RichTable:
+    """Numbers at the right and never cut, text wrapped where it must be, but not into a narrow ribbon."""
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
     drawing = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for name, right in zip(table.columns, numeric_columns(table), strict=True):
+    rows = [[readable(cell).translate(VISIBLE_CONTROLS) for cell in row] for row in table.rows]
+    for i, (name, right) in enumerate(zip(table.columns, numeric_columns(table), strict=True)):
+        widest = max(cell_len(text) for text in (name, *(row[i] for row in rows)))
         drawing.add_column(
             Text(name),
             justify="right" if right else "left",
             no_wrap=right,
             overflow="fold",
-            min_width=len(name) if right else 8,
+            min_width=widest if right else min(widest, NARROWEST_TEXT),
         )
-    for row in table.rows:
-        drawing.add_row(*(Text(readable(cell).translate(VISIBLE_CONTROLS)) for cell in row))
+    for row in rows:
+        drawing.add_row(*(Text(text) for text in row))
     return drawing
 
 
@@ -130,6 +146,21 @@ def stderr_console() -> Console:
     if _stderr_console is None or _stderr_console.file is not stream:
         _stderr_console = Console(file=stream)
     return _stderr_console
+
+
+running_bars: list[RichProgress] = []
+"""Live displays on stderr at the moment; hidden while a table is printed."""
+
+
+@contextlib.contextmanager
+def bars_hidden() -> Iterator[None]:
+    for bar in running_bars:
+        bar.stop()
+    try:
+        yield
+    finally:
+        for bar in running_bars:
+            bar.start()
 
 
 def say(message: str, label: str = "") -> None:
