@@ -9,14 +9,17 @@ function, so that `sritool --help` and shell completion never wait for torch.
 from __future__ import annotations
 
 import importlib
+import inspect
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from sritool import __version__
-from sritool.cli.failures import exit_code_of, suggestion
+from sritool.cli.failures import discard_stdout, exit_code_of, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +51,7 @@ class CommandGroup(TyperGroup):
         # Typer's own main() would turn Ctrl-C and a closed pipe into its exit codes: they are met before it.
         try:
             super().invoke(ctx)
-            flush_stdout()
+            sys.stdout.flush()  # so that a closed pipe or a full disk is met here and not at shutdown
         except (Exception, KeyboardInterrupt) as error:
             raise typer.Exit(exit_code_of(error, debug=bool(ctx.params.get("debug")))) from None
 
@@ -63,9 +66,14 @@ class CommandGroup(TyperGroup):
         code: Any
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-            flush_stdout()
-        except SystemExit as error:  # shell completion, or help into a closed pipe
-            code = exit_code_of(error.__context__) if isinstance(error.__context__, OSError) else error.code
+            sys.stdout.flush()
+        except SystemExit as error:
+            code = error.code
+            if isinstance(
+                error.__context__, BrokenPipeError
+            ):  # Typer's own output, like help, into a closed pipe
+                discard_stdout()
+                code = 0
         except (Exception, KeyboardInterrupt) as error:
             code = exit_code_of(error)
         if not isinstance(code, int):
@@ -75,12 +83,6 @@ class CommandGroup(TyperGroup):
         return code
 
 
-def flush_stdout() -> None:
-    """Write out what is buffered, so that a closed pipe or full disk is met here and not at shutdown."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
 def build_command(name: str) -> Any:
     """The Typer command of a name in COMMANDS, from the function of that name in the module of that name."""
     function_name = name.replace("-", "_")
@@ -88,7 +90,10 @@ def build_command(name: str) -> Any:
         importlib.import_module(f"sritool.cli.{function_name}"), function_name
     )
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    single.command(name, rich_help_panel=COMMANDS[name], context_settings=CONTEXT_SETTINGS)(function)
+    text = inspect.cleandoc(function.__doc__ or "").replace("[", r"\[")  # brackets are no markup here
+    single.command(name, help=text, rich_help_panel=COMMANDS[name], context_settings=CONTEXT_SETTINGS)(
+        function
+    )
     return typer.main.get_command(single)
 
 
@@ -125,8 +130,10 @@ def global_options(
 
 def main() -> None:
     """Entry point of the console script and of `python -m sritool`."""
-    for stream in (sys.stdout, sys.stderr):
-        # Text is UTF-8 whatever the locale says; a terminal that cannot show a character gets a stand-in.
-        if stream is not None and hasattr(stream, "reconfigure"):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller: what would go there goes nowhere
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end
+        else:  # text is UTF-8 whatever the locale says; a terminal without a character shows its number
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
     app(prog_name="sritool")

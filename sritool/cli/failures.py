@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+import select
 import sys
 import traceback
 from collections.abc import Iterable
@@ -11,7 +13,7 @@ from typing import Any
 
 import typer
 
-from sritool.cli.render import say
+from sritool.cli.talk import say
 from sritool.errors import Interrupted, SritoolError
 
 DEBUG_HINT = "to see where, run again as: sritool --debug …"
@@ -32,33 +34,34 @@ def exit_code_of(error: BaseException | None, debug: bool | None = None) -> int:
         debug = os.environ.get("SRITOOL_DEBUG", "").lower() not in ("", "0", "false", "no")
     if isinstance(error, typer.Exit):
         return error.exit_code
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError) and stdout_has_no_reader():
         discard_stdout()
         return 0
     if debug and error is not None:
         traceback.print_exception(error, file=sys.stderr)
-    line, code = describe(error)
-    if isinstance(error, Interrupted | KeyboardInterrupt):
-        say(line)
-    else:
-        say(line, label="error")
+    line, code = describe(error, debug)
+    say(line, label="" if isinstance(error, Interrupted | KeyboardInterrupt) else "error")
     return code
 
 
-def discard_stdout() -> None:
-    """Send the rest of stdout nowhere: its reader has gone, which is the reader's choice and no failure."""
-    if sys.__stdout__ is None:
-        return
+def stdout_has_no_reader() -> bool:
+    """Whether stdout is a pipe whose other end is closed: a broken pipe may as well be another process's."""
     try:
-        stdout = sys.__stdout__.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stdout)  # else the interpreter meets the same error once more while it shuts down
-        os.close(nowhere)
-    except (OSError, ValueError):
-        pass
+        poll = select.poll()
+        poll.register(sys.__stdout__.fileno(), select.POLLOUT)  # type: ignore[union-attr]
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
-def describe(error: BaseException | None) -> tuple[str, int]:
+def discard_stdout() -> None:
+    """Send the rest of stdout nowhere, else the interpreter meets the closed pipe again while it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.__stdout__.fileno())  # type: ignore[union-attr]
+    os.close(nowhere)
+
+
+def describe(error: BaseException | None, debug: bool = False) -> tuple[str, int]:
     """One line and an exit code for any exception."""
     if isinstance(error, SritoolError):
         return one_line(str(error)), error.exit_code
@@ -71,14 +74,17 @@ def describe(error: BaseException | None) -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return f"{one_line(error.strerror)}{where}", 1
-    return f"{type(error).__name__}: {one_line(str(error))[:300]} ({DEBUG_HINT})", 1
+    hint = "" if debug else f" ({DEBUG_HINT})"
+    return f"{type(error).__name__}: {one_line(str(error))[:300]}{hint}", 1
 
 
 def describe_usage(error: Any) -> str:
-    """The parser's message in one line, with the nearest option or the help to read next."""
+    """The parser's message in one line, with the nearest name if there is one and the help to read next."""
     ctx: Any = getattr(error, "ctx", None)
+    help_hint = f"(see: {ctx.command_path if ctx is not None else 'sritool COMMAND'} --help)"
+    if ctx is not None and getattr(error, "param", None) is not None:
+        return f"{bad_value(error)} {help_hint}"
     option = getattr(error, "option_name", None)
-    help_hint = f"(see: {ctx.command_path if ctx is not None else 'sritool'} --help)"
     if ctx is None or option is None or not hasattr(error, "possibilities"):
         return f"{one_line(error.format_message()).rstrip('.')} {help_hint}"
     program = ctx.find_root()
@@ -86,6 +92,22 @@ def describe_usage(error: Any) -> str:
         return f"{option} stands before the command: {program.command_path} {option} {ctx.info_name} …"
     near = difflib.get_close_matches(option, option_names(ctx), n=1, cutoff=0.5)
     return f"no option {option}{f'; did you mean {near[0]}?' if near else ''} {help_hint}"
+
+
+def bad_value(error: Any) -> str:
+    """`--format: 'jsn' is not one of 'json', …; did you mean 'json'?`, and the variable it came from."""
+    param, ctx = error.param, error.ctx
+    name = max(param.opts, key=len) if param.param_type_name == "option" else param.human_readable_name
+    source = ctx.get_parameter_source(param.name)
+    if source is not None and source.name == "ENVIRONMENT":
+        name = f"{name} (from {param.envvar})"
+    message = one_line(error.message) or "a value is missing"
+    message = re.sub(r"^Value error, |, unable to parse.*$", "", message).rstrip(".")
+    if "is not one of" in message:
+        given, *choices = re.findall(r"'([^']*)'", message)
+        near = difflib.get_close_matches(given, choices, n=1, cutoff=0.5)
+        message += f"; did you mean {near[0]!r}?" if near else ""
+    return f"{name}: {message}"
 
 
 def option_names(ctx: Any) -> list[str]:

@@ -73,7 +73,7 @@ QuietOpt = Annotated[
 CheckpointArg = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[CKPT]",
+        metavar="CKPT",
         envvar="SRITOOL_CHECKPOINT",
         help="A checkpoint file or a run folder; without one, the newest run.",
         show_default=False,

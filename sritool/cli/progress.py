@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from sritool.cli.durations import format_duration
 from sritool.cli.formats import readable
-from sritool.cli.render import running_bars, stderr_console
+from sritool.cli.talk import running_bars, stderr_console
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,7 +79,7 @@ class Progress:
         self._unsaid = False
 
     def __enter__(self) -> Self:
-        if not self._quiet and sys.stderr is not None and stderr_console().is_terminal:
+        if not self._quiet and stderr_console().is_terminal:
             self._live = bar_display(self)
             self._live.start()
             running_bars.append(self._live)

@@ -6,20 +6,21 @@ for. Nothing but data goes to stdout, so that every command can stand in front o
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
 
 from sritool.cli.formats import Table, lines_of, numeric_columns, readable
+from sritool.cli.talk import VISIBLE_CONTROLS, bars_hidden, say
 from sritool.errors import UsageError
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress as RichProgress
-    from rich.table import Table as RichTable
-
-__all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say", "stderr_console"]
+__all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say"]
 
 FORMATS = ("auto", "table", "tsv", "json", "csv", "markdown", "latex")
 UNBOUNDED_WIDTH = 100_000
@@ -27,12 +28,6 @@ UNBOUNDED_WIDTH = 100_000
 
 NARROWEST_TEXT = 24
 """Columns a wrapped text keeps, in characters, before a table becomes records."""
-
-# A cell may come from anybody's text: its control characters are shown, never sent to the terminal.
-VISIBLE_CONTROLS = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "␡", 0x09: " ", 0x0A: "\n"}
-VISIBLE_CONTROLS |= dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")
-
-STYLES = {"error": "bold red", "warning": "yellow"}
 
 
 def emit(table: Table, fmt: str = "auto") -> None:
@@ -76,14 +71,18 @@ def resolve_format(fmt: str) -> str:
     return "table" if sys.stdout.isatty() else "tsv"
 
 
+class DataConsole(Console):
+    """A console of stdout that leaves a closed pipe to the one place where errors become exits."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError that is being handled when Rich calls this
+
+
 def draw(table: Table) -> None:
     """Print a table for people: title, columns or, where they are too wide, records, and the note below."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console(file=sys.stdout)
+    console = DataConsole(file=sys.stdout)
     if not console.is_terminal:
-        console = Console(file=sys.stdout, width=UNBOUNDED_WIDTH, color_system=None)
+        console.width = UNBOUNDED_WIDTH
     if table.title:
         console.print(table.title, style="bold", markup=False, highlight=False)
     drawing = in_columns(table)
@@ -97,11 +96,6 @@ def draw(table: Table) -> None:
 
 def in_columns(table: Table) -> RichTable:
     """Numbers at the right and never cut, text wrapped where it must be, but not into a narrow ribbon."""
-    from rich import box
-    from rich.cells import cell_len
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
     drawing = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     rows = [[readable(cell).translate(VISIBLE_CONTROLS) for cell in row] for row in table.rows]
     for i, (name, right) in enumerate(zip(table.columns, numeric_columns(table), strict=True)):
@@ -120,9 +114,6 @@ def in_columns(table: Table) -> RichTable:
 
 def in_records(table: Table) -> RichTable:
     """One line a cell, for a terminal that is narrower than the columns."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
     drawing = RichTable.grid(padding=(0, 2))
     drawing.add_column(style="bold", overflow="fold")
     drawing.add_column(overflow="fold")
@@ -132,49 +123,3 @@ def in_records(table: Table) -> RichTable:
         for name, cell in zip(table.columns, row, strict=True):
             drawing.add_row(Text(name), Text(readable(cell).translate(VISIBLE_CONTROLS)))
     return drawing
-
-
-_stderr_console: Console | None = None
-
-
-def stderr_console() -> Console:
-    """The console of stderr, one for talk and progress, so that a line said goes above a running bar."""
-    global _stderr_console
-    from rich.console import Console
-
-    stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # Rich stands before it while a bar runs
-    if _stderr_console is None or _stderr_console.file is not stream:
-        _stderr_console = Console(file=stream)
-    return _stderr_console
-
-
-running_bars: list[RichProgress] = []
-"""Live displays on stderr at the moment; hidden while a table is printed."""
-
-
-@contextlib.contextmanager
-def bars_hidden() -> Iterator[None]:
-    for bar in running_bars:
-        bar.stop()
-    try:
-        yield
-    finally:
-        for bar in running_bars:
-            bar.start()
-
-
-def say(message: str, label: str = "") -> None:
-    """Print talk on stderr: `label: message`, with the words wrapped on a terminal only.
-
-    Talk never fails: a closed stderr must not end a training run.
-    """
-    from rich.text import Text
-
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        console = stderr_console()
-        text = Text(f"{label}: ", style=STYLES.get(label, "")) if label else Text()
-        console.print(
-            text + Text(message.translate(VISIBLE_CONTROLS)),
-            soft_wrap=not console.is_terminal,
-            highlight=False,
-        )
