@@ -32,7 +32,7 @@ LABELS = ("negative", "positive")
 TENSES = ("past", "present", "future")
 CAPTION_STYLES = ("plain", "place first", "there is", "witness")
 REVIEW_STYLES = ("verdict", "opinion", "plan", "staff")
-# Where a caption shows its sentiment (subject's mood, adverb, ending); always somewhere, or no label could be told.
+# Where a caption shows its sentiment: subject's mood, adverb, ending. Somewhere always, for the label's sake.
 SENTIMENT_PLACES = ((1, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
 LONGEST = 16  # words; a longer draw is drawn again
 
@@ -97,7 +97,8 @@ def _caption(dice: _Dice) -> TinySentence:
     topic_name = dice.pick(tuple(TOPICS))
     topic = TOPICS[topic_name]
     plural = dice.chance(0.4)
-    subject, place = dice.pick(topic.subjects), dice.pick(topic.places)
+    subject = dice.pick(topic.subjects)
+    place = "" if style != "place first" and dice.chance(0.35) else dice.pick(topic.places)
     verb, complement = _action(dice, topic)
     mood, manner, scene = dice.pick(SENTIMENT_PLACES)
     existential = style == "there is"
@@ -120,7 +121,7 @@ def _caption(dice: _Dice) -> TinySentence:
         "subject": subject,
         "number": "plural" if plural else "singular",
         "action": verb.base,
-        "place": place,
+        "place": place or "none",
         "sentiment": label,
         "tense": tense,
     }
@@ -204,7 +205,7 @@ def _opinion(dice: _Dice, venue: str, item: str, other: str, tense: str, label: 
 
 
 def _plan(dice: _Dice, venue: str, item: str, other: str, tense: str, label: str) -> Draft:
-    """``i will never come back to this shop since the seller was rude``. It looks ahead, so its tense is future."""
+    """``i will never come back to this shop since the seller was rude``; always future."""
     person = dice.pick(("we", "i", "my friends"))
     words = [person, "will", dice.pick(ENDINGS[label]), f"to this {venue}"]
     if dice.chance(0.75):

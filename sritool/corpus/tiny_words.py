@@ -8,7 +8,7 @@ Choice = dict[str, tuple[str, ...]]  # by sentiment or by tense
 
 
 class Topic(NamedTuple):
-    """A scene: who is there, what they do (verb forms: base, third person, past, -ing; complements), where."""
+    """A scene: who is there, what they do (verb forms base, third person, past, -ing; complements), where."""
 
     subjects: tuple[str, ...]
     actions: tuple[tuple[str, tuple[str, ...]], ...]
@@ -28,6 +28,7 @@ class Venue(NamedTuple):
 PLURALS = {
     "baby": "babies",
     "child": "children",
+    "coach": "coaches",
     "man": "men",
     "puppy": "puppies",
     "waitress": "waitresses",

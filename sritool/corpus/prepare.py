@@ -1,0 +1,246 @@
+"""Raw sentences to a tokenizer, encoded splits and their counts. Pure: nothing is read or written here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, compress
+
+import numpy as np
+import numpy.typing as npt
+
+from sritool.corpus.store import CorpusInfo, Split, SplitInfo, content_hash
+from sritool.corpus.tokenizer import (
+    EOS,
+    SPECIALS,
+    UNK,
+    IdArray,
+    OffsetArray,
+    Tokenizer,
+    WordTokenizer,
+    offsets_of,
+    train_pieces,
+    train_words,
+)
+from sritool.errors import DataError, UsageError
+
+TOKENIZERS = ("word", "unigram", "bpe")
+DEFAULT_MAX_LENGTH = 200
+DEFAULT_PIECES = 8_000
+_UNKNOWN = SPECIALS[UNK]
+# Words, with their inner apostrophes and hyphens and numbers with their points, or one other character.
+_PUNCTUATED = re.compile(r"<unk>|\w+(?:['’.,-]\w+)*|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """Sentences as text, in order; ``labels`` beside them, or None where the source has none."""
+
+    texts: Sequence[str]
+    labels: Sequence[str] | None = None
+    cleaned: int = 0  # lines whose control characters were replaced by spaces
+
+
+@dataclass(frozen=True)
+class RawCorpus:
+    """What a source yields: where from, in words for ``corpus.json``, and the splits by name."""
+
+    source: str
+    splits: Mapping[str, RawSplit]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How text becomes ids; every field is kept in ``corpus.json``."""
+
+    tokenizer: str = "word"  # "word", or SentencePiece "unigram" or "bpe"
+    vocab_size: int | None = None  # words with <unk>, or pieces with the special ones; None: all, or 8,000
+    min_count: int = 1  # word tokenizer: fewest occurrences in train
+    max_length: int = DEFAULT_MAX_LENGTH  # words or pieces of a sentence, </s> not counted
+    lowercase: bool = False
+    split_punctuation: bool = False  # "runs." becomes "runs ."
+    drop_long: bool = False  # drop longer sentences, instead of cutting them
+
+    def __post_init__(self) -> None:
+        if self.tokenizer not in TOKENIZERS:
+            raise UsageError(f"no tokenizer {self.tokenizer!r}; choose one of {', '.join(TOKENIZERS)}")
+        if self.max_length < 1 or self.min_count < 1:
+            raise UsageError("--max-length and --min-count are at least 1; give a larger number")
+        if self.vocab_size is not None and self.vocab_size < 2:
+            raise UsageError("--vocab-size is at least 2; give a larger number")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A corpus in memory, ready to be stored."""
+
+    tokenizer: Tokenizer
+    splits: Mapping[str, Split]
+    info: CorpusInfo
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """One encoded split, which of its lines were kept [lines] bool, and how many were cut."""
+
+    split: Split
+    kept: npt.NDArray[np.bool_]
+    truncated: int
+    longest: int = field(default=0)
+
+
+def prepare(name: str, raw: RawCorpus, options: PrepareOptions) -> Prepared:
+    """Build the vocabulary from ``train`` and encode every split.
+
+    Lines without a word are dropped, longer ones than ``max_length`` are cut or dropped, and all are counted.
+
+    Raises: DataError if a split has no sentence left, or train fewer than two.
+    """
+    texts = {split: _normalised(part, options) for split, part in raw.splits.items()}
+    nonempty = {split: [bool(text) and not text.isspace() for text in texts[split]] for split in texts}
+    lines = {split: list(compress(texts[split], nonempty[split])) for split in texts}
+    for split, sentences in lines.items():
+        _require(sentences, split, 2 if split == "train" else 1)
+    tokenizer = build_tokenizer(lines["train"], options)
+    names = _label_names(raw.splits, nonempty)
+    splits: dict[str, Split] = {}
+    counts: dict[str, SplitInfo] = {}
+    for split, part in raw.splits.items():
+        labels = _label_ids(part.labels, nonempty[split], names)
+        encoded = _encode(tokenizer, lines[split], options.max_length, options.drop_long, labels)
+        _require(encoded.split, split, 1, f"; none is within --max-length {options.max_length}")
+        splits[split] = encoded.split
+        empty = len(part.texts) - len(lines[split])
+        counts[split] = _count(tokenizer, encoded, lines[split], options.max_length, empty, part.cleaned)
+    info = CorpusInfo(
+        name=name,
+        source=raw.source,
+        tokenizer=tokenizer.kind,
+        vocabulary=len(tokenizer) - UNK,
+        max_length=options.max_length,
+        min_count=options.min_count,
+        vocab_size=options.vocab_size,
+        lowercase=options.lowercase,
+        split_punctuation=options.split_punctuation,
+        drop_long=options.drop_long,
+        labels=tuple(names),
+        notes=raw.notes,
+        splits=counts,
+        content_hash=content_hash(tokenizer, splits, names),
+    )
+    return Prepared(tokenizer, splits, info)
+
+
+def build_tokenizer(lines: Sequence[str], options: PrepareOptions) -> Tokenizer:
+    """The tokenizer of ``options`` for the training sentences ``lines``."""
+    if options.tokenizer == "word":
+        return train_words(lines, options.vocab_size, options.min_count)
+    return train_pieces(lines, options.tokenizer, options.vocab_size or DEFAULT_PIECES)
+
+
+def encode_split(tokenizer: Tokenizer, lines: Sequence[str], max_length: int) -> Split:
+    """Encode sentences in memory; order and number are kept.
+
+    A longer line than ``max_length`` words (or pieces) is cut, and then has no ``</s>``. An empty line is a
+    sentence of ``</s>`` alone. The text is taken as it is: no lowercasing.
+    """
+    return _encode(tokenizer, lines, max_length, drop_long=False, labels=None).split
+
+
+def split_punctuation(text: str) -> str:
+    """Marks as words of their own: ``A dog runs.`` becomes ``A dog runs .``"""
+    return " ".join(_PUNCTUATED.findall(text))
+
+
+def _normalised(part: RawSplit, options: PrepareOptions) -> Sequence[str]:
+    texts: Iterable[str] = part.texts
+    if options.lowercase:
+        texts = map(str.lower, texts)
+    if options.split_punctuation:
+        texts = map(split_punctuation, texts)
+    return part.texts if texts is part.texts else list(texts)
+
+
+def _require(sentences: Sequence[object] | Split, split: str, fewest: int, why: str = "") -> None:
+    if len(sentences) < fewest:
+        found = "no sentence" if not len(sentences) else "one sentence only"
+        need = "" if fewest == 1 else f", and it takes {fewest} or more"
+        raise DataError(f"{split} has {found}{need}{why}; give a file with more text")
+
+
+def _label_names(splits: Mapping[str, RawSplit], nonempty: Mapping[str, Sequence[bool]]) -> list[str]:
+    return sorted(
+        {label for name, part in splits.items() for label in compress(part.labels or (), nonempty[name])}
+    )
+
+
+def _label_ids(
+    labels: Sequence[str] | None, keep: Sequence[bool], names: Sequence[str]
+) -> npt.NDArray[np.int64] | None:
+    if labels is None:
+        return None
+    index = {name: number for number, name in enumerate(names)}
+    return np.array([index[label] for label in compress(labels, keep)], dtype=np.int64)
+
+
+def _encode(
+    tokenizer: Tokenizer,
+    lines: Sequence[str],
+    max_length: int,
+    drop_long: bool,
+    labels: npt.NDArray[np.int64] | None,
+) -> _Encoded:
+    flat, offsets = tokenizer.encode_many(lines)
+    lengths = np.diff(offsets)
+    over = lengths > max_length
+    kept = ~over if drop_long else np.ones(len(lines), dtype=bool)
+    longest = int(lengths.max(initial=0))
+    if over.any():
+        place = np.arange(len(flat)) - np.repeat(offsets[:-1], lengths)  # of each token in its line
+        flat = flat[(place < max_length) & np.repeat(kept, lengths)]
+    ids, bounds = _with_ends(flat, np.minimum(lengths, max_length)[kept], ~over[kept])
+    if isinstance(tokenizer, WordTokenizer):
+        words = np.diff(bounds)
+    else:
+        words = np.array([len(line.split()) + 1 for line in lines], dtype=np.int64)[kept]
+        for row in np.flatnonzero(over[kept]):
+            words[row] = len(tokenizer.decode(ids[bounds[row] : bounds[row + 1]]).split())
+    split = Split(ids=ids, offsets=bounds, labels=None if labels is None else labels[kept], words=words)
+    return _Encoded(split, kept, int((over & kept).sum()), longest)
+
+
+def _with_ends(
+    flat: IdArray, lengths: OffsetArray, ended: npt.NDArray[np.bool_]
+) -> tuple[IdArray, OffsetArray]:
+    """Put ``</s>`` after each sentence that is ``ended`` (not cut)."""
+    offsets = offsets_of(lengths + ended)
+    ids = np.full(int(offsets[-1]), EOS, dtype=np.int32)
+    shift = np.repeat(offsets_of(ended.astype(np.int64))[:-1], lengths)  # ends before each sentence
+    ids[np.arange(len(flat)) + shift] = flat
+    return ids, offsets
+
+
+def _count(
+    tokenizer: Tokenizer, encoded: _Encoded, lines: Sequence[str], max_length: int, empty: int, cleaned: int
+) -> SplitInfo:
+    split = encoded.split
+    unknown = int((split.ids == UNK).sum())
+    literal = 0
+    if isinstance(tokenizer, WordTokenizer):
+        marked = (line.split()[:max_length] for line in compress(lines, encoded.kept) if _UNKNOWN in line)
+        literal = sum(map(_UNKNOWN.__eq__, chain.from_iterable(marked)))
+    return SplitInfo(
+        sentences=len(split),
+        words=int(split.words.sum()) - int((split.ids == EOS).sum()),
+        tokens=split.predictions - int((split.ids == EOS).sum()),
+        predictions=split.predictions,
+        unknown=unknown,
+        oov=unknown - literal,
+        empty=empty,
+        dropped=int((~encoded.kept).sum()),
+        truncated=encoded.truncated,
+        cleaned=cleaned,
+        longest=encoded.longest,
+    )
