@@ -29,8 +29,9 @@ TOKENIZERS = ("word", "unigram", "bpe")
 DEFAULT_MAX_LENGTH = 200
 DEFAULT_PIECES = 8_000
 _UNKNOWN = SPECIALS[UNK]
-# Words, with their inner apostrophes and hyphens and numbers with their points, or one other character.
-_PUNCTUATED = re.compile(r"<unk>|\w+(?:['’.,-]\w+)*|[^\w\s]")
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")  # all but white space that ends or parts words
+# Words with their inner apostrophes and hyphens, numbers with their points, or one other character.
+_PUNCTUATED = re.compile(r"<unk>|\w+(?:['’-]\w+|(?<=\d)[.,]\d+)*|[^\w\s]")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ class RawSplit:
 
     texts: Sequence[str]
     labels: Sequence[str] | None = None
-    cleaned: int = 0  # lines whose control characters were replaced by spaces
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,10 @@ def prepare(name: str, raw: RawCorpus, options: PrepareOptions) -> Prepared:
 
     Raises: DataError if a split has no sentence left, or train fewer than two.
     """
-    texts = {split: _normalised(part, options) for split, part in raw.splits.items()}
+    cleaned = {split: sum(map(bool, map(_CONTROL.search, part.texts))) for split, part in raw.splits.items()}
+    texts = {
+        split: _normalised(part.texts, options, cleaned[split] > 0) for split, part in raw.splits.items()
+    }
     nonempty = {split: [bool(text) and not text.isspace() for text in texts[split]] for split in texts}
     lines = {split: list(compress(texts[split], nonempty[split])) for split in texts}
     for split, sentences in lines.items():
@@ -113,7 +116,7 @@ def prepare(name: str, raw: RawCorpus, options: PrepareOptions) -> Prepared:
         _require(encoded.split, split, 1, f"; none is within --max-length {options.max_length}")
         splits[split] = encoded.split
         empty = len(part.texts) - len(lines[split])
-        counts[split] = _count(tokenizer, encoded, lines[split], options.max_length, empty, part.cleaned)
+        counts[split] = _count(tokenizer, encoded, lines[split], options.max_length, empty, cleaned[split])
     info = CorpusInfo(
         name=name,
         source=raw.source,
@@ -154,13 +157,15 @@ def split_punctuation(text: str) -> str:
     return " ".join(_PUNCTUATED.findall(text))
 
 
-def _normalised(part: RawSplit, options: PrepareOptions) -> Sequence[str]:
-    texts: Iterable[str] = part.texts
+def _normalised(lines: Sequence[str], options: PrepareOptions, clean: bool) -> Sequence[str]:
+    texts: Iterable[str] = lines
+    if clean:  # so that no text can steer a terminal that shows it
+        texts = (_CONTROL.sub(" ", text) for text in texts)
     if options.lowercase:
         texts = map(str.lower, texts)
     if options.split_punctuation:
         texts = map(split_punctuation, texts)
-    return part.texts if texts is part.texts else list(texts)
+    return lines if texts is lines else list(texts)
 
 
 def _require(sentences: Sequence[object] | Split, split: str, fewest: int, why: str = "") -> None:

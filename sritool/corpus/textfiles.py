@@ -1,7 +1,6 @@
 """Sentences out of text, TSV, CSV and JSONL files, with errors that name file, line and what to do.
 
-Text is UTF-8, with or without a byte order mark. Only ``\\n`` ends a line; a ``\\r`` before it is white space.
-Control characters become spaces, so that no text can steer a terminal that shows it.
+Text is UTF-8, with or without a byte order mark. Only ``\\n`` ends a line; a ``\\r`` is white space.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +21,6 @@ TEXT_KEYS = ("text", "sentence", "review", "caption", "content")
 LABEL_KEYS = ("label", "sentiment", "class")
 FORMATS = ("text", "tsv", "csv", "jsonl")
 _BY_SUFFIX = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -57,11 +54,7 @@ def parse(data: bytes, where: str, form: str = "text", columns: Columns | None =
     if form not in parser:
         raise UsageError(f"no input format {form!r}; choose one of {', '.join(FORMATS)}")
     texts, labels = parser[form](text, where, columns or Columns())
-    cleaned = 0
-    if any(map(_CONTROL.search, texts)):
-        cleaned = sum(1 for line in texts if _CONTROL.search(line))
-        texts = [_CONTROL.sub(" ", line) for line in texts]
-    return RawSplit(texts, labels, cleaned)
+    return RawSplit(texts, labels)
 
 
 def decode(data: bytes, where: str) -> str:

@@ -232,3 +232,11 @@ def _clause(dice: _Dice, venue: str, item: str, tense: str, label: str) -> list[
     be = {"past": ("was", "were"), "present": ("is", "are"), "future": ("will be", "will be")}[tense][plural]
     degree = dice.pick(("very", "really", "so", "", "", ""))
     return ["the", item, be, degree, dice.pick(VENUES[venue].items[item][label])]
+
+
+def readable_files(seed: int = 0) -> dict[str, str]:
+    """The corpus as files to read, by name: ``train.tsv`` and so on, one ``label<TAB>text`` a line."""
+    return {
+        f"{split}.tsv": "".join(f"{sentence.label}\t{sentence.text}\n" for sentence in sentences)
+        for split, sentences in tiny_sentences(seed).items()
+    }

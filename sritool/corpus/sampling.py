@@ -1,0 +1,87 @@
+"""Seeded choices among sentences that depend on each sentence's text alone.
+
+Sentences are ranked by a hash of seed and text. So equal sentences always fall together, order and number of
+the others do not matter, and no library's generator can change the outcome.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from itertools import compress
+
+from sritool.corpus.prepare import RawSplit
+from sritool.errors import DataError
+
+
+def rank(text: str, seed: int) -> bytes:
+    """Where ``text`` comes in the shuffled order of ``seed``."""
+    return blake2b(text.encode(), digest_size=8, key=str(seed).encode()[:64]).digest()
+
+
+def sample(part: RawSplit, size: int, seed: int) -> RawSplit:
+    """``size`` sentences at random, in their original order; all where there are no more."""
+    if len(part.texts) <= size:
+        return part
+    # The index in the hash, so that which of several equal sentences is chosen is random too.
+    ranked = sorted(range(len(part.texts)), key=lambda i: rank(f"{i} {part.texts[i]}", seed))
+    return _take(part, set(ranked[:size]))
+
+
+def unique(splits: Mapping[str, RawSplit]) -> dict[str, RawSplit]:
+    """Each sentence once: test keeps it before valid, valid before train."""
+    seen: set[str] = set()
+    kept: dict[str, RawSplit] = {}
+    for name in sorted(splits, key=("test", "valid", "train").index):
+        chosen = set()
+        for index, text in enumerate(splits[name].texts):
+            if text not in seen:
+                seen.add(text)
+                chosen.add(index)
+        kept[name] = _take(splits[name], chosen)
+    return {name: kept[name] for name in splits}
+
+
+def split_by_ratio(part: RawSplit, shares: Mapping[str, float], seed: int, where: str) -> dict[str, RawSplit]:
+    """``part`` as ``train``, and the splits of ``shares`` cut from it: at least one sentence each.
+
+    Equal sentences all go to one split: no test sentence has been trained on. Empty lines stay in train.
+    Raises: DataError if there are too few different sentences.
+    """
+    counts = Counter(text for text in part.texts if text.strip())
+    if len(counts) < len(shares) + 2:
+        found = {0: "no sentence", 1: "one sentence only"}.get(
+            len(counts), f"{len(counts)} different sentences"
+        )
+        raise DataError(
+            f"{where} has {found}, too few to cut {' and '.join(shares)} from it; give a longer file"
+        )
+    order = iter(sorted(counts, key=lambda text: rank(text, seed)))
+    total = sum(counts.values())
+    home: dict[str, str] = {}
+    for name, share in shares.items():
+        filled = 0
+        while filled < max(round(share * total), 1) and len(home) < len(counts) - 2:
+            text = next(order)
+            home[text] = name
+            filled += counts[text]
+    where_to = [home.get(text, "train") for text in part.texts]
+    return {
+        name: _take(part, {index for index, split in enumerate(where_to) if split == name})
+        for name in ("train", *shares)
+    }
+
+
+def _take(part: RawSplit, chosen: set[int]) -> RawSplit:
+    keep = [index in chosen for index in range(len(part.texts))]
+    labels = None if part.labels is None else list(compress(part.labels, keep))
+    return RawSplit(list(compress(part.texts, keep)), labels)
+
+
+def merged(parts: Sequence[RawSplit]) -> RawSplit:
+    """Several files' sentences one after the other; labelled only if all of them are."""
+    labels = None
+    if all(part.labels is not None for part in parts):
+        labels = [label for part in parts for label in part.labels or ()]
+    return RawSplit([text for part in parts for text in part.texts], labels)

@@ -1,0 +1,193 @@
+"""Prepare a corpus: choose the source, encode it, and store it in ``data/NAME/`` whole or not at all."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sritool.corpus.folder import staged
+from sritool.corpus.named import NAMED, check_name, named_source
+from sritool.corpus.prepare import PrepareOptions, prepare
+from sritool.corpus.sources import (
+    SPLIT_WORDS,
+    STDIN,
+    SUFFIXES,
+    FileOptions,
+    Source,
+    assign,
+    file_source,
+    folder_source,
+)
+from sritool.corpus.store import INFO_FILE, OWN_FILES, CorpusInfo, load_corpus, write_corpus
+from sritool.errors import DataError, UsageError
+
+DEFAULT_DATA_DIR = Path("data")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """What ``preprocess_corpus`` did. ``fresh`` is False where the stored corpus was the same already."""
+
+    path: Path
+    info: CorpusInfo
+    fresh: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The words of the command line that say what to prepare."""
+
+    names: Sequence[str] = ()  # a built-in corpus, or files, or one folder, or "-"
+    splits: Mapping[str, Path] = field(default_factory=dict)  # --train, --valid, --test
+    folder: Path | None = None  # --from
+    name: str | None = None  # --name
+
+
+def preprocess_corpus(
+    name: str,
+    source: Source | None = None,
+    options: PrepareOptions | None = None,
+    data_dir: Path = DEFAULT_DATA_DIR,
+    force: bool = False,
+) -> PreparedCorpus:
+    """Prepare a corpus and store it as ``data_dir/name``.
+
+    Args:
+        source: where its text comes from; None: the built-in corpus ``name``.
+        options: how it is encoded; None: the source's own defaults.
+        force: replace a stored corpus of this name with other content.
+    Raises:
+        UsageError if a corpus with other content, or a folder that is no corpus, has the name;
+        DataError if the text cannot be used; SritoolError if ``data_dir`` cannot be written to.
+    """
+    started = time.perf_counter()
+    check_corpus_name(name)
+    source = source or named_source(name)
+    options = options or source.options
+    if name == "ptb" and options.tokenizer != "word":
+        raise UsageError(
+            "ptb is cut into words already, and pieces would lose its <unk>; use --tokenizer word"
+        )
+    target = data_dir / name
+    with staged(target) as folder:
+        prepared = prepare(name, source.read(), options)
+        stored = _stored_info(target)
+        if stored is not None and stored.content_hash == prepared.info.content_hash:
+            folder.rmdir()
+            return PreparedCorpus(target, stored, False, time.perf_counter() - started)
+        if stored is not None and not force:
+            raise UsageError(
+                f"{target} holds another corpus of this name; replace it with --force, or choose another --name"
+            )
+        write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
+        if name == "tiny":
+            _write_readable(folder)
+        _require_own(target, folder)
+    return PreparedCorpus(target, prepared.info, True, time.perf_counter() - started)
+
+
+def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[str, Source]:
+    """The corpus's name and source that the words of the command line mean.
+
+    A single word that is a built-in name means that corpus, even where a file is called so; any other word is
+    a file, ``-`` for standard input, or a folder of files whose names tell their splits.
+    Raises: UsageError if they contradict each other, name nothing or lack ``--name``.
+    """
+    options = options or FileOptions()
+    words = list(inputs.names)
+    if len(words) == 1 and words[0] in NAMED:
+        return _choose_named(words[0], inputs, options)
+    if len(words) == 1 and inputs.folder is None and not inputs.splits and _looks_like_name(words[0]):
+        check_name(words[0])
+    if inputs.name in NAMED:
+        raise UsageError(f"{inputs.name} is a built-in corpus; choose another --name")
+    source = _choose_files(words, inputs, options)
+    if inputs.name is None:
+        raise UsageError("a corpus of your own needs a name; give it one with --name NAME")
+    check_corpus_name(inputs.name)
+    return inputs.name, source
+
+
+def check_corpus_name(name: str) -> None:
+    """Raises: UsageError if ``name`` cannot be the name of a folder of ours."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a corpus; use letters, digits, '.', '_' and '-', a letter or digit first"
+        )
+
+
+def _choose_named(word: str, inputs: Inputs, options: FileOptions) -> tuple[str, Source]:
+    if inputs.splits:
+        raise UsageError(
+            f"{word} is a built-in corpus; give its files with --from DIR, or leave {word} out and add --name"
+        )
+    name = inputs.name or word
+    if name in NAMED and name != word:
+        raise UsageError(f"{name} is another built-in corpus; choose another --name")
+    check_corpus_name(name)
+    return name, named_source(word, inputs.folder, options.seed)
+
+
+def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) -> Source:
+    ways = [bool(words), bool(inputs.splits), inputs.folder is not None]
+    if sum(ways) != 1:
+        what = "more than one of these" if sum(ways) else "nothing to prepare"
+        raise UsageError(
+            f"{what}; give a built-in name ({', '.join(NAMED)}), files, --from DIR, or --train FILE"
+        )
+    if inputs.folder is not None:
+        return folder_source(inputs.folder, options)
+    if inputs.splits:
+        return file_source(inputs.splits, options)
+    paths = [Path(word) for word in words]
+    if len(paths) > 1 and STDIN in paths:
+        raise UsageError("'-' stands alone; with files beside it, say which split it is: --train - …")
+    if len(paths) == 1 and paths[0].is_dir():
+        return folder_source(paths[0], options)
+    return file_source(assign(paths), options)
+
+
+def _looks_like_name(word: str) -> bool:
+    path = Path(word)
+    return word != "-" and not path.exists() and path.name == word and path.suffix.lower() not in SUFFIXES
+
+
+def _stored_info(target: Path) -> CorpusInfo | None:
+    """The corpus stored there, or None; a damaged one counts as none and may be replaced."""
+    if not (target / INFO_FILE).exists():
+        return None
+    try:
+        corpus = load_corpus(target)
+        for split in SPLIT_WORDS:
+            corpus.split(split)
+    except DataError:
+        return None
+    return corpus.info
+
+
+def _require_own(target: Path, new: Path) -> None:
+    """Raises: UsageError if the folder to be replaced holds files that are not ours or not in the new one."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UsageError(f"{target} is a file; move it away, or choose another --name or --data-dir")
+    for path in sorted(target.iterdir()):
+        twin = new / path.name
+        same = path.is_file() and twin.is_file() and path.read_bytes() == twin.read_bytes()
+        if path.name not in OWN_FILES and not same:
+            raise UsageError(
+                f"{path} is no file of ours; move it away, or choose another --name or --data-dir"
+            )
+
+
+def _write_readable(folder: Path) -> None:
+    """The bundled corpus for reading, ``label<TAB>text``, as the repository shows it in ``data/tiny/``."""
+    from sritool.corpus.tiny import readable_files
+
+    for name, text in readable_files().items():
+        (folder / name).write_text(text, encoding="utf-8")
