@@ -31,8 +31,8 @@ PAPER_SIZES = {"train": 100_000, "valid": 10_000, "test": 10_000}
 class Layout:
     """Usual names of a corpus's files, ``{}`` standing for the split, and how to read one split of them.
 
-    ``pool``: the files are the whole data set, of which the paper used a sample. ``raw``: punctuation is still
-    joined to the words.
+    ``pool``: the files are the whole data set, of which the paper used a sample.
+    ``raw``: punctuation is still joined to the words.
     """
 
     names: tuple[str, ...]

@@ -82,7 +82,7 @@ def preprocess_corpus(
             return PreparedCorpus(target, stored, False, time.perf_counter() - started)
         if stored is not None and not force:
             raise UsageError(
-                f"{target} holds another corpus of this name; replace it with --force, or choose another --name"
+                f"{target} holds another corpus; replace it with --force, or choose another --name"
             )
         write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
         if name == "tiny":
