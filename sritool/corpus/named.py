@@ -146,15 +146,17 @@ def _finish(name: str, source: str, splits: Mapping[str, RawSplit], layout: Layo
 
 
 NAMED: dict[str, NamedCorpus] = {
-    "tiny": NamedCorpus("bundled captions and short reviews, 12,000 / 1,000 / 1,000", PrepareOptions()),
+    "tiny": NamedCorpus(
+        "bundled captions and short reviews, 12,000 / 1,000 / 1,000", PrepareOptions(min_count=1)
+    ),
     "ptb": NamedCorpus(
         "Penn Treebank for language modelling, 42,068 / 3,370 / 3,761",
-        PrepareOptions(),
+        PrepareOptions(min_count=1),
         (Layout(("ptb.{}.txt",), plain), Layout(("{}.txt",), plain)),
     ),
     "snli": NamedCorpus(
         "sentences of SNLI, 100,000 / 10,000 / 10,000",
-        PrepareOptions(vocab_size=20_000, min_count=2, lowercase=True),
+        PrepareOptions(vocab_size=20_000, lowercase=True),
         (
             Layout(("snli.{}.txt",), plain),
             Layout(("snli_1.0_{}.jsonl",), snli_jsonl, pool=True),
@@ -165,7 +167,7 @@ NAMED: dict[str, NamedCorpus] = {
     ),
     "yahoo": NamedCorpus(
         "Yahoo answers with their topics, 100,000 / 10,000 / 10,000",
-        PrepareOptions(vocab_size=20_000, min_count=2, lowercase=True),
+        PrepareOptions(vocab_size=20_000, lowercase=True),
         (
             Layout(("yahoo.{}.txt",), labelled),
             Layout(("{}.txt",), labelled),
@@ -175,7 +177,7 @@ NAMED: dict[str, NamedCorpus] = {
     ),
     "yelp": NamedCorpus(
         "short Yelp review sentences with their sentiment, 100,000 / 10,000 / 10,000",
-        PrepareOptions(vocab_size=20_000, min_count=2, lowercase=True),
+        PrepareOptions(vocab_size=20_000, lowercase=True),
         (
             Layout(("short_yelp.{}.txt",), sentiment),
             Layout(("yelp.{}.txt",), sentiment),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, compress
+from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,9 @@ class PrepareOptions:
 
     tokenizer: str = "word"  # "word", or SentencePiece "unigram" or "bpe"
     vocab_size: int | None = None  # words with <unk>, or pieces with the special ones; None: all, or 8,000
-    min_count: int = 1  # word tokenizer: fewest occurrences in train
+    min_count: int | None = (
+        None  # word tokenizer: fewest occurrences in train; None: 2, or 1 with <unk> in it
+    )
     max_length: int = DEFAULT_MAX_LENGTH  # words or pieces of a sentence, </s> not counted
     lowercase: bool = False
     split_punctuation: bool = False  # "runs." becomes "runs ."
@@ -66,7 +68,7 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         if self.tokenizer not in TOKENIZERS:
             raise UsageError(f"no tokenizer {self.tokenizer!r}; choose one of {', '.join(TOKENIZERS)}")
-        if self.max_length < 1 or self.min_count < 1:
+        if self.max_length < 1 or (self.min_count is not None and self.min_count < 1):
             raise UsageError("--max-length and --min-count are at least 1; give a larger number")
         if self.vocab_size is not None and self.vocab_size < 2:
             raise UsageError("--vocab-size is at least 2; give a larger number")
@@ -83,12 +85,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """One encoded split, which of its lines were kept [lines] bool, and how many were cut."""
+    """One encoded split, and what was lost on the way: see SplitInfo."""
 
     split: Split
-    kept: npt.NDArray[np.bool_]
+    oov: int
+    dropped: int
     truncated: int
-    longest: int = field(default=0)
+    longest: int
 
 
 def prepare(name: str, raw: RawCorpus, options: PrepareOptions) -> Prepared:
@@ -116,14 +119,14 @@ def prepare(name: str, raw: RawCorpus, options: PrepareOptions) -> Prepared:
         _require(encoded.split, split, 1, f"; none is within --max-length {options.max_length}")
         splits[split] = encoded.split
         empty = len(part.texts) - len(lines[split])
-        counts[split] = _count(tokenizer, encoded, lines[split], options.max_length, empty, cleaned[split])
+        counts[split] = _count(encoded, empty, cleaned[split])
     info = CorpusInfo(
         name=name,
         source=raw.source,
         tokenizer=tokenizer.kind,
         vocabulary=len(tokenizer) - UNK,
         max_length=options.max_length,
-        min_count=options.min_count,
+        min_count=fewest_occurrences(lines["train"], options),
         vocab_size=options.vocab_size,
         lowercase=options.lowercase,
         split_punctuation=options.split_punctuation,
@@ -139,8 +142,19 @@ def prepare(name: str, raw: RawCorpus, options: PrepareOptions) -> Prepared:
 def build_tokenizer(lines: Sequence[str], options: PrepareOptions) -> Tokenizer:
     """The tokenizer of ``options`` for the training sentences ``lines``."""
     if options.tokenizer == "word":
-        return train_words(lines, options.vocab_size, options.min_count)
+        return train_words(lines, options.vocab_size, fewest_occurrences(lines, options))
     return train_pieces(lines, options.tokenizer, options.vocab_size or DEFAULT_PIECES)
+
+
+def fewest_occurrences(lines: Sequence[str], options: PrepareOptions) -> int:
+    """The smallest count of a word in the vocabulary.
+
+    Unless told otherwise 2, so that words met once teach the model what an unknown word is like; text that
+    marks unknown words itself keeps all its words.
+    """
+    if options.min_count is not None:
+        return options.min_count
+    return 1 if any(_UNKNOWN in line.split() for line in lines if _UNKNOWN in line) else 2
 
 
 def encode_split(tokenizer: Tokenizer, lines: Sequence[str], max_length: int) -> Split:
@@ -197,7 +211,10 @@ def _encode(
     drop_long: bool,
     labels: npt.NDArray[np.int64] | None,
 ) -> _Encoded:
-    flat, offsets = tokenizer.encode_many(lines)
+    if isinstance(tokenizer, WordTokenizer):
+        flat, offsets = tokenizer.encode_marked(lines)
+    else:
+        flat, offsets = tokenizer.encode_many(lines)
     lengths = np.diff(offsets)
     over = lengths > max_length
     kept = ~over if drop_long else np.ones(len(lines), dtype=bool)
@@ -205,15 +222,17 @@ def _encode(
     if over.any():
         place = np.arange(len(flat)) - np.repeat(offsets[:-1], lengths)  # of each token in its line
         flat = flat[(place < max_length) & np.repeat(kept, lengths)]
+    lost = flat < 0 if tokenizer.kind == "word" else flat == UNK
+    flat[lost] = UNK
     ids, bounds = _with_ends(flat, np.minimum(lengths, max_length)[kept], ~over[kept])
-    if isinstance(tokenizer, WordTokenizer):
+    if tokenizer.kind == "word":
         words = np.diff(bounds)
     else:
         words = np.array([len(line.split()) + 1 for line in lines], dtype=np.int64)[kept]
         for row in np.flatnonzero(over[kept]):
             words[row] = len(tokenizer.decode(ids[bounds[row] : bounds[row + 1]]).split())
     split = Split(ids=ids, offsets=bounds, labels=None if labels is None else labels[kept], words=words)
-    return _Encoded(split, kept, int((over & kept).sum()), longest)
+    return _Encoded(split, int(lost.sum()), int((~kept).sum()), int((over & kept).sum()), longest)
 
 
 def _with_ends(
@@ -227,24 +246,18 @@ def _with_ends(
     return ids, offsets
 
 
-def _count(
-    tokenizer: Tokenizer, encoded: _Encoded, lines: Sequence[str], max_length: int, empty: int, cleaned: int
-) -> SplitInfo:
+def _count(encoded: _Encoded, empty: int, cleaned: int) -> SplitInfo:
     split = encoded.split
-    unknown = int((split.ids == UNK).sum())
-    literal = 0
-    if isinstance(tokenizer, WordTokenizer):
-        marked = (line.split()[:max_length] for line in compress(lines, encoded.kept) if _UNKNOWN in line)
-        literal = sum(map(_UNKNOWN.__eq__, chain.from_iterable(marked)))
+    ends = int((split.ids == EOS).sum())
     return SplitInfo(
         sentences=len(split),
-        words=int(split.words.sum()) - int((split.ids == EOS).sum()),
-        tokens=split.predictions - int((split.ids == EOS).sum()),
+        words=int(split.words.sum()) - ends,
+        tokens=split.predictions - ends,
         predictions=split.predictions,
-        unknown=unknown,
-        oov=unknown - literal,
+        unknown=int((split.ids == UNK).sum()),
+        oov=encoded.oov,
         empty=empty,
-        dropped=int((~encoded.kept).sum()),
+        dropped=encoded.dropped,
         truncated=encoded.truncated,
         cleaned=cleaned,
         longest=encoded.longest,

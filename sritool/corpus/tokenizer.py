@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,10 +81,14 @@ class WordTokenizer:
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
         """Ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
-        ids = self._ids
+        return self.encode_marked(lines, missing=UNK)
+
+    def encode_marked(self, lines: Sequence[str], missing: int = -1) -> tuple[IdArray, OffsetArray]:
+        """As ``encode_many``, with ``missing`` for what the vocabulary lacks; a literal ``<unk>`` is UNK."""
         split = [line.split() for line in lines]
-        flat = np.array([ids.get(word, UNK) for words in split for word in words], dtype=np.int32)
-        return flat, offsets_of([len(words) for words in split])
+        offsets = offsets_of([len(words) for words in split])
+        found = map(self._ids.get, chain.from_iterable(split), repeat(missing))
+        return np.fromiter(found, dtype=np.int32, count=int(offsets[-1])), offsets
 
     def decode(self, ids: Iterable[int]) -> str:
         """Words joined by one space, up to the first ``</s>``."""
