@@ -24,7 +24,9 @@ from sritool.cli.failures import discard_stdout, exit_code_of, suggestion
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "preprocess": "Data",
+}
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
 
 

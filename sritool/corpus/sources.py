@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sritool.corpus.prepare import PrepareOptions, RawCorpus
 from sritool.corpus.sampling import split_by_ratio
-from sritool.corpus.textfiles import Columns, read_split
+from sritool.corpus.textfiles import Columns, form_of, read_split
 from sritool.errors import DataError, UsageError
 
 SPLIT_WORDS = {
@@ -22,6 +22,7 @@ SPLIT_WORDS = {
 }
 SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json")
 STDIN = Path("-")
+DEFAULT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,32 @@ class FileOptions:
 
     form: str | None = None  # one of textfiles.FORMATS; None: by the file's ending
     columns: Columns = field(default_factory=Columns)
-    valid_share: float = 0.05
-    test_share: float = 0.05
+    valid_share: float | None = None  # None: DEFAULT_SHARE
+    test_share: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        shares = (self.valid_share, self.test_share)
+        shares = self.shares.values()
         if min(shares) <= 0 or sum(shares) >= 0.9:
             raise UsageError("--valid-share and --test-share are above 0 and together below 0.9; change them")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the sentences that each split takes where it is cut from train."""
+        given = {"valid": self.valid_share, "test": self.test_share}
+        return {split: DEFAULT_SHARE if share is None else share for split, share in given.items()}
+
+    @property
+    def given(self) -> list[str]:
+        """The command-line options that were given, but for the seed."""
+        named = {
+            "--input-format": self.form,
+            "--text-key": self.columns.text,
+            "--label-key": self.columns.label,
+            "--valid-share": self.valid_share,
+            "--test-share": self.test_share,
+        }
+        return [option for option, value in named.items() if value is not None]
 
 
 def file_source(files: Mapping[str, Path], options: FileOptions) -> Source:
@@ -54,6 +73,11 @@ def file_source(files: Mapping[str, Path], options: FileOptions) -> Source:
         raise UsageError("no training file; name it with --train FILE")
     if sum(path == STDIN for path in files.values()) > 1:
         raise UsageError("standard input can be one split only; give files for the others")
+    for split in ("valid", "test"):
+        if split in files and f"--{split}-share" in options.given:
+            raise UsageError(
+                f"--{split}-share is for cutting {split} from train, and it has a file; leave one out"
+            )
     return Source(PrepareOptions(), lambda: _read_files(files, options))
 
 
@@ -112,9 +136,14 @@ def split_of(path: Path) -> str | None:
 
 
 def _read_files(files: Mapping[str, Path], options: FileOptions) -> RawCorpus:
+    if (options.columns.text or options.columns.label) and all(
+        form_of(path, options.form) == "text" for path in files.values()
+    ):
+        raise UsageError(
+            "plain text has no keys; with --text-key or --label-key, say --input-format tsv, csv or jsonl"
+        )
     splits = {split: read_split(path, options.form, options.columns) for split, path in files.items()}
-    shares = {"valid": options.valid_share, "test": options.test_share}
-    missing = {split: share for split, share in shares.items() if split not in splits}
+    missing = {split: share for split, share in options.shares.items() if split not in splits}
     notes: list[str] = []
     if missing:
         where = "standard input" if files["train"] == STDIN else str(files["train"])

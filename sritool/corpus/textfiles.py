@@ -38,8 +38,12 @@ def read_split(path: Path, form: str | None = None, columns: Columns | None = No
     """
     where = "standard input" if str(path) == "-" else str(path)
     data = sys.stdin.buffer.read() if str(path) == "-" else _read(path)
-    form = form or _BY_SUFFIX.get(path.suffix.lower(), "text")
-    return parse(data, where, form, columns)
+    return parse(data, where, form_of(path, form), columns)
+
+
+def form_of(path: Path, form: str | None = None) -> str:
+    """The form asked for, or else the one that the file's ending tells, or else plain text."""
+    return form or _BY_SUFFIX.get(path.suffix.lower(), "text")
 
 
 def parse(data: bytes, where: str, form: str = "text", columns: Columns | None = None) -> RawSplit:

@@ -186,8 +186,9 @@ def train_words(lines: Iterable[str], vocab_size: int | None = None, min_count: 
 def train_pieces(lines: Sequence[str], kind: str, vocab_size: int) -> SentencePieceTokenizer:
     """SentencePiece model of ``lines``, deterministic.
 
-    Args:   kind, ``unigram`` or ``bpe``; vocab_size, the number of pieces with the four special ones.
-    Raises: DataError if the text is too small for so many pieces, or has too many different characters.
+    Args:   kind, ``unigram`` or ``bpe``;
+            vocab_size, the most pieces, the four special ones included; fewer where the text has no more.
+    Raises: DataError if the text has more different characters than that, or is otherwise unfit.
     """
     import io
 
@@ -200,7 +201,7 @@ def train_pieces(lines: Sequence[str], kind: str, vocab_size: int) -> SentencePi
             model_writer=model,
             model_type=kind,
             vocab_size=vocab_size,
-            hard_vocab_limit=kind == "bpe",  # unigram takes fewer pieces where the text has no more
+            hard_vocab_limit=False,
             normalization_rule_name="identity",
             character_coverage=1.0,
             pad_id=PAD,

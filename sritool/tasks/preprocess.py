@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sritool.corpus.folder import staged
@@ -113,6 +113,20 @@ def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[s
     return inputs.name, source
 
 
+def with_overrides(options: PrepareOptions, given: Mapping[str, object]) -> PrepareOptions:
+    """``options`` with the fields that were ``given`` (not None).
+
+    A change from words to pieces drops what was meant for words.
+    Raises: UsageError if ``min_count`` is given for pieces.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen.get("tokenizer", options.tokenizer) != "word":
+        if "min_count" in chosen:
+            raise UsageError("--min-count is for --tokenizer word; pieces take --vocab-size")
+        options = replace(options, min_count=None, vocab_size=None)
+    return replace(options, **chosen)  # type: ignore[arg-type]
+
+
 def check_corpus_name(name: str) -> None:
     """Raises: UsageError if ``name`` cannot be the name of a folder of ours."""
     if not _NAME.fullmatch(name):
@@ -126,6 +140,8 @@ def _choose_named(word: str, inputs: Inputs, options: FileOptions) -> tuple[str,
         raise UsageError(
             f"{word} is a built-in corpus; give its files with --from DIR, or leave {word} out and add --name"
         )
+    if options.given:
+        raise UsageError(f"{options.given[0]} is for files of your own; leave it out with {word}")
     name = inputs.name or word
     if name in NAMED and name != word:
         raise UsageError(f"{name} is another built-in corpus; choose another --name")
