@@ -37,8 +37,8 @@ def lines_of(table: Table, fmt: str, named: bool = False) -> Iterator[str]:
     elif fmt == "csv":
         for row in (table.columns, *table.rows):
             line = io.StringIO()
-            csv.writer(line, lineterminator="\n").writerow([exact(cell) for cell in row])
-            yield line.getvalue()
+            csv.writer(line).writerow([exact(cell) for cell in row])  # its own \r\n makes it quote a \r
+            yield line.getvalue().removesuffix("\r\n") + "\n"
     elif fmt == "json":
         for row in table.rows:
             record: dict[str, object] = {"table": table.title} if named else {}

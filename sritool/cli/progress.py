@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 10.0
 RATE_WINDOW_S = 30.0
+RATE_SPACING_S = 0.1  # between the moments that are kept, so that fast steps do not fill the memory
 
 
 class State(NamedTuple):
@@ -42,6 +43,8 @@ class Rate:
     def add(self, now: float, done: int) -> None:
         if self._moments and done < self._moments[-1][1]:  # a new epoch starts at 0 again
             self._moments.clear()
+        if len(self._moments) > 1 and self._moments[-1][0] - self._moments[-2][0] < RATE_SPACING_S:
+            self._moments.pop()
         self._moments.append((now, done))
         while len(self._moments) > 2 and self._moments[0][0] < now - RATE_WINDOW_S:
             self._moments.popleft()

@@ -23,6 +23,7 @@ from sritool.errors import UsageError
 __all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say"]
 
 FORMATS = ("auto", "table", "tsv", "json", "csv", "markdown", "latex")
+HEADER_STYLE = "bold"
 UNBOUNDED_WIDTH = 100_000
 """Width of a drawn table that goes into a pipe or file, in characters: nothing is wrapped or cut there."""
 
@@ -96,7 +97,7 @@ def draw(table: Table) -> None:
 
 def in_columns(table: Table) -> RichTable:
     """Numbers at the right and never cut, text wrapped where it must be, but not into a narrow ribbon."""
-    drawing = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    drawing = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style=HEADER_STYLE)
     rows = [[readable(cell).translate(VISIBLE_CONTROLS) for cell in row] for row in table.rows]
     for i, (name, right) in enumerate(zip(table.columns, numeric_columns(table), strict=True)):
         widest = max(cell_len(text) for text in (name, *(row[i] for row in rows)))

@@ -1,0 +1,284 @@
+"""The program as a whole: its help, its errors and exit codes, pipes, completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import Result
+
+import sritool
+from sritool import errors
+from sritool.cli import app as application
+from sritool.cli.failures import describe, suggestion
+from sritool.cli.options import FormatOpt, MaxTimeOpt, SeedOpt, ThreadsOpt
+from sritool.cli.render import Table, emit
+
+Invoke = Callable[..., Result]
+RunProgram = Callable[..., subprocess.CompletedProcess[str]]
+
+HEAVY = ("torch", "datasets", "numpy", "sklearn", "sentencepiece", "pyarrow", "pandas", "matplotlib")
+
+FLOOD = """
+    import sys, types
+    from sritool.cli import app
+    from sritool.cli.render import Table, emit, say
+
+    def flood(rows: int = 10, fmt: str = "auto", talk: int = 0) -> None:
+        for _ in range(talk):
+            say("talk")
+        emit(Table("", ["row"], [[i] for i in range(rows)]), fmt)
+
+    module = types.ModuleType("sritool.cli.flood")
+    module.flood = flood
+    sys.modules[module.__name__] = module
+    app.COMMANDS["flood"] = "Testing"
+    app.main()
+"""
+
+
+def fail(
+    how: Annotated[str, typer.Argument()] = "not",
+    seed: SeedOpt = 0,
+    max_time: MaxTimeOpt = None,
+    threads: ThreadsOpt = None,
+    fmt: FormatOpt = "auto",
+) -> None:
+    """Fail in the way asked for.
+
+    Longer words with [batch] brackets.
+    """
+    if how == "bug":
+        raise RuntimeError("first line\nsecond line")
+    if how == "ctrl-c":
+        raise KeyboardInterrupt
+    if how == "sigterm":
+        raise errors.Interrupted(signal.SIGTERM, "stopped by SIGTERM; go on with: sritool fail --resume")
+    if how == "file":
+        Path("no-such-file").read_text(encoding="utf-8")
+    if how == "pipe":
+        raise BrokenPipeError(32, "Broken pipe")
+    if how == "exit":
+        raise typer.Exit(5)
+    if how != "not":
+        raise getattr(errors, how)("it went\nwrong; do this")
+    emit(Table("", ["seed", "max_time", "threads"], [[seed, max_time, threads]]), fmt)
+
+
+@pytest.fixture(autouse=True)
+def _fail_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("sritool.cli.fail")
+    module.fail = fail
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(application.COMMANDS, "fail", "Testing")
+
+
+@pytest.fixture
+def flood(tmp_path: Path) -> Path:
+    program = tmp_path / "flood.py"
+    program.write_text(textwrap.dedent(FLOOD), encoding="utf-8")
+    return program
+
+
+def test_help_of_the_program_and_every_command_imports_nothing_heavy(run_program: RunProgram) -> None:
+    program = f"""
+import sys
+from sritool.cli.app import COMMANDS, app
+for args in (["--help"], *([name, "--help"] for name in COMMANDS)):
+    code = app(args, prog_name="sritool", standalone_mode=False)
+    assert code == 0, args
+    assert not [name for name in {HEAVY} if name in sys.modules], args
+"""
+    done = run_program("-c", program)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: sritool [OPTIONS] COMMAND" in done.stdout
+
+
+def test_every_command_has_one_line_of_help(invoke: Invoke) -> None:
+    shown = invoke("--help").stdout
+    for name in application.COMMANDS:
+        summary = application.build_command(name).get_short_help_str(200)
+        assert summary, name
+        assert " ".join(summary.split()[:3]) in shown, name
+
+
+def test_module_runs_as_the_program(run_program: RunProgram) -> None:
+    done = run_program("-m", "sritool", "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"sritool {sritool.__version__}\n", "")
+
+
+def test_no_arguments_show_the_help(invoke: Invoke) -> None:
+    assert invoke().stdout == invoke("--help").stdout
+    assert invoke().exit_code == 0
+
+
+def test_brackets_in_help_are_no_markup(invoke: Invoke) -> None:
+    assert "[batch] brackets" in invoke("fail", "-h").stdout
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "line"),
+    [
+        ("UsageError", 2, "error: it went wrong; do this"),
+        ("DataError", 3, "error: it went wrong; do this"),
+        ("CheckpointError", 3, "error: it went wrong; do this"),
+        ("NumericalError", 4, "error: it went wrong; do this"),
+        ("ShapeError", 1, "error: it went wrong; do this"),
+        ("SritoolError", 1, "error: it went wrong; do this"),
+        ("sigterm", 143, "stopped by SIGTERM; go on with: sritool fail --resume"),
+        ("ctrl-c", 130, "stopped by Ctrl-C"),
+        ("file", 1, "error: No such file or directory: no-such-file"),
+        ("pipe", 1, "error: Broken pipe"),
+        (
+            "bug",
+            1,
+            "error: RuntimeError: first line second line (to see where, run again as: sritool --debug …)",
+        ),
+    ],
+)
+def test_error_is_one_line_and_an_exit_code(invoke: Invoke, how: str, code: int, line: str) -> None:
+    result = invoke("fail", how)
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", line + "\n")
+
+
+def test_exit_asked_for_by_a_command_is_kept(invoke: Invoke) -> None:
+    assert invoke("fail", "exit").exit_code == 5
+
+
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_debug_shows_the_traceback(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    if by == "variable":
+        monkeypatch.setenv("SRITOOL_DEBUG", "1")
+    result = invoke(*(["--debug"] if by == "flag" else []), "fail", "bug")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert 'raise RuntimeError("first line' in result.stderr
+    assert result.stderr.endswith("error: RuntimeError: first line second line\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["fial"], "no command 'fial'; did you mean 'fail'? (see: sritool --help)"),
+        (["--versoin"], "no option --versoin; did you mean --version? (see: sritool --help)"),
+        (["fail", "--sead", "1"], "no option --sead; did you mean --seed? (see: sritool fail --help)"),
+        (["fail", "--debug"], "--debug stands before the command: sritool --debug fail …"),
+        (["fail", "not", "more"], "Got unexpected extra argument(s) (more) (see: sritool fail --help)"),
+    ],
+)
+def test_usage_error_names_the_nearest(invoke: Invoke, args: list[str], line: str) -> None:
+    result = invoke(*args)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"error: {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--format", "jsn"], ["--format: 'jsn' is not one of", "did you mean 'json'?"]),
+        (["--seed", "x"], ["--seed: ", "valid integer"]),
+        (["--seed", "-1"], ["--seed: ", "0"]),
+        (["--threads", "0"], ["--threads: ", "1"]),
+        (["--max-time", "9q"], ["--max-time: '9q' is not a length of time", "9m"]),
+        (["--max-time"], ["--max-time", "requires an argument"]),
+    ],
+)
+def test_bad_value_names_its_option(invoke: Invoke, args: list[str], words: list[str]) -> None:
+    result = invoke("fail", *args)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert all(word in result.stderr for word in words), result.stderr
+
+
+def test_options_come_from_variables_and_flags_win(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SRITOOL_SEED", "7")
+    monkeypatch.setenv("SRITOOL_MAX_TIME", "9m")
+    monkeypatch.setenv("SRITOOL_FORMAT", "json")
+    result = invoke("fail", "--seed", "8")
+    assert json.loads(result.stdout) == {"seed": 8, "max_time": 540.0, "threads": None}
+
+
+def test_bad_value_of_a_variable_names_the_variable(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SRITOOL_SEED", "seven")
+    result = invoke("fail")
+    assert result.exit_code == 2
+    assert "--seed (from SRITOOL_SEED): " in result.stderr
+
+
+def test_suggestion_names_all_where_none_is_near() -> None:
+    assert suggestion("tray", ["train", "score"]) == "; did you mean 'train'?"
+    assert suggestion("zzz", ["train", "score"]) == "; there are: train, score"
+    assert suggestion("zzz", []) == ""
+
+
+def test_unexpected_message_is_cut() -> None:
+    line, code = describe(ValueError("x" * 5000))
+    assert code == 1
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize("options", [["--rows", "3"], ["--rows", "99999"], ["--fmt", "table"], ["--help"]])
+def test_closed_pipe_ends_quietly(run_program: RunProgram, flood: Path, options: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = run_program(flood, "flood", *options, capture_output=False, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_head_of_a_long_output(run_program: RunProgram, flood: Path) -> None:
+    shell = f'set -o pipefail; "{sys.executable}" "{flood}" flood --rows 200000 | head -n 2'
+    done = run_program(
+        "-c", "import subprocess, sys; sys.exit(subprocess.call(['bash', '-c', sys.argv[1]]))", shell
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "row\n0\n", "")
+
+
+def test_closed_talk_does_not_end_the_work(run_program: RunProgram, flood: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = run_program(
+        flood,
+        "flood",
+        "--talk",
+        "5",
+        "--rows",
+        "1",
+        capture_output=False,
+        stdout=subprocess.PIPE,
+        stderr=write,
+    )
+    assert (done.returncode, done.stdout) == (0, "row\n0\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_is_one_line(run_program: RunProgram, flood: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = run_program(flood, "flood", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("sritool --ver", "--version"), ("sritool fl", "flood"), ("sritool flood --ro", "--rows")],
+)
+def test_shell_completion(run_program: RunProgram, flood: Path, words: str, expected: str) -> None:
+    done = run_program(
+        flood,
+        env={
+            "_SRITOOL_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        },
+    )
+    assert expected in done.stdout.split()

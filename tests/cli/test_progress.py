@@ -1,0 +1,215 @@
+"""Progress: its rate and time left, plain lines by a clock passed in, the bar on a terminal; durations."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sritool.cli.durations import format_duration, parse_duration
+from sritool.cli.progress import Progress, Rate
+
+ON_A_TERMINAL = """
+from sritool.cli.progress import Progress
+from sritool.cli.render import Table, emit
+from sritool.cli.talk import say
+with Progress("epoch 1/2") as progress:
+    for step in range(1, 41):
+        progress.update(step, 40, recon=41.25, unstable="2 %")
+    say("epoch 1: NLL 33.1")
+    emit(Table("", ["epoch", "nll"], [[1, 33.1]]))
+"""
+
+
+class Clock:
+    """Seconds that the test moves."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err.splitlines()
+
+
+def test_plain_lines_first_then_every_ten_seconds_and_the_last(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress("epoch 1/40", clock=clock) as progress:
+        for second in range(26):
+            clock.now = 100.0 + second
+            progress.update(2 * second, 400, recon=41.25)
+    assert lines_of(capsys) == [
+        "epoch 1/40  0/400 steps  recon 41.25",
+        "epoch 1/40  20/400 steps · 2.000/s · 3:10 left  recon 41.25",
+        "epoch 1/40  40/400 steps · 2.000/s · 3:00 left  recon 41.25",
+        "epoch 1/40  50/400 steps · 2.000/s · 2:55 left  recon 41.25",
+    ]
+
+
+def test_last_line_is_not_said_twice(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("x", unit="sentences", clock=clock) as progress:
+        progress.update(3)
+    assert lines_of(capsys) == ["x  3 sentences"]
+
+
+def test_last_state_is_said_when_the_work_fails(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        with Progress("x", clock=clock) as progress:
+            progress.update(1, 9)
+            progress.update(2)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
+    assert lines_of(capsys) == ["x  1/9 steps", "x  2/9 steps"]
+
+
+def test_quiet_shows_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("x", quiet=True, clock=clock) as progress:
+        progress.update(1, 2)
+        clock.now += 100
+        progress.update(2)
+    assert lines_of(capsys) == []
+    assert progress.state.done == 2
+
+
+def test_label_and_total_stay_and_fields_do_not(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("x", clock=clock) as progress:
+        progress.update(1, 10, label="epoch 2/3", grad=12, **{"|Δz|": 3.14159})
+        clock.now += 10
+        progress.update(6)
+    assert lines_of(capsys) == [
+        "epoch 2/3  1/10 steps  grad 12 · |Δz| 3.142",
+        "epoch 2/3  6/10 steps · 0.5000/s · 0:08 left",
+    ]
+
+
+def test_rate_of_a_resumed_run_counts_from_its_start() -> None:
+    rate = Rate()
+    rate.add(0.0, 5000)
+    assert rate.per_second is None
+    rate.add(10.0, 5030)
+    assert rate.per_second == pytest.approx(3.0)
+
+
+def test_rate_looks_at_the_last_half_minute() -> None:
+    rate = Rate()
+    for second in range(200):
+        rate.add(float(second), second if second < 100 else 100 + 5 * (second - 100))
+    assert rate.per_second == pytest.approx(5.0)
+
+
+def test_rate_starts_anew_with_an_epoch() -> None:
+    rate = Rate()
+    for second, done in [(0.0, 0), (1.0, 400), (2.0, 2), (3.0, 5)]:
+        rate.add(second, done)
+    assert rate.per_second == pytest.approx(3.0)
+
+
+def test_rate_keeps_few_moments() -> None:
+    rate = Rate()
+    for step in range(100_000):
+        rate.add(step / 1000, step)
+    assert rate.per_second == pytest.approx(1000, rel=0.01)
+    assert len(rate._moments) < 1000
+
+
+def test_bar_on_a_terminal_leaves_stdout_to_the_data(run_program: Callable[..., object]) -> None:
+    ours, theirs = pty.openpty()
+    done = run_program(
+        "-c",
+        ON_A_TERMINAL,
+        capture_output=False,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={"COLUMNS": "100"},
+    )
+    os.close(theirs)
+    shown = b""
+    while chunk := read_some(ours):
+        shown += chunk
+    os.close(ours)
+    assert (done.returncode, done.stdout) == (0, "epoch\tnll\n1\t33.1\n")  # type: ignore[attr-defined]
+    text = shown.decode()
+    assert "40/40 steps" in text
+    assert "recon 41.25 · unstable 2 %" in text
+    assert "epoch 1: NLL 33.1" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is shown again"
+
+
+def read_some(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # Linux says so when the other end of a terminal has gone
+        return b""
+
+
+def test_closed_stderr_does_not_end_the_work(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Progress("x", clock=clock) as progress:
+        progress.update(1, 2)
+    assert progress.state.done == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("0.5", 0.5),
+        ("9m", 540),
+        ("1h30m", 5400),
+        ("1h 30m 5s", 5405),
+        ("1.5h", 5400),
+        ("2H", 7200),
+        ("1d", 86400),
+        ("00:09:00", 540),
+        ("9:30", 570),
+        (" 20s ", 20),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "9q", "-5", "5m1h", "5m5m", "1:75", "1:2:3:4", "0", "0s", "nan", "1e3", "9 9"]
+)
+def test_no_durations(text: str) -> None:
+    with pytest.raises(ValueError, match="length of time"):
+        parse_duration(text)
+
+
+@given(st.integers(1, 10**6))
+def test_duration_is_read_as_it_is_written(seconds: int) -> None:
+    assert parse_duration(format_duration(seconds)) == seconds
+
+
+def test_duration_written() -> None:
+    assert [format_duration(s) for s in (-1, 0, 9.4, 59.6, 600, 3723)] == [
+        "0:00",
+        "0:00",
+        "0:09",
+        "1:00",
+        "10:00",
+        "1:02:03",
+    ]

@@ -1,0 +1,237 @@
+"""Tables in every format, on a terminal and in a pipe, and talk on stderr."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sritool.cli.formats import exact, lines_of, native, readable
+from sritool.cli.render import FORMATS, Table, emit, emit_all, say
+from sritool.errors import UsageError
+
+Show = Callable[..., str]
+
+MEASURES = Table(
+    "Test split",
+    ["method", "ppl", "nll", "kl", "collapsed"],
+    [["sri", 101.23456789, 31.1, 4.5, False], ["lm", 98.0, float("nan"), None, True]],
+    note="64 sentences",
+)
+SENTENCE = "the small dog\truns | [bold]fast[/bold]\nover 50% of_it \x1b[31m\\/ 日本語 😀"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal; its width is COLUMNS."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Show:
+    """Print a table on a terminal of some width: what it showed. NO_COLOR is set unless colour is wanted."""
+
+    def show(table: Table, fmt: str = "auto", width: int = 80, colour: bool = False) -> str:
+        with monkeypatch.context() as patch:
+            stream = Terminal()
+            patch.setattr("sys.stdout", stream)
+            patch.setenv("COLUMNS", str(width))
+            if not colour:
+                patch.setenv("NO_COLOR", "1")
+            emit(table, fmt)
+        return stream.getvalue()
+
+    return show
+
+
+def plain(text: str) -> str:
+    """Without the codes for bold and dim, which NO_COLOR leaves."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def text_of(table: Table, fmt: str) -> str:
+    return "".join(lines_of(table, fmt))
+
+
+def test_pipe_gets_tsv_and_the_note_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(MEASURES)
+    out, err = capsys.readouterr()
+    assert out == "method\tppl\tnll\tkl\tcollapsed\nsri\t101.234568\t31.1\t4.5\tfalse\nlm\t98\tnan\t\ttrue\n"
+    assert err == "64 sentences\n"
+
+
+def test_terminal_gets_a_drawn_table_with_title_and_note(
+    on_terminal: Show, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = on_terminal(MEASURES).splitlines()
+    assert "Test split" in shown[0]
+    assert plain(shown[1]).split() == ["method", "ppl", "nll", "kl", "collapsed"]
+    assert shown[3].split() == ["sri", "101.2", "31.10", "4.500", "no"]
+    assert shown[4].split() == ["lm", "98.00", "nan", "–", "yes"]
+    assert "64 sentences" in shown[5]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_color_is_respected(on_terminal: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sritool.cli.render.HEADER_STYLE", "bold red")
+    assert "\x1b[1;31m" in on_terminal(MEASURES, colour=True)
+    assert "31m" not in on_terminal(MEASURES)
+
+
+def test_table_in_a_pipe_has_no_control_codes_and_no_wrapping(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "word " * 100
+    emit(Table("Title", ["text", "n"], [[long + SENTENCE, 1]]), "table")
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert long in out
+    assert "[bold]fast[/bold]" in out
+
+
+@pytest.mark.parametrize("width", [1, 5, 10, 20, 40])
+def test_narrow_terminal_loses_nothing(on_terminal: Show, width: int) -> None:
+    shown = "".join(plain(on_terminal(MEASURES, width=width)).split())
+    if width >= 20:
+        assert all(word in shown for word in ("101.2", "31.10", "4.500", "collapsed", "98.00"))
+
+
+def test_words_wrap_at_the_edge(on_terminal: Show) -> None:
+    words = "a dog runs over the green field while two children watch from the porch"
+    shown = on_terminal(Table("", ["n", "text"], [[1, words]]), width=40).splitlines()
+    assert len(shown) > 3
+    assert [word for line in shown[2:] for word in line.split()] == ["1", *words.split()]
+
+
+def test_wide_characters_count_two_columns(on_terminal: Show) -> None:
+    shown = on_terminal(Table("", ["text", "n"], [["日本語", 1], ["abcdef", 2]])).splitlines()
+    assert shown[2].index("1") == shown[3].index("2") - 3
+
+
+def test_terminal_shows_control_characters_and_never_sends_them(on_terminal: Show) -> None:
+    shown = on_terminal(Table("", ["text"], [["\x1b]0;title\x07 \x9b31m \r over"]]))
+    assert "\x1b]0;" not in shown
+    assert not {"\x07", "\x9b", "\r"} & set(shown)
+
+
+def test_tsv_keeps_a_row_on_a_line_and_backslashes_alone() -> None:
+    line = text_of(Table("", ["text", "n"], [[SENTENCE, 1]]), "tsv").split("\n", 1)[1]
+    assert line == "the small dog\\truns | [bold]fast[/bold]\\nover 50% of_it \x1b[31m\\/ 日本語 😀\t1\n"
+
+
+@given(st.lists(st.lists(st.text(), min_size=2, max_size=2), max_size=5))
+def test_every_text_format_keeps_rows_and_columns(rows: list[list[str]]) -> None:
+    table = Table("", ["a", "b"], rows)
+    tsv = text_of(table, "tsv").split("\n")
+    assert [line.count("\t") for line in tsv[:-1]] == [1] * (len(rows) + 1)
+    assert [[*record.values()] for record in map(json.loads, text_of(table, "json").split("\n")[:-1])] == rows
+    read = csv.reader(io.StringIO(text_of(table, "csv"), newline=""))
+    assert [*read] == [["a", "b"], *rows]
+
+
+def test_json_has_native_types() -> None:
+    row = [
+        1,
+        np.int64(2),
+        3.5,
+        np.float32(0.5),
+        math.nan,
+        math.inf,
+        None,
+        np.bool_(True),
+        "é",
+        [math.nan, 1],
+        {"k": 1},
+    ]
+    table = Table("", [f"c{i}" for i in range(len(row))], [row])
+    record = json.loads(text_of(table, "json"))
+    assert [*record.values()] == [1, 2, 3.5, 0.5, None, None, None, True, "é", [None, 1], {"k": 1}]
+    assert "é" in text_of(table, "json")
+
+
+def test_markdown() -> None:
+    table = Table("", ["a|b", "n"], [["x|y\nz", 1.5], ["w", None]])
+    assert text_of(table, "markdown") == "| a\\|b | n |\n| --- | ---: |\n| x\\|y z | 1.500 |\n| w | – |\n"
+
+
+def test_latex() -> None:
+    table = Table("", ["a_b", "n"], [["5% & #1 $x {y} ~^ \\ <|>", -1.5], ["− ± ×", 2.0]])
+    assert text_of(table, "latex").splitlines() == [
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"a\_b & n \\",
+        r"\midrule",
+        r"5\% \& \#1 \$x \{y\} \textasciitilde{}\textasciicircum{} \textbackslash{}"
+        r" \textless{}\textbar{}\textgreater{} & $-1.500$ \\",
+        r"$-$ $\pm$ $\times$ & 2.000 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        (0.0, "0"),
+        (1234567.8, "1234567.8"),
+        (12345678.0, "1.235e+07"),
+        (101.26, "101.3"),
+        (-4.5, "-4.500"),
+        (0.012345, "0.01235"),
+        (0.00012345, "0.000123"),
+        (1e-7, "1.000e-07"),
+        (math.inf, "inf"),
+        (32, "32"),
+        (True, "yes"),
+        (None, "–"),
+        (np.float32(0.5), "0.5000"),
+        (np.int64(3), "3"),
+        ("text", "text"),
+    ],
+)
+def test_readable_cells(cell: object, shown: str) -> None:
+    assert readable(cell) == shown
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_exact_keeps_nine_digits(value: float) -> None:
+    assert float(exact(value)) == pytest.approx(value, rel=1e-8)
+    assert native(value) == value
+
+
+def test_several_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    tables = [Table("first", ["a"], [[1]]), Table("second", ["b"], [[2]])]
+    emit_all(tables)
+    assert capsys.readouterr().out == "a\n1\n\nb\n2\n"
+    emit_all(tables, "json")
+    assert capsys.readouterr().out == '{"table": "first", "a": 1}\n{"table": "second", "b": 2}\n'
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_table_without_rows(fmt: str, capsys: pytest.CaptureFixture[str]) -> None:
+    emit(Table("Nothing", ["a", "b"], []), fmt)
+    assert ("a" in capsys.readouterr().out) == (fmt != "json")
+
+
+def test_row_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        emit(Table("t", ["a", "b"], [[1]]), "tsv")
+
+
+def test_unknown_format_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="choose one of auto, table"):
+        emit(MEASURES, "xml")
+
+
+def test_say_goes_to_stderr_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "runs/[x]/last.pt " * 20
+    say(long, "warning")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"warning: {long}\n")

@@ -1,0 +1,83 @@
+"""Fixtures that all tests share: a clean environment, the command line here and as a process, corpora."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from typer.testing import CliRunner, Result
+
+import sritool
+
+hypothesis.settings.register_profile("sritool", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("sritool")
+
+KEPT_VARIABLES = {"SRITOOL_TEST_CORPORA"}
+DISPLAY_VARIABLES = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the caller's shell reaches a test, and no test reaches a hub."""
+    for name in [*os.environ]:
+        if (name.startswith("SRITOOL_") and name not in KEPT_VARIABLES) or name in DISPLAY_VARIABLES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a CUDA device where there is none; torch is imported only if a test asks for one."""
+    wanting = [item for item in items if item.get_closest_marker("gpu")]
+    if not wanting:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in wanting:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The folder of real corpora; the test is skipped where there is none."""
+    folder = os.environ.get("SRITOOL_TEST_CORPORA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("SRITOOL_TEST_CORPORA names no folder of corpora")
+    return Path(folder).resolve()
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run `sritool ARGS` in this process and an empty folder: a result with stdout, stderr and exit_code."""
+    from sritool.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object, stdin: str | bytes | None = None) -> Result:
+        return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, prog_name="sritool")
+
+    return run
+
+
+@pytest.fixture
+def run_program(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python ARGS` (as `-m sritool …`) as a process in an empty folder."""
+
+    def run(*args: object, env: dict[str, str] | None = None, **settings: Any) -> Any:
+        root = str(Path(sritool.__file__).parents[1])
+        return subprocess.run(
+            [sys.executable, *(str(arg) for arg in args)],
+            env=os.environ | {"PYTHONPATH": root} | (env or {}),
+            check=False,
+            **({"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120} | settings),
+        )
+
+    return run
