@@ -1,0 +1,149 @@
+"""One file that holds everything about a model: tensors and plain Python values, never code.
+
+Written to a temporary file beside its target, synced and renamed over it, so that a reader sees the old
+checkpoint or the new one. Always read with `weights_only=True`: a file with code in it is refused, not run.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sritool.core.config import RunConfig, build, plain
+from sritool.corpus.tokenizer import Tokenizer, tokenizer_from_state
+from sritool.errors import CheckpointError, SritoolError
+
+FORMAT = "sritool checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with what it was trained on and by; `trainer` only in a checkpoint that can be resumed."""
+
+    config: RunConfig
+    tokenizer: Tokenizer
+    weights: Mapping[str, Tensor]
+    corpus: Mapping[str, Any]  # name, content_hash, max_length, data_dir
+    progress: Mapping[str, Any]  # epoch, step, seconds of training
+    metrics: list[dict[str, Any]] = field(default_factory=list)  # validation, an entry an epoch
+    trainer: Mapping[str, Any] | None = None  # optimiser and position in the data
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write atomically: after this returns the file is on the disk whole; before, the old one stands.
+
+    Raises: CheckpointError if the folder cannot be written.
+    """
+    values = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": plain(checkpoint.config),
+        "tokenizer": _bytes_to_tensors(checkpoint.tokenizer.state()),
+        "weights": {name: tensor.detach().cpu() for name, tensor in checkpoint.weights.items()},
+        "corpus": dict(checkpoint.corpus),
+        "progress": dict(checkpoint.progress),
+        "metrics": checkpoint.metrics,
+        "trainer": None if checkpoint.trainer is None else dict(checkpoint.trainer),
+    }
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror}; give a folder you can write") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(values, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}; free some space or give another folder"
+        ) from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU.
+
+    Raises: CheckpointError if it is missing, truncated, not a checkpoint, of a newer version, or holds code.
+    """
+    values = _read(path)
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a sritool checkpoint; give a .pt file that `sritool train` wrote")
+    if values.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} has checkpoint version {values.get('version')}, this sritool reads {VERSION}; "
+            "use the version that wrote it"
+        )
+    try:
+        return Checkpoint(
+            build(RunConfig, values["config"]),
+            tokenizer_from_state(_tensors_to_bytes(values["tokenizer"])),
+            values["weights"],
+            values["corpus"],
+            values["progress"],
+            values["metrics"],
+            values["trainer"],
+        )
+    except (SritoolError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); use another checkpoint") from error
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint {path}; give a .pt file or a run folder that `sritool train` wrote")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    except Exception as error:  # torch raises a dozen kinds for a file that is not its own
+        reason = (
+            "it holds more than tensors and plain values and was not run"
+            if "weights_only" in str(error) or "Unsupported" in str(error)
+            else "truncated, or another kind of file"
+        )
+        raise CheckpointError(
+            f"{path} is not a sritool checkpoint: {reason}; give a .pt file that `sritool train` wrote"
+        ) from error
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
+    """Copy weights into a module. Raises: CheckpointError if names or shapes differ."""
+    try:
+        module.load_state_dict(dict(weights))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"the weights in {path} do not fit its settings; the file is damaged, use another checkpoint"
+        ) from error
+
+
+def _bytes_to_tensors(state: Mapping[str, Any]) -> dict[str, Any]:
+    """SentencePiece models travel as octets: a tensor is the plainest thing that holds them."""
+    return {
+        key: torch.frombuffer(bytearray(value), dtype=torch.uint8) if isinstance(value, bytes) else value
+        for key, value in state.items()
+    }
+
+
+def _tensors_to_bytes(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: bytes(value.numpy().tobytes()) if isinstance(value, Tensor) else value for key, value in state.items()
+    }

@@ -1,0 +1,253 @@
+"""Settings of a run: frozen, validated, and every field read somewhere (a test holds that).
+
+A section is a TOML table. `build` reads nested plain values, `plain` writes them, `merge` lays one over
+another, so that precedence (preset, file, environment, flags) is four merges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sritool.core.schedules import Ramp, constant
+from sritool.errors import UsageError
+
+T = TypeVar("T")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Sizes of p(x|z)."""
+
+    embedding: int = 128
+    hidden: int = 512
+    latent: int = 32
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        sizes = (self.embedding, self.hidden)
+        _require(min(sizes) >= 1, f"generator sizes are {sizes}; give embedding and hidden of at least 1")
+        _require(self.latent >= 0, f"generator.latent is {self.latent}; give 0 or more")
+        _require(0 <= self.dropout < 1, f"generator.dropout is {self.dropout}; give a rate in [0, 1)")
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """The short-run chain, eq. (6)-(7), and where along it θ gets its gradient."""
+
+    name: str = "authors"
+    steps: int = 20
+    step_sizes: tuple[float, ...] = (0.01,)  # s_k; the last one goes on
+    temperature: Ramp = constant(1.0)  # τ over the planned epochs
+    evaluation_temperature: float = 1.0
+    chain_dropout: bool = False  # fresh dropout masks at each step while training
+    theta_gradient: str = "end"  # "end": at z_K; "path": also at every visited z_k
+    end_weight: float = 1.0  # weight of z_K against each visited z_k when theta_gradient is "path"
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, f"sampler.steps is {self.steps}; give at least 1")
+        positive = bool(self.step_sizes) and min(self.step_sizes) > 0
+        _require(positive, f"sampler.step_sizes are {list(self.step_sizes)}; give positive numbers")
+        _require(
+            self.theta_gradient in ("end", "path"),
+            f"sampler.theta_gradient is {self.theta_gradient!r}; give end or path",
+        )
+        _require(self.end_weight > 0, f"sampler.end_weight is {self.end_weight}; give a positive number")
+        lowest = min(self.temperature.start, self.temperature.end, self.evaluation_temperature)
+        _require(lowest >= 0, f"a sampler temperature is {lowest}; give 0 or more")
+
+    def schedule(self) -> list[float]:
+        """s_k for k = 0 … steps − 1."""
+        known = self.step_sizes[: self.steps]
+        return [*known, *[known[-1]] * (self.steps - len(known))]
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How θ moves."""
+
+    name: str = "adam"
+    learning_rate: float = 1e-3
+    decay: Ramp = constant(1.0)  # factor on the learning rate over the planned epochs
+    clip: float = 5.0  # bound on the gradient's norm; 0: none
+    initial_scale: float = 0.1  # parameters start in U(−scale, scale)
+
+    def __post_init__(self) -> None:
+        _require(self.name in ("adam", "sgd"), f"optimizer.name is {self.name!r}; give adam or sgd")
+        _require(self.learning_rate > 0, f"optimizer.learning_rate is {self.learning_rate}; give more than 0")
+        _require(self.clip >= 0, f"optimizer.clip is {self.clip}; give 0 (none) or more")
+        _require(self.initial_scale > 0, f"optimizer.initial_scale is {self.initial_scale}; give more than 0")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The plan of a run."""
+
+    epochs: int = 60
+    batch_size: int = 32
+    seed: int = 0
+    patience: int = 5  # epochs without a better validation NLL; 0: never stop early
+    precision: str = "auto"  # output layer's products: auto, float32, bfloat16
+    save_every: int = 500  # steps between saves of last.pt
+    measure_every: int = 50  # steps between measurements of unstable Langevin steps; 0: never
+
+    def __post_init__(self) -> None:
+        counts = {"epochs": self.epochs, "batch_size": self.batch_size, "save_every": self.save_every}
+        for name, value in counts.items():
+            _require(value >= 1, f"training.{name} is {value}; give at least 1")
+        least = min(self.seed, self.patience, self.measure_every)
+        _require(least >= 0, "training.seed, patience and measure_every must not be negative; give 0 or more")
+        _require(
+            self.precision in ("auto", "float32", "bfloat16"),
+            f"training.precision is {self.precision!r}; give auto, float32 or bfloat16",
+        )
+
+
+@dataclass(frozen=True)
+class LikelihoodConfig:
+    """The `adaptive` estimator: pilots decide, fresh draws are weighed."""
+
+    samples: int = 100  # M, fresh draws a sentence
+    pilots: int = 100  # draws a sentence in each round of moment matching
+    rounds: int = 2
+    modes: int = 2  # chain ends refined to modes
+    degrees: int = 8  # of freedom of the Student proposal
+
+    def __post_init__(self) -> None:
+        _require(self.samples >= 2, f"likelihood.samples is {self.samples}; give at least 2")
+        _require(self.pilots >= 2, f"likelihood.pilots is {self.pilots}; give at least 2")
+        _require(self.rounds >= 0, f"likelihood.rounds is {self.rounds}; give 0 or more")
+        _require(self.modes >= 1, f"likelihood.modes is {self.modes}; give at least 1")
+        _require(self.degrees > 2, f"likelihood.degrees is {self.degrees}; give more than 2")
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """What is measured after each epoch, on the same sentences each time."""
+
+    sentences: int = 512
+    likelihood: LikelihoodConfig = field(default_factory=lambda: LikelihoodConfig(samples=50, rounds=1))
+
+    def __post_init__(self) -> None:
+        _require(self.sentences >= 2, f"validation.sentences is {self.sentences}; give at least 2")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run is made of; a checkpoint carries it."""
+
+    method: str = "sri"
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+
+
+def plain(config: Any) -> Any:
+    """A dataclass as nested dictionaries, lists and plain values."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    return [plain(item) for item in config] if isinstance(config, tuple | list) else config
+
+
+def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """A dataclass from nested plain values; what is left out keeps its default.
+
+    Raises: UsageError for an unknown key (the nearest is named) or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"; did you mean {where}{near[0]}?" if near else f"; known: {', '.join(hints)}"
+            raise UsageError(f"unknown setting {where}{key}{hint}")
+    return kind(**{key: _convert(hints[key], value, where + key) for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if hint is Ramp and isinstance(value, int | float) and not isinstance(value, bool):
+            return constant(float(value))
+        if not isinstance(value, Mapping):
+            raise UsageError(f"setting {name} is {value!r}; give a table of settings")
+        return build(typing.cast(type, hint), value, f"{name}.")
+    if isinstance(hint, types.GenericAlias):  # tuple[float, ...]
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_convert(typing.get_args(hint)[0], item, name) for item in items)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise UsageError(f"setting {name} is {value!r}; give a value of type {hint.__name__}")
+    return value
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, table by table."""
+    result = dict(under)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """{"a": {"b": value}} for the path a.b."""
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return typing.cast(dict[str, Any], value)
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """`sampler.steps=10` as nested values; the right side is read as TOML, else as a string.
+
+    Raises: UsageError if there is no `=`.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise UsageError(f"--set {text!r} is no key=value; write for example --set sampler.steps=10")
+    try:
+        parsed: Any = tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return nested(path.strip(), parsed)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's values. Raises: UsageError if it cannot be read or parsed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read the configuration {path}: {error}; give a TOML file") from error
+
+
+def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:
+    """Nested plain values as TOML text."""
+    scalars = [f"{key} = {_literal(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
+    tables = [(f"{prefix}{key}", value) for key, value in values.items() if isinstance(value, Mapping)]
+    own = "\n".join(scalars) + "\n" if scalars else ""
+    return own + "".join(f"\n[{name}]\n{to_toml(value, name + '.')}" for name, value in tables)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_literal(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return repr(value)

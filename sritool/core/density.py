@@ -1,0 +1,44 @@
+"""Density of a chain's end for a fixed noise path, by the chain rule on its Jacobian.
+
+log q(z_K | x, ε) = log p(z_0) − Σ_k log |det(I − s_k ∇²U(z_k))|
+
+Source: Pang et al. 2021, eq. (18), with the determinant of each step instead of the whole chain's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.core.langevin import Chain, log_prior
+from sritool.core.likelihood import Target
+
+
+class ChainDensity(NamedTuple):
+    """log q(z_K | x, ε) and what says whether to believe it; all [batch]."""
+
+    log_density: Tensor  # nats
+    sign: Tensor  # of the Jacobian's determinant, ±1
+    folded: Tensor  # share of steps with an eigenvalue of I − s_k H_k below 0: the map may not be one-to-one
+
+
+def chain_density(target: Target, chain: Chain) -> ChainDensity:
+    """Density of the very chain that gave z_K; path [steps + 1, batch, latent] must be kept."""
+    assert chain.path is not None, "run the chain with keep_path=True"
+    log_density = log_prior(chain.start)
+    sign, folded = torch.ones_like(log_density), torch.zeros_like(log_density)
+    identity = torch.eye(chain.start.shape[-1], dtype=chain.start.dtype, device=chain.start.device)
+    for z, step_size in zip(chain.path[:-1], chain.step_sizes, strict=True):
+        curvature = torch.linalg.eigvalsh(target.hessian(z) + identity)  # of U  [batch, latent]
+        factors = 1.0 - step_size * curvature
+        log_density = log_density - factors.abs().log().sum(-1)
+        sign = sign * factors.sign().prod(-1)
+        folded = folded + (factors < 0).any(-1).to(folded.dtype)
+    return ChainDensity(log_density, sign, folded / len(chain.step_sizes))
+
+
+def kl_given_noise(chain: Chain, density: ChainDensity) -> Tensor:
+    """log q(z_K | x, ε) − log p(z_K) in nats, [batch]: its mean bounds KL(q(z|x) ‖ p) above where nothing folds."""
+    return density.log_density - log_prior(chain.end)

@@ -1,0 +1,79 @@
+"""Where to compute, with how many threads, and in which precision the output layer's products run."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from sritool.errors import UsageError
+
+
+def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device:
+    """The device asked for: `gpu` "0" or "0,1" wins over `device` cpu, cuda, cuda:N, mps or auto.
+
+    Raises: UsageError if there is no such device.
+    """
+    if gpu is not None:
+        numbers = gpu.split(",")
+        if not all(number.strip().isdigit() for number in numbers):
+            raise UsageError(f"--gpu {gpu!r} names no GPU; write for example --gpu 0, or --device cpu")
+        if len(numbers) > 1:
+            raise UsageError("--gpu takes one GPU so far; write for example --gpu 0")
+        return _cuda(int(numbers[0]), f"--gpu {gpu}")
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("cpu")
+    name, _, number = device.partition(":")
+    if name == "cpu" and not number:
+        return torch.device("cpu")
+    if name == "cuda" and (number.isdigit() or not number):
+        return _cuda(int(number or 0), f"--device {device}")
+    if name == "mps" and not number:
+        if not torch.backends.mps.is_available():
+            raise UsageError("--device mps: no Apple GPU here; leave the option out or use --device cpu")
+        return torch.device("mps")
+    raise UsageError(f"--device {device!r} is unknown; use cpu, cuda, cuda:0, mps or auto")
+
+
+def _cuda(number: int, asked: str) -> torch.device:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if number >= count:
+        have = f"this machine has {count} GPU{'s' if count > 1 else ''}" if count else "PyTorch sees no GPU here"
+        raise UsageError(f"{asked}: {have}; use --device cpu" + (f" or --gpu 0 to {count - 1}" if count else ""))
+    return torch.device("cuda", number)
+
+
+def set_threads(threads: int | None) -> None:
+    """Bound PyTorch's threads on the CPU; None leaves its own choice."""
+    if threads is not None:
+        if threads < 1:
+            raise UsageError(f"--threads {threads}: give at least 1")
+        torch.set_num_threads(threads)
+
+
+def resolve_precision(precision: str, device: torch.device, hidden: int, rows: int, vocabulary: int) -> str:
+    """"float32" or "bfloat16" for the output layer: as asked, or on "auto" whichever is measured faster.
+
+    The same code is 2 times faster or 2 times slower in bfloat16 from one CPU to the next, so it is tried, on a
+    product of the shape of the training batch ([rows, hidden] by [hidden, vocabulary]), for some 0.2 s.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "mps":
+        return "float32"
+    seconds = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        left = torch.ones(rows, hidden, dtype=dtype, device=device)
+        right = torch.ones(vocabulary, hidden, dtype=dtype, device=device)
+        seconds[name] = min(_timed_product(left, right) for _ in range(4))
+    # A tie goes to float32: it costs nothing to be exact.
+    return "bfloat16" if seconds["bfloat16"] < 0.8 * seconds["float32"] else "float32"
+
+
+def _timed_product(left: torch.Tensor, right: torch.Tensor) -> float:
+    begin = time.perf_counter()
+    product = left @ right.t()
+    product.sum().item()  # waits for a GPU
+    return time.perf_counter() - begin

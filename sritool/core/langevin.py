@@ -1,0 +1,72 @@
+"""Short-run Langevin inference as one pure function of (log-joint, start, schedule, noise).
+
+U(z) = −log p(x, z);  z_{k+1} = z_k − s_k ∇U(z_k) + τ √(2 s_k) ε_k.
+
+Source: Pang et al. 2021, eq. (6)-(7).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LogJoint = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+"""(z [batch, latent], step k) → log p(x, z) [batch] and its gradient [batch, latent]."""
+
+
+class Chain(NamedTuple):
+    """A short run with all that its density needs."""
+
+    start: Tensor  # z_0  [batch, latent]
+    noise: Tensor  # ε_k  [steps, batch, latent]
+    end: Tensor  # z_K  [batch, latent]
+    step_sizes: tuple[float, ...]  # s_k
+    temperature: float  # τ
+    path: Tensor | None = None  # z_0 … z_K  [steps + 1, batch, latent]
+    log_joint: Tensor | None = None  # log p(x, z_k) at the visited z_k, k < K  [steps, batch]
+
+
+def langevin_step(z: Tensor, grad_log_joint: Tensor, step_size: float, noise: Tensor, temperature: float) -> Tensor:
+    """One step of eq. (7): z + s ∇log p(x, z) + τ √(2s) ε; all tensors [batch, latent]."""
+    moved = torch.add(z, grad_log_joint, alpha=step_size)
+    return moved.add_(noise, alpha=temperature * math.sqrt(2.0 * step_size))
+
+
+def short_run(
+    log_joint: LogJoint,
+    start: Tensor,
+    step_sizes: Sequence[float],
+    noise: Tensor,
+    temperature: float = 1.0,
+    keep_path: bool = False,
+) -> Chain:
+    """Run the chain from `start` with the given noise [steps, batch, latent].
+
+    Returns: the trace; with `keep_path` also every visited z and its log-joint.
+    """
+    z, visited, values = start, [start], []
+    for k, step_size in enumerate(step_sizes):
+        value, gradient = log_joint(z, k)
+        z = langevin_step(z, gradient, step_size, noise[k], temperature)
+        if keep_path:
+            visited.append(z)
+            values.append(value)
+    path = torch.stack(visited) if keep_path else None
+    kept = torch.stack(values) if keep_path else None
+    return Chain(start, noise, z, tuple(step_sizes), temperature, path, kept)
+
+
+def noiseless_moves(chain: Chain) -> Tensor:
+    """z_k − s_k ∇U(z_k) for every step, recovered from the trace: [steps, batch, latent]."""
+    assert chain.path is not None, "run the chain with keep_path=True"
+    sizes = torch.tensor(chain.step_sizes, dtype=chain.noise.dtype, device=chain.noise.device)
+    return chain.path[1:] - chain.temperature * torch.sqrt(2.0 * sizes)[:, None, None] * chain.noise
+
+
+def log_prior(z: Tensor) -> Tensor:
+    """log N(z; 0, I) in nats: z [..., latent] → [...]."""
+    return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2.0 * math.pi))

@@ -1,0 +1,99 @@
+"""Measures of a trained model, each with the standard error and the sample that it rests on.
+
+Sums are added up over the split and divided once. Errors are over sentences.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+ACTIVE_VARIANCE = 0.01  # Burda et al. 2016
+_RESAMPLES = 200
+
+
+class Estimate(NamedTuple):
+    """One figure and what it rests on."""
+
+    metric: str
+    value: float
+    standard_error: float
+    unit: str
+    sentences: int
+    draws: int  # of z for each sentence
+    estimator: str
+
+
+def mean_estimate(metric: str, values: Array, unit: str, draws: int, estimator: str) -> Estimate:
+    """Mean over sentences [n] with its standard error."""
+    error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+    return Estimate(metric, float(values.mean()), error, unit, len(values), draws, estimator)
+
+
+def perplexity(
+    metric: str, log_likelihood: Array, predictions: Array, unit: str, draws: int, estimator: str
+) -> Estimate:
+    """exp(−Σ log p(x) / Σ predictions), its error by the delta method for a ratio of sums.
+
+    Args: log_likelihood [n] nats; predictions [n], tokens (or words) counted in each sentence.
+    """
+    rate = -float(log_likelihood.sum() / predictions.sum())
+    residual = -log_likelihood - rate * predictions
+    count = len(log_likelihood)
+    error = float(residual.std(ddof=1) / math.sqrt(count) / predictions.mean()) if count > 1 else math.nan
+    value = math.exp(rate)
+    return Estimate(metric, value, value * error, unit, count, draws, estimator)
+
+
+def active_units(halves: Array, threshold: float = ACTIVE_VARIANCE) -> int:
+    """Dimensions with Var_x(E_q[z]) above the threshold, without the bias of a finite number of chains.
+
+    Args: halves [2, n, latent]: means over two independent halves of each sentence's chains. Their covariance
+          over x holds no within-sentence noise, which is independent between the halves.
+    """
+    return int((between_variance(halves[0], halves[1]) > threshold).sum())
+
+
+def between_variance(first: Array, second: Array) -> Array:
+    """Covariance over sentences, dimension by dimension: two [n, latent] → [latent]."""
+    centred = (first - first.mean(0)) * (second - second.mean(0))
+    return np.asarray(centred.sum(0) / max(1, len(first) - 1), dtype=np.float64)
+
+
+def naive_active_units(means: Array, threshold: float = ACTIVE_VARIANCE) -> int:
+    """The published count: dimensions where the variance over x of the mean of R chains is above the threshold.
+
+    With few chains it counts their noise, Var_q(z)/R: every unit of a model that ignores z can pass.
+    """
+    return active_units(np.stack([means, means]), threshold)
+
+
+def active_unit_estimates(draws: Array, estimator: str, seed: int) -> list[Estimate]:
+    """`au` and `au-naive` from draws [chains, n, latent], chains ≥ 2; errors by bootstrap over sentences."""
+    chains, sentences, _ = draws.shape
+    halves = np.stack([draws[: chains // 2].mean(0), draws[chains // 2 :].mean(0)])
+    means = draws.mean(0)
+    random = np.random.default_rng(seed)
+    resampled = []
+    for _ in range(_RESAMPLES):
+        chosen = random.integers(0, sentences, sentences)
+        resampled.append((active_units(halves[:, chosen]), naive_active_units(means[chosen])))
+    errors = np.std(np.asarray(resampled, dtype=np.float64), axis=0, ddof=1)
+    values = (active_units(halves), naive_active_units(means))
+    return [
+        Estimate(name, float(value), float(error), "dimensions", sentences, chains, estimator)
+        for name, value, error in zip(("au", "au-naive"), values, errors, strict=True)
+    ]
+
+
+def derangement(count: int, seed: int) -> NDArray[np.int64]:
+    """A seeded permutation of range(count), count ≥ 2, that leaves nothing in its place."""
+    order = np.random.default_rng(seed).permutation(count)
+    moved = np.empty(count, dtype=np.int64)
+    moved[order] = np.roll(order, 1)
+    return moved

@@ -1,0 +1,71 @@
+"""Named settings: samplers, and sizes and plans by corpus.
+
+Sources: Pang et al. 2021 (paper's text, and the authors' released settings); sizes of Li et al. 2019.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sritool.core.config import merge
+
+_AUTHORS_NOISE = (0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1, 0.05)  # σ_k = √(2 s_k); the last goes on
+_AUTHORS_STEPS = [sigma**2 / 2 for sigma in _AUTHORS_NOISE]
+_AUTHORS_SAMPLER: dict[str, Any] = {
+    "steps": 20,
+    "step_sizes": _AUTHORS_STEPS,
+    # 0.05 for 15 of 60 epochs, then up by 0.05 an epoch to 0.2.
+    "temperature": {"start": 0.05, "end": 0.2, "begin": 14 / 60, "finish": 17 / 60, "quantum": 0.05},
+    "evaluation_temperature": 0.2,
+    "chain_dropout": True,
+    "theta_gradient": "path",
+    "end_weight": 1 / 32,  # their batch mean at z_K against batch sums (of 32) on the way
+}
+
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "sampler": {
+            "name": "paper",
+            "steps": 20,
+            "step_sizes": [0.01],
+            "temperature": 1.0,
+            "evaluation_temperature": 1.0,
+            "chain_dropout": False,
+            "theta_gradient": "end",
+            "end_weight": 1.0,
+        }
+    },
+    "authors": {"sampler": {"name": "authors", **_AUTHORS_SAMPLER}},
+    "tempered": {
+        "sampler": {
+            "name": "tempered",
+            **_AUTHORS_SAMPLER,
+            "temperature": {"start": 0.2, "end": 0.5, "begin": 0.5},
+            "evaluation_temperature": 0.5,
+        },
+        "optimizer": {"decay": {"start": 1.0, "end": 1 / 3, "begin": 0.5}},
+    },
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "ptb": {"generator": {"embedding": 256, "hidden": 256}},
+    "snli": {"generator": {"embedding": 128, "hidden": 512}},
+    "captions": {"generator": {"embedding": 128, "hidden": 512}},
+    "yelp": {"generator": {"embedding": 128, "hidden": 512}},
+    "yahoo": {"generator": {"embedding": 512, "hidden": 1024}},
+    "tiny": {
+        "generator": {"embedding": 64, "hidden": 128},
+        "training": {"epochs": 10, "batch_size": 128, "save_every": 100, "measure_every": 20},
+        "validation": {"sentences": 256},
+    },
+}
+
+DEFAULT_PRESET = "captions"  # for a user's own corpus
+DEFAULT_SAMPLER = "authors"
+
+
+def layered(preset: str, sampler: str, method: str) -> dict[str, Any]:
+    """Nested values of a preset with a named sampler on it; a user's settings are merged over them."""
+    values = merge({"method": method}, PRESETS[preset])
+    values = merge(values, SAMPLERS[sampler])
+    return merge(values, {"generator": {"latent": 0}}) if method == "lm" else values

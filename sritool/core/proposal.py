@@ -1,0 +1,110 @@
+"""Proposals for importance sampling: mixtures of multivariate Student distributions, one mixture a sentence.
+
+Source: Laplace and moment-matching proposals as in Cappé et al. 2008, "Adaptive importance sampling in general
+mixture classes"; tempered weights as in Neal 2001.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.core.random import Stream
+
+
+class StudentMixture(NamedTuple):
+    """Σ_c weight_c · t_ν(z; location_c, root_c root_cᵀ) for each sentence."""
+
+    location: Tensor  # [components, batch, latent]
+    root: Tensor  # lower triangular scale  [components, batch, latent, latent]
+    log_weight: Tensor  # [components, batch]
+    degrees: int  # ν
+
+    def sample(self, stream: Stream, examples: Tensor, draws: int) -> Tensor:
+        """z [draws, batch, latent]; a draw depends on (stream, example, index of the draw) alone."""
+        batch, latent = self.location.shape[1:]
+        dtype = self.location.dtype
+        normal = stream.normal(examples, draws * (latent + self.degrees), dtype=dtype)
+        normal = normal.view(batch, draws, latent + self.degrees).transpose(0, 1)
+        chi_square = normal[..., latent:].square().sum(-1, keepdim=True)
+        standard = normal[..., :latent] * torch.sqrt(self.degrees / chi_square)
+        share = Stream(stream.seed, stream.purpose + " component", stream.epoch).uniform(examples, draws)
+        bounds = self.log_weight.exp().cumsum(0)[:-1].unsqueeze(-1)  # [components − 1, batch, 1]
+        chosen = (share.to(dtype).unsqueeze(0) > bounds).sum(0).t()  # [draws, batch]
+        which = torch.arange(batch, device=chosen.device).expand_as(chosen)
+        return self.location[chosen, which] + (self.root[chosen, which] @ standard.unsqueeze(-1)).squeeze(-1)
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """log q(z) in nats: [draws, batch, latent] → [draws, batch]."""
+        latent, degrees = z.shape[-1], self.degrees
+        centred = (z.unsqueeze(0) - self.location.unsqueeze(1)).permute(0, 2, 3, 1)  # [c, batch, latent, draws]
+        whitened = torch.linalg.solve_triangular(self.root, centred, upper=False)
+        distance = whitened.square().sum(2).transpose(1, 2)  # [components, draws, batch]
+        log_root = self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1).unsqueeze(1)
+        constant = (
+            math.lgamma((degrees + latent) / 2)
+            - math.lgamma(degrees / 2)
+            - latent / 2 * math.log(degrees * math.pi)
+        )
+        tails = -(degrees + latent) / 2 * torch.log1p(distance / degrees)
+        return torch.logsumexp(self.log_weight.unsqueeze(1) + constant - log_root + tails, 0)
+
+
+def laplace(modes: Tensor, hessians: Tensor, log_joint: Tensor, degrees: int) -> StudentMixture:
+    """A component at each mode, its scale the inverse Hessian of U, its weight the Laplace evidence.
+
+    Args: modes [components, batch, latent]; hessians of U there [components, batch, latent, latent];
+          log_joint log p(x, z) there [components, batch].
+    """
+    eigenvalues, vectors = torch.linalg.eigh(hessians)
+    # −∇² log p(z) is I, so a direction flatter than the prior is a saddle or a sum of modes: trust the prior.
+    eigenvalues = eigenvalues.clamp_min(1.0)
+    covariance = (vectors / eigenvalues.unsqueeze(-2)) @ vectors.mT
+    root = torch.linalg.cholesky(covariance)
+    evidence = log_joint - 0.5 * eigenvalues.log().sum(-1)
+    return StudentMixture(modes, root, torch.log_softmax(evidence, 0), degrees)
+
+
+def tempered_weights(log_weights: Tensor, effective: float) -> tuple[Tensor, Tensor]:
+    """Self-normalised weights w^β with the largest β ≤ 1 whose effective sample size reaches `effective`.
+
+    Args:    log_weights [draws, batch]; effective: at most the number of draws.
+    Returns: weights summing to 1 over draws [draws, batch]; their effective sample sizes [batch].
+    """
+    low, high = torch.zeros_like(log_weights[0]), torch.ones_like(log_weights[0])
+    if bool((effective_sample_size(log_weights) >= effective).all()):
+        low = high
+    else:
+        for _ in range(20):
+            middle = 0.5 * (low + high)
+            enough = effective_sample_size(middle * log_weights) >= effective
+            low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
+        low = torch.where(effective_sample_size(log_weights) >= effective, torch.ones_like(low), low)
+    tempered = low * log_weights
+    return torch.softmax(tempered, 0), effective_sample_size(tempered)
+
+
+def effective_sample_size(log_weights: Tensor) -> Tensor:
+    """(Σ w)² / Σ w² over draws: [draws, batch] → [batch]."""
+    return torch.exp(2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0))
+
+
+def moment_match(
+    z: Tensor, log_weights: Tensor, covariance: Tensor, degrees: int, effective: float
+) -> StudentMixture:
+    """One Student with the weighted mean and covariance of the draws, shrunk to a known covariance.
+
+    Args: z [draws, batch, latent]; log_weights [draws, batch]; covariance [batch, latent, latent], the Laplace
+          covariance, which the estimate leans on as far as the effective sample size is short of 2·latent.
+    """
+    weights, size = tempered_weights(log_weights, effective)
+    mean = torch.einsum("mb,mbi->bi", weights, z)
+    centred = (z - mean) * weights.sqrt().unsqueeze(-1)
+    spread = torch.einsum("mbi,mbj->bij", centred, centred)
+    trust = (size / (size + 2 * z.shape[-1])).view(-1, 1, 1)
+    shrunk = trust * spread + (1 - trust) * covariance
+    root = torch.linalg.cholesky(shrunk)
+    return StudentMixture(mean.unsqueeze(0), root.unsqueeze(0), torch.zeros_like(mean[None, :, 0]), degrees)

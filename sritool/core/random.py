@@ -1,0 +1,98 @@
+"""Counter-based random numbers: every draw is a pure function of what it is for.
+
+A draw is addressed by (seed, purpose, epoch, example, chain), so that batch size, order, padding and the
+number of processes change nobody's noise, and a resumed run needs no generator state.
+
+Source: Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox4x32-10).
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_WORD = 0xFFFFFFFF
+_ROUNDS = 10
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Four 32-bit words, as int64, for each 128-bit counter.
+
+    Args:    counter: four int64 tensors of one broadcastable shape, values below 2^32; key: two 32-bit words.
+    Returns: four int64 tensors of that shape, values in [0, 2^32).
+    """
+    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        # The 64-bit products wrap into the sign bit; shift-and-mask still reads their two halves correctly.
+        first, second = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0 = ((second >> 32) & _WORD) ^ c1 ^ k0
+        c2 = ((first >> 32) & _WORD) ^ c3 ^ k1
+        c1, c3 = second & _WORD, first & _WORD
+        k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
+    return c0, c1, c2, c3
+
+
+class Stream(NamedTuple):
+    """Random numbers for one purpose within one epoch; `examples` and `chain` address the draws."""
+
+    seed: int
+    purpose: str
+    epoch: int = 0
+
+    def words(self, examples: Tensor, chain: int, count: int) -> Tensor:
+        """Uniform 32-bit words: [len(examples), count] int64, a prefix of any longer request."""
+        purpose = zlib.crc32(self.purpose.encode())
+        key = (self.seed & _WORD, (purpose ^ (self.seed >> 32)) & _WORD)
+        blocks = torch.arange(-(-count // 4), device=examples.device)
+        counter = (
+            blocks[None, :],
+            (examples & _WORD)[:, None],
+            torch.full((1, 1), self.epoch & _WORD, device=examples.device),
+            torch.full((1, 1), chain & _WORD, device=examples.device),
+        )
+        return torch.stack(philox(counter, key), dim=-1).flatten(1)[:, :count]
+
+    def uniform(self, examples: Tensor, count: int, chain: int = 0) -> Tensor:
+        """Uniforms in (0, 1), float64 [len(examples), count]."""
+        return (self.words(examples, chain, count).double() + 0.5) * 2.0**-32
+
+    def normal(
+        self, examples: Tensor, count: int, chain: int = 0, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Standard normals by Box-Muller in float64, then cast: [len(examples), count]."""
+        pairs = self.uniform(examples, 2 * -(-count // 2), chain).unflatten(1, (-1, 2))
+        radius = torch.sqrt(-2.0 * torch.log(pairs[..., 0]))
+        angle = 2.0 * math.pi * pairs[..., 1]
+        both = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+        return both.flatten(1)[:, :count].to(dtype)
+
+    def keep(self, examples: Tensor, count: int, rate: float, chain: int = 0) -> Tensor:
+        """Dropout factors, 0 or 1/(1 − rate), float32 [len(examples), count].
+
+        A rate of one half takes one random bit a unit; any other is rounded to a multiple of 1/256.
+        """
+        bits_per_unit = 1 if rate == 0.5 else 8
+        words = self.words(examples, chain, -(-count * bits_per_unit // 32))
+        octets = words.to(torch.int32).view(torch.uint8)
+        if bits_per_unit == 1:
+            return _halves(examples.device)[octets.long()].flatten(1)[:, :count]
+        dropped = round(rate * 256)
+        return (octets[:, :count] >= dropped).float().mul_(256 / (256 - dropped))
+
+
+_HALVES: dict[torch.device, Tensor] = {}
+
+
+def _halves(device: torch.device) -> Tensor:
+    """Table from an octet to its eight dropout factors 0 or 2: [256, 8]."""
+    if device not in _HALVES:
+        bits = torch.arange(256)[:, None] >> torch.arange(8)[None, :]
+        _HALVES[device] = ((bits & 1) * 2.0).to(device)
+    return _HALVES[device]

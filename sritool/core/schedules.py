@@ -1,0 +1,46 @@
+"""Schedules as values: a quantity as a function of the share of the planned epochs that is done."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sritool.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """`start` until `begin`, `end` from `finish` on, linear between; in stairs of `quantum` if that is not 0.
+
+    begin and finish are shares of the planned epochs, so that a short plan runs the whole schedule.
+    """
+
+    start: float
+    end: float
+    begin: float = 0.0
+    finish: float = 1.0
+    quantum: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.begin <= self.finish:
+            raise UsageError(
+                f"a schedule runs from {self.begin} to {self.finish}; give 0 <= begin <= finish"
+            )
+
+    def at(self, progress: float) -> float:
+        """The value when `progress` (epochs done / epochs planned) of the plan is done."""
+        if progress <= self.begin:
+            return self.start
+        if progress >= self.finish:
+            return self.end
+        share = (progress - self.begin) / (self.finish - self.begin)
+        value = self.start + share * (self.end - self.start)
+        if self.quantum:
+            stairs = math.floor(abs(value - self.start) / self.quantum + 1e-9)
+            value = self.start + math.copysign(stairs * self.quantum, self.end - self.start)
+        return value
+
+
+def constant(value: float) -> Ramp:
+    """A schedule that never moves."""
+    return Ramp(value, value)

@@ -1,0 +1,85 @@
+"""What the trainer and the evaluator ask of a training method.
+
+A method owns its modules, turns a batch into gradients, and draws from its own q(z|x). The loop, the optimiser,
+clipping, validation, checkpoints and signals belong to the trainer and are the same for all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from sritool.core.conditional import Conditional, Weights, Workspace
+from sritool.core.config import RunConfig
+from sritool.core.generator import Generator
+from sritool.core.random import Stream
+from sritool.corpus.batches import Batch
+
+
+class Clock(NamedTuple):
+    """Where in the plan a step is; all that schedules and noise may depend on."""
+
+    seed: int
+    epoch: int  # 0-based
+    step: int  # updates of θ before this one
+    progress: float  # epochs done / epochs planned, the present one in part
+
+    def stream(self, purpose: str) -> Stream:
+        """Random numbers for one purpose in this epoch."""
+        return Stream(self.seed, purpose, self.epoch)
+
+
+class PriorKl(NamedTuple):
+    """KL of a method's q(z|x) to the prior, sentence by sentence."""
+
+    kl: Tensor  # nats  [batch]
+    folded: Tensor  # share of a chain's steps that may not be one-to-one; 0 for an encoder  [batch]
+
+
+class Method(ABC):
+    """One way to train p_θ(x|z)."""
+
+    name: ClassVar[str]
+
+    def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
+        self.config = config
+        self.precision = "float32"  # of the output layer while training; the trainer sets what it probed
+        self.generator = Generator(config.generator, vocabulary_size)
+        self.modules: nn.ModuleDict = nn.ModuleDict({"generator": self.generator})
+        self._workspace = Workspace()
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of z; 0 for a language model."""
+        return self.config.generator.latent
+
+    def initialise(self) -> None:
+        """Draw the starting parameters from the run's seed."""
+        self.generator.initialise(self.config.optimizer.initial_scale, self.config.training.seed)
+
+    def conditional(self, batch: Batch, precision: str = "float32") -> Conditional:
+        """p(x|·) of the batch under the present parameters."""
+        return Conditional(Weights(self.generator, precision, self._workspace), batch)
+
+    @abstractmethod
+    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+        """Write `.grad` of every parameter for this batch; return sums over its sentences.
+
+        Returns: "recon" (−log p(x|z) in nats under dropout) and the method's own columns. A key that starts with
+                 "mean " is a mean already and is measured on some steps only.
+        """
+
+    @property
+    def posterior_name(self) -> str:
+        """What its q(z|x) is called in a table."""
+        return self.name
+
+    @abstractmethod
+    def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
+        """KL(q(z|x) ‖ p(z)) of each sentence; what bounds it, where it is no equality, the method says."""
+
+    @abstractmethod
+    def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
+        """Draws of the method's q(z|x) as it is evaluated: [chains, batch, latent]."""

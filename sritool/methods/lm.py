@@ -1,0 +1,37 @@
+"""`lm`: the generator without a latent variable, trained by maximum likelihood."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sritool.core.conditional import Conditional, ThetaGradient, dropout_masks
+from sritool.methods.base import Clock, Method, PriorKl
+from sritool.corpus.batches import Batch
+
+
+class LanguageModel(Method):
+    """p(x) = Π p(w_t | w_<t); its likelihood is exact."""
+
+    name = "lm"
+
+    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+        """Gradient of the mean −log p(x) over the batch, under dropout."""
+        conditional = self.conditional(batch, self.precision)
+        masks = dropout_masks(self.config.generator, batch, clock.stream("dropout"), 0)
+        theta = ThetaGradient(self.generator)
+        theta.weight = 1.0 / conditional.size
+        evaluation = conditional.evaluate(self._no_code(conditional), masks, theta)
+        theta.assign()
+        return {"recon": -float(evaluation.log_likelihood.sum())}
+
+    def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
+        """Codes of width 0."""
+        return self._no_code(conditional).expand(chains, -1, -1)
+
+    def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
+        """0: there is no z."""
+        zeros = self.generator.output.new_zeros(conditional.size)
+        return PriorKl(zeros, zeros)
+
+    def _no_code(self, conditional: Conditional) -> Tensor:
+        return self.generator.output.new_zeros(conditional.size, 0)

@@ -1,0 +1,93 @@
+"""Run folders: `runs/NAME-METHOD/` with best.pt, last.pt, config.toml and metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sritool.errors import CheckpointError, UsageError
+
+BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
+
+
+def new_run(folder: Path) -> Path:
+    """Make a folder for a new run: `folder`, or folder-2, folder-3 … where there is one already.
+
+    Raises: UsageError if it cannot be made.
+    """
+    candidate, number = folder, 1
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                candidate.mkdir()
+                return candidate
+            except FileExistsError:
+                number += 1
+                candidate = folder.with_name(f"{folder.name}-{number}")
+    except OSError as error:
+        raise UsageError(
+            f"cannot make the run folder {candidate}: {error.strerror}; give another with --runs-dir"
+        ) from error
+
+
+def newest_run(runs_dir: Path, having: str = "") -> Path | None:
+    """The run folder whose checkpoints are youngest, of those whose name starts with `having`."""
+    found = [
+        (max(path.stat().st_mtime for path in (folder / BEST, folder / LAST) if path.is_file()), folder)
+        for folder in (runs_dir.iterdir() if runs_dir.is_dir() else ())
+        if folder.name.startswith(having) and ((folder / BEST).is_file() or (folder / LAST).is_file())
+    ]
+    return max(found)[1] if found else None
+
+
+def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
+    """The checkpoint file meant by a file, a run folder (best before last), or nothing (the newest run).
+
+    Raises: CheckpointError if there is none.
+    """
+    if given is None:
+        folder = newest_run(runs_dir)
+        if folder is None:
+            raise CheckpointError(f"no run in {runs_dir}/; start one with: sritool train tiny")
+        return find_checkpoint(folder, runs_dir)
+    for path in (given, given / BEST, given / LAST):
+        if path.is_file():
+            return path
+    if (runs_dir / given).is_dir() and not given.exists():
+        return find_checkpoint(runs_dir / given, runs_dir)
+    kind = f"no {BEST} or {LAST} in" if given.is_dir() else "no checkpoint"
+    raise CheckpointError(f"{kind} {given}; give a .pt file or a run folder that `sritool train` wrote")
+
+
+class MetricsLog:
+    """metrics.jsonl: a line a record; what a resumed run will do again is cut off first."""
+
+    def __init__(self, path: Path, keep_steps: int | None = None) -> None:
+        """Args: keep_steps: keep the records up to this step; None starts anew."""
+        self.path = path
+        kept = [] if keep_steps is None else [r for r in read_metrics(path) if r.get("step", 0) <= keep_steps]
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        os.replace(temporary, path)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Append one record and hand it to the system at once."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(record)) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole records of a metrics.jsonl; a line cut by a kill is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
