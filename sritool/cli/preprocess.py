@@ -13,145 +13,171 @@ if TYPE_CHECKING:
     from sritool.cli.render import Table
     from sritool.tasks.preprocess import PreparedCorpus
 
-TEXT_PANEL = "Reading text"
-WORDS_PANEL = "Words"
+TEXT_PANEL = "Reading your own text"
+WORDS_PANEL = "Words and sentences"
+
+InputsArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME|FILE…|-",
+        help="A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, or - for "
+        "stdin.",
+        show_default=False,
+    ),
+]
+NameOpt = Annotated[
+    str | None, typer.Option("--name", help="Name of a corpus of your own: the folder it gets.")
+]
+FromOpt = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="DIR", help="Folder of local files in their usual names."),
+]
+TrainOpt = Annotated[Path | None, typer.Option("--train", metavar="FILE|-", help="The training text.")]
+ValidOpt = Annotated[
+    Path | None,
+    typer.Option("--valid", metavar="FILE|-", help="The validation text; without it, cut from train."),
+]
+TestOpt = Annotated[
+    Path | None, typer.Option("--test", metavar="FILE|-", help="The test text; without it, cut from train.")
+]
+ValidShareOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--valid-share",
+        help="Share of the training text to cut off for validation.",
+        show_default="0.05",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+TestShareOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--test-share",
+        help="Share of the training text to cut off for test.",
+        show_default="0.05",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+InputFormatOpt = Annotated[
+    Literal["text", "tsv", "csv", "jsonl"] | None,
+    typer.Option(
+        "--input-format",
+        help="text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
+        "jsonl: an object a line.",
+        show_default="by the file's ending",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+TextKeyOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--text-key",
+        help="Key or column of the text.",
+        show_default="text, sentence, review, caption or content",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+LabelKeyOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--label-key",
+        help="Key or column of the label.",
+        show_default="label, sentiment or class, if there",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+LowercaseOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--lowercase/--keep-case",
+        help="Make all letters small.",
+        show_default="keep; lowercase for snli, yahoo and yelp",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+PunctuationOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--split-punctuation/--keep-punctuation",
+        help='Make marks words of their own: "runs." becomes "runs .".',
+        show_default="keep",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+TokenizerOpt = Annotated[
+    Literal["word", "unigram", "bpe"] | None,
+    typer.Option(
+        "--tokenizer",
+        help="word: as white space parts the text. unigram, bpe: SentencePiece, for raw text.",
+        show_default="word",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+VocabSizeOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--vocab-size",
+        min=2,
+        help="The most words, <unk> counted, or the most pieces.",
+        show_default="all words, or 8000 pieces; 20000 words of snli, yahoo and yelp",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+MinCountOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--min-count",
+        min=1,
+        help="Words rarer than this in train become <unk>.",
+        show_default="2; 1 for tiny, ptb and text that has <unk> itself",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+MaxLengthOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--max-length",
+        min=1,
+        help="The most words, or pieces, of a sentence.",
+        show_default="200",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+TruncateOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--truncate/--drop",
+        help="Cut longer sentences, or leave them out.",
+        show_default="truncate",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+ForceOpt = Annotated[
+    bool, typer.Option("--force", help="Replace another corpus of this name.", rich_help_panel=FILES_PANEL)
+]
 
 
 def preprocess(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME|FILE…|-",
-            help="A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, "
-            "or - for stdin.",
-            show_default=False,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of a corpus of your own: the folder it gets.")
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", metavar="DIR", help="Folder of local files, in their usual names.", show_default=False
-        ),
-    ] = None,
-    train: Annotated[
-        Path | None, typer.Option("--train", metavar="FILE|-", help="The training text.")
-    ] = None,
-    valid: Annotated[
-        Path | None,
-        typer.Option("--valid", metavar="FILE|-", help="The validation text; without it, cut from train."),
-    ] = None,
-    test: Annotated[
-        Path | None,
-        typer.Option("--test", metavar="FILE|-", help="The test text; without it, cut from train."),
-    ] = None,
-    valid_share: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of the training text to cut off for validation. [default: 0.05]",
-            show_default=False,
-            rich_help_panel=TEXT_PANEL,
-        ),
-    ] = None,
-    test_share: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of the training text to cut off for test. [default: 0.05]",
-            show_default=False,
-            rich_help_panel=TEXT_PANEL,
-        ),
-    ] = None,
-    input_format: Annotated[
-        Literal["text", "tsv", "csv", "jsonl"] | None,
-        typer.Option(
-            help="text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
-            "jsonl: an object a line. Without it, the file's ending tells.",
-            show_default=False,
-            rich_help_panel=TEXT_PANEL,
-        ),
-    ] = None,
-    text_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Key or column of the text. [default: text, sentence, …]",
-            show_default=False,
-            rich_help_panel=TEXT_PANEL,
-        ),
-    ] = None,
-    label_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Key or column of the label. [default: label, …, if there]",
-            show_default=False,
-            rich_help_panel=TEXT_PANEL,
-        ),
-    ] = None,
-    lowercase: Annotated[
-        bool | None,
-        typer.Option("--lowercase/--keep-case", help="Make all letters small.", rich_help_panel=TEXT_PANEL),
-    ] = None,
-    split_punctuation: Annotated[
-        bool | None,
-        typer.Option(
-            "--split-punctuation/--keep-punctuation",
-            help='Make marks words of their own: "runs." becomes "runs .".',
-            rich_help_panel=TEXT_PANEL,
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        Literal["word", "unigram", "bpe"] | None,
-        typer.Option(
-            help="word: as white space parts the text. unigram, bpe: SentencePiece, for raw text. "
-            "[default: word]",
-            show_default=False,
-            rich_help_panel=WORDS_PANEL,
-        ),
-    ] = None,
-    vocab_size: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            help="The most words to keep, <unk> counted, or pieces. [default: all words, or 8000 pieces; "
-            "20000 words of snli, yahoo and yelp]",
-            show_default=False,
-            rich_help_panel=WORDS_PANEL,
-        ),
-    ] = None,
-    min_count: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Words rarer than this in train become <unk>. [default: 2; 1 where the text has <unk> "
-            "itself, and for ptb and tiny]",
-            show_default=False,
-            rich_help_panel=WORDS_PANEL,
-        ),
-    ] = None,
-    max_length: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="The most words, or pieces, of a sentence. [default: 200]",
-            show_default=False,
-            rich_help_panel=WORDS_PANEL,
-        ),
-    ] = None,
-    truncate: Annotated[
-        bool | None,
-        typer.Option(
-            "--truncate/--drop",
-            help="Cut longer sentences, or leave them out. [default: truncate]",
-            show_default=False,
-            rich_help_panel=WORDS_PANEL,
-        ),
-    ] = None,
+    inputs: InputsArg = None,
+    name: NameOpt = None,
+    folder: FromOpt = None,
+    train: TrainOpt = None,
+    valid: ValidOpt = None,
+    test: TestOpt = None,
+    valid_share: ValidShareOpt = None,
+    test_share: TestShareOpt = None,
+    input_format: InputFormatOpt = None,
+    text_key: TextKeyOpt = None,
+    label_key: LabelKeyOpt = None,
+    lowercase: LowercaseOpt = None,
+    split_punctuation: PunctuationOpt = None,
+    tokenizer: TokenizerOpt = None,
+    vocab_size: VocabSizeOpt = None,
+    min_count: MinCountOpt = None,
+    max_length: MaxLengthOpt = None,
+    truncate: TruncateOpt = None,
     seed: SeedOpt = 0,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Replace another corpus of this name.", rich_help_panel=FILES_PANEL),
-    ] = False,
+    force: ForceOpt = False,
     data_dir: DataDirOpt = Path("data"),
     fmt: FormatOpt = "auto",
 ) -> None:
@@ -170,12 +196,10 @@ def preprocess(
     from sritool.corpus.textfiles import Columns
     from sritool.tasks.preprocess import Inputs, choose_source, preprocess_corpus, with_overrides
 
-    splits = {"train": train, "valid": valid, "test": test}
-    given = Inputs(
-        inputs or (), {split: path for split, path in splits.items() if path is not None}, folder, name
-    )
-    columns = Columns(text_key, label_key)
-    chosen, source = choose_source(given, FileOptions(input_format, columns, valid_share, test_share, seed))
+    files = {"train": train, "valid": valid, "test": test}
+    splits = {split: path for split, path in files.items() if path is not None}
+    reading = FileOptions(input_format, Columns(text_key, label_key), valid_share, test_share, seed)
+    chosen, source = choose_source(Inputs(inputs or (), splits, folder, name), reading)
     options = with_overrides(
         source.options,
         {
@@ -214,16 +238,21 @@ def corpus_table(prepared: PreparedCorpus) -> Table:
         ]
         for split, counts in info.splits.items()
     ]
-    unit = f"{info.tokenizer} pieces" if pieces else "words"
-    title = f"{info.name}: vocabulary {info.vocabulary:,} {unit}, at most {info.max_length} a sentence"
-    return Table(title, columns, rows, note=_note(prepared))
+    return Table(f"Corpus {info.name}, from {info.source}", columns, rows, note=_note(prepared))
 
 
 def _note(prepared: PreparedCorpus) -> str:
     info = prepared.info
+    unit = "words" if info.tokenizer == "word" else f"{info.tokenizer} pieces"
     done = f"written in {prepared.seconds:.1f} s" if prepared.fresh else "was up to date"
-    cleaned = sum(counts.cleaned for counts in info.splits.values())
-    parts = [f"{prepared.path} {done}", *info.notes]
+    counts = info.splits.values()
+    marked = sum(split.unknown - split.oov for split in counts)
+    cleaned = sum(split.cleaned for split in counts)
+    parts = [f"{prepared.path} {done}: vocabulary {info.vocabulary:,} {unit}", *info.notes]
+    if marked:
+        parts.append(
+            f"{marked / sum(split.tokens for split in counts):.1%} of the words are <unk> in the text"
+        )
     if info.labels:
         parts.append(f"labels {', '.join(info.labels[:12])}{' …' if len(info.labels) > 12 else ''}")
     if cleaned:

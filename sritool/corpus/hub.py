@@ -7,7 +7,6 @@ the same name cannot take the place of an address.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +46,6 @@ def fetch(name: str) -> Mapping[str, Any]:
 
     Raises: SritoolError if it cannot be fetched; the message says how to give local files instead.
     """
-    # The hub client reads these when it is imported: without them, an unreachable host costs a minute.
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
     import datasets
 
     try:

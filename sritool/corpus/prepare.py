@@ -28,6 +28,7 @@ from sritool.errors import DataError, UsageError
 TOKENIZERS = ("word", "unigram", "bpe")
 DEFAULT_MAX_LENGTH = 200
 DEFAULT_PIECES = 8_000
+MOST_LABELS = 1_000
 _UNKNOWN = SPECIALS[UNK]
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")  # all but white space that ends or parts words
 # Words with their inner apostrophes and hyphens, numbers with their points, or one other character.
@@ -111,6 +112,11 @@ def prepare(name: str, raw: RawCorpus, options: PrepareOptions) -> Prepared:
         _require(sentences, split, 2 if split == "train" else 1)
     tokenizer = build_tokenizer(lines["train"], options)
     names = _label_names(raw.splits, nonempty)
+    if len(names) > MOST_LABELS:
+        raise DataError(
+            f"the label column holds {len(names):,} different labels, and a label is one of at most "
+            f"{MOST_LABELS:,} classes; for plain sentences give --input-format text"
+        )
     splits: dict[str, Split] = {}
     counts: dict[str, SplitInfo] = {}
     for split, part in raw.splits.items():

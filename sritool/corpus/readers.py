@@ -10,7 +10,7 @@ from typing import Any
 
 from sritool.corpus.prepare import RawSplit, split_punctuation
 from sritool.corpus.sampling import merged
-from sritool.corpus.textfiles import decode, parse, read_split
+from sritool.corpus.textfiles import decode, parse, read_bytes, read_split
 from sritool.errors import DataError
 
 Reader = Callable[[Sequence[Path]], RawSplit]
@@ -28,7 +28,7 @@ def plain(paths: Sequence[Path]) -> RawSplit:
 
 def labelled(paths: Sequence[Path]) -> RawSplit:
     """``label<TAB>text``, or plain sentences where the first line has no tab."""
-    data = paths[0].read_bytes()
+    data = read_bytes(paths[0])
     form = "tsv" if b"\t" in data.split(b"\n", 1)[0] else "text"
     return parse(data, str(paths[0]), form)
 
@@ -61,7 +61,7 @@ def snli_jsonl(paths: Sequence[Path]) -> RawSplit:
     """The sentences of the official pairs, each once."""
     where = str(paths[0])
     texts: list[str] = []
-    for number, line in enumerate(decode(paths[0].read_bytes(), where).split("\n"), 1):
+    for number, line in enumerate(decode(read_bytes(paths[0]), where).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -75,7 +75,7 @@ def snli_jsonl(paths: Sequence[Path]) -> RawSplit:
 def snli_table(paths: Sequence[Path]) -> RawSplit:
     """The same from the official tab-separated file."""
     where = str(paths[0])
-    rows = [line.rstrip("\r").split("\t") for line in decode(paths[0].read_bytes(), where).split("\n")]
+    rows = [line.rstrip("\r").split("\t") for line in decode(read_bytes(paths[0]), where).split("\n")]
     header = rows[0]
     if "sentence1" not in header or "sentence2" not in header:
         raise DataError(f"{where} has no columns sentence1 and sentence2; get the official file")

@@ -39,7 +39,10 @@ OWN_FILES = frozenset({INFO_FILE, TOKENIZER_FILE, MODEL_FILE, "dataset_dict.json
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Sentences as targets: word ids and then ``</s>``, which is missing where the sentence was cut."""
+    """Sentences as targets: word ids and then ``</s>``, which is missing where the sentence was cut.
+
+    The arrays of a stored corpus are read-only: they may be views of its file.
+    """
 
     ids: IdArray  # [predictions] int32, all sentences in a row
     offsets: OffsetArray  # [sentences + 1] int64, where each begins
@@ -186,13 +189,13 @@ def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split]
     """Write a corpus into the empty ``folder``; ``corpus.json`` comes last."""
     import datasets
 
-    quiet = datasets.is_progress_bar_enabled()
+    quiet = datasets.utils.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
         parts = {name: _to_dataset(split, info.labels, tokenizer) for name, split in splits.items()}
         datasets.DatasetDict(parts).save_to_disk(folder)
     finally:
-        if quiet:
+        if not quiet:
             datasets.enable_progress_bars()
     state = tokenizer.state()
     if "model" in state:
@@ -238,6 +241,7 @@ def _read_split(folder: Path, info: CorpusInfo, name: str, types: int) -> Split:
             raise ValueError("it holds ids outside the vocabulary")
     except (OSError, ValueError, KeyError, IndexError, pa.ArrowException) as error:
         raise _damaged(folder, error) from error
+    flat.flags.writeable = False
     return Split(ids=flat, offsets=offsets, labels=labels, words=np.diff(offsets) if words is None else words)
 
 

@@ -37,7 +37,7 @@ def read_split(path: Path, form: str | None = None, columns: Columns | None = No
     Raises: UsageError if there is no such file; DataError if it is empty, not UTF-8 or not of that form.
     """
     where = "standard input" if str(path) == "-" else str(path)
-    data = sys.stdin.buffer.read() if str(path) == "-" else _read(path)
+    data = sys.stdin.buffer.read() if str(path) == "-" else read_bytes(path)
     return parse(data, where, form_of(path, form), columns)
 
 
@@ -86,7 +86,11 @@ def decode(data: bytes, where: str) -> str:
         ) from error
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises: UsageError if there is no such file; DataError if it cannot be read.
+    """
     try:
         return path.read_bytes()
     except IsADirectoryError as error:
@@ -149,7 +153,8 @@ def _parse_csv(text: str, where: str, columns: Columns) -> tuple[list[str], list
 
 def _is_header(cells: Sequence[str], columns: Columns) -> bool:
     wanted = [columns.text] if columns.text else TEXT_KEYS
-    return any(cell in wanted for cell in cells) and len(set(cells)) == len(cells)
+    names = len(set(cells)) == len(cells) and all(cell and len(cell.split()) == 1 for cell in cells)
+    return names and any(cell in wanted for cell in cells)
 
 
 def _from_table(

@@ -87,7 +87,7 @@ def preprocess_corpus(
         write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
         if name == "tiny":
             _write_readable(folder)
-        _require_own(target, folder)
+        _require_own(target, folder, stored is not None)
     return PreparedCorpus(target, prepared.info, True, time.perf_counter() - started)
 
 
@@ -146,6 +146,8 @@ def _choose_named(word: str, inputs: Inputs, options: FileOptions) -> tuple[str,
     if name in NAMED and name != word:
         raise UsageError(f"{name} is another built-in corpus; choose another --name")
     check_corpus_name(name)
+    if name == "tiny" and options.seed:
+        raise UsageError("tiny is the sample of seed 0; give another one a name of its own: --name NAME")
     return name, named_source(word, inputs.folder, options.seed)
 
 
@@ -186,16 +188,20 @@ def _stored_info(target: Path) -> CorpusInfo | None:
     return corpus.info
 
 
-def _require_own(target: Path, new: Path) -> None:
-    """Raises: UsageError if the folder to be replaced holds files that are not ours or not in the new one."""
+def _require_own(target: Path, new: Path, stored: bool) -> None:
+    """Raises: UsageError if the folder to be replaced holds files that are not ours.
+
+    Ours are those of the store, and any that the new folder has too: with the same content, or written by us
+    before as part of a ``stored`` corpus.
+    """
     if not target.exists():
         return
     if not target.is_dir():
         raise UsageError(f"{target} is a file; move it away, or choose another --name or --data-dir")
     for path in sorted(target.iterdir()):
         twin = new / path.name
-        same = path.is_file() and twin.is_file() and path.read_bytes() == twin.read_bytes()
-        if path.name not in OWN_FILES and not same:
+        ours = twin.is_file() and path.is_file() and (stored or path.read_bytes() == twin.read_bytes())
+        if path.name not in OWN_FILES and not ours:
             raise UsageError(
                 f"{path} is no file of ours; move it away, or choose another --name or --data-dir"
             )
