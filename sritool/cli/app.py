@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, str] = {
     "preprocess": "Data",
+    "train": "Models",
 }
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
 
@@ -37,11 +38,14 @@ class CommandGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
-        return build_command(cmd_name) if cmd_name in COMMANDS else None
+        # What the list of commands and completion show; its options are built when it is the one to run.
+        return build_command(cmd_name, summary_only=True) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
+        if name in COMMANDS:
+            return name, build_command(name), args[1:]
+        if not name.startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"no command {name!r}{suggestion(name, COMMANDS)}")
         return super().resolve_command(ctx, args)
 
@@ -73,7 +77,7 @@ class CommandGroup(TyperGroup):
             code = error.code
             if isinstance(
                 error.__context__, BrokenPipeError
-            ):  # Typer's own output, like help, into a closed pipe
+            ):  # help, which is Typer's output, in a closed pipe
                 discard_stdout()
                 code = 0
         except (Exception, KeyboardInterrupt) as error:
@@ -85,17 +89,17 @@ class CommandGroup(TyperGroup):
         return code
 
 
-def build_command(name: str) -> Any:
+def build_command(name: str, summary_only: bool = False) -> Any:
     """The Typer command of a name in COMMANDS, from the function of that name in the module of that name."""
     function_name = name.replace("-", "_")
-    function: Callable[..., None] = getattr(
-        importlib.import_module(f"sritool.cli.{function_name}"), function_name
-    )
-    single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    module = importlib.import_module(f"sritool.cli.{function_name}")
+    function: Callable[..., None] = getattr(module, function_name)
     text = inspect.cleandoc(function.__doc__ or "").replace("[", r"\[")  # brackets are no markup here
-    single.command(name, help=text, rich_help_panel=COMMANDS[name], context_settings=CONTEXT_SETTINGS)(
-        function
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    register = single.command(
+        name, help=text, rich_help_panel=COMMANDS[name], context_settings=CONTEXT_SETTINGS
     )
+    register((lambda: None) if summary_only else function)
     return typer.main.get_command(single)
 
 

@@ -138,10 +138,12 @@ class ValidationConfig:
     """What is measured after each epoch, on the same sentences each time."""
 
     sentences: int = 512
+    final_sentences: int = 512  # of the test split, at the end of training
     likelihood: LikelihoodConfig = field(default_factory=lambda: LikelihoodConfig(samples=50, rounds=1))
 
     def __post_init__(self) -> None:
-        _require(self.sentences >= 2, f"validation.sentences is {self.sentences}; give at least 2")
+        fewest = min(self.sentences, self.final_sentences)
+        _require(fewest >= 2, f"validation.sentences and final_sentences: {fewest}; give at least 2")
 
 
 @dataclass(frozen=True)

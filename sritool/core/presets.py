@@ -56,7 +56,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "generator": {"embedding": 64, "hidden": 128},
         "training": {"epochs": 10, "batch_size": 128, "save_every": 100, "measure_every": 20},
-        "validation": {"sentences": 256},
+        "validation": {"sentences": 256, "final_sentences": 1000},
     },
 }
 
