@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, str] = {
     "preprocess": "Data",
+    "train": "Models",
 }
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
 
