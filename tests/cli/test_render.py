@@ -231,7 +231,7 @@ def test_unknown_format_is_a_usage_error() -> None:
 
 
 def test_say_goes_to_stderr_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    long = "runs/[x]/last.pt " * 20
+    long = "runs/[x]/last.pt " * 20 + "end"
     say(long, "warning")
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"warning: {long}\n")
