@@ -256,5 +256,5 @@ def _note(prepared: PreparedCorpus) -> str:
     if info.labels:
         parts.append(f"labels {', '.join(info.labels[:12])}{' …' if len(info.labels) > 12 else ''}")
     if cleaned:
-        parts.append(f"control characters in {cleaned} lines became spaces")
+        parts.append(f"lines whose control characters became spaces: {cleaned}")
     return "; ".join([*parts, f"train with: sritool train {info.name}"])

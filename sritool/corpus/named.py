@@ -99,7 +99,7 @@ def _read_local(name: str, corpus: NamedCorpus, folder: Path, seed: int) -> RawC
             source = ", ".join(path.name for paths in files.values() for path in paths)
             return _finish(name, f"local files {source}", splits, layout, seed)
         best = max(best, files, key=len)
-    missing = ", ".join(split for split in SPLIT_WORDS if split not in best)
+    missing = " and no ".join(split for split in SPLIT_WORDS if split not in best)
     usual = " or ".join(", ".join(layout.names) for layout in corpus.layouts[:2]).replace(
         "{}", "train|valid|test"
     )

@@ -102,7 +102,7 @@ def prepare(name: str, raw: RawCorpus, options: PrepareOptions) -> Prepared:
 
     Raises: DataError if a split has no sentence left, or train fewer than two.
     """
-    cleaned = {split: sum(map(bool, map(_CONTROL.search, part.texts))) for split, part in raw.splits.items()}
+    cleaned = {split: _with_control(part.texts) for split, part in raw.splits.items()}
     texts = {
         split: _normalised(part.texts, options, cleaned[split] > 0) for split, part in raw.splits.items()
     }
@@ -149,6 +149,10 @@ def build_tokenizer(lines: Sequence[str], options: PrepareOptions) -> Tokenizer:
     """The tokenizer of ``options`` for the training sentences ``lines``."""
     if options.tokenizer == "word":
         return train_words(lines, options.vocab_size, fewest_occurrences(lines, options))
+    if _marks_unknown(lines):
+        raise UsageError(
+            "the text marks unknown words as <unk>, which pieces would spell out; use --tokenizer word"
+        )
     return train_pieces(lines, options.tokenizer, options.vocab_size or DEFAULT_PIECES)
 
 
@@ -160,7 +164,11 @@ def fewest_occurrences(lines: Sequence[str], options: PrepareOptions) -> int:
     """
     if options.min_count is not None:
         return options.min_count
-    return 1 if any(_UNKNOWN in line.split() for line in lines if _UNKNOWN in line) else 2
+    return 1 if _marks_unknown(lines) else 2
+
+
+def _marks_unknown(lines: Sequence[str]) -> bool:
+    return any(_UNKNOWN in line.split() for line in lines if _UNKNOWN in line)
 
 
 def encode_split(tokenizer: Tokenizer, lines: Sequence[str], max_length: int) -> Split:
@@ -186,6 +194,13 @@ def _normalised(lines: Sequence[str], options: PrepareOptions, clean: bool) -> S
     if options.split_punctuation:
         texts = map(split_punctuation, texts)
     return lines if texts is lines else list(texts)
+
+
+def _with_control(texts: Sequence[str]) -> int:
+    """How many sentences hold control characters; one search tells for nearly all text that none does."""
+    if not _CONTROL.search("\n".join(texts)):
+        return 0
+    return sum(1 for text in texts if _CONTROL.search(text))
 
 
 def _require(sentences: Sequence[object] | Split, split: str, fewest: int, why: str = "") -> None:

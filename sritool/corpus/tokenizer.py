@@ -19,6 +19,7 @@ from sritool.errors import CheckpointError, DataError
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 FIRST_PREDICTED = EOS
+CHUNK = 1_000  # lines split at a time: their words stay in the processor's cache, and memory stays small
 LONGEST_WORD = 200  # characters; a longer "word" is data gone wrong, and never enters a vocabulary
 
 IdArray = npt.NDArray[np.int32]
@@ -85,10 +86,14 @@ class WordTokenizer:
 
     def encode_marked(self, lines: Sequence[str], missing: int = -1) -> tuple[IdArray, OffsetArray]:
         """As ``encode_many``, with ``missing`` for what the vocabulary lacks; a literal ``<unk>`` is UNK."""
-        split = [line.split() for line in lines]
-        offsets = offsets_of([len(words) for words in split])
-        found = map(self._ids.get, chain.from_iterable(split), repeat(missing))
-        return np.fromiter(found, dtype=np.int32, count=int(offsets[-1])), offsets
+        lengths: list[int] = []
+        parts: list[IdArray] = [np.zeros(0, dtype=np.int32)]
+        for begin in range(0, len(lines), CHUNK):
+            split = [line.split() for line in lines[begin : begin + CHUNK]]
+            found = map(self._ids.get, chain.from_iterable(split), repeat(missing))
+            parts.append(np.fromiter(found, dtype=np.int32))
+            lengths += map(len, split)
+        return np.concatenate(parts), offsets_of(lengths)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Words joined by one space, up to the first ``</s>``."""
