@@ -184,7 +184,7 @@ def test_usage_error_names_the_nearest(invoke: Invoke, args: list[str], line: st
     ("args", "words"),
     [
         (["--format", "jsn"], ["--format: 'jsn' is not one of", "did you mean 'json'?"]),
-        (["--seed", "x"], ["--seed: ", "valid integer"]),
+        (["--seed", "x"], ["--seed: ", "valid int"]),
         (["--seed", "-1"], ["--seed: ", "0"]),
         (["--threads", "0"], ["--threads: ", "1"]),
         (["--max-time", "9q"], ["--max-time: '9q' is not a length of time", "9m"]),
