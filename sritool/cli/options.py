@@ -37,7 +37,8 @@ FormatOpt = Annotated[
         "--format",
         "-f",
         envvar="SRITOOL_FORMAT",
-        help="Output: auto is a table on a terminal and TSV in a pipe; json is JSON lines.",
+        metavar="FORMAT",
+        help="auto (a table on a terminal, TSV in a pipe), table, tsv, json (lines), csv, markdown or latex.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
