@@ -7,7 +7,10 @@ import io
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
+
+Format = Literal["auto", "table", "tsv", "json", "csv", "markdown", "latex"]
+FORMATS: tuple[str, ...] = get_args(Format)
 
 TSV_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "\n": " ", "\r": " ", "\t": " "})

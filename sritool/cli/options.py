@@ -9,16 +9,15 @@ says more.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from sritool.cli.durations import parse_duration
+from sritool.cli.formats import Format
 
 DEVICE_PANEL = "Device"
 FILES_PANEL = "Files and output"
-
-Format = Literal["auto", "table", "tsv", "json", "csv", "markdown", "latex"]
 
 
 def duration(text: str | float) -> float:

@@ -16,13 +16,12 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sritool.cli.formats import Table, lines_of, numeric_columns, readable
+from sritool.cli.formats import FORMATS, Table, lines_of, numeric_columns, readable
 from sritool.cli.talk import VISIBLE_CONTROLS, bars_hidden, say
 from sritool.errors import UsageError
 
 __all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say"]
 
-FORMATS = ("auto", "table", "tsv", "json", "csv", "markdown", "latex")
 HEADER_STYLE = "bold"
 UNBOUNDED_WIDTH = 100_000
 """Width of a drawn table that goes into a pipe or file, in characters: nothing is wrapped or cut there."""
