@@ -60,9 +60,10 @@ def split_by_ratio(part: RawSplit, shares: Mapping[str, float], seed: int, where
     order = iter(sorted(counts, key=lambda text: rank(text, seed)))
     total = sum(counts.values())
     home: dict[str, str] = {}
-    for name, share in shares.items():
+    for place, (name, share) in enumerate(shares.items(), 1):
         filled = 0
-        while filled < max(round(share * total), 1) and len(home) < len(counts) - 2:
+        most = len(counts) - 2 - (len(shares) - place)  # two are left for train, one for each split to come
+        while filled < max(round(share * total), 1) and len(home) < most:
             text = next(order)
             home[text] = name
             filled += counts[text]
