@@ -1,7 +1,8 @@
 """Seeded choices among sentences that depend on each sentence's text alone.
 
 Sentences are ranked by a hash of seed and text. So equal sentences always fall together, order and number of
-the others do not matter, and no library's generator can change the outcome.
+the others do not matter, and no library's generator can change the outcome. Sentences that differ in white
+space or case only count as equal: later they may be.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ def rank(text: str, seed: int) -> bytes:
     return blake2b(text.encode(), digest_size=8, key=str(seed).encode()[:64]).digest()
 
 
+def same(text: str) -> str:
+    """What equal sentences have in common."""
+    return " ".join(text.lower().split())
+
+
 def sample(part: RawSplit, size: int, seed: int) -> RawSplit:
     """``size`` sentences at random, in their original order; all where there are no more."""
     if len(part.texts) <= size:
         return part
     # The index in the hash, so that which of several equal sentences is chosen is random too.
-    ranked = sorted(range(len(part.texts)), key=lambda i: rank(f"{i} {part.texts[i]}", seed))
+    ranked = sorted(range(len(part.texts)), key=lambda i: rank(f"{i} {same(part.texts[i])}", seed))
     return _take(part, set(ranked[:size]))
 
 
@@ -36,8 +42,8 @@ def unique(splits: Mapping[str, RawSplit]) -> dict[str, RawSplit]:
     for name in sorted(splits, key=("test", "valid", "train").index):
         chosen = set()
         for index, text in enumerate(splits[name].texts):
-            if text not in seen:
-                seen.add(text)
+            if same(text) not in seen:
+                seen.add(same(text))
                 chosen.add(index)
         kept[name] = _take(splits[name], chosen)
     return {name: kept[name] for name in splits}
@@ -49,7 +55,8 @@ def split_by_ratio(part: RawSplit, shares: Mapping[str, float], seed: int, where
     Equal sentences all go to one split: no test sentence has been trained on. Empty lines stay in train.
     Raises: DataError if there are too few different sentences.
     """
-    counts = Counter(text for text in part.texts if text.strip())
+    keys = list(map(same, part.texts))
+    counts = Counter(filter(None, keys))
     if len(counts) < len(shares) + 2:
         found = {0: "no sentence", 1: "one sentence only"}.get(
             len(counts), f"{len(counts)} different sentences"
@@ -67,7 +74,7 @@ def split_by_ratio(part: RawSplit, shares: Mapping[str, float], seed: int, where
             text = next(order)
             home[text] = name
             filled += counts[text]
-    where_to = [home.get(text, "train") for text in part.texts]
+    where_to = [home.get(key, "train") for key in keys]
     return {
         name: _take(part, {index for index, split in enumerate(where_to) if split == name})
         for name in ("train", *shares)

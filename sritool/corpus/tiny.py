@@ -8,6 +8,7 @@ The words themselves are in ``tiny_words``; all of it is ours.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
@@ -71,6 +72,11 @@ def tiny_sentences(seed: int = 0) -> dict[str, list[TinySentence]]:
     The splits share one distribution. About 7 in 10 sentences are captions, the others reviews.
     The seed of the bundled corpus is 0; another one gives another sample of the same grammar.
     """
+    return {split: list(sentences) for split, sentences in _draw_corpus(seed).items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _draw_corpus(seed: int) -> dict[str, list[TinySentence]]:
     dice = _Dice(seed)
     seen: set[str] = set()
     splits: dict[str, list[TinySentence]] = {}

@@ -65,6 +65,15 @@ def test_splitting_keeps_every_sentence_once_and_equal_ones_together(texts: list
         assert 1 <= len(parts[name].texts) < share * filled + most + 1
 
 
+def test_sentences_that_differ_in_space_and_case_only_are_equal() -> None:
+    texts = [variant for text in TEXTS for variant in (text, text.title(), f" {text}\r")]
+    parts = split_by_ratio(RawSplit(texts), {"test": 0.1}, 0, "x")
+    assert len(parts["test"].texts) == 60
+    assert len({text.lower().strip() for text in parts["test"].texts}) == 20
+    kept = unique({"train": RawSplit(["A  b", "c"]), "test": RawSplit(["a b"])})
+    assert kept["train"].texts == ["c"]
+
+
 def test_a_new_sentence_moves_no_other() -> None:
     """So that a corpus that grows keeps its test set, but for the size."""
     before = split_by_ratio(RawSplit(TEXTS), {"test": 0.1}, 0, "x")["test"].texts
