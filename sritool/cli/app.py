@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "preprocess": "Data",
     "train": "Models",
+    "evaluate": "Models",
+    "score": "Models",
+    "info": "Models",
+    "sample": "Latent space",
 }
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
 

@@ -80,6 +80,15 @@ CheckpointArg = Annotated[
     ),
 ]
 
+CheckpointsArg = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="CKPT…",
+        help="Checkpoint files or run folders; without one, the newest run.",
+        show_default=False,
+    ),
+]
+
 SeedOpt = Annotated[
     int, typer.Option("--seed", min=0, envvar="SRITOOL_SEED", help="Seed of every random draw.")
 ]

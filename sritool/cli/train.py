@@ -40,7 +40,9 @@ def train(
             rich_help_panel=MODEL,
         ),
     ] = None,
-    embedding: Annotated[int | None, typer.Option(help="Width of a word's embedding.", rich_help_panel=MODEL)] = None,
+    embedding: Annotated[
+        int | None, typer.Option(help="Width of a word's embedding.", rich_help_panel=MODEL)
+    ] = None,
     hidden: Annotated[int | None, typer.Option(help="Width of the LSTM.", rich_help_panel=MODEL)] = None,
     latent: Annotated[int | None, typer.Option(help="Dimensions of z.", rich_help_panel=MODEL)] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropout rate.", rich_help_panel=MODEL)] = None,
@@ -57,10 +59,15 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(help="Planned passes; schedules scale with it.", rich_help_panel=PLAN)
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Sentences in a batch.", rich_help_panel=PLAN)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of the optimiser.", rich_help_panel=PLAN)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Sentences in a batch.", rich_help_panel=PLAN)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the optimiser.", rich_help_panel=PLAN)
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, envvar="SRITOOL_SEED", help="Of every random draw.", rich_help_panel=PLAN)
+        int | None,
+        typer.Option(min=0, envvar="SRITOOL_SEED", help="Of every random draw.", rich_help_panel=PLAN),
     ] = None,
     patience: Annotated[
         int | None,
@@ -181,7 +188,9 @@ def ending(outcome: Outcome) -> str:
 
     words = {"done": "finished the plan", "early stop": "stopped early: validation no longer gets better"}
     why = words.get(outcome.reason, f"stopped by --{outcome.reason}")
-    return f"{why} after {outcome.steps} steps and {format_duration(outcome.seconds)}; saved in {outcome.folder}"
+    return (
+        f"{why} after {outcome.steps} steps and {format_duration(outcome.seconds)}; saved in {outcome.folder}"
+    )
 
 
 def show_summary(shown: Summary, outcome: Outcome, fmt: str) -> None:
@@ -191,7 +200,9 @@ def show_summary(shown: Summary, outcome: Outcome, fmt: str) -> None:
     part = f"{shown.estimates[0].sentences} of {shown.sentences_in_split} sentences"
     metrics = metrics_table(f"{outcome.folder.name}: {shown.split}, {part}", shown.estimates, shown.notes)
     samples = Table("Samples: greedy from the prior", ("sample",), [[text] for text in shown.samples])
-    line = Table("Interpolation between two prior draws", ("sentence",), [[text] for text in shown.interpolation])
+    line = Table(
+        "Interpolation between two prior draws", ("sentence",), [[text] for text in shown.interpolation]
+    )
     extra = [samples, line] if shown.interpolation else [samples._replace(title="Samples")]
     if resolve_format(fmt) == "table":
         emit_all([metrics, *extra], "table")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from sritool.tasks.events import Epoch, Event, Step
 
 NAMES = {"moved": "‖z_K−z_0‖", "unstable": "unstable %"}
+
+
+@contextlib.contextmanager
+def task_progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A report for a task that counts sentences, shown as progress while entered."""
+    with Watch(quiet) as watch:
+        yield watch.report(lambda: None)
 
 
 class Watch:
@@ -68,7 +76,9 @@ class Watch:
         from sritool.cli.durations import format_duration
 
         shown = " · ".join(
-            f"{e.metric} {e.value:.0f}" if e.metric == "au" else f"{e.metric} {e.value:.2f} ± {e.standard_error:.2f}"
+            f"{e.metric} {e.value:.0f}"
+            if e.metric == "au"
+            else f"{e.metric} {e.value:.2f} ± {e.standard_error:.2f}"
             for e in event.estimates
         )
         best = " · best so far" if event.best else ""

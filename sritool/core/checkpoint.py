@@ -56,13 +56,15 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror}; give a folder you can write") from error
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}; give a folder you can write"
+        ) from error
     try:
         with os.fdopen(handle, "wb") as file:
             torch.save(values, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        Path(name).replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(
@@ -87,7 +89,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     values = _read(path)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not a sritool checkpoint; give a .pt file that `sritool train` wrote")
+        raise CheckpointError(
+            f"{path} is not a sritool checkpoint; give a .pt file that `sritool train` wrote"
+        )
     if values.get("version") != VERSION:
         raise CheckpointError(
             f"{path} has checkpoint version {values.get('version')}, this sritool reads {VERSION}; "
@@ -109,7 +113,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint {path}; give a .pt file or a run folder that `sritool train` wrote")
+        raise CheckpointError(
+            f"no checkpoint {path}; give a .pt file or a run folder that `sritool train` wrote"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -145,5 +151,6 @@ def _bytes_to_tensors(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tensors_to_bytes(state: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: bytes(value.numpy().tobytes()) if isinstance(value, Tensor) else value for key, value in state.items()
+        key: bytes(value.numpy().tobytes()) if isinstance(value, Tensor) else value
+        for key, value in state.items()
     }

@@ -97,8 +97,6 @@ class Conditional:
         self._words: Tensor | None = None
         self._padded = not bool((batch.lengths == time).all())
 
-    # -- what is constant in a chain ---------------------------------------------------------------------
-
     def _embedded(self, masks: Masks | None) -> Tensor:
         embedded = self.weights.generator.embedding[self.batch.inputs]
         return embedded if masks is None else embedded * masks.embedding
@@ -147,8 +145,6 @@ class Conditional:
             full = chosen.new_zeros(self.time * shape.numel())
             chosen = full.index_copy_(0, valid, chosen)
         return chosen.view(self.time, *shape).sum(0)
-
-    # -- the two passes ----------------------------------------------------------------------------------
 
     @torch.no_grad()
     def log_likelihood(self, z: Tensor) -> Tensor:
@@ -226,15 +222,18 @@ class Conditional:
             return recurrence.lstm(inputs, generator.initial_hidden(code), generator.recurrent)
 
         def with_pullback(code: Tensor) -> tuple[Tensor, Tensor]:
-            hidden, pull = torch.func.vjp(hidden_states, code)
+            hidden, pull, *_ = torch.func.vjp(hidden_states, code)
             return hidden, pull(grad_hidden)[0]
 
         def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-            (_, _), tangents = torch.func.jvp(with_pullback, (z,), (direction.expand_as(z),))
-            return tangents
+            _, tangents, *_ = torch.func.jvp(with_pullback, (z,), (direction.expand_as(z),))
+            along_hidden, along_gradient = tangents
+            return along_hidden, along_gradient
 
         axes = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        jacobian, curvature = torch.func.vmap(along)(axes)  # [latent, time, batch, hidden], [latent, batch, latent]
+        jacobian, curvature = torch.func.vmap(along)(
+            axes
+        )  # [latent, time, batch, hidden], [latent, batch, latent]
         total = self._gauss_newton(z, jacobian) - curvature.transpose(0, 1)
         return 0.5 * (total + total.mT)
 
@@ -251,7 +250,9 @@ class Conditional:
         for begin in range(0, hidden.shape[0], step):
             here = slice(begin, begin + step)
             root = torch.softmax(hidden[here] @ output.t() + bias, -1).sqrt_().unsqueeze(1)  # [n, 1, V]
-            scaled = (tangents[here].reshape(-1, output.shape[1]) @ output.t()).view(-1, latent, output.shape[0])
+            scaled = (tangents[here].reshape(-1, output.shape[1]) @ output.t()).view(
+                -1, latent, output.shape[0]
+            )
             scaled.mul_(root)
             mean = scaled @ root.mT  # [n, latent, 1]
             parts.append(scaled @ scaled.mT - mean @ mean.mT)

@@ -123,7 +123,7 @@ class LikelihoodConfig:
     pilots: int = 100  # draws a sentence in each round of moment matching
     rounds: int = 2
     modes: int = 2  # chain ends refined to modes
-    degrees: int = 8  # of freedom of the Student proposal
+    degrees: int = 16  # of freedom of the Student proposal
 
     def __post_init__(self) -> None:
         _require(self.samples >= 2, f"likelihood.samples is {self.samples}; give at least 2")
@@ -238,7 +238,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:
     """Nested plain values as TOML text."""
-    scalars = [f"{key} = {_literal(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
+    scalars = [
+        f"{key} = {_literal(value)}" for key, value in values.items() if not isinstance(value, Mapping)
+    ]
     tables = [(f"{prefix}{key}", value) for key, value in values.items() if isinstance(value, Mapping)]
     own = "\n".join(scalars) + "\n" if scalars else ""
     return own + "".join(f"\n[{name}]\n{to_toml(value, name + '.')}" for name, value in tables)

@@ -53,7 +53,9 @@ def filter_logits(logits: Tensor, config: DecodingConfig) -> Tensor:
 
 
 @torch.no_grad()
-def decode(generator: Generator, z: Tensor, config: DecodingConfig, stream: Stream | None = None) -> list[list[int]]:
+def decode(
+    generator: Generator, z: Tensor, config: DecodingConfig, stream: Stream | None = None
+) -> list[list[int]]:
     """Token ids of a sentence for each code, </s> left out.
 
     Args: z [n, latent]; stream: needed unless greedy; a sentence's draws depend on its index in z alone.

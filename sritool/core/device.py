@@ -40,8 +40,12 @@ def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device
 def _cuda(number: int, asked: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if number >= count:
-        have = f"this machine has {count} GPU{'s' if count > 1 else ''}" if count else "PyTorch sees no GPU here"
-        raise UsageError(f"{asked}: {have}; use --device cpu" + (f" or --gpu 0 to {count - 1}" if count else ""))
+        have = (
+            f"this machine has {count} GPU{'s' if count > 1 else ''}" if count else "PyTorch sees no GPU here"
+        )
+        raise UsageError(
+            f"{asked}: {have}; use --device cpu" + (f" or --gpu 0 to {count - 1}" if count else "")
+        )
     return torch.device("cuda", number)
 
 
@@ -54,7 +58,7 @@ def set_threads(threads: int | None) -> None:
 
 
 def resolve_precision(precision: str, device: torch.device, hidden: int, rows: int, vocabulary: int) -> str:
-    """"float32" or "bfloat16" for the output layer: as asked, or on "auto" whichever is measured faster.
+    """ "float32" or "bfloat16" for the output layer: as asked, or on "auto" whichever is measured faster.
 
     The same code is 2 times faster or 2 times slower in bfloat16 from one CPU to the next, so it is tried, on a
     product of the shape of the training batch ([rows, hidden] by [hidden, vocabulary]), for some 0.2 s.

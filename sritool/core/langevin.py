@@ -30,7 +30,9 @@ class Chain(NamedTuple):
     log_joint: Tensor | None = None  # log p(x, z_k) at the visited z_k, k < K  [steps, batch]
 
 
-def langevin_step(z: Tensor, grad_log_joint: Tensor, step_size: float, noise: Tensor, temperature: float) -> Tensor:
+def langevin_step(
+    z: Tensor, grad_log_joint: Tensor, step_size: float, noise: Tensor, temperature: float
+) -> Tensor:
     """One step of eq. (7): z + s ∇log p(x, z) + τ √(2s) ε; all tensors [batch, latent]."""
     moved = torch.add(z, grad_log_joint, alpha=step_size)
     return moved.add_(noise, alpha=temperature * math.sqrt(2.0 * step_size))

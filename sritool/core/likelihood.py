@@ -12,7 +12,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from sritool.core.conditional import Conditional
 from sritool.core.config import LikelihoodConfig
 from sritool.core.langevin import log_prior
 from sritool.core.proposal import (
@@ -103,13 +102,13 @@ def adapt(
     hessians = torch.stack([target.hessian(mode) + identity for mode in modes])
     proposal = laplace(modes, hessians, log_joint, config.degrees)
     best = proposal.log_weight.argmax(0)
-    root = proposal.root[best, torch.arange(len(best), device=best.device)]
-    covariance = root @ root.mT
+    each = torch.arange(len(best), device=best.device)
+    centre, root = proposal.location[best, each], proposal.root[best, each]
     for index in range(config.rounds):
         z = proposal.sample(Stream(seed, "pilot", index), examples, config.pilots)
         log_weights = target.log_likelihood(z) + log_prior(z) - proposal.log_density(z)
         effective = min(2.0 * z.shape[-1], 0.7 * config.pilots)
-        proposal = moment_match(z, log_weights, covariance, config.degrees, effective)
+        proposal = moment_match(z, log_weights, centre, root, config.degrees, effective)
     return proposal
 
 

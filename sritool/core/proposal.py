@@ -40,7 +40,9 @@ class StudentMixture(NamedTuple):
     def log_density(self, z: Tensor) -> Tensor:
         """log q(z) in nats: [draws, batch, latent] → [draws, batch]."""
         latent, degrees = z.shape[-1], self.degrees
-        centred = (z.unsqueeze(0) - self.location.unsqueeze(1)).permute(0, 2, 3, 1)  # [c, batch, latent, draws]
+        centred = (z.unsqueeze(0) - self.location.unsqueeze(1)).permute(
+            0, 2, 3, 1
+        )  # [c, batch, latent, draws]
         whitened = torch.linalg.solve_triangular(self.root, centred, upper=False)
         distance = whitened.square().sum(2).transpose(1, 2)  # [components, draws, batch]
         log_root = self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1).unsqueeze(1)
@@ -93,18 +95,37 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
 
 
 def moment_match(
-    z: Tensor, log_weights: Tensor, covariance: Tensor, degrees: int, effective: float
+    z: Tensor, log_weights: Tensor, centre: Tensor, root: Tensor, degrees: int, effective: float
 ) -> StudentMixture:
-    """One Student with the weighted mean and covariance of the draws, shrunk to a known covariance.
+    """One Student with the weighted mean and covariance of the draws, shrunk to a known centre and scale.
 
-    Args: z [draws, batch, latent]; log_weights [draws, batch]; covariance [batch, latent, latent], the Laplace
-          covariance, which the estimate leans on as far as the effective sample size is short of 2·latent.
+    In 32 dimensions a covariance from 60 effective draws is worse than a good Laplace approximation, so both
+    moments give way to it as far as their own sampling noise explains the difference: the mean by the
+    positive-part rule of James and Stein 1961, the covariance by that of Ledoit and Wolf 2004.
+
+    Args: z [draws, batch, latent]; log_weights [draws, batch]; centre [batch, latent] and root
+          [batch, latent, latent]: the Laplace approximation; effective: wanted effective sample size.
     """
     weights, size = tempered_weights(log_weights, effective)
-    mean = torch.einsum("mb,mbi->bi", weights, z)
-    centred = (z - mean) * weights.sqrt().unsqueeze(-1)
-    spread = torch.einsum("mbi,mbj->bij", centred, centred)
-    trust = (size / (size + 2 * z.shape[-1])).view(-1, 1, 1)
-    shrunk = trust * spread + (1 - trust) * covariance
-    root = torch.linalg.cholesky(shrunk)
-    return StudentMixture(mean.unsqueeze(0), root.unsqueeze(0), torch.zeros_like(mean[None, :, 0]), degrees)
+    white = torch.linalg.solve_triangular(
+        root, (z - centre).permute(1, 2, 0), upper=False
+    )  # [b, latent, draws]
+    share = weights.t().unsqueeze(1)  # [batch, 1, draws]
+    mean = (white * share).sum(-1)
+    centred = white - mean.unsqueeze(-1)
+    covariance = (centred * share) @ centred.mT
+    identity = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+    # Noise of the weighted mean of x xᵀ: Σ_m w_m² ‖x_m x_mᵀ − S‖², with ‖x xᵀ‖² = ‖x‖⁴.
+    lengths = centred.square().sum(1)  # [batch, draws]
+    cross = (centred * (covariance @ centred)).sum(1)
+    squares = covariance.square().sum((-2, -1), keepdim=True)
+    noise = (weights.t().square() * (lengths.square() - 2 * cross + squares.squeeze(-1))).sum(-1)
+    distance = (covariance - identity).square().sum((-2, -1))
+    trust = (1 - noise / distance.clamp_min(1e-12)).clamp(0, 1).view(-1, 1, 1)
+    trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+    kept = (1 - trace / size / mean.square().sum(-1).clamp_min(1e-12)).clamp(0, 1).unsqueeze(-1)
+    scale = torch.linalg.cholesky(trust * covariance + (1 - trust) * identity)
+    location = centre + (root @ (kept * mean).unsqueeze(-1)).squeeze(-1)
+    return StudentMixture(
+        location.unsqueeze(0), (root @ scale).unsqueeze(0), torch.zeros_like(location[None, :, 0]), degrees
+    )

@@ -76,14 +76,14 @@ class Stream(NamedTuple):
     def keep(self, examples: Tensor, count: int, rate: float, chain: int = 0) -> Tensor:
         """Dropout factors, 0 or 1/(1 − rate), float32 [len(examples), count].
 
-        A rate of one half takes one random bit a unit; any other is rounded to a multiple of 1/256.
+        A rate of one half takes one random bit a unit; any other is rounded to a multiple of 1/256, at most 255/256.
         """
         bits_per_unit = 1 if rate == 0.5 else 8
         words = self.words(examples, chain, -(-count * bits_per_unit // 32))
         octets = words.to(torch.int32).view(torch.uint8)
         if bits_per_unit == 1:
             return _halves(examples.device)[octets.long()].flatten(1)[:, :count]
-        dropped = round(rate * 256)
+        dropped = min(round(rate * 256), 255)  # or nothing would be kept
         return (octets[:, :count] >= dropped).float().mul_(256 / (256 - dropped))
 
 

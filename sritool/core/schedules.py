@@ -23,9 +23,7 @@ class Ramp:
 
     def __post_init__(self) -> None:
         if not 0 <= self.begin <= self.finish:
-            raise UsageError(
-                f"a schedule runs from {self.begin} to {self.finish}; give 0 <= begin <= finish"
-            )
+            raise UsageError(f"a schedule runs from {self.begin} to {self.finish}; give 0 <= begin <= finish")
 
     def at(self, progress: float) -> float:
         """The value when `progress` (epochs done / epochs planned) of the plan is done."""

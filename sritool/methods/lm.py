@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from sritool.core.conditional import Conditional, ThetaGradient, dropout_masks
-from sritool.methods.base import Clock, Method, PriorKl
 from sritool.corpus.batches import Batch
+from sritool.methods.base import Clock, Method, PriorKl
 
 
 class LanguageModel(Method):

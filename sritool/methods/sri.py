@@ -75,7 +75,12 @@ class ShortRunInference(Method):
         )
 
     def _training_chain(
-        self, conditional: Conditional, batch: Batch, clock: Clock, theta: ThetaGradient | None, keep_path: bool
+        self,
+        conditional: Conditional,
+        batch: Batch,
+        clock: Clock,
+        theta: ThetaGradient | None,
+        keep_path: bool,
     ) -> Chain:
         start, noise = self._draw(batch, clock.stream("chain"), 1)
 

@@ -43,7 +43,11 @@ def resolve_config(
         base = merge(base, SAMPLERS[_known("sampler", sampler, SAMPLERS)]) if sampler in SAMPLERS else base
     else:
         preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
-        chosen = sampler if sampler not in (None, "") and not str(sampler).startswith("custom") else DEFAULT_SAMPLER
+        chosen = (
+            sampler
+            if sampler not in (None, "") and not str(sampler).startswith("custom")
+            else DEFAULT_SAMPLER
+        )
         base = layered(
             _known("preset", preset, PRESETS), _known("sampler", chosen, SAMPLERS), method or "sri"
         )

@@ -75,12 +75,17 @@ def check_metrics(names: Sequence[str]) -> None:
         if name not in NEEDS:
             near = difflib.get_close_matches(name, NEEDS, n=1)
             raise UsageError(
-                f"no metric {name!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(NEEDS)}")
+                f"no metric {name!r}; "
+                + (f"did you mean {near[0]}?" if near else f"known: {', '.join(NEEDS)}")
             )
 
 
 def measure(
-    method: Method, split: Split, examples: NDArray[np.int64], settings: Settings, report: Report | None = None
+    method: Method,
+    split: Split,
+    examples: NDArray[np.int64],
+    settings: Settings,
+    report: Report | None = None,
 ) -> Measured:
     """Measure a method on these sentences of a split, without dropout, in float32.
 
@@ -116,8 +121,6 @@ class _Measurement:
         if "density" in self.needs and self.method.latent:
             self._density()
         return Measured(self._estimates(), self.rows, self.notes)
-
-    # -- what is computed --------------------------------------------------------------------------------
 
     def _over_batches(
         self,
@@ -190,14 +193,9 @@ class _Measurement:
                 f"kl: {100 * folded:.1f} % of the steps fold, so that it may lie on either side of the truth"
             )
 
-    # -- what it is reduced to ---------------------------------------------------------------------------
-
     def _estimates(self) -> list[Estimate]:
         return [
-            estimate
-            for name in NEEDS
-            if name in self.settings.metrics
-            for estimate in self._estimate(name)
+            estimate for name in NEEDS if name in self.settings.metrics for estimate in self._estimate(name)
         ]
 
     def _estimate(self, name: str) -> list[Estimate]:
@@ -208,7 +206,9 @@ class _Measurement:
         chains = 0 if exact else max(settings.chains, 2)
         sampler = "none: no z" if exact else self.method.posterior_name
         if name == "ppl":
-            ppl = perplexity("ppl", rows["log_likelihood"], rows["predictions"], "per token", draws, estimator)
+            ppl = perplexity(
+                "ppl", rows["log_likelihood"], rows["predictions"], "per token", draws, estimator
+            )
             if np.array_equal(rows["words"], rows["predictions"]):
                 return [ppl]
             per_word = perplexity(
@@ -237,4 +237,3 @@ class _Measurement:
         assert self.draws is not None
         both = active_unit_estimates(self.draws, sampler, settings.seed)
         return [estimate for estimate in both if estimate.metric == name]
-

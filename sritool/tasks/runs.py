@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ class MetricsLog:
         kept = [] if keep_steps is None else [r for r in read_metrics(path) if r.get("step", 0) <= keep_steps]
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        os.replace(temporary, path)
+        temporary.replace(path)
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Append one record and hand it to the system at once."""

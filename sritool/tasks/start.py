@@ -33,7 +33,7 @@ class Start(NamedTuple):
     sampler: str | None = None
     file: Path | None = None
     assignments: tuple[str, ...] = ()
-    flags: Mapping[str, Any] = {}  # noqa: RUF012 - read only
+    flags: Mapping[str, Any] = {}
     resume: str | None = None  # "auto", a path, or None
     name: str | None = None
 
@@ -140,6 +140,10 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
         ("memory for the model and a batch", round(memory / 2**20), "MiB"),
         ("steps in an epoch", len(batches), ""),
         ("time of an epoch, without validation", round(epoch, 1), "s"),
-        ("time of the plan", round(epoch * config.training.epochs / 60, 1), f"min, {config.training.epochs} epochs"),
+        (
+            "time of the plan",
+            round(epoch * config.training.epochs / 60, 1),
+            f"min, {config.training.epochs} epochs",
+        ),
         ("device", str(device), ""),
     ]

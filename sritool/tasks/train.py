@@ -111,8 +111,6 @@ class Trainer:
         self._tokens, self._tokens_since = 0, self._began
         self._columns: dict[str, float] = {}
 
-    # -- set-up ------------------------------------------------------------------------------------------
-
     def _with_precision(self, config: RunConfig, resume: Checkpoint | None) -> RunConfig:
         """The configuration with "auto" settled; a resumed run keeps what was settled."""
         vocabulary = len(self.corpus.tokenizer)
@@ -146,8 +144,6 @@ class Trainer:
             self.metrics = list(resume.metrics)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
-
-    # -- the loop ----------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
         """Train until the plan is done, early stopping, or a limit; last.pt is up to date at the end.
@@ -264,8 +260,6 @@ class Trainer:
             self.log.add({**record, "seconds": round(self._seconds(), 2)})
             self._tokens, self._tokens_since = 0, now
 
-    # -- validation --------------------------------------------------------------------------------------
-
     def _validate(self) -> bool:
         """Measure on the validation sentences; True if the NLL is the best so far."""
         validation, position = self.config.validation, self.position
@@ -293,9 +287,7 @@ class Trainer:
         self.metrics.append(record)
         self.log.add(record)
         self.observer(
-            events.Epoch(
-                position.epoch + 1, self.config.training.epochs, estimates, better, self._seconds()
-            )
+            events.Epoch(position.epoch + 1, self.config.training.epochs, estimates, better, self._seconds())
         )
         self._warn_of_collapse(by_name.get("permuted"))
         return better
@@ -317,8 +309,6 @@ class Trainer:
         moving = [ramp.finish for ramp in ramps if isinstance(ramp, Ramp) and ramp.start != ramp.end]
         return self.position.epoch / self.config.training.epochs >= max(moving, default=0.0)
 
-    # -- saving ------------------------------------------------------------------------------------------
-
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._began
 
@@ -329,7 +319,11 @@ class Trainer:
         trainer = None
         if name == LAST:
             trainer = {"optimizer": self.optimizer.state_dict(), "position": vars(self.position).copy()}
-        progress = {"epoch": self.position.epoch, "step": self.position.step, "seconds": self.position.seconds}
+        progress = {
+            "epoch": self.position.epoch,
+            "step": self.position.step,
+            "seconds": self.position.seconds,
+        }
         save_checkpoint(
             Checkpoint(
                 config=self.config,
@@ -349,4 +343,3 @@ class Trainer:
             ),
             self.folder / name,
         )
-

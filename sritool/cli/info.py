@@ -1,0 +1,19 @@
+"""`sritool info`: what is in a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sritool.cli.options import CheckpointArg, FormatOpt, RunsDirOpt
+from sritool.cli.render import Table, emit, resolve_format
+
+
+def info(
+    checkpoint: CheckpointArg = None, runs_dir: RunsDirOpt = Path("runs"), fmt: FormatOpt = "auto"
+) -> None:
+    """Show what is in a checkpoint: method, corpus, sizes, settings, progress, best validation."""
+    from sritool.tasks.info import describe_checkpoint
+    from sritool.tasks.runs import find_checkpoint
+
+    resolve_format(fmt)
+    emit(Table("", ("field", "value"), describe_checkpoint(find_checkpoint(checkpoint, runs_dir))), fmt)

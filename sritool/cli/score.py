@@ -1,0 +1,61 @@
+"""`sritool score`: log p(x) of each line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sritool.cli.options import (
+    BatchSizeOpt,
+    CheckpointArg,
+    DeviceOpt,
+    FormatOpt,
+    GpuOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    TextOpt,
+    ThreadsOpt,
+)
+from sritool.cli.render import Table, emit, resolve_format, say
+
+
+def score(
+    checkpoint: CheckpointArg = None,
+    text: TextOpt = "-",
+    samples: Annotated[int, typer.Option(min=2, help="Weighed draws M a sentence.")] = 100,
+    seed: SeedOpt = 0,
+    batch_size: BatchSizeOpt = None,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    runs_dir: RunsDirOpt = Path("runs"),
+    fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Score sentences, one a line on stdin or in a file: log p(x) in nats; order and number are kept."""
+    from sritool.cli.watch import task_progress
+    from sritool.core.config import LikelihoodConfig
+    from sritool.core.device import resolve_device, set_threads
+    from sritool.tasks.model import load_model
+    from sritool.tasks.runs import find_checkpoint
+    from sritool.tasks.score import score as score_lines
+
+    resolve_format(fmt)
+    where = resolve_device(device, gpu)
+    set_threads(threads)
+    path = find_checkpoint(checkpoint, runs_dir)
+    model = load_model(path, str(where))
+    source = text or "-"
+    if source == "-" and sys.stdin.isatty():
+        say("type sentences, one a line; end with Ctrl-D")
+    if checkpoint is None:
+        say(f"scoring with {path}")
+    with task_progress(quiet) as report:
+        likelihood = LikelihoodConfig(samples=samples)
+        found = score_lines(model, Path(source), seed, likelihood, batch_size or 64, report)
+    rows = [(s.log_p, s.predictions, s.unknown, s.sentence) for s in found]
+    emit(Table("log p(x), nats", ("log_p", "predictions", "unknown", "sentence"), rows), fmt)

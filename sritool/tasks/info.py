@@ -1,0 +1,48 @@
+"""What is in a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sritool.core.checkpoint import load_checkpoint
+from sritool.core.config import plain
+from sritool.methods.registry import build_method
+
+
+def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
+    """(field, value) rows: method, corpus, sizes, every setting, progress and the best validation."""
+    checkpoint = load_checkpoint(path)
+    method = build_method(checkpoint.config, len(checkpoint.tokenizer))
+    corpus, progress = checkpoint.corpus, checkpoint.progress
+    rows: list[tuple[str, object]] = [
+        ("file", str(path)),
+        ("megabytes", round(path.stat().st_size / 1e6, 1)),
+        ("can be resumed", checkpoint.trainer is not None),
+        ("method", checkpoint.config.method),
+        ("corpus", corpus["name"]),
+        ("corpus hash", str(corpus["content_hash"])[:12]),
+        ("tokenizer", checkpoint.tokenizer.kind),
+        ("vocabulary", len(checkpoint.tokenizer)),
+        ("parameters", sum(p.numel() for p in method.modules.parameters())),
+        ("epochs done", progress["epoch"]),
+        ("steps done", progress["step"]),
+        ("seconds of training", round(float(progress["seconds"]), 1)),
+    ]
+    if checkpoint.metrics:
+        best = min(checkpoint.metrics, key=lambda record: float(record["nll"]))
+        rows += [
+            (f"best validation {name}", best[name])
+            for name in ("epoch", "nll", "posterior-kl", "recon", "au", "permuted")
+            if name in best
+        ]
+    return rows + _flat(plain(checkpoint.config))
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        elif prefix:
+            rows.append((f"{prefix}{key}", value))
+    return rows
