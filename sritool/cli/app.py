@@ -35,6 +35,15 @@ COMMANDS: dict[str, str] = {
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
 
 
+def with_resume_spelled_out(args: Sequence[str]) -> list[str]:
+    """A bare `--resume` as `--resume=auto`: Typer's options either take a value or do not."""
+    following = [*args[1:], "-"]
+    return [
+        "--resume=auto" if word == "--resume" and after.startswith("-") else word
+        for word, after in zip(args, following, strict=True)
+    ]
+
+
 class CommandGroup(TyperGroup):
     """Builds a command when it is asked for, and ends every command with one line and the right exit code."""
 
@@ -55,7 +64,7 @@ class CommandGroup(TyperGroup):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         bare = not args and not ctx.resilient_parsing
-        return super().parse_args(ctx, ["--help"] if bare else args)
+        return super().parse_args(ctx, ["--help"] if bare else with_resume_spelled_out(args))
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         # Typer's own main() would turn Ctrl-C and a closed pipe into its exit codes: they are met before it.

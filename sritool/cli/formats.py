@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-Format = Literal["auto", "table", "tsv", "json", "csv", "markdown", "latex"]
+Format = Literal["auto", "table", "tsv", "plain", "json", "csv", "markdown", "latex"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 TSV_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -34,8 +34,9 @@ class Table(NamedTuple):
 
 def lines_of(table: Table, fmt: str, named: bool = False) -> Iterator[str]:
     """The lines of a table in one of the formats that are plain text."""
-    if fmt == "tsv":
-        for row in (table.columns, *table.rows):
+    if fmt in ("tsv", "plain"):
+        header = [table.columns] if fmt == "tsv" else []
+        for row in (*header, *table.rows):
             yield "\t".join(exact(cell).translate(TSV_ESCAPES) for cell in row) + "\n"
     elif fmt == "csv":
         for row in (table.columns, *table.rows):

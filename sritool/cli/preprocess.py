@@ -250,9 +250,7 @@ def _note(prepared: PreparedCorpus) -> str:
     cleaned = sum(split.cleaned for split in counts)
     parts = [f"{prepared.path} {done}: vocabulary {info.vocabulary:,} {unit}", *info.notes]
     if marked:
-        parts.append(
-            f"{marked / sum(split.tokens for split in counts):.1%} of the words are <unk> in the text"
-        )
+        parts.append(f"{marked:,} words are <unk> in the text itself")
     if info.labels:
         parts.append(f"labels {', '.join(info.labels[:12])}{' …' if len(info.labels) > 12 else ''}")
     if cleaned:

@@ -81,7 +81,8 @@ def train(
         str | None,
         typer.Option(
             metavar="[auto|PATH]",
-            help="Go on: with the newest run of this corpus and method if there is one (auto), or a run's.",
+            help="Go on with a run: the newest of this corpus and method, if there is one (auto, or no value), "
+            "or the one named.",
             rich_help_panel=PLAN,
         ),
     ] = None,

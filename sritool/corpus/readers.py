@@ -94,23 +94,23 @@ def _sentences(texts: Sequence[str]) -> RawSplit:
 
 
 def _hub_snli(rows: Any) -> RawSplit:
-    return _sentences([text for key in ("premise", "hypothesis") for text in rows[key]])
+    return _sentences([text for key in ("premise", "hypothesis") for text in rows[key][:]])
 
 
 def _hub_yahoo(rows: Any) -> RawSplit:
     keys = ("question_title", "question_content", "best_answer")
-    columns = zip(*(rows[key] for key in keys), strict=True)
+    columns = zip(*(rows[key][:] for key in keys), strict=True)
     texts = [_ESCAPED.sub(" ", " ".join(filter(None, row))) for row in columns]
     feature = rows.features["topic"]
     names = getattr(feature, "names", None)
-    return RawSplit(texts, [names[topic] if names else str(topic) for topic in rows["topic"]])
+    return RawSplit(texts, [names[topic] if names else str(topic) for topic in rows["topic"][:]])
 
 
 def _hub_yelp(rows: Any) -> RawSplit:
     """Short sentences of short reviews with their review's sentiment, as Shen et al. 2017 cut them."""
     texts: list[str] = []
     labels: list[str] = []
-    for review, label in zip(rows["text"], rows["label"], strict=True):
+    for review, label in zip(rows["text"][:], rows["label"][:], strict=True):
         for sentence in _short_sentences(review):
             texts.append(sentence)
             labels.append(SENTIMENTS[str(label)])
@@ -125,7 +125,7 @@ def _short_sentences(review: str) -> Iterator[str]:
 
 
 HUB_READERS: dict[str, Callable[[Any], RawSplit]] = {
-    "ptb": lambda rows: RawSplit(list(rows["sentence"])),
+    "ptb": lambda rows: RawSplit(list(rows["sentence"][:])),
     "snli": _hub_snli,
     "yahoo": _hub_yahoo,
     "yelp": _hub_yelp,
