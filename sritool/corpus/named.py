@@ -43,9 +43,8 @@ class Layout:
 
 @dataclass(frozen=True)
 class NamedCorpus:
-    """A built-in corpus: one line about it, default options, usual local files."""
+    """A built-in corpus: its default options, and its usual local files in the order they are looked for."""
 
-    about: str
     options: PrepareOptions
     layouts: tuple[Layout, ...] = ()
 
@@ -146,16 +145,15 @@ def _finish(name: str, source: str, splits: Mapping[str, RawSplit], layout: Layo
 
 
 NAMED: dict[str, NamedCorpus] = {
-    "tiny": NamedCorpus(
-        "bundled captions and short reviews, 12,000 / 1,000 / 1,000", PrepareOptions(min_count=1)
-    ),
+    # Bundled captions and short reviews, 12,000 / 1,000 / 1,000
+    "tiny": NamedCorpus(PrepareOptions(min_count=1)),
+    # Penn Treebank for language modelling, 42,068 / 3,370 / 3,761
     "ptb": NamedCorpus(
-        "Penn Treebank for language modelling, 42,068 / 3,370 / 3,761",
         PrepareOptions(min_count=1),
         (Layout(("ptb.{}.txt",), plain), Layout(("{}.txt",), plain)),
     ),
+    # Sentences of SNLI, 100,000 / 10,000 / 10,000
     "snli": NamedCorpus(
-        "sentences of SNLI, 100,000 / 10,000 / 10,000",
         PrepareOptions(vocab_size=20_000, lowercase=True),
         (
             Layout(("snli.{}.txt",), plain),
@@ -165,8 +163,8 @@ NAMED: dict[str, NamedCorpus] = {
             Layout(("{}.txt",), plain),
         ),
     ),
+    # Yahoo answers with their topics, 100,000 / 10,000 / 10,000
     "yahoo": NamedCorpus(
-        "Yahoo answers with their topics, 100,000 / 10,000 / 10,000",
         PrepareOptions(vocab_size=20_000, lowercase=True),
         (
             Layout(("yahoo.{}.txt",), labelled),
@@ -175,8 +173,8 @@ NAMED: dict[str, NamedCorpus] = {
             Layout(("{}.csv",), answers_csv, pool=True, raw=True),
         ),
     ),
+    # Short Yelp review sentences with their sentiment, 100,000 / 10,000 / 10,000
     "yelp": NamedCorpus(
-        "short Yelp review sentences with their sentiment, 100,000 / 10,000 / 10,000",
         PrepareOptions(vocab_size=20_000, lowercase=True),
         (
             Layout(("short_yelp.{}.txt",), sentiment),
