@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -37,10 +38,9 @@ COMMANDS: dict[str, str] = {
 
 def with_resume_spelled_out(args: Sequence[str]) -> list[str]:
     """A bare `--resume` as `--resume=auto`: Typer's options either take a value or do not."""
-    following = [*args[1:], "-"]
+    pairs = itertools.pairwise([*args, "-"])
     return [
-        "--resume=auto" if word == "--resume" and after.startswith("-") else word
-        for word, after in zip(args, following, strict=True)
+        "--resume=auto" if word == "--resume" and after.startswith("-") else word for word, after in pairs
     ]
 
 

@@ -17,10 +17,12 @@ from sritool.core import recurrence
 from sritool.core.config import GeneratorConfig
 from sritool.core.generator import Generator
 from sritool.core.random import Stream
+from sritool.core.theta_gradient import BeforeOutput, Masks, ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.corpus.tokenizer import FIRST_PREDICTED
 
 _BUFFER_ELEMENTS = 1 << 23  # logits held at a time: 32 MB in float32
+_TANGENT_ELEMENTS = 1 << 27  # numbers held at a time by forward-mode tangents
 _STATE_ELEMENTS = 1 << 26  # recurrence states held at a time by a likelihood of many draws
 _SMALLEST = 1e-38  # a probability that underflows in float32 counts as this
 
@@ -55,13 +57,6 @@ class Workspace:
         if flat is None or flat.numel() < need or flat.dtype != like.dtype or flat.device != like.device:
             self._flat = flat = like.new_empty(need)
         return flat[:need].view(rows, like.shape[0])
-
-
-class Masks(NamedTuple):
-    """Dropout factors, 0 or 1/(1 − rate)."""
-
-    embedding: Tensor  # [time, batch, embedding]
-    hidden: Tensor  # [time, batch, hidden]
 
 
 def dropout_masks(config: GeneratorConfig, batch: Batch, stream: Stream, index: int) -> Masks | None:
@@ -183,7 +178,10 @@ class Conditional:
         grad_latent = grad_gates.sum(0)
         gradient = grad_latent @ generator.latent_to_gates + grad_initial @ generator.latent_to_initial
         if theta is not None:
-            theta.add_recurrence(self, z, masks, states, grad_gates, grad_latent, grad_initial)
+            before = BeforeOutput(
+                z, self._embedded(masks), masks, states, grad_gates, grad_latent, grad_initial
+            )
+            theta.add_recurrence(before, self.batch.inputs)
         return Evaluation(log_likelihood, gradient.view_as(z))
 
     def _output_layer(
@@ -231,9 +229,10 @@ class Conditional:
             return along_hidden, along_gradient
 
         axes = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        jacobian, curvature = torch.func.vmap(along)(
-            axes
-        )  # [latent, time, batch, hidden], [latent, batch, latent]
+        per_tangent = self.time * self.size * 20 * generator.config.hidden
+        together = max(1, _TANGENT_ELEMENTS // per_tangent)
+        # [latent, time, batch, hidden] and [latent, batch, latent]
+        jacobian, curvature = torch.func.vmap(along, chunk_size=together)(axes)
         total = self._gauss_newton(z, jacobian) - curvature.transpose(0, 1)
         return 0.5 * (total + total.mT)
 
@@ -250,10 +249,8 @@ class Conditional:
         for begin in range(0, hidden.shape[0], step):
             here = slice(begin, begin + step)
             root = torch.softmax(hidden[here] @ output.t() + bias, -1).sqrt_().unsqueeze(1)  # [n, 1, V]
-            scaled = (tangents[here].reshape(-1, output.shape[1]) @ output.t()).view(
-                -1, latent, output.shape[0]
-            )
-            scaled.mul_(root)
+            flat = tangents[here].reshape(-1, output.shape[1])
+            scaled = (flat @ output.t()).view(-1, latent, output.shape[0]).mul_(root)
             mean = scaled @ root.mT  # [n, latent, 1]
             parts.append(scaled @ scaled.mT - mean @ mean.mT)
         per_position = torch.cat(parts)
@@ -265,57 +262,3 @@ class Conditional:
     def _run(self, z: Tensor, masks: Masks | None) -> recurrence.States:
         initial = self.weights.generator.initial_hidden(z.flatten(0, -2))
         return recurrence.run(self._gate_inputs(z, masks), initial, self.weights.recurrent_t)
-
-
-class ThetaGradient:
-    """Accumulates weight · Σ_batch ∇_θ(−log p(x|z)) over calls of `Conditional.evaluate`.
-
-    Outer products are added where the chain's own backward pass has their factors at hand, so that the
-    gradient at a visited z costs a third of a pass, not a whole one. It never touches `Parameter.grad`
-    until `assign`.
-    """
-
-    def __init__(self, generator: Generator) -> None:
-        self.generator = generator
-        self.weight = 1.0
-        self.sums = {name: torch.zeros_like(p) for name, p in generator.named_parameters()}
-
-    def add_output(self, residual: Tensor, hidden: Tensor) -> None:
-        """Output layer: residual softmax − onehot [n, V], hidden [n, hidden]."""
-        sums, ones = self.sums, residual.new_ones(1, residual.shape[0])
-        if residual.dtype == sums["output"].dtype:
-            sums["output"].addmm_(residual.t(), hidden, alpha=self.weight)
-        else:
-            sums["output"].add_(residual.t() @ hidden, alpha=self.weight)
-        sums["output_bias"].add_((ones @ residual).squeeze(0), alpha=self.weight)
-
-    def add_recurrence(
-        self,
-        conditional: Conditional,
-        z: Tensor,
-        masks: Masks | None,
-        states: recurrence.States,
-        grad_gates: Tensor,
-        grad_latent: Tensor,
-        grad_initial: Tensor,
-    ) -> None:
-        """Everything before the output layer; the gradients are those of log p, hence the minus sign."""
-        sums, scale = self.sums, -self.weight
-        embedded = conditional._embedded(masks)
-        flat = grad_gates.flatten(0, 1)
-        sums["recurrent"].addmm_(flat.t(), states.hidden[:-1].flatten(0, 1), alpha=scale)
-        sums["words_to_gates"].addmm_(flat.t(), embedded.flatten(0, 1), alpha=scale)
-        sums["latent_to_gates"].addmm_(grad_latent.t(), z, alpha=scale)
-        sums["gate_bias"].add_(grad_latent.sum(0), alpha=scale)
-        sums["latent_to_initial"].addmm_(grad_initial.t(), z, alpha=scale)
-        sums["initial_bias"].add_(grad_initial.sum(0), alpha=scale)
-        grad_embedded = (flat @ self.generator.words_to_gates).view_as(embedded)
-        if masks is not None:
-            grad_embedded.mul_(masks.embedding)
-        words = conditional.batch.inputs.flatten()
-        sums["embedding"].index_add_(0, words, grad_embedded.flatten(0, 1), alpha=scale)
-
-    def assign(self, scale: float = 1.0) -> None:
-        """Write scale times the sums to the parameters' `.grad`."""
-        for name, parameter in self.generator.named_parameters():
-            parameter.grad = self.sums[name].mul_(scale) if scale != 1.0 else self.sums[name]

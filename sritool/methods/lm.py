@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sritool.core.conditional import Conditional, ThetaGradient, dropout_masks
+from sritool.core.conditional import Conditional, dropout_masks
+from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.methods.base import Clock, Method, PriorKl
 

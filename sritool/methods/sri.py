@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sritool.core.conditional import Conditional, Masks, ThetaGradient, dropout_masks
+from sritool.core.conditional import Conditional, dropout_masks
 from sritool.core.config import RunConfig
 from sritool.core.density import chain_density, kl_given_noise
 from sritool.core.langevin import Chain, log_prior, noiseless_moves, short_run
 from sritool.core.random import Stream
+from sritool.core.theta_gradient import Masks, ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.methods.base import Clock, Method, PriorKl
 
