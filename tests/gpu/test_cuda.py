@@ -1,0 +1,88 @@
+"""The same model on CUDA as on the CPU: values, gradients, noise, a short training. One command: pytest -m gpu."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sritool.core.conditional import Conditional, Weights, dropout_masks
+from sritool.core.config import GeneratorConfig
+from sritool.core.generator import Generator
+from sritool.core.random import Stream
+from sritool.core.theta_gradient import ThetaGradient
+from sritool.corpus.batches import Batch, collate
+from sritool.corpus.prepare import encode_split
+from sritool.corpus.tokenizer import SPECIALS, WordTokenizer
+
+pytestmark = pytest.mark.gpu
+
+CONFIG = GeneratorConfig(embedding=16, hidden=32, latent=8)
+WORDS = [f"w{i}" for i in range(60)]
+
+
+@pytest.fixture
+def pair() -> tuple[Generator, Generator, Batch, Batch]:
+    """One generator and one padded batch, on the CPU and on the GPU."""
+    tokenizer = WordTokenizer([*SPECIALS, *WORDS])
+    lines = [" ".join(WORDS[(3 * i + j) % 60] for j in range(2 + i % 7)) for i in range(12)]
+    batch = collate(encode_split(tokenizer, lines, 100), range(12))
+    here, there = Generator(CONFIG, len(tokenizer)), Generator(CONFIG, len(tokenizer))
+    here.initialise(0.5, seed=1)
+    there.load_state_dict(here.state_dict())
+    device = torch.device("cuda")
+    return here, there.to(device), batch, batch.to(device)
+
+
+def test_noise_is_the_same_on_every_device(pair: tuple[Generator, Generator, Batch, Batch]) -> None:
+    _, _, batch, moved = pair
+    stream = Stream(3, "chain")
+    assert torch.equal(stream.words(batch.examples, 2, 50), stream.words(moved.examples, 2, 50).cpu())
+    torch.testing.assert_close(stream.normal(batch.examples, 50), stream.normal(moved.examples, 50).cpu())
+    assert torch.equal(stream.keep(batch.examples, 99, 0.5), stream.keep(moved.examples, 99, 0.5).cpu())
+
+
+def test_values_gradients_and_hessian_agree(pair: tuple[Generator, Generator, Batch, Batch]) -> None:
+    here, there, batch, moved = pair
+    z = Stream(0, "z").normal(batch.examples, 8)
+    found = []
+    for generator, part in ((here, batch), (there, moved)):
+        conditional = Conditional(Weights(generator), part)
+        masks = dropout_masks(CONFIG, part, Stream(0, "dropout"), 0)
+        theta = ThetaGradient(generator)
+        code = z.to(part.inputs.device)
+        value, gradient = conditional.evaluate(code, masks, theta)
+        rest = [conditional.log_likelihood(code), conditional.hessian(code), *theta.sums.values()]
+        found.append([tensor.cpu() for tensor in (value, gradient, *rest)])
+    for cpu, cuda in zip(*found, strict=True):
+        torch.testing.assert_close(cuda, cpu, rtol=2e-3, atol=2e-4)
+
+
+def test_bfloat16_output_layer_is_close(pair: tuple[Generator, Generator, Batch, Batch]) -> None:
+    _, there, _, moved = pair
+    z = Stream(0, "z").normal(moved.examples, 8)
+    exact = Conditional(Weights(there), moved).evaluate(z).gradient
+    rough = Conditional(Weights(there, "bfloat16"), moved).evaluate(z).gradient
+    assert float((rough - exact).norm() / exact.norm()) < 2e-2
+
+
+@pytest.mark.parametrize("method", ["sri", "lm"])
+def test_training_runs_saves_and_evaluates(method: str, tmp_path: Path) -> None:
+    from sritool.core.checkpoint import load_checkpoint
+    from sritool.corpus.store import load_corpus
+    from sritool.tasks.configure import resolve_config
+    from sritool.tasks.model import load_model
+    from sritool.tasks.preprocess import preprocess_corpus
+    from sritool.tasks.train import Limits, Trainer
+
+    corpus = load_corpus(preprocess_corpus("tiny", data_dir=tmp_path).path)
+    config = resolve_config("tiny", method=method)
+    config = replace(config, training=replace(config.training, precision="float32"))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    Trainer(corpus, config, folder, torch.device("cuda"), Limits(max_steps=12), lambda _: None).run()
+    assert all(tensor.device.type == "cpu" for tensor in load_checkpoint(folder / "last.pt").weights.values())
+    values = [load_model(folder, device).log_likelihood(["the dog runs ."])[0] for device in ("cpu", "cuda")]
+    assert values[1] == pytest.approx(values[0], abs=0.05)
