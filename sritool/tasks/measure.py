@@ -120,6 +120,7 @@ class _Measurement:
             self._permute()
         if "density" in self.needs and self.method.latent:
             self._density()
+        self._check_bound()
         return Measured(self._estimates(), self.rows, self.notes)
 
     def _over_batches(
@@ -191,6 +192,19 @@ class _Measurement:
         if folded > 0:
             self.notes.append(
                 f"kl: {100 * folded:.1f} % of the steps fold, so that it may lie on either side of the truth"
+            )
+
+    def _check_bound(self) -> None:
+        """NLL ≤ recon + KL(q ‖ prior) for any q: a table that breaks it is wrong somewhere, and says so."""
+        if not {"log_likelihood", "recon", "kl"} <= self.rows.keys():
+            return
+        slack = self.rows["recon"] + self.rows["kl"] + self.rows["log_likelihood"]
+        slack = slack[~np.isnan(slack)]
+        error = slack.std(ddof=1) / np.sqrt(len(slack)) if len(slack) > 1 else np.inf
+        if slack.mean() < -2 * error:
+            self.notes.append(
+                f"nll lies {-slack.mean():.2f} ± {error:.2f} nats above recon + kl, which is a bound: "
+                "take --samples higher, and do not trust kl where steps fold"
             )
 
     def _estimates(self) -> list[Estimate]:
