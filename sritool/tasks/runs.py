@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,13 @@ def new_run(folder: Path) -> Path:
         ) from error
 
 
-def newest_run(runs_dir: Path, having: str = "") -> Path | None:
-    """The run folder whose checkpoints are youngest, of those whose name starts with `having`."""
+def newest_run(runs_dir: Path, name: str = "") -> Path | None:
+    """The run folder whose checkpoints are youngest; with `name`, of those called so or so with a number."""
     found = [
         (max(path.stat().st_mtime for path in (folder / BEST, folder / LAST) if path.is_file()), folder)
         for folder in (runs_dir.iterdir() if runs_dir.is_dir() else ())
-        if folder.name.startswith(having) and ((folder / BEST).is_file() or (folder / LAST).is_file())
+        if (not name or re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name))
+        and ((folder / BEST).is_file() or (folder / LAST).is_file())
     ]
     return max(found)[1] if found else None
 
@@ -65,10 +67,14 @@ def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
 class MetricsLog:
     """metrics.jsonl: a line a record; what a resumed run will do again is cut off first."""
 
-    def __init__(self, path: Path, keep_steps: int | None = None) -> None:
-        """Args: keep_steps: keep the records up to this step; None starts anew."""
+    def __init__(self, path: Path, steps: int = 0, epochs: int = 0) -> None:
+        """Args: steps, epochs: how many of them are done; their records are kept."""
         self.path = path
-        kept = [] if keep_steps is None else [r for r in read_metrics(path) if r.get("step", 0) <= keep_steps]
+        kept = [
+            record
+            for record in read_metrics(path)
+            if (record["epoch"] <= epochs if record["kind"] == "epoch" else record["step"] <= steps)
+        ]
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         temporary.replace(path)

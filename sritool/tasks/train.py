@@ -105,7 +105,7 @@ class Trainer:
         if resume is not None:
             self._restore(resume)
         (folder / CONFIG).write_text(to_toml(plain(self.config)), encoding="utf-8")
-        self.log = MetricsLog(folder / METRICS, self.position.step if resume else None)
+        self.log = MetricsLog(folder / METRICS, self.position.step, self.position.epoch)
         self._began = time.monotonic()
         self._seconds_before = self.position.seconds
         self._tokens, self._tokens_since = 0, self._began
