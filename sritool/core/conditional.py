@@ -90,6 +90,7 @@ class Conditional:
         time, size = batch.targets.shape
         self.time, self.size = time, size
         self._words: Tensor | None = None
+        self._positions: dict[int, tuple[Tensor | None, Tensor]] = {}
         self._padded = not bool((batch.lengths == time).all())
 
     def _embedded(self, masks: Masks | None) -> Tensor:
@@ -115,14 +116,12 @@ class Conditional:
 
     def _rows(self, draws: int) -> tuple[Tensor | None, Tensor]:
         """Positions that are predicted, in [time·draws·batch] (None: all), and their rows in the output layer."""
-        targets = self.batch.targets
-        if draws > 1:
-            targets = targets.unsqueeze(1).expand(-1, draws, -1)
-        flat = targets.reshape(-1) - FIRST_PREDICTED
-        if not self._padded:
-            return None, flat
-        valid = (flat >= 0).nonzero().squeeze(1)
-        return valid, flat[valid]
+        if draws not in self._positions:
+            targets = self.batch.targets.unsqueeze(1).expand(-1, draws, -1)
+            flat = targets.reshape(-1) - FIRST_PREDICTED
+            valid = (flat >= 0).nonzero().squeeze(1) if self._padded else None
+            self._positions[draws] = (valid, flat if valid is None else flat[valid])
+        return self._positions[draws]
 
     def _chunks(self, hidden: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
         """(rows, hidden states, logits in the workspace, targets [n, 1]), a bounded number of logits at a time."""
