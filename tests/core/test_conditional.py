@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from sritool.core import conditional
-from sritool.core.conditional import Conditional, Masks, Weights, dropout_masks
+from sritool.core.conditional import Conditional, Weights, dropout_masks
 from sritool.core.config import GeneratorConfig
 from sritool.core.generator import Generator
 from sritool.core.random import Stream
-from sritool.corpus.batches import Batch
+from sritool.core.recurrence import lstm
+from sritool.core.theta_gradient import Masks
+from sritool.corpus.batches import Batch, collate
 from sritool.corpus.tokenizer import FIRST_PREDICTED
 
 LENGTHS = {"padded": (6, 3, 1, 5), "even": (4, 4, 4), "one": (5,), "one token": (1, 1)}
@@ -28,8 +30,6 @@ def oracle(generator: Generator, batch: Batch, z: Tensor, masks: Masks | None = 
     """log p(x|z) [batch] from plain operations, each factor of dropout where DESIGN puts it."""
     if masks is None:
         return generator.log_likelihood(batch.inputs, batch.targets, z)
-    from sritool.core.recurrence import lstm
-
     embedded = generator.embedding[batch.inputs] * masks.embedding
     gates = embedded @ generator.words_to_gates.t() + generator.gate_bias + z @ generator.latent_to_gates.t()
     hidden = lstm(gates, generator.initial_hidden(z), generator.recurrent) * masks.hidden
@@ -94,10 +94,10 @@ def test_many_draws_agree_with_one_by_one(
 
 
 def test_padding_and_order_change_nothing(
-    make_generator: Callable[..., Generator], make_batch: Callable[..., Batch], make_split: Callable[..., object]
+    make_generator: Callable[..., Generator],
+    make_batch: Callable[..., Batch],
+    make_split: Callable[..., object],
 ) -> None:
-    from sritool.corpus.batches import collate
-
     sentences = [[3, 4, 5, 2], [7, 2], [9, 10, 3, 3, 8, 2]]
     split, z = make_split(sentences), codes(3)
     weights = Weights(make_generator())
@@ -114,8 +114,6 @@ def test_padding_and_order_change_nothing(
 
 
 def test_masks_of_a_sentence_do_not_depend_on_its_batch(make_split: Callable[..., object]) -> None:
-    from sritool.corpus.batches import collate
-
     split = make_split([[3, 4, 2], [5, 6, 7, 8, 2], [9, 9, 2]])
     config = GeneratorConfig(embedding=4, hidden=3, latent=2, dropout=0.5)
 

@@ -1,0 +1,177 @@
+"""Student mixtures against torch's distributions and quadrature, tempered weights against their definition."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.distributions import StudentT
+
+from sritool.core.proposal import (
+    StudentMixture,
+    effective_sample_size,
+    laplace,
+    moment_match,
+    tempered_weights,
+)
+from sritool.core.random import Stream
+
+
+def mixture(latent: int = 2, degrees: int = 8, components: int = 3, batch: int = 2) -> StudentMixture:
+    generator = torch.Generator().manual_seed(latent)
+    location = 2 * torch.randn(components, batch, latent, generator=generator).double()
+    root = 0.5 * torch.randn(components, batch, latent, latent, generator=generator).double()
+    root = root.tril(-1) + torch.diag_embed(root.diagonal(dim1=-2, dim2=-1).abs() + 0.3)
+    weight = torch.log_softmax(torch.randn(components, batch, generator=generator).double(), 0)
+    return StudentMixture(location, root, weight, degrees)
+
+
+def test_density_in_one_dimension_is_torchs() -> None:
+    proposal = mixture(latent=1)
+    z = torch.linspace(-5, 5, 41, dtype=torch.float64)[:, None, None].expand(-1, 2, 1)
+    parts = StudentT(8.0, proposal.location[:, None, :, 0], proposal.root[:, None, :, 0, 0]).log_prob(
+        z[None, ..., 0]
+    )
+    expected = (parts + proposal.log_weight[:, None]).logsumexp(0)
+    torch.testing.assert_close(proposal.log_density(z), expected)
+
+
+@pytest.mark.parametrize("latent", [1, 2])
+def test_density_integrates_to_one(latent: int) -> None:
+    proposal = mixture(latent)
+    axis = torch.linspace(-30, 30, 100_001 if latent == 1 else 801, dtype=torch.float64)
+    z = torch.cartesian_prod(*[axis] * latent).view(-1, 1, latent).expand(-1, 2, -1)
+    cell = float(axis[1] - axis[0]) ** latent
+    total = sum(proposal.log_density(part).exp().sum(0) for part in z.split(200_000))
+    torch.testing.assert_close(total * cell, torch.ones(2, dtype=torch.float64), rtol=1e-4, atol=0)
+
+
+def test_samples_have_the_mixtures_moments() -> None:
+    proposal = mixture(latent=2)
+    z = proposal.sample(Stream(0, "test"), torch.arange(2), 60_000)
+    share = proposal.log_weight.exp()
+    mean = torch.einsum("cb,cbd->bd", share, proposal.location)
+    spread = 8 / 6 * proposal.root @ proposal.root.mT + torch.einsum(
+        "cbi,cbj->cbij", proposal.location - mean, proposal.location - mean
+    )
+    covariance = torch.einsum("cb,cbij->bij", share, spread)
+    error = (covariance.diagonal(dim1=1, dim2=2) / len(z)).sqrt()
+    assert float(((z.mean(0) - mean) / error).abs().max()) < 5
+    for sentence in range(2):
+        torch.testing.assert_close(torch.cov(z[:, sentence].t()), covariance[sentence], rtol=0.06, atol=0.06)
+
+
+def test_samples_have_the_density() -> None:
+    """E_q[p/q] = 1 for any density p, here a wide Gaussian: it fails for a wrong density as for wrong draws."""
+    proposal = mixture(latent=2, degrees=4)
+    z = proposal.sample(Stream(0, "test"), torch.arange(2), 60_000)
+    for centre in (-1.0, 0.0, 2.0):
+        target = torch.distributions.Normal(centre, 0.6).log_prob(z).sum(-1)
+        ratio = (target - proposal.log_density(z)).exp()
+        error = ratio.std(0) / math.sqrt(len(z))
+        assert float(((ratio.mean(0) - 1) / error).abs().max()) < 5
+
+
+def test_a_draw_depends_on_its_own_sentence_and_number() -> None:
+    proposal = mixture(latent=2)
+    swapped = StudentMixture(
+        proposal.location[:, [1, 0]], proposal.root[:, [1, 0]], proposal.log_weight[:, [1, 0]], 8
+    )
+    z = proposal.sample(Stream(0, "test"), torch.tensor([5, 9]), 20)
+    other = swapped.sample(Stream(0, "test"), torch.tensor([9, 5]), 20)
+    assert torch.equal(z, other[:, [1, 0]])
+    assert torch.equal(proposal.sample(Stream(0, "test"), torch.tensor([5, 9]), 7), z[:7])
+    assert not torch.equal(proposal.sample(Stream(0, "test", 1), torch.tensor([5, 9]), 20), z)
+
+
+def test_laplace_takes_curvature_and_evidence() -> None:
+    modes = torch.tensor([[[0.0, 1.0]], [[2.0, 0.0]]], dtype=torch.float64)
+    hessians = torch.tensor([[[[4.0, 0.0], [0.0, 9.0]]], [[[5.0, 2.0], [2.0, 2.0]]]], dtype=torch.float64)
+    log_joint = torch.tensor([[-3.0], [-2.0]], dtype=torch.float64)
+    proposal = laplace(modes, hessians, log_joint, 8)
+    torch.testing.assert_close(proposal.root @ proposal.root.mT, torch.linalg.inv(hessians))
+    evidence = log_joint - 0.5 * torch.linalg.slogdet(hessians).logabsdet
+    torch.testing.assert_close(proposal.log_weight.exp().sum(0), torch.ones(1, dtype=torch.float64))
+    torch.testing.assert_close(
+        proposal.log_weight[0] - proposal.log_weight[1], evidence[0] - evidence[1], rtol=1e-10, atol=1e-10
+    )
+
+
+def test_laplace_at_a_saddle_is_no_wider_than_the_prior() -> None:
+    modes = torch.zeros(1, 1, 2, dtype=torch.float64)
+    hessian = torch.tensor([[[[-3.0, 0.0], [0.0, 0.2]]]], dtype=torch.float64)
+    proposal = laplace(modes, hessian, torch.zeros(1, 1, dtype=torch.float64), 8)
+    torch.testing.assert_close(proposal.root[0, 0], torch.eye(2, dtype=torch.float64))
+
+
+def naive_size(log_weights: Tensor) -> Tensor:
+    weights = (log_weights - log_weights.max(0).values).exp()
+    return weights.sum(0) ** 2 / weights.square().sum(0)
+
+
+@given(st.lists(st.floats(-300, 300), min_size=1, max_size=20))
+def test_effective_sample_size(values: list[float]) -> None:
+    log_weights = torch.tensor(values, dtype=torch.float64)[:, None]
+    found = float(effective_sample_size(log_weights))
+    assert found == pytest.approx(float(naive_size(log_weights)))
+    assert 1 - 1e-9 <= found <= len(values) + 1e-9
+
+
+def test_tempered_weights_reach_the_size_and_no_more() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.tensor([0.1, 2.0, 30.0, 1000.0], dtype=torch.float64)
+    log_weights = torch.randn(100, 4, generator=generator).double() * scales
+    weights, size = tempered_weights(log_weights, 12.0)
+    torch.testing.assert_close(weights.sum(0), torch.ones(4, dtype=torch.float64))
+    torch.testing.assert_close(size, 1 / weights.square().sum(0))
+    enough = naive_size(log_weights) >= 12
+    assert enough.tolist() == [True, False, False, False]
+    torch.testing.assert_close(weights[:, 0], log_weights[:, 0].softmax(0))
+    assert bool((size[1:] >= 12 - 1e-9).all())
+    assert bool((size[1:] < 12.2).all()), "tempered more than needed"
+    # w^β: the logarithms are a multiple of the given ones, up to a constant.
+    for column in range(1, 4):
+        slopes = (weights[1:, column] / weights[0, column]).log() / (
+            log_weights[1:, column] - log_weights[0, column]
+        )
+        torch.testing.assert_close(slopes, slopes[:1].expand_as(slopes), rtol=1e-6, atol=1e-9)
+        assert 0 <= float(slopes[0]) <= 1
+
+
+def test_moment_matching_recovers_a_gaussian() -> None:
+    """Draws of a wide proposal, weighed to a narrow Gaussian: its mean and covariance come back."""
+    generator = torch.Generator().manual_seed(0)
+    z = 2 * torch.randn(20_000, 1, 2, generator=generator).double()
+    mean = torch.tensor([0.5, -0.4], dtype=torch.float64)
+    covariance = torch.tensor([[1.0, 0.4], [0.4, 0.7]], dtype=torch.float64)
+    target = torch.distributions.MultivariateNormal(mean, covariance)
+    log_weights = target.log_prob(z) - torch.distributions.Normal(0.0, 2.0).log_prob(z).sum(-1)
+    centre = torch.tensor([[3.0, -1.0]], dtype=torch.float64)  # a Laplace approximation that is far off
+    root = torch.tensor([[[3.0, 0.0], [1.0, 2.0]]], dtype=torch.float64)
+    found = moment_match(z, log_weights, centre, root, 8, 4.0)
+    torch.testing.assert_close(found.location[0, 0], mean, rtol=0, atol=0.05)
+    torch.testing.assert_close((found.root @ found.root.mT)[0, 0], covariance, rtol=0, atol=0.06)
+    assert float(found.root[0, 0].triu(1).abs().max()) == 0
+    assert float(found.root[0, 0].diagonal().min()) > 0
+
+
+def test_few_draws_lean_on_a_good_approximation() -> None:
+    """The posterior is the Laplace approximation: its covariance beats that of 60 draws in 16 dimensions."""
+    generator = torch.Generator().manual_seed(1)
+    latent, batch, draws = 16, 8, 60
+    factor = torch.randn(batch, latent, latent, generator=generator).double()
+    root = torch.linalg.cholesky(factor @ factor.mT / latent + 0.1 * torch.eye(latent).double())
+    centre = torch.randn(batch, latent, generator=generator).double()
+    white = torch.randn(draws, batch, latent, 1, generator=generator).double()
+    z = centre + (root @ white).squeeze(-1)
+    found = moment_match(z, torch.zeros(draws, batch, dtype=torch.float64), centre, root, 8, 32.0)
+    plain = torch.stack([torch.cov(z[:, sentence].t()) for sentence in range(batch)])
+    truth = root @ root.mT
+    kept = (found.root[0] @ found.root[0].mT - truth).norm(dim=(1, 2))
+    assert bool((kept < 0.3 * (plain - truth).norm(dim=(1, 2))).all())
+    whitened = torch.linalg.solve_triangular(root, (found.location[0] - centre).unsqueeze(-1), upper=False)
+    assert float(whitened.norm(dim=1).mean()) < 0.6 * (latent / draws) ** 0.5

@@ -1,0 +1,107 @@
+"""A generator so small that all its sentences, and all its codes on a grid, can be gone through."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sritool.core.conditional import Conditional, Weights
+from sritool.core.config import GeneratorConfig, LikelihoodConfig
+from sritool.core.generator import Generator
+from sritool.core.langevin import log_prior
+from sritool.core.likelihood import adaptive_likelihood
+from sritool.core.random import Stream
+from sritool.corpus.batches import Batch, collate
+from sritool.corpus.store import Split
+from sritool.corpus.tokenizer import EOS, UNK, offsets_of
+
+VOCABULARY, LONGEST = 6, 5  # three words: <unk> and two more
+WORDS = range(UNK, VOCABULARY)
+
+
+def batch_of(sentences: list[list[int]]) -> Batch:
+    offsets = offsets_of([len(sentence) for sentence in sentences])
+    flat = np.array([token for sentence in sentences for token in sentence], dtype=np.int32)
+    return collate(Split(flat, offsets, None, np.diff(offsets)), list(range(len(sentences))))
+
+
+class Grid(NamedTuple):
+    """Codes on a square grid and the prior's mass at each."""
+
+    codes: Tensor  # [points, 2]
+    log_mass: Tensor  # [points]
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    """With parameters so large that z decides what is said."""
+    generator = Generator(GeneratorConfig(embedding=3, hidden=4, latent=2), VOCABULARY)
+    generator.initialise(1.6, seed=4)
+    return generator.double()
+
+
+@pytest.fixture(scope="module")
+def grid() -> Grid:
+    axis = torch.linspace(-6, 6, 61, dtype=torch.float64)
+    codes = torch.cartesian_prod(axis, axis)
+    return Grid(codes, log_prior(codes) + 2 * float(torch.log(axis[1] - axis[0])))
+
+
+def by_quadrature(generator: Generator, batch: Batch, grid: Grid) -> tuple[Tensor, Tensor]:
+    """log p(x) and KL(p(z|x) ‖ p(z)) of each sentence."""
+    fast = Conditional(Weights(generator), batch)
+    parts = grid.codes[:, None].expand(-1, len(batch.lengths), -1).split(500)
+    conditional = torch.cat([fast.log_likelihood(part) for part in parts])
+    joint = conditional + grid.log_mass[:, None]
+    evidence = joint.logsumexp(0)
+    return evidence, ((joint - evidence).exp() * conditional).sum(0) - evidence
+
+
+def all_sentences() -> list[list[int]]:
+    """Every sentence of up to LONGEST words, and as cut sentences everything that is longer."""
+    ended = [[*words, EOS] for length in range(LONGEST + 1) for words in product(WORDS, repeat=length)]
+    return ended + [list(words) for words in product(WORDS, repeat=LONGEST + 1)]
+
+
+def test_sentences_and_the_tail_sum_to_one_for_each_code(generator: Generator) -> None:
+    batch = batch_of(all_sentences())
+    fast = Conditional(Weights(generator), batch)
+    for seed in range(3):
+        z = torch.randn(2, generator=torch.Generator().manual_seed(seed)).double() * 2
+        together = z.expand(len(batch.lengths), 2)
+        plain = generator.log_likelihood(batch.inputs, batch.targets, together).detach()
+        assert float(plain.logsumexp(0)) == pytest.approx(0.0, abs=1e-12)
+        assert float(fast.log_likelihood(together).logsumexp(0)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_sentences_and_the_tail_sum_to_one_with_z_integrated_out(generator: Generator, grid: Grid) -> None:
+    few, log_mass = grid.codes[7::60], grid.log_mass[7::60]
+    coarse = Grid(few, log_mass - log_mass.logsumexp(0))  # any masses that sum to 1
+    evidence, _ = by_quadrature(generator, batch_of(all_sentences()), coarse)
+    assert float(evidence.logsumexp(0)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_adaptive_agrees_with_quadrature(generator: Generator, grid: Grid) -> None:
+    random = np.random.default_rng(0)
+    sentences = [[*random.integers(UNK, VOCABULARY, length).tolist(), EOS] for length in range(12)]
+    sentences += [[word] * 12 + [EOS] for word in WORDS]
+    batch = batch_of(sentences)
+    evidence, kl = by_quadrature(generator, batch, grid)
+    assert float(kl.max()) > 1.0, "z does not matter: the test would pass with any proposal"
+    starts = torch.stack(
+        [Stream(0, "starts", k).normal(batch.examples, 2, dtype=torch.float64) for k in range(3)]
+    )
+    draws = 4000
+    config = LikelihoodConfig(samples=draws, pilots=300, rounds=2, modes=3)
+    weighed = adaptive_likelihood(Conditional(Weights(generator), batch), starts, 0, batch.examples, config)
+    error = ((draws / weighed.effective_sample_size - 1) / draws).sqrt()
+    assert float(error.max()) < 0.1
+    assert float(((weighed.log_likelihood - evidence) / error).abs().max()) < 5
+    found = weighed.conditional - weighed.log_likelihood
+    assert float((found - kl).abs().max()) < 0.15
+    torch.testing.assert_close(found.mean(), kl.mean(), rtol=0.03, atol=0)

@@ -1,0 +1,149 @@
+"""Where p(x|z) is linear and Gaussian, log p(x), the posterior and the chain's density are closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from sritool.core.config import LikelihoodConfig
+from sritool.core.density import chain_density, kl_given_noise
+from sritool.core.langevin import Chain, log_prior, short_run
+from sritool.core.likelihood import Weighed, adapt, adaptive_likelihood, refine_modes
+from sritool.core.random import Stream
+
+SPECTRA = {
+    "mild": (2.0, 0.5, 0.1),
+    "sharp": (150.0, 20.0, 1.0, 0.0),
+    "one sharp direction of eight": (400.0, *([0.3] * 7)),
+    "many dimensions": (120.0, 60.0, 30.0, 10.0, 5.0, 2.0, *([0.5] * 10)),
+}
+STEPS = (0.3, 0.2, 0.1, *([0.02] * 5))
+
+
+def starts(batch: int, latent: int, modes: int = 2) -> Tensor:
+    return torch.stack(
+        [
+            Stream(9, "starts", mode).normal(torch.arange(batch), latent, dtype=torch.float64)
+            for mode in range(modes)
+        ]
+    )
+
+
+def standard_error(weighed: Weighed, draws: int) -> Tensor:
+    """Of log p̂ by the delta method: √((M / ESS − 1) / M)."""
+    return ((draws / weighed.effective_sample_size - 1) / draws).clamp_min(0).sqrt()
+
+
+@pytest.mark.parametrize("curvatures", SPECTRA.values(), ids=SPECTRA.keys())
+def test_adaptive_finds_the_evidence_and_the_posterior_kl(
+    linear_gaussian: Callable[..., Any], curvatures: tuple[float, ...]
+) -> None:
+    target = linear_gaussian(curvatures, batch=16)
+    config = LikelihoodConfig(samples=2000, pilots=400, rounds=2, modes=2)
+    weighed = adaptive_likelihood(target, starts(16, len(curvatures)), 1, torch.arange(16), config)
+    error = standard_error(weighed, 2000)
+    assert float(error.max()) < 0.05, "the proposal is far from the posterior"
+    assert float(((weighed.log_likelihood - target.evidence) / error).abs().max()) < 5
+    assert float((weighed.log_likelihood - target.evidence).mean().abs()) < 5 * float(error.mean()) / 4
+    half = weighed.log_likelihood_half - target.evidence
+    assert float((half / error).abs().max()) < 8
+    kl = weighed.conditional - weighed.log_likelihood
+    assert float((kl - target.posterior_kl).abs().max()) < 0.3
+    assert float((kl - target.posterior_kl).mean().abs()) < 0.08
+
+
+def test_adaptive_is_exact_when_z_is_ignored(flat: Any) -> None:
+    config = LikelihoodConfig(samples=500, pilots=200, rounds=2, modes=2)
+    weighed = adaptive_likelihood(flat, starts(3, 6), 0, torch.arange(3), config)
+    error = standard_error(weighed, 500)
+    assert float(error.max()) < 0.04
+    assert float(((weighed.log_likelihood - flat.values) / error).abs().max()) < 5
+    # E log p(x|z) is exact whatever the weights, so that the rate is minus the error of log p̂(x).
+    torch.testing.assert_close(weighed.conditional, flat.values)
+
+
+def test_without_latent_dimensions_the_answer_is_exact(flat: Any) -> None:
+    nothing = torch.zeros(2, 3, 0, dtype=torch.float64)
+    weighed = adaptive_likelihood(flat, nothing, 0, torch.arange(3), LikelihoodConfig())
+    assert torch.equal(weighed.log_likelihood, flat.values)
+    assert torch.equal(weighed.conditional - weighed.log_likelihood, torch.zeros(3, dtype=torch.float64))
+
+
+def test_a_sentence_does_not_depend_on_the_others(linear_gaussian: Callable[..., Any]) -> None:
+    target = linear_gaussian(SPECTRA["sharp"], batch=3)
+    config, begin = LikelihoodConfig(samples=50, pilots=50), starts(3, 4)
+    together = adaptive_likelihood(target, begin, 1, torch.tensor([7, 3, 11]), config)
+    target.matrices, target.data = target.matrices[[2, 0]], target.data[[2, 0]]
+    apart = adaptive_likelihood(target, begin[:, [2, 0]], 1, torch.tensor([11, 7]), config)
+    for one, other in zip(apart, together, strict=True):
+        torch.testing.assert_close(one, other[[2, 0]], rtol=1e-8, atol=1e-8)
+
+
+def test_modes_are_found(linear_gaussian: Callable[..., Any]) -> None:
+    target = linear_gaussian(SPECTRA["sharp"])
+    modes, value = refine_modes(target, starts(4, 4))
+    torch.testing.assert_close(modes, target.posterior.mean.expand(2, -1, -1), rtol=1e-8, atol=1e-8)
+    expected = target.log_likelihood(modes) + log_prior(modes)
+    torch.testing.assert_close(value, expected)
+
+
+def test_proposal_has_the_posteriors_moments(linear_gaussian: Callable[..., Any]) -> None:
+    target = linear_gaussian(SPECTRA["sharp"])
+    config = LikelihoodConfig(pilots=4000, rounds=2)
+    proposal = adapt(target, starts(4, 4), 0, torch.arange(4), config)
+    posterior = target.posterior
+    deviation = posterior.covariance_matrix.diagonal(dim1=-2, dim2=-1).sqrt()
+    assert float(((proposal.location[0] - posterior.mean) / deviation).abs().max()) < 0.15
+    covariance = proposal.root[0] @ proposal.root[0].mT
+    relative = (covariance - posterior.covariance_matrix) / (
+        deviation.unsqueeze(-1) * deviation.unsqueeze(-2)
+    )
+    assert float(relative.abs().max()) < 0.2
+
+
+def run_chain(target: Any, temperature: float = 0.7) -> Chain:
+    batch, latent = target.data.shape[0], target.matrices.shape[2]
+    flat = Stream(2, "chain").normal(torch.arange(batch), (len(STEPS) + 1) * latent, dtype=torch.float64)
+    flat = flat.view(batch, len(STEPS) + 1, latent)
+
+    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = target.evaluate(z)
+        return value + log_prior(z), gradient - z
+
+    return short_run(log_joint, flat[:, 0], STEPS, flat[:, 1:].transpose(0, 1), temperature, keep_path=True)
+
+
+def test_chain_density_is_a_gaussian_given_the_noise(linear_gaussian: Callable[..., Any]) -> None:
+    """z_K = P z_0 + offset, so that z_K | ε ~ N(offset, P Pᵀ), P the product of the steps' matrices."""
+    target = linear_gaussian((3.0, 1.0, 0.5))
+    chain = run_chain(target)
+    density = chain_density(target, chain)
+    product = target.identity.expand(4, 3, 3)
+    for step in STEPS:
+        product = (target.identity - step * target.precision) @ product
+    offset = chain.end - (product @ chain.start.unsqueeze(-1)).squeeze(-1)
+    expected = MultivariateNormal(offset, product @ product.mT).log_prob(chain.end)
+    torch.testing.assert_close(density.log_density, expected, rtol=1e-9, atol=1e-9)
+    assert torch.equal(kl_given_noise(chain, density), density.log_density - log_prior(chain.end))
+
+
+@pytest.mark.parametrize(("curvatures", "sign"), [((9.0, 1.0), -1.0), ((9.0, 9.0), 1.0), ((1.0, 1.0), 1.0)])
+def test_signs_and_folds_of_linear_steps(
+    linear_gaussian: Callable[..., Any], curvatures: tuple[float, float], sign: float
+) -> None:
+    """One step of 0.3 turns a direction of curvature 10 round (1 − 3 = −2), and two such directions twice."""
+    target = linear_gaussian(curvatures)
+    whole = run_chain(target)
+    assert whole.path is not None
+    chain = whole._replace(step_sizes=STEPS[:1], path=whole.path[:2])
+    density = chain_density(target, chain)
+    assert density.sign.tolist() == [sign] * 4
+    assert density.folded.tolist() == [1.0 if 9.0 in curvatures else 0.0] * 4
+    matrix = target.identity - STEPS[0] * target.precision
+    expected = log_prior(chain.start) - torch.linalg.slogdet(matrix).logabsdet
+    torch.testing.assert_close(density.log_density, expected, rtol=1e-9, atol=1e-9)
