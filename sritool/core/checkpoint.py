@@ -7,7 +7,8 @@ checkpoint or the new one. Always read with `weights_only=True`: a file with cod
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,25 +54,30 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "metrics": checkpoint.metrics,
         "trainer": None if checkpoint.trainer is None else dict(checkpoint.trainer),
     }
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        file = temporary.open("xb")
     except OSError as error:
         raise CheckpointError(
             f"cannot write {path}: {error.strerror}; give a folder you can write"
         ) from error
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             torch.save(values, file)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        # A full disk reaches us as torch's complaint about the position in its archive, raised from the OSError.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror}; free some space or give another folder"
+            f"cannot write {path}: {cause.strerror}; free some space or give another folder"
         ) from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -117,9 +123,13 @@ def _read(path: Path) -> Any:
             f"no checkpoint {path}; give a .pt file or a run folder that `sritool train` wrote"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        file = path.open("rb")
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    try:
+        with file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of a file that is not its own
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a file that is not its own
         reason = (
             "it holds more than tensors and plain values and was not run"
