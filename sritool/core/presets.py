@@ -54,18 +54,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     "yelp": {"generator": {"embedding": 128, "hidden": 512}},
     "yahoo": {"generator": {"embedding": 512, "hidden": 1024}},
     "tiny": {
-        "generator": {"embedding": 64, "hidden": 128},
-        "training": {"epochs": 10, "batch_size": 128, "save_every": 100, "measure_every": 20},
+        "generator": {"embedding": 64, "hidden": 128, "dropout": 0.2},
+        "optimizer": {"learning_rate": 4e-3},
+        "training": {"epochs": 4, "batch_size": 64, "save_every": 100, "measure_every": 20},
         "validation": {"sentences": 256, "final_sentences": 1000},
     },
 }
 
 DEFAULT_PRESET = "captions"  # for a user's own corpus
 DEFAULT_SAMPLER = "authors"
+PRESET_SAMPLERS = {"tiny": "tempered"}  # in place of the default
 
 
 def layered(preset: str, sampler: str, method: str) -> dict[str, Any]:
     """Nested values of a preset with a named sampler on it; a user's settings are merged over them."""
     values = merge({"method": method}, PRESETS[preset])
-    values = merge(values, SAMPLERS[sampler])
-    return merge(values, {"generator": {"latent": 0}}) if method == "lm" else values
+    if method == "lm":  # no z, so no chain and none of the learning rate's plan that goes with it
+        return merge(values, {"generator": {"latent": 0}})
+    return merge(values, SAMPLERS[sampler])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sritool.core.config import RunConfig, build, merge, parse_assignment, plain, read_toml
-from sritool.core.presets import DEFAULT_PRESET, DEFAULT_SAMPLER, PRESETS, SAMPLERS, layered
+from sritool.core.presets import DEFAULT_PRESET, DEFAULT_SAMPLER, PRESET_SAMPLERS, PRESETS, SAMPLERS, layered
 from sritool.errors import UsageError
 
 
@@ -42,15 +42,10 @@ def resolve_config(
         base = plain(under)
         base = merge(base, SAMPLERS[_known("sampler", sampler, SAMPLERS)]) if sampler in SAMPLERS else base
     else:
-        preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
-        chosen = (
-            sampler
-            if sampler not in (None, "") and not str(sampler).startswith("custom")
-            else DEFAULT_SAMPLER
-        )
-        base = layered(
-            _known("preset", preset, PRESETS), _known("sampler", chosen, SAMPLERS), method or "sri"
-        )
+        preset = _known("preset", preset or (corpus if corpus in PRESETS else DEFAULT_PRESET), PRESETS)
+        if sampler is None or sampler.startswith("custom"):  # as a stored configuration calls it
+            sampler = PRESET_SAMPLERS.get(preset, DEFAULT_SAMPLER)
+        base = layered(preset, _known("sampler", sampler, SAMPLERS), method or "sri")
     return _named_truly(build(RunConfig, merge(merge(base, values), flags or {})))
 
 
