@@ -1,0 +1,245 @@
+"""Short-run inference: its chain against plain autograd, its θ-gradients against autograd at the chain's codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sritool.core.config import RunConfig, build
+from sritool.core.langevin import Chain
+from sritool.core.presets import layered
+from sritool.core.theta_gradient import Masks
+from sritool.corpus.batches import Batch
+from sritool.methods import sri
+from sritool.methods.base import Clock, Method
+from sritool.methods.registry import build_method
+
+EXAMPLES = [0, 1, 2, 4, 11]
+Gradients = Callable[[Method, Batch, Clock], dict[str, Tensor]]
+
+
+@pytest.fixture
+def chains(monkeypatch: pytest.MonkeyPatch) -> list[Chain]:
+    """Every chain that the method runs, with its path."""
+    seen: list[Chain] = []
+    original = sri.short_run
+
+    def spied(
+        log_joint: Any, start: Tensor, steps: Any, noise: Tensor, temperature: float, keep: bool
+    ) -> Chain:
+        seen.append(original(log_joint, start, steps, noise, temperature, keep_path=True))
+        return seen[-1] if keep else seen[-1]._replace(path=None, log_joint=None)
+
+    monkeypatch.setattr(sri, "short_run", spied)
+    return seen
+
+
+def nll(method: Method, batch: Batch, z: Tensor) -> Tensor:
+    return -method.generator.log_likelihood(batch.inputs, batch.targets, z)
+
+
+def autograd(method: Method, loss: Tensor) -> dict[str, Tensor]:
+    names, parameters = zip(*method.generator.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+
+
+def agree(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, slope in expected.items():
+        assert float(slope.abs().max()) > 0, name
+        torch.testing.assert_close(
+            found[name], slope, rtol=1e-8, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_training_chain_follows_equation_seven(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    gradients: Gradients,
+    chains: list[Chain],
+) -> None:
+    method, batch = make_method(temperature={"start": 0.2, "end": 1.0}), batch_of(EXAMPLES)
+    gradients(method, batch, clock)
+    (chain,) = chains
+    assert chain.step_sizes == (0.2, 0.1, 0.05, 0.05)
+    assert chain.temperature == pytest.approx(0.2 + 0.25 * 0.8)
+    z = chain.start
+    for k, step in enumerate(chain.step_sizes):
+        at = z.clone().requires_grad_()
+        energy = nll(method, batch, at).sum() + 0.5 * at.square().sum()
+        (slope,) = torch.autograd.grad(energy, at)
+        z = z - step * slope + chain.temperature * math.sqrt(2 * step) * chain.noise[k]
+    torch.testing.assert_close(chain.end, z, rtol=1e-10, atol=1e-10)
+
+
+def test_end_is_the_batch_mean_at_the_last_code(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    gradients: Gradients,
+    chains: list[Chain],
+) -> None:
+    method, batch = make_method(theta_gradient="end"), batch_of(EXAMPLES)
+    found = gradients(method, batch, clock)
+    agree(found, autograd(method, nll(method, batch, chains[0].end).mean()))
+
+
+def test_path_sums_over_every_visited_code(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    gradients: Gradients,
+    chains: list[Chain],
+) -> None:
+    method, batch = make_method(theta_gradient="path", end_weight=0.125), batch_of(EXAMPLES)
+    found = gradients(method, batch, clock)
+    path = chains[0].path
+    assert path is not None
+    visited = sum(nll(method, batch, z).sum() for z in path[:-1])
+    agree(found, autograd(method, visited + 0.125 * nll(method, batch, path[-1]).sum()))
+
+
+@pytest.mark.parametrize(("choice", "scale"), [("path", 1.0), ("end", 1 / 5)])
+def test_a_batch_is_its_sentences_one_by_one(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    gradients: Gradients,
+    choice: str,
+    scale: float,
+) -> None:
+    """Noise, masks and padding of a sentence do not depend on who is beside it."""
+    method = make_method(theta_gradient=choice, end_weight=0.125, dropout=0.5, chain_dropout=True)
+    together = gradients(method, batch_of(EXAMPLES), clock)
+    parts = [gradients(method, batch_of([example]), clock) for example in EXAMPLES]
+    agree(together, {name: scale * sum(part[name] for part in parts) for name in together})  # type: ignore[misc]
+
+
+def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
+    make_method: Callable[..., Method], batch_of: Callable[..., Batch], clock: Clock, chains: list[Chain]
+) -> None:
+    method, batch = make_method(), batch_of(EXAMPLES)
+    for when in (clock, clock._replace(step=41), clock._replace(epoch=3), clock._replace(seed=4)):
+        method.gradients(batch, when)
+    assert torch.equal(chains[0].start, chains[1].start)
+    assert torch.equal(chains[0].end, chains[1].end)
+    for other in chains[2:]:
+        assert not torch.equal(other.start, chains[0].start)
+        assert not torch.equal(other.noise, chains[0].noise)
+
+
+@pytest.mark.parametrize("chain_dropout", [True, False])
+def test_masks_are_fresh_at_each_step(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    chain_dropout: bool,
+) -> None:
+    used: list[Masks | None] = []
+    original = sri.Conditional.evaluate
+
+    def spied(self: Any, z: Tensor, masks: Masks | None = None, theta: Any = None) -> Any:
+        used.append(masks)
+        return original(self, z, masks, theta)
+
+    monkeypatch.setattr(sri.Conditional, "evaluate", spied)
+    make_method(dropout=0.5, chain_dropout=chain_dropout).gradients(batch_of(EXAMPLES), clock)
+    drawn = [masks for masks in used if masks is not None]
+    assert len(used) == 5
+    assert used[-1] is not None, "θ's gradient is taken under dropout"
+    assert len(drawn) == (5 if chain_dropout else 1)
+    assert len({tuple(masks.hidden.flatten().tolist()) for masks in drawn}) == len(drawn)
+
+
+def test_returned_sums(
+    make_method: Callable[..., Method], batch_of: Callable[..., Batch], clock: Clock, chains: list[Chain]
+) -> None:
+    method, batch = make_method(), batch_of(EXAMPLES)
+    sums = method.gradients(batch, clock)
+    assert sums.keys() == {"recon", "moved"}
+    assert sums["recon"] == pytest.approx(float(nll(method, batch, chains[0].end).sum().detach()))
+    moved = sum(
+        math.dist(*pair) for pair in zip(chains[0].end.tolist(), chains[0].start.tolist(), strict=True)
+    )
+    assert sums["moved"] == pytest.approx(moved)
+
+
+@pytest.mark.parametrize(("step", "share"), [(0.3, 0.0), (1.9, 0.0), (2.5, 1.0)])
+def test_unstable_steps_are_those_that_raise_the_energy(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    step: float,
+    share: float,
+) -> None:
+    """Where z is ignored U = ½‖z‖², and z (1 − s) has more of it just where s > 2."""
+    method = ignoring(make_method(step_sizes=[step]))
+    method.config = replace(method.config, training=replace(method.config.training, measure_every=20))
+    assert method.gradients(batch_of(EXAMPLES), clock)["mean unstable"] == share
+    assert "mean unstable" not in method.gradients(batch_of(EXAMPLES), clock._replace(step=41))
+
+
+def ignoring(method: Method) -> Method:
+    """The method with a generator that does not look at z."""
+    with torch.no_grad():
+        method.generator.latent_to_gates.zero_()
+        method.generator.latent_to_initial.zero_()
+    return method
+
+
+def test_posterior_does_not_depend_on_the_batch(
+    make_method: Callable[..., Method], batch_of: Callable[..., Batch]
+) -> None:
+    method = make_method(evaluation_temperature=0.7, dropout=0.5, chain_dropout=True)
+    whole = method.posterior(method.conditional(batch_of(EXAMPLES)), 5, 3)
+    assert whole.shape == (3, 5, 3)
+    for order in ([11, 0], [2], [4, 2, 1]):
+        part = method.posterior(method.conditional(batch_of(order)), 5, 3)
+        torch.testing.assert_close(part, whole[:, [EXAMPLES.index(k) for k in order]], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(method.posterior(method.conditional(batch_of(EXAMPLES)), 5, 2), whole[:2])
+    other = method.posterior(method.conditional(batch_of(EXAMPLES)), 6, 3)
+    assert float((other - whole).abs().min()) > 0
+    assert float((whole[0] - whole[1]).abs().min()) > 0
+
+
+def test_posterior_runs_at_the_evaluation_temperature(
+    make_method: Callable[..., Method], batch_of: Callable[..., Batch], chains: list[Chain]
+) -> None:
+    method = make_method(evaluation_temperature=0.7)
+    method.posterior(method.conditional(batch_of(EXAMPLES)), 5, 2)
+    method.kl_to_prior(method.conditional(batch_of(EXAMPLES)), 5)
+    assert [chain.temperature for chain in chains] == [0.7, 0.7]
+
+
+def test_kl_of_the_authors_chain_where_z_is_ignored(batch_of: Callable[..., Batch]) -> None:
+    """Nothing but contraction: z_K = a z_0 + noise, KL = −ln a + ½ (E z_K² − 1) a dimension, all about no x."""
+    values = layered("captions", "authors", "sri") | {
+        "generator": {"embedding": 4, "hidden": 5, "latent": 32}
+    }
+    method = build_method(build(RunConfig, values), 9)
+    method.initialise()
+    ignoring(method).modules.double()
+    batch = batch_of([0])
+    many = batch._replace(
+        examples=torch.arange(150),
+        inputs=batch.inputs.expand(-1, 150),
+        targets=batch.targets.expand(-1, 150),
+        lengths=batch.lengths.expand(150),
+    )
+    found = method.kl_to_prior(method.conditional(many), 0)
+    left, second_moment = 1.0, 1.0
+    for step in method.config.sampler.schedule():
+        left *= 1 - step
+        second_moment = (1 - step) ** 2 * second_moment + 2 * step * 0.2**2
+    expected = 32 * (-math.log(left) + 0.5 * (second_moment - 1))
+    assert left == pytest.approx(0.35, abs=0.01)
+    assert float(found.folded.max()) == 0
+    assert abs(float(found.kl.mean()) - expected) < 5 * float(found.kl.std()) / math.sqrt(150)
