@@ -186,7 +186,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
             return constant(float(value))
         if not isinstance(value, Mapping):
             raise UsageError(f"setting {name} is {value!r}; give a table of settings")
-        return build(typing.cast(type, hint), value, f"{name}.")
+        return build(cast(type, hint), value, f"{name}.")
     if isinstance(hint, types.GenericAlias):  # tuple[float, ...]
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(_convert(typing.get_args(hint)[0], item, name) for item in items)
@@ -211,7 +211,7 @@ def nested(path: str, value: Any) -> dict[str, Any]:
     """{"a": {"b": value}} for the path a.b."""
     for part in reversed(path.split(".")):
         value = {part: value}
-    return typing.cast(dict[str, Any], value)
+    return cast(dict[str, Any], value)
 
 
 def parse_assignment(text: str) -> dict[str, Any]:

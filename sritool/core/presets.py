@@ -28,7 +28,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "name": "paper",
             "steps": 20,
             "step_sizes": [0.01],
-            "temperature": 1.0,
+            "temperature": {"start": 1.0, "end": 1.0},
             "evaluation_temperature": 1.0,
             "chain_dropout": False,
             "theta_gradient": "end",

@@ -1,61 +1,102 @@
-"""A run's settings by precedence: flags, then --set, then a TOML file, then the preset and the named sampler."""
+"""A run's settings by precedence: flags, --set, environment, a TOML file, the preset and the named sampler."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sritool.core.config import RunConfig, build, merge, parse_assignment, plain, read_toml
-from sritool.core.presets import DEFAULT_PRESET, DEFAULT_SAMPLER, PRESET_SAMPLERS, PRESETS, SAMPLERS, layered
+from sritool.core.presets import DEFAULT_PRESET, DEFAULT_SAMPLER, PRESETS, SAMPLERS, layered
 from sritool.errors import UsageError
+from sritool.methods.registry import METHODS
+
+DEFAULT_METHOD = "sri"
+WITHOUT_CODE = {"lm"}
+"""Methods that have no z."""
+
+KEPT = (
+    "method",
+    "generator.embedding",
+    "generator.hidden",
+    "generator.latent",
+    "optimizer.name",
+    "training.batch_size",
+    "training.seed",
+)
+"""What a resumed run cannot change: the shapes of its weights, and its place in the data."""
+
+
+class Given(NamedTuple):
+    """Settings that a user gave, as nested values; `preset` may be among them."""
+
+    stored: Mapping[str, Any] = {}  # of a file, with the environment's on them
+    typed: Mapping[str, Any] = {}  # of --set, with the flags' on them
+
+    def get(self, key: str) -> Any:
+        """The value of a setting like sampler.name, None where it was not given."""
+        value: Any = merge(self.stored, self.typed)
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
+
+
+def gather(
+    file: Path | None = None,
+    environment: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Given:
+    """The settings given: a TOML file, nested values of the environment, texts `key=value`, those of flags.
+
+    Raises: UsageError for a file or text that cannot be read.
+    """
+    typed: dict[str, Any] = {}
+    for text in assignments:
+        typed = merge(typed, parse_assignment(text))
+    stored = merge(read_toml(file) if file else {}, environment or {})
+    return Given(stored, merge(typed, flags or {}))
 
 
 def resolve_config(
-    corpus: str,
-    *,
-    method: str | None = None,
-    preset: str | None = None,
-    sampler: str | None = None,
-    file: Path | None = None,
-    assignments: Sequence[str] = (),
-    flags: Mapping[str, Any] | None = None,
-    under: RunConfig | None = None,
+    corpus: str, method: str | None = None, given: Given | None = None, under: RunConfig | None = None
 ) -> RunConfig:
     """The configuration of a run.
 
-    Args:    corpus: its name, which is also the preset's if there is one; assignments: texts `key=value`; flags:
-             nested values; under: settings of the run to be resumed, in place of preset and sampler.
-    Raises:  UsageError for an unknown name, key or value.
+    Args:    corpus: its name, which is also the preset's if there is one; method: before the one in `given`;
+             under: settings of the run to be resumed, which hold where nothing was given.
+    Raises:  UsageError for an unknown name, key or value, or one that a resumed run cannot change.
     """
-    values = read_toml(file) if file else {}
-    for text in assignments:
-        values = merge(values, parse_assignment(text))
-    preset = preset or values.pop("preset", None)
-    method = method or values.get("method")
-    sampler = sampler or _sampler_name(values)
-    if under is not None:
-        if preset is not None or (method or under.method) != under.method:
-            raise UsageError("a resumed run keeps its preset and method; leave --preset and --method out")
-        base = plain(under)
-        base = merge(base, SAMPLERS[_known("sampler", sampler, SAMPLERS)]) if sampler in SAMPLERS else base
+    given = given or Given()
+    method = method or given.get("method") or (under.method if under else DEFAULT_METHOD)
+    method = _known("method", method, METHODS)
+    preset, sampler = given.get("preset"), _sampler(given.get("sampler.name"))
+    if under is None:
+        preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
+        base = layered(_known("preset", preset, PRESETS), sampler or DEFAULT_SAMPLER, method)
     else:
-        preset = _known("preset", preset or (corpus if corpus in PRESETS else DEFAULT_PRESET), PRESETS)
-        if sampler is None or sampler.startswith("custom"):  # as a stored configuration calls it
-            sampler = PRESET_SAMPLERS.get(preset, DEFAULT_SAMPLER)
-        base = layered(preset, _known("sampler", sampler, SAMPLERS), method or "sri")
-    return _named_truly(build(RunConfig, merge(merge(base, values), flags or {})))
+        base = merge(plain(under), PRESETS[_known("preset", preset, PRESETS)] if preset else {})
+        base = merge(base, SAMPLERS[sampler] if sampler else {})
+    # A file of settings serves every method; what was typed for this one must fit it.
+    without_code = {"generator": {"latent": 0}} if method in WITHOUT_CODE else {}
+    values = merge(merge(base, given.stored), merge(without_code, given.typed)) | {"method": method}
+    values.pop("preset", None)
+    config = _named_truly(build(RunConfig, values))
+    _check_code(config)
+    return _as_before(config, under) if under else config
 
 
-def _sampler_name(values: Mapping[str, Any]) -> str | None:
-    section = values.get("sampler")
-    name = section.get("name") if isinstance(section, Mapping) else None
-    return str(name) if name is not None else None
+def _sampler(name: Any) -> str | None:
+    """The named sampler to build on; none for a changed one, whose settings stand beside its name."""
+    if name is None or str(name).startswith("custom"):
+        return None
+    return _known("sampler", name, SAMPLERS)
 
 
-def _known(kind: str, name: Any, known: Mapping[str, Any]) -> str:
+def _known(kind: str, name: Any, known: Iterable[str]) -> str:
+    known = list(known)
     if name in known:
         return str(name)
     near = difflib.get_close_matches(str(name), known, n=1)
@@ -72,3 +113,26 @@ def _named_truly(config: RunConfig) -> RunConfig:
         same = dataclasses.replace(config.sampler, name=name) == published
         name = name if same else f"custom ({name})"
     return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, name=name))
+
+
+def _check_code(config: RunConfig) -> None:
+    latent = config.generator.latent
+    if config.method in WITHOUT_CODE and latent:
+        raise UsageError(f"method {config.method} has no z; leave --latent and generator.latent out")
+    if config.method not in WITHOUT_CODE and not latent:
+        raise UsageError(f"method {config.method} infers z; give --latent of at least 1, or --method lm")
+
+
+def _as_before(config: RunConfig, under: RunConfig) -> RunConfig:
+    """Hold what a resumed run cannot change; "auto" stays what it was settled to."""
+    new, old = Given(plain(config)), Given(plain(under))
+    for key in KEPT:
+        if new.get(key) != old.get(key):
+            raise UsageError(
+                f"the run to go on with has {key} {old.get(key)}, not {new.get(key)}; "
+                "leave that setting out, or start a new run without --resume"
+            )
+    if config.training.precision != "auto":
+        return config
+    settled = dataclasses.replace(config.training, precision=under.training.precision)
+    return dataclasses.replace(config, training=settled)
