@@ -15,7 +15,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sritool.core.schedules import Ramp, constant
 from sritool.errors import UsageError
@@ -177,7 +177,15 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
             near = difflib.get_close_matches(key, hints, n=1)
             hint = f"; did you mean {where}{near[0]}?" if near else f"; known: {', '.join(hints)}"
             raise UsageError(f"unknown setting {where}{key}{hint}")
-    return kind(**{key: _convert(hints[key], value, where + key) for key, value in values.items()})
+    given = {key: _convert(hints[key], value, where + key) for key, value in values.items()}
+    missing = [f.name for f in dataclasses.fields(cast(Any, kind)) if _required(f) and f.name not in given]
+    if missing:
+        raise UsageError(f"settings {where}* lack {', '.join(missing)}; give {where}{missing[0]} too")
+    return kind(**given)
+
+
+def _required(item: dataclasses.Field[Any]) -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sritool.core.config import RunConfig, build, merge, parse_assignment, plain, read_toml
-from sritool.core.presets import DEFAULT_PRESET, DEFAULT_SAMPLER, PRESETS, SAMPLERS, layered
+from sritool.core.presets import (
+    DEFAULT_PRESET,
+    DEFAULT_SAMPLER,
+    PRESET_SAMPLERS,
+    PRESETS,
+    SAMPLERS,
+    layered,
+)
 from sritool.errors import UsageError
 from sritool.methods.registry import METHODS
 
@@ -75,7 +82,9 @@ def resolve_config(
     preset, sampler = given.get("preset"), _sampler(given.get("sampler.name"))
     if under is None:
         preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
-        base = layered(_known("preset", preset, PRESETS), sampler or DEFAULT_SAMPLER, method)
+        preset = _known("preset", preset, PRESETS)
+        sampler = sampler or PRESET_SAMPLERS.get(preset, DEFAULT_SAMPLER)
+        base = merge(plain(RunConfig()), layered(preset, sampler, method))
     else:
         base = merge(plain(under), PRESETS[_known("preset", preset, PRESETS)] if preset else {})
         base = merge(base, SAMPLERS[sampler] if sampler else {})
