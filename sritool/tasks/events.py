@@ -29,6 +29,7 @@ class Epoch(NamedTuple):
     estimates: list[Estimate]
     best: bool
     seconds: float  # of training so far, validation included
+    sample: str  # from one code of the prior, the same each time
 
 
 class Measuring(NamedTuple):

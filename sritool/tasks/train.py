@@ -17,8 +17,10 @@ import torch
 
 from sritool.core.checkpoint import Checkpoint, load_weights, save_checkpoint
 from sritool.core.config import RunConfig, plain, to_toml
+from sritool.core.decoding import DecodingConfig, decode
 from sritool.core.device import resolve_precision
 from sritool.core.metrics import Estimate
+from sritool.core.random import Stream
 from sritool.core.schedules import Ramp
 from sritool.corpus.batches import collate, training_batches
 from sritool.corpus.store import Corpus
@@ -287,10 +289,24 @@ class Trainer:
         self.metrics.append(record)
         self.log.add(record)
         self.observer(
-            events.Epoch(position.epoch + 1, self.config.training.epochs, estimates, better, self._seconds())
+            events.Epoch(
+                position.epoch + 1,
+                self.config.training.epochs,
+                estimates,
+                better,
+                self._seconds(),
+                self._sample(),
+            )
         )
         self._warn_of_collapse(by_name.get("permuted"))
         return better
+
+    def _sample(self) -> str:
+        """A sentence from one code of the prior, greedy; drawn word by word where there is no z."""
+        z = Stream(VALIDATION_SEED, "prior").normal(torch.arange(1), self.method.latent).to(self.device)
+        config = DecodingConfig(greedy=self.method.latent > 0, max_length=60)
+        ids = decode(self.method.generator, z, config, Stream(VALIDATION_SEED, "decode"))
+        return self.corpus.tokenizer.decode(ids[0])
 
     def _warn_of_collapse(self, permuted: Estimate | None) -> None:
         if permuted is None or not self.method.latent or self.position.epoch + 1 < COLLAPSE_AFTER:
