@@ -160,7 +160,7 @@ class Trainer:
                 raise Interrupted(
                     stop.signal,
                     f"stopped at step {self.position.step}, saved in {self.folder / LAST}; "
-                    "go on with: sritool train … --resume",
+                    "go on with the same command and --resume",
                 ) from None
             reason = stop.reason
         if not (self.folder / BEST).is_file():
@@ -224,10 +224,13 @@ class Trainer:
         self._tell_step(sums, len(batch.examples), tokens, norm, len(batches))
 
     def _not_finite(self, norm: float) -> None:
-        self.save(LAST)
+        last = self.folder / LAST
+        if all(bool(parameter.isfinite().all()) for parameter in self.method.modules.parameters()):
+            self.save(LAST)  # else what was saved before the parameters themselves overflowed stands
+        state = f"the last good state is in {last}" if last.is_file() else "it has no good state to save"
         raise NumericalError(
-            f"the gradient is not finite at step {self.position.step} (norm {norm}); the last good state is in "
-            f"{self.folder / LAST}; try a smaller --set optimizer.learning_rate, or a smaller step size"
+            f"the gradient is not finite at step {self.position.step} (norm {norm}); {state}; "
+            "try a smaller --set optimizer.learning_rate, or a smaller step size"
         )
 
     def _tell_step(
