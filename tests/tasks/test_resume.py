@@ -1,0 +1,209 @@
+"""2N steps are N steps, a stop of any kind, and N steps: bitwise, for every method."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from sritool.errors import CheckpointError, DataError, Interrupted, NumericalError
+from sritool.methods.base import Method
+from sritool.methods.registry import METHODS
+from sritool.tasks import events
+from sritool.tasks.runs import BEST, LAST, METRICS, read_metrics
+
+NewRun = Callable[..., Any]
+STEPS = 6  # 2 epochs of 3
+CLOCKS = {"seconds", "tokens_per_second"}
+
+
+def same(left: Any, right: Any) -> bool:
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list):
+        return len(left) == len(right) and all(same(*pair) for pair in zip(left, right, strict=True))
+    return bool(left == right) or (left != left and right != right)
+
+
+def without_clocks(values: Any) -> Any:
+    if isinstance(values, list):
+        return [without_clocks(value) for value in values]
+    if isinstance(values, dict):
+        return {key: without_clocks(value) for key, value in values.items() if key not in CLOCKS}
+    return values
+
+
+def assert_same_run(one: Any, other: Any) -> None:
+    """Weights, optimiser, position, validation figures and the records of the steps, but for the clock."""
+    for name in (LAST, BEST):
+        left, right = one.load(name), other.load(name)
+        assert same(dict(left.weights), dict(right.weights)), name
+        for part in ("trainer", "progress", "metrics"):
+            assert same(*(without_clocks(getattr(side, part)) for side in (left, right))), f"{name}: {part}"
+    logs = [without_clocks(read_metrics(run.folder / METRICS)) for run in (one, other)]
+    assert same(*logs)
+    assert [(record["kind"], record["step"]) for record in logs[0]] == [
+        ("step", 1), ("epoch", 3), ("epoch", 6)
+    ]  # fmt: skip
+
+
+@pytest.fixture(params=METHODS, scope="module")
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def whole(method: str, begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run that never stopped."""
+    run = begin_run(tmp_path_factory.mktemp("whole"), method)
+    outcome = run.train()
+    assert (outcome.reason, outcome.steps) == ("done", STEPS)
+    return run
+
+
+@pytest.mark.parametrize("stops", [[3], [1, 5]])
+def test_stopped_by_max_steps(method: str, whole: Any, new_run: NewRun, stops: list[int]) -> None:
+    run = new_run(method)
+    for steps in stops:
+        outcome = run.train(max_steps=steps)
+        assert (outcome.reason, outcome.steps) == ("max-steps", steps)
+    assert run.train().reason == "done"
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_by_a_signal_inside_an_epoch(
+    method: str, whole: Any, new_run: NewRun, number: int, code: int
+) -> None:
+    run = new_run(method)
+    error = run.stopped(Interrupted, signal=lambda: number if len(run.told(events.Step)) == 5 else None)
+    assert error.exit_code == code
+    assert "--resume" in str(error)
+    assert run.load().progress["step"] == 5
+    run.train()
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize("measured", [3])
+def test_stopped_by_a_signal_in_validation(method: str, whole: Any, new_run: NewRun, measured: int) -> None:
+    run = new_run(method)
+    error = run.stopped(
+        Interrupted, signal=lambda: signal.SIGTERM if len(run.told(events.Measuring)) == measured else None
+    )
+    assert error.exit_code == 143
+    position = run.load().trainer["position"]
+    assert position["batch"] == 3, "not stopped in a validation"
+    run.train()
+    assert_same_run(run, whole)
+
+
+class _Killed(Exception):  # noqa: N818 - an end, and no error
+    """Stands for SIGKILL: nothing is saved on the way out."""
+
+
+@pytest.mark.parametrize("where", [1, 4])
+def test_killed_at_a_step(method: str, whole: Any, new_run: NewRun, where: int) -> None:
+    def kill(event: events.Event) -> None:
+        if isinstance(event, events.Step) and event.step == where:
+            raise _Killed
+
+    run = new_run(method)
+    run.stopped(_Killed, observer=kill)
+    run.train()
+    assert_same_run(run, whole)
+
+
+def test_killed_after_a_validation_is_told_and_before_it_is_saved(
+    method: str, whole: Any, new_run: NewRun
+) -> None:
+    def kill(event: events.Event) -> None:
+        if isinstance(event, events.Epoch) and event.epoch == 1:
+            raise _Killed
+
+    run = new_run(method)
+    run.stopped(_Killed, observer=kill)
+    run.train()
+    assert_same_run(run, whole)
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, kind: str, step: int) -> None:
+    """Let a value that is not finite appear at an update, as an overflow would."""
+    for owner in METHODS.values():
+        original = owner.gradients
+
+        def gradients(self: Method, batch: Any, clock: Any, original: Any = original) -> dict[str, float]:
+            if kind == "weights" and clock.step == step:
+                with torch.no_grad():
+                    self.generator.output_bias[0] = math.nan
+            sums = original(self, batch, clock)
+            if kind == "gradient" and clock.step == step:
+                assert self.generator.recurrent.grad is not None
+                self.generator.recurrent.grad[0, 0] = math.inf
+            if kind == "loss" and clock.step == step:
+                sums["recon"] = math.nan
+            return sums
+
+        monkeypatch.setattr(owner, "gradients", gradients)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "loss", "weights"])
+@pytest.mark.parametrize("step", [0, 5])
+def test_what_is_not_finite_ends_with_a_good_checkpoint(
+    method: str, whole: Any, new_run: NewRun, monkeypatch: pytest.MonkeyPatch, kind: str, step: int
+) -> None:
+    run = new_run(method)
+    with monkeypatch.context() as patch:
+        poison(patch, kind, step)
+        error = run.stopped(NumericalError)
+    assert error.exit_code == 4
+    assert f"step {step}" in str(error)
+    if kind == "weights" and step == 0:
+        assert not (run.folder / LAST).exists(), "there was no good state to save"
+        return
+    saved = run.load()
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in saved.weights.values())
+    assert str(run.folder / LAST) in str(error)
+    if kind != "weights":
+        assert saved.progress["step"] == step
+    if kind == "loss":  # one of them goes on, to save time
+        run.train()
+        assert_same_run(run, whole)
+
+
+def test_a_run_goes_on_on_its_own_corpus_only(new_run: NewRun, subword_corpus: Any) -> None:
+    run = new_run()
+    run.train(max_steps=1)
+    run.corpus = subword_corpus
+    with pytest.raises((DataError, CheckpointError), match=r"new run|another checkpoint"):
+        run.make()
+
+
+def test_best_is_no_place_to_go_on_from(new_run: NewRun) -> None:
+    run = new_run()
+    run.train(max_steps=4)
+    shutil.copy(run.folder / BEST, run.folder / LAST)
+    with pytest.raises(CheckpointError, match="cannot be resumed"):
+        run.make()
+
+
+def test_a_finished_plan_is_trained_no_further(new_run: NewRun) -> None:
+    run = new_run("lm", training={"epochs": 1})
+    assert run.train().steps == 3
+    assert run.train().steps == 3
+    assert len(run.told(events.Step)) == 3
+
+
+def test_a_longer_plan_goes_on(new_run: NewRun) -> None:
+    run = new_run("lm", training={"epochs": 1})
+    run.train()
+    trainer = run.make()
+    trainer.config = replace(trainer.config, training=replace(trainer.config.training, epochs=2))
+    assert trainer.run().steps == 6
