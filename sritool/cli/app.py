@@ -107,13 +107,19 @@ def build_command(name: str, summary_only: bool = False) -> Any:
     function_name = name.replace("-", "_")
     module = importlib.import_module(f"sritool.cli.{function_name}")
     function: Callable[..., None] = getattr(module, function_name)
-    text = inspect.cleandoc(function.__doc__ or "").replace("[", r"\[")  # brackets are no markup here
+    text = unwrapped(function.__doc__ or "").replace("[", r"\[")  # brackets are no markup here
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
     register = single.command(
         name, help=text, rich_help_panel=COMMANDS[name], context_settings=CONTEXT_SETTINGS
     )
     register((lambda: None) if summary_only else function)
     return typer.main.get_command(single)
+
+
+def unwrapped(docstring: str) -> str:
+    """A docstring's paragraphs, each in one line: Typer keeps line ends, and wraps again."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
 
 
 CONTEXT_SETTINGS = {"help_option_names": ["--help", "-h"]}

@@ -23,6 +23,8 @@ from sritool.cli.options import (
     ThreadsOpt,
 )
 from sritool.cli.render import Table, emit, resolve_format, say
+from sritool.cli.tables import FOR_PEOPLE, metrics_table, with_error
+from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.tasks.evaluate import Evaluation
@@ -36,26 +38,37 @@ def evaluate(
         str | None,
         typer.Option(
             "--metrics",
-            help="ppl, nll, recon, posterior-kl, kl, au, au-naive, permuted, or all; a comma between. "
-            "Default: all but kl, which is slow, and au-naive, which misleads.",
-            show_default=False,
+            metavar="NAMES",
+            help="Any of ppl, nll, posterior-kl, recon, permuted, kl, au, au-naive, with commas between, or all "
+            "(see below).",
+            show_default="all but kl and au-naive",
         ),
     ] = None,
-    split: SplitOpt = "test",
+    split: SplitOpt = None,
     text: TextOpt = None,
     limit: LimitOpt = None,
     per_sentence: Annotated[
-        bool, typer.Option("--per-sentence", help="Print a row a sentence in place of the metrics.")
+        bool, typer.Option("--per-sentence", help="Print one row per sentence in place of the metrics.")
     ] = False,
     samples: Annotated[
-        int, typer.Option(min=2, help="Weighed draws M a sentence.", rich_help_panel=ESTIMATOR)
+        int,
+        typer.Option(
+            min=2, help="Draws of z per sentence that p(x) is estimated from.", rich_help_panel=ESTIMATOR
+        ),
     ] = 100,
     pilots: Annotated[
-        int, typer.Option(min=2, help="Pilot draws a sentence and round.", rich_help_panel=ESTIMATOR)
+        int,
+        typer.Option(
+            min=2,
+            help="Draws of z per sentence, in each of two rounds, that fit where the others come from.",
+            rich_help_panel=ESTIMATOR,
+        ),
     ] = 100,
     chains: Annotated[
         int,
-        typer.Option(min=2, help="Draws of q(z|x) a sentence, for recon and au.", rich_help_panel=ESTIMATOR),
+        typer.Option(
+            min=2, help="Codes inferred per sentence, for recon, permuted and au.", rich_help_panel=ESTIMATOR
+        ),
     ] = 2,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = None,
@@ -70,7 +83,13 @@ def evaluate(
     """Measure a model: perplexity, reconstruction, KL, active units, each with its standard error.
 
     Over the whole split unless --limit says otherwise, which then shows. With several checkpoints: the same
-    sentences and the same noise for each, one row a run.
+    sentences and the same noise for each, one row per run.
+
+    ppl: perplexity per token. nll: -log p(x) per sentence, in nats. recon: -log p(x|z) at the inferred z.
+    posterior-kl: what z tells about x, KL of the posterior to the prior. kl: KL of the method's own inference to
+    the prior, on 64 sentences unless --limit is given, as it is slow. au: active units, the dimensions of z that
+    vary with the sentence; au-naive: the published count, which takes noise for activity. permuted: how much
+    recon loses with another sentence's z, 0 where z is ignored.
     """
     from sritool.cli.watch import task_progress
     from sritool.core.config import LikelihoodConfig
@@ -80,13 +99,16 @@ def evaluate(
     from sritool.tasks.measure import DEFAULT_METRICS, NEEDS
     from sritool.tasks.runs import find_checkpoint
 
-    resolve_format(fmt)
+    form = resolve_format(fmt)
+    if text and split:
+        raise UsageError("--split is for the prepared corpus; leave it or --text out")
     where = resolve_device(device, gpu)
     set_threads(threads)
-    names = {None: DEFAULT_METRICS, "all": tuple(NEEDS)}.get(metrics) or split_names(str(metrics))
+    known = {None: DEFAULT_METRICS, "all": tuple(NEEDS)}
+    names = known[metrics] if metrics in known else split_names(str(metrics))
     request = Request(
         metrics=names,
-        split=split,
+        split=split or "test",
         text=Path(text) if text else None,
         limit=limit,
         likelihood=LikelihoodConfig(samples=samples, pilots=pilots),
@@ -102,36 +124,37 @@ def evaluate(
     with task_progress(quiet) as report:
         found = measure_checkpoints(paths, request, str(where), report)
     if per_sentence:
-        emit(sentence_table(found), fmt)
+        emit(sentence_table(found), form)
     elif len(found) > 1:
-        emit(runs_table(found), fmt)
+        emit(runs_table(found, form), form)
     else:
-        from sritool.cli.tables import metrics_table
-
         only = found[0]
-        emit(metrics_table(f"{only.run} on {only.corpus}", only.estimates, only.notes), fmt)
+        emit(metrics_table(only.run, only.data, only.total, only.estimates, only.notes, form), form)
 
 
 def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def runs_table(found: list[Evaluation]) -> Table:
-    """One row a run, two columns a metric."""
-    metrics = [estimate.metric for estimate in found[0].estimates]
-    metrics += [e.metric for run in found[1:] for e in run.estimates if e.metric not in metrics]
-    columns = ["run", "method", *(name for m in metrics for name in (m, f"{m} se")), "sentences", "estimator"]
+def runs_table(found: list[Evaluation], fmt: str) -> Table:
+    """One row a run; figures and their errors in one column for people, in two for programs."""
+    metrics = list(dict.fromkeys(estimate.metric for run in found for estimate in run.estimates))
+    people = fmt in FOR_PEOPLE
+    figures = metrics if people else [name for m in metrics for name in (m, f"{m} se")]
+    last = ["sentences", "of", "estimator", *([] if people else ["data"])]
     rows: list[list[object]] = []
     for run in found:
         by_name = {estimate.metric: estimate for estimate in run.estimates}
         row: list[object] = [run.run, run.method]
         for metric in metrics:
             estimate = by_name.get(metric)
-            row += [None, None] if estimate is None else [estimate.value, estimate.standard_error]
+            pair = (estimate.value, estimate.standard_error) if estimate else None
+            row += [pair and with_error(*pair)] if people else (pair or [None, None])
         likelihood = by_name.get("ppl") or by_name.get("nll") or run.estimates[0]
-        rows.append([*row, likelihood.sentences, likelihood.estimator])
+        row += [likelihood.sentences, run.total, likelihood.estimator]
+        rows.append(row if people else [*row, run.data])
     notes = [f"{run.run}: {note}" for run in found for note in run.notes]
-    return Table(f"On {found[0].corpus}", columns, rows, "; ".join(notes))
+    return Table(f"On {found[0].data}", ["run", "method", *figures, *last], rows, "; ".join(notes))
 
 
 def sentence_table(found: list[Evaluation]) -> Table:
@@ -144,4 +167,4 @@ def sentence_table(found: list[Evaluation]) -> Table:
         for run in found
         for row in run.sentences
     ]
-    return Table(f"Sentences of {found[0].corpus}", [*(["run"] if several else []), *names], rows)
+    return Table(f"Sentences of {found[0].data}", [*(["run"] if several else []), *names], rows)

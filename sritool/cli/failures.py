@@ -97,7 +97,8 @@ def describe_usage(error: Any) -> str:
 def bad_value(error: Any) -> str:
     """`--format: 'jsn' is not one of 'json', …; did you mean 'json'?`, and the variable it came from."""
     param, ctx = error.param, error.ctx
-    name = max(param.opts, key=len) if param.param_type_name == "option" else param.human_readable_name
+    is_option = param.param_type_name == "option"
+    name = max(param.opts, key=len) if is_option else param.metavar or param.name.upper()
     source = ctx.get_parameter_source(param.name)
     if source is not None and source.name == "ENVIRONMENT":
         name = f"{name} (from {param.envvar})"

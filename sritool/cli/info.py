@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sritool.cli.options import CheckpointArg, FormatOpt, RunsDirOpt
-from sritool.cli.render import Table, emit, resolve_format
+from sritool.cli.render import Table, emit, resolve_format, say
 
 
 def info(
@@ -16,4 +16,7 @@ def info(
     from sritool.tasks.runs import find_checkpoint
 
     resolve_format(fmt)
-    emit(Table("", ("field", "value"), describe_checkpoint(find_checkpoint(checkpoint, runs_dir))), fmt)
+    path = find_checkpoint(checkpoint, runs_dir)
+    if checkpoint is None:
+        say(f"newest run: {path}")
+    emit(Table("", ("field", "value"), describe_checkpoint(path)), fmt)

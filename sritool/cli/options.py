@@ -37,7 +37,8 @@ FormatOpt = Annotated[
         "-f",
         envvar="SRITOOL_FORMAT",
         metavar="FORMAT",
-        help="auto (a table on a terminal, TSV in a pipe), table, tsv, json (lines), csv, markdown or latex.",
+        help="auto (a table on a terminal, TSV in a pipe), table, tsv, plain (TSV without its header), "
+        "json (lines), csv, markdown or latex.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -83,7 +84,8 @@ CheckpointArg = Annotated[
 CheckpointsArg = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="CKPT…",
+        metavar="CKPT",
+        envvar="SRITOOL_CHECKPOINT",
         help="Checkpoint files or run folders; without one, the newest run.",
         show_default=False,
     ),
@@ -93,26 +95,35 @@ SeedOpt = Annotated[
     int, typer.Option("--seed", min=0, envvar="SRITOOL_SEED", help="Seed of every random draw.")
 ]
 
-CountOpt = Annotated[int, typer.Option("--n", "-n", min=1, help="How many.")]
+CountOpt = Annotated[int, typer.Option("--n", "-n", min=1, help="How many sentences.")]
 
 LimitOpt = Annotated[
     int | None,
-    typer.Option("--limit", min=1, help="Only this many sentences; without it, all."),
+    typer.Option("--limit", min=1, help="Only this many sentences; without it, all.", show_default=False),
 ]
 
 BatchSizeOpt = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, envvar="SRITOOL_BATCH_SIZE", help="Sentences in a batch."),
+    typer.Option(
+        "--batch-size",
+        min=1,
+        envvar="SRITOOL_BATCH_SIZE",
+        help="Sentences worked on side by side; changes speed and memory, not results.",
+        show_default="64",
+    ),
 ]
 
-SplitOpt = Annotated[str, typer.Option("--split", help="Split of the prepared corpus: train, valid or test.")]
+SplitOpt = Annotated[
+    str | None,
+    typer.Option("--split", help="Split of the prepared corpus: train, valid or test.", show_default="test"),
+]
 
 TextOpt = Annotated[
     str | None,
     typer.Option(
         "--text",
         metavar="FILE|-",
-        help="Sentences from a file, one a line, or - for stdin.",
+        help="Sentences from a file, one a line, or - for stdin; .tsv, .csv and .jsonl as preprocess has them.",
         show_default=False,
     ),
 ]
@@ -121,9 +132,9 @@ GpuOpt = Annotated[
     str | None,
     typer.Option(
         "--gpu",
-        metavar="N[,N…]",
+        metavar="N",
         envvar="SRITOOL_GPU",
-        help="CUDA devices by number: 0, or 0,1 for two processes.",
+        help="CUDA device by its number, like 0; comes before --device.",
         show_default=False,
         rich_help_panel=DEVICE_PANEL,
     ),
@@ -135,7 +146,7 @@ DeviceOpt = Annotated[
         "--device",
         metavar="NAME",
         envvar="SRITOOL_DEVICE",
-        help="cpu, cuda:0, mps, or auto: the first accelerator there is.",
+        help="cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.",
         rich_help_panel=DEVICE_PANEL,
     ),
 ]
@@ -159,7 +170,8 @@ MaxTimeOpt = Annotated[
         parser=duration,
         metavar="TIME",
         envvar="SRITOOL_MAX_TIME",
-        help="Save and stop after this long: 90s, 9m, 1h30m or 00:09:00.",
+        help="Save and stop after this long: 90s, 9m, 1h30m or 00:09:00; the final measures come on top.",
         show_default=False,
+        rich_help_panel="This run",
     ),
 ]

@@ -98,13 +98,25 @@ class Progress:
             self._print_line()
 
     def update(
-        self, done: int, total: int | None = None, *, label: str | None = None, **fields: object
+        self,
+        done: int,
+        total: int | None = None,
+        *,
+        label: str | None = None,
+        unit: str | None = None,
+        later: float = 0.0,
+        **fields: object,
     ) -> None:
-        """Show `done` of `total`. A total or label given once stays; fields are shown as given now."""
+        """Show `done` of `total`. A total, label or unit given once stays; fields are shown as given now.
+
+        Args:  later: seconds of other work that is still to come, part of the time left.
+        """
+        if unit is not None and unit != self._unit:
+            self._unit, self._rate = unit, Rate()
         self._rate.add(self._clock(), done)
         rate = self._rate.per_second
         total = self.state.total if total is None else total
-        left = (total - done) / rate if rate and total is not None else None
+        left = (total - done) / rate + later if rate and total is not None else None
         self.state = State(self.state.label if label is None else label, done, total, rate, left, fields)
         if self._quiet:
             return
@@ -114,6 +126,10 @@ class Progress:
         self._unsaid = True
         if self._line_at is None or self._clock() - self._line_at >= LINE_EVERY_S:
             self._print_line()
+
+    def settle(self) -> None:
+        """The last state need not be said in a plain line: something that says more has been said since."""
+        self._unsaid = False
 
     def counts(self) -> str:
         """`120/400 steps · 12.3/s · 0:23 left`, as far as it is known."""

@@ -13,6 +13,7 @@ from sritool.cli.options import (
     DeviceOpt,
     FormatOpt,
     GpuOpt,
+    QuietOpt,
     RunsDirOpt,
     SeedOpt,
     ThreadsOpt,
@@ -20,6 +21,7 @@ from sritool.cli.options import (
 from sritool.cli.render import Table, emit, resolve_format, say
 
 DECODING = "Decoding"
+FEW = 512  # sentences that are there before a progress bar could be read
 
 
 def sample(
@@ -30,21 +32,32 @@ def sample(
         bool | None,
         typer.Option(
             "--greedy/--ancestral",
-            help="The likeliest next word, or one drawn; default: greedy, drawn for a model without z "
-            "or where one of the next options is given.",
-            show_default=False,
+            help="Take the likeliest next word, or draw one.",
+            show_default="greedy; ancestral for a model without z and with one of the next options",
             rich_help_panel=DECODING,
         ),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Of ancestral decoding.", rich_help_panel=DECODING)
+        float | None,
+        typer.Option(
+            help="Draw from the words' probabilities sharpened (below 1) or flattened (above).",
+            rich_help_panel=DECODING,
+            show_default="1",
+        ),
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(help="Draw among the k likeliest words.", rich_help_panel=DECODING)
+        int | None,
+        typer.Option(
+            min=1, help="Draw among the k likeliest words.", rich_help_panel=DECODING, show_default="all"
+        ),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(help="Draw among the fewest words with this probability.", rich_help_panel=DECODING),
+        typer.Option(
+            help="Draw among the fewest words that have this probability together.",
+            rich_help_panel=DECODING,
+            show_default="1",
+        ),
     ] = None,
     max_length: Annotated[
         int, typer.Option(min=1, help="Longest sentence, in tokens.", rich_help_panel=DECODING)
@@ -54,8 +67,13 @@ def sample(
     threads: ThreadsOpt = None,
     runs_dir: RunsDirOpt = Path("runs"),
     fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
 ) -> None:
-    """Decode sentences from codes drawn from the prior; the first of more are the same."""
+    """Make up sentences: codes drawn from the prior, decoded one a line.
+
+    The same seed gives the same sentences, and -n 5 the first five of -n 10.
+    """
+    from sritool.cli.watch import task_progress
     from sritool.core.decoding import DecodingConfig
     from sritool.core.device import resolve_device, set_threads
     from sritool.errors import UsageError
@@ -76,7 +94,10 @@ def sample(
         say(f"sampling from {path}")
     model = load_model(path, str(where))
     if greedy is None:
-        greedy = model.latent > 0 and not given
-    found = draw_sentences(model, n, seed, DecodingConfig(greedy=greedy, max_length=max_length, **given))  # type: ignore[arg-type]
-    note = f"{found.unique} of {n} sentences differ"
-    emit(Table("", ("sample",), [[text] for text in found.sentences], note), fmt)
+        greedy = model.default_decoding().greedy and not given
+    config = DecodingConfig(greedy=greedy, max_length=max_length, **given)  # type: ignore[arg-type]
+    with task_progress(quiet or n <= FEW) as report:
+        found = draw_sentences(model, n, seed, config, report)
+    emit(
+        Table("", ("sample",), [[text] for text in found.sentences], f"distinct: {found.unique} of {n}"), fmt
+    )

@@ -26,7 +26,9 @@ from sritool.cli.render import Table, emit, resolve_format, say
 def score(
     checkpoint: CheckpointArg = None,
     text: TextOpt = "-",
-    samples: Annotated[int, typer.Option(min=2, help="Weighed draws M a sentence.")] = 100,
+    samples: Annotated[
+        int, typer.Option(min=2, help="Draws of z per sentence that p(x) is estimated from.")
+    ] = 100,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = None,
     gpu: GpuOpt = None,
@@ -36,7 +38,11 @@ def score(
     fmt: FormatOpt = "auto",
     quiet: QuietOpt = False,
 ) -> None:
-    """Score sentences, one a line on stdin or in a file: log p(x) in nats; order and number are kept."""
+    """Score sentences, one a line on stdin or in a file: log p(x) in nats.
+
+    A row for every line, in the order of the lines: log_p, the tokens predicted (the end of the sentence is one),
+    how many of them the vocabulary lacks, and the line. An empty line is an empty sentence.
+    """
     from sritool.cli.watch import task_progress
     from sritool.core.config import LikelihoodConfig
     from sritool.core.device import resolve_device, set_threads

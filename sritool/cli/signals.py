@@ -6,11 +6,13 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from sritool.errors import Interrupted
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """While entered, the first signal is noted and a second of them ends the program at once.
+    """While entered, the first signal is noted and a second one ends the program at once.
 
     Called, it gives the number of the signal that came, or None.
     """
@@ -35,5 +37,5 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            raise KeyboardInterrupt
+            raise Interrupted(number)
         self.received = number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -14,7 +15,7 @@ from sritool.errors import Interrupted
 if TYPE_CHECKING:
     from sritool.tasks.events import Epoch, Event, Step
 
-NAMES = {"moved": "‖z_K−z_0‖", "unstable": "unstable %"}
+NAMES = {"moved": "‖z_K−z_0‖"}
 
 
 @contextlib.contextmanager
@@ -27,10 +28,12 @@ def task_progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 class Watch:
     """Shows each event; a context manager, because a live bar needs an end."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
+        self._clock = clock
         self._bar: Progress | None = None
-        self._unit = ""
+        self._validating_since: float | None = None
+        self._validation_seconds = 0.0  # of the last validation: what the next ones will take
 
     def __enter__(self) -> Self:
         return self
@@ -38,7 +41,11 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._close()
+        if self._bar is not None:
+            if error is None:
+                self._bar.settle()
+            self._bar.__exit__(kind, error, where)
+            self._bar = None
 
     def __call__(self, event: Event) -> None:
         from sritool.tasks import events
@@ -46,52 +53,58 @@ class Watch:
         if isinstance(event, events.Step):
             self._step(event)
         elif isinstance(event, events.Measuring):
-            self._show(event.label, "sentences").update(event.done, event.total, label=event.label)
+            if self._validating_since is None:
+                self._validating_since = self._clock()
+            self._show().update(event.done, event.total, label=event.label, unit="sentences")
         elif isinstance(event, events.Epoch):
             self._epoch(event)
-        else:
+        elif event.warning or not self._quiet:
             say(event.text, label="warning" if event.warning else "")
 
-    def report(self, stop: Callable[[], int | None]) -> Callable[[str, int, int], None]:
-        """A task's report, shown as progress; a signal ends the task, as there is nothing to save."""
+    def report(self, stop: Callable[[], int | None], kept: str = "") -> Callable[[str, int, int], None]:
+        """A task's report, shown as progress; a signal ends the task, as there is nothing to save.
+
+        Args:  kept: what to say then of the work that is not lost.
+        """
 
         def show(label: str, done: int, total: int) -> None:
             number = stop()
             if number is not None:
-                raise Interrupted(number)
-            self._show(label, "sentences").update(done, total, label=label)
+                raise Interrupted(number, kept)
+            self._show().update(done, total, label=label, unit="sentences")
 
         return show
 
     def _step(self, event: Step) -> None:
         fields: dict[str, object] = {"recon": event.recon}
         for name, value in event.columns.items():
-            fields[NAMES.get(name, name)] = 100 * value if name == "unstable" else value
+            fields[NAMES.get(name, name)] = f"{100 * value:.1f} %" if name == "unstable" else value
         fields["gradient"] = event.gradient_norm
         fields["tokens/s"] = round(event.tokens_per_second)
         label = f"epoch {event.epoch}/{event.epochs}"
-        self._show(label, "steps").update(event.step, event.steps, label=label, **fields)
+        validations = self._validation_seconds * (event.epochs - event.epoch + 1)
+        self._show().update(event.step, event.steps, label=label, unit="steps", later=validations, **fields)
 
     def _epoch(self, event: Epoch) -> None:
         from sritool.cli.durations import format_duration
 
+        if self._validating_since is not None:
+            self._validation_seconds = self._clock() - self._validating_since
+            self._validating_since = None
         shown = " · ".join(
             f"{e.metric} {e.value:.0f}"
             if e.metric == "au"
             else f"{e.metric} {e.value:.2f} ± {e.standard_error:.2f}"
             for e in event.estimates
+            if e.draws or e.metric == "nll"  # without a code there is nothing else to tell
         )
         best = " · best so far" if event.best else ""
         if not self._quiet:
-            say(f"epoch {event.epoch}/{event.epochs}: {shown}{best} · {format_duration(event.seconds)}")
+            say(f"epoch {event.epoch}/{event.epochs}: {shown}{best} · after {format_duration(event.seconds)}")
+            say(f"  sample: {event.sample}")
+            self._show().settle()
 
-    def _show(self, label: str, unit: str) -> Progress:
-        if self._bar is None or unit != self._unit:
-            self._close()
-            self._bar, self._unit = Progress(label, unit, self._quiet).__enter__(), unit
+    def _show(self) -> Progress:
+        if self._bar is None:
+            self._bar = Progress("", "steps", self._quiet, self._clock).__enter__()
         return self._bar
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar = None

@@ -54,15 +54,16 @@ def filter_logits(logits: Tensor, config: DecodingConfig) -> Tensor:
 
 @torch.no_grad()
 def decode(
-    generator: Generator, z: Tensor, config: DecodingConfig, stream: Stream | None = None
+    generator: Generator, z: Tensor, config: DecodingConfig, stream: Stream | None = None, first: int = 0
 ) -> list[list[int]]:
     """Token ids of a sentence for each code, </s> left out.
 
-    Args: z [n, latent]; stream: needed unless greedy; a sentence's draws depend on its index in z alone.
+    Args: z [n, latent]; stream: needed unless greedy; a sentence's draws depend on its index alone, which is
+          that in z, counted from `first`.
     """
     found: list[list[int]] = []
     for begin in range(0, len(z), _ROWS):
-        found += _decode_rows(generator, z[begin : begin + _ROWS], config, stream, begin)
+        found += _decode_rows(generator, z[begin : begin + _ROWS], config, stream, first + begin)
     return found
 
 

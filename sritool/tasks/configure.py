@@ -93,7 +93,7 @@ def resolve_config(
     values = merge(merge(base, given.stored), merge(without_code, given.typed)) | {"method": method}
     values.pop("preset", None)
     config = _named_truly(build(RunConfig, values))
-    _check_code(config)
+    _check_code(config, given)
     return _as_before(config, under) if under else config
 
 
@@ -124,10 +124,12 @@ def _named_truly(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, name=name))
 
 
-def _check_code(config: RunConfig) -> None:
+def _check_code(config: RunConfig, given: Given) -> None:
     latent = config.generator.latent
     if config.method in WITHOUT_CODE and latent:
         raise UsageError(f"method {config.method} has no z; leave --latent and generator.latent out")
+    if config.method in WITHOUT_CODE and "sampler" in given.typed:
+        raise UsageError(f"method {config.method} has no chain to set; leave the sampler's settings out")
     if config.method not in WITHOUT_CODE and not latent:
         raise UsageError(f"method {config.method} infers z; give --latent of at least 1, or --method lm")
 

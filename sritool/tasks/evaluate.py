@@ -15,8 +15,8 @@ from sritool.core.config import LikelihoodConfig
 from sritool.core.metrics import Estimate
 from sritool.corpus.store import Split, find_corpus, load_corpus
 from sritool.corpus.textfiles import read_split
-from sritool.errors import DataError
-from sritool.tasks.measure import DEFAULT_METRICS, Measured, Report, Settings, check_metrics, measure
+from sritool.errors import DataError, UsageError
+from sritool.tasks.measure import DEFAULT_METRICS, NEEDS, Measured, Report, Settings, check_metrics, measure
 from sritool.tasks.model import Model, load_model
 
 LIMIT_SEED = 0  # of the choice of sentences under a limit: the same for every checkpoint
@@ -42,7 +42,8 @@ class Evaluation(NamedTuple):
 
     run: str
     method: str
-    corpus: str  # what they were measured on: `ptb test`, `captions test, 500 of 2025`
+    data: str  # what they were measured on: `ptb test`, or the name of a text
+    total: int  # sentences there, whether or not all were measured
     estimates: list[Estimate]
     sentences: list[dict[str, object]]  # a row a sentence: index, nll, …, the text
     notes: list[str]
@@ -51,15 +52,18 @@ class Evaluation(NamedTuple):
 def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> list[Evaluation]:
     """Measure each checkpoint on the same sentences with the same noise.
 
-    Raises: DataError if their corpora differ, or the corpus is not the one that a model was trained on.
+    Raises: UsageError for no or an unknown metric; DataError if their corpora differ, or the corpus is not the
+            one that a model was trained on.
     """
+    if not request.metrics:
+        raise UsageError(f"no metric to measure; give some of {', '.join(NEEDS)}")
     check_metrics(request.metrics)
     _same_corpus(checkpoints, request)
-    lines = list(read_split(request.text).texts)[: request.limit] if request.text else None
+    lines = [text.rstrip("\r") for text in read_split(request.text).texts] if request.text else None
     found = []
     for path in checkpoints:
         model = load_model(path, device)
-        split, chosen, where = _sentences(model, request, lines)
+        split, chosen, data = _sentences(model, request, lines)
 
         def tell(label: str, done: int, total: int, run: str = run_name(path)) -> None:
             report(f"{run}: {label}" if len(checkpoints) > 1 else label, done, total)
@@ -67,7 +71,8 @@ def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report:
         measured = measure(model.method, split, chosen, _settings(request, len(chosen)), tell)
         rows = _rows(model, split, chosen, measured, lines)
         notes = [*measured.notes, *_weak_weights(measured, request.likelihood.samples)]
-        found.append(Evaluation(run_name(path), model.method.name, where, measured.estimates, rows, notes))
+        name = model.method.name
+        found.append(Evaluation(run_name(path), name, data, len(split), measured.estimates, rows, notes))
     return found
 
 
@@ -102,20 +107,14 @@ def _same_corpus(checkpoints: Sequence[Path], request: Request) -> None:
 def _sentences(
     model: Model, request: Request, lines: Sequence[str] | None
 ) -> tuple[Split, NDArray[np.int64], str]:
-    """The split, the sentences of it that are measured, and what to call them."""
+    """The split, the sentences of it that are measured, and what to call it."""
     if lines is not None:
         split = model.split(lines)
-        return (
-            split,
-            np.arange(len(split)),
-            "standard input" if str(request.text) == "-" else str(request.text),
-        )
+        name = "standard input" if str(request.text) == "-" else str(request.text)
+        return split, np.arange(min(len(split), request.limit or len(split))), name
     split = _prepared_split(model, request)
-    name = f"{model.checkpoint.corpus['name']} {request.split}"
-    if request.limit is None or request.limit >= len(split):
-        return split, np.arange(len(split)), name
-    chosen = np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(split))[: request.limit])
-    return split, chosen, f"{name}, {request.limit} of {len(split)}"
+    chosen = np.random.default_rng(LIMIT_SEED).permutation(len(split))[: request.limit]
+    return split, np.sort(chosen), f"{model.checkpoint.corpus['name']} {request.split}"
 
 
 def _prepared_split(model: Model, request: Request) -> Split:
@@ -156,12 +155,18 @@ def _rows(
     measured: Measured,
     lines: Sequence[str] | None,
 ) -> list[dict[str, object]]:
-    columns = {name: values for name, values in measured.rows.items() if name != "log_likelihood_half"}
+    columns = {
+        name: values
+        for name, values in measured.rows.items()
+        if name != "log_likelihood_half" and not np.isnan(values).all()
+    }
     if "log_likelihood" in columns:
         columns = {"nll": -columns.pop("log_likelihood"), **columns}
     rows = []
     for row, index in enumerate(chosen):
-        text = lines[row] if lines is not None else model.tokenizer.decode(split.targets(int(index)).tolist())
+        text = (
+            lines[index] if lines is not None else model.tokenizer.decode(split.targets(int(index)).tolist())
+        )
         values = {name: float(array[row]) for name, array in columns.items()}
         counts = {name: int(values.pop(name)) for name in ("predictions", "words")}
         rows.append({"index": int(index), **counts, **values, "sentence": text})

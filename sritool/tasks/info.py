@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sritool.core.checkpoint import load_checkpoint
 from sritool.core.config import plain
@@ -35,14 +36,19 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
             for name in ("epoch", "nll", "posterior-kl", "recon", "au", "permuted")
             if name in best
         ]
-    return rows + _flat(plain(checkpoint.config))
+    settings = _flat(plain(checkpoint.config))
+    return rows + [row for row in settings if method.latent or not row[0].startswith("sampler.")]
 
 
-def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, object]]:
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+    """Settings as (section.key, value); a schedule that never moves as the one value that it has."""
     rows: list[tuple[str, object]] = []
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "start" in value and value["start"] == value["end"]:
+            rows.append((f"{prefix}{key}", value["start"]))
+        elif isinstance(value, dict):
             rows += _flat(value, f"{prefix}{key}.")
         elif prefix:
-            rows.append((f"{prefix}{key}", value))
+            rounded = [float(f"{item:.9g}") for item in value] if isinstance(value, list) else value
+            rows.append((f"{prefix}{key}", rounded))
     return rows

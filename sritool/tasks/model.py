@@ -25,9 +25,20 @@ Floats = NDArray[np.float32]
 
 
 class Model:
-    """A generator with its tokenizer and its way to infer z.
+    """A trained generator with its tokenizer and its way to infer z.
 
-    Every method takes a seed, and the same seed gives the same answer whatever the batch size.
+        model = sritool.load("runs/tiny-sri")
+        codes = model.encode(["a dog runs", "two girls sing"])     # float32 [2, latent]
+        model.decode(codes)                                        # two sentences, greedily
+        model.sample(5, seed=1)                                    # five sentences from the prior
+        model.log_likelihood(["a dog runs"])                       # float64 [1], log p(x) in nats
+
+    Sentences are lists of strings, prepared as the corpus was that the model was trained on (lowercase,
+    punctuation, unknown words, longest sentence). Every method takes a seed; the same seed gives the same answer
+    whatever the batch size, up to rounding.
+
+    Attributes: latent, dimensions of z, 0 for a language model; tokenizer; checkpoint, with `config`, `metrics`
+                and `corpus`; path, the file it came from; device.
     """
 
     def __init__(self, checkpoint: Checkpoint, path: Path, device: torch.device) -> None:
@@ -38,13 +49,21 @@ class Model:
         self.method.modules.to(device)
         self.generator = self.method.generator
 
+    def __repr__(self) -> str:
+        return f"<sritool {self.method.name} model of {self.checkpoint.corpus['name']}, {self.path}>"
+
     @property
     def latent(self) -> int:
         """Dimensions of z; 0 for a language model."""
         return self.method.latent
 
     def split(self, sentences: Sequence[str]) -> Split:
-        """Sentences as the model's corpus was prepared: lowercase, punctuation and cut as there, order kept."""
+        """Sentences as ids: lowercase, punctuation and cut as the model's corpus was prepared, order kept.
+
+        Raises: UsageError for a single string in place of a list of them.
+        """
+        if isinstance(sentences, str):
+            raise UsageError("a list of sentences is needed, not a string; write [sentence]")
         corpus = self.checkpoint.corpus
         lines = [text.lower() for text in sentences] if corpus["lowercase"] else list(sentences)
         if corpus["split_punctuation"]:
@@ -54,11 +73,14 @@ class Model:
     def encode(
         self, sentences: Sequence[str], chains: int = 1, seed: int = 0, batch_size: int = 64
     ) -> Floats:
-        """Codes of sentences, each the mean of `chains` draws of q(z|x): float32 [sentences, latent].
+        """Codes of sentences, each the mean of `chains` independent draws of q(z|x).
 
-        Raises: UsageError if the model has no z.
+        Returns: float32 [sentences, latent].
+        Raises:  UsageError if the model has no z, or chains is below 1.
         """
         self.require_latent("encode")
+        if chains < 1:
+            raise UsageError(f"chains is {chains}; give at least 1")
         split = self.split(sentences)
         codes = np.empty((len(split), self.latent), dtype=np.float32)
         for batch, part in self._batches(split, batch_size):
@@ -67,16 +89,23 @@ class Model:
         return codes
 
     def decode(
-        self, codes: Floats | Sequence[Sequence[float]], config: DecodingConfig | None = None, seed: int = 0
+        self,
+        codes: Floats | Sequence[Sequence[float]],
+        config: DecodingConfig | None = None,
+        seed: int = 0,
+        first: int = 0,
     ) -> list[str]:
-        """A sentence for each code [n, latent]; greedy unless a DecodingConfig says otherwise.
+        """A sentence for each code, greedily unless `config` (sritool.core.decoding.DecodingConfig) says otherwise.
 
-        Raises: ShapeError if the codes have another width.
+        Args:    codes [n, latent]; first: number of the first one, where a longer list is decoded in parts.
+        Raises:  ShapeError if the codes have another width.
         """
         z = torch.as_tensor(np.asarray(codes, dtype=np.float32), device=self.device)
+        if z.numel() == 0 and self.latent:
+            return []
         if z.ndim != 2 or z.shape[1] != self.latent:
-            raise ShapeError(f"codes have shape {tuple(z.shape)}; give [n, {self.latent}]")
-        ids = decode(self.generator, z, config or DecodingConfig(), Stream(seed, "decode"))
+            raise ShapeError(f"codes have shape {list(z.shape)}; give [n, {self.latent}]")
+        ids = decode(self.generator, z, config or DecodingConfig(), Stream(seed, "decode"), first)
         return [self.tokenizer.decode(row) for row in ids]
 
     def prior(self, n: int, seed: int = 0) -> Floats:
@@ -85,17 +114,25 @@ class Model:
         return draws
 
     def sample(self, n: int = 1, seed: int = 0, config: DecodingConfig | None = None) -> list[str]:
-        """n sentences with codes from the prior. A language model samples its words, as greedy has one answer."""
-        if config is None:
-            config = DecodingConfig(greedy=self.latent > 0)
-        return self.decode(self.prior(n, seed), config, seed)
+        """n sentences with codes from the prior; the first of more are the same.
 
-    def interpolate(self, points: int = 7, seed: int = 0) -> list[str]:
-        """Greedy sentences along the line between two prior draws, both ends included."""
+        Greedy by default; a language model draws its words, as greedy would give one sentence n times.
+        """
+        return self.decode(self.prior(n, seed), config or self.default_decoding(), seed)
+
+    def default_decoding(self) -> DecodingConfig:
+        """Greedy in z, or words drawn where there is no z to tell sentences apart."""
+        return DecodingConfig(greedy=self.latent > 0)
+
+    def interpolate(self, points: int = 7, seed: int = 0, config: DecodingConfig | None = None) -> list[str]:
+        """Sentences along the line between two codes from the prior, both ends included; greedy by default.
+
+        Raises: UsageError if the model has no z.
+        """
         self.require_latent("interpolate")
         ends = self.prior(2, seed)
         shares = np.linspace(0.0, 1.0, points, dtype=np.float32)[:, None]
-        return self.decode((1 - shares) * ends[0] + shares * ends[1])
+        return self.decode((1 - shares) * ends[0] + shares * ends[1], config, seed)
 
     def log_likelihood(
         self,
@@ -104,8 +141,14 @@ class Model:
         likelihood: LikelihoodConfig | None = None,
         batch_size: int = 64,
     ) -> NDArray[np.float64]:
-        """log p(x) of each sentence in nats by the `adaptive` estimator (exact without z): [sentences]."""
+        """log p(x) of each sentence, </s> included, in nats: exact without z, else by importance sampling.
+
+        Args:    likelihood: draws and rounds of the `adaptive` estimator (sritool.core.config.LikelihoodConfig).
+        Returns: float64 [sentences].
+        """
         split = self.split(sentences)
+        if not len(split):
+            return np.empty(0)
         settings = Settings(("nll",), likelihood or LikelihoodConfig(), seed, batch_size=batch_size)
         return measure(self.method, split, np.arange(len(split)), settings).rows["log_likelihood"]
 
@@ -124,7 +167,7 @@ class Model:
 def load_model(path: Path | str, device: str = "cpu", gpu: str | None = None) -> Model:
     """Load a checkpoint file or a run folder (best.pt before last.pt).
 
-    Args:    path: as `sritool` takes it; device: cpu, cuda:0, mps or auto.
+    Args:    path: as `sritool` takes it; device: cpu, cuda:0, mps or auto; gpu: its number, before `device`.
     Raises:  CheckpointError if it is missing or damaged; UsageError if there is no such device.
     """
     from sritool.tasks.runs import find_checkpoint

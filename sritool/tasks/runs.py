@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -32,6 +33,17 @@ def new_run(folder: Path) -> Path:
         raise UsageError(
             f"cannot make the run folder {candidate}: {error.strerror}; give another with --runs-dir"
         ) from error
+
+
+def remove_unsaved(folder: Path) -> bool:
+    """Remove a run folder in which no checkpoint was saved; False if there is one."""
+    if (folder / BEST).is_file() or (folder / LAST).is_file():
+        return False
+    for name in (CONFIG, METRICS):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # what somebody else put there stays
+        folder.rmdir()
+    return True
 
 
 def newest_run(runs_dir: Path, name: str = "") -> Path | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sritool.core.decoding import DecodingConfig
+from sritool.tasks.measure import Report
 from sritool.tasks.model import Model
+
+AT_ONCE = 512  # sentences between two reports
 
 
 class Samples(NamedTuple):
@@ -15,7 +18,12 @@ class Samples(NamedTuple):
     unique: int
 
 
-def sample(model: Model, n: int, seed: int, config: DecodingConfig | None) -> Samples:
-    """n sentences; greedy in z unless the decoding says otherwise, words sampled for a language model."""
-    sentences = model.sample(n, seed, config)
+def sample(model: Model, n: int, seed: int, config: DecodingConfig, report: Report) -> Samples:
+    """n sentences decoded from codes of the prior; the first of more are the same."""
+    codes = model.prior(n, seed)
+    sentences: list[str] = []
+    for begin in range(0, n, AT_ONCE):
+        report("decoding", begin, n)
+        sentences += model.decode(codes[begin : begin + AT_ONCE], config, seed, begin)
+    report("decoding", n, n)
     return Samples(sentences, len(set(sentences)))

@@ -28,7 +28,7 @@ def score(
     """Score every line of a file or "-"; order and number of lines are kept, an empty line is </s> alone."""
     from sritool.corpus.tokenizer import UNK
 
-    lines = list(read_split(text).texts)
+    lines = [line.rstrip("\r") for line in read_split(text).texts]
     split = model.split(lines)
     settings = Settings(("nll",), likelihood, seed, batch_size=batch_size)
     measured = measure(model.method, split, np.arange(len(split)), settings, report)

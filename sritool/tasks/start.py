@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from sritool.core.checkpoint import Checkpoint, load_checkpoint
 from sritool.core.config import RunConfig, plain, to_toml
+from sritool.core.device import resolve_precision
 from sritool.corpus.batches import collate, training_batches
 from sritool.corpus.named import NAMED, named_source
-from sritool.corpus.store import Corpus, find_corpus, load_corpus
+from sritool.corpus.store import INFO_FILE, Corpus, find_corpus, load_corpus
 from sritool.errors import UsageError
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
-from sritool.tasks.configure import resolve_config
+from sritool.tasks.configure import DEFAULT_METHOD, Given, resolve_config
 from sritool.tasks.preprocess import preprocess_corpus
-from sritool.tasks.runs import LAST, find_checkpoint, new_run, newest_run
+from sritool.tasks.runs import LAST, find_checkpoint, new_run, newest_run, remove_unsaved
+
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Start(NamedTuple):
     """What the user asked for."""
 
     corpus: str
-    method: str | None = None
-    preset: str | None = None
-    sampler: str | None = None
-    file: Path | None = None
-    assignments: tuple[str, ...] = ()
-    flags: Mapping[str, Any] = {}
+    given: Given = Given()
     resume: str | None = None  # "auto", a path, or None
-    name: str | None = None
+    name: str | None = None  # of the run folder
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,20 @@ class Plan:
         """Its settings as TOML."""
         return to_toml(plain(self.config))
 
-    def make_folder(self, runs_dir: Path) -> Path:
-        """The run's folder, new unless it goes on."""
+    @contextlib.contextmanager
+    def open_folder(self, runs_dir: Path) -> Iterator[Path]:
+        """The run's folder, new unless it goes on; a new one in which nothing was saved goes again."""
         if self.folder is not None:
-            return self.folder
-        corpus = Path(self.start.corpus).name
-        return new_run(runs_dir / (self.start.name or f"{corpus}-{self.config.method}"))
+            yield self.folder
+            return
+        new_parent = not runs_dir.exists()
+        folder = new_run(runs_dir / _run_name(self.start, self.config.method))
+        try:
+            yield folder
+        finally:
+            if remove_unsaved(folder) and new_parent:
+                with contextlib.suppress(OSError):
+                    runs_dir.rmdir()
 
 
 def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
@@ -65,52 +74,62 @@ def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
     Raises: UsageError, CheckpointError.
     """
     _check_corpus(start.corpus, data_dir)
+    if start.name is not None and not RUN_NAME.fullmatch(start.name):
+        raise UsageError(f"--name {start.name!r} cannot name a run; use letters, digits, '.', '_' and '-'")
     folder = _folder_to_resume(start, runs_dir)
     resume = load_checkpoint(folder / LAST) if folder is not None else None
-    config = resolve_config(
-        Path(start.corpus).name,
-        method=start.method,
-        preset=start.preset,
-        sampler=start.sampler,
-        file=start.file,
-        assignments=start.assignments,
-        flags=start.flags,
-        under=resume.config if resume else None,
+    under = resume.config if resume else None
+    return Plan(
+        start, resolve_config(Path(start.corpus).name, given=start.given, under=under), folder, resume
     )
-    return Plan(start, config, folder, resume)
+
+
+def _run_name(start: Start, method: str) -> str:
+    return start.name or f"{Path(start.corpus).name}-{method}"
 
 
 def _folder_to_resume(start: Start, runs_dir: Path) -> Path | None:
     if start.resume is None:
         return None
     if start.resume == "auto":
-        name = start.name or f"{Path(start.corpus).name}-{start.method or 'sri'}"
-        return newest_run(runs_dir, name)
+        folder = newest_run(runs_dir, _run_name(start, start.given.get("method") or DEFAULT_METHOD))
+        return folder and _with_last(folder)
+    if start.name is not None:
+        raise UsageError(f"--name is for a new run; leave it out, or --resume {start.resume}")
     path = find_checkpoint(Path(start.resume), runs_dir)
-    if not (path.parent / LAST).is_file():
-        raise UsageError(f"{path.parent} has no {LAST} to go on from; start a new run without --resume")
-    return path.parent
+    if Path(start.resume).is_file() and path.name != LAST:
+        raise UsageError(f"{path} cannot be resumed; give the run folder: --resume {path.parent}")
+    return _with_last(path.parent)
+
+
+def _with_last(folder: Path) -> Path:
+    if not (folder / LAST).is_file():
+        raise UsageError(f"{folder} has no {LAST} to go on from; start a new run without --resume")
+    return folder
 
 
 def _check_corpus(name: str, data_dir: Path) -> None:
     """Raises: UsageError at once, before anything is written, if there can be no such corpus."""
-    if name not in NAMED and find_corpus(name, data_dir) is None:
-        import difflib
-
-        there = [path.name for path in data_dir.iterdir() if path.is_dir()] if data_dir.is_dir() else []
-        near = difflib.get_close_matches(name, [*NAMED, *there], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"built-in: {', '.join(NAMED)}"
-        raise UsageError(f"no corpus {name!r}; {hint} (your own: sritool preprocess FILE… --name {name})")
+    if name in NAMED or find_corpus(name, data_dir) is not None:
+        return
+    if Path(name).is_file():
+        raise UsageError(f"{name} is a file; prepare it first: sritool preprocess {name} --name NAME")
+    there = [path.parent.name for path in data_dir.glob(f"[!.]*/{INFO_FILE}")]
+    near = difflib.get_close_matches(name, [*NAMED, *there], n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(dict.fromkeys([*NAMED, *there]))}"
+    raise UsageError(f"no corpus {name!r}; {hint} (your own text: sritool preprocess FILE --name NAME)")
 
 
 def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callable[[str], None]) -> Corpus:
     """The prepared corpus, prepared now if it is a built-in one that is not there yet."""
     name = plan.start.corpus
     path = find_corpus(name, data_dir)
-    if path is None:
-        say(f"preparing {name} in {data_dir / name}")
-        path = preprocess_corpus(name, named_source(name, source), data_dir=data_dir).path
-    return load_corpus(path)
+    if path is not None:
+        if source is not None:
+            say(f"{path} is prepared already; --from {source} is not read")
+        return load_corpus(path)
+    say(f"preparing {name} in {data_dir / name}")
+    return load_corpus(preprocess_corpus(name, named_source(name, source), data_dir=data_dir).path)
 
 
 def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str, object, str]]:
@@ -120,6 +139,10 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
     method.initialise()
     method.modules.to(device)
     train = corpus.split("train")
+    rows = int(config.training.batch_size * max(1.0, float(train.lengths.mean())))
+    method.precision = resolve_precision(
+        config.training.precision, device, config.generator.hidden, rows, len(corpus.tokenizer)
+    )
     batches = training_batches(train.lengths, config.training.batch_size, config.training.seed, 0)
     by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
     middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
@@ -145,5 +168,5 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
             round(epoch * config.training.epochs / 60, 1),
             f"min, {config.training.epochs} epochs",
         ),
-        ("device", str(device), ""),
+        ("device", str(device), f"output layer in {method.precision}"),
     ]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sritool.core.decoding import DecodingConfig
 from sritool.core.metrics import Estimate
 from sritool.corpus.store import Corpus
 from sritool.tasks.measure import DEFAULT_METRICS, Report, Settings, measure
@@ -21,8 +22,9 @@ class Summary(NamedTuple):
     """The end of `sritool train`."""
 
     estimates: list[Estimate]
-    split: str
-    sentences_in_split: int
+    data: str  # what was measured on: `tiny test`
+    total: int  # sentences there
+    decoding: str  # how the samples were decoded
     samples: list[str]
     interpolation: list[str]  # empty for a language model
     notes: list[str]
@@ -36,7 +38,16 @@ def summarise(corpus: Corpus, folder: Path, device: str, seed: int, limit: int, 
     chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:limit])
     config = model.checkpoint.config.validation.likelihood
     measured = measure(model.method, split, chosen, Settings(DEFAULT_METRICS, config, seed), report)
-    interpolation = model.interpolate(POINTS, seed) if model.latent else []
+    # An untrained model does not know when to end: nothing longer than what it was trained on is shown.
+    longest = max(1, int(corpus.split("train").lengths.max()) - 1)
+    greedy = DecodingConfig(max_length=longest)
+    decoding = greedy if model.latent else DecodingConfig(greedy=False, max_length=longest)
     return Summary(
-        measured.estimates, name, len(split), model.sample(SAMPLES, seed), interpolation, measured.notes
+        measured.estimates,
+        f"{corpus.info.name} {name}",
+        len(split),
+        "greedy, codes from the prior" if model.latent else "words drawn one by one",
+        model.sample(SAMPLES, seed, decoding),
+        model.interpolate(POINTS, seed, greedy) if model.latent else [],
+        measured.notes,
     )

@@ -1,0 +1,144 @@
+"""Options of `train` that give settings: each has a flag, a variable, a key for --set and one in a TOML file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+MODEL, SAMPLER, PLAN, RUN = "Model", "Short-run chain", "Plan", "This run"
+
+PATHS = {
+    "method": "method",
+    "preset": "preset",
+    "embedding": "generator.embedding",
+    "hidden": "generator.hidden",
+    "latent": "generator.latent",
+    "dropout": "generator.dropout",
+    "sampler": "sampler.name",
+    "theta_gradient": "sampler.theta_gradient",
+    "langevin_steps": "sampler.steps",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "learning_rate": "optimizer.learning_rate",
+    "seed": "training.seed",
+    "patience": "training.patience",
+    "save_every": "training.save_every",
+    "precision": "training.precision",
+}
+"""Parameter of `train` -> the setting that it gives."""
+
+
+def setting(name: str, panel: str, text: str, default: str = "") -> Any:
+    """An option that gives a setting; the default stands in a preset, so that here it is only shown."""
+    short = ["-m"] if name == "method" else []
+    return typer.Option(
+        f"--{name}",
+        *short,
+        envvar=f"SRITOOL_{name.upper().replace('-', '_')}",
+        show_envvar=False,
+        show_default=default or False,
+        help=text,
+        rich_help_panel=panel,
+    )
+
+
+def given_settings(ctx: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of the environment and of flags, as nested values."""
+    from sritool.core.config import merge, nested
+
+    variables: dict[str, Any] = {}
+    flags: dict[str, Any] = {}
+    for parameter, path in PATHS.items():
+        value, source = ctx.params[parameter], ctx.get_parameter_source(parameter)
+        if value is None or source is None:
+            continue
+        if source.name == "ENVIRONMENT":
+            variables = merge(variables, nested(path, value))
+        else:
+            flags = merge(flags, nested(path, value))
+    return variables, flags
+
+
+MethodOpt = Annotated[
+    str | None,
+    setting("method", MODEL, "sri: short-run inference. lm: a language model, without z.", "sri"),
+]
+
+PresetOpt = Annotated[
+    str | None,
+    setting(
+        "preset",
+        MODEL,
+        "Sizes and plan: ptb, snli, captions, yelp, yahoo or tiny.",
+        "that of the corpus, or captions",
+    ),
+]
+
+EmbeddingOpt = Annotated[int | None, setting("embedding", MODEL, "Width of a word's embedding.", "by preset")]
+
+HiddenOpt = Annotated[int | None, setting("hidden", MODEL, "Width of the LSTM.", "by preset")]
+
+LatentOpt = Annotated[int | None, setting("latent", MODEL, "Dimensions of the sentence's code z.", "32")]
+
+DropoutOpt = Annotated[
+    float | None,
+    setting("dropout", MODEL, "Share of the LSTM's inputs and outputs left out in training.", "by preset"),
+]
+
+SamplerOpt = Annotated[
+    str | None,
+    setting(
+        "sampler",
+        SAMPLER,
+        "Named settings of the chain that infers z. paper: as the paper says. authors: as their code does. "
+        "tempered: the same with more noise and a lower learning rate in the second half.",
+        "by preset",
+    ),
+]
+
+ThetaGradientOpt = Annotated[
+    str | None,
+    setting(
+        "theta-gradient",
+        SAMPLER,
+        "Where the generator learns. end: at the chain's last z. path: at every z on the way too.",
+        "by sampler",
+    ),
+]
+
+LangevinStepsOpt = Annotated[
+    int | None, setting("langevin-steps", SAMPLER, "Steps K of a sentence's chain.", "20")
+]
+
+EpochsOpt = Annotated[
+    int | None,
+    setting("epochs", PLAN, "Planned passes over the corpus; schedules scale with it.", "by preset"),
+]
+
+TrainBatchOpt = Annotated[int | None, setting("batch-size", PLAN, "Sentences in a batch.", "by preset")]
+
+LearningRateOpt = Annotated[
+    float | None, setting("learning-rate", PLAN, "Of the optimiser, at the start.", "by preset")
+]
+
+TrainSeedOpt = Annotated[int | None, setting("seed", PLAN, "Seed of every random draw.", "0")]
+
+PatienceOpt = Annotated[
+    int | None,
+    setting("patience", PLAN, "Epochs without a better validation NLL before it ends; 0: never.", "5"),
+]
+
+SaveEveryOpt = Annotated[
+    int | None, setting("save-every", RUN, "Steps between saves of last.pt.", "by preset")
+]
+
+PrecisionOpt = Annotated[
+    str | None,
+    setting(
+        "precision",
+        "Device",
+        "Of the output layer in training: float32, bfloat16, or auto: the one that is faster here.",
+        "auto",
+    ),
+]
