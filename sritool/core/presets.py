@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sritool.core.config import merge
+from sritool.core.config import merge, plain
+from sritool.core.schedules import Ramp, constant
 
 _AUTHORS_NOISE = (0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1, 0.05)  # σ_k = √(2 s_k); the last goes on
 _AUTHORS_STEPS = [sigma**2 / 2 for sigma in _AUTHORS_NOISE]
@@ -15,20 +16,21 @@ _AUTHORS_SAMPLER: dict[str, Any] = {
     "steps": 20,
     "step_sizes": _AUTHORS_STEPS,
     # 0.05 for 15 of 60 epochs, then up by 0.05 an epoch to 0.2.
-    "temperature": {"start": 0.05, "end": 0.2, "begin": 14 / 60, "finish": 17 / 60, "quantum": 0.05},
+    "temperature": plain(Ramp(0.05, 0.2, begin=14 / 60, finish=17 / 60, quantum=0.05)),
     "evaluation_temperature": 0.2,
     "chain_dropout": True,
     "theta_gradient": "path",
     "end_weight": 1 / 32,  # their batch mean at z_K against batch sums (of 32) on the way
 }
 
+# Whole schedules, so that one laid over another leaves nothing of it.
 SAMPLERS: dict[str, dict[str, Any]] = {
     "paper": {
         "sampler": {
             "name": "paper",
             "steps": 20,
             "step_sizes": [0.01],
-            "temperature": {"start": 1.0, "end": 1.0},
+            "temperature": plain(constant(1.0)),
             "evaluation_temperature": 1.0,
             "chain_dropout": False,
             "theta_gradient": "end",
@@ -40,10 +42,10 @@ SAMPLERS: dict[str, dict[str, Any]] = {
         "sampler": {
             "name": "tempered",
             **_AUTHORS_SAMPLER,
-            "temperature": {"start": 0.2, "end": 0.5, "begin": 0.5},
+            "temperature": plain(Ramp(0.2, 0.5, begin=0.5)),
             "evaluation_temperature": 0.5,
         },
-        "optimizer": {"decay": {"start": 1.0, "end": 1 / 3, "begin": 0.5}},
+        "optimizer": {"decay": plain(Ramp(1.0, 1 / 3, begin=0.5))},
     },
 }
 
