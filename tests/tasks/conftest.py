@@ -119,8 +119,8 @@ class Run:
 def begin_run(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..., Run]:
     """A run in a folder of this folder, not begun yet."""
 
-    def make(folder: Path, method: str = "sri", **changes: Any) -> Run:
-        return Run(corpus, folder / "run", settings(method, **changes))
+    def make(folder: Path, method: str = "sri", name: str = "run", **changes: Any) -> Run:
+        return Run(corpus, folder / name, settings(method, **changes))
 
     return make
 

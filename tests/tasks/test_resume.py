@@ -15,7 +15,7 @@ import torch
 from sritool.errors import CheckpointError, DataError, Interrupted, NumericalError
 from sritool.methods.base import Method
 from sritool.methods.registry import METHODS
-from sritool.tasks import events
+from sritool.tasks import events, train
 from sritool.tasks.runs import BEST, LAST, METRICS, read_metrics
 
 NewRun = Callable[..., Any]
@@ -207,3 +207,16 @@ def test_a_longer_plan_goes_on(new_run: NewRun) -> None:
     trainer = run.make()
     trainer.config = replace(trainer.config, training=replace(trainer.config.training, epochs=2))
     assert trainer.run().steps == 6
+
+
+def test_precision_is_settled_once_and_kept(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new_run("lm", training={"precision": "auto"})
+    monkeypatch.setattr(
+        train, "resolve_precision", lambda asked, *_: "bfloat16" if asked == "auto" else asked
+    )
+    run.train(max_steps=1)
+    assert run.trainer.method.precision == "bfloat16"
+    monkeypatch.setattr(train, "resolve_precision", lambda asked, *_: "float32" if asked == "auto" else asked)
+    run.train(max_steps=2)
+    assert run.trainer.method.precision == "bfloat16"
+    assert run.load().config.training.precision == "bfloat16"
