@@ -141,8 +141,9 @@ def runs_table(found: list[Evaluation], fmt: str) -> Table:
     metrics = list(dict.fromkeys(estimate.metric for run in found for estimate in run.estimates))
     people = fmt in FOR_PEOPLE
     figures = metrics if people else [name for m in metrics for name in (m, f"{m} se")]
-    last = ["sentences", "of", "estimator", *([] if people else ["data"])]
+    counts = ["sentences", "of"] if fmt != "table" else []  # which has a title to say it in
     rows: list[list[object]] = []
+    notes = [f"{run.run}: {note}" for run in found for note in run.notes]
     for run in found:
         by_name = {estimate.metric: estimate for estimate in run.estimates}
         row: list[object] = [run.run, run.method]
@@ -150,11 +151,14 @@ def runs_table(found: list[Evaluation], fmt: str) -> Table:
             estimate = by_name.get(metric)
             pair = (estimate.value, estimate.standard_error) if estimate else None
             row += [pair and with_error(*pair)] if people else (pair or [None, None])
+        measured = max(estimate.sentences for estimate in run.estimates)
         likelihood = by_name.get("ppl") or by_name.get("nll") or run.estimates[0]
-        row += [likelihood.sentences, run.total, likelihood.estimator]
+        row += [*([measured, run.total] if counts else []), likelihood.estimator]
         rows.append(row if people else [*row, run.data])
-    notes = [f"{run.run}: {note}" for run in found for note in run.notes]
-    return Table(f"On {found[0].data}", ["run", "method", *figures, *last], rows, "; ".join(notes))
+        notes += [f"{run.run}: {e.metric} on {e.sentences}" for e in run.estimates if e.sentences < measured]
+    title = f"On {found[0].data}, {measured} of {found[0].total} sentences"
+    columns = ["run", "method", *figures, *counts, "estimator", *([] if people else ["data"])]
+    return Table(title, columns, rows, "; ".join(notes))
 
 
 def sentence_table(found: list[Evaluation]) -> Table:

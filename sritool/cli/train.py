@@ -179,9 +179,9 @@ def train(
         emit(Table("Plan", ("quantity", "value", "unit"), describe(plan, prepared, where)), fmt)
         return
     with StopRequest() as stop, Watch(quiet) as watch, plan.open_folder(runs_dir) as folder:
-        say(beginning(plan, folder))
         limits = Limits(max_steps, max_time, stop)
         trainer = Trainer(prepared, plan.config, folder, where, limits, watch, plan.resume)
+        say(beginning(plan, folder))
         outcome = trainer.run()
         say(ending(outcome, plan.resume))
         if not summary:

@@ -16,9 +16,10 @@ from sritool.core.config import LikelihoodConfig
 from sritool.core.langevin import log_prior
 from sritool.core.proposal import (
     StudentMixture,
+    adapted,
     effective_sample_size,
     laplace,
-    moment_match,
+    with_prior,
 )
 from sritool.core.random import Stream
 
@@ -100,15 +101,12 @@ def adapt(
     modes, log_joint = refine_modes(target, starts)
     identity = torch.eye(modes.shape[-1], dtype=modes.dtype, device=modes.device)
     hessians = torch.stack([target.hessian(mode) + identity for mode in modes])
-    proposal = laplace(modes, hessians, log_joint, config.degrees)
-    best = proposal.log_weight.argmax(0)
-    each = torch.arange(len(best), device=best.device)
-    centre, root = proposal.location[best, each], proposal.root[best, each]
+    known = proposal = with_prior(laplace(modes, hessians, log_joint, config.degrees))
     for index in range(config.rounds):
         z = proposal.sample(Stream(seed, "pilot", index), examples, config.pilots)
         log_weights = target.log_likelihood(z) + log_prior(z) - proposal.log_density(z)
         effective = min(2.0 * z.shape[-1], 0.7 * config.pilots)
-        proposal = moment_match(z, log_weights, centre, root, config.degrees, effective)
+        proposal = adapted(proposal, known, z, log_weights, effective)
     return proposal
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from sritool.core.random import Stream
 
+_LEAST_LOG_WEIGHT = math.log(0.01)
+
 
 class StudentMixture(NamedTuple):
     """Σ_c weight_c · t_ν(z; location_c, root_c root_cᵀ) for each sentence."""
@@ -39,6 +41,10 @@ class StudentMixture(NamedTuple):
 
     def log_density(self, z: Tensor) -> Tensor:
         """log q(z) in nats: [draws, batch, latent] → [draws, batch]."""
+        return torch.logsumexp(self.log_components(z), 0)
+
+    def log_components(self, z: Tensor) -> Tensor:
+        """log (weight_c · density_c(z)): [draws, batch, latent] → [components, draws, batch]."""
         latent, degrees = z.shape[-1], self.degrees
         centred = (z.unsqueeze(0) - self.location.unsqueeze(1)).permute(
             0, 2, 3, 1
@@ -52,7 +58,7 @@ class StudentMixture(NamedTuple):
             - latent / 2 * math.log(degrees * math.pi)
         )
         tails = -(degrees + latent) / 2 * torch.log1p(distance / degrees)
-        return torch.logsumexp(self.log_weight.unsqueeze(1) + constant - log_root + tails, 0)
+        return self.log_weight.unsqueeze(1) + constant - log_root + tails
 
 
 def laplace(modes: Tensor, hessians: Tensor, log_joint: Tensor, degrees: int) -> StudentMixture:
@@ -64,10 +70,30 @@ def laplace(modes: Tensor, hessians: Tensor, log_joint: Tensor, degrees: int) ->
     eigenvalues, vectors = torch.linalg.eigh(hessians)
     # −∇² log p(z) is I, so a direction flatter than the prior is a saddle or a sum of modes: trust the prior.
     eigenvalues = eigenvalues.clamp_min(1.0)
-    covariance = (vectors / eigenvalues.unsqueeze(-2)) @ vectors.mT
-    root = torch.linalg.cholesky(covariance)
-    evidence = log_joint - 0.5 * eigenvalues.log().sum(-1)
-    return StudentMixture(modes, root, torch.log_softmax(evidence, 0), degrees)
+    import os
+    betas=[float(x) for x in os.environ.get("BETAS","1").split(",")]
+    roots,lw=[],[]
+    ev=log_joint - 0.5 * eigenvalues.log().sum(-1)
+    for b in betas:
+        e=1+b*(eigenvalues-1)
+        roots.append(torch.linalg.cholesky((vectors / e.unsqueeze(-2)) @ vectors.mT)); lw.append(ev)
+    return StudentMixture(modes.repeat(len(betas),1,1), torch.cat(roots), torch.log_softmax(torch.cat(lw), 0), degrees)
+
+
+def with_prior(mixture: StudentMixture, share: float = 0.5) -> StudentMixture:
+    """The mixture with one more component that has the location and scale of the prior N(0, I), and `share`.
+
+    Where z says little, the posterior is wide and skewed: the curvature at its modes misses most of it, and the
+    prior is the better place to start from.
+    """
+    _, batch, latent = mixture.location.shape
+    like = mixture.location
+    root = torch.eye(latent, dtype=like.dtype, device=like.device).expand(1, batch, latent, latent)
+    log_weight = torch.cat(
+        (mixture.log_weight + math.log1p(-share), torch.full_like(like[:1, :, 0], math.log(share)))
+    )
+    location = torch.cat((like, torch.zeros_like(like[:1])))
+    return StudentMixture(location, torch.cat((mixture.root, root)), log_weight, mixture.degrees)
 
 
 def tempered_weights(log_weights: Tensor, effective: float) -> tuple[Tensor, Tensor]:
@@ -94,10 +120,31 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     return torch.exp(2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0))
 
 
-def moment_match(
-    z: Tensor, log_weights: Tensor, centre: Tensor, root: Tensor, degrees: int, effective: float
+def adapted(
+    proposal: StudentMixture, known: StudentMixture, z: Tensor, log_weights: Tensor, effective: float
 ) -> StudentMixture:
-    """One Student with the weighted mean and covariance of the draws, shrunk to a known centre and scale.
+    """The mixture after one round: every component matched to the draws that it answers for.
+
+    Args: proposal: the mixture that gave the draws z [draws, batch, latent]; known: the Laplace mixture, to which
+          each component's moments are shrunk; log_weights [draws, batch]; effective: wanted effective sample size.
+    """
+    shares = torch.log_softmax(proposal.log_components(z), 0)  # of each component in a draw
+    answered = log_weights + shares  # [components, draws, batch]
+    log_weight = torch.log_softmax(torch.logsumexp(answered, 1), 0)
+    # No component dies: a mode that no pilot found heavy may still matter to the fresh draws.
+    log_weight = torch.log_softmax(log_weight.clamp_min(_LEAST_LOG_WEIGHT), 0)
+    moments = [
+        moment_match(z, part, centre, root, effective)
+        for part, centre, root in zip(answered, known.location, known.root, strict=True)
+    ]
+    location, root = (torch.stack(parts) for parts in zip(*moments, strict=True))
+    return StudentMixture(location, root, log_weight, proposal.degrees)
+
+
+def moment_match(
+    z: Tensor, log_weights: Tensor, centre: Tensor, root: Tensor, effective: float
+) -> tuple[Tensor, Tensor]:
+    """Weighted mean [batch, latent] and root of the covariance of the draws, shrunk to a known centre and root.
 
     In 32 dimensions a covariance from 60 effective draws is worse than a good Laplace approximation, so both
     moments give way to it as far as their own sampling noise explains the difference: the mean by the
@@ -125,7 +172,4 @@ def moment_match(
     trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
     kept = (1 - trace / size / mean.square().sum(-1).clamp_min(1e-12)).clamp(0, 1).unsqueeze(-1)
     scale = torch.linalg.cholesky(trust * covariance + (1 - trust) * identity)
-    location = centre + (root @ (kept * mean).unsqueeze(-1)).squeeze(-1)
-    return StudentMixture(
-        location.unsqueeze(0), (root @ scale).unsqueeze(0), torch.zeros_like(location[None, :, 0]), degrees
-    )
+    return centre + (root @ (kept * mean).unsqueeze(-1)).squeeze(-1), root @ scale

@@ -17,7 +17,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
     corpus, progress = checkpoint.corpus, checkpoint.progress
     rows: list[tuple[str, object]] = [
         ("file", str(path)),
-        ("megabytes", round(path.stat().st_size / 1e6, 1)),
+        ("megabytes", path.stat().st_size / 1e6),
         ("can be resumed", checkpoint.trainer is not None),
         ("method", checkpoint.config.method),
         ("corpus", corpus["name"]),
