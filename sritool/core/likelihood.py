@@ -97,7 +97,7 @@ def adaptive_likelihood(
 def adapt(
     target: Target, starts: Tensor, seed: int, examples: Tensor, config: LikelihoodConfig
 ) -> StudentMixture:
-    """Laplace at the refined modes, then rounds of moment matching on pilot draws."""
+    """Laplace at the refined modes beside the prior, then rounds of moment matching on pilot draws."""
     modes, log_joint = refine_modes(target, starts)
     identity = torch.eye(modes.shape[-1], dtype=modes.dtype, device=modes.device)
     hessians = torch.stack([target.hessian(mode) + identity for mode in modes])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sritool.core.random import Stream
 
+FLATTENINGS = (1.0, 0.3)
 _LEAST_LOG_WEIGHT = math.log(0.01)
 
 
@@ -62,22 +63,24 @@ class StudentMixture(NamedTuple):
 
 
 def laplace(modes: Tensor, hessians: Tensor, log_joint: Tensor, degrees: int) -> StudentMixture:
-    """A component at each mode, its scale the inverse Hessian of U, its weight the Laplace evidence.
+    """Components at each mode, one for each of `FLATTENINGS`: precision I + β(H − I), weight the Laplace evidence.
 
-    Args: modes [components, batch, latent]; hessians of U there [components, batch, latent, latent];
-          log_joint log p(x, z) there [components, batch].
+    With β = 1 it is the Laplace approximation, right for a sharp posterior; a flatter one covers the skirts of a
+    posterior that is wider than the curvature at its modes says, as it is where z says little.
+
+    Args: modes [modes, batch, latent]; hessians H of U there [modes, batch, latent, latent]; log_joint log p(x, z)
+          there [modes, batch].
     """
     eigenvalues, vectors = torch.linalg.eigh(hessians)
     # −∇² log p(z) is I, so a direction flatter than the prior is a saddle or a sum of modes: trust the prior.
     eigenvalues = eigenvalues.clamp_min(1.0)
-    import os
-    betas=[float(x) for x in os.environ.get("BETAS","1").split(",")]
-    roots,lw=[],[]
-    ev=log_joint - 0.5 * eigenvalues.log().sum(-1)
-    for b in betas:
-        e=1+b*(eigenvalues-1)
-        roots.append(torch.linalg.cholesky((vectors / e.unsqueeze(-2)) @ vectors.mT)); lw.append(ev)
-    return StudentMixture(modes.repeat(len(betas),1,1), torch.cat(roots), torch.log_softmax(torch.cat(lw), 0), degrees)
+    roots = []
+    for flattening in FLATTENINGS:
+        precisions = 1.0 + flattening * (eigenvalues - 1.0)
+        roots.append(torch.linalg.cholesky((vectors / precisions.unsqueeze(-2)) @ vectors.mT))
+    evidence = (log_joint - 0.5 * eigenvalues.log().sum(-1)).repeat(len(FLATTENINGS), 1)
+    location = modes.repeat(len(FLATTENINGS), 1, 1)
+    return StudentMixture(location, torch.cat(roots), torch.log_softmax(evidence, 0), degrees)
 
 
 def with_prior(mixture: StudentMixture, share: float = 0.5) -> StudentMixture:
