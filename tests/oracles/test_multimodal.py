@@ -1,0 +1,66 @@
+"""`adaptive` on posteriors of several modes whose evidence is a sum of closed forms, started at one mode only."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from sritool.core.config import LikelihoodConfig
+from sritool.core.likelihood import adaptive_likelihood
+
+LATENT = 6
+
+
+class Bumps:
+    """p(x|z) = Σ_k a_k exp(−λ/2 ‖z − μ_k‖²): every sentence of the batch the same."""
+
+    def __init__(self, centres: Tensor, log_heights: Tensor, sharpness: float) -> None:
+        self.centres, self.log_heights, self.sharpness = centres, log_heights, sharpness
+
+    def log_likelihood(self, z: Tensor) -> Tensor:
+        distance = (z.unsqueeze(-2) - self.centres).square().sum(-1)
+        return torch.logsumexp(self.log_heights - self.sharpness / 2 * distance, -1)
+
+    def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            point = z.detach().requires_grad_()
+            value = self.log_likelihood(point)
+            (gradient,) = torch.autograd.grad(value.sum(), point)
+        return value.detach(), gradient
+
+    def hessian(self, z: Tensor) -> Tensor:
+        return torch.stack([torch.func.hessian(lambda point: -self.log_likelihood(point))(row) for row in z])
+
+    def log_evidence(self) -> float:
+        """∫ exp(−λ/2 ‖z − μ‖²) N(z; 0, I) dz = (1 + λ)^(−d/2) exp(−λ ‖μ‖² / (2 (1 + λ)))."""
+        shrink = self.sharpness / (1 + self.sharpness)
+        each = -LATENT / 2 * math.log1p(self.sharpness) - shrink / 2 * self.centres.square().sum(-1)
+        return float(torch.logsumexp(self.log_heights + each, 0))
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 3.0])
+def test_modes_that_no_chain_found_are_counted(sharpness: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    centres = 1.2 * torch.randn(8, LATENT, generator=generator, dtype=torch.float64)
+    target = Bumps(centres, torch.zeros(8, dtype=torch.float64), sharpness)
+    batch, draws = 40, 400
+    starts = centres[:1].expand(1, batch, LATENT).clone()
+    config = LikelihoodConfig(samples=draws, pilots=400, modes=1)
+    found = adaptive_likelihood(target, starts, 0, torch.arange(batch), config)
+    error = float(found.log_likelihood.std() / math.sqrt(batch))
+    # Jensen's bias of the logarithm is half its variance over the draws.
+    bias = float(found.log_likelihood.var() / 2)
+    assert abs(float(found.log_likelihood.mean()) - target.log_evidence()) < 4 * error + bias
+    assert error < 0.05, "so rough that the test could not fail"
+
+
+def test_one_mode_alone_would_be_far_off() -> None:
+    """The oracle can tell: the evidence of the mode that the chain found lies well below the whole."""
+    generator = torch.Generator().manual_seed(1)
+    centres = 1.2 * torch.randn(8, LATENT, generator=generator, dtype=torch.float64)
+    heights = torch.zeros(8, dtype=torch.float64)
+    alone = Bumps(centres[:1], heights[:1], 3.0).log_evidence()
+    assert Bumps(centres, heights, 3.0).log_evidence() - alone > 0.5
