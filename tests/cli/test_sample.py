@@ -64,7 +64,9 @@ def test_a_language_model_draws_its_words(run: Run) -> None:
     assert greedy.stderr == "distinct: 1 of 8\n"
 
 
-def test_newest_run_and_what_is_distinct_are_said_on_stderr(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newest_run_and_what_is_distinct_are_said_on_stderr(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = run("sample", "-n", 2, "--ancestral")
     assert result.stderr == "sampling from runs/mine-sri/best.pt\ndistinct: 2 of 2\n"
     monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
@@ -75,7 +77,9 @@ def test_newest_run_and_what_is_distinct_are_said_on_stderr(run: Run, monkeypatc
 
 
 def test_head_closes_the_pipe_early(run_program: Callable[..., Any], home: Path) -> None:
-    shell = f"set -o pipefail; '{sys.executable}' -m sritool sample mine-sri -n 5000 --ancestral -q | head -n 3"
+    shell = (
+        f"set -o pipefail; '{sys.executable}' -m sritool sample mine-sri -n 5000 --ancestral -q | head -n 3"
+    )
     program = "import subprocess, sys; sys.exit(subprocess.call(['bash', '-c', sys.argv[1]]))"
     done = run_program("-c", program, shell, cwd=home)
     assert done.returncode == 0

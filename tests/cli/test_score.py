@@ -19,7 +19,9 @@ LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings a
 
 def rows(result: Result) -> list[dict[str, str]]:
     assert result.exit_code == 0, result.stderr
-    return list(csv.DictReader(io.StringIO(result.stdout, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
+    return list(
+        csv.DictReader(io.StringIO(result.stdout, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    )
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -53,7 +55,9 @@ def test_same_figures_as_evaluate_and_the_library(run: Run, method: str) -> None
 
 def test_seed_and_samples_matter_and_batch_size_does_not(run: Run) -> None:
     def values(*args: object) -> list[float]:
-        return [float(row["log_p"]) for row in rows(run("score", "mine-sri", "-q", *args, stdin="\n".join(LINES)))]
+        return [
+            float(row["log_p"]) for row in rows(run("score", "mine-sri", "-q", *args, stdin="\n".join(LINES)))
+        ]
 
     usual = values()
     assert values("--batch-size", 2) == pytest.approx(usual, abs=1e-4)

@@ -1,0 +1,190 @@
+"""`sritool evaluate`: tables that add up, the same in every format, over what was asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from sritool.corpus.store import load_corpus
+
+Run = Callable[..., Result]
+
+DEFAULT = ["ppl", "nll", "posterior-kl", "recon", "permuted", "au"]
+FEW = ["--samples", 8, "--pilots", 8, "-q"]
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    """Rows of TSV on stdout, where nothing else may be."""
+    assert result.exit_code == 0, result.stderr
+    return list(
+        csv.DictReader(io.StringIO(result.stdout, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    )
+
+
+def test_a_single_run_is_a_long_table(run: Run) -> None:
+    found = rows(run("evaluate", "mine-sri", *FEW))
+    assert [row["metric"] for row in found] == DEFAULT
+    for row in found:
+        assert (row["run"], row["data"], row["sentences"], row["of"]) == ("mine-sri", "mine test", "16", "16")
+        assert math.isfinite(float(row["value"]))
+        assert float(row["se"]) >= 0
+    by_name = {row["metric"]: row for row in found}
+    assert [by_name[name]["draws"] for name in ("ppl", "recon")] == ["8", "2"]
+    assert [by_name[name]["estimator"] for name in ("ppl", "recon")] == [
+        "adaptive",
+        "custom (tempered) chain",
+    ]
+    assert [by_name[name]["unit"] for name in ("ppl", "nll", "au")] == [
+        "per token",
+        "nats/sentence",
+        "dimensions",
+    ]
+
+
+@pytest.mark.parametrize("method", ["lm", "sri"])
+def test_figures_are_those_of_the_sentences(run: Run, method: str) -> None:
+    table = {row["metric"]: float(row["value"]) for row in rows(run("evaluate", f"mine-{method}", *FEW))}
+    sentences = rows(run("evaluate", f"mine-{method}", "--per-sentence", *FEW))
+    nll = [float(row["nll"]) for row in sentences]
+    predictions = [int(row["predictions"]) for row in sentences]
+    assert sum(predictions) == load_corpus(Path("data/mine")).split("test").predictions
+    assert table["nll"] == pytest.approx(sum(nll) / len(nll), rel=1e-6)
+    assert table["ppl"] == pytest.approx(math.exp(sum(nll) / sum(predictions)), rel=1e-6)
+    recon = [float(row["recon"]) for row in sentences]
+    assert table["recon"] == pytest.approx(sum(recon) / len(recon), rel=1e-6)
+
+
+def test_several_runs_are_one_row_each(run: Run) -> None:
+    found = rows(
+        run("evaluate", "mine-sri", "runs/mine-lm/best.pt", "--metrics", "ppl,au,kl", "--limit", 5, *FEW)
+    )
+    assert [(row["run"], row["method"]) for row in found] == [("mine-sri", "sri"), ("mine-lm", "lm")]
+    assert list(found[0])[2:] == [
+        *("ppl", "ppl se", "kl", "kl se", "au", "au se", "sentences", "of", "estimator", "data")
+    ]  # fmt: skip
+    assert [row["sentences"] for row in found] == ["5", "5"]
+    assert [row["of"] for row in found] == ["16", "16"]
+    alone = rows(run("evaluate", "mine-lm", "--metrics", "ppl", "--limit", 5, *FEW))[0]
+    assert found[1]["ppl"] == alone["value"]  # the same sentences as beside another run
+
+
+def test_formats_hold_the_same(run: Run) -> None:
+    given = ["evaluate", "mine-lm", "--metrics", "ppl,au", *FEW]
+    tsv = rows(run(*given))
+    parsed = [json.loads(line) for line in run(*given, "-f", "json").stdout.splitlines()]
+    assert [row["metric"] for row in parsed] == ["ppl", "au"]
+    assert parsed[0]["value"] == pytest.approx(float(tsv[0]["value"]))
+    assert (parsed[0]["sentences"], parsed[1]["value"]) == (16, 0)
+    assert list(csv.DictReader(io.StringIO(run(*given, "-f", "csv").stdout))) == tsv
+    plain = run(*given, "-f", "plain").stdout.splitlines()
+    assert plain == run(*given, "-f", "tsv").stdout.splitlines()[1:]
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex"])
+def test_people_read_figures_with_their_errors(run: Run, form: str) -> None:
+    shown = run("evaluate", "mine-sri", "mine-lm", "--metrics", "ppl,kl", "--limit", 4, *FEW, "-f", form)
+    assert shown.exit_code == 0, shown.stderr
+    assert "±" in shown.stdout or r"\pm" in shown.stdout
+    assert "ppl se" not in shown.stdout
+    limit = "On mine test, 4 of 16 sentences" if form == "table" else "of"
+    assert limit in shown.stdout
+
+
+def test_kl_says_on_how_many_sentences(run: Run) -> None:
+    given = ["--split", "train", "--metrics", "nll,recon,kl", *FEW]
+    by_name = {row["metric"]: row for row in rows(run("evaluate", "mine-sri", *given))}
+    assert (by_name["kl"]["sentences"], by_name["nll"]["sentences"]) == ("64", "128")
+    assert float(by_name["nll"]["value"]) <= float(by_name["recon"]["value"]) + float(by_name["kl"]["value"])
+    assert "mine-sri: kl on 64" in run("evaluate", "mine-sri", "mine-lm", *given).stderr
+
+
+def test_all_metrics(run: Run) -> None:
+    found = rows(run("evaluate", "mine-lm", "--metrics", "all", *FEW))
+    assert [row["metric"] for row in found] == [*DEFAULT[:5], "kl", "au", "au-naive"]
+
+
+def test_limit_shows_and_takes_the_same_sentences_again(run: Run) -> None:
+    found = rows(run("evaluate", "mine-lm", "--limit", 6, "--per-sentence", *FEW))
+    assert len(found) == 6
+    indices = [int(row["index"]) for row in found]
+    assert indices == sorted(indices)
+    assert [
+        row["index"] for row in rows(run("evaluate", "mine-sri", "--limit", 6, "--per-sentence", *FEW))
+    ] == [row["index"] for row in found]
+    whole = rows(run("evaluate", "mine-lm", "--per-sentence", *FEW))
+    assert [whole[index]["sentence"] for index in indices] == [row["sentence"] for row in found]
+    assert {row["sentences"] for row in rows(run("evaluate", "mine-lm", "--limit", 6, *FEW))} == {"6"}
+    assert {row["sentences"] for row in rows(run("evaluate", "mine-lm", "--limit", 600, *FEW))} == {"16"}
+
+
+def test_split_is_measured_whole(run: Run) -> None:
+    corpus = load_corpus(Path("data/mine"))
+    figures = {}
+    for split in ("train", "valid", "test"):
+        row = rows(run("evaluate", "mine-lm", "--split", split, "--metrics", "ppl", *FEW))[0]
+        assert (row["data"], int(row["sentences"])) == (f"mine {split}", len(corpus.split(split)))
+        figures[split] = row["value"]
+    assert len(set(figures.values())) == 3
+    assert rows(run("evaluate", "mine-lm", "--metrics", "ppl", *FEW))[0]["value"] == figures["test"]
+
+
+def test_text_of_a_file_or_stdin_in_its_order(run: Run) -> None:
+    lines = ["upstairs a mason", "", "the zebra", "the otter finds the kettle at noon"]
+    Path("text.txt").write_text("\r\n".join(lines) + "\r\n")
+    found = rows(run("evaluate", "mine-lm", "--text", "text.txt", "--per-sentence", *FEW))
+    assert [row["sentence"] for row in found] == lines
+    assert [row["index"] for row in found] == ["0", "1", "2", "3"]
+    piped = run("evaluate", "mine-lm", "--text", "-", *FEW, stdin="\n".join(lines))
+    assert {row["data"] for row in rows(piped)} == {"standard input"}
+    from_file = rows(run("evaluate", "mine-lm", "--text", "text.txt", *FEW))
+    assert [row["value"] for row in from_file] == [row["value"] for row in rows(piped)]
+    first = rows(run("evaluate", "mine-lm", "--text", "text.txt", "--limit", 2, *FEW))[0]
+    assert (first["data"], first["sentences"], first["of"]) == ("text.txt", "2", "4")
+
+
+def test_text_needs_no_corpus(run: Run) -> None:
+    shutil.rmtree("data")
+    assert len(rows(run("evaluate", "mine-sri", "mine-lm", "--text", "mine.txt", "--limit", 3, *FEW))) == 2
+
+
+def test_options_of_the_estimator_and_the_seed_matter(run: Run) -> None:
+    def values(*args: object) -> dict[str, float]:
+        given = ["--samples", 8, "--pilots", 8, "-q", *args]
+        return {row["metric"]: float(row["value"]) for row in rows(run("evaluate", "mine-sri", *given))}
+
+    usual = values()
+    assert values("--batch-size", 3) == pytest.approx(usual, rel=1e-3, abs=1e-3)
+    assert values("--samples", 9)["nll"] != usual["nll"]
+    assert values("--pilots", 9)["nll"] != usual["nll"]
+    assert values("--chains", 4)["recon"] != usual["recon"]
+    assert values("--seed", 1)["recon"] != usual["recon"]
+    assert values("--threads", 1)["recon"] == pytest.approx(usual["recon"])
+
+
+def test_newest_run_is_said_and_a_variable_names_another(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("evaluate", *FEW)
+    assert result.stderr.splitlines()[0] == "evaluating runs/mine-sri/best.pt"
+    assert {row["run"] for row in rows(result)} == {"mine-sri"}
+    monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
+    assert {row["run"] for row in rows(run("evaluate", *FEW))} == {"mine-lm"}
+
+
+def test_runs_and_data_may_lie_elsewhere(run: Run) -> None:
+    Path("runs").rename("trained")
+    Path("data").rename("prepared")
+    found = run("evaluate", "--runs-dir", "trained", "--data-dir", "prepared", *FEW)
+    assert {row["run"] for row in rows(found)} == {"mine-sri"}
+
+
+def test_progress_goes_to_stderr_unless_quiet(run: Run) -> None:
+    given = ["evaluate", "mine-lm", "--metrics", "nll", "--samples", 8]
+    assert run(*given).stderr.startswith("inference and likelihood  0/16 sentences")
+    assert run(*given, "-q").stderr == ""

@@ -1,0 +1,71 @@
+"""How a run looks while it goes on: steps, validations and the time left, in lines and without a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from sritool.cli.watch import Watch
+from sritool.core.metrics import Estimate
+from sritool.tasks.events import Epoch, Measuring, Note, Step
+
+
+class Clock:
+    """Seconds that the test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def step(number: int, epoch: int = 1) -> Step:
+    return Step(epoch, 3, number, 90, 1234.5, 41.25, 2.5, {"moved": 3.0, "unstable": 0.025})
+
+
+def estimate(metric: str, value: float, draws: int) -> Estimate:
+    return Estimate(metric, value, 0.5, "", 20, draws, "")
+
+
+def test_time_left_counts_the_validations_to_come(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with Watch(False, clock) as watch:
+        for number in range(1, 31):
+            clock.now = float(number)
+            watch(step(number))
+        watch(Measuring("validation: x", 0, 20))
+        clock.now += 40
+        watch(Measuring("validation: x", 20, 20))
+        watch(Epoch(1, 3, [estimate("nll", 30.0, 4), estimate("au", 5.0, 2)], True, 70.0, "a heron"))
+        clock.now += 1
+        watch(step(31, 2))
+        clock.now += 10
+        watch(step(41, 2))
+    lines = capsys.readouterr().err.splitlines()
+    shown = "recon 41.25 · ‖z_K−z_0‖ 3.000 · unstable 2.5 % · gradient 2.500 · tokens/s 1234"
+    assert lines[0] == f"epoch 1/3  1/90 steps  {shown}"
+    assert lines[1] == f"epoch 1/3  11/90 steps · 1.000/s · 1:19 left  {shown}"
+    assert lines[-4:-1] == [
+        "validation: x  20/20 sentences · 0.5000/s · 0:00 left",
+        "epoch 1/3: nll 30.00 ± 0.50 · au 5 · best so far · after 1:10",
+        "  sample: a heron",
+    ]
+    # 49 steps at one a second, and two validations of 40 seconds each
+    assert lines[-1] == f"epoch 2/3  41/90 steps · 1.000/s · 2:09 left  {shown}"
+
+
+def test_without_a_code_only_the_likelihood_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with Watch(False) as watch:
+        watch(
+            Epoch(2, 3, [estimate("nll", 30.0, 0), estimate("posterior-kl", 0.0, 0)], False, 5.0, "a heron")
+        )
+    assert capsys.readouterr().err == "epoch 2/3: nll 30.00 ± 0.50 · after 0:05\n  sample: a heron\n"
+
+
+def test_quiet_lets_only_warnings_through(capsys: pytest.CaptureFixture[str]) -> None:
+    with Watch(True) as watch:
+        watch(step(1))
+        watch(Measuring("validation: x", 0, 20))
+        watch(Epoch(1, 3, [estimate("nll", 30.0, 4)], True, 70.0, "a heron"))
+        watch(Note("a remark"))
+        watch(Note("posterior collapse", warning=True))
+    assert capsys.readouterr().err == "warning: posterior collapse\n"
