@@ -71,6 +71,15 @@ def test_what_is_saved_is_loaded(kind: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
 
 
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path: Path) -> None:
+    save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
+    before = (tmp_path / "m.pt").read_bytes()
+    with (tmp_path / "m.pt").open("rb") as reader:
+        save_checkpoint(replace(sample_checkpoint(), trainer=None), tmp_path / "m.pt")
+        assert reader.read() == before
+    assert (tmp_path / "m.pt").read_bytes() != before
+
+
 def test_a_model_without_its_trainer(tmp_path: Path) -> None:
     save_checkpoint(replace(sample_checkpoint(), trainer=None), tmp_path / "m.pt")
     assert load_checkpoint(tmp_path / "m.pt").trainer is None

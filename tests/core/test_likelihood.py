@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 
 from sritool.core.config import LikelihoodConfig
 from sritool.core.langevin import log_prior
 from sritool.core.likelihood import adaptive_likelihood, refine_modes, weigh
+from sritool.core.proposal import StudentMixture
+from sritool.core.random import Stream
 
 
 def test_weighing_every_point_of_a_grid_is_quadrature() -> None:
@@ -88,3 +91,20 @@ def test_refining_never_goes_down() -> None:
     torch.testing.assert_close(after, TwoModes().log_likelihood(ends) + log_prior(ends))
     _, slope = TwoModes().evaluate(ends)
     assert float((slope - ends).norm(dim=-1).min()) < 1e-2
+
+
+def test_pilots_are_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every round has noise of its own, and the draws that are weighed have none of the pilots'."""
+    asked: list[tuple[Stream, int]] = []
+    original = StudentMixture.sample
+
+    def spied(self: StudentMixture, stream: Stream, examples: Tensor, draws: int) -> Tensor:
+        asked.append((stream, draws))
+        return original(self, stream, examples, draws)
+
+    monkeypatch.setattr(StudentMixture, "sample", spied)
+    config = LikelihoodConfig(samples=70, pilots=30, rounds=3, modes=1)
+    adaptive_likelihood(TwoModes(), torch.ones(1, 1, 2).double(), 5, torch.arange(1), config)
+    assert [draws for _, draws in asked] == [30, 30, 30, 70]
+    assert len({stream for stream, _ in asked}) == 4
+    assert {stream.seed for stream, _ in asked} == {5}

@@ -30,6 +30,16 @@ def test_a_ramp_is_flat_straight_flat(
         assert value == pytest.approx((1 - share) * start + share * end, abs=1e-9)
 
 
+@given(stairs=st.integers(1, 40), quantum=st.floats(1e-3, 3.0), falling=st.booleans())
+def test_stairs_are_reached_just_when_the_line_is_there(stairs: int, quantum: float, falling: bool) -> None:
+    top = stairs * quantum
+    ramp = Ramp(top, 0.0, quantum=quantum) if falling else Ramp(0.0, top, quantum=quantum)
+    for k in range(stairs):
+        for inside in (0.0, 0.5, 0.999):
+            expected = top - k * quantum if falling else k * quantum
+            assert ramp.at((k + inside) / stairs) == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_constant_never_moves() -> None:
     assert {constant(0.3).at(k / 10) for k in range(11)} == {0.3}
 

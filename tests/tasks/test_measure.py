@@ -17,6 +17,7 @@ from sritool.corpus.store import Corpus
 from sritool.errors import UsageError
 from sritool.methods.base import Method, PriorKl
 from sritool.methods.registry import build_method
+from sritool.tasks import measure as module
 from sritool.tasks.measure import NEEDS, Measured, Settings, check_metrics, measure
 
 LIKELIHOOD = LikelihoodConfig(samples=40, pilots=30, rounds=1, modes=2)
@@ -127,6 +128,24 @@ def test_the_seed_is_that_of_the_noise(make: Callable[..., Method], corpus: Corp
     for column in ("log_likelihood", "recon", "kl"):
         np.testing.assert_array_equal(again.rows[column], first.rows[column])
         assert (other.rows[column] != first.rows[column]).any(), column
+
+
+def test_proposals_start_at_draws_of_q(
+    make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, starts = make(), []
+    original = module.adaptive_likelihood
+
+    def spied(target: Any, where: torch.Tensor, *rest: Any) -> Any:
+        starts.append(where)
+        return original(target, where, *rest)
+
+    monkeypatch.setattr(module, "adaptive_likelihood", spied)
+    measured(method, corpus, [3, 1], metrics=("nll",), seed=4)
+    draws = method.posterior(method.conditional(collate(corpus.split("test"), [3, 1])), 4, 2)
+    (found,) = starts
+    order = np.argsort(-corpus.split("test").lengths[[3, 1]], kind="stable")
+    torch.testing.assert_close(found, draws[:, order])
 
 
 def test_only_what_is_asked_for_is_computed(
