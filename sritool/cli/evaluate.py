@@ -23,7 +23,7 @@ from sritool.cli.options import (
     ThreadsOpt,
 )
 from sritool.cli.render import Table, emit, resolve_format, say
-from sritool.cli.tables import FOR_PEOPLE, metrics_table, with_error
+from sritool.cli.tables import FOR_PEOPLE, figure, metrics_table, with_error
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def runs_table(found: list[Evaluation], fmt: str) -> Table:
         row: list[object] = [run.run, run.method]
         for metric in metrics:
             estimate = by_name.get(metric)
-            pair = (estimate.value, estimate.standard_error) if estimate else None
+            pair = (figure(estimate), estimate.standard_error) if estimate else None
             row += [pair and with_error(*pair)] if people else (pair or [None, None])
         measured = max(estimate.sentences for estimate in run.estimates)
         likelihood = by_name.get("ppl") or by_name.get("nll") or run.estimates[0]

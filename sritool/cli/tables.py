@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 FOR_PEOPLE = ("table", "markdown", "latex")
 """Formats in which the title says what every row shares, and a figure stands with its error."""
 
-COLUMNS = ("metric", "value", "se", "unit", "sentences", "of", "draws", "estimator")
-
 
 def metrics_table(
     run: str, data: str, total: int, estimates: Sequence[Estimate], notes: Sequence[str], fmt: str
@@ -24,22 +22,54 @@ def metrics_table(
 
     Args:  data: what was measured on; total: sentences there; fmt: not auto.
     """
-    rows: list[list[object]] = [
-        [
+    measured = max((e.sentences for e in estimates), default=0)
+    title, note = f"{run} on {data}, {measured} of {total} sentences", "; ".join(notes)
+    if fmt not in FOR_PEOPLE:
+        exact = ("metric", "value", "se", "unit", "sentences", "of", "draws", "estimator", "run", "data")
+        rows = [
+            (
+                e.metric,
+                figure(e),
+                e.standard_error,
+                e.unit,
+                e.sentences,
+                total,
+                e.draws,
+                e.estimator,
+                run,
+                data,
+            )
+            for e in estimates
+        ]
+        return Table(title, exact, rows, note)
+    counted = fmt != "table" or any(
+        e.sentences < measured for e in estimates
+    )  # the title is drawn with it only
+    columns = (
+        "metric",
+        "value ± se",
+        "unit",
+        *(["sentences", "of"] if counted else []),
+        "draws",
+        "estimator",
+    )
+    shown = [
+        (
             e.metric,
-            int(e.value) if e.unit == "dimensions" else e.value,
-            e.standard_error,
+            with_error(figure(e), e.standard_error),
             e.unit,
-            e.sentences,
-            total,
+            *([e.sentences, total] if counted else []),
             e.draws,
             e.estimator,
-        ]
+        )
         for e in estimates
     ]
-    shared = () if fmt in FOR_PEOPLE else ("run", "data")
-    rows = [[*row, run, data] if shared else row for row in rows]
-    return Table(f"{run} on {data}", (*COLUMNS, *shared), rows, "; ".join(notes))
+    return Table(title, columns, shown, note)
+
+
+def figure(estimate: Estimate) -> float:
+    """The value, a whole number where it is a count."""
+    return int(estimate.value) if estimate.unit == "dimensions" else estimate.value
 
 
 def with_error(value: float, error: float) -> str:

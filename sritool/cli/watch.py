@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from textwrap import shorten
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +15,8 @@ from sritool.errors import Interrupted
 
 if TYPE_CHECKING:
     from sritool.tasks.events import Epoch, Event, Step
+
+SHOWN = 120  # characters of a sample: an untrained model does not know when to end
 
 NAMES = {"moved": "‖z_K−z_0‖"}
 
@@ -101,7 +104,7 @@ class Watch:
         best = " · best so far" if event.best else ""
         if not self._quiet:
             say(f"epoch {event.epoch}/{event.epochs}: {shown}{best} · after {format_duration(event.seconds)}")
-            say(f"  sample: {event.sample}")
+            say(f"  sample: {shorten(event.sample, SHOWN, placeholder=' …')}")
             self._show().settle()
 
     def _show(self) -> Progress:

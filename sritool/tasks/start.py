@@ -165,8 +165,8 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
         ("time of an epoch, without validation", round(epoch, 1), "s"),
         (
             "time of the plan",
-            round(epoch * config.training.epochs / 60, 1),
-            f"min, {config.training.epochs} epochs",
+            round(epoch * config.training.epochs / 3600, 2),
+            f"h, {config.training.epochs} epochs",
         ),
         ("device", str(device), f"output layer in {method.precision}"),
     ]

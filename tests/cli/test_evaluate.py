@@ -98,6 +98,16 @@ def test_people_read_figures_with_their_errors(run: Run, form: str) -> None:
     assert limit in shown.stdout
 
 
+def test_tables_fit_a_terminal(run: Run) -> None:
+    def width(*args: object) -> int:
+        shown = run("evaluate", *args, "--limit", 4, *FEW, "-f", "table")
+        table = shown.stdout.split("\nadaptive")[0].split("\nmine-sri: ")[0]
+        return max(map(len, table.splitlines()))
+
+    assert width("mine-sri", "--metrics", "all") <= 80
+    assert width("mine-sri", "mine-lm") <= 120
+
+
 def test_kl_says_on_how_many_sentences(run: Run) -> None:
     given = ["--split", "train", "--metrics", "nll,recon,kl", *FEW]
     by_name = {row["metric"]: row for row in rows(run("evaluate", "mine-sri", *given))}

@@ -310,7 +310,7 @@ def test_a_pipe_reads_one_table_and_the_rest_is_talk(run: Run) -> None:
 
 def test_table_holds_samples_and_interpolation_too(run: Run) -> None:
     shown = run("train", "mine", "--config", "small.toml", "--epochs", 1, "-f", "table", "-q").stdout
-    assert shown.startswith("mine-sri-2 on mine test\n")
+    assert shown.startswith("mine-sri-2 on mine test, 6 of 16 sentences\n")
     assert "Samples: greedy" in shown
     assert "Interpolation: greedy" in shown
 
