@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils import parameters_to_vector
 
 from sritool.errors import CheckpointError, DataError, Interrupted, NumericalError
 from sritool.methods.base import Method
@@ -220,3 +221,13 @@ def test_precision_is_settled_once_and_kept(new_run: NewRun, monkeypatch: pytest
     run.train(max_steps=2)
     assert run.trainer.method.precision == "bfloat16"
     assert run.load().config.training.precision == "bfloat16"
+
+
+def test_bfloat16_trains_near_float32(new_run: NewRun) -> None:
+    weights = []
+    for precision in ("float32", "bfloat16"):
+        run = new_run("lm", precision, training={"precision": precision})
+        run.train(max_steps=3)
+        weights.append(parameters_to_vector(run.trainer.method.modules.parameters()).detach())
+    difference = float((weights[0] - weights[1]).norm() / weights[0].norm())
+    assert 0 < difference < 0.02
