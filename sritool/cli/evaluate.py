@@ -39,8 +39,7 @@ def evaluate(
         typer.Option(
             "--metrics",
             metavar="NAMES",
-            help="Any of ppl, nll, posterior-kl, recon, permuted, kl, au, au-naive, with commas between, or all "
-            "(see below).",
+            help="Any of ppl, nll, posterior-kl, recon, permuted, kl, au, au-naive, with commas between, or all.",
             show_default="all but kl and au-naive",
         ),
     ] = None,
@@ -85,7 +84,11 @@ def evaluate(
     Over the whole split unless --limit says otherwise, which then shows. With several checkpoints: the same
     sentences and the same noise for each, one row per run.
 
-    ppl: perplexity per token. nll: -log p(x) per sentence, in nats. recon: -log p(x|z) at the inferred z.
+    sritool evaluate runs/tiny-sri runs/tiny-lm --metrics ppl,au,posterior-kl
+
+    sritool evaluate --split valid --limit 200 --format json
+
+    ppl: perplexity per token. nll: -log p(x) per sentence x, in nats. recon: -log p(x|z) at the inferred code z.
     posterior-kl: what z tells about x, KL of the posterior to the prior. kl: KL of the method's own inference to
     the prior, on 64 sentences unless --limit is given, as it is slow. au: active units, the dimensions of z that
     vary with the sentence; au-naive: the published count, which takes noise for activity. permuted: how much

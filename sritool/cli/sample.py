@@ -71,6 +71,8 @@ def sample(
 ) -> None:
     """Make up sentences: codes drawn from the prior, decoded one a line.
 
+    sritool sample runs/tiny-sri -n 100 --temperature 0.8 | sort -u
+
     The same seed gives the same sentences, and -n 5 the first five of -n 10.
     """
     from sritool.cli.watch import task_progress

@@ -40,6 +40,8 @@ def score(
 ) -> None:
     """Score sentences, one a line on stdin or in a file: log p(x) in nats.
 
+    sritool score runs/tiny-sri --format plain < lines.txt | cut -f 1
+
     A row for every line, in the order of the lines: log_p, the tokens predicted (the end of the sentence is one),
     how many of them the vocabulary lacks, and the line. An empty line is an empty sentence.
     """

@@ -150,6 +150,12 @@ def train(
 ) -> None:
     """Train a generator of sentences on a corpus; a built-in corpus is prepared first if need be.
 
+    sritool train tiny
+
+    sritool train ptb --from DIR --gpu 0 --max-time 8h --resume
+
+    sritool train mine --method lm --epochs 20 --set optimizer.clip=1
+
     The run goes into runs/CORPUS-METHOD/ (or …-2, …-3): best.pt, last.pt, config.toml, metrics.jsonl. Ctrl-C,
     SIGTERM and --max-time save and end it cleanly; the same command with --resume goes on as if it had never
     stopped.

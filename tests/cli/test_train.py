@@ -186,6 +186,13 @@ def test_runs_are_numbered_and_never_overwritten(train_small: Run) -> None:
         assert there == {"best.pt", "last.pt", "config.toml", "metrics.jsonl"}
 
 
+def test_files_of_a_run_are_as_readable_as_other_files(train_small: Run) -> None:
+    assert train_small("--method", "lm", "--max-steps", 1).exit_code == 0
+    Path("other").write_text("")
+    modes = {path.stat().st_mode for path in (Path("other"), *Path("runs/mine-lm-2").iterdir())}
+    assert len(modes) == 1
+
+
 def test_name_and_folders_are_those_asked_for(train_small: Run) -> None:
     Path("data").rename("prepared")
     result = train_small("--method", "lm", "--max-steps", 1, "--name", "first.try", "--runs-dir", "a/b", "--data-dir",
