@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016
 _RESAMPLES = 200
+_LARGEST_RATE = 709.0  # nats: exp of more is no double
 
 
 class Estimate(NamedTuple):
@@ -46,7 +47,7 @@ def perplexity(
     residual = -log_likelihood - rate * predictions
     count = len(log_likelihood)
     error = float(residual.std(ddof=1) / math.sqrt(count) / predictions.mean()) if count > 1 else math.nan
-    value = math.exp(rate)
+    value = math.inf if rate > _LARGEST_RATE else math.exp(rate)
     return Estimate(metric, value, value * error, unit, count, draws, estimator)
 
 

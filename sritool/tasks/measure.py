@@ -26,7 +26,7 @@ from sritool.core.metrics import (
 )
 from sritool.corpus.batches import collate, evaluation_batches
 from sritool.corpus.store import Split
-from sritool.errors import UsageError
+from sritool.errors import NumericalError, UsageError
 from sritool.methods.base import Method
 
 Array = NDArray[np.float64]
@@ -48,6 +48,9 @@ KL_SENTENCES = 64  # `kl` takes K Hessians a sentence: without a limit of the us
 
 Report = Callable[[str, int, int], None]
 """(what is going on, sentences done, sentences in all)"""
+
+# What the decomposition of a matrix with NaN in it ends in.
+_NotFinite: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 
 
 class Settings(NamedTuple):
@@ -89,10 +92,17 @@ def measure(
 ) -> Measured:
     """Measure a method on these sentences of a split, without dropout, in float32.
 
-    Args: examples [n]: indices in the split, also the keys of the noise.
+    Args:   examples [n]: indices in the split, also the keys of the noise.
+    Raises: UsageError for an unknown metric; NumericalError if the model is not finite.
     """
     check_metrics(settings.metrics)
-    return _Measurement(method, split, examples, settings, report or (lambda *_: None)).run()
+    measurement = _Measurement(method, split, examples, settings, report or (lambda *_: None))
+    try:
+        return measurement.run()
+    except _NotFinite as error:
+        raise NumericalError(
+            "the chain or the model's curvature is not finite; take an earlier checkpoint, or smaller step sizes"
+        ) from error
 
 
 class _Measurement:

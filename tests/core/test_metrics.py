@@ -78,6 +78,12 @@ def test_perplexity_of_a_uniform_model_is_the_vocabulary() -> None:
     assert found.standard_error == pytest.approx(0, abs=1e-9)
 
 
+def test_perplexity_of_a_model_gone_astray_is_infinite() -> None:
+    found = perplexity("ppl", np.array([-9000.0, -8000.0]), np.array([4.0, 5.0]), "", 1, "")
+    assert found.value == math.inf
+    assert not math.isfinite(found.standard_error)
+
+
 def test_perplexity_error_agrees_with_the_bootstrap() -> None:
     random = np.random.default_rng(0)
     predictions = random.integers(3, 30, 1500).astype(float)

@@ -14,7 +14,7 @@ from sritool.core.config import LikelihoodConfig, RunConfig
 from sritool.core.metrics import derangement
 from sritool.corpus.batches import collate
 from sritool.corpus.store import Corpus
-from sritool.errors import UsageError
+from sritool.errors import NumericalError, UsageError
 from sritool.methods.base import Method, PriorKl
 from sritool.methods.registry import build_method
 from sritool.tasks import measure as module
@@ -197,6 +197,15 @@ def test_a_table_that_breaks_the_bound_says_so(
     notes = measured(method, corpus).notes
     assert any("bound" in note for note in notes)
     assert any("25.0 % of the steps fold" in note for note in notes)
+
+
+def test_a_model_that_is_not_finite_is_one_line(make: Callable[..., Method], corpus: Corpus) -> None:
+    method = make()
+    with torch.no_grad():
+        method.generator.output_bias[0] = math.nan
+    with pytest.raises(NumericalError, match="take an earlier checkpoint") as caught:
+        measured(method, corpus)
+    assert caught.value.exit_code == 4
 
 
 def test_progress_is_told(make: Callable[..., Method], corpus: Corpus) -> None:
