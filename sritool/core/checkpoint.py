@@ -23,6 +23,8 @@ from sritool.errors import CheckpointError, SritoolError
 
 FORMAT = "sritool checkpoint"
 VERSION = 1
+_CORPUS_KEYS = {"name", "path", "content_hash", "max_length", "lowercase", "split_punctuation"}
+_PROGRESS_KEYS = {"epoch", "step", "seconds"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
+        for left_by_a_kill in path.parent.glob(f".{path.name}.*.tmp"):
+            left_by_a_kill.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
         # A full disk reaches us as torch's complaint about the position in its archive, raised from the OSError.
         cause = error if isinstance(error, OSError) else error.__context__
@@ -104,6 +108,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "use the version that wrote it"
         )
     try:
+        for section, needed in (("corpus", _CORPUS_KEYS), ("progress", _PROGRESS_KEYS)):
+            if not needed <= values[section].keys():
+                raise KeyError(f"{section} without {', '.join(sorted(needed - values[section].keys()))}")
         return Checkpoint(
             build(RunConfig, values["config"]),
             tokenizer_from_state(_tensors_to_bytes(values["tokenizer"])),

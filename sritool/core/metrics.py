@@ -52,18 +52,24 @@ def perplexity(
 
 
 def active_units(halves: Array, threshold: float = ACTIVE_VARIANCE) -> int:
-    """Dimensions with Var_x(E_q[z]) above the threshold, without the bias of a finite number of chains.
+    """Dimensions with Var_x(E_q[z]) above the threshold by two standard errors or more.
 
-    Args: halves [2, n, latent]: means over two independent halves of each sentence's chains. Their covariance
-          over x holds no within-sentence noise, which is independent between the halves.
+    The variance is the covariance over x of two independent halves of the chains, which holds no within-sentence
+    noise. It is unbiased, yet not certain: without the two errors its own noise would pass for active units where
+    all variances are 0, 12 of 32 with two chains of 1,000 sentences.
+
+    Args: halves [2, n, latent]: means over two independent halves of each sentence's chains.
     """
-    return int((between_variance(halves[0], halves[1]) > threshold).sum())
+    variance, error = between_variance(halves[0], halves[1])
+    return int((variance > threshold + 2 * error).sum())
 
 
-def between_variance(first: Array, second: Array) -> Array:
-    """Covariance over sentences, dimension by dimension: two [n, latent] → [latent]."""
-    centred = (first - first.mean(0)) * (second - second.mean(0))
-    return np.asarray(centred.sum(0) / max(1, len(first) - 1), dtype=np.float64)
+def between_variance(first: Array, second: Array) -> tuple[Array, Array]:
+    """Covariance over sentences of two [n, latent], dimension by dimension, and its standard error: [latent]."""
+    products = (first - first.mean(0)) * (second - second.mean(0))
+    count = len(first)
+    covariance = products.sum(0) / max(1, count - 1)
+    return covariance, products.std(0, ddof=1 if count > 1 else 0) / math.sqrt(count)
 
 
 def naive_active_units(means: Array, threshold: float = ACTIVE_VARIANCE) -> int:
@@ -71,7 +77,8 @@ def naive_active_units(means: Array, threshold: float = ACTIVE_VARIANCE) -> int:
 
     With few chains it counts their noise, Var_q(z)/R: every unit of a model that ignores z can pass.
     """
-    return active_units(np.stack([means, means]), threshold)
+    variance, _ = between_variance(means, means)
+    return int((variance > threshold).sum())
 
 
 def active_unit_estimates(draws: Array, estimator: str, seed: int) -> list[Estimate]:

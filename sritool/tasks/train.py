@@ -17,10 +17,7 @@ import torch
 
 from sritool.core.checkpoint import Checkpoint, load_weights, save_checkpoint
 from sritool.core.config import RunConfig, plain, to_toml
-from sritool.core.decoding import DecodingConfig, decode
 from sritool.core.device import resolve_precision
-from sritool.core.metrics import Estimate
-from sritool.core.random import Stream
 from sritool.core.schedules import Ramp
 from sritool.corpus.batches import collate, training_batches
 from sritool.corpus.store import Corpus
@@ -28,13 +25,10 @@ from sritool.errors import CheckpointError, DataError, Interrupted, NumericalErr
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
 from sritool.tasks import events
-from sritool.tasks.measure import Settings, measure
 from sritool.tasks.runs import BEST, CONFIG, LAST, METRICS, MetricsLog
+from sritool.tasks.validate import collapse, sample_of, validate
 
-VALIDATION_METRICS = ("nll", "recon", "posterior-kl", "au", "permuted")
-VALIDATION_SEED = 0  # of the choice of sentences and of their noise: the same for every run and method
-COLLAPSE_NATS = 0.1
-COLLAPSE_AFTER = 3  # epochs of warm-up
+SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
 
 @dataclass(frozen=True)
@@ -112,6 +106,8 @@ class Trainer:
         self._seconds_before = self.position.seconds
         self._tokens, self._tokens_since = 0, self._began
         self._columns: dict[str, float] = {}
+        self._saved = self._began
+        self._warned = False  # of a collapse, which is said when it begins and not each epoch
 
     def _with_precision(self, config: RunConfig, resume: Checkpoint | None) -> RunConfig:
         """The configuration with "auto" settled; a resumed run keeps what was settled."""
@@ -178,7 +174,7 @@ class Trainer:
             while self.position.batch < len(batches):
                 self._check_limits()
                 self._step(batches)
-                if self.position.step % training.save_every == 0:
+                if self.position.step % training.save_every == 0 or self._save_is_old():
                     self.save(LAST)
             self.save(LAST)
             better = self._validate()
@@ -189,6 +185,9 @@ class Trainer:
                 self.save(BEST)
             self.save(LAST)
         return "done"
+
+    def _save_is_old(self) -> bool:
+        return time.monotonic() - self._saved >= SAVE_SECONDS
 
     def _check_limits(self) -> None:
         signal = self.limits.signal()
@@ -267,10 +266,7 @@ class Trainer:
 
     def _validate(self) -> bool:
         """Measure on the validation sentences; True if the NLL is the best so far."""
-        validation, position = self.config.validation, self.position
-        count = min(validation.sentences, len(self.valid))
-        chosen = np.sort(np.random.default_rng(VALIDATION_SEED).permutation(len(self.valid))[:count])
-        settings = Settings(VALIDATION_METRICS, validation.likelihood, VALIDATION_SEED)
+        position = self.position
 
         def report(label: str, done: int, total: int) -> None:
             signal = self.limits.signal()
@@ -278,7 +274,7 @@ class Trainer:
                 raise _Stop("signal", signal)
             self.observer(events.Measuring(f"validation: {label}", done, total))
 
-        estimates = measure(self.method, self.valid, chosen, settings, report).estimates
+        estimates = validate(self.method, self.valid, self.config.validation, report)
         by_name = {estimate.metric: estimate for estimate in estimates}
         nll = by_name["nll"].value
         better = nll < position.best_nll
@@ -291,35 +287,13 @@ class Trainer:
             record[name], record[f"{name} se"] = estimate.value, estimate.standard_error
         self.metrics.append(record)
         self.log.add(record)
-        self.observer(
-            events.Epoch(
-                position.epoch + 1,
-                self.config.training.epochs,
-                estimates,
-                better,
-                self._seconds(),
-                self._sample(),
-            )
-        )
-        self._warn_of_collapse(by_name.get("permuted"))
+        epochs, sample = self.config.training.epochs, sample_of(self.method, self.corpus.tokenizer)
+        self.observer(events.Epoch(position.epoch + 1, epochs, estimates, better, self._seconds(), sample))
+        warning = collapse(by_name, position.epoch + 1)
+        if warning is not None and not self._warned:
+            self.observer(events.Note(warning, warning=True))
+        self._warned = warning is not None
         return better
-
-    def _sample(self) -> str:
-        """A sentence from one code of the prior, greedy; drawn word by word where there is no z."""
-        z = Stream(VALIDATION_SEED, "prior").normal(torch.arange(1), self.method.latent).to(self.device)
-        config = DecodingConfig(greedy=self.method.latent > 0, max_length=60)
-        ids = decode(self.method.generator, z, config, Stream(VALIDATION_SEED, "decode"))
-        return self.corpus.tokenizer.decode(ids[0])
-
-    def _warn_of_collapse(self, permuted: Estimate | None) -> None:
-        if permuted is None or not self.method.latent or self.position.epoch + 1 < COLLAPSE_AFTER:
-            return
-        if permuted.value < COLLAPSE_NATS + 2 * permuted.standard_error:
-            text = (
-                f"posterior collapse: another sentence's z costs only {permuted.value:.2f} ± "
-                f"{permuted.standard_error:.2f} nats; the generator ignores z"
-            )
-            self.observer(events.Note(text, warning=True))
 
     def _may_stop_early(self) -> bool:
         """Not before every schedule has ended."""
@@ -334,6 +308,7 @@ class Trainer:
     def save(self, name: str) -> None:
         """Write best.pt (the model) or last.pt (also what resuming needs)."""
         self.position.seconds = self._seconds()
+        self._saved = time.monotonic()
         info = self.corpus.info
         trainer = None
         if name == LAST:

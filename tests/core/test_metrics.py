@@ -31,9 +31,25 @@ def chains(sentences: int, count: int, seed: int = 0) -> np.ndarray:
 
 
 def test_between_variance_is_unbiased() -> None:
-    found = [between_variance(*chains(5, 2, seed)) for seed in range(2500)]
+    found = [between_variance(*chains(5, 2, seed))[0] for seed in range(2500)]
     error = np.std(found, axis=0, ddof=1) / 50
     assert np.abs((np.mean(found, axis=0) - KNOWN) / error).max() < 5
+
+
+def test_between_variance_knows_its_error() -> None:
+    found = np.array(
+        [between_variance(*chains(400, 2, seed)) for seed in range(300)]
+    )  # [repeat, 2, dimension]
+    assert np.abs(found[:, 1].mean(0) / found[:, 0].std(0, ddof=1) - 1).max() < 0.2
+
+
+@pytest.mark.parametrize(("sentences", "spread"), [(256, 1.0), (1000, 1.0), (1000, 0.27)])
+def test_a_collapsed_posterior_has_no_active_units(sentences: int, spread: float) -> None:
+    """32 dimensions that say nothing of x, two chains: fewer than one of them is counted, on average."""
+    random = np.random.default_rng(0)
+    draws = random.normal(size=(40, 2, sentences, 32)) * math.sqrt(spread)
+    assert np.mean([active_units(halves) for halves in draws]) < 1
+    assert naive_active_units(draws[0].mean(0)) == 32
 
 
 def test_active_units_with_two_chains() -> None:

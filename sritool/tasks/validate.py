@@ -1,0 +1,49 @@
+"""What is measured after each epoch: the same sentences and the same noise, for every run and every method."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sritool.core.config import ValidationConfig
+from sritool.core.decoding import DecodingConfig, decode
+from sritool.core.metrics import Estimate
+from sritool.core.random import Stream
+from sritool.corpus.store import Split
+from sritool.corpus.tokenizer import Tokenizer
+from sritool.methods.base import Method
+from sritool.tasks.measure import Report, Settings, measure
+
+METRICS = ("nll", "recon", "posterior-kl", "au", "permuted")
+SEED = 0  # of the choice of sentences and of their noise
+LONGEST_SAMPLE = 60  # tokens
+COLLAPSE_NATS = 0.1
+COLLAPSE_AFTER = 3  # epochs of warm-up
+
+
+def validate(method: Method, split: Split, config: ValidationConfig, report: Report) -> list[Estimate]:
+    """Measure the method on a seeded choice of the split's sentences, in float32 and without dropout."""
+    count = min(config.sentences, len(split))
+    chosen = np.sort(np.random.default_rng(SEED).permutation(len(split))[:count])
+    return measure(method, split, chosen, Settings(METRICS, config.likelihood, SEED), report).estimates
+
+
+def sample_of(method: Method, tokenizer: Tokenizer) -> str:
+    """A sentence from one code of the prior, greedy; drawn word by word where there is no z."""
+    device = method.generator.output.device
+    z = Stream(SEED, "prior").normal(torch.arange(1), method.latent).to(device)
+    config = DecodingConfig(greedy=method.latent > 0, max_length=LONGEST_SAMPLE)
+    return tokenizer.decode(decode(method.generator, z, config, Stream(SEED, "decode"))[0])
+
+
+def collapse(estimates: dict[str, Estimate], epochs_done: int) -> str | None:
+    """A warning if, after warm-up, another sentence's code is as good as a sentence's own."""
+    permuted = estimates.get("permuted")
+    if permuted is None or permuted.draws == 0 or epochs_done < COLLAPSE_AFTER:
+        return None
+    if permuted.value >= COLLAPSE_NATS + 2 * permuted.standard_error:
+        return None
+    return (
+        f"posterior collapse: another sentence's z costs only {permuted.value:.2f} ± "
+        f"{permuted.standard_error:.2f} nats; the generator ignores z"
+    )
