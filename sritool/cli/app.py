@@ -150,7 +150,7 @@ def global_options(
         bool, typer.Option("--debug", envvar="SRITOOL_DEBUG", help="Show the traceback of an error.")
     ] = False,
 ) -> None:
-    """Latent-variable models of text, trained by short-run inference and measured beside VAEs."""
+    """Latent-variable models of text from the command line: short-run inference, and its measures."""
 
 
 def main() -> None:

@@ -100,6 +100,8 @@ def sample(
     config = DecodingConfig(greedy=greedy, max_length=max_length, **given)  # type: ignore[arg-type]
     with task_progress(quiet or n <= FEW) as report:
         found = draw_sentences(model, n, seed, config, report)
+    if fmt == "auto" and resolve_format(fmt) == "tsv":
+        fmt = "plain"  # one column of sentences: the next program in the pipe wants no header
     emit(
         Table("", ("sample",), [[text] for text in found.sentences], f"distinct: {found.unique} of {n}"), fmt
     )

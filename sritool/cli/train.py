@@ -188,6 +188,8 @@ def train(
         limits = Limits(max_steps, max_time, stop)
         trainer = Trainer(prepared, plan.config, folder, where, limits, watch, plan.resume)
         say(beginning(plan, folder))
+        if changes := plan.changes():
+            say(f"from here on with other settings: {'; '.join(changes)}")
         outcome = trainer.run()
         say(ending(outcome, plan.resume))
         if not summary:
@@ -219,6 +221,7 @@ def ending(outcome: Outcome, resumed: Checkpoint | None) -> str:
     return (
         f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "
         f"{format_duration(outcome.seconds)}; saved in {outcome.folder}"
+        + ("" if outcome.reason in ends else "; go on with the same command and --resume")
     )
 
 

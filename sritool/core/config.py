@@ -215,6 +215,19 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a.b": value} for {"a": {"b": value}}; a schedule that never moves is one value."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if not isinstance(value, Mapping):
+            found[f"{prefix}{key}"] = value
+        elif "start" in value and value["start"] == value.get("end"):
+            found[f"{prefix}{key}"] = value["start"]
+        else:
+            found |= flat(value, f"{prefix}{key}.")
+    return found
+
+
 def nested(path: str, value: Any) -> dict[str, Any]:
     """{"a": {"b": value}} for the path a.b."""
     for part in reversed(path.split(".")):

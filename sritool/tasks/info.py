@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from sritool.core.checkpoint import load_checkpoint
-from sritool.core.config import plain
+from sritool.core.config import flat, plain
 from sritool.methods.registry import build_method
+from sritool.tasks.runs import LAST
 
 
 def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
@@ -18,7 +18,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
         ("file", str(path)),
         ("megabytes", path.stat().st_size / 1e6),
-        ("can be resumed", checkpoint.trainer is not None),
+        ("can be resumed", checkpoint.trainer is not None or (path.parent / LAST).is_file()),
         ("method", checkpoint.config.method),
         ("corpus", corpus["name"]),
         ("corpus hash", str(corpus["content_hash"])[:12]),
@@ -36,19 +36,6 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
             for name in ("epoch", "nll", "posterior-kl", "recon", "au", "permuted")
             if name in best
         ]
-    settings = _flat(plain(checkpoint.config))
-    return rows + [row for row in settings if method.latent or not row[0].startswith("sampler.")]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
-    """Settings as (section.key, value); a schedule that never moves as the one value that it has."""
-    rows: list[tuple[str, object]] = []
-    for key, value in values.items():
-        if isinstance(value, dict) and "start" in value and value["start"] == value["end"]:
-            rows.append((f"{prefix}{key}", value["start"]))
-        elif isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
-        elif prefix:
-            rounded = [float(f"{item:.9g}") for item in value] if isinstance(value, list) else value
-            rows.append((f"{prefix}{key}", rounded))
-    return rows
+    settings = flat(plain(checkpoint.config)).items()
+    shown = [row for row in settings if "." in row[0]]
+    return rows + [row for row in shown if method.latent or not row[0].startswith("sampler.")]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sritool.core.checkpoint import Checkpoint, load_checkpoint
-from sritool.core.config import RunConfig, plain, to_toml
+from sritool.core.config import RunConfig, flat, plain, to_toml
 from sritool.core.device import resolve_precision
 from sritool.corpus.batches import collate, training_batches
 from sritool.corpus.named import NAMED, named_source
@@ -47,6 +47,15 @@ class Plan:
     config: RunConfig
     folder: Path | None  # of the run to go on with
     resume: Checkpoint | None
+
+    def changes(self) -> list[str]:
+        """Settings in which the run goes on otherwise than it was: `optimizer.learning_rate 0.001 → 0.1`."""
+        if self.resume is None:
+            return []
+        before, now = flat(plain(self.resume.config)), flat(plain(self.config))
+        return [
+            f"{key} {before.get(key)} → {value}" for key, value in now.items() if before.get(key) != value
+        ]
 
     def toml(self) -> str:
         """Its settings as TOML."""
@@ -91,6 +100,8 @@ def _run_name(start: Start, method: str) -> str:
 def _folder_to_resume(start: Start, runs_dir: Path) -> Path | None:
     if start.resume is None:
         return None
+    if start.resume == "auto" and start.name and (runs_dir / start.name / LAST).is_file():
+        return runs_dir / start.name
     if start.resume == "auto":
         folder = newest_run(runs_dir, _run_name(start, start.given.get("method") or DEFAULT_METHOD))
         return folder and _with_last(folder)
@@ -158,7 +169,7 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
     epoch = float(np.mean(seconds[1:])) * len(batches)
     return [
         ("training sentences", len(train), ""),
-        ("vocabulary", len(corpus.tokenizer), "with 4 special tokens"),
+        ("vocabulary", len(corpus.tokenizer), "with <unk>, <pad>, <s>, </s>"),
         ("parameters", parameters, ""),
         ("memory for the model and a batch", round(memory / 2**20), "MiB"),
         ("steps in an epoch", len(batches), ""),

@@ -159,7 +159,7 @@ class Trainer:
                     "go on with the same command and --resume",
                 ) from None
             reason = stop.reason
-        if not (self.folder / BEST).is_file():
+        if self.position.best_nll == float("inf"):  # never validated: the model as it stands is all there is
             self.save(BEST)
         return Outcome(self.folder, reason, self.position.step, self._seconds())
 

@@ -37,9 +37,12 @@ def test_what_is_in_a_checkpoint(run: Run) -> None:
     assert shown["optimizer.learning_rate"] == stored.config.optimizer.learning_rate
 
 
-def test_only_last_can_be_resumed(run: Run) -> None:
-    assert fields(run, "runs/mine-sri/best.pt")["can be resumed"] is False
+def test_a_run_can_be_resumed_while_it_has_its_last(run: Run, tmp_path: Path) -> None:
+    assert fields(run, "runs/mine-sri")["can be resumed"] is True
     assert fields(run, "runs/mine-sri/last.pt")["can be resumed"] is True
+    alone = tmp_path / "model.pt"
+    alone.write_bytes(Path("runs/mine-sri/best.pt").read_bytes())
+    assert fields(run, alone)["can be resumed"] is False
 
 
 def test_a_language_model_has_no_chain_to_show(run: Run) -> None:
