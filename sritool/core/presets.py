@@ -11,7 +11,7 @@ from sritool.core.config import merge, plain
 from sritool.core.schedules import Ramp, constant
 
 _AUTHORS_NOISE = (0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1, 0.05)  # σ_k = √(2 s_k); the last goes on
-_AUTHORS_STEPS = [sigma**2 / 2 for sigma in _AUTHORS_NOISE]
+_AUTHORS_STEPS = [round(sigma**2 / 2, 9) for sigma in _AUTHORS_NOISE]  # 0.32, not 0.32000000000000006
 _AUTHORS_SAMPLER: dict[str, Any] = {
     "steps": 20,
     "step_sizes": _AUTHORS_STEPS,
