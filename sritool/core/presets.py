@@ -58,8 +58,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "generator": {"embedding": 64, "hidden": 128, "dropout": 0.2},
         "optimizer": {"learning_rate": 4e-3},
-        "training": {"epochs": 4, "batch_size": 64, "save_every": 100, "measure_every": 20},
-        "validation": {"sentences": 256, "final_sentences": 1000},
+        "training": {"epochs": 3, "batch_size": 64, "save_every": 100, "measure_every": 20},
+        "validation": {"sentences": 128, "final_sentences": 1000},
     },
 }
 
