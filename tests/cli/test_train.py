@@ -290,6 +290,22 @@ def test_not_finite_from_the_start_leaves_no_run(train_small: Run) -> None:
     assert not Path("runs/mine-lm-2").exists()
 
 
+def test_changed_settings_of_a_resumed_run_are_said(train_small: Run) -> None:
+    assert "other settings" not in train_small("--method", "lm", "--resume").stderr
+    changed = train_small("--method", "lm", "--resume", "--epochs", 9, "--learning-rate", 0.0123)
+    assert changed.exit_code == 0, changed.stderr
+    (line,) = [line for line in changed.stderr.splitlines() if "other settings" in line]
+    assert "→ 0.0123" in line
+    assert "training.epochs" in line
+    assert "hidden" not in line
+
+
+def test_resume_goes_on_with_the_run_of_that_very_name(train_small: Run) -> None:
+    for name in ("sig", "sig-2"):  # sig-2 is the newer one, and could be a second run of sig
+        assert train_small("--method", "lm", "--name", name).exit_code == 0
+    assert "in runs/sig\n" in train_small("--method", "lm", "--name", "sig", "--resume").stderr
+
+
 # What it prints
 
 
