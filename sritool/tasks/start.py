@@ -126,7 +126,7 @@ def _check_corpus(name: str, data_dir: Path) -> None:
     if Path(name).is_file():
         raise UsageError(f"{name} is a file; prepare it first: sritool preprocess {name} --name NAME")
     there = [path.parent.name for path in data_dir.glob(f"[!.]*/{INFO_FILE}")]
-    near = difflib.get_close_matches(name, [*NAMED, *there], n=1)
+    near = difflib.get_close_matches(name, [*NAMED, *there], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(dict.fromkeys([*NAMED, *there]))}"
     raise UsageError(f"no corpus {name!r}; {hint} (your own text: sritool preprocess FILE --name NAME)")
 
