@@ -45,7 +45,7 @@ class Weights:
 
 
 class Workspace:
-    """One buffer for logits that every batch reuses: fresh pages for 30 MB cost as much as the softmax."""
+    """One buffer for logits that every batch reuses, so that no step waits for 30 MB of fresh pages."""
 
     def __init__(self) -> None:
         self._flat: Tensor | None = None

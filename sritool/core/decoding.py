@@ -15,7 +15,7 @@ from sritool.core.random import Stream
 from sritool.corpus.tokenizer import BOS, EOS, FIRST_PREDICTED
 from sritool.errors import UsageError
 
-_ROWS = 512  # codes decoded at a time: a logits buffer that stays in the cache
+_ROWS = 512  # codes decoded at a time, which bounds the logits held
 
 
 @dataclass(frozen=True)

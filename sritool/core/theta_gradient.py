@@ -34,7 +34,7 @@ class ThetaGradient:
     """Accumulates weight · Σ_batch ∇_θ(−log p(x|z)) over calls of `Conditional.evaluate`.
 
     Outer products are added where the chain's own backward pass has their factors at hand, so that the
-    gradient at a visited z costs a third of a pass, not a whole one. It never touches `Parameter.grad`
+    gradient at a visited z needs no second pass. It never touches `Parameter.grad`
     until `assign`.
     """
 
