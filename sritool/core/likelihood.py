@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sritool.core.config import LikelihoodConfig
 from sritool.core.langevin import log_prior
+from sritool.core.pareto import pareto_k
 from sritool.core.proposal import (
     StudentMixture,
     adapted,
@@ -56,6 +57,7 @@ class Weighed(NamedTuple):
     log_likelihood_half: Tensor  # the same from the first M/2 draws: the rest of Jensen's bias shows here
     conditional: Tensor  # E_{p(z|x)} log p(x|z), by the normalised weights
     effective_sample_size: Tensor  # of M
+    pareto_k: Tensor  # of the weights' tail: above 0.7 the largest draws decide
 
 
 def weigh(log_conditional: Tensor, z: Tensor, log_density: Tensor) -> Weighed:
@@ -69,6 +71,7 @@ def weigh(log_conditional: Tensor, z: Tensor, log_density: Tensor) -> Weighed:
         torch.logsumexp(log_weights[:half], 0) - math.log(half),
         (normalised * log_conditional).sum(0),
         effective_sample_size(log_weights),
+        pareto_k(log_weights),
     )
 
 
@@ -89,7 +92,8 @@ def adaptive_likelihood(
     """
     if starts.shape[-1] == 0:
         value = target.log_likelihood(starts[0])
-        return Weighed(value, value, value, torch.full_like(value, float("nan")))
+        unknown = torch.full_like(value, math.nan)
+        return Weighed(value, value, value, unknown, unknown)
     proposal = adapt(target, starts, seed, examples, config)
     return estimate_likelihood(target, proposal, Stream(seed, "weighed"), examples, config.samples)
 
