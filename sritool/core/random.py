@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -46,22 +47,23 @@ class Stream(NamedTuple):
     purpose: str
     epoch: int = 0
 
-    def words(self, examples: Tensor, chain: int, count: int) -> Tensor:
-        """Uniform 32-bit words: [len(examples), count] int64, a prefix of any longer request."""
+    def words(self, examples: Tensor, chains: Sequence[int], count: int) -> Tensor:
+        """Uniform 32-bit words: [len(chains), len(examples), count] int64, a prefix of any longer request."""
         purpose = zlib.crc32(self.purpose.encode())
         key = (self.seed & _WORD, (purpose ^ (self.seed >> 32)) & _WORD)
-        blocks = torch.arange(-(-count // 4), device=examples.device)
+        device = examples.device
+        blocks = torch.arange(-(-count // 4), device=device)
         counter = (
-            blocks[None, :],
+            blocks,
             (examples & _WORD)[:, None],
-            torch.full((1, 1), self.epoch & _WORD, device=examples.device),
-            torch.full((1, 1), chain & _WORD, device=examples.device),
+            torch.full((1, 1), self.epoch & _WORD, device=device),
+            torch.tensor(list(chains), device=device)[:, None, None] & _WORD,
         )
-        return torch.stack(philox(counter, key), dim=-1).flatten(1)[:, :count]
+        return torch.stack(philox(counter, key), dim=-1).flatten(2)[..., :count]
 
     def uniform(self, examples: Tensor, count: int, chain: int = 0) -> Tensor:
         """Uniforms in (0, 1), float64 [len(examples), count]."""
-        return (self.words(examples, chain, count).double() + 0.5) * 2.0**-32
+        return (self.words(examples, (chain,), count)[0].double() + 0.5) * 2.0**-32
 
     def normal(
         self, examples: Tensor, count: int, chain: int = 0, dtype: torch.dtype = torch.float32
@@ -73,18 +75,30 @@ class Stream(NamedTuple):
         both = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
         return both.flatten(1)[:, :count].to(dtype)
 
-    def keep(self, examples: Tensor, count: int, rate: float, chain: int = 0) -> Tensor:
-        """Dropout factors, 0 or 1/(1 − rate), float32 [len(examples), count].
+    def keep(self, examples: Tensor, count: int, rate: float, chains: Sequence[int]) -> Kept:
+        """Dropout factors of `count` units for each example and chain, still packed.
 
         A rate of one half takes one random bit a unit; any other is rounded to a multiple of 1/256, at most 255/256.
         """
         bits_per_unit = 1 if rate == 0.5 else 8
-        words = self.words(examples, chain, -(-count * bits_per_unit // 32))
-        octets = words.to(torch.int32).view(torch.uint8)
-        if bits_per_unit == 1:
-            return _halves(examples.device)[octets.long()].flatten(1)[:, :count]
-        dropped = min(round(rate * 256), 255)  # or nothing would be kept
-        return (octets[:, :count] >= dropped).float().mul_(256 / (256 - dropped))
+        words = self.words(examples, chains, -(-count * bits_per_unit // 32))
+        return Kept(words.to(torch.int32), count, rate)
+
+
+class Kept(NamedTuple):
+    """Packed dropout factors; see `Stream.keep`."""
+
+    words: Tensor  # [chains, examples, …] int32
+    units: int
+    rate: float
+
+    def factors(self, chain: int) -> Tensor:
+        """0 or 1/(1 − rate), float32 [examples, count]; `chain` counts from 0 among those asked for."""
+        octets = self.words[chain].view(torch.uint8)
+        if self.rate == 0.5:
+            return _halves(octets.device)[octets.int()].flatten(1)[:, : self.units]
+        dropped = min(round(self.rate * 256), 255)  # or nothing would be kept
+        return (octets[:, : self.units] >= dropped).float().mul_(256 / (256 - dropped))
 
 
 _HALVES: dict[torch.device, Tensor] = {}

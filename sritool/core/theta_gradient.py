@@ -7,15 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sritool.core.dropout import Masks
 from sritool.core.generator import Generator
 from sritool.core.recurrence import States
 
-
-class Masks(NamedTuple):
-    """Dropout factors, 0 or 1/(1 − rate)."""
-
-    embedding: Tensor  # [time, batch, embedding]
-    hidden: Tensor  # [time, batch, hidden]
+COLUMNS = 16  # beside the hidden units: one for the bias, the rest keep the products' width a multiple of 16
 
 
 class BeforeOutput(NamedTuple):
@@ -31,26 +27,51 @@ class BeforeOutput(NamedTuple):
 
 
 class ThetaGradient:
-    """Accumulates weight · Σ_batch ∇_θ(−log p(x|z)) over calls of `Conditional.evaluate`.
+    """Accumulates weight · Σ_batch ∇_θ(−log p(x|z)) over calls of `Conditional.evaluate` on one batch.
 
     Outer products are added where the chain's own backward pass has their factors at hand, so that the
-    gradient at a visited z needs no second pass. It never touches `Parameter.grad`
-    until `assign`.
+    gradient at a visited z needs no second pass. Rows that belong to words (of the embedding, and of the output
+    layer's targets) are the same at every z: their factors are summed first and scattered once. It never
+    touches `Parameter.grad` until `assign`.
     """
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
         self.weight = 1.0
-        self.sums = {name: torch.zeros_like(p) for name, p in generator.named_parameters()}
+        elsewhere = ("output", "output_bias", "embedding")
+        self.sums = {n: torch.zeros_like(p) for n, p in generator.named_parameters() if n not in elsewhere}
+        # Σ_n p_n ⊗ [h_n | 1 | 0 …], with the factor exp(bias) of each row in it or left out: [V, hidden + COLUMNS]
+        self._expected: dict[bool, Tensor] = {}
+        self._rows: Tensor | None = None  # of the targets  [n]
+        self._targets: Tensor | None = None  # Σ weight·h  [n, hidden]
+        self._target_weight = 0.0
+        self._inputs: Tensor | None = None  # [time, batch]
+        self._embedded: Tensor | None = None  # Σ weight·∇ of the embedded words  [time, batch, embedding]
 
-    def add_output(self, residual: Tensor, hidden: Tensor) -> None:
-        """Output layer: residual softmax − onehot [n, V], hidden [n, hidden]."""
-        sums, ones = self.sums, residual.new_ones(1, residual.shape[0])
-        if residual.dtype == sums["output"].dtype:
-            sums["output"].addmm_(residual.t(), hidden, alpha=self.weight)
+    def add_expected(self, factors: Tensor, hidden: Tensor, sums: Tensor | None) -> None:
+        """Softmax part: p [n, V], or with `sums` [n] exp(logit − bias), which they normalise; hidden [n, hidden]."""
+        rows, width = hidden.shape
+        states = hidden.new_zeros(rows, width + COLUMNS)
+        states[:, :width] = hidden
+        states[:, width] = 1.0
+        if sums is not None:
+            states /= sums.unsqueeze(1)
+        complete = sums is None
+        into = self._expected.get(complete)
+        if into is None:
+            into = self.generator.output.new_zeros(factors.shape[1], width + COLUMNS)
+            self._expected[complete] = into
+        if factors.dtype == into.dtype:
+            into.addmm_(factors.t(), states, alpha=self.weight)
         else:
-            sums["output"].add_(residual.t() @ hidden, alpha=self.weight)
-        sums["output_bias"].add_((ones @ residual).squeeze(0), alpha=self.weight)
+            into.add_(factors.t() @ states, alpha=self.weight)
+
+    def add_targets(self, hidden: Tensor, rows: Tensor) -> None:
+        """Onehot part: hidden [n, hidden] at positions whose targets are these rows [n] of the output layer."""
+        if self._targets is None:
+            self._targets, self._rows = torch.zeros_like(hidden), rows
+        self._targets.add_(hidden, alpha=self.weight)
+        self._target_weight += self.weight
 
     def add_recurrence(self, before: BeforeOutput, inputs: Tensor) -> None:
         """Everything before the output layer; inputs [time, batch]. The minus sign: gradients are of log p."""
@@ -64,11 +85,40 @@ class ThetaGradient:
         sums["latent_to_initial"].addmm_(grad_initial.t(), z, alpha=scale)
         sums["initial_bias"].add_(grad_initial.sum(0), alpha=scale)
         grad_embedded = (flat @ self.generator.words_to_gates).view_as(embedded)
-        if masks is not None:
-            grad_embedded.mul_(masks.embedding)
-        sums["embedding"].index_add_(0, inputs.flatten(), grad_embedded.flatten(0, 1), alpha=scale)
+        if self._embedded is None:
+            self._embedded, self._inputs = torch.zeros_like(embedded), inputs
+        if masks is None:
+            self._embedded.add_(grad_embedded, alpha=scale)
+        else:
+            self._embedded.addcmul_(grad_embedded, masks.embedding, value=scale)
 
-    def assign(self, scale: float = 1.0) -> None:
-        """Write scale times the sums to the parameters' `.grad`."""
-        for name, parameter in self.generator.named_parameters():
-            parameter.grad = self.sums[name].mul_(scale) if scale != 1.0 else self.sums[name]
+    @torch.no_grad()
+    def gradients(self) -> dict[str, Tensor]:
+        """The sums so far, by the parameters' names; ends the accumulation."""
+        assert self._embedded is not None, "nothing was added"
+        assert self._inputs is not None
+        embedding = torch.zeros_like(self.generator.embedding)
+        embedding.index_add_(0, self._inputs.flatten(), self._embedded.flatten(0, 1))
+        return self.sums | self.of_output_layer() | {"embedding": embedding}
+
+    @torch.no_grad()
+    def of_output_layer(self) -> dict[str, Tensor]:
+        """The output layer's part of `gradients`."""
+        assert self._targets is not None, "nothing was added"
+        assert self._rows is not None
+        generator, width = self.generator, self.generator.config.hidden
+        for complete, total in self._expected.items():
+            if not complete:
+                total *= generator.output_bias.exp().unsqueeze(1)
+        expected, *rest = self._expected.values()
+        for more in rest:
+            expected += more
+        output, bias = expected[:, :width].contiguous(), expected[:, width].contiguous()
+        output.index_add_(0, self._rows, self._targets, alpha=-1.0)
+        bias.index_add_(0, self._rows, bias.new_full((), -self._target_weight).expand(len(self._rows)))
+        return {"output": output, "output_bias": bias}
+
+    def assign(self) -> None:
+        """Write the sums to the parameters' `.grad`."""
+        for name, gradient in self.gradients().items():
+            self.generator.get_parameter(name).grad = gradient

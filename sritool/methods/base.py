@@ -11,9 +11,10 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from sritool.core.conditional import Conditional, Weights, Workspace
+from sritool.core.conditional import Conditional, Weights
 from sritool.core.config import RunConfig
 from sritool.core.generator import Generator
+from sritool.core.output_layer import Workspace
 from sritool.core.random import Stream
 from sritool.corpus.batches import Batch
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sritool.core.conditional import Conditional, dropout_masks
+from sritool.core.conditional import Conditional
+from sritool.core.dropout import Dropout
 from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.methods.base import Clock, Method, PriorKl
@@ -18,7 +19,7 @@ class LanguageModel(Method):
     def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
         """Gradient of the mean −log p(x) over the batch, under dropout."""
         conditional = self.conditional(batch, self.precision)
-        masks = dropout_masks(self.config.generator, batch, clock.stream("dropout"), 0)
+        masks = Dropout(self.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
         theta = ThetaGradient(self.generator)
         theta.weight = 1.0 / conditional.size
         evaluation = conditional.evaluate(self._no_code(conditional), masks, theta)

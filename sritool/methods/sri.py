@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from sritool.core.conditional import Conditional, dropout_masks
+from sritool.core.conditional import Conditional
 from sritool.core.config import RunConfig
 from sritool.core.density import chain_density, kl_given_noise
+from sritool.core.dropout import Dropout, Masks
 from sritool.core.langevin import Chain, log_prior, noiseless_moves, short_run
 from sritool.core.random import Stream
-from sritool.core.theta_gradient import Masks, ThetaGradient
+from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.methods.base import Clock, Method, PriorKl
 
@@ -34,14 +37,14 @@ class ShortRunInference(Method):
         theta = ThetaGradient(self.generator)
         along = theta if self.sampler.theta_gradient == "path" else None
         measured = self._measured(clock)
-        chain = self._training_chain(conditional, batch, clock, along, keep_path=measured)
+        masks = self._masks(batch, clock)
+        chain = self._training_chain(conditional, batch, clock, masks, along, keep_path=measured)
         theta.weight = self.sampler.end_weight if along else 1.0 / conditional.size
-        last = self._masks(batch, clock, self.sampler.steps)
-        recon = -conditional.evaluate(chain.end, last, theta).log_likelihood
+        recon = -conditional.evaluate(chain.end, masks(self.sampler.steps), theta).log_likelihood
         theta.assign()
         sums = {"recon": float(recon.sum()), "moved": float((chain.end - chain.start).norm(dim=-1).sum())}
         if measured:
-            sums["mean unstable"] = self._unstable_share(conditional, batch, clock, chain)
+            sums["mean unstable"] = self._unstable_share(conditional, masks, chain)
         return sums
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
@@ -80,14 +83,14 @@ class ShortRunInference(Method):
         conditional: Conditional,
         batch: Batch,
         clock: Clock,
+        masks: Callable[[int], Masks | None],
         theta: ThetaGradient | None,
         keep_path: bool,
     ) -> Chain:
         start, noise = self._draw(batch, clock.stream("chain"), 1)
 
         def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-            masks = self._masks(batch, clock, step) if self.sampler.chain_dropout else None
-            value, gradient = conditional.evaluate(z, masks, theta)
+            value, gradient = conditional.evaluate(z, masks(step), theta)
             return value + log_prior(z), gradient - z
 
         temperature = self.sampler.temperature.at(clock.progress)
@@ -103,19 +106,26 @@ class ShortRunInference(Method):
         together = torch.stack(draws).view(chains, len(batch.examples), steps + 1, latent)
         return together[:, :, 0], together[:, :, 1:].permute(2, 0, 1, 3)
 
-    def _masks(self, batch: Batch, clock: Clock, step: int) -> Masks | None:
-        return dropout_masks(self.config.generator, batch, clock.stream("dropout"), step)
+    def _masks(self, batch: Batch, clock: Clock) -> Callable[[int], Masks | None]:
+        """Masks of every step of a chain, step K being θ's; without chain dropout only that one has any."""
+        steps, stream = self.sampler.steps, clock.stream("dropout")
+        if self.sampler.chain_dropout:
+            return Dropout(self.config.generator, batch, stream, range(steps + 1)).masks
+        last = Dropout(self.config.generator, batch, stream, (steps,))
+        return lambda step: last.masks(0) if step == steps else None
 
     def _measured(self, clock: Clock) -> bool:
         every = self.config.training.measure_every
         return every > 0 and clock.step % every == 0
 
-    def _unstable_share(self, conditional: Conditional, batch: Batch, clock: Clock, chain: Chain) -> float:
+    @staticmethod
+    def _unstable_share(
+        conditional: Conditional, masks: Callable[[int], Masks | None], chain: Chain
+    ) -> float:
         """Share of steps whose noiseless part raises U, each judged under the masks of its own step."""
         assert chain.log_joint is not None
         raised = []
         for step, z in enumerate(noiseless_moves(chain)):
-            masks = self._masks(batch, clock, step) if self.sampler.chain_dropout else None
-            after = conditional.evaluate(z, masks).log_likelihood + log_prior(z)
+            after = conditional.evaluate(z, masks(step)).log_likelihood + log_prior(z)
             raised.append(after < chain.log_joint[step])
         return float(torch.stack(raised).float().mean())

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core import conditional
-from sritool.core.conditional import Conditional, Weights, dropout_masks
+from sritool.core import conditional, curvature, output_layer
+from sritool.core.conditional import Conditional, Weights
 from sritool.core.config import GeneratorConfig
+from sritool.core.dropout import Dropout, Masks
 from sritool.core.generator import Generator
 from sritool.core.random import Stream
 from sritool.core.recurrence import lstm
-from sritool.core.theta_gradient import Masks
 from sritool.corpus.batches import Batch, collate
 from sritool.corpus.tokenizer import FIRST_PREDICTED
 
@@ -63,7 +63,7 @@ def test_masks_fall_on_embeddings_and_outputs(
     make_generator: Callable[..., Generator], make_batch: Callable[..., Batch], lengths: tuple[int, ...]
 ) -> None:
     generator, batch = make_generator(), make_batch(lengths)
-    drawn = dropout_masks(generator.config, batch, Stream(0, "dropout"), 3)
+    drawn = Dropout(generator.config, batch, Stream(0, "dropout"), (3,)).masks(0)
     assert drawn is not None
     masks = Masks(drawn.embedding.double(), drawn.hidden.double())
     z = codes(len(lengths)).requires_grad_()
@@ -118,7 +118,7 @@ def test_masks_of_a_sentence_do_not_depend_on_its_batch(make_split: Callable[...
     config = GeneratorConfig(embedding=4, hidden=3, latent=2, dropout=0.5)
 
     def masks(order: list[int]) -> Masks:
-        found = dropout_masks(config, collate(split, order), Stream(1, "dropout"), 0)  # type: ignore[arg-type]
+        found = Dropout(config, collate(split, order), Stream(1, "dropout"), (0,)).masks(0)  # type: ignore[arg-type]
         assert found is not None
         return found
 
@@ -127,13 +127,15 @@ def test_masks_of_a_sentence_do_not_depend_on_its_batch(make_split: Callable[...
     assert together.hidden.shape == (5, 2, 3)
     assert torch.equal(together.embedding[:3, 1], alone.embedding[:, 0])
     assert torch.equal(together.hidden[:3, 1], alone.hidden[:, 0])
-    other = dropout_masks(config, collate(split, [2]), Stream(1, "dropout"), 1)  # type: ignore[arg-type]
+    other = Dropout(config, collate(split, [2]), Stream(1, "dropout"), (1,)).masks(0)  # type: ignore[arg-type]
     assert other is not None
     assert not torch.equal(other.embedding, alone.embedding)
 
 
 def test_no_masks_without_dropout(make_batch: Callable[..., Batch]) -> None:
-    assert dropout_masks(GeneratorConfig(dropout=0.0), make_batch((3,)), Stream(0, "dropout"), 0) is None
+    assert (
+        Dropout(GeneratorConfig(dropout=0.0), make_batch((3,)), Stream(0, "dropout"), (0,)).masks(0) is None
+    )
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("bfloat16", 2e-2)])
@@ -169,17 +171,18 @@ def test_chunks_of_the_logits_change_nothing(
         return [*fast.evaluate(z), fast.log_likelihood(z), fast.hessian(z[0])]
 
     whole = evaluated()
-    monkeypatch.setattr(conditional, "_BUFFER_ELEMENTS", 70)
+    for module in (output_layer, curvature):
+        monkeypatch.setattr(module, "_BUFFER_ELEMENTS", 70)
     monkeypatch.setattr(conditional, "_STATE_ELEMENTS", 1)
     largest = 0
-    shape = conditional.Workspace.logits
+    shape = output_layer.Workspace.logits
 
-    def spied(self: conditional.Workspace, rows: int, like: Tensor) -> Tensor:
+    def spied(self: output_layer.Workspace, rows: int, like: Tensor) -> Tensor:
         nonlocal largest
         largest = max(largest, rows)
         return shape(self, rows, like)
 
-    monkeypatch.setattr(conditional.Workspace, "logits", spied)
+    monkeypatch.setattr(output_layer.Workspace, "logits", spied)
     for part, expected in zip(evaluated(), whole, strict=True):
         torch.testing.assert_close(part, expected, rtol=1e-11, atol=1e-11)
     assert largest == 64, "the buffer is not bounded"

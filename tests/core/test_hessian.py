@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core import conditional
+from sritool.core import curvature
 from sritool.core.conditional import Conditional, Weights
 from sritool.core.generator import Generator
 from sritool.corpus.batches import Batch
@@ -70,5 +70,5 @@ def test_tangents_taken_in_turns_change_nothing(
 ) -> None:
     fast, z = Conditional(Weights(make_generator()), make_batch((6, 3, 5))), codes(3)
     whole = fast.hessian(z)
-    monkeypatch.setattr(conditional, "_TANGENT_ELEMENTS", 1)
+    monkeypatch.setattr(curvature, "_TANGENT_ELEMENTS", 1)
     torch.testing.assert_close(fast.hessian(z), whole, rtol=1e-12, atol=1e-12)

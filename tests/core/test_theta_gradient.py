@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.conditional import Conditional, Weights, dropout_masks
+from sritool.core.conditional import Conditional, Weights
+from sritool.core.dropout import Dropout, Masks
 from sritool.core.generator import Generator
 from sritool.core.random import Stream
 from sritool.core.recurrence import lstm
-from sritool.core.theta_gradient import Masks, ThetaGradient
+from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
 
 LENGTHS = {"padded": (6, 3, 1, 5), "even": (4, 4, 4)}
@@ -48,7 +49,7 @@ def test_every_parameter_gets_its_gradient(
     fast, theta = Conditional(Weights(generator), batch), ThetaGradient(generator)
     total = torch.zeros((), dtype=torch.float64)
     for index, weight in enumerate((1.0, 0.25)):
-        drawn = dropout_masks(generator.config, batch, Stream(2, "dropout"), index)
+        drawn = Dropout(generator.config, batch, Stream(2, "dropout"), (index,)).masks(0)
         masks = None if drawn is None else Masks(drawn.embedding.double(), drawn.hidden.double())
         z = codes(len(lengths), seed=index)
         total = total + weight * masked_nll(generator, batch, z, masks)
@@ -57,12 +58,12 @@ def test_every_parameter_gets_its_gradient(
     assert all(p.grad is None for p in generator.parameters()), "touched before `assign`"
     names, parameters = zip(*generator.named_parameters(), strict=True)
     expected = torch.autograd.grad(total, parameters)
-    theta.assign(0.5)
+    theta.assign()
     for name, parameter, slope in zip(names, parameters, expected, strict=True):
         assert parameter.grad is not None
         assert float(slope.abs().max()) > 0, name
         torch.testing.assert_close(
-            parameter.grad, 0.5 * slope, rtol=1e-10, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}"
+            parameter.grad, slope, rtol=1e-10, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
@@ -73,11 +74,12 @@ def test_a_generator_without_z_has_gradients_too(
     z = torch.zeros(4, 0, dtype=torch.float64)
     theta = ThetaGradient(generator)
     value, _ = Conditional(Weights(generator), batch).evaluate(z, None, theta)
+    gradients = theta.gradients()
     total = masked_nll(generator, batch, z, None)
     torch.testing.assert_close(-value.sum(), total.detach(), rtol=1e-11, atol=1e-11)
     used = {name: p for name, p in generator.named_parameters() if p.numel()}
     for (name, _), slope in zip(used.items(), torch.autograd.grad(total, list(used.values())), strict=True):
-        torch.testing.assert_close(theta.sums[name], slope, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(gradients[name], slope, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("bfloat16", 2e-2)])
@@ -91,7 +93,7 @@ def test_rounding_of_parameter_gradients(
         generator = make_generator(**sizes, dtype=dtype)
         theta = ThetaGradient(generator)
         Conditional(Weights(generator, asked), batch).evaluate(z.to(dtype), None, theta)
-        sums.append(theta.sums)
+        sums.append(theta.gradients())
     for name, exact in sums[0].items():
         assert sums[1][name].dtype == torch.float32
         assert float((sums[1][name].double() - exact).norm() / exact.norm()) < bound, name

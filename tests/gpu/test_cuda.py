@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sritool.core.conditional import Conditional, Weights, dropout_masks
+from sritool.core.conditional import Conditional, Weights
 from sritool.core.config import GeneratorConfig
+from sritool.core.dropout import Dropout
 from sritool.core.generator import Generator
 from sritool.core.random import Stream
 from sritool.core.theta_gradient import ThetaGradient
@@ -39,9 +40,12 @@ def pair() -> tuple[Generator, Generator, Batch, Batch]:
 def test_noise_is_the_same_on_every_device(pair: tuple[Generator, Generator, Batch, Batch]) -> None:
     _, _, batch, moved = pair
     stream = Stream(3, "chain")
-    assert torch.equal(stream.words(batch.examples, 2, 50), stream.words(moved.examples, 2, 50).cpu())
+    assert torch.equal(stream.words(batch.examples, (2,), 50), stream.words(moved.examples, (2,), 50).cpu())
     torch.testing.assert_close(stream.normal(batch.examples, 50), stream.normal(moved.examples, 50).cpu())
-    assert torch.equal(stream.keep(batch.examples, 99, 0.5), stream.keep(moved.examples, 99, 0.5).cpu())
+    assert torch.equal(
+        stream.keep(batch.examples, 99, 0.5, (0,)).factors(0),
+        stream.keep(moved.examples, 99, 0.5, (0,)).factors(0).cpu(),
+    )
 
 
 def test_values_gradients_and_hessian_agree(pair: tuple[Generator, Generator, Batch, Batch]) -> None:
@@ -50,7 +54,7 @@ def test_values_gradients_and_hessian_agree(pair: tuple[Generator, Generator, Ba
     found = []
     for generator, part in ((here, batch), (there, moved)):
         conditional = Conditional(Weights(generator), part)
-        masks = dropout_masks(CONFIG, part, Stream(0, "dropout"), 0)
+        masks = Dropout(CONFIG, part, Stream(0, "dropout"), (0,)).masks(0)
         theta = ThetaGradient(generator)
         code = z.to(part.inputs.device)
         value, gradient = conditional.evaluate(code, masks, theta)

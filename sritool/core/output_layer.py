@@ -1,0 +1,150 @@
+"""The output layer without an autograd graph: log p of the targets and its gradient in the hidden states.
+
+With E = exp(h·Wᵀ) and c = exp(b), the softmax needs no pass of its own over the [n, V] logits:
+
+    Σ_v p_v [W_v | 1] = E·(c ∘ [W | 1]) / (E·c),
+
+so that one product gives normaliser and mean, and bias, division and the target's row stay out of [n, V].
+Where that could overflow or lose digits, and where a fused softmax is cheap (a GPU), the plain softmax is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.core.generator import Generator
+from sritool.core.theta_gradient import COLUMNS, ThetaGradient
+
+_BUFFER_ELEMENTS = 1 << 23  # logits held at a time: 32 MB in float32
+_LARGEST_BIAS = 30.0
+# Σ exp(logit) within these has lost no term above 1e-6 of it to underflow and is far from overflow.
+_LEAST_SUM, _LARGEST_SUM = 1e-15, 1e30
+
+
+class Workspace:
+    """One buffer for logits that every batch reuses, so that no step waits for 30 MB of fresh pages."""
+
+    def __init__(self) -> None:
+        self._flat: Tensor | None = None
+
+    def logits(self, rows: int, like: Tensor) -> Tensor:
+        """An uninitialised [rows, len(like)] tensor of the type and device of `like`."""
+        need = rows * like.shape[0]
+        flat = self._flat
+        if flat is None or flat.numel() < need or flat.dtype != like.dtype or flat.device != like.device:
+            self._flat = flat = like.new_empty(need)
+        return flat[:need].view(rows, like.shape[0])
+
+
+class _Expected(NamedTuple):
+    """What one chunk's softmax gives."""
+
+    log_p: Tensor  # of the targets  [n]
+    mean: Tensor  # Σ_v p_v W_v  [n, hidden]
+    factors: Tensor  # p [n, V], or E where `sums` is given; in the workspace
+    sums: Tensor | None  # E·c  [n]
+
+
+class OutputLayer:
+    """The generator's output layer as the fast path wants it; made anew after every update of θ.
+
+    Args: precision: "float32" or "bfloat16", the type of the matrix products.
+    """
+
+    def __init__(self, generator: Generator, precision: str, workspace: Workspace) -> None:
+        own = generator.output.dtype
+        self.type = torch.bfloat16 if precision == "bfloat16" and own == torch.float32 else own
+        self.weight = generator.output.detach().to(self.type)  # [V, hidden]
+        self.bias = generator.output_bias.detach().to(self.type)  # [V]
+        self._exact = generator.output.detach()
+        self._workspace = workspace
+        self._scaled: Tensor | None = None  # c ∘ [W | 1 | 0 …]  [V, hidden + COLUMNS]
+        on_cpu = self.weight.device.type == "cpu"
+        self._unnormalised = on_cpu and self.type == own and bool(self.bias.abs().max() <= _LARGEST_BIAS)
+
+    def log_likelihood(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """log p of each position's target in nats: hidden [n, hidden], rows of the layer [n] → [n]."""
+        log_p = hidden.new_empty(hidden.shape[0])
+        factor = self.bias.exp()
+        for part, states, targets in self._chunks(hidden, rows):
+            if self._unnormalised:
+                logits = self._product(states)
+                chosen = logits.gather(1, targets).squeeze(1) + self.bias[targets.squeeze(1)]
+                sums = torch.mv(logits.exp_(), factor)
+                if _reliable(sums):
+                    log_p[part] = chosen - sums.log_()
+                    continue
+            logits = self._logits(states)
+            torch.log_softmax(logits, -1, out=logits)
+            log_p[part] = logits.gather(1, targets).squeeze(1).to(log_p.dtype)
+        return log_p
+
+    def gradient(
+        self, hidden: Tensor, rows: Tensor, theta: ThetaGradient | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """log p [n] and its gradient in the hidden states [n, hidden]; `theta` gets the layer's own gradient."""
+        log_p, grad = hidden.new_empty(hidden.shape[0]), torch.empty_like(hidden)
+        for part, states, targets in self._chunks(hidden, rows):
+            expected = self._unnormalised_softmax(states, targets) if self._unnormalised else None
+            if expected is None:
+                expected = self._softmax(states, targets)
+            log_p[part] = expected.log_p
+            torch.sub(self.weight[targets.squeeze(1)], expected.mean, out=grad[part])
+            if theta is not None:
+                theta.add_expected(expected.factors, states, expected.sums)
+        if theta is not None:
+            theta.add_targets(hidden, rows)
+        return log_p, grad
+
+    def _unnormalised_softmax(self, states: Tensor, targets: Tensor) -> _Expected | None:
+        """None where the sums are not to be relied on."""
+        logits = self._product(states)
+        chosen = logits.gather(1, targets).squeeze(1) + self.bias[targets.squeeze(1)]
+        together = torch.mm(logits.exp_(), self._scaled_weight())
+        width = self.weight.shape[1]
+        sums = together[:, width]
+        if not _reliable(sums):
+            return None
+        return _Expected(chosen - sums.log(), together[:, :width] / sums.unsqueeze(1), logits, sums)
+
+    def _softmax(self, states: Tensor, targets: Tensor) -> _Expected:
+        logits = self._logits(states)
+        chosen = logits.gather(1, targets).squeeze(1).to(self._exact.dtype)
+        highest = logits.amax(-1).to(chosen.dtype)
+        p = torch.softmax(logits, -1, out=logits)
+        # The target's own p may underflow; that of the likeliest word cannot.
+        log_p = chosen - highest + p.amax(-1).to(chosen.dtype).log_()
+        return _Expected(log_p, torch.mm(p, self.weight), p, None)
+
+    def _product(self, states: Tensor) -> Tensor:
+        logits = self._workspace.logits(states.shape[0], self.bias)
+        return torch.mm(states, self.weight.t(), out=logits)
+
+    def _logits(self, states: Tensor) -> Tensor:
+        logits = self._workspace.logits(states.shape[0], self.bias)
+        return torch.addmm(self.bias, states, self.weight.t(), out=logits)
+
+    def _scaled_weight(self) -> Tensor:
+        if self._scaled is None:
+            rows, width = self.weight.shape
+            self._scaled = self.weight.new_zeros(rows, width + COLUMNS)
+            self._scaled[:, :width] = self.weight
+            self._scaled[:, width] = 1.0
+            self._scaled *= self.bias.exp().unsqueeze(1)
+        return self._scaled
+
+    def _chunks(self, hidden: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """(which positions, their states, their targets [n, 1]), a bounded number of logits at a time."""
+        step = max(64, _BUFFER_ELEMENTS // self.weight.shape[0])
+        for begin in range(0, hidden.shape[0], step):
+            part = slice(begin, min(begin + step, hidden.shape[0]))
+            yield part, hidden[part].to(self.type), rows[part].unsqueeze(1)
+
+
+def _reliable(sums: Tensor) -> bool:
+    least, largest = sums.aminmax()
+    return float(least) >= _LEAST_SUM and float(largest) <= _LARGEST_SUM  # False for NaN
