@@ -118,3 +118,17 @@ def flat() -> Flat:
 @pytest.fixture
 def ripple() -> Ripple:
     return Ripple(height=0.8, frequency=3.0)
+
+
+@pytest.fixture
+def equal_curvature() -> Callable[..., LinearGaussian]:
+    """A target whose posterior is N(1, 1/curvature) in each dimension."""
+
+    def make(curvature: float, latent: int = 4, batch: int = 8) -> LinearGaussian:
+        variance = 0.5
+        slope = math.sqrt((curvature - 1) * variance)
+        matrices = slope * torch.eye(latent, dtype=torch.float64).expand(batch, -1, -1)
+        data = matrices.new_full((batch, latent), curvature * variance / slope)
+        return LinearGaussian(matrices, data, variance)
+
+    return make
