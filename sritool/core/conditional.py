@@ -154,5 +154,5 @@ class Conditional:
 
     @torch.no_grad()
     def hessian(self, z: Tensor) -> Tensor:
-        """∇²_z (−log p(x|z)): z [batch, latent] → [batch, latent, latent], symmetric; see `curvature`."""
+        """∇²_z (−log p(x|z)): z [..., batch, latent] → [..., batch, latent, latent], symmetric; see `curvature`."""
         return curvature.hessian(self, z)

@@ -22,11 +22,18 @@ _TANGENT_ELEMENTS = 1 << 27  # numbers held at a time by forward-mode tangents
 
 
 def hessian(conditional: Conditional, z: Tensor) -> Tensor:
-    """z [batch, latent] → [batch, latent, latent], symmetric."""
+    """z [..., batch, latent], several draws of each sentence → [..., batch, latent, latent], symmetric."""
+    draws = z.reshape(-1, conditional.size, z.shape[-1])
+    return _hessian(conditional, draws).view(*z.shape, z.shape[-1])
+
+
+def _hessian(conditional: Conditional, z: Tensor) -> Tensor:
+    """z [draws, batch, latent] → [draws·batch, latent, latent]."""
     generator = conditional.weights.generator
     words = conditional.gate_inputs(torch.zeros_like(z), None)
     states = conditional.run(z, None).hidden[1:]
     _, grad_hidden = conditional.through_output(states, z.shape[:-1])
+    codes = z.flatten(0, 1)
 
     def hidden_states(code: Tensor) -> Tensor:
         inputs = words + code @ generator.latent_to_gates.t()
@@ -37,26 +44,26 @@ def hessian(conditional: Conditional, z: Tensor) -> Tensor:
         return hidden, pull(grad_hidden)[0]
 
     def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-        _, tangents, *_ = torch.func.jvp(with_pullback, (z,), (direction.expand_as(z),))
+        _, tangents, *_ = torch.func.jvp(with_pullback, (codes,), (direction.expand_as(codes),))
         along_hidden, along_gradient = tangents
         return along_hidden, along_gradient
 
-    axes = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-    per_tangent = conditional.time * conditional.size * 20 * generator.config.hidden
+    axes = torch.eye(codes.shape[1], dtype=z.dtype, device=z.device)
+    per_tangent = conditional.time * codes.shape[0] * 20 * generator.config.hidden
     together = max(1, _TANGENT_ELEMENTS // per_tangent)
-    # [latent, time, batch, hidden] and [latent, batch, latent]
+    # [latent, time, draws·batch, hidden] and [latent, draws·batch, latent]
     jacobian, curvature = torch.func.vmap(along, chunk_size=together)(axes)
     total = _gauss_newton(conditional, states, jacobian) - curvature.transpose(0, 1)
     return 0.5 * (total + total.mT)
 
 
 def _gauss_newton(conditional: Conditional, states: Tensor, jacobian: Tensor) -> Tensor:
-    """Σ_n A_nᵀ (diag p_n − p_n p_nᵀ) A_n of each sentence: [batch, latent, latent]."""
+    """Σ_n A_nᵀ (diag p_n − p_n p_nᵀ) A_n of each draw of each sentence: [draws·batch, latent, latent]."""
     generator = conditional.weights.generator
     output, bias = generator.output, generator.output_bias
     latent, hidden = jacobian.shape[0], states.flatten(0, 1)
-    tangents = jacobian.flatten(1, 2).transpose(0, 1)  # [time·batch, latent, hidden]
-    valid, _ = conditional.positions(1)
+    tangents = jacobian.flatten(1, 2).transpose(0, 1)  # [time·draws·batch, latent, hidden]
+    valid, _ = conditional.positions(states.shape[1] // conditional.size)
     if valid is not None:
         hidden, tangents = hidden[valid], tangents[valid]
     parts = []
@@ -70,6 +77,6 @@ def _gauss_newton(conditional: Conditional, states: Tensor, jacobian: Tensor) ->
         parts.append(scaled @ scaled.mT - mean @ mean.mT)
     per_position = torch.cat(parts)
     if valid is not None:
-        full = per_position.new_zeros(conditional.time * conditional.size, latent, latent)
+        full = per_position.new_zeros(states.shape[:2].numel(), latent, latent)
         per_position = full.index_copy_(0, valid, per_position)
-    return per_position.view(conditional.time, conditional.size, latent, latent).sum(0)
+    return per_position.view(*states.shape[:2], latent, latent).sum(0)

@@ -72,3 +72,15 @@ def test_tangents_taken_in_turns_change_nothing(
     whole = fast.hessian(z)
     monkeypatch.setattr(curvature, "_TANGENT_ELEMENTS", 1)
     torch.testing.assert_close(fast.hessian(z), whole, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+def test_many_draws_at_once_are_each_their_own(
+    make_generator: Callable[..., Generator], make_batch: Callable[..., Batch], lengths: tuple[int, ...]
+) -> None:
+    fast = Conditional(Weights(make_generator()), make_batch(lengths))
+    z = torch.stack([codes(len(lengths), seed=seed) for seed in range(4)]).unflatten(0, (2, 2))
+    together = fast.hessian(z)
+    assert together.shape == (2, 2, len(lengths), 3, 3)
+    for found, code in zip(together.flatten(0, 1), z.flatten(0, 1), strict=True):
+        torch.testing.assert_close(found, fast.hessian(code), rtol=1e-10, atol=1e-12)
