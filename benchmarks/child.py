@@ -1,0 +1,117 @@
+"""One variant alone in a process of its own: its peak of memory, or how long its first step takes.
+
+Usage (by the benchmarks themselves): python -m benchmarks.child '{"benchmark": "chain", "variant": …}'
+
+Memory is the peak of the resident set (VmHWM, reset by /proc/self/clear_refs before the step where Linux allows
+it, else ru_maxrss of the whole process) less what was resident with model and batch in place. So it counts what
+PyTorch, oneDNN and the allocator take alike, which no profiler of tensors does.
+"""
+
+from __future__ import annotations
+
+import time
+
+BEGAN = time.perf_counter()
+
+import importlib  # noqa: E402 - the clock starts before anything heavy is imported
+import json  # noqa: E402
+import os  # noqa: E402
+import resource  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import torch  # noqa: E402
+
+from benchmarks.shapes import Shape  # noqa: E402
+from sritool.errors import SritoolError  # noqa: E402
+
+LATER_STEPS = 4
+MIB = 2**20
+
+
+def ask(
+    benchmark: str, variant: str, shape: Shape, precision: str, threads: int, steps: int
+) -> dict[str, Any]:
+    """Run one variant in a child process.
+
+    Args:    benchmark: module of this package with a `build(variant, shape, precision, device, steps)`.
+    Returns: "peak MiB" of one step above what was there, seconds of "import", "build", "first step" and
+             "later step".
+    """
+    request = {
+        "benchmark": benchmark,
+        "variant": variant,
+        "shape": vars(shape),
+        "precision": precision,
+        "threads": threads,
+        "steps": steps,
+    }
+    root = str(Path(__file__).parents[1])
+    paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.child", json.dumps(request)],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SritoolError(f"{benchmark} {variant} failed in a process of its own: {last}")
+    return dict(json.loads(done.stdout))
+
+
+def _status(field: str) -> float | None:
+    path = Path("/proc/self/status")
+    if not path.is_file():
+        return None
+    for line in path.read_text(encoding="ascii").splitlines():
+        if line.startswith(field + ":"):
+            return float(line.split()[1]) / 1024
+    return None
+
+
+def _reset_peak() -> float:
+    """Resident MiB now, from which the peak counts."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return _peak()
+    return _status("VmRSS") or _peak()
+
+
+def _peak() -> float:
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return _status("VmHWM") or kib / 1024
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """What `ask` returns, measured in this very process."""
+    torch.set_num_threads(request["threads"])
+    module = importlib.import_module(f"benchmarks.{request['benchmark']}")
+    imported = time.perf_counter()
+    shape = Shape(**request["shape"])
+    run = module.build(request["variant"], shape, request["precision"], torch.device("cpu"), request["steps"])
+    built = time.perf_counter()
+    before = _reset_peak()
+    run()
+    first = time.perf_counter()
+    peak = _peak() - before
+    later = []
+    for _ in range(LATER_STEPS if request["benchmark"] == "train" else 0):
+        begin = time.perf_counter()
+        run()
+        later.append(time.perf_counter() - begin)
+    return {
+        "peak MiB": peak,
+        "import": imported - BEGAN,
+        "build": built - imported,
+        "first step": first - built,
+        "later step": min(later, default=None),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(answer(json.loads(sys.argv[1]))))

@@ -1,0 +1,158 @@
+"""sritool's fast path against plain autograd in float64: gradients along one plain chain, and whole chains.
+
+The chain is run by `Generator.log_likelihood` and autograd in float64; at every z that it visits the fast path
+gives its gradient in float32 and in bfloat16. Rounding grows along a chain, so whole chains are compared in
+float64 alone. Exit code 1 where a bound is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.options import Context, add_common
+from benchmarks.ours import method_of, run_config
+from benchmarks.report import Report
+from benchmarks.shapes import Shape, random_batch
+from sritool.cli.render import Table
+from sritool.core.generator import Generator
+from sritool.core.langevin import Chain, log_prior, short_run
+from sritool.core.random import Stream
+from sritool.corpus.batches import Batch
+from sritool.methods.base import Method
+
+# Relative error of the batch's gradient at any step.
+BOUNDS = {"float32": 1e-5, "bfloat16": 2e-2, "float64": 1e-10}
+CHAIN_BOUND = 1e-9  # relative difference of z_K in float64
+
+
+def oracle_gradient(generator: Generator, batch: Batch, z: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(x|z) and its gradient by autograd; both detached."""
+    with torch.enable_grad():
+        code = z.detach().requires_grad_()
+        value = generator.log_likelihood(batch.inputs, batch.targets, code)
+        (gradient,) = torch.autograd.grad(value.sum(), code)
+    return value.detach(), gradient
+
+
+def chains(method: Method, batch: Batch, steps: list[float], temperature: float) -> tuple[Chain, Chain]:
+    """The same chain by the oracle and by the fast path, in float64, without dropout."""
+    latent = method.latent
+    draws = Stream(0, "equality").normal(batch.examples, (len(steps) + 1) * latent, dtype=torch.float64)
+    draws = draws.view(len(batch.examples), len(steps) + 1, latent).transpose(0, 1)
+    conditional = method.conditional(batch)
+
+    def plain(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = oracle_gradient(method.generator, batch, z)
+        return value + log_prior(z), gradient - z
+
+    def fast(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = conditional.evaluate(z)
+        return value + log_prior(z), gradient - z
+
+    first, second = (
+        short_run(joint, draws[0], steps, draws[1:], temperature, keep_path=True) for joint in (plain, fast)
+    )
+    return first, second
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """‖found − expected‖ / ‖expected‖ over the whole tensor."""
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+def gradient_errors(shape: Shape, path: Tensor, batch: Batch, precision: str, scale: float) -> list[float]:
+    """Relative error of the fast path's gradient in z at each z of a path [steps, batch, latent]."""
+    device = path.device
+    exact = drawn(shape, scale, device)
+    exact.modules.double()
+    double = precision == "float64"
+    method = exact if double else drawn(shape, scale, device)
+    fast = method.conditional(batch, "float32" if double else precision)
+    return [
+        relative(
+            fast.evaluate(z if double else z.float()).gradient, oracle_gradient(exact.generator, batch, z)[1]
+        )
+        for z in path
+    ]
+
+
+def drawn(shape: Shape, scale: float, device: torch.device) -> Method:
+    """A method with every parameter in U(−scale, scale)."""
+    method = method_of(run_config(shape), shape, device)
+    method.generator.initialise(scale, seed=0)
+    return method
+
+
+def compare(shape: Shape, padded: bool, scale: float, steps: int, device: torch.device) -> dict[str, Any]:
+    """All three comparisons on one batch."""
+    sampler = run_config(shape, steps=steps).sampler
+    batch = random_batch(shape, padded).to(device)
+    method = drawn(shape, scale, device)
+    method.modules.double()
+    plain, fast = chains(method, batch, sampler.schedule(), sampler.evaluation_temperature)
+    assert plain.path is not None
+    errors = {name: gradient_errors(shape, plain.path[:-1], batch, name, scale) for name in BOUNDS}
+    difference = relative(fast.end, plain.end)
+    broken = difference >= CHAIN_BOUND or any(max(errors[name]) >= bound for name, bound in BOUNDS.items())
+    return {
+        "shape": shape.name,
+        "padded": padded,
+        "scale": scale,
+        "errors by step": errors,
+        "chain difference": difference,
+        "moved": float((plain.end - plain.start).norm(dim=-1).mean()),
+        "broken": broken or difference != difference,
+    }
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark; `--rounds` and `--precision` have no say here."""
+    add_common(parser, ("ptb", "captions"))
+    parser.add_argument("--steps", type=int, default=20, help="Langevin steps of a chain")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        nargs="+",
+        default=[0.1, 0.3],
+        help="parameters are drawn from U(−scale, scale)",
+    )
+
+
+def run(context: Context, arguments: argparse.Namespace) -> Report:
+    """All shapes, even and padded batches, at each scale of the parameters."""
+    records = [
+        compare(shape, padded, scale, arguments.steps, context.device)
+        for shape in context.shapes
+        for scale in arguments.scale
+        for padded in (False, True)
+    ]
+    settings = {**context.settings(), "bounds": {**BOUNDS, "chain in float64": CHAIN_BOUND}}
+    report = Report("equality", settings, {"comparisons": records})
+    report.failed = any(record["broken"] for record in records)
+    rows = [
+        (
+            record["shape"],
+            "padded" if record["padded"] else "even",
+            record["scale"],
+            max(record["errors by step"]["float32"]),
+            max(record["errors by step"]["bfloat16"]),
+            max(record["errors by step"]["float64"]),
+            record["chain difference"],
+            record["moved"],
+            "broken" if record["broken"] else "held",
+        )
+        for record in records
+    ]
+    columns = (
+        "shape", "batch", "weights ±", "float32", "bfloat16", "float64", "z_K, float64", "‖z_K − z_0‖", "bounds",
+    )  # fmt: skip
+    note = (
+        f"largest relative error of the gradient at any of {arguments.steps} steps, and relative difference of z_K; "
+        "bounds " + ", ".join(f"{bound:g} in {name}" for name, bound in BOUNDS.items()) + f", {CHAIN_BOUND:g}"
+    )
+    report.tables.append(Table("fast path against autograd in float64", columns, rows, note))
+    return report

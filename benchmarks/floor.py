@@ -1,0 +1,110 @@
+"""The matrix products that no implementation of a step can leave out, alone and into buffers made before.
+
+Nothing but `torch.mm` is timed: no softmax, no gates, no dropout, no copy. Each product of two large matrices
+is tried in both layouts of its weight, and in chunks of rows as well as whole; the fastest is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from benchmarks.shapes import Shape
+from benchmarks.timing import seconds_of
+from sritool.corpus.tokenizer import FIRST_PREDICTED
+
+Product = Callable[[], None]
+CHUNKS = (0, 64, 256)  # rows at a time; 0: all
+TRIALS = 4
+
+
+class Floor:
+    """Products of one shape; `precision` is that of the output layer's, the recurrence is in float32."""
+
+    def __init__(self, shape: Shape, precision: str, device: torch.device) -> None:
+        self.device = device
+        rows, hidden, gates = shape.tokens, shape.hidden, 4 * shape.hidden
+        kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        vocabulary = shape.vocabulary - FIRST_PREDICTED
+
+        def random(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.rand(*size, device=device).sub_(0.5).to(dtype)
+
+        states, residual = random(rows, hidden, dtype=kind), random(rows, vocabulary, dtype=kind)
+        output = random(vocabulary, hidden, dtype=kind)
+        self.output_forward = self._fastest(states, output.t())
+        self.output_backward = self._fastest(residual, output)
+        self.output_theta = self._fastest(residual.t(), states, chunks=(0,))
+        grads, embedded = random(rows, gates), random(rows, shape.embedding)
+        to_gates = random(gates, shape.embedding)
+        self.words_forward = self._fastest(embedded, to_gates.t())
+        self.words_theta = (
+            self._fastest(grads.t(), embedded, chunks=(0,)),
+            self._fastest(grads, to_gates),
+            self._fastest(grads.t(), random(rows, hidden), chunks=(0,)),
+        )
+        recurrent, before = random(gates, hidden), random(shape.batch, hidden)
+        self.length = shape.length
+        self.recurrence_forward = self._fastest(before, recurrent.t())
+        self.recurrence_backward = self._fastest(random(shape.batch, gates), recurrent)
+
+    def _fastest(self, left: Tensor, right: Tensor, chunks: tuple[int, ...] = CHUNKS) -> Product:
+        """left @ right into a buffer."""
+        out = left.new_empty(left.shape[0], right.shape[1])
+        packed = right.contiguous() if not right.is_contiguous() else right.t().contiguous().t()
+        tried: list[tuple[float, Product]] = []
+        for size in chunks:
+            if size and size >= left.shape[0]:
+                continue
+            for matrix in (right, packed):
+                product = self._product(left, matrix, out, size)
+                product()
+                tried.append((min(seconds_of(product, self.device) for _ in range(TRIALS)), product))
+        return min(tried, key=lambda pair: pair[0])[1]
+
+    @staticmethod
+    def _product(left: Tensor, right: Tensor, out: Tensor, chunk: int) -> Product:
+        rows = chunk or left.shape[0]
+        parts = list(zip(left.split(rows), out.split(rows), strict=True))
+
+        def run() -> None:
+            for part, into in parts:
+                torch.mm(part, right, out=into)
+
+        return run
+
+    def output(self) -> None:
+        """The output layer's two: logits, and the gradient of the hidden states."""
+        self.output_forward()
+        self.output_backward()
+
+    def recurrence(self) -> None:
+        """One product a position, forward and backward."""
+        for _ in range(self.length):
+            self.recurrence_forward()
+        for _ in range(self.length):
+            self.recurrence_backward()
+
+    def langevin_step(self) -> None:
+        """∇_z log p(x|z): the words' projection is the same at every step and is not counted."""
+        self.output()
+        self.recurrence()
+
+    def theta_step(self) -> None:
+        """The gradient in z and θ, under fresh dropout of the words: their projection is made anew."""
+        self.words_forward()
+        self.langevin_step()
+        self.output_theta()
+        for product in self.words_theta:
+            product()
+
+    def train_step(self, steps: int, theta_gradient: str) -> None:
+        """A chain and θ's step: "end" has θ's products once, "path" at every visited z."""
+        for _ in range(steps):
+            if theta_gradient == "path":
+                self.theta_step()
+            else:
+                self.langevin_step()
+        self.theta_step()

@@ -1,0 +1,94 @@
+"""Time of several runs that take turns in one process, so that a noisy neighbour slows all of them alike."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+Run = Callable[[], object]
+LEAST_ROUNDS = 3  # even where the time is up
+
+
+class Spread(NamedTuple):
+    """Least, quartiles and median of some figures."""
+
+    minimum: float
+    lower: float  # first quartile
+    median: float
+    upper: float  # third quartile
+
+    def scaled(self, factor: float) -> Spread:
+        """Every figure times a positive factor."""
+        return Spread(*(figure * factor for figure in self))
+
+    def text(self, digits: int = 2) -> str:
+        """Median and, in brackets, the quartiles."""
+        return f"{self.median:.{digits}f} ({self.lower:.{digits}f}–{self.upper:.{digits}f})"
+
+
+def spread(figures: Sequence[float]) -> Spread:
+    """Least, quartiles and median."""
+    lower, median, upper = np.quantile(figures, (0.25, 0.5, 0.75)).tolist()
+    return Spread(min(figures), lower, median, upper)
+
+
+def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
+    """Of the ratios of two runs within each round, which a slow minute of the machine leaves alone."""
+    return spread([a / b for a, b in zip(over, under, strict=True)])
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what a GPU has been given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds_of(run: Run, device: torch.device) -> float:
+    """Wall-clock time of one call."""
+    synchronise(device)
+    begin = time.perf_counter()
+    run()
+    synchronise(device)
+    return time.perf_counter() - begin
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def alternate(
+    runs: Mapping[str, Run], rounds: int, device: torch.device, most_seconds: float = float("inf")
+) -> dict[str, list[float]]:
+    """Seconds of every run in each round; one round more goes before, for warming up, and is not counted.
+
+    Args: most_seconds: no round begins after this time, but for the first `LEAST_ROUNDS`.
+    """
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    begin = time.perf_counter()
+    with _no_collection():
+        for done in range(rounds):
+            if done >= LEAST_ROUNDS and time.perf_counter() - begin > most_seconds:
+                break
+            for name, run in runs.items():
+                times[name].append(seconds_of(run, device))
+    return times
+
+
+def fitting_count(run: Run, most: int, seconds: float, device: torch.device) -> int:
+    """How many calls of a run, 1 to `most`, take about so many seconds; the first call is for warming up."""
+    run()
+    return min(most, max(1, int(seconds / max(seconds_of(run, device), 1e-9))))
