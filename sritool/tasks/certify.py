@@ -101,7 +101,9 @@ def simulate(model: Model, count: int, seed: int) -> Simulated:
     p(x|z) of a cut sentence is that of its words alone, so that the code stays an exact draw of its posterior.
     """
     longest = int(model.checkpoint.corpus["max_length"])
-    codes = Stream(seed, "simulated codes").normal(torch.arange(count), model.latent).to(model.device)
+    like = model.generator.output
+    codes = Stream(seed, "simulated codes").normal(torch.arange(count), model.latent, dtype=like.dtype)
+    codes = codes.to(model.device)
     config = DecodingConfig(greedy=False, max_length=longest)
     words = decode(model.generator, codes, config, Stream(seed, "simulated words"))
     targets = [row if len(row) == longest else [*row, EOS] for row in words]
