@@ -11,10 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sritool.core import curvature, recurrence
+from sritool.core import curvature
 from sritool.core.dropout import Masks
 from sritool.core.generator import Generator
 from sritool.core.output_layer import OutputLayer, Workspace
+from sritool.core.recurrence import Recurrence
 from sritool.core.theta_gradient import BeforeOutput, ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.corpus.tokenizer import FIRST_PREDICTED
@@ -55,6 +56,7 @@ class Conditional:
         self.time, self.size = time, size
         self._embedded: Tensor | None = None  # without dropout  [time, batch, embedding]
         self._words: Tensor | None = None  # their projection  [time, batch, 4·hidden]
+        self._recurrence: Recurrence | None = None  # of the last shape that was evaluated
         self._positions: dict[int, tuple[Tensor | None, Tensor]] = {}
         self._padded = not bool((batch.lengths == time).all())
 
@@ -64,23 +66,29 @@ class Conditional:
             self._embedded = self.weights.generator.embedding.detach()[self.batch.inputs]
         return self._embedded if masks is None else self._embedded * masks.embedding
 
-    def _words_to_gates(self, embedded: Tensor) -> Tensor:
-        generator = self.weights.generator
-        flat = torch.addmm(generator.gate_bias, embedded.flatten(0, 1), generator.words_to_gates.t())
-        return flat.view(self.time, self.size, -1)
+    def gate_inputs(self, z: Tensor, embedded: Tensor | None, out: Tensor | None = None) -> Tensor:
+        """Everything that enters the gates but the recurrence: [time, draws·batch, 4·hidden].
 
-    def gate_inputs(self, z: Tensor, embedded: Tensor | None) -> Tensor:
-        """Everything that enters the gates but the recurrence, in a tensor of its own: [time, draws·batch, 4·hidden].
-
-        Args: embedded: the words under dropout; None: as they are, whose projection is made once.
+        Args: embedded: the words under dropout, for z [batch, latent] only; None: as they are, whose projection
+              is made once.
         """
         latent = z.flatten(0, -2) @ self.weights.generator.latent_to_gates.t()  # [draws·batch, 4·hidden]
         if embedded is not None:
-            return self._words_to_gates(embedded).add_(latent)
+            return self._words_to_gates(embedded, out).add_(latent)
         if self._words is None:
             self._words = self._words_to_gates(self.embedded(None))
-        by_draw = latent.view(-1, self.size, latent.shape[-1])
-        return (self._words.unsqueeze(1) + by_draw).flatten(1, 2)
+        width = latent.shape[-1]
+        if out is None:
+            out = latent.new_empty(self.time, latent.shape[0], width)
+        by_draw = out.view(self.time, -1, self.size, width)
+        torch.add(self._words.unsqueeze(1), latent.view(-1, self.size, width), out=by_draw)
+        return out
+
+    def _words_to_gates(self, embedded: Tensor, out: Tensor | None = None) -> Tensor:
+        generator = self.weights.generator
+        flat = None if out is None else out.flatten(0, 1)
+        bias, weight = generator.gate_bias, generator.words_to_gates.t()
+        return torch.addmm(bias, embedded.flatten(0, 1), weight, out=flat).view(self.time, self.size, -1)
 
     def positions(self, draws: int) -> tuple[Tensor | None, Tensor]:
         """Positions that are predicted, in [time·draws·batch] (None: all), and their rows in the output layer."""
@@ -106,7 +114,7 @@ class Conditional:
         return torch.cat([self._log_likelihood(part) for part in parts]).view(z.shape[:-1])
 
     def _log_likelihood(self, z: Tensor) -> Tensor:
-        hidden = self.run(z, None).hidden[1:].flatten(0, 1)
+        hidden = self.run(z).hidden[1:].flatten(0, 1)
         valid, rows = self.positions(z.shape[0])
         log_p = self.weights.output.log_likelihood(hidden if valid is None else hidden[valid], rows)
         return self._per_sentence(log_p, valid, z.shape[:-1])
@@ -121,17 +129,21 @@ class Conditional:
         """
         generator = self.weights.generator
         embedded = None if masks is None else self.embedded(masks)
-        states = self.run(z, embedded)
-        hidden = states.hidden[1:] if masks is None else states.hidden[1:] * masks.hidden
+        rows = z.shape[:-1].numel()
+        if self._recurrence is None or self._recurrence.gates.shape[1] != rows:
+            self._recurrence = self._new_recurrence(rows)
+        recurrence = self.run(z, embedded, self._recurrence)
+        hidden = recurrence.hidden[1:] if masks is None else recurrence.hidden[1:] * masks.hidden
         log_likelihood, grad_hidden = self.through_output(hidden, z.shape[:-1], theta)
         if masks is not None:
             grad_hidden.mul_(masks.hidden)
-        grad_gates, grad_initial = recurrence.run_backward(states, grad_hidden, generator.recurrent)
+        grad_gates, grad_initial = recurrence.backward(grad_hidden, generator.recurrent)
         grad_latent = grad_gates.sum(0)
         gradient = grad_latent @ generator.latent_to_gates + grad_initial @ generator.latent_to_initial
         if theta is not None:
             words = self.embedded(None) if embedded is None else embedded
-            before = BeforeOutput(z, words, masks, states, grad_gates, grad_latent, grad_initial)
+            previous = recurrence.hidden[:-1]
+            before = BeforeOutput(z, words, masks, previous, grad_gates, grad_latent, grad_initial)
             theta.add_recurrence(before, self.batch.inputs)
         return Evaluation(log_likelihood, gradient.view_as(z))
 
@@ -147,10 +159,19 @@ class Conditional:
             grad = torch.zeros_like(flat).index_copy_(0, valid, grad)
         return self._per_sentence(log_p, valid, shape), grad.view_as(hidden)
 
-    def run(self, z: Tensor, embedded: Tensor | None) -> recurrence.States:
-        """The recurrence from z [..., batch, latent]; `embedded`: the words under dropout, None without."""
-        initial = self.weights.generator.initial_hidden(z.flatten(0, -2))
-        return recurrence.run(self.gate_inputs(z, embedded), initial, self.weights.recurrent_t)
+    def run(
+        self, z: Tensor, embedded: Tensor | None = None, recurrence: Recurrence | None = None
+    ) -> Recurrence:
+        """The recurrence from z [..., batch, latent], in fresh buffers or these; `embedded`: under dropout."""
+        codes = z.flatten(0, -2)
+        recurrence = recurrence or self._new_recurrence(codes.shape[0])
+        self.gate_inputs(z, embedded, recurrence.gates)
+        recurrence.run(self.weights.generator.initial_hidden(codes), self.weights.recurrent_t)
+        return recurrence
+
+    def _new_recurrence(self, rows: int) -> Recurrence:
+        generator = self.weights.generator
+        return Recurrence(self.time, rows, generator.config.hidden, generator.output)
 
     @torch.no_grad()
     def hessian(self, z: Tensor) -> Tensor:

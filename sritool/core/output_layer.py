@@ -4,7 +4,8 @@ With E = exp(h·Wᵀ) and c = exp(b), the softmax needs no pass of its own over 
 
     Σ_v p_v [W_v | 1] = E·(c ∘ [W | 1]) / (E·c),
 
-so that one product gives normaliser and mean, and bias, division and the target's row stay out of [n, V].
+so that one product gives normaliser and mean, and bias, division and the target's row stay out of [n, V]. In
+bfloat16 the bias is free in the first product, and the normaliser is summed in float32 instead.
 Where that could overflow or lose digits, and where a fused softmax is cheap (a GPU), the plain softmax is used.
 """
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sritool.core.generator import Generator
-from sritool.core.theta_gradient import COLUMNS, ThetaGradient
+from sritool.core.theta_gradient import COLUMNS, SoftmaxFactors, ThetaGradient
 
 _BUFFER_ELEMENTS = 1 << 23  # logits held at a time: 32 MB in float32
 _LARGEST_BIAS = 30.0
@@ -45,8 +46,7 @@ class _Expected(NamedTuple):
 
     log_p: Tensor  # of the targets  [n]
     mean: Tensor  # Σ_v p_v W_v  [n, hidden]
-    factors: Tensor  # p [n, V], or E where `sums` is given; in the workspace
-    sums: Tensor | None  # E·c  [n]
+    factors: SoftmaxFactors  # in the workspace
 
 
 class OutputLayer:
@@ -61,10 +61,12 @@ class OutputLayer:
         self.weight = generator.output.detach().to(self.type)  # [V, hidden]
         self.bias = generator.output_bias.detach().to(self.type)  # [V]
         self._exact = generator.output.detach()
+        self._bias_in_product = self.type != own
         self._workspace = workspace
         self._scaled: Tensor | None = None  # c ∘ [W | 1 | 0 …]  [V, hidden + COLUMNS]
         on_cpu = self.weight.device.type == "cpu"
-        self._unnormalised = on_cpu and self.type == own and bool(self.bias.abs().max() <= _LARGEST_BIAS)
+        small = self._bias_in_product or bool(self.bias.abs().max() <= _LARGEST_BIAS)
+        self._unnormalised = on_cpu and small
 
     def log_likelihood(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """log p of each position's target in nats: hidden [n, hidden], rows of the layer [n] → [n]."""
@@ -72,9 +74,8 @@ class OutputLayer:
         factor = self.bias.exp()
         for part, states, targets in self._chunks(hidden, rows):
             if self._unnormalised:
-                logits = self._product(states)
-                chosen = logits.gather(1, targets).squeeze(1) + self.bias[targets.squeeze(1)]
-                sums = torch.mv(logits.exp_(), factor)
+                logits, chosen = self._without_softmax(states, targets)
+                sums = self._sums(logits.exp_(), factor)
                 if _reliable(sums):
                     log_p[part] = chosen - sums.log_()
                     continue
@@ -95,21 +96,24 @@ class OutputLayer:
             log_p[part] = expected.log_p
             torch.sub(self.weight[targets.squeeze(1)], expected.mean, out=grad[part])
             if theta is not None:
-                theta.add_expected(expected.factors, states, expected.sums)
+                theta.add_expected(expected.factors, states)
         if theta is not None:
             theta.add_targets(hidden, rows)
         return log_p, grad
 
     def _unnormalised_softmax(self, states: Tensor, targets: Tensor) -> _Expected | None:
         """None where the sums are not to be relied on."""
-        logits = self._product(states)
-        chosen = logits.gather(1, targets).squeeze(1) + self.bias[targets.squeeze(1)]
-        together = torch.mm(logits.exp_(), self._scaled_weight())
-        width = self.weight.shape[1]
-        sums = together[:, width]
+        logits, chosen = self._without_softmax(states, targets)
+        weights = logits.exp_()
+        if self._bias_in_product:
+            sums, total = self._sums(weights, self.bias), torch.mm(weights, self.weight)
+        else:
+            together, width = torch.mm(weights, self._scaled_weight()), self.weight.shape[1]
+            sums, total = together[:, width], together[:, :width]
         if not _reliable(sums):
             return None
-        return _Expected(chosen - sums.log(), together[:, :width] / sums.unsqueeze(1), logits, sums)
+        factors = SoftmaxFactors(weights, sums, self._bias_in_product)
+        return _Expected(chosen - sums.log(), total / sums.unsqueeze(1), factors)
 
     def _softmax(self, states: Tensor, targets: Tensor) -> _Expected:
         logits = self._logits(states)
@@ -118,15 +122,26 @@ class OutputLayer:
         p = torch.softmax(logits, -1, out=logits)
         # The target's own p may underflow; that of the likeliest word cannot.
         log_p = chosen - highest + p.amax(-1).to(chosen.dtype).log_()
-        return _Expected(log_p, torch.mm(p, self.weight), p, None)
+        return _Expected(log_p, torch.mm(p, self.weight), SoftmaxFactors(p, None, True))
 
-    def _product(self, states: Tensor) -> Tensor:
-        logits = self._workspace.logits(states.shape[0], self.bias)
-        return torch.mm(states, self.weight.t(), out=logits)
+    def _without_softmax(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [n, V], in float32 without the bias, and those of the targets with it [n]."""
+        if self._bias_in_product:
+            logits = self._logits(states)
+            return logits, logits.gather(1, targets).squeeze(1).to(self._exact.dtype)
+        logits = torch.mm(states, self.weight.t(), out=self._buffer(states))
+        return logits, logits.gather(1, targets).squeeze(1) + self.bias[targets.squeeze(1)]
+
+    def _sums(self, weights: Tensor, factor: Tensor) -> Tensor:
+        if self._bias_in_product:
+            return weights.sum(-1, dtype=self._exact.dtype)
+        return torch.mv(weights, factor)
 
     def _logits(self, states: Tensor) -> Tensor:
-        logits = self._workspace.logits(states.shape[0], self.bias)
-        return torch.addmm(self.bias, states, self.weight.t(), out=logits)
+        return torch.addmm(self.bias, states, self.weight.t(), out=self._buffer(states))
+
+    def _buffer(self, states: Tensor) -> Tensor:
+        return self._workspace.logits(states.shape[0], self.bias)
 
     def _scaled_weight(self) -> Tensor:
         if self._scaled is None:

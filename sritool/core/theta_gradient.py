@@ -9,9 +9,16 @@ from torch import Tensor
 
 from sritool.core.dropout import Masks
 from sritool.core.generator import Generator
-from sritool.core.recurrence import States
 
 COLUMNS = 16  # beside the hidden units: one for the bias, the rest keep the products' width a multiple of 16
+
+
+class SoftmaxFactors(NamedTuple):
+    """p of every word at n positions, or what it is but for its normaliser and its bias."""
+
+    values: Tensor  # [n, V]
+    sums: Tensor | None  # what normalises them  [n]; None: they are p
+    with_bias: bool  # False: exp(bias) of each word is left out
 
 
 class BeforeOutput(NamedTuple):
@@ -20,7 +27,7 @@ class BeforeOutput(NamedTuple):
     z: Tensor  # [batch, latent]
     embedded: Tensor  # under dropout  [time, batch, embedding]
     masks: Masks | None
-    states: States
+    previous: Tensor  # hidden states before each step  [time, batch, hidden]
     grad_gates: Tensor  # [time, batch, 4·hidden]
     grad_latent: Tensor  # grad_gates summed over time  [batch, 4·hidden]
     grad_initial: Tensor  # [batch, hidden]
@@ -48,23 +55,22 @@ class ThetaGradient:
         self._inputs: Tensor | None = None  # [time, batch]
         self._embedded: Tensor | None = None  # Σ weight·∇ of the embedded words  [time, batch, embedding]
 
-    def add_expected(self, factors: Tensor, hidden: Tensor, sums: Tensor | None) -> None:
-        """Softmax part: p [n, V], or with `sums` [n] exp(logit − bias), which they normalise; hidden [n, hidden]."""
+    def add_expected(self, factors: SoftmaxFactors, hidden: Tensor) -> None:
+        """Softmax part: hidden [n, hidden]."""
         rows, width = hidden.shape
         states = hidden.new_zeros(rows, width + COLUMNS)
         states[:, :width] = hidden
         states[:, width] = 1.0
-        if sums is not None:
-            states /= sums.unsqueeze(1)
-        complete = sums is None
-        into = self._expected.get(complete)
+        if factors.sums is not None:
+            states /= factors.sums.unsqueeze(1)
+        into = self._expected.get(factors.with_bias)
         if into is None:
-            into = self.generator.output.new_zeros(factors.shape[1], width + COLUMNS)
-            self._expected[complete] = into
-        if factors.dtype == into.dtype:
-            into.addmm_(factors.t(), states, alpha=self.weight)
+            into = self.generator.output.new_zeros(factors.values.shape[1], width + COLUMNS)
+            self._expected[factors.with_bias] = into
+        if factors.values.dtype == into.dtype:
+            into.addmm_(factors.values.t(), states, alpha=self.weight)
         else:
-            into.add_(factors.t() @ states, alpha=self.weight)
+            into.add_(factors.values.t() @ states, alpha=self.weight)
 
     def add_targets(self, hidden: Tensor, rows: Tensor) -> None:
         """Onehot part: hidden [n, hidden] at positions whose targets are these rows [n] of the output layer."""
@@ -76,9 +82,9 @@ class ThetaGradient:
     def add_recurrence(self, before: BeforeOutput, inputs: Tensor) -> None:
         """Everything before the output layer; inputs [time, batch]. The minus sign: gradients are of log p."""
         sums, scale = self.sums, -self.weight
-        z, embedded, masks, states, grad_gates, grad_latent, grad_initial = before
+        z, embedded, masks, previous, grad_gates, grad_latent, grad_initial = before
         flat = grad_gates.flatten(0, 1)
-        sums["recurrent"].addmm_(flat.t(), states.hidden[:-1].flatten(0, 1), alpha=scale)
+        sums["recurrent"].addmm_(flat.t(), previous.flatten(0, 1), alpha=scale)
         sums["words_to_gates"].addmm_(flat.t(), embedded.flatten(0, 1), alpha=scale)
         sums["latent_to_gates"].addmm_(grad_latent.t(), z, alpha=scale)
         sums["gate_bias"].add_(grad_latent.sum(0), alpha=scale)
@@ -107,8 +113,8 @@ class ThetaGradient:
         assert self._targets is not None, "nothing was added"
         assert self._rows is not None
         generator, width = self.generator, self.generator.config.hidden
-        for complete, total in self._expected.items():
-            if not complete:
+        for with_bias, total in self._expected.items():
+            if not with_bias:
                 total *= generator.output_bias.exp().unsqueeze(1)
         expected, *rest = self._expected.values()
         for more in rest:

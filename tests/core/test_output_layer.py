@@ -85,12 +85,16 @@ def test_chunks_by_either_softmax_add_up(generator: Generator, monkeypatch: pyte
     )
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_usual_case_takes_no_second_softmax(
-    make_generator: Callable[..., Generator], monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+    make_generator: Callable[..., Generator],
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    precision: str,
 ) -> None:
     generator = make_generator(hidden=5, dtype=dtype)
-    layer = OutputLayer(generator, "float32", Workspace())
+    layer = OutputLayer(generator, precision, Workspace())
     monkeypatch.setattr(OutputLayer, "_softmax", None)
     monkeypatch.setattr(torch, "log_softmax", None)
     layer.gradient(states().to(dtype), ROWS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.recurrence import lstm, run, run_backward
+from sritool.core.recurrence import Recurrence, lstm
 
 TIME, BATCH, EMBEDDING, HIDDEN = 6, 4, 5, 3
 
@@ -35,6 +35,15 @@ def projected(reference: torch.nn.LSTM, inputs: Tensor) -> Tensor:
     return inputs @ ours_from_torch(reference.weight_ih_l0).t() + ours_from_torch(bias)
 
 
+@torch.no_grad()
+def buffered(gates: Tensor, initial: Tensor, recurrent: Tensor) -> Recurrence:
+    """A run from these projections."""
+    found = Recurrence(*gates.shape[:2], initial.shape[1], initial)
+    found.gates.copy_(gates)
+    found.run(initial, recurrent.t().contiguous())
+    return found
+
+
 def test_plain_form_agrees_with_torch(problem: tuple[torch.nn.LSTM, Tensor, Tensor]) -> None:
     reference, inputs, initial = problem
     expected, _ = reference(inputs, (initial[None], torch.zeros_like(initial)[None]))
@@ -48,7 +57,7 @@ def test_buffered_run_agrees_with_torch(problem: tuple[torch.nn.LSTM, Tensor, Te
     expected, (_, cell) = reference(inputs[:time], (initial[None], torch.zeros_like(initial)[None]))
     with torch.no_grad():
         recurrent = ours_from_torch(reference.weight_hh_l0)
-        states = run(projected(reference, inputs[:time]), initial, recurrent.t().contiguous())
+        states = buffered(projected(reference, inputs[:time]), initial, recurrent)
     torch.testing.assert_close(states.hidden[1:], expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(states.hidden[0], initial)
     torch.testing.assert_close(states.cells[-1], cell[0], rtol=1e-12, atol=1e-12)
@@ -63,10 +72,13 @@ def test_backward_agrees_with_autograd(problem: tuple[torch.nn.LSTM, Tensor, Ten
     start = initial.clone().requires_grad_()
     incoming = torch.randn(time, BATCH, HIDDEN, generator=torch.Generator().manual_seed(2)).double()
     expected = torch.autograd.grad(lstm(gates, start, recurrent), (gates, start), incoming)
-    states = run(gates.detach().clone(), initial, recurrent.t().contiguous())
-    found = run_backward(states, incoming.clone(), recurrent)
-    torch.testing.assert_close(found[0], expected[0], rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close(found[1], expected[1], rtol=1e-11, atol=1e-12)
+    states = buffered(gates.detach(), initial, recurrent)
+    for _ in range(2):  # a second run in the same buffers finds nothing of the first
+        found = states.backward(incoming.clone(), recurrent)
+        torch.testing.assert_close(found[0], expected[0], rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(found[1], expected[1], rtol=1e-11, atol=1e-12)
+        states.gates.copy_(gates.detach())
+        states.run(initial, recurrent.t().contiguous())
 
 
 def test_plain_form_has_second_derivatives(problem: tuple[torch.nn.LSTM, Tensor, Tensor]) -> None:
