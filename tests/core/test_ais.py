@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sritool.core import ais
 from sritool.core.ais import AisSettings, anneal, anneal_reverse, ladder, schedule
+from sritool.core.random import Stream
 
 LATENT = 3
 
@@ -62,7 +63,7 @@ def test_seeds_differ() -> None:
 def test_one_rung_weighs_draws_of_the_prior() -> None:
     sentences, settings = torch.arange(4), AisSettings(rungs=1, chains=50)
     forward, _ = both(sentences, settings)
-    prior = ais.Stream(0, "ais").normal(sentences, 50 * LATENT, dtype=torch.float64)
+    prior = Stream(0, "ais").normal(sentences, 50 * LATENT, dtype=torch.float64)
     z = prior.view(4, 50, LATENT).transpose(0, 1)
     torch.testing.assert_close(forward.log_weights, Cubes(sentences).log_likelihood(z))
 

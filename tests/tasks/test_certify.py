@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from sritool.core.config import LikelihoodConfig
 from sritool.core.langevin import log_prior
-from sritool.core.likelihood import Weighed
+from sritool.core.likelihood import Weighed, adaptive_likelihood
 from sritool.corpus.batches import collate
 from sritool.corpus.tokenizer import EOS
 from sritool.errors import UsageError
@@ -26,6 +27,11 @@ COUNT = 48
 SETTINGS = Settings(("nll",), LikelihoodConfig(samples=400, pilots=100, rounds=1), batch_size=64)
 
 
+def cut_at(model: Model, longest: int) -> None:
+    """Let the model's corpus hold at most so many words a sentence."""
+    model.checkpoint = replace(model.checkpoint, corpus={**model.checkpoint.corpus, "max_length": longest})
+
+
 @pytest.fixture(scope="module")
 def model(begin_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A model with two latent dimensions that matter, in float64; corpora of its kind hold at most 6 words."""
@@ -36,7 +42,7 @@ def model(begin_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
     found = load_model(run.folder)
     found.method.modules.double()
     found.method.generator.initialise(1.6, seed=4)
-    found.checkpoint.corpus["max_length"] = 6
+    cut_at(found, 6)
     return found
 
 
@@ -96,10 +102,8 @@ def test_batches_change_nothing(model: Model, certificate: Certificate) -> None:
 def test_a_wrong_estimator_is_told(
     model: Model, monkeypatch: pytest.MonkeyPatch, shift: float, words: str
 ) -> None:
-    original = module.adaptive_likelihood
-
     def wrong(*given: Any) -> Weighed:
-        found = original(*given)
+        found = adaptive_likelihood(*given)
         return found._replace(log_likelihood=found.log_likelihood + shift)
 
     monkeypatch.setattr(module, "adaptive_likelihood", wrong)
@@ -121,11 +125,11 @@ def test_simulated_sentences_are_cut_as_a_corpus_is(model: Model) -> None:
 
 def test_simulated_sentences_have_the_models_distribution(model: Model) -> None:
     """E log p(x|z) over simulated pairs is minus the entropy of x given z: here through first words alone."""
-    model.checkpoint.corpus["max_length"] = 1
+    cut_at(model, 1)
     try:
         found = simulate(model, 4000, 1)
     finally:
-        model.checkpoint.corpus["max_length"] = 6
+        cut_at(model, 6)
     batch = collate(found.split, np.arange(4000))
     scored = model.method.conditional(batch).log_likelihood(found.codes[None])[0]
     generator = model.generator
