@@ -92,7 +92,7 @@ def resolve_config(
     without_code = {"generator": {"latent": 0}} if method in WITHOUT_CODE else {}
     values = merge(merge(base, given.stored), merge(without_code, given.typed)) | {"method": method}
     values.pop("preset", None)
-    config = _named_truly(build(RunConfig, values))
+    config = named_truly(build(RunConfig, values))
     _check_code(config, given)
     return _as_before(config, under) if under else config
 
@@ -114,7 +114,7 @@ def _known(kind: str, name: Any, known: Iterable[str]) -> str:
     )
 
 
-def _named_truly(config: RunConfig) -> RunConfig:
+def named_truly(config: RunConfig) -> RunConfig:
     """A sampler that differs from the setting it is named after is called custom, here and in every table."""
     name = config.sampler.name.removeprefix("custom (").removesuffix(")")
     if name in SAMPLERS:

@@ -1,0 +1,64 @@
+"""The sentences that a command on a checkpoint works on: some of a prepared split, or a text's first ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sritool.corpus.store import Split, find_corpus, load_corpus
+from sritool.corpus.textfiles import read_split
+from sritool.errors import DataError
+from sritool.tasks.model import Model
+
+LIMIT_SEED = 0  # of the choice of sentences under a limit: the same for every checkpoint
+
+
+class Chosen(NamedTuple):
+    """Sentences of a split."""
+
+    split: Split
+    examples: NDArray[np.int64]  # their indices, in order
+    data: str  # what they are called: `ptb valid`, or the name of a text
+
+
+def choose_sentences(
+    model: Model, split: str, text: Path | None, limit: int | None, data_dir: Path
+) -> Chosen:
+    """A seeded choice of a split of the corpus that the model was trained on, or the first sentences of a text.
+
+    Args:   text: a file or "-", in place of the split.
+    Raises: DataError if the corpus is not there, is another one, or there is no sentence.
+    """
+    if text is not None:
+        lines = [line.rstrip("\r") for line in read_split(text).texts]
+        found = model.split(lines)
+        name = "standard input" if str(text) == "-" else str(text)
+        chosen = np.arange(min(len(found), limit or len(found)))
+    else:
+        found = prepared_split(model, split, data_dir)
+        name = f"{model.checkpoint.corpus['name']} {split}"
+        chosen = np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(found))[:limit])
+    if not len(chosen):
+        raise DataError(f"{name} has no sentence; give one that has some")
+    return Chosen(found, chosen, name)
+
+
+def prepared_split(model: Model, split: str, data_dir: Path) -> Split:
+    """A split of the very corpus that the model was trained on. Raises: DataError if it is not there."""
+    trained = model.checkpoint.corpus
+    path = find_corpus(str(trained["name"]), data_dir) or find_corpus(str(trained["path"]), data_dir)
+    if path is None:
+        raise DataError(
+            f"corpus {trained['name']} is not in {data_dir}/; prepare it with sritool preprocess, "
+            "or give --data-dir or --text FILE"
+        )
+    corpus = load_corpus(path)
+    if corpus.info.content_hash != trained["content_hash"]:
+        raise DataError(
+            f"the corpus in {path} is not the one that {model.path} was trained on; "
+            "prepare that one again, or give --text FILE"
+        )
+    return corpus.split(split)
