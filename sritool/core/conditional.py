@@ -47,9 +47,12 @@ class Conditional:
     """p(x|·) for the sentences of one batch.
 
     z may have leading dimensions, [..., batch, latent]: many draws for each sentence in one call.
+
+    Args: static: compute at padding too and leave it out by multiplication, so that nothing waits for a value
+          and `evaluate` can be captured as a CUDA graph.
     """
 
-    def __init__(self, weights: Weights, batch: Batch) -> None:
+    def __init__(self, weights: Weights, batch: Batch, static: bool = False) -> None:
         self.weights = weights
         self.batch = batch
         time, size = batch.targets.shape
@@ -58,7 +61,8 @@ class Conditional:
         self._words: Tensor | None = None  # their projection  [time, batch, 4·hidden]
         self._recurrence: Recurrence | None = None  # of the last shape that was evaluated
         self._positions: dict[int, tuple[Tensor | None, Tensor]] = {}
-        self._padded = not bool((batch.lengths == time).all())
+        self._static = static
+        self._padded = not static and not bool((batch.lengths == time).all())
 
     def embedded(self, masks: Masks | None) -> Tensor:
         """The words' embeddings, under dropout: [time, batch, embedding]."""
@@ -96,7 +100,7 @@ class Conditional:
             targets = self.batch.targets.unsqueeze(1).expand(-1, draws, -1)
             flat = targets.reshape(-1) - FIRST_PREDICTED
             valid = (flat >= 0).nonzero().squeeze(1) if self._padded else None
-            self._positions[draws] = (valid, flat if valid is None else flat[valid])
+            self._positions[draws] = (valid, flat.clamp_min(0) if valid is None else flat[valid])
         return self._positions[draws]
 
     def _per_sentence(self, chosen: Tensor, valid: Tensor | None, shape: torch.Size) -> Tensor:
@@ -154,10 +158,16 @@ class Conditional:
         valid, rows = self.positions(shape.numel() // self.size)
         flat = hidden.flatten(0, 1)
         used = flat if valid is None else flat[valid]
-        log_p, grad = self.weights.output.gradient(used, rows, theta)
+        counted = self._counted(shape, hidden.dtype) if self._static else None
+        log_p, grad = self.weights.output.gradient(used, rows, theta, counted)
         if valid is not None:
             grad = torch.zeros_like(flat).index_copy_(0, valid, grad)
         return self._per_sentence(log_p, valid, shape), grad.view_as(hidden)
+
+    def _counted(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """1 at positions that are predicted, 0 at padding: [time·draws·batch]."""
+        inside = (self.batch.targets >= FIRST_PREDICTED).unsqueeze(1)
+        return inside.expand(-1, shape.numel() // self.size, -1).reshape(-1).to(dtype)
 
     def run(
         self, z: Tensor, embedded: Tensor | None = None, recurrence: Recurrence | None = None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from sritool.core.config import GeneratorConfig
-from sritool.core.random import Stream
+from sritool.core.random import Kept, Stream
 from sritool.corpus.batches import Batch
 
 
@@ -19,25 +19,26 @@ class Masks(NamedTuple):
     hidden: Tensor  # [time, batch, hidden]
 
 
-class Dropout:
-    """The masks of every sentence at several places of a chain.
+class Dropout(NamedTuple):
+    """The masks of every sentence at several places of a chain: random bits, spread to factors when asked for."""
 
-    Their random bits are drawn together and spread to factors one place at a time, when asked for.
+    time: int
+    widths: tuple[int, int]  # embedding, hidden
+    kept: Kept | None  # None: nothing is dropped
 
-    Args: indices: which of each sentence's masks, as many as there are places.
-    """
-
-    def __init__(self, config: GeneratorConfig, batch: Batch, stream: Stream, indices: Sequence[int]) -> None:
-        self._time, self._size = batch.targets.shape
-        self._widths = (config.embedding, config.hidden)
-        count = self._time * sum(self._widths)
-        self._kept = stream.keep(batch.examples, count, config.dropout, indices) if config.dropout else None
+    @classmethod
+    def draw(cls, config: GeneratorConfig, batch: Batch, stream: Stream, indices: Sequence[int]) -> Dropout:
+        """Those with these indices among each sentence's masks."""
+        time, widths = batch.targets.shape[0], (config.embedding, config.hidden)
+        count = time * sum(widths)
+        kept = stream.keep(batch.examples, count, config.dropout, indices) if config.dropout else None
+        return cls(time, widths, kept)
 
     def masks(self, place: int) -> Masks | None:
         """Those of indices[place]; None where the rate is 0."""
-        if self._kept is None:
+        if self.kept is None:
             return None
-        flat = self._kept.factors(place)
+        flat = self.kept.factors(place)
         # Time is the slower index of a sentence's own factors, so that padding does not change them.
-        both = flat.view(self._size, self._time, sum(self._widths)).transpose(0, 1)
-        return Masks(*both.split(self._widths, dim=-1))
+        both = flat.view(flat.shape[0], self.time, sum(self.widths)).transpose(0, 1)
+        return Masks(*both.split(self.widths, dim=-1))

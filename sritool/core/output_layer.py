@@ -65,8 +65,9 @@ class OutputLayer:
         self._workspace = workspace
         self._scaled: Tensor | None = None  # c ∘ [W | 1 | 0 …]  [V, hidden + COLUMNS]
         on_cpu = self.weight.device.type == "cpu"
-        small = self._bias_in_product or bool(self.bias.abs().max() <= _LARGEST_BIAS)
-        self._unnormalised = on_cpu and small
+        self._unnormalised = on_cpu and (
+            self._bias_in_product or bool(self.bias.abs().max() <= _LARGEST_BIAS)
+        )
 
     def log_likelihood(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """log p of each position's target in nats: hidden [n, hidden], rows of the layer [n] → [n]."""
@@ -85,9 +86,16 @@ class OutputLayer:
         return log_p
 
     def gradient(
-        self, hidden: Tensor, rows: Tensor, theta: ThetaGradient | None = None
+        self,
+        hidden: Tensor,
+        rows: Tensor,
+        theta: ThetaGradient | None = None,
+        counted: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """log p [n] and its gradient in the hidden states [n, hidden]; `theta` gets the layer's own gradient."""
+        """log p [n] and its gradient in the hidden states [n, hidden]; `theta` gets the layer's own gradient.
+
+        Args: counted [n]: 1, or 0 where a position is padding and nothing of it may count.
+        """
         log_p, grad = hidden.new_empty(hidden.shape[0]), torch.empty_like(hidden)
         for part, states, targets in self._chunks(hidden, rows):
             expected = self._unnormalised_softmax(states, targets) if self._unnormalised else None
@@ -96,9 +104,12 @@ class OutputLayer:
             log_p[part] = expected.log_p
             torch.sub(self.weight[targets.squeeze(1)], expected.mean, out=grad[part])
             if theta is not None:
-                theta.add_expected(expected.factors, states)
+                theta.add_expected(expected.factors, states, None if counted is None else counted[part])
+        if counted is not None:
+            log_p.mul_(counted)
+            grad.mul_(counted.unsqueeze(1))
         if theta is not None:
-            theta.add_targets(hidden, rows)
+            theta.add_targets(hidden, rows, counted)
         return log_p, grad
 
     def _unnormalised_softmax(self, states: Tensor, targets: Tensor) -> _Expected | None:

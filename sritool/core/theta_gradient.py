@@ -51,18 +51,20 @@ class ThetaGradient:
         self._expected: dict[bool, Tensor] = {}
         self._rows: Tensor | None = None  # of the targets  [n]
         self._targets: Tensor | None = None  # Σ weight·h  [n, hidden]
-        self._target_weight = 0.0
+        self._target_weight: Tensor | None = None  # Σ weight  [n]
         self._inputs: Tensor | None = None  # [time, batch]
         self._embedded: Tensor | None = None  # Σ weight·∇ of the embedded words  [time, batch, embedding]
 
-    def add_expected(self, factors: SoftmaxFactors, hidden: Tensor) -> None:
-        """Softmax part: hidden [n, hidden]."""
+    def add_expected(self, factors: SoftmaxFactors, hidden: Tensor, counted: Tensor | None = None) -> None:
+        """Softmax part: hidden [n, hidden]; counted [n]: 1, or 0 where nothing is to be added."""
         rows, width = hidden.shape
         states = hidden.new_zeros(rows, width + COLUMNS)
         states[:, :width] = hidden
         states[:, width] = 1.0
         if factors.sums is not None:
             states /= factors.sums.unsqueeze(1)
+        if counted is not None:
+            states *= counted.unsqueeze(1)
         into = self._expected.get(factors.with_bias)
         if into is None:
             into = self.generator.output.new_zeros(factors.values.shape[1], width + COLUMNS)
@@ -72,12 +74,17 @@ class ThetaGradient:
         else:
             into.add_(factors.values.t() @ states, alpha=self.weight)
 
-    def add_targets(self, hidden: Tensor, rows: Tensor) -> None:
+    def add_targets(self, hidden: Tensor, rows: Tensor, counted: Tensor | None = None) -> None:
         """Onehot part: hidden [n, hidden] at positions whose targets are these rows [n] of the output layer."""
-        if self._targets is None:
+        if self._targets is None or self._target_weight is None:
             self._targets, self._rows = torch.zeros_like(hidden), rows
-        self._targets.add_(hidden, alpha=self.weight)
-        self._target_weight += self.weight
+            self._target_weight = hidden.new_zeros(len(rows))
+        if counted is None:
+            self._targets.add_(hidden, alpha=self.weight)
+            self._target_weight += self.weight
+        else:
+            self._targets.addcmul_(hidden, counted.unsqueeze(1), value=self.weight)
+            self._target_weight.add_(counted, alpha=self.weight)
 
     def add_recurrence(self, before: BeforeOutput, inputs: Tensor) -> None:
         """Everything before the output layer; inputs [time, batch]. The minus sign: gradients are of log p."""
@@ -112,6 +119,7 @@ class ThetaGradient:
         """The output layer's part of `gradients`."""
         assert self._targets is not None, "nothing was added"
         assert self._rows is not None
+        assert self._target_weight is not None
         generator, width = self.generator, self.generator.config.hidden
         for with_bias, total in self._expected.items():
             if not with_bias:
@@ -121,7 +129,7 @@ class ThetaGradient:
             expected += more
         output, bias = expected[:, :width].contiguous(), expected[:, width].contiguous()
         output.index_add_(0, self._rows, self._targets, alpha=-1.0)
-        bias.index_add_(0, self._rows, bias.new_full((), -self._target_weight).expand(len(self._rows)))
+        bias.index_add_(0, self._rows, self._target_weight, alpha=-1.0)
         return {"output": output, "output_bias": bias}
 
     def assign(self) -> None:

@@ -19,7 +19,7 @@ class LanguageModel(Method):
     def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
         """Gradient of the mean −log p(x) over the batch, under dropout."""
         conditional = self.conditional(batch, self.precision)
-        masks = Dropout(self.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
+        masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
         theta = ThetaGradient(self.generator)
         theta.weight = 1.0 / conditional.size
         evaluation = conditional.evaluate(self._no_code(conditional), masks, theta)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sritool.core.conditional import Conditional
+from sritool.core.conditional import Conditional, Weights
 from sritool.core.config import RunConfig
 from sritool.core.density import chain_density, kl_given_noise
 from sritool.core.dropout import Dropout, Masks
+from sritool.core.graph import GraphedFunction
 from sritool.core.langevin import Chain, log_prior, noiseless_moves, short_run
-from sritool.core.random import Stream
+from sritool.core.random import Kept, Stream
 from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.methods.base import Clock, Method, PriorKl
+
+
+class _Pass(NamedTuple):
+    """A training chain and what θ gets from it."""
+
+    chain: Chain
+    recon: Tensor  # −log p(x|z_K) under dropout, nats  [batch]
+    gradients: dict[str, Tensor]  # by the generator's parameter names
 
 
 class ShortRunInference(Method):
@@ -26,6 +36,7 @@ class ShortRunInference(Method):
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
         self.sampler = config.sampler
+        self._graphed_pass = GraphedFunction(self._static_pass)
 
     def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
         """Gradient at z_K (`end`: batch mean), or batch sums at every visited z_k and end_weight at z_K (`path`).
@@ -33,19 +44,65 @@ class ShortRunInference(Method):
         The visited z's outweigh z_K in the authors' code because their batch sums pile up in `.grad` during the
         chain while z_K enters through a batch mean.
         """
+        start, noise = self._draw(batch, clock.stream("chain"), 1)
+        scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)
+        dropout = self._dropout(batch, clock)
+        measured = self._measured(clock)
         conditional = self.conditional(batch, self.precision)
+        if _replayed(batch) and not measured:
+            bits = () if dropout.kept is None else (dropout.kept.words,)
+            schedule = tuple(self.sampler.schedule())
+            done = self._graphed_pass((schedule,), *batch, start[0], scaled, *bits)
+        else:
+            done = self._pass(conditional, dropout, start[0], scaled, self.sampler.schedule(), measured)
+        for name, gradient in done.gradients.items():
+            self.generator.get_parameter(name).grad = gradient
+        moved = (done.chain.end - done.chain.start).norm(dim=-1)
+        sums = {"recon": float(done.recon.sum()), "moved": float(moved.sum())}
+        if measured:
+            sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain)
+        return sums
+
+    def _pass(
+        self,
+        conditional: Conditional,
+        dropout: Dropout,
+        start: Tensor,
+        noise: Tensor,
+        schedule: Sequence[float],
+        keep_path: bool,
+    ) -> _Pass:
+        """Chain and gradient; noise [steps, batch, latent] has the temperature in it."""
         theta = ThetaGradient(self.generator)
         along = theta if self.sampler.theta_gradient == "path" else None
-        measured = self._measured(clock)
-        masks = self._masks(batch, clock)
-        chain = self._training_chain(conditional, batch, clock, masks, along, keep_path=measured)
+
+        def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+            value, gradient = conditional.evaluate(z, self._masks(dropout, step), along)
+            return value + log_prior(z), gradient - z
+
+        chain = short_run(log_joint, start, schedule, noise, 1.0, keep_path)
         theta.weight = self.sampler.end_weight if along else 1.0 / conditional.size
-        recon = -conditional.evaluate(chain.end, masks(self.sampler.steps), theta).log_likelihood
-        theta.assign()
-        sums = {"recon": float(recon.sum()), "moved": float((chain.end - chain.start).norm(dim=-1).sum())}
-        if measured:
-            sums["mean unstable"] = self._unstable_share(conditional, masks, chain)
-        return sums
+        last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
+        return _Pass(chain, -last.log_likelihood, theta.gradients())
+
+    def _static_pass(
+        self,
+        schedule: Sequence[float],
+        examples: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        lengths: Tensor,
+        start: Tensor,
+        noise: Tensor,
+        bits: Tensor | None = None,
+    ) -> _Pass:
+        """`_pass` of tensors alone, without a look at their values: what is captured as a CUDA graph."""
+        generator = self.config.generator
+        widths, time = (generator.embedding, generator.hidden), targets.shape[0]
+        kept = None if bits is None else Kept(bits, time * sum(widths), generator.dropout)
+        weights = Weights(self.generator, self.precision, self._workspace)
+        conditional = Conditional(weights, Batch(examples, inputs, targets, lengths), static=True)
+        return self._pass(conditional, Dropout(time, widths, kept), start, noise, schedule, keep_path=False)
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """Ends of independent chains at the evaluation temperature: [chains, batch, latent]."""
@@ -78,25 +135,6 @@ class ShortRunInference(Method):
             log_joint, start, sampler.schedule(), noise, sampler.evaluation_temperature, keep_path
         )
 
-    def _training_chain(
-        self,
-        conditional: Conditional,
-        batch: Batch,
-        clock: Clock,
-        masks: Callable[[int], Masks | None],
-        theta: ThetaGradient | None,
-        keep_path: bool,
-    ) -> Chain:
-        start, noise = self._draw(batch, clock.stream("chain"), 1)
-
-        def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-            value, gradient = conditional.evaluate(z, masks(step), theta)
-            return value + log_prior(z), gradient - z
-
-        temperature = self.sampler.temperature.at(clock.progress)
-        schedule = self.sampler.schedule()
-        return short_run(log_joint, start[0], schedule, noise[:, 0], temperature, keep_path)
-
     def _draw(self, batch: Batch, stream: Stream, chains: int) -> tuple[Tensor, Tensor]:
         """z_0 [chains, batch, latent] and ε [steps, chains, batch, latent]."""
         steps, latent, like = self.sampler.steps, self.latent, self.generator.output
@@ -106,26 +144,30 @@ class ShortRunInference(Method):
         together = torch.stack(draws).view(chains, len(batch.examples), steps + 1, latent)
         return together[:, :, 0], together[:, :, 1:].permute(2, 0, 1, 3)
 
-    def _masks(self, batch: Batch, clock: Clock) -> Callable[[int], Masks | None]:
-        """Masks of every step of a chain, step K being θ's; without chain dropout only that one has any."""
+    def _dropout(self, batch: Batch, clock: Clock) -> Dropout:
+        """Masks of every step of a chain, step K being θ's; without chain dropout of that one alone."""
         steps, stream = self.sampler.steps, clock.stream("dropout")
+        indices = range(steps + 1) if self.sampler.chain_dropout else (steps,)
+        return Dropout.draw(self.config.generator, batch, stream, indices)
+
+    def _masks(self, dropout: Dropout, step: int) -> Masks | None:
         if self.sampler.chain_dropout:
-            return Dropout(self.config.generator, batch, stream, range(steps + 1)).masks
-        last = Dropout(self.config.generator, batch, stream, (steps,))
-        return lambda step: last.masks(0) if step == steps else None
+            return dropout.masks(step)
+        return dropout.masks(0) if step == self.sampler.steps else None
 
     def _measured(self, clock: Clock) -> bool:
         every = self.config.training.measure_every
         return every > 0 and clock.step % every == 0
 
-    @staticmethod
-    def _unstable_share(
-        conditional: Conditional, masks: Callable[[int], Masks | None], chain: Chain
-    ) -> float:
+    def _unstable_share(self, conditional: Conditional, dropout: Dropout, chain: Chain) -> float:
         """Share of steps whose noiseless part raises U, each judged under the masks of its own step."""
         assert chain.log_joint is not None
         raised = []
         for step, z in enumerate(noiseless_moves(chain)):
-            after = conditional.evaluate(z, masks(step)).log_likelihood + log_prior(z)
+            after = conditional.evaluate(z, self._masks(dropout, step)).log_likelihood + log_prior(z)
             raised.append(after < chain.log_joint[step])
         return float(torch.stack(raised).float().mean())
+
+
+def _replayed(batch: Batch) -> bool:
+    return batch.inputs.is_cuda

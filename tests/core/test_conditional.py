@@ -63,7 +63,7 @@ def test_masks_fall_on_embeddings_and_outputs(
     make_generator: Callable[..., Generator], make_batch: Callable[..., Batch], lengths: tuple[int, ...]
 ) -> None:
     generator, batch = make_generator(), make_batch(lengths)
-    drawn = Dropout(generator.config, batch, Stream(0, "dropout"), (3,)).masks(0)
+    drawn = Dropout.draw(generator.config, batch, Stream(0, "dropout"), (3,)).masks(0)
     assert drawn is not None
     masks = Masks(drawn.embedding.double(), drawn.hidden.double())
     z = codes(len(lengths)).requires_grad_()
@@ -118,7 +118,7 @@ def test_masks_of_a_sentence_do_not_depend_on_its_batch(make_split: Callable[...
     config = GeneratorConfig(embedding=4, hidden=3, latent=2, dropout=0.5)
 
     def masks(order: list[int]) -> Masks:
-        found = Dropout(config, collate(split, order), Stream(1, "dropout"), (0,)).masks(0)  # type: ignore[arg-type]
+        found = Dropout.draw(config, collate(split, order), Stream(1, "dropout"), (0,)).masks(0)  # type: ignore[arg-type]
         assert found is not None
         return found
 
@@ -127,14 +127,15 @@ def test_masks_of_a_sentence_do_not_depend_on_its_batch(make_split: Callable[...
     assert together.hidden.shape == (5, 2, 3)
     assert torch.equal(together.embedding[:3, 1], alone.embedding[:, 0])
     assert torch.equal(together.hidden[:3, 1], alone.hidden[:, 0])
-    other = Dropout(config, collate(split, [2]), Stream(1, "dropout"), (1,)).masks(0)  # type: ignore[arg-type]
+    other = Dropout.draw(config, collate(split, [2]), Stream(1, "dropout"), (1,)).masks(0)  # type: ignore[arg-type]
     assert other is not None
     assert not torch.equal(other.embedding, alone.embedding)
 
 
 def test_no_masks_without_dropout(make_batch: Callable[..., Batch]) -> None:
     assert (
-        Dropout(GeneratorConfig(dropout=0.0), make_batch((3,)), Stream(0, "dropout"), (0,)).masks(0) is None
+        Dropout.draw(GeneratorConfig(dropout=0.0), make_batch((3,)), Stream(0, "dropout"), (0,)).masks(0)
+        is None
     )
 
 

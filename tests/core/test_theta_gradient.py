@@ -49,7 +49,7 @@ def test_every_parameter_gets_its_gradient(
     fast, theta = Conditional(Weights(generator), batch), ThetaGradient(generator)
     total = torch.zeros((), dtype=torch.float64)
     for index, weight in enumerate((1.0, 0.25)):
-        drawn = Dropout(generator.config, batch, Stream(2, "dropout"), (index,)).masks(0)
+        drawn = Dropout.draw(generator.config, batch, Stream(2, "dropout"), (index,)).masks(0)
         masks = None if drawn is None else Masks(drawn.embedding.double(), drawn.hidden.double())
         z = codes(len(lengths), seed=index)
         total = total + weight * masked_nll(generator, batch, z, masks)

@@ -54,7 +54,7 @@ def test_values_gradients_and_hessian_agree(pair: tuple[Generator, Generator, Ba
     found = []
     for generator, part in ((here, batch), (there, moved)):
         conditional = Conditional(Weights(generator), part)
-        masks = Dropout(CONFIG, part, Stream(0, "dropout"), (0,)).masks(0)
+        masks = Dropout.draw(CONFIG, part, Stream(0, "dropout"), (0,)).masks(0)
         theta = ThetaGradient(generator)
         code = z.to(part.inputs.device)
         value, gradient = conditional.evaluate(code, masks, theta)

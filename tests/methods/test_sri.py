@@ -65,11 +65,13 @@ def test_training_chain_follows_equation_seven(
     gradients: Gradients,
     chains: list[Chain],
 ) -> None:
-    method, batch = make_method(temperature={"start": 0.2, "end": 1.0}), batch_of(EXAMPLES)
+    batch = batch_of(EXAMPLES)
+    gradients(make_method(temperature=1.0), batch, clock)
+    method = make_method(temperature={"start": 0.2, "end": 1.0})
     gradients(method, batch, clock)
-    (chain,) = chains
+    warm, chain = chains
     assert chain.step_sizes == (0.2, 0.1, 0.05, 0.05)
-    assert chain.temperature == pytest.approx(0.2 + 0.25 * 0.8)
+    torch.testing.assert_close(chain.temperature * chain.noise, (0.2 + 0.25 * 0.8) * warm.noise)
     z = chain.start
     for k, step in enumerate(chain.step_sizes):
         at = z.clone().requires_grad_()
@@ -133,6 +135,35 @@ def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
     for other in chains[2:]:
         assert not torch.equal(other.start, chains[0].start)
         assert not torch.equal(other.noise, chains[0].noise)
+
+
+@pytest.mark.parametrize("chain_dropout", [True, False])
+@pytest.mark.parametrize("choice", ["path", "end"])
+def test_the_form_that_a_gpu_replays_computes_the_same(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    gradients: Gradients,
+    monkeypatch: pytest.MonkeyPatch,
+    chain_dropout: bool,
+    choice: str,
+) -> None:
+    """Padding left out by multiplication, everything that changes passed as a tensor: same gradients and figures."""
+    method = make_method(theta_gradient=choice, end_weight=0.125, dropout=0.5, chain_dropout=chain_dropout)
+    batch = batch_of(EXAMPLES)
+    assert int(batch.lengths.min()) < len(batch.targets), "without padding there is nothing to leave out"
+    expected, sums = gradients(method, batch, clock), method.gradients(batch, clock)
+    calls = []
+
+    def replayed(constants: tuple[Any, ...], *tensors: Tensor) -> Any:
+        calls.append(constants)
+        return method._static_pass(*constants, *tensors)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(method, "_graphed_pass", replayed)
+    monkeypatch.setattr(sri, "_replayed", lambda batch: True)
+    agree(gradients(method, batch, clock), expected)
+    assert method.gradients(batch, clock) == pytest.approx(sums)
+    assert calls
 
 
 @pytest.mark.parametrize("chain_dropout", [True, False])

@@ -1,0 +1,63 @@
+"""A function of tensors replayed as a CUDA graph, captured once for each set of shapes.
+
+A chain is twenty times some five hundred small kernels: launched one by one they keep a GPU waiting. The function
+must not look at values (no `.item()`, no shape that depends on data), and must read parameters that are updated in
+place.
+
+Source: the usage rules of `torch.cuda.CUDAGraph` in PyTorch's notes on CUDA semantics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+Outputs = TypeVar("Outputs")
+
+_WARM_UP = 2  # runs before capture, so that libraries have set themselves up
+_LARGEST_NUMBER = 64  # of graphs: beyond it a rare shape runs kernel by kernel
+
+
+class _Captured(NamedTuple, Generic[Outputs]):
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Tensor, ...]
+    outputs: Outputs
+
+
+class GraphedFunction(Generic[Outputs]):
+    """`function` on CUDA tensors; its outputs are overwritten by the next call with the same shapes."""
+
+    def __init__(self, function: Callable[..., Outputs]) -> None:
+        self._function = function
+        self._captured: dict[Hashable, _Captured[Outputs]] = {}
+
+    def __call__(self, constants: tuple[Hashable, ...], *tensors: Tensor) -> Outputs:
+        """function(*constants, *tensors); `constants` are what the function takes beside tensors."""
+        key = (constants, tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors))
+        found = self._captured.get(key)
+        if found is None:
+            if len(self._captured) >= _LARGEST_NUMBER:
+                return self._function(*constants, *tensors)
+            found = self._captured[key] = self._capture(constants, tensors)
+        for static, tensor in zip(found.inputs, tensors, strict=True):
+            static.copy_(tensor)
+        found.graph.replay()
+        return found.outputs
+
+    def _capture(self, constants: tuple[Hashable, ...], tensors: tuple[Tensor, ...]) -> _Captured[Outputs]:
+        static = tuple(tensor.clone() for tensor in tensors)
+        device = static[0].device
+        with torch.cuda.device(device):
+            aside = torch.cuda.Stream(device)
+            aside.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(aside):
+                for _ in range(_WARM_UP):
+                    self._function(*constants, *static)
+            torch.cuda.current_stream(device).wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                outputs = self._function(*constants, *static)
+        return _Captured(graph, static, outputs)
