@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "preprocess": "Data",
     "train": "Models",
+    "tune-step": "Models",
     "evaluate": "Models",
     "score": "Models",
     "info": "Models",

@@ -53,7 +53,7 @@ class Family:
 
     def label(self, values: Values) -> str:
         """How a table names the schedule."""
-        shown = " → ".join(f"{value:.4g}" for value in values)
+        shown = " to ".join(f"{value:.4g}" for value in values)
         return f"× {shown}" if self.shape == "checkpoint" else shown
 
     def grid(self, numbers: Sequence[float]) -> list[Values]:

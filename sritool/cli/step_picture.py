@@ -1,0 +1,156 @@
+"""The picture of `tune-step`: both sides of the objective against the step size, by matplotlib where it is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sritool.errors import UsageError
+
+if TYPE_CHECKING:
+    from sritool.tasks.step_figures import Figure, Row, Tuned
+
+ENDINGS = (".png", ".svg", ".pdf")
+# Okabe and Ito's colours, told apart by the colour-blind; lines differ in dashes and marks too.
+BLUE, ORANGE, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#BBBBBB"
+MOST_NAMES = 9  # at an axis
+AXES = {"factor": "factor on the checkpoint's step sizes", "s": "step size s", "s_0": "first step size s_0"}
+
+
+def check_picture(path: Path) -> None:
+    """Raises: UsageError if no such picture can be written; to be asked before the work."""
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--plot {path} is no picture; end its name in {', '.join(ENDINGS[:-1])} or .pdf")
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"--plot {path} cannot be written; give a file in a folder that is there")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib, which is not installed; do: pip install matplotlib")
+
+
+def draw_picture(tuned: Tuned, title: str, path: Path) -> None:
+    """Write the picture in the format of the file's ending. Raises: UsageError if it cannot be written."""
+    from matplotlib.figure import Figure as Canvas
+
+    rows = [row for row in tuned.rows if row.values is not None and math.isfinite(row.lower.value)]
+    if len(tuned.names) == 1:
+        canvas = Canvas(figsize=(7, 6), layout="constrained")
+        above, below = canvas.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        rows.sort(key=first)
+        draw_sides(above, rows, tuned)
+        draw_shares(below, rows)
+        name_steps(below, rows)
+        below.set_xlabel(AXES[tuned.names[0]])
+    else:
+        canvas = Canvas(figsize=(7, 4.5), layout="constrained")
+        above = canvas.subplots()
+        draw_pairs(above, rows, tuned)
+        name_steps(above, rows)
+        above.set_xlabel(AXES[tuned.names[0]])
+    above.set_title(title, fontsize="medium")
+    above.set_ylabel("nats a sentence")
+    try:
+        canvas.savefig(path, dpi=150)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; give another file") from error
+
+
+def first(row: Row) -> float:
+    """Where a schedule stands on the horizontal axis."""
+    assert row.values is not None
+    return row.values[0]
+
+
+def name_steps(axes: Any, rows: Sequence[Row]) -> None:
+    """The steps tried as marks of the axis, where they are few enough to be read."""
+    steps = sorted({first(row) for row in rows})
+    if len(steps) <= MOST_NAMES:
+        axes.set_xticks(steps, [f"{step:.3g}" for step in steps])
+        axes.minorticks_off()
+
+
+def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
+    """Both curves, each with the error of its difference to the choice, the folding steps and the choice."""
+    steps = [first(row) for row in rows]
+    sides: list[tuple[str, str, str, Callable[[Row], Figure], Callable[[Row], Figure]]] = [
+        ("above: entropy of a Gaussian", BLUE, "-o", lambda row: row.upper, lambda row: row.upper_gain),
+        ("below: entropy given the noise", ORANGE, "--s", lambda row: row.lower, lambda row: row.lower_gain),
+    ]
+    for name, colour, style, side, gain in sides:
+        values, errors = [side(row).value for row in rows], [gain(row).error for row in rows]
+        axes.plot(steps, values, style, color=colour, label=name, markersize=5)
+        low, high = (
+            [value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1)
+        )
+        axes.fill_between(steps, low, high, color=colour, alpha=0.25, linewidth=0)
+    axes.set_xscale("log")
+    chosen = tuned.chosen
+    # Far to the right the lower side falls without bound: the upper one decides what can be seen.
+    upper = [row.upper.value for row in rows if math.isfinite(row.upper.value)] or [chosen.lower.value]
+    span = max(max(upper) - min(upper), 1.0)
+    seen = [row.lower.value for row in rows if row.lower.value > min(upper) - span]
+    axes.set_ylim(min([*upper, *seen, chosen.lower.value]) - 0.15 * span, max(upper) + 0.15 * span)
+    shade_folds(axes, rows)
+    if chosen.values is not None:
+        axes.axvline(chosen.values[0], color=BLACK, linestyle=":", label=f"chosen: {chosen.label}")
+    axes.legend(fontsize="small", title="shaded: ± 1 standard error of\nthe difference to the choice")
+    axes.get_legend().get_title().set_fontsize("small")
+
+
+def shade_folds(axes: Any, rows: Sequence[Row]) -> None:
+    """Grey over the steps that fold, each as far as half way to its neighbours."""
+    logs = [math.log(first(row)) for row in rows]
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(logs)]
+    edges = [logs[0] - 0.2, *middles, logs[-1] + 0.2]
+    label = "some steps fold"
+    for k, row in enumerate(rows):
+        if row.folded > 0:
+            left, right = math.exp(edges[k]), math.exp(edges[k + 1])
+            axes.axvspan(left, right, color=GREY, alpha=0.4, linewidth=0, label=label, zorder=0)
+            label = "_"
+    axes.set_xlim(math.exp(edges[0]), math.exp(edges[-1]))
+
+
+def draw_shares(axes: Any, rows: Sequence[Row]) -> None:
+    """Folded and unstable steps, and the acceptance of a Metropolis test."""
+    steps = [first(row) for row in rows]
+    axes.plot(
+        steps, [row.acceptance for row in rows], "-o", color=GREEN, label="MALA acceptance", markersize=4
+    )
+    axes.plot(steps, [row.folded for row in rows], "--s", color=BLACK, label="folded", markersize=4)
+    axes.plot(steps, [row.unstable for row in rows], ":^", color=ORANGE, label="unstable", markersize=4)
+    axes.set_ylim(-0.05, 1.05)
+    axes.set_ylabel("share of steps")
+    axes.legend(fontsize="small", loc="center left")
+    shade_folds(axes, rows)
+
+
+def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
+    """The side that was chosen by, a curve for each last step size; hollow where steps fold."""
+    from matplotlib import colormaps
+
+    lasts = sorted({row.values[1] for row in rows if row.values is not None and len(row.values) == 2})
+    for k, last in enumerate(lasts):
+        colour = colormaps["viridis"](0.9 * k / max(1, len(lasts) - 1))
+        curve = sorted((row for row in rows if row.values and row.values[1] == last), key=first)
+        steps, values = [first(row) for row in curve], [by(row, tuned) for row in curve]
+        axes.plot(steps, values, "-", color=colour, label=f"s_K = {last:.3g}")
+        for row, step, value in zip(curve, steps, values, strict=True):
+            face = "none" if row.folded > 0 else colour
+            axes.plot(step, value, marker="osD^v"[k % 5], color=colour, markerfacecolor=face)
+    axes.set_xscale("log")
+    chosen = tuned.chosen
+    if chosen.values is not None:
+        place = (chosen.values[0], by(chosen, tuned))
+        axes.plot(
+            *place, marker="*", color=BLACK, markersize=14, linestyle="none", label=f"chosen: {chosen.label}"
+        )
+    axes.legend(fontsize="small", title="hollow: some steps fold")
+
+
+def by(row: Row, tuned: Tuned) -> float:
+    """The side that was chosen by."""
+    return (row.upper if tuned.objective == "entropy" else row.lower).value
