@@ -1,4 +1,4 @@
-"""`python -m benchmarks chain|train|equality`; each has `--help`."""
+"""`python -m benchmarks chain|train|evaluate|preprocess|growth|equality`; each has `--help`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import chain, equality, train
+from benchmarks import chain, equality, evaluate, growth, preprocess, train
 from benchmarks.options import context_of
 from benchmarks.report import machine, show
 from sritool.errors import SritoolError
@@ -14,6 +14,9 @@ from sritool.errors import SritoolError
 BENCHMARKS = {
     "chain": chain,
     "train": train,
+    "evaluate": evaluate,
+    "preprocess": preprocess,
+    "growth": growth,
     "equality": equality,
 }
 

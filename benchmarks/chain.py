@@ -14,11 +14,11 @@ import torch
 
 from benchmarks import child
 from benchmarks.floor import Floor
-from benchmarks.options import Context, add_common
+from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
 from benchmarks.ours import OurChain, run_config
 from benchmarks.reference import Reference, langevin_chain
 from benchmarks.report import Report
-from benchmarks.shapes import Shape, random_batch
+from benchmarks.shapes import PRESET_SHAPES, Shape, random_batch
 from benchmarks.timing import Run, alternate, fitting_count, ratio, spread
 from sritool.cli.render import Table
 
@@ -153,6 +153,9 @@ def ratio_text(figures: dict[str, float]) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     add_common(parser)
+    add_shapes(parser, PRESET_SHAPES)
+    add_precision(parser)
+    add_timing(parser)
     parser.add_argument("--steps", type=int, default=20, help="Langevin steps of a chain")
     parser.add_argument("--no-memory", action="store_true", help="leave out the peaks of memory")
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.options import Context, add_common
+from benchmarks.options import Context, add_common, add_shapes
 from benchmarks.ours import method_of, run_config
 from benchmarks.report import Report
 from benchmarks.shapes import Shape, random_batch
@@ -110,8 +110,9 @@ def compare(shape: Shape, padded: bool, scale: float, steps: int, device: torch.
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark; `--rounds` and `--precision` have no say here."""
-    add_common(parser, ("ptb", "captions"))
+    """Options of this benchmark."""
+    add_common(parser)
+    add_shapes(parser, ("ptb", "captions"))
     parser.add_argument("--steps", type=int, default=20, help="Langevin steps of a chain")
     parser.add_argument(
         "--scale",

@@ -1,15 +1,16 @@
-"""Options that every benchmark takes."""
+"""Options that several benchmarks take; each takes those that it reads."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from benchmarks.report import FORMATS
-from benchmarks.shapes import PRESET_SHAPES, SHAPES, Shape, shapes_named
+from benchmarks.shapes import SHAPES, Shape, shapes_named
 from sritool.core.device import resolve_device, resolve_precision, set_threads
 from sritool.errors import UsageError
 
@@ -37,30 +38,48 @@ class Context:
         }
 
 
-def add_common(parser: argparse.ArgumentParser, shapes: tuple[str, ...] = PRESET_SHAPES) -> None:
-    """Give a benchmark's parser the common options."""
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What all take."""
+    parser.add_argument("--threads", type=int, help="of PyTorch; its own choice by default")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="auto", help="json is one document with the machine"
+    )
+
+
+def add_shapes(parser: argparse.ArgumentParser, shapes: Sequence[str]) -> None:
+    """For models: which batches, and where."""
     parser.add_argument(
         "--shape", nargs="+", default=list(shapes), metavar="NAME", help=f"of {', '.join(SHAPES)}"
     )
-    parser.add_argument("--rounds", type=int, default=15, help="alternating runs of each variant")
-    parser.add_argument(
-        "--most-seconds", type=float, default=240.0, help="begin no round of a shape after this time"
-    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Of the output layer."""
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
-    parser.add_argument("--threads", type=int, help="of PyTorch; its own choice by default")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--format", choices=FORMATS, default="auto")
+
+
+def add_timing(parser: argparse.ArgumentParser, rounds: int = 15) -> None:
+    """For what is timed."""
+    parser.add_argument("--rounds", type=int, default=rounds, help="alternating runs of each variant")
+    parser.add_argument(
+        "--most-seconds",
+        type=float,
+        default=240.0,
+        help="begin no round of a shape after this time, but three",
+    )
 
 
 def context_of(arguments: argparse.Namespace) -> Context:
     """Raises: UsageError for a shape, device or count that cannot be."""
-    if arguments.rounds < 1:
-        raise UsageError(f"--rounds {arguments.rounds}: give at least 1")
+    rounds = getattr(arguments, "rounds", 1)
+    if rounds < 1:
+        raise UsageError(f"--rounds {rounds}: give at least 1")
     set_threads(arguments.threads)
     return Context(
-        resolve_device(arguments.device),
-        tuple(shapes_named(arguments.shape)),
-        arguments.rounds,
-        arguments.most_seconds,
-        arguments.precision,
+        resolve_device(getattr(arguments, "device", "cpu")),
+        tuple(shapes_named(getattr(arguments, "shape", []))),
+        rounds,
+        getattr(arguments, "most_seconds", float("inf")),
+        getattr(arguments, "precision", "auto"),
     )

@@ -68,7 +68,7 @@ class OurChain:
         dropout = None
         if sampler.chain_dropout:
             stream = CLOCK.stream("dropout")
-            dropout = Dropout(self.config.generator, batch, stream, range(steps)).masks
+            dropout = Dropout.draw(self.config.generator, batch, stream, range(steps)).masks
         latent = method.latent
         draws = CLOCK.stream("chain").normal(batch.examples, (steps + 1) * latent)
         draws = draws.view(len(batch.examples), steps + 1, latent)
@@ -82,5 +82,5 @@ class OurChain:
         noise = draws[:, 1:].transpose(0, 1)
         end = short_run(log_joint, draws[:, 0], sizes, noise, sampler.evaluation_temperature).end
         if theta is not None:
-            theta.assign()  # what it has put off to the end belongs to the steps
+            theta.gradients()  # what it has put off to the end belongs to the steps
         return end

@@ -60,6 +60,7 @@ SHAPES: dict[str, Shape] = {
         _of_preset("yelp", 8_355, 10),
         _of_preset("yahoo", 20_003, 80),
         _of_preset("tiny", 643, 13),
+        Shape("middle", "captions", 8_000, 16, 32, embedding=128, hidden=256, latent=32, dropout=0.5),
         Shape("micro", "tiny", 40, 5, 4, embedding=6, hidden=8, latent=4, dropout=0.5),  # for tests
     )
 }

@@ -60,7 +60,6 @@ def seconds_of(run: Run, device: torch.device) -> float:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    gc.collect()
     gc.disable()
     try:
         yield

@@ -16,9 +16,9 @@ import torch
 from benchmarks import child
 from benchmarks.chain import RUN_SECONDS as CHAIN_SECONDS
 from benchmarks.chain import ratio_text, reference_steps
-from benchmarks.options import Context, add_common
+from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
 from benchmarks.report import Report
-from benchmarks.shapes import Shape
+from benchmarks.shapes import PRESET_SHAPES, Shape
 from benchmarks.timing import alternate, fitting_count, ratio, spread
 from benchmarks.train_steps import KINDS, VARIANTS, build, parts
 from sritool.cli.render import Table
@@ -96,6 +96,9 @@ def measure_parts(
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     add_common(parser)
+    add_shapes(parser, PRESET_SHAPES)
+    add_precision(parser)
+    add_timing(parser)
     parser.add_argument("--steps", type=int, default=20, help="Langevin steps of a chain, at most")
     parser.add_argument("--no-memory", action="store_true", help="leave out peaks of memory and cold starts")
     parser.add_argument("--no-parts", action="store_true", help="leave out the parts of a step")

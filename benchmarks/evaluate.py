@@ -1,0 +1,161 @@
+"""Time a sentence of the `adaptive` likelihood, of a Hessian, and of the chain's own density.
+
+The density is held against the authors' scheme: B·d backward passes through the graph of the whole chain. Its
+graph is built and a few of the passes, which are all alike, are timed; the rest is counted, not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.chain_jacobian import chain_with_graph, jacobian_row
+from benchmarks.options import Context, add_common, add_shapes, add_timing
+from benchmarks.ours import method_of, run_config
+from benchmarks.reference import reference_of
+from benchmarks.report import Report
+from benchmarks.shapes import PRESET_SHAPES, Shape, random_batch
+from benchmarks.timing import Run, alternate, ratio, spread
+from sritool.cli.render import Table
+from sritool.core.config import LikelihoodConfig
+from sritool.core.density import chain_density
+from sritool.core.langevin import log_prior, short_run
+from sritool.core.likelihood import adaptive_likelihood
+from sritool.core.random import Stream
+
+PASSES = 4  # of the authors' B·d that are run
+
+
+class Ours:
+    """sritool's evaluation of a batch of random sentences, in float32 as it always is."""
+
+    def __init__(self, shape: Shape, sentences: int, device: torch.device) -> None:
+        self.config = run_config(shape)
+        self.method = method_of(self.config, shape, device)
+        self.batch = random_batch(shape, sentences=sentences).to(device)
+        self.likelihood = LikelihoodConfig()
+        self.codes = Stream(0, "codes").normal(self.batch.examples, shape.latent)
+
+    def adaptive(self) -> object:
+        """The default estimator, the chains that it starts from included."""
+        conditional = self.method.conditional(self.batch)
+        starts = self.method.posterior(conditional, 0, self.likelihood.modes)
+        return adaptive_likelihood(conditional, starts, 0, self.batch.examples, self.likelihood)
+
+    def hessian(self) -> Tensor:
+        """∇²_z of every sentence at one z each."""
+        return self.method.conditional(self.batch).hessian(self.codes)
+
+    def density(self) -> object:
+        """One chain a sentence and its density, a Hessian at each step."""
+        conditional = self.method.conditional(self.batch)
+
+        def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+            value, gradient = conditional.evaluate(z)
+            return value + log_prior(z), gradient - z
+
+        schedule = self.config.sampler.schedule()
+        noise = torch.randn(len(schedule), *self.codes.shape, device=self.codes.device)
+        chain = short_run(log_joint, self.codes, schedule, noise, 0.2, keep_path=True)
+        return chain_density(conditional, chain)
+
+
+class Authors:
+    """The chain's density by backward passes through the chain."""
+
+    def __init__(self, ours: Ours) -> None:
+        self.ours = ours
+        self.model = reference_of(ours.method.generator)
+        self.start = ours.codes.clone().requires_grad_()
+        self.end = self.start
+        self.turn = 0
+
+    def build(self) -> None:
+        """The chain with its graph."""
+        self.end = self.start  # lets go of the graph before
+        schedule = self.ours.config.sampler.schedule()
+        noise = torch.randn(len(schedule), *self.start.shape, device=self.start.device)
+        self.end = chain_with_graph(self.model, self.ours.batch, self.start, schedule, noise, 0.2)
+
+    def passes(self) -> None:
+        """`PASSES` rows of the Jacobian."""
+        size, latent = self.start.shape
+        for _ in range(PASSES):
+            jacobian_row(self.start, self.end, self.turn % size, self.turn % latent)
+            self.turn += 1
+
+
+def measure(
+    shape: Shape,
+    device: torch.device,
+    rounds: int,
+    most_seconds: float,
+    sentences: int,
+    authors_sentences: int,
+) -> list[dict[str, Any]]:
+    """One record a quantity: ms a sentence, and the authors' time over it for the density."""
+    many, few = Ours(shape, sentences, device), Ours(shape, authors_sentences, device)
+    authors = Authors(few)
+    runs: dict[str, Run] = {
+        "graph": authors.build,
+        "passes": authors.passes,
+        "density, few": few.density,
+        "density": many.density,
+        "hessian": many.hessian,
+        "adaptive": many.adaptive,
+    }
+    seconds = alternate(runs, rounds, device, most_seconds)
+    needed = authors_sentences * shape.latent / PASSES
+    pairs = zip(seconds["graph"], seconds["passes"], strict=True)
+    theirs = [(graph + needed * passes) / authors_sentences for graph, passes in pairs]
+    ours = {name: [t / sentences for t in times] for name, times in seconds.items()}
+    ours["density, few"] = [t / authors_sentences for t in seconds["density, few"]]
+
+    def record(what: str, count: int, times: Sequence[float], against: bool) -> dict[str, Any]:
+        return {
+            "shape": shape.name,
+            "what": what,
+            "sentences": count,
+            "rounds": len(times),
+            "ms a sentence": spread(times).scaled(1000)._asdict(),
+            "authors / this": ratio(theirs, times)._asdict() if against else None,
+        }
+
+    return [
+        record("density, authors' B·d passes (counted)", authors_sentences, theirs, True),
+        record("density, sritool", authors_sentences, ours["density, few"], True),
+        record("density, sritool", sentences, ours["density"], True),
+        record("Hessian at one z, sritool", sentences, ours["hessian"], False),
+        record("adaptive likelihood, sritool", sentences, ours["adaptive"], False),
+    ]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    add_common(parser)
+    add_shapes(parser, PRESET_SHAPES)
+    add_timing(parser, rounds=5)
+    parser.add_argument("--sentences", type=int, default=16, help="of a batch of sritool's")
+    parser.add_argument("--authors-sentences", type=int, default=2, help="of a batch of the authors' scheme")
+
+
+def run(context: Context, arguments: argparse.Namespace) -> Report:
+    """All shapes."""
+    counts = {"sentences": arguments.sentences, "authors_sentences": arguments.authors_sentences}
+    report = Report("evaluate", {**context.settings(), **counts, "passes run": PASSES}, {"times": []})
+    for shape in context.shapes:
+        records = measure(shape, context.device, context.rounds, context.most_seconds, **counts)
+        report.results["times"] += records
+        rows = []
+        for record in records:
+            ms, against = record["ms a sentence"], record["authors / this"]
+            text = against and f"{against['median']:.1f} ({against['lower']:.1f}–{against['upper']:.1f})"
+            rows.append((record["what"], record["sentences"], ms["minimum"], ms["median"], text))
+        columns = ("what", "sentences", "ms a sentence, min", "median", "authors ÷ this")
+        note = f"{shape.sizes}; float32; {records[0]['rounds']} rounds"
+        report.tables.append(Table(f"evaluation, {shape.name}", columns, rows, note))
+    return report

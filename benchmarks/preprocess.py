@@ -1,0 +1,108 @@
+"""Words a second of `sritool preprocess`, of a plain loop over split lines, and of only reading the file.
+
+The text is generated: words by rank with frequencies as one over the rank. sritool reads, counts, encodes, hashes
+and stores; the plain loop reads, counts and encodes into one array.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+from array import array
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.options import Context, add_common, add_timing
+from benchmarks.report import Report
+from benchmarks.timing import Run, alternate, ratio, spread
+from sritool.cli.render import Table
+from sritool.corpus.sources import FileOptions, file_source
+from sritool.tasks.preprocess import preprocess_corpus
+
+
+def write_text(path: Path, lines: int, words: int, vocabulary: int, seed: int = 0) -> int:
+    """A file of so many lines of about so many words each; returns the number of words."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(max(1, words // 2), words + words // 2 + 1, lines)
+    odds = 1.0 / np.arange(1, vocabulary + 1)
+    ranks = random.choice(vocabulary, int(lengths.sum()), p=odds / odds.sum())
+    names = [f"word{rank}" for rank in range(vocabulary)]
+    following = iter(ranks.tolist())
+    with path.open("w", encoding="utf-8") as file:
+        for length in lengths.tolist():
+            file.write(" ".join(names[rank] for rank in itertools.islice(following, length)) + "\n")
+    return len(ranks)
+
+
+def plain_loop(path: Path) -> array[int]:
+    """Ids of all words and of an end after each line, numbered by falling frequency."""
+    counts: Counter[str] = Counter()
+    with path.open(encoding="utf-8") as file:
+        lines = [line.split() for line in file]
+    for line in lines:
+        counts.update(line)
+    ids = {word: number for number, (word, _) in enumerate(counts.most_common(), start=4)}
+    encoded = array("i")
+    for line in lines:
+        encoded.extend([ids[word] for word in line])
+        encoded.append(2)
+    return encoded
+
+
+def runs_on(path: Path, folder: Path) -> dict[str, Run]:
+    """The three, on one file; each call of sritool's stores a corpus of its own."""
+    numbers = itertools.count()
+
+    def ours() -> object:
+        source = file_source({"train": path}, FileOptions())
+        return preprocess_corpus(f"made{next(numbers)}", source, data_dir=folder)
+
+    return {
+        "sritool preprocess": ours,
+        "plain split and dictionary": lambda: plain_loop(path),
+        "reading the file": lambda: path.read_text(encoding="utf-8"),
+    }
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    add_common(parser)
+    add_timing(parser)
+    parser.add_argument("--lines", type=int, default=40_000)
+    parser.add_argument("--words", type=int, default=21, help="a line, on average")
+    parser.add_argument("--vocabulary", type=int, default=10_000)
+
+
+def run(context: Context, arguments: argparse.Namespace) -> Report:
+    """One generated file."""
+    sizes = {name: getattr(arguments, name) for name in ("lines", "words", "vocabulary")}
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "text.txt"
+        words = write_text(path, **sizes)
+        size = path.stat().st_size
+        runs = runs_on(path, Path(name) / "data")
+        seconds = alternate(runs, context.rounds, torch.device("cpu"), context.most_seconds)
+    ours = seconds["sritool preprocess"]
+    records = [
+        {
+            "variant": variant,
+            "words a second": words / spread(times).median,
+            "seconds": spread(times)._asdict(),
+            "sritool / this": ratio(ours, times)._asdict(),
+        }
+        for variant, times in seconds.items()
+    ]
+    settings = {"rounds": context.rounds, **sizes, "words in all": words, "bytes": size}
+    report = Report("preprocess", settings, {"variants": records})
+    rows = [
+        (variant, round(words / spread(times).median), spread(times).median, ratio(ours, times).text())
+        for variant, times in seconds.items()
+    ]
+    note = f"{words:,} words in {arguments.lines:,} lines, {size:,} bytes; median of {len(ours)} rounds"
+    columns = ("variant", "words/s", "s", "sritool ÷ this")
+    report.tables.append(Table("preprocessing", columns, rows, note))
+    return report
