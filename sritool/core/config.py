@@ -100,7 +100,7 @@ class TrainingConfig:
     batch_size: int = 32
     seed: int = 0
     patience: int = 5  # epochs without a better validation NLL; 0: never stop early
-    precision: str = "auto"  # output layer's products: auto, float32, bfloat16
+    precision: str = "auto"  # of the products: auto, float32, tf32 (CUDA), bfloat16 (output layer)
     save_every: int = 500  # steps between saves of last.pt
     measure_every: int = 50  # steps between measurements of unstable Langevin steps; 0: never
 
@@ -111,8 +111,8 @@ class TrainingConfig:
         least = min(self.seed, self.patience, self.measure_every)
         _require(least >= 0, "training.seed, patience and measure_every must not be negative; give 0 or more")
         _require(
-            self.precision in ("auto", "float32", "bfloat16"),
-            f"training.precision is {self.precision!r}; give auto, float32 or bfloat16",
+            self.precision in ("auto", "float32", "tf32", "bfloat16"),
+            f"training.precision is {self.precision!r}; give auto, float32, tf32 or bfloat16",
         )
 
 

@@ -34,11 +34,11 @@ class Batch(NamedTuple):
         return int(self.lengths.sum())
 
 
-def collate(split: Split, examples: NDArray[np.int64] | Sequence[int]) -> Batch:
-    """The sentences with these indices as one padded batch, in the order given."""
+def collate(split: Split, examples: NDArray[np.int64] | Sequence[int], multiple: int = 1) -> Batch:
+    """The sentences with these indices as one padded batch, in the order given, its time a multiple of `multiple`."""
     chosen = np.asarray(examples, dtype=np.int64)
     begins, lengths = split.offsets[chosen], split.lengths[chosen]
-    steps = np.arange(int(lengths.max(initial=0)))[:, None]
+    steps = np.arange(-(-int(lengths.max(initial=0)) // multiple) * multiple)[:, None]
     inside = steps < lengths[None, :]
     positions = np.where(inside, begins[None, :] + steps, 0)
     targets = np.where(inside, split.ids[positions] if len(split.ids) else PAD, PAD).astype(np.int64)

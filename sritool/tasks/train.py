@@ -17,7 +17,7 @@ import torch
 
 from sritool.core.checkpoint import Checkpoint, load_weights, save_checkpoint
 from sritool.core.config import RunConfig, plain, to_toml
-from sritool.core.device import resolve_precision
+from sritool.core.device import products_in, resolve_precision
 from sritool.core.schedules import Ramp
 from sritool.corpus.batches import collate, training_batches
 from sritool.corpus.store import Corpus
@@ -28,6 +28,8 @@ from sritool.tasks import events
 from sritool.tasks.runs import BEST, CONFIG, LAST, METRICS, MetricsLog
 from sritool.tasks.validate import collapse, sample_of, validate
 
+# A GPU replays a graph for each length, so that few lengths are worth some padding.
+_LENGTH_MULTIPLE = {"cuda": 4}
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
 
@@ -201,11 +203,12 @@ class Trainer:
 
     def _step(self, batches: list[np.ndarray[Any, np.dtype[np.int64]]]) -> None:
         position, settings = self.position, self.config.optimizer
-        batch = collate(self.train, batches[position.batch])
+        batch = collate(self.train, batches[position.batch], _LENGTH_MULTIPLE.get(self.device.type, 1))
         tokens = batch.predictions
         progress = (position.epoch + position.batch / len(batches)) / self.config.training.epochs
         clock = Clock(self.config.training.seed, position.epoch, position.step, progress)
-        sums = self.method.gradients(batch.to(self.device), clock)
+        with products_in(self.config.training.precision):
+            sums = self.method.gradients(batch.to(self.device), clock)
         norm = float(
             torch.nn.utils.clip_grad_norm_(
                 self.method.modules.parameters(), settings.clip or float("inf"), error_if_nonfinite=False

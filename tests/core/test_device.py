@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sritool.core import device as module
-from sritool.core.device import resolve_device, resolve_precision, set_threads
+from sritool.core.device import products_in, resolve_device, resolve_precision, set_threads
 from sritool.errors import UsageError
 
 
@@ -91,6 +91,24 @@ def test_a_precision_asked_for_is_not_timed(asked: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "_timed_product", lambda *_: pytest.fail("timed"))
     assert resolve_precision(asked, torch.device("cpu"), 8, 30, 100) == asked
     assert resolve_precision("auto", torch.device("mps"), 8, 30, 100) == "float32"
+    assert resolve_precision(asked, torch.device("cuda"), 8, 30, 100) == asked
+
+
+def test_tf32_is_for_cuda() -> None:
+    assert resolve_precision("tf32", torch.device("cuda"), 8, 30, 100) == "tf32"
+    assert resolve_precision("tf32", torch.device("cpu"), 8, 30, 100) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "inside"), [("tf32", "tf32"), ("float32", "ieee"), ("bfloat16", "ieee")]
+)
+def test_products_take_the_precision_and_give_it_back(precision: str, inside: str) -> None:
+    settings = torch.backends.cuda.matmul
+    before = settings.fp32_precision
+    with pytest.raises(RuntimeError, match="within"), products_in(precision):
+        assert settings.fp32_precision == inside
+        raise RuntimeError("within")
+    assert settings.fp32_precision == before
 
 
 def test_timing_works() -> None:

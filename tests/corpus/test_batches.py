@@ -35,6 +35,17 @@ def test_collate_puts_sentences_side_by_side() -> None:
     assert {tensor.dtype for tensor in batch} == {torch.int64}
 
 
+def test_time_is_padded_to_a_multiple() -> None:
+    split = split_of([5, 6, 7, 8, EOS], [7, EOS])
+    plain, padded = collate(split, [0, 1]), collate(split, [0, 1], multiple=4)
+    assert padded.targets.shape == padded.inputs.shape == (8, 2)
+    assert torch.equal(padded.targets[:5], plain.targets)
+    assert torch.equal(padded.inputs[:5], plain.inputs)
+    assert padded.targets[5:].eq(PAD).all()
+    assert torch.equal(padded.lengths, plain.lengths)
+    assert collate(split_of([5, 6, 7, EOS]), [0], multiple=4).targets.shape == (4, 1)
+
+
 def test_inputs_that_matter_are_never_padding() -> None:
     """Where a token is predicted, its input is the target before it or <s>."""
     batch = collate(split_of([5, 6, EOS], [EOS], [7, EOS]), [0, 1, 2])

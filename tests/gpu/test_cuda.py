@@ -58,7 +58,7 @@ def test_values_gradients_and_hessian_agree(pair: tuple[Generator, Generator, Ba
         theta = ThetaGradient(generator)
         code = z.to(part.inputs.device)
         value, gradient = conditional.evaluate(code, masks, theta)
-        rest = [conditional.log_likelihood(code), conditional.hessian(code), *theta.sums.values()]
+        rest = [conditional.log_likelihood(code), conditional.hessian(code), *theta.gradients().values()]
         found.append([tensor.cpu() for tensor in (value, gradient, *rest)])
     for cpu, cuda in zip(*found, strict=True):
         torch.testing.assert_close(cuda, cpu, rtol=2e-3, atol=2e-4)
@@ -70,6 +70,36 @@ def test_bfloat16_output_layer_is_close(pair: tuple[Generator, Generator, Batch,
     exact = Conditional(Weights(there), moved).evaluate(z).gradient
     rough = Conditional(Weights(there, "bfloat16"), moved).evaluate(z).gradient
     assert float((rough - exact).norm() / exact.norm()) < 2e-2
+
+
+@pytest.mark.parametrize("sampler", ["paper", "authors"])
+def test_a_replayed_graph_computes_what_its_kernels_do(
+    sampler: str, pair: tuple[Generator, Generator, Batch, Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sritool.core.config import RunConfig, build, merge
+    from sritool.core.presets import layered
+    from sritool.methods import sri
+    from sritool.methods.base import Clock
+    from sritool.methods.registry import build_method
+
+    _, _, _, moved = pair
+    sizes = {"generator": {"embedding": 16, "hidden": 32, "latent": 8}, "training": {"measure_every": 0}}
+    method = build_method(build(RunConfig, merge(layered("tiny", sampler, "sri"), sizes)), 64)
+    method.initialise()
+    method.modules.to("cuda")
+    optimizer = torch.optim.SGD(method.modules.parameters(), lr=0.01)
+    shorter = Batch(moved.examples, moved.inputs[:5], moved.targets[:5], moved.lengths.clamp_max(5))
+    for step, batch in enumerate((moved, shorter, moved, moved)):
+        clock, found = Clock(0, step, step, step / 4), []
+        for replayed in (False, True):
+            monkeypatch.setattr(sri, "_replayed", lambda _, value=replayed: value)
+            sums = method.gradients(batch, clock)
+            found.append(
+                [torch.tensor(sums["recon"]), *(p.grad.clone().cpu() for p in method.modules.parameters())]
+            )
+        for eager, graph in zip(*found, strict=True):
+            torch.testing.assert_close(graph, eager, rtol=2e-3, atol=2e-3 * float(eager.abs().max()))
+        optimizer.step()  # the next replay must see the parameters move
 
 
 @pytest.mark.parametrize("method", ["sri", "lm"])
