@@ -138,7 +138,7 @@ PrecisionOpt = Annotated[
     setting(
         "precision",
         "Device",
-        "Of the products in training: float32, bfloat16 (output layer), tf32 (NVIDIA GPU), or auto: the fastest here.",
+        "Of the products in training: float32, bfloat16 (output layer), tf32 (CUDA), or auto: the fastest here.",
         "auto",
     ),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
@@ -105,9 +107,9 @@ def test_tf32_is_for_cuda() -> None:
 def test_products_take_the_precision_and_give_it_back(precision: str, inside: str) -> None:
     settings = torch.backends.cuda.matmul
     before = settings.fp32_precision
-    with pytest.raises(RuntimeError, match="within"), products_in(precision):
+    with contextlib.suppress(RuntimeError), products_in(precision):
         assert settings.fp32_precision == inside
-        raise RuntimeError("within")
+        raise RuntimeError("given back after an error too")
     assert settings.fp32_precision == before
 
 
