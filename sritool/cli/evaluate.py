@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sritool.cli.evaluation_tables import (
+    certificate_table,
+    curve_table,
+    metrics_down_table,
+    runs_table,
+    sentence_table,
+)
+from sritool.cli.opening import open_checkpoints, open_device
 from sritool.cli.options import (
     BatchSizeOpt,
     CheckpointsArg,
@@ -15,6 +23,7 @@ from sritool.cli.options import (
     FormatOpt,
     GpuOpt,
     LimitOpt,
+    MemoryOpt,
     QuietOpt,
     RunsDirOpt,
     SeedOpt,
@@ -22,8 +31,8 @@ from sritool.cli.options import (
     TextOpt,
     ThreadsOpt,
 )
-from sritool.cli.render import Table, emit, resolve_format, say
-from sritool.cli.tables import FOR_PEOPLE, figure, metrics_table, with_error
+from sritool.cli.render import emit, emit_all, fits, resolve_format
+from sritool.cli.tables import FOR_PEOPLE, metrics_table, reliability_table
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,8 +48,9 @@ def evaluate(
         typer.Option(
             "--metrics",
             metavar="NAMES",
-            help="Any of ppl, nll, posterior-kl, recon, permuted, kl, au, au-naive, with commas between, or all.",
-            show_default="all but kl and au-naive",
+            help="Any of ppl, nll, posterior-kl, mi, kl-aggregate, recon, permuted, elbo, kl, kl-information, "
+            "kl-contraction, au, au-naive, with commas between, or all.",
+            show_default="ppl,nll,posterior-kl,recon,permuted,au",
         ),
     ] = None,
     split: SplitOpt = None,
@@ -49,12 +59,27 @@ def evaluate(
     per_sentence: Annotated[
         bool, typer.Option("--per-sentence", help="Print one row per sentence in place of the metrics.")
     ] = False,
-    samples: Annotated[
-        int,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Print ppl and nll against the number of draws instead.")
+    ] = False,
+    estimator: Annotated[
+        str,
         typer.Option(
-            min=2, help="Draws of z per sentence that p(x) is estimated from.", rich_help_panel=ESTIMATOR
+            metavar="NAME",
+            help="How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, annealing "
+            "from the prior; encoder. A model without z is exact.",
+            rich_help_panel=ESTIMATOR,
         ),
-    ] = 100,
+    ] = "adaptive",
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Draws of z per sentence that p(x) is estimated from; chains of sri and ais.",
+            show_default="adaptive 100, sri 10, ais 16, encoder 500",
+            rich_help_panel=ESTIMATOR,
+        ),
+    ] = None,
     pilots: Annotated[
         int,
         typer.Option(
@@ -69,11 +94,26 @@ def evaluate(
             min=2, help="Codes inferred per sentence, for recon, permuted and au.", rich_help_panel=ESTIMATOR
         ),
     ] = 2,
+    rungs: Annotated[
+        int,
+        typer.Option(min=1, help="Steps of annealing, for ais and --certify.", rich_help_panel=ESTIMATOR),
+    ] = 200,
+    certify: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Instead: is adaptive right? Bracket log p(x) of N sentences drawn from the model.",
+            show_default=False,
+            rich_help_panel=ESTIMATOR,
+        ),
+    ] = None,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = None,
     gpu: GpuOpt = None,
     device: DeviceOpt = "auto",
     threads: ThreadsOpt = None,
+    memory: MemoryOpt = 4 << 30,
     data_dir: DataDirOpt = Path("data"),
     runs_dir: RunsDirOpt = Path("runs"),
     fmt: FormatOpt = "auto",
@@ -89,89 +129,73 @@ def evaluate(
     sritool evaluate --split valid --limit 200 --format json
 
     ppl: perplexity per token. nll: -log p(x) per sentence x, in nats. recon: -log p(x|z) at the inferred code z.
-    posterior-kl: what z tells about x, KL of the posterior to the prior. kl: KL of the method's own inference to
-    the prior, on 64 sentences unless --limit is given, as it is slow. au: active units, the dimensions of z that
-    vary with the sentence; au-naive: the published count, which takes noise for activity. permuted: how much
-    recon loses with another sentence's z, 0 where z is ignored.
+    posterior-kl: what z tells about x, KL of the posterior to the prior; it is the sum of mi, the mutual
+    information of x and z, and kl-aggregate. kl: KL of the method's own inference to the prior, on 64 sentences
+    unless --limit is given, as it is slow; kl-information is a lower bound of what of it is about x, and
+    kl-contraction the rest. elbo: -recon - kl. au: active units, the dimensions of z that vary with the sentence;
+    au-naive: the published count, which takes noise for activity. permuted: how much recon loses with another
+    sentence's z, 0 where z is ignored.
+
+    Beside what rests on weighted draws stand the figure at half the draws, the effective sample size and Pareto k,
+    above 0.7 where few draws carry all the weight. An evaluation that was stopped goes on where it was: give the
+    same command again.
     """
     from sritool.cli.watch import task_progress
     from sritool.core.config import LikelihoodConfig
-    from sritool.core.device import resolve_device, set_threads
-    from sritool.tasks.evaluate import Request
-    from sritool.tasks.evaluate import evaluate as measure_checkpoints
+    from sritool.tasks import evaluate as task
+    from sritool.tasks.estimators import ESTIMATORS, check_estimator
     from sritool.tasks.measure import DEFAULT_METRICS, NEEDS
-    from sritool.tasks.runs import find_checkpoint
 
     form = resolve_format(fmt)
     if text and split:
         raise UsageError("--split is for the prepared corpus; leave it or --text out")
-    where = resolve_device(device, gpu)
-    set_threads(threads)
-    known = {None: DEFAULT_METRICS, "all": tuple(NEEDS)}
-    names = known[metrics] if metrics in known else split_names(str(metrics))
-    request = Request(
-        metrics=names,
+    if certify and (per_sentence or curve or metrics):
+        raise UsageError(
+            "--certify prints the bracket alone; leave --metrics, --per-sentence and --curve out"
+        )
+    check_estimator(estimator)
+    where = open_device(device, gpu, threads)
+    known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
+    request = task.Request(
+        metrics=known[metrics] if metrics in known else split_names(str(metrics)),
         split=split or "test",
         text=Path(text) if text else None,
         limit=limit,
-        likelihood=LikelihoodConfig(samples=samples, pilots=pilots),
+        likelihood=LikelihoodConfig(samples=samples or ESTIMATORS[estimator].samples, pilots=pilots),
         chains=chains,
         seed=seed,
         batch_size=batch_size or 64,
         data_dir=data_dir,
+        estimator=estimator,
+        rungs=rungs,
+        memory=memory,
     )
-    paths = [find_checkpoint(path, runs_dir) for path in checkpoints or []]
-    paths = paths or [find_checkpoint(None, runs_dir)]
-    if not checkpoints:
-        say(f"evaluating {paths[0]}")
+    paths = open_checkpoints(checkpoints, runs_dir, "evaluating")
     with task_progress(quiet) as report:
-        found = measure_checkpoints(paths, request, str(where), report)
+        if certify:
+            emit(certificate_table(task.certify(paths, request, certify, where, report), form), form)
+            return
+        found = task.evaluate(paths, request, where, report)
     if per_sentence:
         emit(sentence_table(found), form)
-    elif len(found) > 1:
-        emit(runs_table(found, form), form)
+    elif curve:
+        emit(curve_table(found, form), form)
     else:
-        only = found[0]
-        emit(metrics_table(only.run, only.data, only.total, only.estimates, only.notes, form), form)
+        show(found, form)
 
 
 def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def runs_table(found: list[Evaluation], fmt: str) -> Table:
-    """One row a run; figures and their errors in one column for people, in two for programs."""
-    metrics = list(dict.fromkeys(estimate.metric for run in found for estimate in run.estimates))
-    people = fmt in FOR_PEOPLE
-    figures = metrics if people else [name for m in metrics for name in (m, f"{m} se")]
-    counts = ["sentences", "of"] if fmt != "table" else []  # which has a title to say it in
-    rows: list[list[object]] = []
-    notes = [f"{run.run}: {note}" for run in found for note in run.notes]
-    for run in found:
-        by_name = {estimate.metric: estimate for estimate in run.estimates}
-        row: list[object] = [run.run, run.method]
-        for metric in metrics:
-            estimate = by_name.get(metric)
-            pair = (figure(estimate), estimate.standard_error) if estimate else None
-            row += [pair and with_error(*pair)] if people else (pair or [None, None])
-        measured = max(estimate.sentences for estimate in run.estimates)
-        likelihood = by_name.get("ppl") or by_name.get("nll") or run.estimates[0]
-        row += [*([measured, run.total] if counts else []), likelihood.estimator]
-        rows.append(row if people else [*row, run.data])
-        notes += [f"{run.run}: {e.metric} on {e.sentences}" for e in run.estimates if e.sentences < measured]
-    title = f"On {found[0].data}, {measured} of {found[0].total} sentences"
-    columns = ["run", "method", *figures, *counts, "estimator", *([] if people else ["data"])]
-    return Table(title, columns, rows, "; ".join(notes))
-
-
-def sentence_table(found: list[Evaluation]) -> Table:
-    """A row a sentence; with several runs, the run first."""
-    several = len(found) > 1
-    names = list(dict.fromkeys(name for run in found for row in run.sentences for name in row))
-    names = [*(name for name in names if name != "sentence"), "sentence"]
-    rows = [
-        [*([run.run] if several else []), *(row.get(name) for name in names)]
-        for run in found
-        for row in run.sentences
-    ]
-    return Table(f"Sentences of {found[0].data}", [*(["run"] if several else []), *names], rows)
+def show(found: list[Evaluation], fmt: str) -> None:
+    """One run: its metrics and, for people, what the weights are like. Several: a table of them all."""
+    if len(found) > 1:
+        table = runs_table(found, fmt)
+        emit(table if fmt != "table" or fits(table) else metrics_down_table(found), fmt)
+        return
+    (only,) = found
+    table = metrics_table(only.run, only.data, only.total, only.estimates, only.notes, fmt)
+    weights = reliability_table(only.estimates) if fmt in FOR_PEOPLE else None
+    tables = [table._replace(note=""), weights._replace(note=table.note)] if weights else [table]
+    emit_all(tables, fmt)

@@ -15,6 +15,7 @@ import typer
 
 from sritool.cli.durations import parse_duration
 from sritool.cli.formats import Format
+from sritool.cli.sizes import parse_bytes
 
 DEVICE_PANEL = "Device"
 FILES_PANEL = "Files and output"
@@ -26,6 +27,16 @@ def duration(text: str | float) -> float:
         return float(text)
     try:
         return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def size(text: str | int) -> int:
+    """Bytes, for an option like `--memory 4G`; the parser's own error on anything else."""
+    if isinstance(text, int):
+        return text
+    try:
+        return parse_bytes(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -159,6 +170,19 @@ ThreadsOpt = Annotated[
         envvar="SRITOOL_THREADS",
         help="CPU threads; without it, as many as there are cores.",
         show_default=False,
+        rich_help_panel=DEVICE_PANEL,
+    ),
+]
+
+MemoryOpt = Annotated[
+    int,
+    typer.Option(
+        "--memory",
+        parser=size,
+        metavar="SIZE",
+        envvar="SRITOOL_MEMORY",
+        help="About as much memory as may be taken, like 4G or 500M; changes speed, not results.",
+        show_default="4G",
         rich_help_panel=DEVICE_PANEL,
     ),
 ]

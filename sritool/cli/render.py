@@ -80,18 +80,27 @@ class DataConsole(Console):
 
 def draw(table: Table) -> None:
     """Print a table for people: title, columns or, where they are too wide, records, and the note below."""
+    console = data_console()
+    if table.title:
+        console.print(table.title, style="bold", markup=False, highlight=False)
+    console.print(in_columns(table) if fits(table, console) else in_records(table))
+    if table.note:
+        console.print(table.note, style="dim", markup=False, highlight=False)
+
+
+def data_console() -> Console:
+    """stdout as it is now: the terminal's width, or no bound."""
     console = DataConsole(file=sys.stdout)
     if not console.is_terminal:
         console.width = UNBOUNDED_WIDTH
-    if table.title:
-        console.print(table.title, style="bold", markup=False, highlight=False)
-    drawing = in_columns(table)
+    return console
+
+
+def fits(table: Table, console: Console | None = None) -> bool:
+    """Whether the columns of a drawn table have room on the terminal."""
+    console = console or data_console()
     unbounded = console.options.update(max_width=UNBOUNDED_WIDTH)
-    if Measurement.get(console, unbounded, drawing).minimum > console.width:
-        drawing = in_records(table)
-    console.print(drawing)
-    if table.note:
-        console.print(table.note, style="dim", markup=False, highlight=False)
+    return Measurement.get(console, unbounded, in_columns(table)).minimum <= console.width
 
 
 def in_columns(table: Table) -> RichTable:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sritool.cli.opening import open_model
 from sritool.cli.options import (
     CheckpointArg,
     CountOpt,
@@ -18,7 +19,7 @@ from sritool.cli.options import (
     SeedOpt,
     ThreadsOpt,
 )
-from sritool.cli.render import Table, emit, resolve_format, say
+from sritool.cli.render import Table, emit, resolve_format
 
 DECODING = "Decoding"
 FEW = 512  # sentences that are there before a progress bar could be read
@@ -77,24 +78,16 @@ def sample(
     """
     from sritool.cli.watch import task_progress
     from sritool.core.decoding import DecodingConfig
-    from sritool.core.device import resolve_device, set_threads
     from sritool.errors import UsageError
-    from sritool.tasks.model import load_model
-    from sritool.tasks.runs import find_checkpoint
     from sritool.tasks.sample import sample as draw_sentences
 
     resolve_format(fmt)
-    where = resolve_device(device, gpu)
-    set_threads(threads)
     drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     given = {name: value for name, value in drawn.items() if value is not None}
     if greedy and given:
         option = next(iter(given)).replace("_", "-")
         raise UsageError(f"--{option} is for ancestral decoding; leave it or --greedy out")
-    path = find_checkpoint(checkpoint, runs_dir)
-    if checkpoint is None:
-        say(f"sampling from {path}")
-    model = load_model(path, str(where))
+    model = open_model(checkpoint, runs_dir, device, gpu, threads, "sampling from")
     if greedy is None:
         greedy = model.default_decoding().greedy and not given
     config = DecodingConfig(greedy=greedy, max_length=max_length, **given)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sritool.cli.opening import open_model
 from sritool.cli.options import (
     BatchSizeOpt,
     CheckpointArg,
@@ -47,21 +48,13 @@ def score(
     """
     from sritool.cli.watch import task_progress
     from sritool.core.config import LikelihoodConfig
-    from sritool.core.device import resolve_device, set_threads
-    from sritool.tasks.model import load_model
-    from sritool.tasks.runs import find_checkpoint
     from sritool.tasks.score import score as score_lines
 
     resolve_format(fmt)
-    where = resolve_device(device, gpu)
-    set_threads(threads)
-    path = find_checkpoint(checkpoint, runs_dir)
-    model = load_model(path, str(where))
+    model = open_model(checkpoint, runs_dir, device, gpu, threads, "scoring with")
     source = text or "-"
     if source == "-" and sys.stdin.isatty():
         say("type sentences, one a line; end with Ctrl-D")
-    if checkpoint is None:
-        say(f"scoring with {path}")
     with task_progress(quiet) as report:
         likelihood = LikelihoodConfig(samples=samples)
         found = score_lines(model, Path(source), seed, likelihood, batch_size or 64, report)

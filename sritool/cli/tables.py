@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 FOR_PEOPLE = ("table", "markdown", "latex")
 """Formats in which the title says what every row shares, and a figure stands with its error."""
 
+RELIABILITY = ("half", "ess", "ess decile", "pareto k", "pareto k decile")
+"""Columns, for programs, of a figure that rests on importance weights: see `reliability_cells`."""
+
 
 def metrics_table(
     run: str, data: str, total: int, estimates: Sequence[Estimate], notes: Sequence[str], fmt: str
@@ -23,48 +26,64 @@ def metrics_table(
     Args:  data: what was measured on; total: sentences there; fmt: not auto.
     """
     measured = max((e.sentences for e in estimates), default=0)
-    title, note = f"{run} on {data}, {measured} of {total} sentences", "; ".join(notes)
+    title, note = f"{run} on {data}, {measured} of {total} sentences", "\n".join(notes)
     if fmt not in FOR_PEOPLE:
         exact = ("metric", "value", "se", "unit", "sentences", "of", "draws", "estimator", "run", "data")
         rows = [
             (
-                e.metric,
-                figure(e),
-                e.standard_error,
-                e.unit,
-                e.sentences,
-                total,
-                e.draws,
-                e.estimator,
-                run,
-                data,
+                *(e.metric, figure(e), e.standard_error, e.unit, e.sentences, total),
+                *(e.draws, e.estimator, run, data),
+                *reliability_cells(e),
             )
             for e in estimates
         ]
-        return Table(title, exact, rows, note)
-    counted = fmt != "table" or any(
-        e.sentences < measured for e in estimates
-    )  # the title is drawn with it only
-    columns = (
-        "metric",
-        "value ± se",
-        "unit",
-        *(["sentences", "of"] if counted else []),
-        "draws",
-        "estimator",
-    )
+        return Table(title, (*exact, *RELIABILITY), rows, note)
+    # The title is drawn in a table only.
+    counted = fmt != "table" or any(e.sentences < measured for e in estimates)
+    counts = ["sentences", "of"] if counted else []
+    columns = ("metric", "value ± se", "unit", *counts, "draws", "estimator")
     shown = [
         (
-            e.metric,
-            with_error(figure(e), e.standard_error),
-            e.unit,
+            # A terminal has 80 columns, and every mean in nats is one over sentences.
+            *(e.metric, with_error(figure(e), e.standard_error)),
+            e.unit.removesuffix("/sentence") if fmt == "table" else e.unit,
             *([e.sentences, total] if counted else []),
-            e.draws,
-            e.estimator,
+            *(e.draws, e.estimator),
         )
         for e in estimates
     ]
     return Table(title, columns, shown, note)
+
+
+def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
+    """For people, beside the metrics: the figure at M/2, effective sample size and k̂; None without weights."""
+    weighted = [(e, e.reliability) for e in estimates if e.reliability is not None]
+    if not weighted:
+        return None
+    first = weighted[0][0]
+    rows = [
+        (
+            *(e.metric, readable(r.half), readable(e.value)),
+            *(known(r.effective), known(r.effective_decile), known(r.pareto_k), known(r.pareto_k_decile)),
+        )
+        for e, r in weighted
+    ]
+    columns = ("metric", "at M/2", "at M", "ESS", "worst decile", "k̂", "its worst decile")
+    return Table(f"Weights of {first.estimator}, M = {first.draws} draws a sentence", columns, rows)
+
+
+def reliability_cells(estimate: Estimate | None) -> tuple[float | None, ...]:
+    """A figure at M/2, effective sample size and k̂, each with its worst decile; None without weights."""
+    reliability = estimate.reliability if estimate else None
+    if reliability is None:
+        return (None,) * len(RELIABILITY)
+    sizes = reliability.effective, reliability.effective_decile
+    return (reliability.half, *map(known, (*sizes, reliability.pareto_k, reliability.pareto_k_decile)))
+
+
+def known(value: float) -> float | None:
+    """None for what could not be estimated."""
+    return None if math.isnan(value) else value
 
 
 def figure(estimate: Estimate) -> float:

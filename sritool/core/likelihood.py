@@ -24,6 +24,7 @@ from sritool.core.proposal import (
 )
 from sritool.core.random import Stream
 
+_INDIFFERENT = 1e-4  # nats that a refinement may lose, more than float32 loses by rounding
 _REFINEMENTS = 10  # preconditioned gradient steps from a chain's end towards its mode
 
 
@@ -135,7 +136,8 @@ def refine_modes(target: Target, starts: Tensor) -> tuple[Tensor, Tensor]:
         direction = (inverse @ gradient.unsqueeze(-1)).squeeze(-1)
         proposed = z + length.unsqueeze(-1) * direction
         new_value, new_gradient = value_and_gradient(proposed)
-        better = new_value > value
+        # Within rounding of the top it is chance which of two values is larger, and the step is as good as none.
+        better = new_value > value - _INDIFFERENT
         z = torch.where(better.unsqueeze(-1), proposed, z)
         gradient = torch.where(better.unsqueeze(-1), new_gradient, gradient)
         value = torch.where(better, new_value, value)

@@ -18,6 +18,21 @@ _RESAMPLES = 200
 _LARGEST_RATE = 709.0  # nats: exp of more is no double
 
 
+class Reliability(NamedTuple):
+    """How far the importance weights behind a figure can be believed; over its sentences."""
+
+    effective: float  # mean effective sample size, of M
+    effective_decile: float  # the worst decile's bound
+    pareto_k: float  # mean k̂; above 0.7 the weights have no variance to speak of
+    pareto_k_decile: float  # the worst decile's bound
+    curve: tuple[tuple[int, float], ...]  # (draws, the figure from the first so many), up to M
+
+    @property
+    def half(self) -> float:
+        """The figure at M/2: the rest of Jensen's bias shows in the difference."""
+        return self.curve[-2][1]
+
+
 class Estimate(NamedTuple):
     """One figure and what it rests on."""
 
@@ -28,6 +43,7 @@ class Estimate(NamedTuple):
     sentences: int
     draws: int  # of z for each sentence
     estimator: str
+    reliability: Reliability | None = None  # of figures from importance weights
 
 
 def mean_estimate(metric: str, values: Array, unit: str, draws: int, estimator: str) -> Estimate:

@@ -10,15 +10,32 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.core.checkpoint import load_checkpoint
 from sritool.core.config import LikelihoodConfig
+from sritool.core.importance import CURVE
 from sritool.core.metrics import Estimate
 from sritool.corpus.store import Split, find_corpus, load_corpus
 from sritool.corpus.textfiles import read_split
 from sritool.errors import DataError, UsageError
-from sritool.tasks.measure import DEFAULT_METRICS, NEEDS, Measured, Report, Settings, check_metrics, measure
+from sritool.tasks import estimators
+from sritool.tasks.certify import Certificate
+from sritool.tasks.certify import certify as certify_model
+from sritool.tasks.figures import likelihood_curve
+from sritool.tasks.finished import FinishedBatches, beside
+from sritool.tasks.measure import (
+    DEFAULT_METRICS,
+    KL_SENTENCES,
+    NEEDS,
+    Measured,
+    Report,
+    Settings,
+    check_metrics,
+    measure,
+    origin_of,
+)
 from sritool.tasks.model import Model, load_model
 
+PARTS = tuple(ending for ending in CURVE if ending)
+CHAINS = 16  # of annealing, each way
 LIMIT_SEED = 0  # of the choice of sentences under a limit: the same for every checkpoint
 
 
@@ -35,6 +52,24 @@ class Request:
     seed: int = 0
     batch_size: int = 64
     data_dir: Path = Path("data")
+    estimator: str = estimators.DEFAULT
+    rungs: int = 200
+    memory: int = estimators.MEMORY
+
+    def settings(self, sentences: int = 0) -> Settings:
+        """How to measure so many sentences."""
+        return Settings(
+            self.metrics,
+            self.likelihood,
+            self.seed,
+            self.chains,
+            self.batch_size,
+            # `kl` takes K Hessians a sentence, so that it is measured on a few unless a limit asks for more.
+            KL_SENTENCES if self.limit is None else sentences,
+            self.estimator,
+            self.rungs,
+            self.memory,
+        )
 
 
 class Evaluation(NamedTuple):
@@ -47,6 +82,9 @@ class Evaluation(NamedTuple):
     estimates: list[Estimate]
     sentences: list[dict[str, object]]  # a row a sentence: index, nll, …, the text
     notes: list[str]
+    curve: list[
+        tuple[Estimate, Estimate]
+    ]  # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured
 
 
 def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> list[Evaluation]:
@@ -58,21 +96,58 @@ def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report:
     if not request.metrics:
         raise UsageError(f"no metric to measure; give some of {', '.join(NEEDS)}")
     check_metrics(request.metrics)
-    _same_corpus(checkpoints, request)
+    estimators.check_estimator(request.estimator)
+    models = [load_model(path, device) for path in checkpoints]
+    for model in models:
+        estimators.check_estimator(request.estimator, model.method)
+    _same_corpus(models, request)
     lines = [text.rstrip("\r") for text in read_split(request.text).texts] if request.text else None
+    found = []
+    while models:  # each is let go when it is measured
+        label = f"{run_name(models[0].path)}: " if len(checkpoints) > 1 else ""
+        found.append(_evaluate(models.pop(0), request, lines, label, report))
+    return found
+
+
+def _evaluate(
+    model: Model, request: Request, lines: Sequence[str] | None, label: str, report: Report
+) -> Evaluation:
+    split, chosen, data = _sentences(model, request, lines)
+    settings = request.settings(len(chosen))
+
+    def tell(stage: str, done: int, total: int) -> None:
+        report(label + stage, done, total)
+
+    kind = (model.device.type, str(model.generator.output.dtype))
+    finished = FinishedBatches(beside(model.path, split.ids, split.offsets, chosen, settings, kind))
+    measured = measure(model.method, split, chosen, settings, tell, finished)
+    finished.remove()
+    notes = list(measured.notes)
+    if finished.damaged:
+        notes.append(f"{finished.path.name} was damaged and is not used: all was measured again")
+    elif finished.found:
+        notes.append(f"went on after {finished.found} batches that an earlier evaluation had finished")
+    origin = origin_of(model.method, settings)
+    curve = likelihood_curve(measured.rows, origin) if "log_likelihood" in measured.rows else []
+    rows = _rows(model, split, chosen, measured, lines)
+    name = model.method.name
+    return Evaluation(run_name(model.path), name, data, len(split), measured.estimates, rows, notes, curve)
+
+
+def certify(
+    checkpoints: Sequence[Path], request: Request, count: int, device: str, report: Report
+) -> list[tuple[str, Certificate]]:
+    """The bracket of each checkpoint's `adaptive` on `count` sentences of its own, by the run's name.
+
+    Raises: UsageError for a model without z.
+    """
+    if request.estimator != estimators.DEFAULT:
+        raise UsageError(f"--certify is for {estimators.DEFAULT}; leave --estimator out")
     found = []
     for path in checkpoints:
         model = load_model(path, device)
-        split, chosen, data = _sentences(model, request, lines)
-
-        def tell(label: str, done: int, total: int, run: str = run_name(path)) -> None:
-            report(f"{run}: {label}" if len(checkpoints) > 1 else label, done, total)
-
-        measured = measure(model.method, split, chosen, _settings(request, len(chosen)), tell)
-        rows = _rows(model, split, chosen, measured, lines)
-        notes = [*measured.notes, *_weak_weights(measured, request.likelihood.samples)]
-        name = model.method.name
-        found.append(Evaluation(run_name(path), name, data, len(split), measured.estimates, rows, notes))
+        bracket = certify_model(model, count, request.rungs, CHAINS, request.settings(), report)
+        found.append((run_name(path), bracket))
     return found
 
 
@@ -81,23 +156,10 @@ def run_name(path: Path) -> str:
     return path.parent.name if path.name in ("best.pt", "last.pt") and path.parent.name else path.name
 
 
-def _settings(request: Request, sentences: int) -> Settings:
-    # `kl` takes K Hessians a sentence, so that it is measured on a few unless a limit asks for more.
-    kl_sentences = {} if request.limit is None else {"kl_sentences": sentences}
-    return Settings(
-        request.metrics,
-        request.likelihood,
-        request.seed,
-        request.chains,
-        request.batch_size,
-        **kl_sentences,
-    )
-
-
-def _same_corpus(checkpoints: Sequence[Path], request: Request) -> None:
+def _same_corpus(models: Sequence[Model], request: Request) -> None:
     if request.text is not None:
         return
-    corpora = {path: load_checkpoint(path).corpus for path in checkpoints}
+    corpora = {model.path: model.checkpoint.corpus for model in models}
     hashes = {corpus["content_hash"] for corpus in corpora.values()}
     if len(hashes) > 1:
         names = ", ".join(f"{run_name(path)}: {corpus['name']}" for path, corpus in corpora.items())
@@ -136,18 +198,6 @@ def _prepared_split(model: Model, request: Request) -> Split:
     return corpus.split(request.split)
 
 
-def _weak_weights(measured: Measured, samples: int) -> list[str]:
-    sizes = measured.rows.get("effective_sample_size")
-    if sizes is None or np.isnan(sizes).all():
-        return []
-    mean, worst = float(sizes.mean()), float(np.quantile(sizes, 0.1))
-    ll, half = measured.rows["log_likelihood"], measured.rows["log_likelihood_half"]
-    return [
-        f"adaptive: effective sample size {mean:.0f} of {samples}, worst decile {worst:.0f}; "
-        f"nll from half the draws {-half.mean():.3f} against {-ll.mean():.3f}"
-    ]
-
-
 def _rows(
     model: Model,
     split: Split,
@@ -158,7 +208,7 @@ def _rows(
     columns = {
         name: values
         for name, values in measured.rows.items()
-        if name != "log_likelihood_half" and not np.isnan(values).all()
+        if not name.endswith(PARTS) and not np.isnan(values).all()
     }
     if "log_likelihood" in columns:
         columns = {"nll": -columns.pop("log_likelihood"), **columns}

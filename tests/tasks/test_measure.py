@@ -17,7 +17,7 @@ from sritool.corpus.store import Corpus
 from sritool.errors import NumericalError, UsageError
 from sritool.methods.base import Method, PriorKl
 from sritool.methods.registry import build_method
-from sritool.tasks import measure as module
+from sritool.tasks import estimators as module
 from sritool.tasks.measure import NEEDS, Measured, Settings, check_metrics, measure
 
 LIKELIHOOD = LikelihoodConfig(samples=40, pilots=30, rounds=1, modes=2)
@@ -65,7 +65,9 @@ def test_a_language_model_is_measured_exactly(make: Callable[..., Method], corpu
     assert values["nll"] == pytest.approx(-exact.mean())
     assert values["recon"] == pytest.approx(-exact.mean())
     assert values["ppl"] == pytest.approx(math.exp(-exact.sum() / corpus.split("test").predictions))
-    assert [values[name] for name in ("posterior-kl", "permuted", "kl", "au", "au-naive")] == [0.0] * 5
+    assert values["elbo"] == pytest.approx(exact.mean())
+    none = set(values) - {"ppl", "nll", "recon", "elbo"}
+    assert {name: values[name] for name in none} == dict.fromkeys(none, 0.0)
     assert {e.estimator for e in found.estimates if e.metric in ("nll", "ppl")} == {"exact"}
     assert {e.draws for e in found.estimates} == {0}
 
@@ -134,13 +136,13 @@ def test_proposals_start_at_draws_of_q(
     make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method, starts = make(), []
-    original = module.adaptive_likelihood
+    original = module.adapt
 
     def spied(target: Any, where: torch.Tensor, *rest: Any) -> Any:
         starts.append(where)
         return original(target, where, *rest)
 
-    monkeypatch.setattr(module, "adaptive_likelihood", spied)
+    monkeypatch.setattr(module, "adapt", spied)
     measured(method, corpus, [3, 1], metrics=("nll",), seed=4)
     draws = method.posterior(method.conditional(collate(corpus.split("test"), [3, 1])), 4, 2)
     (found,) = starts
@@ -165,8 +167,10 @@ def test_only_what_is_asked_for_is_computed(
 def test_estimates_say_what_they_rest_on(make: Callable[..., Method], corpus: Corpus) -> None:
     estimates = {e.metric: e for e in measured(make(), corpus, chains=4, kl_sentences=6).estimates}
     assert list(estimates) == list(NEEDS)
-    assert {e.sentences for name, e in estimates.items() if name != "kl"} == {10}
-    assert (estimates["kl"].sentences, estimates["kl"].draws) == (6, 1)
+    by_density = {"kl", "elbo", "kl-contraction"}
+    assert {name for name, e in estimates.items() if e.sentences == 6} == by_density
+    assert {e.sentences for name, e in estimates.items() if name not in by_density} == {10}
+    assert estimates["kl"].draws == 1
     assert (estimates["nll"].draws, estimates["nll"].estimator) == (40, "adaptive")
     assert (estimates["recon"].draws, estimates["au"].draws) == (4, 4)
     assert all(math.isfinite(e.value) and math.isfinite(e.standard_error) for e in estimates.values())
@@ -215,7 +219,7 @@ def test_progress_is_told(make: Callable[..., Method], corpus: Corpus) -> None:
     for label in {label for label, _, _ in told}:
         done = [(count, total) for name, count, total in told if name == label]
         assert done == [(0, 10), (4, 10), (8, 10), (10, 10)], label
-    assert len({label for label, _, _ in told}) == 3
+    assert len({label for label, _, _ in told}) == 5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+"""What every command on a trained model does first: device, threads, the checkpoint and the model in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sritool.cli.talk import say
+
+if TYPE_CHECKING:
+    from sritool.tasks.model import Model
+
+
+def open_device(device: str, gpu: str | None, threads: int | None) -> str:
+    """The device by its full name, with PyTorch's threads bounded. Raises: UsageError if there is no such device."""
+    from sritool.core.device import resolve_device, set_threads
+
+    where = resolve_device(device, gpu)
+    set_threads(threads)
+    return str(where)
+
+
+def open_checkpoints(given: Sequence[Path] | None, runs_dir: Path, doing: str) -> list[Path]:
+    """The files that are meant; without any given, the newest run's, which is said on stderr after `doing`."""
+    from sritool.tasks.runs import find_checkpoint
+
+    if given:
+        return [find_checkpoint(path, runs_dir) for path in given]
+    newest = find_checkpoint(None, runs_dir)
+    say(f"{doing} {newest}")
+    return [newest]
+
+
+def open_model(
+    checkpoint: Path | None, runs_dir: Path, device: str, gpu: str | None, threads: int | None, doing: str
+) -> Model:
+    """The model of a checkpoint, or of the newest run."""
+    from sritool.tasks.model import load_model
+
+    where = open_device(device, gpu, threads)
+    (path,) = open_checkpoints([checkpoint] if checkpoint else None, runs_dir, doing)
+    return load_model(path, where)

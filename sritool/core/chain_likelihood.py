@@ -1,0 +1,108 @@
+"""The paper's estimate of p(x): importance sampling with the short-run chain as its own proposal.
+
+A draw is one chain: z_0 ~ p(z), its noise ε, its end z_K. Its weight is p(x|z_K) p(z_K) / q(z_K | x, ε), and the
+density is that of the very chain that gave z_K. Given ε the chain is a map of z_0; where it is one-to-one the mean
+weight is p(x) without bias. Where it folds, |det| of one branch understates q, and the weights are right with the
+sign of the determinant only.
+
+Conditioning on ε makes q narrower than the posterior, so that few chains carry all the weight: the estimate of
+log p(x) comes out too low, by tens of nats with the authors' schedule.
+
+Source: Pang et al. 2021, section 3.3 and eq. (15), (18).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.core.config import GeneratorConfig, SamplerConfig
+from sritool.core.density import chain_density
+from sritool.core.importance import WeightedDraws
+from sritool.core.langevin import log_prior, short_run
+from sritool.core.likelihood import Target
+from sritool.core.random import Stream
+
+_PER_STATE = 40  # numbers a position and hidden unit that a row's recurrence, its pullback and a tangent take
+_FIXED = 1 << 28  # bytes: logits, weights, PyTorch itself
+
+
+class ChainPlan(NamedTuple):
+    """Which chain, how many of them and how many at a time."""
+
+    step_sizes: Sequence[float]  # s_k
+    temperature: float  # τ
+    draws: int  # M
+    rows: int = 256  # chains, of all sentences together, that are worked on at a time
+
+
+def plan_of(sampler: SamplerConfig, draws: int, rows: int) -> ChainPlan:
+    """The chain of a sampler as it is evaluated."""
+    return ChainPlan(sampler.schedule(), sampler.evaluation_temperature, draws, rows)
+
+
+def chain_draws(
+    target: Target, examples: Tensor, latent: int, plan: ChainPlan, seed: int, dtype: torch.dtype
+) -> WeightedDraws:
+    """M chains of each sentence [batch] with their weights, at most `plan.rows` at a time.
+
+    A chain's noise depends on (seed, example, its number) alone: the first of more chains are the same.
+    """
+    together = max(1, plan.rows // max(1, len(examples)))
+    parts = [
+        _chains(target, examples, latent, plan, seed, dtype, range(first, min(first + together, plan.draws)))
+        for first in range(0, plan.draws, together)
+    ]
+    return WeightedDraws(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _chains(
+    target: Target,
+    examples: Tensor,
+    latent: int,
+    plan: ChainPlan,
+    seed: int,
+    dtype: torch.dtype,
+    numbers: range,
+) -> tuple[Tensor, ...]:
+    steps, stream = len(plan.step_sizes), Stream(seed, "sri likelihood")
+    flat = torch.stack([stream.normal(examples, (steps + 1) * latent, number, dtype) for number in numbers])
+    drawn = flat.view(len(numbers), len(examples), steps + 1, latent).permute(2, 0, 1, 3)
+
+    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = target.evaluate(z)
+        return value + log_prior(z), gradient - z
+
+    chain = short_run(log_joint, drawn[0], plan.step_sizes, drawn[1:], plan.temperature, keep_path=True)
+    density = chain_density(target, chain)
+    conditional = target.log_likelihood(chain.end)
+    log_weights = conditional + log_prior(chain.end) - density.log_density
+    return chain.end, conditional, log_weights, density.sign, density.folded
+
+
+def kl_on_the_prior(sampler: SamplerConfig, latent: int) -> float:
+    """KL(q(z_K | ε) ‖ p) in nats, over ε, of the chain on a model that ignores z: contraction and nothing else.
+
+    There U = ½‖z‖², so that z_K = a z_0 + noise with a = Π (1 − s_k), and the noise has a variance in closed form.
+    """
+    shrink, noise = 1.0, 0.0
+    for step_size in sampler.schedule():
+        shrink *= 1.0 - step_size
+        noise = (1.0 - step_size) ** 2 * noise + 2.0 * step_size * sampler.evaluation_temperature**2
+    if shrink == 0.0:
+        return math.inf
+    return latent * (0.5 * (shrink**2 + noise - 1.0) - math.log(abs(shrink)))
+
+
+def rows_within(memory: int, generator: GeneratorConfig, time: int, itemsize: int = 4) -> int:
+    """How many codes of sentences of this length may be worked on at a time in so many bytes; at least 1.
+
+    The Hessian sets it: its tangents of every position's hidden state, twice, in all latent directions.
+    """
+    width = 2 * max(1, generator.latent) + _PER_STATE
+    per_row = itemsize * time * (generator.hidden * width + generator.latent**2)
+    return max(1, (memory - _FIXED) // per_row)

@@ -1,0 +1,33 @@
+"""A normal distribution with a diagonal covariance for each sentence: an encoder's q_φ(z|x)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from sritool.core.random import Stream
+
+
+class DiagonalGaussian(NamedTuple):
+    """N(mean, diag exp(log_variance)); both [batch, latent]."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def sample(self, stream: Stream, examples: Tensor, draws: int) -> Tensor:
+        """z [draws, batch, latent]; a draw depends on (stream, example, index of the draw) alone."""
+        batch, latent = self.mean.shape
+        normal = stream.normal(examples, draws * latent, dtype=self.mean.dtype)
+        standard = normal.view(batch, draws, latent).transpose(0, 1)
+        return self.mean + (0.5 * self.log_variance).exp() * standard
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """log q(z) in nats: [draws, batch, latent] → [draws, batch]."""
+        distance = (z - self.mean).square() * (-self.log_variance).exp()
+        return -0.5 * (distance + self.log_variance + math.log(2.0 * math.pi)).sum(-1)
+
+    def kl_to_prior(self) -> Tensor:
+        """KL(q ‖ N(0, I)) in nats, closed form: [batch]."""
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1.0 - self.log_variance).sum(-1)
