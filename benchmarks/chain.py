@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks import child
-from benchmarks.floor import Floor
+from benchmarks.floor import floor_of
 from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
 from benchmarks.ours import OurChain, run_config
 from benchmarks.reference import Reference, langevin_chain
@@ -70,7 +70,7 @@ def floor_steps(product: str, float32: bool = False) -> Callable[[Shape, str, to
     """Matrix products alone."""
 
     def build(shape: Shape, precision: str, device: torch.device) -> Steps:
-        once: Run = getattr(Floor(shape, "float32" if float32 else precision, device), product)
+        once: Run = getattr(floor_of(shape, "float32" if float32 else precision, device), product)
 
         def steps(count: int) -> None:
             for _ in range(count):
@@ -169,11 +169,11 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
             shape, precision, context.device, context.rounds, context.most_seconds, arguments.steps
         )
         for record in records:
-            record["peak MiB"] = None
-            if not arguments.no_memory and context.device.type == "cpu":
+            record["memory"] = None
+            measured = not arguments.no_memory and context.device.type == "cpu"
+            if measured and not record["variant"].startswith("floor"):
                 threads = torch.get_num_threads()
-                reply = child.ask("chain", record["variant"], shape, precision, threads, 2)
-                record["peak MiB"] = reply["peak MiB"]
+                record["memory"] = child.ask("chain", record["variant"], shape, precision, threads, 2)
         report.results["steps"] += records
         report.tables.append(table_of(shape, precision, records))
     return report
@@ -190,7 +190,7 @@ def table_of(shape: Shape, precision: str, records: list[dict[str, Any]]) -> Tab
             record["ms"]["median"],
             ratio_text(record["reference / this"]),
             ratio_text(record["this / floor"]),
-            record["peak MiB"],
+            record.get("memory") and record["memory"]["peak MiB"],
         )
         for record in records
     ]

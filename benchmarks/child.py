@@ -28,7 +28,6 @@ from benchmarks.shapes import Shape  # noqa: E402
 from sritool.errors import SritoolError  # noqa: E402
 
 LATER_STEPS = 4
-MIB = 2**20
 
 
 def ask(
@@ -37,8 +36,8 @@ def ask(
     """Run one variant in a child process.
 
     Args:    benchmark: module of this package with a `build(variant, shape, precision, device, steps)`.
-    Returns: "peak MiB" of one step above what was there, seconds of "import", "build", "first step" and
-             "later step".
+    Returns: "peak MiB" of one step above the "resident MiB" before it; seconds of "import", "build",
+             "first step" and "later step".
     """
     request = {
         "benchmark": benchmark,
@@ -105,6 +104,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         run()
         later.append(time.perf_counter() - begin)
     return {
+        "resident MiB": before,
         "peak MiB": peak,
         "import": imported - BEGAN,
         "build": built - imported,

@@ -7,6 +7,7 @@ is tried in both layouts of its weight, and in chunks of rows as well as whole; 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -108,3 +109,9 @@ class Floor:
             else:
                 self.langevin_step()
         self.theta_step()
+
+
+@lru_cache(maxsize=2)
+def floor_of(shape: Shape, precision: str, device: torch.device) -> Floor:
+    """The same products for all that ask, since choosing them takes time."""
+    return Floor(shape, precision, device)

@@ -67,10 +67,12 @@ def measure(
         for name in SIZES:
             points = of_shape(shape, name, who, precision, device, steps)()
             times = _medians(points, rounds, device, most_seconds)
-            records.append(_record(shape, who, name, "step", [(size, t / steps) for size, t in times]))
+            records.append(
+                _record(shape, precision, who, name, "step", [(size, t / steps) for size, t in times])
+            )
         chains = _medians(of_chain(shape, who, precision, device, steps)(), rounds, device, most_seconds)
-        records.append(_record(shape, who, "K", "step", [(size, t / size) for size, t in chains]))
-        records.append(_record(shape, who, "K", "chain", chains))
+        records.append(_record(shape, precision, who, "K", "step", [(size, t / size) for size, t in chains]))
+        records.append(_record(shape, precision, who, "K", "chain", chains))
     return records
 
 
@@ -82,10 +84,13 @@ def _medians(
     return sorted((int(size), 1000 * spread(times).median) for size, times in seconds.items())
 
 
-def _record(shape: Shape, who: str, name: str, what: str, times: list[tuple[int, float]]) -> dict[str, Any]:
+def _record(
+    shape: Shape, precision: str, who: str, name: str, what: str, times: list[tuple[int, float]]
+) -> dict[str, Any]:
     sizes, values = zip(*times, strict=True)
     return {
         "shape": shape.name,
+        "precision": precision,
         "variant": who,
         "grows": name,
         "time of": what,

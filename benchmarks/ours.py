@@ -5,6 +5,8 @@ What the benchmarks use of sritool's core stands here alone, so that a change th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -56,12 +58,19 @@ class OurChain:
     """Chains of one batch, with whatever a new batch or new θ makes necessary counted in."""
 
     def __init__(self, shape: Shape, precision: str, device: torch.device, sampler: str = "authors") -> None:
+        self.shape, self.device = shape, device
+        self._trained: dict[tuple[int, bool], Method] = {}
         self.config = run_config(shape, sampler=sampler, precision=precision)
         self.method = method_of(self.config, shape, device)
         self.batch: Batch = random_batch(shape).to(device)
 
-    def run(self, steps: int, path: bool = False) -> Tensor:
-        """z after so many steps of the training chain; with `path` θ's gradient at every visited z too."""
+    def run(self, steps: int, path: bool = False) -> object:
+        """z after so many steps of the training chain; with `path` θ's gradient at every visited z too.
+
+        On CUDA θ's gradient at the end is in it, since training captures both in one graph.
+        """
+        if self.device.type == "cuda":
+            return self.with_theta(steps, path)
         method, batch, sampler = self.method, self.batch, self.config.sampler
         conditional = method.conditional(batch, method.precision)
         theta = ThetaGradient(method.generator) if path else None
@@ -84,3 +93,13 @@ class OurChain:
         if theta is not None:
             theta.gradients()  # what it has put off to the end belongs to the steps
         return end
+
+    def with_theta(self, steps: int, path: bool) -> Method:
+        """The chain and θ's gradient as training computes them, by the method itself."""
+        key = (steps, path)
+        if key not in self._trained:
+            where = "path" if path else "end"
+            sampler = replace(self.config.sampler, steps=steps, theta_gradient=where)
+            self._trained[key] = method_of(replace(self.config, sampler=sampler), self.shape, self.device)
+        self._trained[key].gradients(self.batch, CLOCK)
+        return self._trained[key]

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sritool.core.config import GeneratorConfig
 from sritool.core.generator import Generator
 from sritool.corpus.batches import Batch
-from sritool.corpus.tokenizer import FIRST_PREDICTED
+from sritool.corpus.tokenizer import FIRST_PREDICTED, PAD
 
 _TO_TORCH = (1, 2, 3, 0)  # of gates output, input, forget, candidate: input, forget, candidate, output
 
@@ -51,9 +51,8 @@ class Reference(nn.Module):
         hidden = hidden * factors[1] if factors else F.dropout(hidden, self.config.dropout, dropout)
         scores = F.log_softmax(self.output(hidden.flatten(0, 1)), -1)  # [time·batch, vocabulary]
         targets = batch.targets.flatten() - FIRST_PREDICTED
-        lost = F.nll_loss(scores, targets, ignore_index=-FIRST_PREDICTED, reduction="none")
-        padding = targets < 0
-        return lost.masked_fill(padding, 0.0).view(batch.targets.shape).sum(0)
+        lost = F.nll_loss(scores, targets, ignore_index=PAD - FIRST_PREDICTED, reduction="none")
+        return lost.view(batch.targets.shape).sum(0)
 
 
 def translated(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

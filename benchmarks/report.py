@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,3 @@ def show(report: Report, fmt: str, described: Mapping[str, Any]) -> None:
         return
     say(_headline(described))
     emit_all(report.tables, fmt)
-
-
-def rows_as_dicts(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, object]]:
-    """Rows of a table by column."""
-    return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from benchmarks import child
-from benchmarks.chain import RUN_SECONDS as CHAIN_SECONDS
 from benchmarks.chain import ratio_text, reference_steps
 from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
 from benchmarks.report import Report
@@ -25,6 +24,7 @@ from sritool.cli.render import Table
 
 __all__ = ["build", "measure", "measure_parts", "run"]
 
+COLD = ("import", "build", "first step", "later step")  # seconds, of a process of its own
 MOST_SECONDS_A_STEP = (
     12.0  # of the reference; where 20 Langevin steps would take longer, the chain is shorter
 )
@@ -33,8 +33,7 @@ MOST_SECONDS_A_STEP = (
 def chain_length_for(shape: Shape, device: torch.device, wanted: int) -> int:
     """`wanted`, or fewer Langevin steps where the reference's training step would take too long."""
     steps = reference_steps(True, True)(shape, "float32", device)
-    budget = MOST_SECONDS_A_STEP if wanted > 1 else CHAIN_SECONDS
-    return fitting_count(lambda: steps(1), wanted, budget, device)
+    return fitting_count(lambda: steps(1), wanted, MOST_SECONDS_A_STEP, device)
 
 
 def measure(
@@ -114,7 +113,8 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
         records = measure(shape, precision, context.device, *size)
         for record in records:
             record["cold"] = None
-            if not arguments.no_memory and context.device.type == "cpu":
+            measured = not arguments.no_memory and context.device.type == "cpu"
+            if measured and not record["variant"].startswith("floor"):
                 threads = torch.get_num_threads()
                 record["cold"] = child.ask("train", record["variant"], shape, precision, threads, length)
         report.results["steps"] += records
@@ -138,7 +138,7 @@ def tables_of(shape: Shape, precision: str, records: list[dict[str, Any]]) -> li
             round(record["tokens a second"]),
             ratio_text(record["reference / this"]),
             ratio_text(record["this / floor"]),
-            record["cold"] and record["cold"]["peak MiB"],
+            record.get("cold") and record["cold"]["peak MiB"],
         )
         for record in records
     ]
@@ -151,15 +151,12 @@ def tables_of(shape: Shape, precision: str, records: list[dict[str, Any]]) -> li
     cold = [
         (record["shape"], record["variant"], *(record["cold"][key] for key in COLD))
         for record in records
-        if record["cold"] and not record["variant"].startswith("floor")
+        if record.get("cold")
     ]
     if cold:
         named = ("shape", "variant", *(f"{key} s" for key in COLD))
         tables.append(Table(f"cold start, {shape.name}", named, cold))
     return tables
-
-
-COLD = ("import", "build", "first step", "later step")
 
 
 def parts_table(shape: Shape, pieces: list[dict[str, Any]]) -> Table:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.floor import Floor
+from benchmarks.floor import floor_of
 from benchmarks.ours import CLOCK, OurChain, method_of, optimizer_of, run_config
 from benchmarks.reference import Reference, train_step, train_step_lm
 from benchmarks.shapes import Shape, random_split
@@ -88,7 +88,7 @@ def our_run(kind: str, shape: Shape, precision: str, device: torch.device, steps
 
 def floor_run(kind: str, shape: Shape, precision: str, device: torch.device, steps: int) -> Run:
     """The step's matrix products."""
-    floor = Floor(shape, precision, device)
+    floor = floor_of(shape, precision, device)
     return lambda: floor.train_step(0 if kind == "lm" else steps, kind)
 
 
