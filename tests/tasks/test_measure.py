@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from sritool.core import likelihood
 from sritool.core.config import LikelihoodConfig, RunConfig
 from sritool.core.metrics import derangement
 from sritool.corpus.batches import collate
@@ -17,7 +18,7 @@ from sritool.corpus.store import Corpus
 from sritool.errors import NumericalError, UsageError
 from sritool.methods.base import Method, PriorKl
 from sritool.methods.registry import build_method
-from sritool.tasks import estimators as module
+from sritool.tasks import estimators
 from sritool.tasks.measure import NEEDS, Measured, Settings, check_metrics, measure
 
 LIKELIHOOD = LikelihoodConfig(samples=40, pilots=30, rounds=1, modes=2)
@@ -42,7 +43,7 @@ def make(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..., Me
 def measured(method: Method, corpus: Corpus, examples: Any = None, **settings: Any) -> Measured:
     split = corpus.split("test")
     chosen = np.arange(len(split)) if examples is None else np.asarray(examples)
-    wanted = Settings(**({"metrics": ALL, "likelihood": LIKELIHOOD} | settings))
+    wanted = Settings(ALL, LIKELIHOOD)._replace(**settings)
     return measure(method, split, chosen, wanted)
 
 
@@ -52,7 +53,7 @@ def by_name(found: Measured) -> dict[str, float]:
 
 def plain(method: Method, corpus: Corpus, z: torch.Tensor) -> np.ndarray:
     """log p(x|z) of the whole test split by plain operations."""
-    batch = collate(corpus.split("test"), range(len(corpus.split("test"))))  # type: ignore[arg-type]
+    batch = collate(corpus.split("test"), range(len(corpus.split("test"))))
     return method.generator.log_likelihood(batch.inputs, batch.targets, z).detach().double().numpy()
 
 
@@ -75,7 +76,7 @@ def test_a_language_model_is_measured_exactly(make: Callable[..., Method], corpu
 def test_recon_is_the_mean_over_draws_of_q(make: Callable[..., Method], corpus: Corpus) -> None:
     method = make(dtype=torch.float64)
     found = measured(method, corpus, chains=4, seed=3)
-    batch = collate(corpus.split("test"), range(10))  # type: ignore[arg-type]
+    batch = collate(corpus.split("test"), range(10))
     draws = method.posterior(method.conditional(batch), 3, 4)
     own = np.mean([plain(method, corpus, z) for z in draws], axis=0)
     np.testing.assert_allclose(-found.rows["recon"], own, rtol=1e-9)
@@ -136,13 +137,13 @@ def test_proposals_start_at_draws_of_q(
     make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method, starts = make(), []
-    original = module.adapt
+    original = likelihood.adapt
 
     def spied(target: Any, where: torch.Tensor, *rest: Any) -> Any:
         starts.append(where)
         return original(target, where, *rest)
 
-    monkeypatch.setattr(module, "adapt", spied)
+    monkeypatch.setattr(estimators, "adapt", spied)
     measured(method, corpus, [3, 1], metrics=("nll",), seed=4)
     draws = method.posterior(method.conditional(collate(corpus.split("test"), [3, 1])), 4, 2)
     (found,) = starts

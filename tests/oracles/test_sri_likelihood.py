@@ -1,0 +1,69 @@
+"""The paper's estimator against closed forms: right where it can be, and off by as much as is known where not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from sritool.core.chain_likelihood import ChainPlan, chain_draws
+from sritool.core.importance import columns
+
+SCHEDULE = (0.32, 0.245, 0.18, 0.125, 0.02, 0.02, 0.005, 0.005, *([0.00125] * 12))  # the authors'
+
+
+def figures(target: Any, batch: int, latent: int, plan: ChainPlan, seed: int = 0) -> dict[str, torch.Tensor]:
+    return columns(chain_draws(target, torch.arange(batch), latent, plan, seed, torch.float64))
+
+
+def test_right_as_chains_grow_where_steps_are_small(linear_gaussian: Callable[..., Any]) -> None:
+    """Given its noise the chain is wide enough in every direction for the weights to have a variance."""
+    target, batch = linear_gaussian((2.0, 0.5, 0.1), batch=16), 16
+    plan = ChainPlan((0.04,) * 5, 0.3, draws=1500, rows=1 << 20)
+    found = figures(target, batch, 3, plan)
+    error = ((1500 / found["effective_sample_size"] - 1) / 1500).sqrt()
+    assert float(error.mean()) < 0.1
+    off = found["log_likelihood"] - target.evidence
+    assert float((off / error).abs().max()) < 5
+    few = found["log_likelihood_eighth"] - target.evidence
+    assert float(off.square().mean()) < float(few.square().mean())
+    assert float(found["folded_share"].max()) == 0
+    torch.testing.assert_close(found["log_likelihood_signed"], found["log_likelihood"])
+
+
+@pytest.mark.parametrize(
+    ("temperature", "draws", "batch", "expected"),
+    [(0.2, 10, 100, -16.0), (1.0, 10, 100, -29.0), (0.2, 500, 4, -13.0)],
+)
+def test_deficit_of_the_authors_schedule_on_a_model_that_ignores_z(
+    temperature: float, draws: int, batch: int, expected: float, flat: Any
+) -> None:
+    """Nothing folds and the truth is 0: q given the noise is too narrow, and M chains do not find the rest."""
+    plan = ChainPlan(SCHEDULE, temperature, draws, rows=1 << 20)
+    flat.values = torch.zeros(batch, dtype=torch.float64)
+    found = figures(flat, batch, 32, plan)
+    off = found["log_likelihood"]
+    error = float(off.std()) / math.sqrt(batch)
+    assert error < 1.5
+    assert abs(float(off.mean()) - expected) < 1.5 + 3 * error
+    assert float(found["folded_share"].max()) == 0
+    assert float(found["effective_sample_size"].mean()) < 0.25 * draws + 1
+
+
+def test_signed_weights_are_right_and_absolute_ones_are_not_where_chains_fold(ripple: Any) -> None:
+    grid = torch.linspace(-10, 10, 100_001, dtype=torch.float64)[:, None]
+    joint = ripple.log_likelihood(grid) - 0.5 * grid.square().squeeze(1) - 0.5 * math.log(2 * math.pi)
+    evidence = float(torch.logsumexp(joint, 0)) + math.log(20 / 100_000)
+    batch = 50
+    found = figures(ripple, batch, 1, ChainPlan((0.2,), 0.5, 1000, rows=1 << 20))
+    signed = found["log_likelihood_signed"] - evidence
+    error = float(signed.std()) / math.sqrt(batch)
+    assert abs(float(signed.mean())) < 4 * error + float(signed.var()) / 2
+    assert error < 0.02
+    assert float((found["log_likelihood"] - evidence).mean()) > 0.05
+    assert 0.05 < float(found["folded_share"].mean()) < 0.95
+    ratio = (found["log_likelihood_signed"] - found["log_likelihood"]).exp()
+    torch.testing.assert_close(found["sign_ratio"], ratio)
