@@ -62,7 +62,7 @@ class Family:
         Raises: UsageError for no number, or one that is not positive.
         """
         ordered = sorted(set(numbers))
-        if not ordered or ordered[0] <= 0 or not math.isfinite(ordered[-1]):
+        if not ordered or not all(0 < number < math.inf for number in ordered):
             raise UsageError(f"step sizes {list(numbers)} cannot be tried; give positive numbers")
         if self.shape == "geometric" and self.steps > 1:
             return [(first, last) for first in ordered for last in ordered if last <= first]

@@ -119,7 +119,7 @@ def remarks(rows: Sequence[Row], objective: str) -> list[str]:
     tried = sorted(row.values[0] for row in rows if row.values is not None and len(row.values) == 1)
     if len(tried) > 1 and chosen.values is not None and chosen.values[0] in (tried[0], tried[-1]):
         end = "smallest" if chosen.values[0] == tried[0] else "largest"
-        notes.append(f"the choice is the {end} step that was tried: give a wider --range")
+        notes.append(f"the choice is the {end} that was tried: widen --range or --grid")
     return notes
 
 

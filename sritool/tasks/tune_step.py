@@ -80,9 +80,8 @@ def tune(
     temperature = sampler.evaluation_temperature if tuning.temperature is None else tuning.temperature
     bench = _Bench(method, split, examples, tuning, temperature, report or (lambda *_: None))
     candidates = _candidates(family, tuning.grid)
-    bench.expect(
-        len(candidates), 2 * tuning.gradient_steps * len(_names(family)) + bool(tuning.gradient_steps)
-    )
+    ascent = 2 * tuning.gradient_steps * len(_names(family))
+    bench.expect(len(candidates) + bool(ascent), ascent)
     sides = bench.measure([candidate.schedule for candidate in candidates])
     if tuning.gradient_steps:
         found = _ascended(bench, family, candidates, sides)
@@ -182,7 +181,7 @@ class _Bench:
                 sides = measure_schedule(conditional, noise, schedule, self.temperature)
                 table[:, torch.from_numpy(part)] = torch.stack(sides).double().cpu()
                 self.done += len(part) * chains
-        self.report("chains", self.done, max(self.done, self.total))
+        self.report("chains", self.done, self.total)
         return [Sides(*table) for table in tables]
 
 

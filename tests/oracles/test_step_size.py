@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sritool.core.random import Stream
+from sritool.core.step_search import ascend
 from sritool.core.step_size import Noise, Sides, draw_noise, gaussian_entropy, geometric, measure_schedule
 
 STEPS = 20
@@ -219,3 +220,19 @@ def test_geometric_schedule() -> None:
     ratios = [after / before for before, after in itertools.pairwise(schedule)]
     assert ratios == pytest.approx([ratios[0]] * 4)
     assert geometric(0.3, 0.1, 1) == (0.3,)
+
+
+@pytest.mark.parametrize(("side", "best"), [("upper", 0.0203), ("lower", 0.0071)])
+def test_ascent_by_measured_differences_arrives_at_the_top(
+    equal_curvature: Callable[..., Any], side: str, best: float
+) -> None:
+    """New noise at each step; the tops are those of the closed form at curvature 10."""
+    target = equal_curvature(10.0, latent=2, batch=8)
+
+    def objective(values: tuple[float, ...], index: int) -> float:
+        noise = noise_for(target, 24, seed=index)
+        sides = measure_schedule(target, noise, values * STEPS, 1.0, density_chains=1)
+        return float(getattr(sides, side).mean())
+
+    (found,) = ascend(objective, (0.012,), 16)
+    assert found == pytest.approx(best, rel=0.15)
