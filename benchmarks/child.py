@@ -25,15 +25,15 @@ from typing import Any  # noqa: E402
 import torch  # noqa: E402
 
 from benchmarks.shapes import Shape  # noqa: E402
-from sritool.errors import SritoolError  # noqa: E402
+from sritool.cli.render import say  # noqa: E402
 
 LATER_STEPS = 4
 
 
 def ask(
     benchmark: str, variant: str, shape: Shape, precision: str, threads: int, steps: int
-) -> dict[str, Any]:
-    """Run one variant in a child process.
+) -> dict[str, Any] | None:
+    """Run one variant in a child process; None, and a line on stderr, if that fails: the times stand without it.
 
     Args:    benchmark: module of this package with a `build(variant, shape, precision, device, steps)`.
     Returns: "peak MiB" of one step above the "resident MiB" before it; seconds of "import", "build",
@@ -58,7 +58,8 @@ def ask(
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise SritoolError(f"{benchmark} {variant} failed in a process of its own: {last}")
+        say(f"{benchmark} {variant} failed in a process of its own: {last}")
+        return None
     return dict(json.loads(done.stdout))
 
 

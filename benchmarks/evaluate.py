@@ -1,7 +1,8 @@
 """Time a sentence of the `adaptive` likelihood, of a Hessian, and of the chain's own density.
 
 The density is held against the authors' scheme: B·d backward passes through the graph of the whole chain. Its
-graph is built and a few of the passes, which are all alike, are timed; the rest is counted, not run.
+graph is built and a few of the passes, which are all alike, are timed; the rest is counted, not run. Each pass
+goes over the whole batch, so their time a sentence grows with the batch, and a small batch favours them.
 """
 
 from __future__ import annotations

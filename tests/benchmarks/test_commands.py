@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -84,8 +85,18 @@ def test_equality_measures_each_step_in_each_precision(benchmark: Run) -> None:
 
 def test_memory_and_cold_start_come_from_a_process_of_its_own() -> None:
     reply = child.ask("train", "ours, path", SHAPES["micro"], "float32", 1, 2)
+    assert reply is not None
     assert reply["peak MiB"] >= 0
     assert min(reply[key] for key in ("import", "build", "first step", "later step")) > 0
+
+
+def test_a_process_that_fails_leaves_a_gap_and_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = subprocess.CompletedProcess([], 1, stdout="", stderr="Traceback\nMemoryError: no room")
+    monkeypatch.setattr(subprocess, "run", lambda *words, **settings: failed)
+    assert child.ask("train", "ours, path", SHAPES["micro"], "float32", 1, 2) is None
+    assert "MemoryError: no room" in capsys.readouterr().err
 
 
 def test_an_unknown_shape_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
