@@ -18,6 +18,7 @@ PATHS = {
     "sampler": "sampler.name",
     "theta_gradient": "sampler.theta_gradient",
     "langevin_steps": "sampler.steps",
+    "tune_step_every": "training.tune_step_every",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "learning_rate": "optimizer.learning_rate",
@@ -109,6 +110,16 @@ ThetaGradientOpt = Annotated[
 
 LangevinStepsOpt = Annotated[
     int | None, setting("langevin-steps", SAMPLER, "Steps K of a sentence's chain.", "20")
+]
+
+TuneStepEveryOpt = Annotated[
+    int | None,
+    setting(
+        "tune-step-every",
+        SAMPLER,
+        "Choose the step sizes anew after this many epochs, as tune-step does; 0: never.",
+        "0",
+    ),
 ]
 
 EpochsOpt = Annotated[

@@ -76,8 +76,8 @@ def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
     """Both curves, each with the error of its difference to the choice, the folding steps and the choice."""
     steps = [first(row) for row in rows]
     sides: list[tuple[str, str, str, Callable[[Row], Figure], Callable[[Row], Figure]]] = [
-        ("above: entropy of a Gaussian", BLUE, "-o", lambda row: row.upper, lambda row: row.upper_gain),
-        ("below: entropy given the noise", ORANGE, "--s", lambda row: row.lower, lambda row: row.lower_gain),
+        ("upper: entropy of a Gaussian", BLUE, "-o", lambda row: row.upper, lambda row: row.upper_gain),
+        ("lower: entropy given the noise", ORANGE, "--s", lambda row: row.lower, lambda row: row.lower_gain),
     ]
     for name, colour, style, side, gain in sides:
         values, errors = [side(row).value for row in rows], [gain(row).error for row in rows]

@@ -35,6 +35,7 @@ from sritool.cli.settings import (
     ThetaGradientOpt,
     TrainBatchOpt,
     TrainSeedOpt,
+    TuneStepEveryOpt,
     given_settings,
 )
 
@@ -64,6 +65,7 @@ def train(
     sampler: SamplerOpt = None,
     theta_gradient: ThetaGradientOpt = None,
     langevin_steps: LangevinStepsOpt = None,
+    tune_step_every: TuneStepEveryOpt = None,
     epochs: EpochsOpt = None,
     batch_size: TrainBatchOpt = None,
     learning_rate: LearningRateOpt = None,

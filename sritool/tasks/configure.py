@@ -130,6 +130,8 @@ def _check_code(config: RunConfig, given: Given) -> None:
         raise UsageError(f"method {config.method} has no z; leave --latent and generator.latent out")
     if config.method in WITHOUT_CODE and "sampler" in given.typed:
         raise UsageError(f"method {config.method} has no chain to set; leave the sampler's settings out")
+    if config.method in WITHOUT_CODE and Given(typed=given.typed).get("training.tune_step_every"):
+        raise UsageError(f"method {config.method} has no chain to tune; leave --tune-step-every out")
     if config.method not in WITHOUT_CODE and not latent:
         raise UsageError(f"method {config.method} infers z; give --latent of at least 1, or --method lm")
 

@@ -54,6 +54,31 @@ class Tuned(NamedTuple):
     def chosen(self) -> Row:
         return next(row for row in self.rows if row.chosen)
 
+    def record(self) -> dict[str, object]:
+        """The choice and its cost as plain values, for a log."""
+        chosen, present = self.chosen, next(row for row in self.rows if row.present)
+        return {
+            "step_sizes": list(chosen.schedule),
+            "choice": chosen.label,
+            "upper": chosen.upper.value,
+            "lower": chosen.lower.value,
+            "gain": -present.upper_gain.value,  # over the schedule before
+            "gain se": present.upper_gain.error,
+            "folded": chosen.folded,
+            "temperature": self.temperature,
+            "tuning_seconds": round(self.seconds, 2),
+        }
+
+    def in_a_line(self) -> str:
+        """What was chosen, and what is gained over the schedule before."""
+        chosen, present = self.chosen, next(row for row in self.rows if row.present)
+        first, last = chosen.schedule[0], chosen.schedule[-1]
+        sizes = f"{first:.4g}" if first == last else f"{first:.4g} to {last:.4g}"
+        if chosen.present:
+            return f"step sizes stay {sizes}"
+        gain = Figure(-present.upper_gain.value, present.upper_gain.error)
+        return f"step sizes {chosen.label}, now {sizes}: {_shown(gain)} nats a sentence"
+
 
 class Candidate(NamedTuple):
     """A schedule to measure; `values` as in Row."""

@@ -26,6 +26,7 @@ from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
 from sritool.tasks import events
 from sritool.tasks.runs import BEST, CONFIG, LAST, METRICS, MetricsLog
+from sritool.tasks.tune_step import adopt, retune
 from sritool.tasks.validate import collapse, sample_of, validate
 
 # A GPU replays a graph for each length, so that few lengths are worth some padding.
@@ -63,6 +64,8 @@ class Position:
     epochs_without_better: int = 0
     recon: float = 0.0  # sums over the present epoch
     sentences: int = 0
+    tuned: int = 0  # epochs done when the step sizes were last chosen
+    tuning_seconds: float = 0.0
 
 
 class _Stop(Exception):  # noqa: N818 - no error: a limit was reached
@@ -170,6 +173,8 @@ class Trainer:
         while self.position.epoch < training.epochs:
             if self._may_stop_early() and 0 < training.patience <= self.position.epochs_without_better:
                 return "early stop"
+            if self._tuning_is_due():
+                self._tune()
             batches = training_batches(
                 self.train.lengths, training.batch_size, training.seed, self.position.epoch
             )
@@ -297,6 +302,35 @@ class Trainer:
             self.observer(events.Note(warning, warning=True))
         self._warned = warning is not None
         return better
+
+    def _tuning_is_due(self) -> bool:
+        """At the start of an epoch, not yet done there, after every so many."""
+        every, position = self.config.training.tune_step_every, self.position
+        fresh = position.batch == 0 and position.epoch > position.tuned
+        return self.config.method == "sri" and every > 0 and fresh and position.epoch % every == 0
+
+    def _tune(self) -> None:
+        """Choose the chain's step sizes anew; last.pt has them before anything is drawn with them."""
+
+        def stop_on_a_signal(*_: object) -> None:
+            signal = self.limits.signal()
+            if signal is not None:
+                raise _Stop("signal", signal)
+
+        position, training = self.position, self.config.training
+        tuned = retune(
+            self.method, self.valid, position.epoch / training.epochs, position.epoch, stop_on_a_signal
+        )
+        self.config = adopt(self.method, tuned)
+        (self.folder / CONFIG).write_text(to_toml(plain(self.config)), encoding="utf-8")
+        position.tuned = position.epoch
+        position.tuning_seconds += tuned.seconds
+        self.save(LAST)
+        share = position.tuning_seconds / self._seconds()
+        record = {"kind": "tune", "step": position.step, "epoch": position.epoch, **tuned.record()}
+        self.log.add({**record, "share_of_training": share, "seconds": round(self._seconds(), 2)})
+        spent = f"it took {tuned.seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
+        self.observer(events.Note(f"{tuned.in_a_line()}; {spent}"))
 
     def _may_stop_early(self) -> bool:
         """Not before every schedule has ended."""

@@ -101,16 +101,32 @@ def sampler_of(method: Method) -> SamplerConfig:
     return method.sampler
 
 
-def retune(method: Method, split: Split, temperature: float, seed: int, epoch: int) -> Tuned:
-    """A small search around the present schedule, at the temperature of training, without dropout.
+def retune(method: Method, split: Split, progress: float, epoch: int, report: Report | None = None) -> Tuned:
+    """A small search around the present schedule at the temperature of training, without dropout.
 
-    8 sentences × 64 chains × 5 schedules × 21 evaluations are 54,000 of a sentence, and the Hessians of two
-    chains as many as 26,000 more: under 2 % of five epochs of PTB, which are 5 × 1,315 × 32 × 21 = 4.4 million.
+    8 sentences × 64 chains × 5 schedules × 21 are 54,000 evaluations of a sentence, beside the Hessians of two
+    chains: little against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB.
+
+    Args: progress: epochs done / epochs planned; epoch: of the noise.
     """
+    sampler, seed = sampler_of(method), method.config.training.seed
     chosen = np.random.default_rng(0).permutation(len(split))[:RETUNE_SENTENCES]
-    chains = max(RETUNE_CHAINS, 2 * method.latent)
-    tuning = Tuning(grid=RETUNE_FACTORS, chains=chains, temperature=temperature, seed=seed, epoch=epoch)
-    return tune(method, split, np.sort(chosen), tuning)
+    tuning = Tuning(
+        grid=RETUNE_FACTORS,
+        chains=max(RETUNE_CHAINS, 2 * method.latent),
+        temperature=sampler.temperature.at(progress),
+        seed=seed,
+        epoch=epoch,
+    )
+    return tune(method, split, np.sort(chosen), tuning, report)
+
+
+def adopt(method: Method, tuned: Tuned) -> RunConfig:
+    """Give the method the chosen schedule; returns its configuration."""
+    if isinstance(method, ShortRunInference) and not tuned.chosen.present:
+        method.config = with_schedule(method.config, tuned.chosen.schedule)
+        method.sampler = method.config.sampler
+    return method.config
 
 
 def with_schedule(config: RunConfig, schedule: Sequence[float]) -> RunConfig:

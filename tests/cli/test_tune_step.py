@@ -199,8 +199,8 @@ def test_picture_shows_folds_and_the_choice() -> None:
     draw_sides(axes, tuned.rows[:3], tuned)
     labels = axes.get_legend_handles_labels()[1]
     assert labels == [
-        "above: entropy of a Gaussian",
-        "below: entropy given the noise",
+        "upper: entropy of a Gaussian",
+        "lower: entropy given the noise",
         "some steps fold",
         "chosen: 0.02",
     ]
