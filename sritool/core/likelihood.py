@@ -12,16 +12,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from sritool.core.adaptation import adapt
 from sritool.core.config import LikelihoodConfig
 from sritool.core.langevin import log_prior
 from sritool.core.pareto import pareto_k
-from sritool.core.proposal import (
-    StudentMixture,
-    adapted,
-    effective_sample_size,
-    laplace,
-    with_prior,
-)
+from sritool.core.proposal import effective_sample_size
 from sritool.core.random import Stream
 
 _INDIFFERENT = 1e-4  # nats that a refinement may lose, more than float32 loses by rounding
@@ -97,22 +92,6 @@ def adaptive_likelihood(
         return Weighed(value, value, value, unknown, unknown)
     proposal = adapt(target, starts, seed, examples, config)
     return estimate_likelihood(target, proposal, Stream(seed, "weighed"), examples, config.samples)
-
-
-def adapt(
-    target: Target, starts: Tensor, seed: int, examples: Tensor, config: LikelihoodConfig
-) -> StudentMixture:
-    """Laplace at the refined modes beside the prior, then rounds of moment matching on pilot draws."""
-    modes, log_joint = refine_modes(target, starts)
-    identity = torch.eye(modes.shape[-1], dtype=modes.dtype, device=modes.device)
-    hessians = torch.stack([target.hessian(mode) + identity for mode in modes])
-    known = proposal = with_prior(laplace(modes, hessians, log_joint, config.degrees))
-    for index in range(config.rounds):
-        z = proposal.sample(Stream(seed, "pilot", index), examples, config.pilots)
-        log_weights = target.log_likelihood(z) + log_prior(z) - proposal.log_density(z)
-        effective = min(2.0 * z.shape[-1], 0.7 * config.pilots)
-        proposal = adapted(proposal, known, z, log_weights, effective)
-    return proposal
 
 
 def refine_modes(target: Target, starts: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """Proposals for importance sampling: mixtures of multivariate Student distributions, one mixture a sentence.
 
-Source: Laplace and moment-matching proposals as in Cappé et al. 2008, "Adaptive importance sampling in general
-mixture classes"; tempered weights as in Neal 2001.
+Source: moment-matching proposals as in Cappé et al. 2008, "Adaptive importance sampling in general mixture classes";
+score matching as in Cai et al. 2024, "Batch and match: black-box variational inference with a score-based
+divergence"; tempered weights as in Neal 2001.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from sritool.core.random import Stream
 
-FLATTENINGS = (1.0, 0.3)
-_LEAST_LOG_WEIGHT = math.log(0.01)
+_LARGEST_VARIANCE = 4.0  # of a matched Gaussian in any direction: the prior's is 1
+_DRAWS_A_DIMENSION = 0.2  # draws for a latent dimension at which a match and what was known count alike
 
 
 class StudentMixture(NamedTuple):
@@ -62,43 +63,6 @@ class StudentMixture(NamedTuple):
         return self.log_weight.unsqueeze(1) + constant - log_root + tails
 
 
-def laplace(modes: Tensor, hessians: Tensor, log_joint: Tensor, degrees: int) -> StudentMixture:
-    """Components at each mode, one for each of `FLATTENINGS`: precision I + β(H − I), weight the Laplace evidence.
-
-    With β = 1 it is the Laplace approximation, right for a sharp posterior; a flatter one covers the skirts of a
-    posterior that is wider than the curvature at its modes says, as it is where z says little.
-
-    Args: modes [modes, batch, latent]; hessians H of U there [modes, batch, latent, latent]; log_joint log p(x, z)
-          there [modes, batch].
-    """
-    eigenvalues, vectors = torch.linalg.eigh(hessians)
-    # −∇² log p(z) is I, so a direction flatter than the prior is a saddle or a sum of modes: trust the prior.
-    eigenvalues = eigenvalues.clamp_min(1.0)
-    roots = []
-    for flattening in FLATTENINGS:
-        precisions = 1.0 + flattening * (eigenvalues - 1.0)
-        roots.append(torch.linalg.cholesky((vectors / precisions.unsqueeze(-2)) @ vectors.mT))
-    evidence = (log_joint - 0.5 * eigenvalues.log().sum(-1)).repeat(len(FLATTENINGS), 1)
-    location = modes.repeat(len(FLATTENINGS), 1, 1)
-    return StudentMixture(location, torch.cat(roots), torch.log_softmax(evidence, 0), degrees)
-
-
-def with_prior(mixture: StudentMixture, share: float = 0.5) -> StudentMixture:
-    """The mixture with one more component that has the location and scale of the prior N(0, I), and `share`.
-
-    Where z says little, the posterior is wide and skewed: the curvature at its modes misses most of it, and the
-    prior is the better place to start from.
-    """
-    _, batch, latent = mixture.location.shape
-    like = mixture.location
-    root = torch.eye(latent, dtype=like.dtype, device=like.device).expand(1, batch, latent, latent)
-    log_weight = torch.cat(
-        (mixture.log_weight + math.log1p(-share), torch.full_like(like[:1, :, 0], math.log(share)))
-    )
-    location = torch.cat((like, torch.zeros_like(like[:1])))
-    return StudentMixture(location, torch.cat((mixture.root, root)), log_weight, mixture.degrees)
-
-
 def tempered_weights(log_weights: Tensor, effective: float) -> tuple[Tensor, Tensor]:
     """Self-normalised weights w^β with the largest β ≤ 1 whose effective sample size reaches `effective`.
 
@@ -123,38 +87,17 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     return torch.exp(2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0))
 
 
-def adapted(
-    proposal: StudentMixture, known: StudentMixture, z: Tensor, log_weights: Tensor, effective: float
-) -> StudentMixture:
-    """The mixture after one round: every component matched to the draws that it answers for.
-
-    Args: proposal: the mixture that gave the draws z [draws, batch, latent]; known: the Laplace mixture, to which
-          each component's moments are shrunk; log_weights [draws, batch]; effective: wanted effective sample size.
-    """
-    shares = torch.log_softmax(proposal.log_components(z), 0)  # of each component in a draw
-    answered = log_weights + shares  # [components, draws, batch]
-    log_weight = torch.log_softmax(torch.logsumexp(answered, 1), 0)
-    # No component dies: a mode that no pilot found heavy may still matter to the fresh draws.
-    log_weight = torch.log_softmax(log_weight.clamp_min(_LEAST_LOG_WEIGHT), 0)
-    moments = [
-        moment_match(z, part, centre, root, effective)
-        for part, centre, root in zip(answered, known.location, known.root, strict=True)
-    ]
-    location, root = (torch.stack(parts) for parts in zip(*moments, strict=True))
-    return StudentMixture(location, root, log_weight, proposal.degrees)
-
-
 def moment_match(
     z: Tensor, log_weights: Tensor, centre: Tensor, root: Tensor, effective: float
 ) -> tuple[Tensor, Tensor]:
     """Weighted mean [batch, latent] and root of the covariance of the draws, shrunk to a known centre and root.
 
-    In 32 dimensions a covariance from 60 effective draws is worse than a good Laplace approximation, so both
-    moments give way to it as far as their own sampling noise explains the difference: the mean by the
-    positive-part rule of James and Stein 1961, the covariance by that of Ledoit and Wolf 2004.
+    In 32 dimensions a covariance from 60 effective draws is worse than a good guess, so both moments give way to it
+    as far as their own sampling noise explains the difference: the mean by the positive-part rule of James and Stein
+    1961, the covariance by that of Ledoit and Wolf 2004.
 
     Args: z [draws, batch, latent]; log_weights [draws, batch]; centre [batch, latent] and root
-          [batch, latent, latent]: the Laplace approximation; effective: wanted effective sample size.
+          [batch, latent, latent]: the guess; effective: wanted effective sample size.
     """
     weights, size = tempered_weights(log_weights, effective)
     white = torch.linalg.solve_triangular(
@@ -176,3 +119,55 @@ def moment_match(
     kept = (1 - trace / size / mean.square().sum(-1).clamp_min(1e-12)).clamp(0, 1).unsqueeze(-1)
     scale = torch.linalg.cholesky(trust * covariance + (1 - trust) * identity)
     return centre + (root @ (kept * mean).unsqueeze(-1)).squeeze(-1), root @ scale
+
+
+def score_match(
+    z: Tensor, scores: Tensor, shares: Tensor, centre: Tensor, covariance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gaussian whose ∇ log density fits the scores ∇ log p(x, z) of the draws, kept near a known one.
+
+    A gradient holds `latent` numbers where a weight holds one: for a Gaussian posterior the match is exact with
+    latent + 1 draws, wherever they lie, and for a rough one it averages the slopes over the draws. With C and Γ the
+    covariances of draws and scores, Σ minimises λ (tr ΓΣ + tr CΣ⁻¹) / 2 + KL(N(0, known) ‖ N(0, Σ)), and the mean
+    goes λ / (1 + λ) of the way to z̄ + Σ ḡ; λ grows with the draws.
+
+    Args:    z, scores [draws, batch, latent]; shares [draws, batch], the weight of each draw; centre [batch, latent]
+             and covariance [batch, latent, latent]: the known Gaussian.
+    Returns: mean and covariance, float64.
+    Source:  Cai et al. 2024, algorithm 1, without the distance of the means in the equation of Σ: far from a sharp
+             posterior it makes Σ so narrow along that distance that the mean hardly moves.
+    """
+    z, scores, centre, covariance = (part.double() for part in (z, scores, centre, covariance))
+    total = shares.double().sum(0).clamp_min(1e-300)
+    weights = shares.double() / total
+    # A component that hardly drew learns hardly anything, whatever draws of others it answers for.
+    draws = torch.minimum(total, 1 / weights.square().sum(0).clamp_min(1e-300))
+    gain = (draws / (z.shape[-1] * _DRAWS_A_DIMENSION)).view(-1, 1, 1)
+    mean, spread = _moments(z, weights)
+    slope, slopes = _moments(scores, weights)
+    # λ Σ Γ Σ + Σ = known + λ C has the solution L X Lᵀ with L Lᵀ its right side and X (λ Lᵀ Γ L) X + X = I.
+    left = torch.linalg.cholesky(covariance + gain * spread)
+    eigenvalues, vectors = torch.linalg.eigh(gain * left.mT @ slopes @ left)
+    inner = 2 / (1 + (1 + 4 * eigenvalues.clamp_min(0)).sqrt())  # (√(1 + 4a) − 1) / 2a, without cancellation
+    matched = left @ (vectors * inner.unsqueeze(-2)) @ vectors.mT @ left.mT
+    eigenvalues, vectors = torch.linalg.eigh(0.5 * (matched + matched.mT))
+    eigenvalues = eigenvalues.clamp(_LARGEST_VARIANCE * 1e-12, _LARGEST_VARIANCE)
+    matched = (vectors * eigenvalues.unsqueeze(-2)) @ vectors.mT
+    moved = (matched @ slope.unsqueeze(-1)).squeeze(-1) + mean
+    pull = (gain / (1 + gain)).squeeze(-1)
+    return (1 - pull) * centre + pull * moved, matched
+
+
+def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean [batch, latent] and covariance of values [draws, batch, latent]; weights [draws, batch]."""
+    mean = (weights.unsqueeze(-1) * values).sum(0)
+    centred = (values - mean).transpose(0, 1)
+    return mean, centred.mT @ (weights.t().unsqueeze(-1) * centred)
+
+
+def flattened(covariance: Tensor, share: float) -> Tensor:
+    """Covariance [batch, latent, latent] whose precision is mixed with the prior's: ((1 − share) Σ⁻¹ + share I)⁻¹."""
+    eigenvalues, vectors = torch.linalg.eigh(covariance)
+    wider = 1 / ((1 - share) / eigenvalues + share)
+    mixed: Tensor = (vectors * wider.unsqueeze(-2)) @ vectors.mT
+    return mixed

@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import Tensor
 
 from sritool.core import ais
+from sritool.core.adaptation import adapt
 from sritool.core.chain_likelihood import chain_draws, plan_of, rows_within
 from sritool.core.conditional import Conditional
 from sritool.core.config import LikelihoodConfig
 from sritool.core.gaussian import DiagonalGaussian
 from sritool.core.importance import WeightedDraws, draw, exact
-from sritool.core.likelihood import adapt
 from sritool.core.random import Stream
 from sritool.errors import UsageError
 from sritool.methods.base import Method

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.distributions import StudentT
 
 from sritool.core.proposal import (
-    FLATTENINGS,
     StudentMixture,
     effective_sample_size,
-    laplace,
+    flattened,
     moment_match,
+    score_match,
     tempered_weights,
 )
 from sritool.core.random import Stream
@@ -89,30 +89,6 @@ def test_a_draw_depends_on_its_own_sentence_and_number() -> None:
     assert not torch.equal(proposal.sample(Stream(0, "test", 1), torch.tensor([5, 9]), 20), z)
 
 
-def test_laplace_takes_curvature_and_evidence() -> None:
-    modes = torch.tensor([[[0.0, 1.0]], [[2.0, 0.0]]], dtype=torch.float64)
-    hessians = torch.tensor([[[[4.0, 0.0], [0.0, 9.0]]], [[[5.0, 2.0], [2.0, 2.0]]]], dtype=torch.float64)
-    log_joint = torch.tensor([[-3.0], [-2.0]], dtype=torch.float64)
-    proposal = laplace(modes, hessians, log_joint, 8)
-    sharp, flat = (proposal.root @ proposal.root.mT).chunk(2)
-    torch.testing.assert_close(sharp, torch.linalg.inv(hessians))
-    identity = torch.eye(2, dtype=torch.float64)
-    torch.testing.assert_close(flat, torch.linalg.inv(identity + FLATTENINGS[1] * (hessians - identity)))
-    torch.testing.assert_close(proposal.location, torch.cat((modes, modes)))
-    evidence = log_joint - 0.5 * torch.linalg.slogdet(hessians).logabsdet
-    torch.testing.assert_close(proposal.log_weight.exp().sum(0), torch.ones(1, dtype=torch.float64))
-    torch.testing.assert_close(
-        proposal.log_weight[0] - proposal.log_weight[1], evidence[0] - evidence[1], rtol=1e-10, atol=1e-10
-    )
-
-
-def test_laplace_at_a_saddle_is_no_wider_than_the_prior() -> None:
-    modes = torch.zeros(1, 1, 2, dtype=torch.float64)
-    hessian = torch.tensor([[[[-3.0, 0.0], [0.0, 0.2]]]], dtype=torch.float64)
-    proposal = laplace(modes, hessian, torch.zeros(1, 1, dtype=torch.float64), 8)
-    torch.testing.assert_close(proposal.root[0, 0], torch.eye(2, dtype=torch.float64))
-
-
 def naive_size(log_weights: Tensor) -> Tensor:
     weights = (log_weights - log_weights.max(0).values).exp()
     return weights.sum(0) ** 2 / weights.square().sum(0)
@@ -180,3 +156,65 @@ def test_few_draws_lean_on_a_good_approximation() -> None:
     assert bool((kept < 0.3 * (plain - truth).norm(dim=(1, 2))).all())
     whitened = torch.linalg.solve_triangular(root, (location - centre).unsqueeze(-1), upper=False)
     assert float(whitened.norm(dim=1).mean()) < 0.6 * (latent / draws) ** 0.5
+
+
+def gaussian(batch: int, latent: int) -> tuple[Tensor, Tensor]:
+    """Means and precisions, eigenvalues from 1 to 300."""
+    generator = torch.Generator().manual_seed(2)
+    turn = torch.linalg.qr(torch.randn(batch, latent, latent, generator=generator).double()).Q
+    precision = turn @ torch.diag(torch.logspace(0, 2.5, latent, dtype=torch.float64)) @ turn.mT
+    return torch.randn(batch, latent, generator=generator).double(), precision
+
+
+def test_scores_of_few_draws_give_a_gaussian_away() -> None:
+    """latent + 2 draws from a quite different place, matched again and again: exact, as weights never are."""
+    mean, precision = gaussian(3, 6)
+    z = 2 + torch.randn(8, 3, 6, generator=torch.Generator().manual_seed(3)).double()
+    scores = ((mean - z).unsqueeze(-2) @ precision).squeeze(-2)
+    centre, covariance = torch.zeros_like(mean), torch.eye(6, dtype=torch.float64).expand(3, 6, 6)
+    for _ in range(60):
+        centre, covariance = score_match(z, scores, torch.ones(8, 3), centre, covariance)
+    torch.testing.assert_close(centre, mean, rtol=0, atol=1e-4)
+    whitened = covariance @ precision
+    torch.testing.assert_close(whitened, torch.eye(6).double().expand(3, 6, 6), rtol=0, atol=1e-3)
+
+
+def test_the_match_is_the_best_of_its_objective() -> None:
+    """What the docstring says is minimised, by search in one dimension."""
+    generator = torch.Generator().manual_seed(4)
+    z = torch.randn(7, generator=generator).double()
+    scores = torch.randn(7, generator=generator).double() - z
+    centre, variance, gain = 0.7, 0.5, 7 / 0.2
+    found, spread = (
+        float(part.squeeze())
+        for part in score_match(
+            z.view(7, 1, 1),
+            scores.view(7, 1, 1),
+            torch.ones(7, 1),
+            torch.full((1, 1), centre).double(),
+            torch.full((1, 1, 1), variance).double(),
+        )
+    )
+    widths = torch.linspace(0.5 * spread, 2 * spread, 30_001, dtype=torch.float64)
+    matches = scores.var(correction=0) * widths + z.var(correction=0) / widths
+    kept = variance / widths - 1 - (variance / widths).log()
+    best = float(widths[(gain * matches / 2 + kept / 2).argmin()])
+    assert spread == pytest.approx(best, rel=1e-3)
+    target = float(z.mean()) + spread * float(scores.mean())
+    assert found == pytest.approx((centre + gain * target) / (1 + gain))
+
+
+def test_a_component_without_draws_stays_where_it_is() -> None:
+    z = torch.randn(20, 1, 3, generator=torch.Generator().manual_seed(5)).double()
+    centre, covariance = torch.full((1, 3), 5.0).double(), 0.1 * torch.eye(3).double()[None]
+    for share in (0.0, 1e-30):
+        shares = torch.full((20, 1), share, dtype=torch.float64)
+        found, spread = score_match(z, 100 * z, shares, centre, covariance)
+        torch.testing.assert_close(found, centre, rtol=0, atol=1e-6)
+        torch.testing.assert_close(spread, covariance, rtol=0, atol=1e-6)
+
+
+def test_flattened_mixes_precisions() -> None:
+    _, precision = gaussian(2, 4)
+    found = flattened(torch.linalg.inv(precision), 0.4)
+    torch.testing.assert_close(torch.linalg.inv(found), 0.6 * precision + 0.4 * torch.eye(4).double())

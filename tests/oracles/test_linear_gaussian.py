@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from sritool.core.adaptation import adapt
 from sritool.core.config import LikelihoodConfig
 from sritool.core.density import chain_density, kl_given_noise
 from sritool.core.langevin import Chain, log_prior, short_run
-from sritool.core.likelihood import Weighed, adapt, adaptive_likelihood, refine_modes
+from sritool.core.likelihood import Weighed, adaptive_likelihood, refine_modes
 from sritool.core.random import Stream
 
 SPECTRA = {
