@@ -123,10 +123,10 @@ class LikelihoodConfig:
     """The `adaptive` estimator: pilots decide, fresh draws are weighed."""
 
     samples: int = 100  # M, fresh draws a sentence
-    pilots: int = 100  # draws a sentence in each round of moment matching
-    rounds: int = 2
-    modes: int = 2  # chain ends refined to modes
-    degrees: int = 16  # of freedom of the Student proposal
+    pilots: int = 64  # draws a sentence in each round that fits the proposal
+    rounds: int = 4  # at most
+    modes: int = 2  # chain ends that get a component of their own
+    degrees: int = 50  # of freedom of the Student proposal
 
     def __post_init__(self) -> None:
         _require(self.samples >= 2, f"likelihood.samples is {self.samples}; give at least 2")
@@ -142,7 +142,7 @@ class ValidationConfig:
 
     sentences: int = 512
     final_sentences: int = 512  # of the test split, at the end of training
-    likelihood: LikelihoodConfig = field(default_factory=lambda: LikelihoodConfig(samples=50, rounds=1))
+    likelihood: LikelihoodConfig = field(default_factory=lambda: LikelihoodConfig(samples=50, rounds=3))
 
     def __post_init__(self) -> None:
         fewest = min(self.sentences, self.final_sentences)
