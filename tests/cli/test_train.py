@@ -39,6 +39,7 @@ CHANGED = {
     "seed": 11,
     "patience": 0,
     "save_every": 13,
+    "tune_step_every": 4,
     "precision": "bfloat16",
 }
 """A value for every setting that has a flag, none of them the default."""

@@ -16,7 +16,7 @@ from torch.nn.utils import parameters_to_vector
 from sritool.errors import CheckpointError, DataError, Interrupted, NumericalError
 from sritool.methods.base import Method
 from sritool.methods.registry import METHODS
-from sritool.tasks import events, train
+from sritool.tasks import events, state
 from sritool.tasks.runs import BEST, LAST, METRICS, read_metrics
 
 NewRun = Callable[..., Any]
@@ -206,20 +206,22 @@ def test_a_longer_plan_goes_on(new_run: NewRun) -> None:
     run = new_run("lm", training={"epochs": 1})
     run.train()
     trainer = run.make()
-    trainer.config = replace(trainer.config, training=replace(trainer.config.training, epochs=2))
+    trainer.state.config = replace(
+        trainer.state.config, training=replace(trainer.state.config.training, epochs=2)
+    )
     assert trainer.run().steps == 6
 
 
 def test_precision_is_settled_once_and_kept(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = new_run("lm", training={"precision": "auto"})
     monkeypatch.setattr(
-        train, "resolve_precision", lambda asked, *_: "bfloat16" if asked == "auto" else asked
+        state, "resolve_precision", lambda asked, *_: "bfloat16" if asked == "auto" else asked
     )
     run.train(max_steps=1)
-    assert run.trainer.method.precision == "bfloat16"
-    monkeypatch.setattr(train, "resolve_precision", lambda asked, *_: "float32" if asked == "auto" else asked)
+    assert run.trainer.state.method.precision == "bfloat16"
+    monkeypatch.setattr(state, "resolve_precision", lambda asked, *_: "float32" if asked == "auto" else asked)
     run.train(max_steps=2)
-    assert run.trainer.method.precision == "bfloat16"
+    assert run.trainer.state.method.precision == "bfloat16"
     assert run.load().config.training.precision == "bfloat16"
 
 
@@ -228,6 +230,6 @@ def test_bfloat16_trains_near_float32(new_run: NewRun) -> None:
     for precision in ("float32", "bfloat16"):
         run = new_run("lm", precision, training={"precision": precision})
         run.train(max_steps=3)
-        weights.append(parameters_to_vector(run.trainer.method.modules.parameters()).detach())
+        weights.append(parameters_to_vector(run.trainer.state.method.modules.parameters()).detach())
     difference = float((weights[0] - weights[1]).norm() / weights[0].norm())
     assert 0 < difference < 0.02

@@ -48,7 +48,7 @@ def test_no_time_at_all_still_leaves_a_run(method: str, new_run: NewRun) -> None
     outcome = run.train(max_seconds=0)
     assert (outcome.reason, outcome.steps) == ("max-time", 0)
     assert {path.name for path in run.folder.iterdir()} == {BEST, LAST, CONFIG, METRICS}
-    initial = run.trainer.method.modules.state_dict()
+    initial = run.trainer.state.method.modules.state_dict()
     assert all(torch.equal(tensor, initial[name]) for name, tensor in run.load(BEST).weights.items())
 
 
@@ -65,7 +65,7 @@ def test_time_is_looked_at_before_each_step(new_run: NewRun, monkeypatch: pytest
 def test_files_of_a_run(new_run: NewRun) -> None:
     run = new_run()
     run.train()
-    config = run.trainer.config
+    config = run.trainer.state.config
     assert build(type(config), read_toml(run.folder / CONFIG)) == config == run.load(BEST).config
     assert run.load(BEST).trainer is None
     assert run.load(LAST).trainer is not None
@@ -122,7 +122,7 @@ def test_the_learning_rate_follows_its_plan(new_run: NewRun) -> None:
 
     def watch(event: events.Event) -> None:
         if isinstance(event, events.Step):
-            rates.append(run.trainer.optimizer.param_groups[0]["lr"])
+            rates.append(run.trainer.state.optimizer.param_groups[0]["lr"])
 
     run = new_run("lm", optimizer={"learning_rate": 0.6, "decay": {"start": 1.0, "end": 0.25, "begin": 0.5}})
     run.train(observer=watch)
@@ -134,12 +134,12 @@ def test_the_gradient_is_clipped_at_its_norm(new_run: NewRun, clip: float) -> No
     """With SGD at rate 1 a step is as long as the clipped gradient."""
     run = new_run(optimizer={"name": "sgd", "learning_rate": 1.0, "clip": clip}, sampler=FIXED)
     trainer = run.make(max_steps=1)
-    before = flat(trainer.method)
+    before = flat(trainer.state.method)
     trainer.run()
     (step,) = run.told(events.Step)
     assert step.gradient_norm > 0.05
     expected = clip or step.gradient_norm
-    assert float((flat(trainer.method) - before).norm()) == pytest.approx(expected, rel=1e-3)
+    assert float((flat(trainer.state.method) - before).norm()) == pytest.approx(expected, rel=1e-3)
 
 
 def flat(method: Any) -> Tensor:

@@ -42,7 +42,9 @@ def test_choice_takes_effect_and_is_kept(whole: Any, new_run: NewRun) -> None:
     assert found[0]["step_sizes"] != BEGIN, "an unfit schedule that stays shows nothing"
     last = whole.load()
     assert last.config.sampler.schedule() == found[-1]["step_sizes"]
-    assert whole.trainer.method.sampler == whole.trainer.method.config.sampler == last.config.sampler
+    assert (
+        whole.trainer.state.method.sampler == whole.trainer.state.method.config.sampler == last.config.sampler
+    )
     assert build(type(last.config), read_toml(whole.folder / CONFIG)) == last.config
     plain = new_run(training={"epochs": 3})
     plain.train()

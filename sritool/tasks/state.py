@@ -1,0 +1,157 @@
+"""The state of a run: parameters, optimiser and position in the data, kept in last.pt and taken from it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sritool.core.checkpoint import Checkpoint, load_weights, save_checkpoint
+from sritool.core.config import RunConfig, plain, to_toml
+from sritool.core.device import resolve_precision
+from sritool.corpus.store import Corpus
+from sritool.errors import CheckpointError, DataError
+from sritool.methods.registry import build_method
+from sritool.tasks.runs import BEST, CONFIG, LAST
+
+SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
+
+
+@dataclass
+class Position:
+    """Where a run is; plain values, stored in last.pt."""
+
+    epoch: int = 0  # epochs done
+    batch: int = 0  # batches of the present epoch done
+    step: int = 0
+    seconds: float = 0.0
+    best_nll: float = float("inf")
+    epochs_without_better: int = 0
+    recon: float = 0.0  # sums over the present epoch
+    sentences: int = 0
+    tuned: int = 0  # epochs done when the step sizes were last chosen
+    tuning_seconds: float = 0.0
+
+
+class RunState:
+    """What a run is at a moment, in its folder; all noise is a function of the position, so that this is all."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: RunConfig,
+        folder: Path,
+        device: torch.device,
+        resume: Checkpoint | None = None,
+    ) -> None:
+        """Raises: DataError if the run to resume is of another corpus, CheckpointError if it is damaged."""
+        self.corpus, self.folder, self.device = corpus, folder, device
+        self.config = self._with_precision(config)
+        self.method = build_method(self.config, len(corpus.tokenizer))
+        self.method.precision = self.config.training.precision
+        self.method.initialise()
+        self.method.modules.to(device)
+        self.position = Position()
+        self.metrics: list[dict[str, Any]] = []
+        if resume is not None:
+            self._check_corpus(resume)
+            load_weights(self.method.modules, resume.weights, folder / LAST)
+        self.optimizer = self._optimizer()
+        if resume is not None:
+            self._restore(resume)
+        self.write_config()
+        self._began = self._saved = time.monotonic()
+        self._seconds_before = self.position.seconds
+
+    def adopt(self, config: RunConfig) -> None:
+        """Go on with other settings."""
+        self.config = config
+        self.write_config()
+
+    def write_config(self) -> None:
+        """config.toml, for people."""
+        (self.folder / CONFIG).write_text(to_toml(plain(self.config)), encoding="utf-8")
+
+    def seconds(self) -> float:
+        """Spent on the run so far, by every process that worked on it."""
+        return self._seconds_before + self.seconds_here()
+
+    def seconds_here(self) -> float:
+        """Spent on it by this process."""
+        return time.monotonic() - self._began
+
+    def save_is_due(self) -> bool:
+        """By the count of steps, or because last.pt is old."""
+        every = self.config.training.save_every
+        return self.position.step % every == 0 or time.monotonic() - self._saved >= SAVE_SECONDS
+
+    def _with_precision(self, config: RunConfig) -> RunConfig:
+        """The configuration with "auto" settled; a resumed run keeps what was settled."""
+        vocabulary = len(self.corpus.tokenizer)
+        mean_length = float(self.corpus.split("train").lengths.mean())
+        rows = int(config.training.batch_size * max(1.0, mean_length))
+        precision = resolve_precision(
+            config.training.precision, self.device, config.generator.hidden, rows, vocabulary
+        )
+        return replace(config, training=replace(config.training, precision=precision))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        settings = self.config.optimizer
+        parameters = [p for p in self.method.modules.parameters() if p.numel()]
+        if settings.name == "sgd":
+            return torch.optim.SGD(parameters, lr=settings.learning_rate)
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=fused)
+
+    def _check_corpus(self, resume: Checkpoint) -> None:
+        if resume.corpus["content_hash"] != self.corpus.info.content_hash:
+            raise DataError(
+                f"corpus {self.corpus.info.name} is not the one that {self.folder} was trained on; "
+                "prepare that one again, or start a new run"
+            )
+
+    def _restore(self, resume: Checkpoint) -> None:
+        if resume.trainer is None:
+            raise CheckpointError(f"{self.folder / BEST} cannot be resumed; resume from {LAST}")
+        try:
+            self.optimizer.load_state_dict(resume.trainer["optimizer"])
+            self.position = Position(**resume.trainer["position"])
+            self.metrics = list(resume.metrics)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
+
+    def save(self, name: str) -> None:
+        """Write best.pt (the model) or last.pt (also what resuming needs)."""
+        self.position.seconds = self.seconds()
+        self._saved = time.monotonic()
+        info = self.corpus.info
+        trainer = None
+        if name == LAST:
+            trainer = {"optimizer": self.optimizer.state_dict(), "position": vars(self.position).copy()}
+        progress = {
+            "epoch": self.position.epoch,
+            "step": self.position.step,
+            "seconds": self.position.seconds,
+        }
+        save_checkpoint(
+            Checkpoint(
+                config=self.config,
+                tokenizer=self.corpus.tokenizer,
+                weights=self.method.modules.state_dict(),
+                corpus={
+                    "name": info.name,
+                    "path": str(self.corpus.path.resolve()),
+                    "content_hash": info.content_hash,
+                    "max_length": info.max_length,
+                    "lowercase": info.lowercase,
+                    "split_punctuation": info.split_punctuation,
+                },
+                progress=progress,
+                metrics=self.metrics,
+                trainer=trainer,
+            ),
+            self.folder / name,
+        )
