@@ -7,7 +7,7 @@ is tried in both layouts of its weight, and in chunks of rows as well as whole; 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -22,34 +22,75 @@ TRIALS = 4
 
 
 class Floor:
-    """Products of one shape; `precision` is that of the output layer's, the recurrence is in float32."""
+    """Products of one shape; `precision` is that of the output layer's, the recurrence is in float32.
+
+    Each is chosen when it is first asked for, in the round before the counted ones.
+    """
 
     def __init__(self, shape: Shape, precision: str, device: torch.device) -> None:
-        self.device = device
-        rows, hidden, gates = shape.tokens, shape.hidden, 4 * shape.hidden
-        kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        vocabulary = shape.vocabulary - FIRST_PREDICTED
+        self.shape, self.device = shape, device
+        self.kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.gates = 4 * shape.hidden
 
-        def random(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.rand(*size, device=device).sub_(0.5).to(dtype)
+    def _random(self, rows: int, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.rand(rows, columns, device=self.device).sub_(0.5).to(dtype)
 
-        states, residual = random(rows, hidden, dtype=kind), random(rows, vocabulary, dtype=kind)
-        output = random(vocabulary, hidden, dtype=kind)
-        self.output_forward = self._fastest(states, output.t())
-        self.output_backward = self._fastest(residual, output)
-        self.output_theta = self._fastest(residual.t(), states, chunks=(0,))
-        grads, embedded = random(rows, gates), random(rows, shape.embedding)
-        to_gates = random(gates, shape.embedding)
-        self.words_forward = self._fastest(embedded, to_gates.t())
-        self.words_theta = (
-            self._fastest(grads.t(), embedded, chunks=(0,)),
-            self._fastest(grads, to_gates),
-            self._fastest(grads.t(), random(rows, hidden), chunks=(0,)),
+    @cached_property
+    def _states(self) -> Tensor:
+        return self._random(self.shape.tokens, self.shape.hidden, self.kind)
+
+    @cached_property
+    def _residual(self) -> Tensor:
+        return self._random(self.shape.tokens, self.shape.vocabulary - FIRST_PREDICTED, self.kind)
+
+    @cached_property
+    def _output(self) -> Tensor:
+        return self._random(self.shape.vocabulary - FIRST_PREDICTED, self.shape.hidden, self.kind)
+
+    @cached_property
+    def output_forward(self) -> Product:
+        """Logits."""
+        return self._fastest(self._states, self._output.t())
+
+    @cached_property
+    def output_backward(self) -> Product:
+        """The gradient of the hidden states."""
+        return self._fastest(self._residual, self._output)
+
+    @cached_property
+    def output_theta(self) -> Product:
+        """The gradient of the output layer's weight."""
+        return self._fastest(self._residual.t(), self._states, chunks=(0,))
+
+    @cached_property
+    def words_forward(self) -> Product:
+        """The words' part of the gates."""
+        shape = self.shape
+        embedded, weight = (self._random(rows, shape.embedding) for rows in (shape.tokens, self.gates))
+        return self._fastest(embedded, weight.t())
+
+    @cached_property
+    def words_theta(self) -> tuple[Product, ...]:
+        """The gradients of the words' weight, of the embedded words and of the recurrent weight."""
+        shape = self.shape
+        grads = self._random(shape.tokens, self.gates)
+        return (
+            self._fastest(grads.t(), self._random(shape.tokens, shape.embedding), chunks=(0,)),
+            self._fastest(grads, self._random(self.gates, shape.embedding)),
+            self._fastest(grads.t(), self._random(shape.tokens, shape.hidden), chunks=(0,)),
         )
-        recurrent, before = random(gates, hidden), random(shape.batch, hidden)
-        self.length = shape.length
-        self.recurrence_forward = self._fastest(before, recurrent.t())
-        self.recurrence_backward = self._fastest(random(shape.batch, gates), recurrent)
+
+    @cached_property
+    def recurrence_forward(self) -> Product:
+        """One position's gates from the hidden state before it."""
+        recurrent = self._random(self.gates, self.shape.hidden)
+        return self._fastest(self._random(self.shape.batch, self.shape.hidden), recurrent.t())
+
+    @cached_property
+    def recurrence_backward(self) -> Product:
+        """The gradient of that hidden state."""
+        recurrent = self._random(self.gates, self.shape.hidden)
+        return self._fastest(self._random(self.shape.batch, self.gates), recurrent)
 
     def _fastest(self, left: Tensor, right: Tensor, chunks: tuple[int, ...] = CHUNKS) -> Product:
         """left @ right into a buffer."""
@@ -83,9 +124,9 @@ class Floor:
 
     def recurrence(self) -> None:
         """One product a position, forward and backward."""
-        for _ in range(self.length):
+        for _ in range(self.shape.length):
             self.recurrence_forward()
-        for _ in range(self.length):
+        for _ in range(self.shape.length):
             self.recurrence_backward()
 
     def langevin_step(self) -> None:
