@@ -246,3 +246,15 @@ def test_progress_goes_to_stderr_unless_quiet(run: Run) -> None:
     assert run("tune-step", "mine-sri", *FEW[:-1]).stderr.startswith("measuring  0/72 chains\n")
     notes = run("tune-step", "mine-sri", *FEW).stderr
     assert "chains" not in notes.replace("the chains", "")
+
+
+def test_tuning_while_training(train_small: Run) -> None:
+    result = train_small("--tune-step-every", 1, "--name", "tuned", "-q")
+    assert result.exit_code == 0, result.stderr
+    records = [json.loads(line) for line in Path("runs/tuned/metrics.jsonl").read_text().splitlines()]
+    (tuning,) = (record for record in records if record["kind"] == "tune")
+    assert load_checkpoint(Path("runs/tuned/last.pt")).config.sampler.schedule() == tuning["step_sizes"]
+    refused = train_small("--method", "lm", "--tune-step-every", 1)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "method lm has no chain to tune; leave --tune-step-every out" in refused.stderr
+    assert train_small("--tune-step-every", -1).exit_code == 2
