@@ -27,8 +27,8 @@ from sritool.core.langevin import log_prior, short_run
 from sritool.core.likelihood import Target
 from sritool.core.random import Stream
 
-_PER_STATE = 40  # numbers a position and hidden unit that a row's recurrence, its pullback and a tangent take
-_FIXED = 1 << 28  # bytes: logits, weights, PyTorch itself
+_PER_STATE = 60  # numbers a position and hidden unit that a row's recurrence and its derivatives take
+_FIXED = 1 << 29  # bytes: PyTorch, the parameters, logits, tangents
 
 
 class ChainPlan(NamedTuple):
@@ -101,8 +101,6 @@ def kl_on_the_prior(sampler: SamplerConfig, latent: int) -> float:
 def rows_within(memory: int, generator: GeneratorConfig, time: int, itemsize: int = 4) -> int:
     """How many codes of sentences of this length may be worked on at a time in so many bytes; at least 1.
 
-    The Hessian sets it: its tangents of every position's hidden state, twice, in all latent directions.
+    The Hessian sets it, by the derivatives of every step that it keeps; its tangents take a fixed amount.
     """
-    width = 2 * max(1, generator.latent) + _PER_STATE
-    per_row = itemsize * time * (generator.hidden * width + generator.latent**2)
-    return max(1, (memory - _FIXED) // per_row)
+    return max(1, (memory - _FIXED) // (itemsize * time * generator.hidden * _PER_STATE))

@@ -1,82 +1,155 @@
-"""∇²_z (−log p(x|z)) of every sentence of a batch, exact.
+"""∇²_z (−log p(x|z)) of every draw of every sentence of a batch, exact.
 
-Gauss-Newton part of the output layer, Σ_n A_nᵀ (diag p_n − p_n p_nᵀ) A_n with A_n = W ∂h_n/∂z, plus the curvature
-of the recurrence under the output layer's gradient: one forward-mode tangent a latent dimension for the whole
-batch, and one [V, hidden] product a tangent in place of two.
+Two parts, both from the tangents of the hidden states in all latent directions, which are carried along the sentence
+and never kept:
+
+- of the output layer, Σ_n A_nᵀ (diag p_n − p_n p_nᵀ) A_n with A_n = W ∂h_n/∂z;
+- of the recurrence. What enters a step is linear in z and in the states before it, and a step acts on each hidden
+  unit by itself: on its gates' pre-activations o, i, f, g and its cell. So its second derivative, under the gradient
+  of log p in the step's two outputs, is a few numbers a unit, and no tangent has to go back through the sentence.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from sritool.core import recurrence
+from sritool.core.recurrence import Recurrence
 
 if TYPE_CHECKING:
     from sritool.core.conditional import Conditional
 
-_BUFFER_ELEMENTS = 1 << 23  # numbers of the size of logits held at a time
-_TANGENT_ELEMENTS = 1 << 27  # numbers held at a time by forward-mode tangents
+_BUFFER_ELEMENTS = 1 << 20  # numbers of the size of logits held at a time
+_TANGENT_ELEMENTS = 1 << 22  # numbers of the size of gates' tangents held at a time
 
 
 def hessian(conditional: Conditional, z: Tensor) -> Tensor:
     """z [..., batch, latent], several draws of each sentence → [..., batch, latent, latent], symmetric."""
     draws = z.reshape(-1, conditional.size, z.shape[-1])
-    return _hessian(conditional, draws).view(*z.shape, z.shape[-1])
+    states = conditional.run(draws)
+    _, grad_hidden = conditional.through_output(states.hidden[1:], draws.shape[:-1])
+    steps = _steps(states, grad_hidden, conditional.weights.generator.recurrent)
+    lengths = conditional.batch.lengths.repeat(len(draws))
+    latent, width = z.shape[-1], states.gates.shape[-1]
+    found = z.new_empty(len(lengths), latent, latent)
+    # Longest first, so that a group of rows ends as early as it can.
+    for rows in lengths.argsort(descending=True).split(max(1, _TANGENT_ELEMENTS // (latent * width))):
+        found[rows] = _of_rows(conditional, steps, rows, lengths[rows])
+    return found.view(*z.shape, latent)
 
 
-def _hessian(conditional: Conditional, z: Tensor) -> Tensor:
-    """z [draws, batch, latent] → [draws·batch, latent, latent]."""
+class _Steps(NamedTuple):
+    """Derivatives of all steps for each hidden unit; outputs c = σ(f) c₋ + σ(i) tanh(g), h = σ(o) tanh(c)."""
+
+    hidden: Tensor  # h  [time, rows, hidden]
+    forget: Tensor  # ∂c/∂c₋
+    cell_to_hidden: Tensor  # ∂h/∂c
+    first: Tensor  # ∂h/∂o, ∂c/∂i, ∂c/∂f, ∂c/∂g  [time, rows, 4·hidden]
+    # Second derivatives under the gradients of log p in h and c:
+    diagonal: Tensor  # oo, ii, ff, gg  [time, rows, 4·hidden]
+    cross: Tensor  # twice o with c, i with g, f with c₋  [time, rows, 3·hidden]
+    cell: Tensor  # cc  [time, rows, hidden]
+
+
+def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: Tensor) -> _Steps:
+    """Args: grad_hidden: gradient of log p in every h through the output layer [time, rows, hidden]."""
+    out, inside, forget, candidate = states.gates.chunk(4, dim=-1)
+    tanh = states.tanh_cells
+    before = torch.cat((torch.zeros_like(states.cells[:1]), states.cells[:-1]))
+    out_1, inside_1, forget_1 = (gate * (1 - gate) for gate in (out, inside, forget))
+    candidate_1, tanh_1 = 1 - candidate.square(), 1 - tanh.square()
+    cell_to_hidden = out * tanh_1
+    first = torch.cat((out_1 * tanh, inside_1 * candidate, forget_1 * before, inside * candidate_1), -1)
+    of_hidden, of_cell = _gradients(first, cell_to_hidden, forget, grad_hidden, recurrent)
+    diagonal = (
+        of_hidden * out_1 * (1 - 2 * out) * tanh,
+        of_cell * inside_1 * (1 - 2 * inside) * candidate,
+        of_cell * forget_1 * (1 - 2 * forget) * before,
+        of_cell * inside * candidate_1 * (-2 * candidate),
+    )
+    cross = (of_hidden * out_1 * tanh_1, of_cell * inside_1 * candidate_1, of_cell * forget_1)
+    return _Steps(
+        states.hidden[1:],
+        forget,
+        cell_to_hidden,
+        first,
+        torch.cat(diagonal, -1),
+        2 * torch.cat(cross, -1),
+        of_hidden * cell_to_hidden * (-2 * tanh),
+    )
+
+
+def _gradients(
+    first: Tensor, cell_to_hidden: Tensor, forget: Tensor, grad_hidden: Tensor, recurrent: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of log p in every h and c, with what goes through later steps: [time, rows, hidden] each."""
+    of_hidden, of_cell = grad_hidden.clone(), torch.empty_like(grad_hidden)
+    for t in reversed(range(len(first))):
+        if t + 1 < len(first):
+            later = torch.cat((of_hidden[t + 1], of_cell[t + 1].repeat(1, 3)), -1) * first[t + 1]
+            of_hidden[t].addmm_(later, recurrent)
+        torch.mul(of_hidden[t], cell_to_hidden[t], out=of_cell[t])
+        if t + 1 < len(first):
+            of_cell[t].addcmul_(of_cell[t + 1], forget[t + 1])
+    return of_hidden, of_cell
+
+
+def _of_rows(conditional: Conditional, steps: _Steps, rows: Tensor, lengths: Tensor) -> Tensor:
+    """The Hessians of some rows, of descending lengths: [rows, latent, latent]."""
     generator = conditional.weights.generator
-    words = conditional.gate_inputs(torch.zeros_like(z), None)
-    states = conditional.run(z, None).hidden[1:]
-    _, grad_hidden = conditional.through_output(states, z.shape[:-1])
-    codes = z.flatten(0, 1)
-
-    def hidden_states(code: Tensor) -> Tensor:
-        inputs = words + code @ generator.latent_to_gates.t()
-        return recurrence.lstm(inputs, generator.initial_hidden(code), generator.recurrent)
-
-    def with_pullback(code: Tensor) -> tuple[Tensor, Tensor]:
-        hidden, pull, *_ = torch.func.vjp(hidden_states, code)
-        return hidden, pull(grad_hidden)[0]
-
-    def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-        _, tangents, *_ = torch.func.jvp(with_pullback, (codes,), (direction.expand_as(codes),))
-        along_hidden, along_gradient = tangents
-        return along_hidden, along_gradient
-
-    axes = torch.eye(codes.shape[1], dtype=z.dtype, device=z.device)
-    per_tangent = conditional.time * codes.shape[0] * 20 * generator.config.hidden
-    together = max(1, _TANGENT_ELEMENTS // per_tangent)
-    # [latent, time, draws·batch, hidden] and [latent, draws·batch, latent]
-    jacobian, curvature = torch.func.vmap(along, chunk_size=together)(axes)
-    total = _gauss_newton(conditional, states, jacobian) - curvature.transpose(0, 1)
+    recurrent_t, by_code = conditional.weights.recurrent_t, generator.latent_to_gates.t()
+    latent, width = by_code.shape[0], recurrent_t.shape[0]
+    hidden = generator.latent_to_initial.t().expand(len(rows), -1, -1)  # ∂h/∂z  [rows, latent, hidden]
+    cell = torch.zeros_like(hidden)
+    total = hidden.new_zeros(len(rows), latent, latent)
+    for step, active in zip(_steps_of(steps, rows), _active(lengths), strict=False):
+        if active < len(hidden):
+            hidden, cell = hidden[:active], cell[:active]
+        here = [factor[:active].unsqueeze(1) for factor in step]
+        state, forget, cell_to_hidden, first, diagonal, cross, cell_2 = here
+        gates = by_code.expand(active, latent, 4 * width).contiguous()
+        gates.view(-1, 4 * width).addmm_(hidden.reshape(-1, width), recurrent_t)
+        pulled = diagonal * gates
+        out, inside, forgotten, candidate = gates.split(width, -1)
+        out_2, inside_2, forgotten_2, _ = pulled.split(width, -1)
+        out_c, inside_g, forgotten_c = cross.split(width, -1)
+        forgotten_2.addcmul_(forgotten_c, cell)
+        inside_2.addcmul_(inside_g, candidate)
+        by_out, by_inside, by_forget, by_candidate = first.split(width, -1)
+        cell = (forget * cell).addcmul_(by_inside, inside)
+        cell.addcmul_(by_forget, forgotten).addcmul_(by_candidate, candidate)
+        out_2.addcmul_(out_c, cell)
+        hidden = (by_out * out).addcmul_(cell_to_hidden, cell)
+        part = total[:active]
+        part.baddbmm_(gates, pulled.mT, alpha=-1).baddbmm_(cell, (cell_2 * cell).mT, alpha=-1)
+        _add_output(part, generator.output, generator.output_bias, state.squeeze(1), hidden)
     return 0.5 * (total + total.mT)
 
 
-def _gauss_newton(conditional: Conditional, states: Tensor, jacobian: Tensor) -> Tensor:
-    """Σ_n A_nᵀ (diag p_n − p_n p_nᵀ) A_n of each draw of each sentence: [draws·batch, latent, latent]."""
-    generator = conditional.weights.generator
-    output, bias = generator.output, generator.output_bias
-    latent, hidden = jacobian.shape[0], states.flatten(0, 1)
-    tangents = jacobian.flatten(1, 2).transpose(0, 1)  # [time·draws·batch, latent, hidden]
-    valid, _ = conditional.positions(states.shape[1] // conditional.size)
-    if valid is not None:
-        hidden, tangents = hidden[valid], tangents[valid]
-    parts = []
-    step = max(1, _BUFFER_ELEMENTS // (output.shape[0] * latent))
-    for begin in range(0, hidden.shape[0], step):
+def _steps_of(steps: _Steps, rows: Tensor) -> Iterator[list[Tensor]]:
+    for t in range(len(steps.hidden)):
+        yield [factor[t].index_select(0, rows) for factor in steps]
+
+
+def _active(lengths: Tensor) -> Iterator[int]:
+    """How many of the rows, which are of descending lengths, are predicted at each position."""
+    for t in range(int(lengths[0])):
+        yield int((lengths > t).sum())
+
+
+def _add_output(total: Tensor, output: Tensor, bias: Tensor, state: Tensor, tangents: Tensor) -> None:
+    """Add Aᵀ (diag p − p pᵀ) A of one position to total [rows, latent, latent], with A = W·tangents.
+
+    Args: state [rows, hidden]; tangents [rows, latent, hidden].
+    """
+    latent = tangents.shape[1]
+    for begin in range(0, len(state), step := max(1, _BUFFER_ELEMENTS // (output.shape[0] * latent))):
         here = slice(begin, begin + step)
-        root = torch.softmax(hidden[here] @ output.t() + bias, -1).sqrt_().unsqueeze(1)  # [n, 1, V]
+        p = torch.softmax(torch.addmm(bias, state[here], output.t()), -1)
+        mean = tangents[here] @ (p @ output).unsqueeze(-1)  # Σ_v p_v A_v  [n, latent, 1]
         flat = tangents[here].reshape(-1, output.shape[1])
-        scaled = (flat @ output.t()).view(-1, latent, output.shape[0]).mul_(root)
-        mean = scaled @ root.mT  # [n, latent, 1]
-        parts.append(scaled @ scaled.mT - mean @ mean.mT)
-    per_position = torch.cat(parts)
-    if valid is not None:
-        full = per_position.new_zeros(states.shape[:2].numel(), latent, latent)
-        per_position = full.index_copy_(0, valid, per_position)
-    return per_position.view(*states.shape[:2], latent, latent).sum(0)
+        scaled = (flat @ output.t()).view(-1, latent, output.shape[0]).mul_(p.sqrt_().unsqueeze(1))
+        total[here].baddbmm_(scaled, scaled.mT).baddbmm_(mean, mean.mT, alpha=-1)
