@@ -214,6 +214,7 @@ class Trainer:
                 raise _Stop("signal", signal)
             self.observer(events.Measuring(f"validation: {label}", done, total))
 
+        began = self.state.seconds()
         estimates = validate(self.state.method, self.valid, self.state.config.validation, report)
         by_name = {estimate.metric: estimate for estimate in estimates}
         nll = by_name["nll"].value
@@ -223,6 +224,7 @@ class Trainer:
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
         record["train_recon"] = position.recon / max(1, position.sentences)
         record["seconds"] = round(self.state.seconds(), 2)
+        record["validation_seconds"] = round(self.state.seconds() - began, 2)
         for name, estimate in by_name.items():
             record[name], record[f"{name} se"] = estimate.value, estimate.standard_error
         self.state.metrics.append(record)

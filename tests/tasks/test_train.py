@@ -72,6 +72,7 @@ def test_files_of_a_run(new_run: NewRun) -> None:
     corpus = run.load(BEST).corpus
     assert corpus["content_hash"] == run.corpus.info.content_hash
     epochs = [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "epoch"]
+    assert all(0 < record["validation_seconds"] < record["seconds"] for record in epochs)
     assert [record["epoch"] for record in epochs] == [1, 2]
     assert epochs == run.load().metrics
     for name in ("nll", "recon", "posterior-kl", "au", "permuted"):
