@@ -1,81 +1,187 @@
-"""The `adaptive` estimator against importance sampling from the prior with very many draws.
+"""Estimators of log p(x) side by side on the same sentences: the prior, `adaptive`, annealing.
 
-Where z says only a few nats of x, 8,000 draws from the prior are a gold standard that shares nothing with the
-adapted proposals. Usage: python -m benchmarks.likelihood runs/tiny-sri [--limit 64] [--draws 8000]
+Annealed importance sampling shares nothing with the adapted proposals and is the gold standard; where z says only a
+few nats of x, draws from the prior are one as well. Differences to annealing are paired over sentences. An evaluation
+is one of p(x|z) for one z of one sentence; a gradient costs about two.
+
+Usage: python -m benchmarks.likelihood runs/tiny-sri [--limit 32] [--rungs 200] [--chains 16] [--draws 4000]
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import sritool
+from sritool.core.ais import AisSettings, anneal, ladder
+from sritool.core.conditional import Conditional
 from sritool.core.config import LikelihoodConfig
-from sritool.core.metrics import mean_estimate
+from sritool.core.likelihood import adaptive_likelihood
+from sritool.core.pareto import pareto_k
 from sritool.core.proposal import effective_sample_size
 from sritool.core.random import Stream
-from sritool.corpus.batches import collate
+from sritool.corpus.batches import collate, evaluation_batches
 from sritool.corpus.store import Split, load_corpus
-from sritool.tasks.measure import Settings, measure
 from sritool.tasks.model import Model
 
-Row = tuple[str, float, float, float, float]
-DRAWS_AT_A_TIME = 200
+BATCH = 32
+DRAWS_AT_A_TIME = 16
 
 
-def from_prior(model: Model, split: Split, chosen: np.ndarray, draws: int) -> Row:
-    """NLL, its error and the effective sample size by draws of the prior, whose density cancels."""
-    batch = collate(split, chosen).to(model.device)
-    conditional = model.method.conditional(batch)
-    parts = []
-    for first in range(0, draws, DRAWS_AT_A_TIME):
-        stream = Stream(0, "gold", first)
-        z = stream.normal(batch.examples, DRAWS_AT_A_TIME * model.latent)
-        z = z.view(len(chosen), DRAWS_AT_A_TIME, model.latent).transpose(0, 1)
-        parts.append(conditional.log_likelihood(z))
-    log_weights = torch.cat(parts)[:draws].double()
-    value = (torch.logsumexp(log_weights, 0) - math.log(draws)).cpu().numpy()
-    size = effective_sample_size(log_weights).cpu().numpy()
-    nll = mean_estimate("nll", -value, "nats/sentence", draws, "prior")
-    return (
-        f"prior, {draws} draws",
-        nll.value,
-        nll.standard_error,
-        float(size.mean()),
-        float(np.quantile(size, 0.1)),
+class Counted:
+    """A conditional that counts what it is asked, in draws of one sentence."""
+
+    def __init__(self, conditional: Conditional) -> None:
+        self.conditional = conditional
+        self.values = self.gradients = 0
+
+    def log_likelihood(self, z: Tensor) -> Tensor:
+        self.values += z[..., 0].numel()
+        return self.conditional.log_likelihood(z)
+
+    def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        self.gradients += z[..., 0].numel()
+        return self.conditional.evaluate(z)
+
+    def hessian(self, z: Tensor) -> Tensor:
+        return self.conditional.hessian(z)
+
+
+class Found(NamedTuple):
+    """What an estimator says of a batch, all [batch]."""
+
+    log_likelihood: Tensor
+    effective_sample_size: Tensor
+    pareto_k: Tensor
+
+
+class Row(NamedTuple):
+    """One estimator over all sentences."""
+
+    name: str
+    found: Found
+    values: float  # evaluations without gradient, a sentence
+    gradients: float
+    seconds: float
+
+
+Estimator = Callable[[Model, Conditional, Counted], Found]
+
+
+def from_prior(draws: int) -> Estimator:
+    """Draws of the prior, whose density cancels."""
+
+    def estimate(model: Model, conditional: Conditional, target: Counted) -> Found:
+        examples, parts = conditional.batch.examples, []
+        for first in range(0, draws, DRAWS_AT_A_TIME):
+            flat = Stream(0, "gold", first).normal(examples, DRAWS_AT_A_TIME * model.latent)
+            z = flat.view(len(examples), DRAWS_AT_A_TIME, model.latent).transpose(0, 1)
+            parts.append(target.log_likelihood(z))
+        return weighed(torch.cat(parts)[:draws].double())
+
+    return estimate
+
+
+def by_annealing(settings: AisSettings) -> Estimator:
+    """Forward annealing."""
+
+    def estimate(model: Model, conditional: Conditional, target: Counted) -> Found:
+        examples = conditional.batch.examples
+        steps = ladder(target, examples, model.latent, torch.float32, settings)
+        return weighed(anneal(target, steps, examples, model.latent, settings).log_weights)
+
+    return estimate
+
+
+def by_adaptive(config: LikelihoodConfig, seed: int) -> Estimator:
+    """`adaptive`, its chains' ends not counted."""
+
+    def estimate(model: Model, conditional: Conditional, target: Counted) -> Found:
+        starts = model.method.posterior(conditional, seed, config.modes)
+        found = adaptive_likelihood(target, starts, seed, conditional.batch.examples, config)
+        return Found(found.log_likelihood, found.effective_sample_size, found.pareto_k)
+
+    return estimate
+
+
+def weighed(log_weights: Tensor) -> Found:
+    """[draws, batch] of log weights whose mean is p(x)."""
+    value = torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
+    return Found(value, effective_sample_size(log_weights), pareto_k(log_weights))
+
+
+def measured(name: str, estimator: Estimator, model: Model, split: Split, chosen: np.ndarray) -> Row:
+    """The estimator on the chosen sentences, batch by batch."""
+    parts: list[Found] = []
+    order = [chosen[part] for part in evaluation_batches(split.lengths[chosen], BATCH)]
+    values, gradients, begin = 0, 0, time.perf_counter()
+    for examples in order:
+        conditional = model.method.conditional(collate(split, examples).to(model.device))
+        target = Counted(conditional)
+        parts.append(estimator(model, conditional, target))
+        values, gradients = values + target.values, gradients + target.gradients
+    seconds = time.perf_counter() - begin
+    found = Found(
+        *(torch.cat([column.double() for column in columns]) for columns in zip(*parts, strict=True))
     )
+    return Row(name, found, values / len(chosen), gradients / len(chosen), seconds)
 
 
-def by_adaptive(model: Model, split: Split, chosen: np.ndarray, config: LikelihoodConfig) -> Row:
-    """The same by `adaptive`."""
-    measured = measure(model.method, split, chosen, Settings(("nll",), config, chains=max(2, config.modes)))
-    size, nll = measured.rows["effective_sample_size"], measured.estimates[0]
-    name = f"adaptive, modes {config.modes}, rounds {config.rounds}, {config.samples} draws"
-    return name, nll.value, nll.standard_error, float(size.mean()), float(np.quantile(size, 0.1))
+def shown(row: Row, gold: Row) -> str:
+    """A line of the table."""
+    difference = row.found.log_likelihood - gold.found.log_likelihood
+    error = float(difference.std() / math.sqrt(len(difference)))
+    size, tail = row.found.effective_sample_size, row.found.pareto_k
+    cells = (
+        row.name,
+        f"{-float(row.found.log_likelihood.mean()):.3f}",
+        f"{-float(difference.mean()):+.3f}",
+        f"{error:.3f}",
+        f"{float(size.mean()):.1f}",
+        f"{float(size.quantile(0.1)):.1f}",
+        f"{float(tail.mean()):.2f}",
+        f"{row.values:.0f}",
+        f"{row.gradients:.0f}",
+        f"{row.seconds:.1f}",
+    )
+    return "\t".join(cells)
 
 
 def main() -> None:
     """Print one row an estimator, on the same sentences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--limit", type=int, default=64)
-    parser.add_argument("--draws", type=int, default=8000)
+    parser.add_argument("--limit", type=int, default=32, help="sentences of the test split")
+    parser.add_argument("--rungs", type=int, default=200, help="of annealing")
+    parser.add_argument("--chains", type=int, default=16, help="of annealing")
+    parser.add_argument("--draws", type=int, default=4000, help="from the prior")
+    parser.add_argument("--seed", type=int, default=0, help="of adaptive and annealing")
     arguments = parser.parse_args()
     model = sritool.load(arguments.run)
     split = load_corpus(Path(str(model.checkpoint.corpus["path"]))).split("test")
     chosen = np.sort(np.random.default_rng(0).permutation(len(split))[: arguments.limit])
-    rows = [from_prior(model, split, chosen, n) for n in (100, arguments.draws)]
-    base = LikelihoodConfig()
-    configs = [replace(base, rounds=0), base, replace(base, modes=4), replace(base, samples=1000)]
-    rows += [by_adaptive(model, split, chosen, config) for config in configs]
-    print("estimator\tnll\tse over sentences\tess\tess, worst decile")
-    for name, value, error, size, worst in rows:
-        print(f"{name}\t{value:.3f}\t{error:.3f}\t{size:.1f}\t{worst:.1f}")
+    settings = AisSettings(arguments.rungs, arguments.chains, seed=arguments.seed)
+    base, seed = LikelihoodConfig(), arguments.seed
+    estimators = {f"ais, {settings.rungs} rungs, {settings.chains} chains": by_annealing(settings)}
+    for config in (base, replace(base, rounds=1), replace(base, pilots=100), replace(base, samples=1000)):
+        name = f"adaptive, at most {config.rounds} × {config.pilots} pilots, {config.samples} draws"
+        estimators[name] = by_adaptive(config, seed)
+    estimators |= {f"prior, {n} draws": from_prior(n) for n in (100, arguments.draws) if n}
+    print("estimator\tnll\t− ais\tse of that\tess\tworst decile\tk̂\tvalues\tgradients\tseconds", flush=True)
+    gold: Row | None = None
+    for name, estimator in estimators.items():
+        row = measured(name, estimator, model, split, chosen)
+        gold = gold or row
+        print(shown(row, gold), flush=True)
 
 
 if __name__ == "__main__":

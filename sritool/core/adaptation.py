@@ -83,7 +83,8 @@ def adapt(
     A sentence has no more rounds once its pilots reach their goal or the mean log weight under its broad component
     grows no more. What other sentences do changes nothing for it.
 
-    Args: starts [ends, batch, latent]: ends of different chains.
+    Args:    starts [ends, batch, latent]: ends of different chains, or none.
+    Returns: a mixture whose first component is the broad Gaussian matched by scores.
     """
     found = _first(starts)
     active = torch.ones_like(found.log_weight[0], dtype=torch.bool)
@@ -105,12 +106,13 @@ def _first(starts: Tensor) -> Components:
     """The prior, three times, and a small ball around each chain's end."""
     ends, batch, latent = starts.shape
     eye = torch.eye(latent, dtype=starts.dtype, device=starts.device).expand(batch, latent, latent)
-    zero = torch.zeros_like(starts[0])
+    zero = starts.new_zeros(batch, latent)
     covariances = torch.cat((eye.unsqueeze(0), (_LOCAL_VARIANCE * eye).expand(ends, -1, -1, -1)))
-    shares = [*_FIRST_SHARES[:3], *([_FIRST_SHARES[3] / ends] * ends)]
+    shares = [*_FIRST_SHARES[:3], *([_FIRST_SHARES[3] / max(1, ends)] * ends)]
     log_weight = torch.tensor(shares, dtype=starts.dtype, device=starts.device).log()
     centres = torch.cat((zero.unsqueeze(0), starts))
-    return Components(centres, covariances, zero, eye, log_weight.unsqueeze(1).repeat(1, batch))
+    log_weight = torch.log_softmax(log_weight, 0).unsqueeze(1).repeat(1, batch)
+    return Components(centres, covariances, zero, eye, log_weight)
 
 
 def _draw(

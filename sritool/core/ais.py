@@ -21,13 +21,16 @@ import torch
 from torch import Tensor
 
 from sritool.core import hmc
-from sritool.core.likelihood import Target, refine_modes
+from sritool.core.adaptation import adapt
+from sritool.core.config import LikelihoodConfig
+from sritool.core.likelihood import Target
 from sritool.core.proposal import effective_sample_size
 from sritool.core.random import Stream
 
 _STEEPNESS = 4.0  # of the sigmoid schedule
 _SMOOTHED = 9  # rungs over which what a pilot found is averaged
 _PILOT_RUNGS = 100  # at most
+_MATCHING = LikelihoodConfig(pilots=64, rounds=3)  # what finds the metric
 _LEAST_SHARE = 0.2  # of the rungs are placed by the sigmoid, whatever the pilot says
 
 
@@ -70,13 +73,14 @@ def schedule(rungs: int) -> Tensor:
 def ladder(
     target: Target, examples: Tensor, latent: int, dtype: torch.dtype, settings: AisSettings
 ) -> Ladder:
-    """Metric from the curvature at the mode above z = 0; rungs and step sizes from a pilot run.
+    """Metric from a Gaussian matched to the posterior; rungs and step sizes from a pilot run.
 
     With transitions that mix well, log w has the least variance for rungs between which the standard deviation of
     log p(x|z) at β, integrated over β, is the same.
     """
-    origin = torch.zeros(1, len(examples), latent, dtype=dtype, device=examples.device)
-    metric = hmc.metric_of(target.hessian(refine_modes(target, origin)[0][0]))
+    none = torch.zeros(0, len(examples), latent, dtype=dtype, device=examples.device)
+    matched = adapt(target, none, settings.seed, examples, _MATCHING).root[0]
+    metric = hmc.metric_of_covariance(matched @ matched.mT)
     rungs = min(settings.rungs, _PILOT_RUNGS)
     betas = schedule(rungs).to(examples.device).unsqueeze(1).expand(-1, len(examples))
     longest = hmc.QUARTER_TURN / settings.leapfrogs

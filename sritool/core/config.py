@@ -124,7 +124,7 @@ class LikelihoodConfig:
 
     samples: int = 100  # M, fresh draws a sentence
     pilots: int = 64  # draws a sentence in each round that fits the proposal
-    rounds: int = 4  # at most
+    rounds: int = 3  # at most
     modes: int = 2  # chain ends that get a component of their own
     degrees: int = 50  # of freedom of the Student proposal
 

@@ -54,10 +54,10 @@ class Metric(NamedTuple):
         return self.vectors * (1 + beta.unsqueeze(-1) * self.curvatures).rsqrt().unsqueeze(-2)
 
 
-def metric_of(hessian: Tensor) -> Metric:
-    """From ∇²(−log p(x|z)) [batch, latent, latent]; directions in which it is negative count as flat."""
-    curvatures, vectors = torch.linalg.eigh(hessian)
-    return Metric(vectors, curvatures.clamp_min(0.0))
+def metric_of_covariance(covariance: Tensor) -> Metric:
+    """From that of p(z|x) [batch, latent, latent]; a direction wider than the prior counts as flat."""
+    eigenvalues, vectors = torch.linalg.eigh(covariance)
+    return Metric(vectors, (1 / eigenvalues - 1).clamp_min(0.0))
 
 
 def begin(target: Differentiable, z: Tensor) -> State:

@@ -19,9 +19,6 @@ from sritool.core.pareto import pareto_k
 from sritool.core.proposal import effective_sample_size
 from sritool.core.random import Stream
 
-_INDIFFERENT = 1e-4  # nats that a refinement may lose, more than float32 loses by rounding
-_REFINEMENTS = 10  # preconditioned gradient steps from a chain's end towards its mode
-
 
 class Target(Protocol):
     """What an estimator needs of p(x|·) for a batch of sentences; `Conditional` is one."""
@@ -92,33 +89,3 @@ def adaptive_likelihood(
         return Weighed(value, value, value, unknown, unknown)
     proposal = adapt(target, starts, seed, examples, config)
     return estimate_likelihood(target, proposal, Stream(seed, "weighed"), examples, config.samples)
-
-
-def refine_modes(target: Target, starts: Tensor) -> tuple[Tensor, Tensor]:
-    """Climb log p(x, z) from each start [modes, batch, latent]; returns the ends and log p(x, z) there.
-
-    Gradient steps preconditioned by the clipped Hessian at the first start; a step that would lower log p(x, z)
-    is not taken and the next is shorter.
-    """
-    identity = torch.eye(starts.shape[-1], dtype=starts.dtype, device=starts.device)
-    eigenvalues, vectors = torch.linalg.eigh(target.hessian(starts[0]) + identity)
-    inverse = (vectors / eigenvalues.clamp_min(1.0).unsqueeze(-2)) @ vectors.mT  # [batch, latent, latent]
-
-    def value_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = target.evaluate(z)
-        return value + log_prior(z), gradient - z
-
-    z = starts
-    value, gradient = value_and_gradient(z)
-    length = torch.ones_like(value)
-    for _ in range(_REFINEMENTS):
-        direction = (inverse @ gradient.unsqueeze(-1)).squeeze(-1)
-        proposed = z + length.unsqueeze(-1) * direction
-        new_value, new_gradient = value_and_gradient(proposed)
-        # Within rounding of the top it is chance which of two values is larger, and the step is as good as none.
-        better = new_value > value - _INDIFFERENT
-        z = torch.where(better.unsqueeze(-1), proposed, z)
-        gradient = torch.where(better.unsqueeze(-1), new_gradient, gradient)
-        value = torch.where(better, new_value, value)
-        length = torch.where(better, (1.5 * length).clamp_max(1.0), length / 3)
-    return z, value

@@ -86,14 +86,14 @@ def test_a_trajectory_that_goes_astray_is_not_taken() -> None:
 def test_root_is_that_of_the_inverse_precision() -> None:
     factor = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     hessian, beta = factor @ factor.mT, torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
-    root = hmc.metric_of(hessian).root(beta)
     identity = torch.eye(4, dtype=torch.float64)
+    root = hmc.metric_of_covariance(torch.linalg.inv(identity + hessian)).root(beta)
     torch.testing.assert_close(root @ root.mT, torch.linalg.inv(identity + beta[:, None, None] * hessian))
 
 
-def test_negative_curvature_counts_as_flat() -> None:
-    hessian = torch.tensor([[[-3.0, 0.0], [0.0, 3.0]]], dtype=torch.float64)
-    root = hmc.metric_of(hessian).root(torch.ones(1, dtype=torch.float64))
+def test_a_direction_wider_than_the_prior_counts_as_flat() -> None:
+    covariance = torch.tensor([[[3.0, 0.0], [0.0, 0.25]]], dtype=torch.float64)
+    root = hmc.metric_of_covariance(covariance).root(torch.ones(1, dtype=torch.float64))
     torch.testing.assert_close((root @ root.mT)[0].diagonal(), torch.tensor([1.0, 0.25], dtype=torch.float64))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sritool.core.config import LikelihoodConfig
 from sritool.core.langevin import log_prior
-from sritool.core.likelihood import adaptive_likelihood, refine_modes, weigh
+from sritool.core.likelihood import adaptive_likelihood, weigh
 from sritool.core.proposal import StudentMixture
 from sritool.core.random import Stream
 
@@ -81,16 +81,6 @@ def test_two_modes_are_both_found() -> None:
     error = math.sqrt((4000 / float(found.effective_sample_size) - 1) / 4000)
     assert error < 0.1
     assert abs(float(found.log_likelihood) - evidence) < 5 * error
-
-
-def test_refining_never_goes_down() -> None:
-    starts = torch.randn(5, 1, 2, generator=torch.Generator().manual_seed(0)).double()
-    before = TwoModes().log_likelihood(starts) + log_prior(starts)
-    ends, after = refine_modes(TwoModes(), starts)
-    assert bool((after >= before).all())
-    torch.testing.assert_close(after, TwoModes().log_likelihood(ends) + log_prior(ends))
-    _, slope = TwoModes().evaluate(ends)
-    assert float((slope - ends).norm(dim=-1).min()) < 1e-2
 
 
 def test_pilots_are_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:

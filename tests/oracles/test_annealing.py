@@ -36,8 +36,8 @@ def test_bounds_from_both_sides(linear_gaussian: Callable[..., Any], curvatures:
     upper = anneal_reverse(target, steps, exact, examples, settings)
     below, above = lower.log_likelihood - target.evidence, upper.log_likelihood - target.evidence
     # Bounds in the mean, and close ones.
-    assert -0.35 < float(below.mean()) < 4 * standard_error(below)
-    assert -4 * standard_error(above) < float(above.mean()) < 0.35
+    assert -0.5 < float(below.mean()) < 4 * standard_error(below)
+    assert -4 * standard_error(above) < float(above.mean()) < 0.5
     # Unbiased: E w = p(x) and E 1/w = 1/p(x), which a wrong weight or a wrong transition would break.
     ratio = (lower.log_weights - target.evidence).exp().mean(0)
     inverse = (target.evidence - upper.log_weights).exp().mean(0)

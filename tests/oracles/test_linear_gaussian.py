@@ -14,7 +14,7 @@ from sritool.core.adaptation import adapt
 from sritool.core.config import LikelihoodConfig
 from sritool.core.density import chain_density, kl_given_noise
 from sritool.core.langevin import Chain, log_prior, short_run
-from sritool.core.likelihood import Weighed, adaptive_likelihood, refine_modes
+from sritool.core.likelihood import Weighed, adaptive_likelihood
 from sritool.core.random import Stream
 
 SPECTRA = {
@@ -83,14 +83,6 @@ def test_a_sentence_does_not_depend_on_the_others(linear_gaussian: Callable[...,
     apart = adaptive_likelihood(target, begin[:, [2, 0]], 1, torch.tensor([11, 7]), config)
     for one, other in zip(apart, together, strict=True):
         torch.testing.assert_close(one, other[[2, 0]], rtol=1e-8, atol=1e-8)
-
-
-def test_modes_are_found(linear_gaussian: Callable[..., Any]) -> None:
-    target = linear_gaussian(SPECTRA["sharp"])
-    modes, value = refine_modes(target, starts(4, 4))
-    torch.testing.assert_close(modes, target.posterior.mean.expand(2, -1, -1), rtol=1e-8, atol=1e-8)
-    expected = target.log_likelihood(modes) + log_prior(modes)
-    torch.testing.assert_close(value, expected)
 
 
 def test_proposal_has_the_posteriors_moments(linear_gaussian: Callable[..., Any]) -> None:
