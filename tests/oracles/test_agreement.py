@@ -1,0 +1,86 @@
+"""`adaptive` and annealing on generators of the kinds that training makes: one that uses z, one that ignores it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sritool.core.ais import AisSettings, anneal, anneal_reverse, ladder
+from sritool.core.conditional import Conditional, Weights
+from sritool.core.config import GeneratorConfig, LikelihoodConfig
+from sritool.core.decoding import DecodingConfig, decode
+from sritool.core.generator import Generator
+from sritool.core.likelihood import adaptive_likelihood
+from sritool.core.random import Stream
+from sritool.corpus.batches import collate
+from sritool.corpus.store import Split
+from sritool.corpus.tokenizer import EOS, offsets_of
+
+VOCABULARY, LATENT, COUNT, LONGEST = 14, 6, 16, 10
+
+
+def generator(uses_z: bool) -> Generator:
+    """Large parameters, so that what is said depends on z, or none from z at all."""
+    made = Generator(GeneratorConfig(embedding=4, hidden=12, latent=LATENT), VOCABULARY)
+    made.initialise(1.2, seed=3)
+    if not uses_z:
+        with torch.no_grad():
+            made.latent_to_gates.zero_()
+            made.latent_to_initial.zero_()
+    return made.double()
+
+
+def simulated(made: Generator) -> tuple[Conditional, Tensor]:
+    """Sentences of the generator and the codes that they were made from."""
+    codes = Stream(0, "codes").normal(torch.arange(COUNT), LATENT, dtype=torch.float64)
+    words = decode(made, codes, DecodingConfig(greedy=False, max_length=LONGEST), Stream(0, "words"))
+    targets = [row if len(row) == LONGEST else [*row, EOS] for row in words]
+    offsets = offsets_of([len(row) for row in targets])
+    flat = np.array([token for row in targets for token in row], dtype=np.int32)
+    batch = collate(Split(flat, offsets, None, np.diff(offsets)), np.arange(COUNT))
+    return Conditional(Weights(made), batch), codes
+
+
+def adaptive(target: Conditional, draws: int) -> tuple[Tensor, Tensor]:
+    """log p̂(x) and its standard error by the delta method, from starts that know nothing."""
+    starts = Stream(1, "starts").normal(torch.arange(COUNT), LATENT, dtype=torch.float64).unsqueeze(0)
+    config = LikelihoodConfig(samples=draws, modes=1)
+    found = adaptive_likelihood(target, starts, 0, torch.arange(COUNT), config)
+    return found.log_likelihood, ((draws / found.effective_sample_size - 1) / draws).clamp_min(0).sqrt()
+
+
+def test_they_agree_where_z_is_used() -> None:
+    target, codes = simulated(generator(uses_z=True))
+    examples, settings = torch.arange(COUNT), AisSettings(rungs=40, chains=16)
+    value, error = adaptive(target, 1000)
+    steps = ladder(target, examples, LATENT, torch.float64, settings)
+    lower = anneal(target, steps, examples, LATENT, settings)
+    upper = anneal_reverse(target, steps, codes, examples, settings)
+    annealed = ((16 / lower.effective_sample_size - 1) / 16).clamp_min(0).sqrt()
+    apart = (value - lower.log_likelihood) / (error.square() + annealed.square()).sqrt()
+    assert float(apart.abs().max()) < 5
+    assert float(apart.mean().abs()) < 4 / math.sqrt(COUNT)
+    assert float(error.mean()) < 0.1, "so rough that nothing could disagree"
+    below = upper.log_likelihood - value
+    assert float(below.mean()) > -3 * float(below.std()) / math.sqrt(COUNT)
+    assert float(below.mean()) < 0.3
+    # The test would pass with any proposal on sentences that say nothing of z.
+    kl = target.log_likelihood(codes) - value
+    assert float(kl.mean()) > 0.5
+
+
+def test_they_agree_and_are_exact_where_z_is_ignored() -> None:
+    target, codes = simulated(generator(uses_z=False))
+    truth = target.log_likelihood(codes)
+    examples, settings = torch.arange(COUNT), AisSettings(rungs=5, chains=3)
+    value, error = adaptive(target, 100)
+    assert float(error.max()) < 0.08
+    assert float((value - truth).abs().max()) < 0.25
+    assert float((value - truth).mean().abs()) < 0.03
+    steps = ladder(target, examples, LATENT, torch.float64, settings)
+    torch.testing.assert_close(anneal(target, steps, examples, LATENT, settings).log_likelihood, truth)
+    reverse = anneal_reverse(target, steps, codes, examples, settings)
+    torch.testing.assert_close(reverse.log_likelihood, truth)
