@@ -31,7 +31,7 @@ from sritool.cli.options import (
     TextOpt,
     ThreadsOpt,
 )
-from sritool.cli.render import emit, emit_all, fits, resolve_format
+from sritool.cli.render import emit, emit_all, fits, resolve_format, say
 from sritool.cli.tables import FOR_PEOPLE, metrics_table, reliability_table
 from sritool.errors import UsageError
 
@@ -84,10 +84,10 @@ def evaluate(
         int,
         typer.Option(
             min=2,
-            help="Draws of z per sentence, in each of two rounds, that fit where the others come from.",
+            help="Draws of z per sentence, in each round that fits where those of adaptive come from.",
             rich_help_panel=ESTIMATOR,
         ),
-    ] = 100,
+    ] = 64,
     chains: Annotated[
         int,
         typer.Option(
@@ -175,7 +175,11 @@ def evaluate(
         if certify:
             emit(certificate_table(task.certify(paths, request, certify, where, report), form), form)
             return
-        found = task.evaluate(paths, request, where, report)
+        try:
+            found = task.evaluate(paths, request, where, report)
+        except KeyboardInterrupt:
+            say("what is finished is kept; the same command goes on from there")
+            raise
     if per_sentence:
         emit(sentence_table(found), form)
     elif curve:

@@ -64,11 +64,11 @@ def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
     rows = [
         (
             *(e.metric, readable(r.half), readable(e.value)),
-            *(known(r.effective), known(r.effective_decile), known(r.pareto_k), known(r.pareto_k_decile)),
+            *(both(r.effective, r.effective_decile), both(r.pareto_k, r.pareto_k_decile)),
         )
         for e, r in weighted
     ]
-    columns = ("metric", "at M/2", "at M", "ESS", "worst decile", "k̂", "its worst decile")
+    columns = ("metric", "at M/2", "at M", "ESS, worst decile", "k̂, worst decile")
     return Table(f"Weights of {first.estimator}, M = {first.draws} draws a sentence", columns, rows)
 
 
@@ -79,6 +79,11 @@ def reliability_cells(estimate: Estimate | None) -> tuple[float | None, ...]:
         return (None,) * len(RELIABILITY)
     sizes = reliability.effective, reliability.effective_decile
     return (reliability.half, *map(known, (*sizes, reliability.pareto_k, reliability.pareto_k_decile)))
+
+
+def both(value: float, decile: float) -> str | None:
+    """`61.30, 12.00`; None for what could not be estimated."""
+    return None if math.isnan(value) else f"{readable(value)}, {readable(decile)}"
 
 
 def known(value: float) -> float | None:

@@ -34,7 +34,7 @@ class Columns:
 def read_split(path: Path, form: str | None = None, columns: Columns | None = None) -> RawSplit:
     """Sentences of one file, ``-`` for standard input; the form follows from the file's ending unless given.
 
-    Raises: UsageError if there is no such file; DataError if it is empty, not UTF-8 or not of that form.
+    Raises: DataError if there is no such file, or it is empty, not UTF-8 or not of that form.
     """
     where = "standard input" if str(path) == "-" else str(path)
     data = sys.stdin.buffer.read() if str(path) == "-" else read_bytes(path)
@@ -89,14 +89,14 @@ def decode(data: bytes, where: str) -> str:
 def read_bytes(path: Path) -> bytes:
     """A file's bytes.
 
-    Raises: UsageError if there is no such file; DataError if it cannot be read.
+    Raises: UsageError if it is a folder; DataError if there is no such file, or it cannot be read.
     """
     try:
         return path.read_bytes()
     except IsADirectoryError as error:
         raise UsageError(f"{path} is a folder, not a file; name its files, or give it with --from") from error
     except FileNotFoundError as error:
-        raise UsageError(f"no such file: {path}; check the path") from error
+        raise DataError(f"no such file: {path}; check the path") from error
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check its permissions") from error
 

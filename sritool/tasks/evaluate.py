@@ -126,7 +126,7 @@ def _evaluate(
     if finished.damaged:
         notes.append(f"{finished.path.name} was damaged and is not used: all was measured again")
     elif finished.found:
-        notes.append(f"went on after {finished.found} batches that an earlier evaluation had finished")
+        notes.append(f"went on after {finished.found} batches of an evaluation that was stopped")
     origin = origin_of(model.method, settings)
     curve = likelihood_curve(measured.rows, origin) if "log_likelihood" in measured.rows else []
     rows = _rows(model, split, chosen, measured, lines)

@@ -201,3 +201,98 @@ def test_progress_goes_to_stderr_unless_quiet(run: Run) -> None:
     given = ["evaluate", "mine-lm", "--metrics", "nll", "--samples", 8]
     assert run(*given).stderr.startswith("inference and likelihood  0/16 sentences")
     assert run(*given, "-q").stderr == ""
+
+
+@pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais"])
+def test_estimators_and_their_weights(run: Run, estimator: str) -> None:
+    given = ["mine-sri", "--metrics", "ppl,au", "--limit", 4, "--estimator", estimator, "--samples", 30]
+    found = rows(run("evaluate", *given, "--rungs", 5, "--pilots", 8, "-q"))
+    ppl, au = found[0], found[-1]
+    assert (ppl["estimator"], ppl["draws"]) == (estimator, "30")
+    assert 1 <= float(ppl["ess decile"]) <= float(ppl["ess"]) <= 30
+    assert float(ppl["half"]) != float(ppl["value"])
+    assert math.isfinite(float(ppl["pareto k"]))
+    assert [au[name] for name in ("half", "ess", "pareto k")] == ["", "", ""]
+    assert [row["metric"] for row in found] == ["ppl", *(["ppl-signed"] if estimator == "sri" else []), "au"]
+
+
+def test_what_the_papers_estimate_means_is_said(run: Run) -> None:
+    result = run("evaluate", "mine-sri", "--metrics", "nll", "--limit", 4, "--estimator", "sri", "-q")
+    assert rows(result)[0]["draws"] == "10"
+    assert "effective sample size" in result.stderr
+    assert "of the steps fold, signed to absolute weights" in result.stderr
+
+
+def test_samples_are_those_of_the_estimator_unless_given(run: Run) -> None:
+    for estimator, samples in (("adaptive", "100"), ("sri", "10"), ("ais", "16")):
+        given = ["--metrics", "nll", "--limit", 2, "--estimator", estimator, "--rungs", 2, "-q"]
+        assert rows(run("evaluate", "mine-sri", *given))[0]["draws"] == samples
+
+
+def test_perplexity_against_the_number_of_draws(run: Run) -> None:
+    found = rows(run("evaluate", "mine-sri", "mine-lm", "--curve", "--samples", 16, "--limit", 4, "-q"))
+    by_run = {name: [row for row in found if row["run"] == name] for name in ("mine-sri", "mine-lm")}
+    assert [row["draws"] for row in by_run["mine-sri"]] == ["2", "4", "8", "16"]
+    assert [row["draws"] for row in by_run["mine-lm"]] == ["0"]
+    whole = rows(run("evaluate", "mine-sri", "--samples", 16, "--limit", 4, "-q"))
+    assert by_run["mine-sri"][-1]["ppl"] == whole[0]["value"]
+    assert by_run["mine-sri"][-2]["ppl"] == whole[0]["half"]
+    drawn = run("evaluate", "mine-sri", "--curve", "--samples", 16, "--limit", 4, "-q", "-f", "table").stdout
+    assert "4 of 16 sentences, by draws a sentence" in drawn
+
+
+def test_the_bracket_is_printed(run: Run) -> None:
+    given = ["evaluate", "mine-sri", "--certify", 4, "--rungs", 10, *FEW]
+    result = run(*given)
+    found = rows(result)
+    assert len(found) == 6
+    by_name = {row["quantity"]: float(row["value"]) for row in found}
+    lower, adaptive, upper = list(by_name.values())[:3]
+    assert by_name["upper − lower"] == pytest.approx(upper - lower, abs=1e-5)
+    assert by_name["adaptive − lower"] == pytest.approx(adaptive - lower, abs=1e-5)
+    assert "adaptive" in result.stderr
+    other = rows(run("evaluate", "mine-sri", "--certify", 4, "--rungs", 3, *FEW))
+    assert other[0]["value"] != found[0]["value"]
+
+
+def test_nothing_is_left_beside_the_checkpoint(run: Run) -> None:
+    before = sorted(Path("runs/mine-sri").iterdir())
+    assert run("evaluate", "mine-sri", *FEW).exit_code == 0
+    assert sorted(Path("runs/mine-sri").iterdir()) == before
+
+
+def test_an_evaluation_that_was_stopped_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.tasks.stages import Stages
+
+    whole = rows(run("evaluate", "mine-sri", *FEW))
+    original, told = Stages._permuted, []
+
+    def interrupted(*args: object) -> object:
+        told.append(args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stages, "_permuted", interrupted)
+    stopped = run("evaluate", "mine-sri", *FEW)
+    assert (stopped.exit_code, len(told)) == (130, 1)
+    assert "the same command goes on from there" in stopped.stderr
+    (kept,) = Path("runs/mine-sri").glob(".evaluate-*.jsonl")
+    monkeypatch.setattr(Stages, "_permuted", original)
+    monkeypatch.setattr(Stages, "_infer", lambda *_: pytest.fail("this stage had been finished"))
+    again = run("evaluate", "mine-sri", *FEW)
+    assert rows(again) == whole
+    assert "went on after 1 batches" in again.stderr
+    assert not kept.exists()
+
+
+def test_damaged_finished_batches_are_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.tasks.stages import Stages
+
+    whole = rows(run("evaluate", "mine-sri", *FEW))
+    with monkeypatch.context() as patch:
+        patch.setattr(Stages, "_permuted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run("evaluate", "mine-sri", *FEW)
+    (kept,) = Path("runs/mine-sri").glob(".evaluate-*.jsonl")
+    kept.write_bytes(b"nonsense\n" + kept.read_bytes())
+    again = run("evaluate", "mine-sri", *FEW)
+    assert rows(again) == whole
+    assert "was damaged and is not used" in again.stderr

@@ -166,7 +166,6 @@ def test_bad_files_are_one_line_and_exit_code_3(
     ("words", "parts"),
     [
         (["ptbb"], ["unknown corpus 'ptbb'", "did you mean ptb?"]),
-        (["missing.txt", "--name", "m"], ["no such file: missing.txt"]),
         (["tiny", "--name", "a/b"], ["cannot name a corpus"]),
         (["ptb", "--tokenizer", "bpe"], ["use --tokenizer word"]),
         (["ptb", "--from", "nowhere"], ["no such folder"]),
@@ -177,6 +176,10 @@ def test_bad_files_are_one_line_and_exit_code_3(
 )
 def test_bad_usage_is_one_line_and_exit_code_2(invoke: Invoke, words: list[str], parts: list[str]) -> None:
     fails(invoke("preprocess", *words), 2, *parts)
+
+
+def test_a_missing_file_is_missing_data(invoke: Invoke) -> None:
+    fails(invoke("preprocess", "missing.txt", "--name", "m"), 3, "no such file: missing.txt")
 
 
 def test_a_missing_split_of_ptb(invoke: Invoke) -> None:

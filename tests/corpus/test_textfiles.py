@@ -132,7 +132,7 @@ def test_form_follows_from_the_ending_unless_given() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(DataError, match="no such file"):
         read_split(tmp_path / "missing.txt")
     with pytest.raises(UsageError, match="is a folder"):
         read_split(tmp_path)

@@ -205,7 +205,6 @@ def test_ways_to_name_ones_own_text(here: Path) -> None:
         (Inputs(["text.txt"], name="../x"), "cannot name a corpus"),
         (Inputs(["ptbb"]), "did you mean ptb?"),
         (Inputs(["ptbb"], name="x"), "did you mean ptb?"),
-        (Inputs(["ptbb.txt"], name="x"), "no such file: ptbb.txt"),
         (Inputs(["ptb", "text.txt"], name="x"), "cannot tell from its name which split ptb is"),
         (Inputs(["text.txt", "-"], name="x"), "'-' stands alone"),
         (Inputs(["text.txt"], folder=Path(), name="x"), "more than one of these"),
@@ -219,6 +218,11 @@ def test_words_that_make_no_sense(here: Path, inputs: Inputs, message: str) -> N
         choose_source(inputs)[1].read()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(here: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file: ptbb\.txt"):
+        choose_source(Inputs(["ptbb.txt"], name="x"))[1].read()
 
 
 def test_options_of_ones_own_files_are_refused_for_built_in_names() -> None:
