@@ -17,7 +17,7 @@ from sritool.core.checkpoint import save_checkpoint
 from sritool.core.config import RunConfig, SamplerConfig
 from sritool.core.random import Stream
 from sritool.core.step_search import DEFAULT_GRIDS, Choice, Family, Values, ascend, choose
-from sritool.core.step_size import Sides, draw_noise, measure_schedule
+from sritool.core.step_size import DENSITY_CHAINS, Sides, draw_noise, measure_schedule
 from sritool.corpus.batches import collate, evaluation_batches
 from sritool.corpus.store import Split
 from sritool.errors import NumericalError, UsageError
@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 OBJECTIVES = ("entropy", "given-noise")
 RETUNE_SENTENCES, RETUNE_CHAINS = 8, 64  # while training, where each second is taken from it
-RETUNE_FACTORS = (1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+RETUNE_FACTORS = (1 / 4, 1 / 2, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Tuning:
     objective: str = "entropy"  # the upper side; or "given-noise", the lower one
     allow_folded: bool = False
     chains: int = 200  # a sentence
+    density_chains: int = DENSITY_CHAINS  # of them, with Hessians
     steps: int | None = None  # K; None: the model's
     temperature: float | None = None  # τ; None: the model's, as it is evaluated
     gradient_steps: int = 0  # of stochastic ascent from the grid's best
@@ -104,8 +105,8 @@ def sampler_of(method: Method) -> SamplerConfig:
 def retune(method: Method, split: Split, progress: float, epoch: int, report: Report | None = None) -> Tuned:
     """A small search around the present schedule at the temperature of training, without dropout.
 
-    8 sentences × 64 chains × 5 schedules × 21 are 54,000 evaluations of a sentence, beside the Hessians of two
-    chains: little against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB.
+    8 sentences × 64 chains × 4 schedules × 21 are 43,000 evaluations of a sentence, beside 640 Hessians: little
+    against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB.
 
     Args: progress: epochs done / epochs planned; epoch: of the noise.
     """
@@ -114,6 +115,7 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
     tuning = Tuning(
         grid=RETUNE_FACTORS,
         chains=max(RETUNE_CHAINS, 2 * method.latent),
+        density_chains=1,
         temperature=sampler.temperature.at(progress),
         seed=seed,
         epoch=epoch,
@@ -194,7 +196,9 @@ class _Bench:
             noise = draw_noise(stream, batch.examples, chains, steps, latent, dtype)
             for table, schedule in zip(tables, schedules, strict=True):
                 self.report("chains", self.done, self.total)
-                sides = measure_schedule(conditional, noise, schedule, self.temperature)
+                sides = measure_schedule(
+                    conditional, noise, schedule, self.temperature, tuning.density_chains
+                )
                 table[:, torch.from_numpy(part)] = torch.stack(sides).double().cpu()
                 self.done += len(part) * chains
         self.report("chains", self.done, self.total)
