@@ -296,3 +296,18 @@ def test_damaged_finished_batches_are_left(run: Run, monkeypatch: pytest.MonkeyP
     again = run("evaluate", "mine-sri", *FEW)
     assert rows(again) == whole
     assert "was damaged and is not used" in again.stderr
+
+
+def test_two_runs_stand_side_by_side_where_a_row_each_is_too_wide(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["evaluate", "mine-sri", "mine-lm", "--limit", 4, *FEW, "-f", "table"]
+    wide = run(*given).stdout
+    monkeypatch.setattr("sritool.cli.evaluate.fits", lambda _: False)
+    narrow = run(*given).stdout
+    table = [line.rstrip() for line in narrow.splitlines() if "  " in line]
+    assert max(map(len, table)) <= 80
+    assert table[0].split() == ["mine-sri", "mine-lm"]
+    assert [line.split()[0] for line in table[1:]] == ["method", *DEFAULT, "estimator"]
+    figures = {line.split()[0]: line for line in table}
+    assert all(figures[name].split()[1] in wide for name in DEFAULT)
