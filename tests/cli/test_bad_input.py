@@ -67,7 +67,7 @@ def refuses(run: Run, args: list[object], code: int, *parts: str, stdin: str | N
         ([*TRAIN, "--batch-size", "0"], ["training.batch_size is 0"]),
         ([*TRAIN, "--learning-rate", "-1"], ["optimizer.learning_rate is -1.0; give more than 0"]),
         ([*TRAIN, "--theta-gradient", "middle"], ["give end or path"]),
-        ([*TRAIN, "--precision", "half"], ["give auto, float32 or bfloat16"]),
+        ([*TRAIN, "--precision", "half"], ["give auto, float32, tf32 or bfloat16"]),
         ([*TRAIN, "--seed", "-1"], ["seed", "0 or more"]),
         ([*TRAIN, "--max-steps", "0"], ["--max-steps"]),
         ([*TRAIN, "--max-time", "soon"], ["--max-time: 'soon' is not a length of time"]),
