@@ -48,7 +48,8 @@ class Estimate(NamedTuple):
 
 def mean_estimate(metric: str, values: Array, unit: str, draws: int, estimator: str) -> Estimate:
     """Mean over sentences [n] with its standard error."""
-    error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+    known = len(values) > 1 and bool(np.isfinite(values).all())
+    error = float(values.std(ddof=1) / math.sqrt(len(values))) if known else math.nan
     return Estimate(metric, float(values.mean()), error, unit, len(values), draws, estimator)
 
 
@@ -60,9 +61,10 @@ def perplexity(
     Args: log_likelihood [n] nats; predictions [n], tokens (or words) counted in each sentence.
     """
     rate = -float(log_likelihood.sum() / predictions.sum())
-    residual = -log_likelihood - rate * predictions
-    count = len(log_likelihood)
-    error = float(residual.std(ddof=1) / math.sqrt(count) / predictions.mean()) if count > 1 else math.nan
+    count, error = len(log_likelihood), math.nan
+    if count > 1 and math.isfinite(rate):
+        residual = -log_likelihood - rate * predictions
+        error = float(residual.std(ddof=1) / math.sqrt(count) / predictions.mean())
     value = math.inf if rate > _LARGEST_RATE else math.exp(rate)
     return Estimate(metric, value, value * error, unit, count, draws, estimator)
 

@@ -79,6 +79,9 @@ def _of_weights(rows: Rows, origin: Origin) -> Iterator[str]:
     uneven = sizes.mean() < _EVEN * origin.samples or tail > _HEAVY_TAIL or half - whole > _STILL_MOVING
     if "folded_share" in rows:
         yield _of_chains(rows, uneven)
+        lost = int(np.isinf(rows["log_likelihood_signed"]).sum())
+        if lost:
+            yield f"the signed weights of {lost} of {len(sizes)} sentences sum to 0 or less: more chains are needed"
     elif uneven:
         yield "few draws carry the weight, so that the ppl is too high by more than M/2 against M shows"
 

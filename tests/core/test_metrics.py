@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -122,3 +123,15 @@ def test_a_derangement_moves_everything(count: int, seed: int) -> None:
 
 def test_derangements_differ_by_seed() -> None:
     assert len({tuple(derangement(20, seed)) for seed in range(10)}) == 10
+
+
+def test_what_is_infinite_has_no_error() -> None:
+    """A log-likelihood of minus infinity makes the mean and the perplexity infinite, without a warning."""
+    lost = np.array([-3.0, -np.inf, -4.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nll = mean_estimate("nll", -lost, "nats/sentence", 4, "sri")
+        ppl = perplexity("ppl", lost, np.ones(3), "per token", 4, "sri")
+    assert (nll.value, ppl.value) == (math.inf, math.inf)
+    assert math.isnan(nll.standard_error)
+    assert math.isnan(ppl.standard_error)
