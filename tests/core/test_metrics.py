@@ -79,7 +79,7 @@ def test_mean_estimate() -> None:
     found = mean_estimate("nll", values, "nats/sentence", 10, "adaptive")
     assert found.value == 4.0
     assert found.standard_error == pytest.approx(math.sqrt(((9 + 0 + 4 + 25) / 3) / 4))
-    assert found[4:] == (4, 10, "adaptive")
+    assert found[4:7] == (4, 10, "adaptive")
     assert math.isnan(mean_estimate("nll", values[:1], "nats/sentence", 10, "adaptive").standard_error)
 
 
