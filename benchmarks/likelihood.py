@@ -82,7 +82,7 @@ def from_prior(draws: int) -> Estimator:
 
     def estimate(model: Model, conditional: Conditional, target: Counted) -> Found:
         examples, parts = conditional.batch.examples, []
-        for first in range(0, draws, DRAWS_AT_A_TIME):
+        for first in range(0, draws, DRAWS_AT_A_TIME):  # the last part in full, then cut
             flat = Stream(0, "gold", first).normal(examples, DRAWS_AT_A_TIME * model.latent)
             z = flat.view(len(examples), DRAWS_AT_A_TIME, model.latent).transpose(0, 1)
             parts.append(target.log_likelihood(z))
