@@ -82,11 +82,12 @@ def from_prior(draws: int) -> Estimator:
 
     def estimate(model: Model, conditional: Conditional, target: Counted) -> Found:
         examples, parts = conditional.batch.examples, []
-        for first in range(0, draws, DRAWS_AT_A_TIME):  # the last part in full, then cut
-            flat = Stream(0, "gold", first).normal(examples, DRAWS_AT_A_TIME * model.latent)
-            z = flat.view(len(examples), DRAWS_AT_A_TIME, model.latent).transpose(0, 1)
+        for first in range(0, draws, DRAWS_AT_A_TIME):
+            here = min(DRAWS_AT_A_TIME, draws - first)
+            flat = Stream(0, "gold", first).normal(examples, here * model.latent)
+            z = flat.view(len(examples), here, model.latent).transpose(0, 1)
             parts.append(target.log_likelihood(z))
-        return weighed(torch.cat(parts)[:draws].double())
+        return weighed(torch.cat(parts).double())
 
     return estimate
 
