@@ -21,7 +21,7 @@ from sritool.tasks.runs import BEST, LAST, METRICS, read_metrics
 
 NewRun = Callable[..., Any]
 STEPS = 6  # 2 epochs of 3
-CLOCKS = {"seconds", "tokens_per_second"}
+CLOCKS = {"validation_seconds", "seconds", "tokens_per_second"}
 
 
 def same(left: Any, right: Any) -> bool:
