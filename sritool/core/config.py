@@ -140,7 +140,7 @@ class LikelihoodConfig:
 class ValidationConfig:
     """What is measured after each epoch, on the same sentences each time."""
 
-    sentences: int = 512
+    sentences: int = 256  # so that an epoch is a tenth of validation at most
     final_sentences: int = 512  # of the test split, at the end of training
     likelihood: LikelihoodConfig = field(default_factory=lambda: LikelihoodConfig(samples=50, rounds=3))
 
