@@ -163,7 +163,7 @@ def tune_step(
     from sritool.tasks.evaluate import run_name
     from sritool.tasks.model import load_model
     from sritool.tasks.runs import find_checkpoint
-    from sritool.tasks.sentences import choose_sentences
+    from sritool.tasks.sentences import choose_sentences, read_text
     from sritool.tasks.tune_step import Tuning, check_target, sampler_of, tune, write_tuned
 
     form = resolve_format(fmt)
@@ -192,7 +192,9 @@ def tune_step(
         say(f"tuning {path}")
     model = load_model(path, str(where))
     sampler = sampler_of(model.method)
-    chosen = choose_sentences(model, split or "valid", Path(text) if text else None, sentences, data_dir)
+    chosen = choose_sentences(
+        model, split or "valid", read_text(Path(text)) if text else None, sentences, data_dir
+    )
     with Progress("measuring", "chains", quiet) as bar:
         tuned = tune(
             model.method,

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from sritool.core.config import LikelihoodConfig
 from sritool.core.importance import CURVE
 from sritool.core.metrics import Estimate
-from sritool.corpus.store import Split, find_corpus, load_corpus
-from sritool.corpus.textfiles import read_split
+from sritool.corpus.store import Split
 from sritool.errors import DataError, UsageError
 from sritool.tasks import estimators
 from sritool.tasks.certify import Certificate
@@ -33,10 +32,10 @@ from sritool.tasks.measure import (
     origin_of,
 )
 from sritool.tasks.model import Model, load_model
+from sritool.tasks.sentences import Text, choose_sentences, read_text
 
 PARTS = tuple(ending for ending in CURVE if ending)
 CHAINS = 16  # of annealing, each way
-LIMIT_SEED = 0  # of the choice of sentences under a limit: the same for every checkpoint
 
 
 @dataclass(frozen=True)
@@ -101,18 +100,16 @@ def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report:
     for model in models:
         estimators.check_estimator(request.estimator, model.method)
     _same_corpus(models, request)
-    lines = [text.rstrip("\r") for text in read_split(request.text).texts] if request.text else None
+    text = read_text(request.text) if request.text else None
     found = []
     while models:  # each is let go when it is measured
         label = f"{run_name(models[0].path)}: " if len(checkpoints) > 1 else ""
-        found.append(_evaluate(models.pop(0), request, lines, label, report))
+        found.append(_evaluate(models.pop(0), request, text, label, report))
     return found
 
 
-def _evaluate(
-    model: Model, request: Request, lines: Sequence[str] | None, label: str, report: Report
-) -> Evaluation:
-    split, chosen, data = _sentences(model, request, lines)
+def _evaluate(model: Model, request: Request, text: Text | None, label: str, report: Report) -> Evaluation:
+    split, chosen, data = choose_sentences(model, request.split, text, request.limit, request.data_dir)
     settings = request.settings(len(chosen))
 
     def tell(stage: str, done: int, total: int) -> None:
@@ -129,7 +126,7 @@ def _evaluate(
         notes.append(f"went on after {finished.found} batches of an evaluation that was stopped")
     origin = origin_of(model.method, settings)
     curve = likelihood_curve(measured.rows, origin) if "log_likelihood" in measured.rows else []
-    rows = _rows(model, split, chosen, measured, lines)
+    rows = _rows(model, split, chosen, measured, text and text.lines)
     name = model.method.name
     return Evaluation(run_name(model.path), name, data, len(split), measured.estimates, rows, notes, curve)
 
@@ -164,38 +161,6 @@ def _same_corpus(models: Sequence[Model], request: Request) -> None:
     if len(hashes) > 1:
         names = ", ".join(f"{run_name(path)}: {corpus['name']}" for path, corpus in corpora.items())
         raise DataError(f"the runs were trained on different corpora ({names}); evaluate them one by one")
-
-
-def _sentences(
-    model: Model, request: Request, lines: Sequence[str] | None
-) -> tuple[Split, NDArray[np.int64], str]:
-    """The split, the sentences of it that are measured, and what to call it."""
-    if lines is not None:
-        split = model.split(lines)
-        name = "standard input" if str(request.text) == "-" else str(request.text)
-        return split, np.arange(min(len(split), request.limit or len(split))), name
-    split = _prepared_split(model, request)
-    chosen = np.random.default_rng(LIMIT_SEED).permutation(len(split))[: request.limit]
-    return split, np.sort(chosen), f"{model.checkpoint.corpus['name']} {request.split}"
-
-
-def _prepared_split(model: Model, request: Request) -> Split:
-    trained = model.checkpoint.corpus
-    path = find_corpus(str(trained["name"]), request.data_dir) or find_corpus(
-        str(trained["path"]), request.data_dir
-    )
-    if path is None:
-        raise DataError(
-            f"corpus {trained['name']} is not in {request.data_dir}/; prepare it with sritool preprocess, "
-            "or give --data-dir or --text FILE"
-        )
-    corpus = load_corpus(path)
-    if corpus.info.content_hash != trained["content_hash"]:
-        raise DataError(
-            f"the corpus in {path} is not the one that {model.path} was trained on; "
-            "prepare that one again, or give --text FILE"
-        )
-    return corpus.split(request.split)
 
 
 def _rows(

@@ -24,18 +24,28 @@ class Chosen(NamedTuple):
     data: str  # what they are called: `ptb valid`, or the name of a text
 
 
+class Text(NamedTuple):
+    """A user's own sentences, read once for all models."""
+
+    name: str
+    lines: list[str]
+
+
+def read_text(path: Path) -> Text:
+    """A text file or "-", standard input. Raises: DataError if it cannot be read."""
+    name = "standard input" if str(path) == "-" else str(path)
+    return Text(name, [line.rstrip("\r") for line in read_split(path).texts])
+
+
 def choose_sentences(
-    model: Model, split: str, text: Path | None, limit: int | None, data_dir: Path
+    model: Model, split: str, text: Text | None, limit: int | None, data_dir: Path
 ) -> Chosen:
     """A seeded choice of a split of the corpus that the model was trained on, or the first sentences of a text.
 
-    Args:   text: a file or "-", in place of the split.
     Raises: DataError if the corpus is not there, is another one, or there is no sentence.
     """
     if text is not None:
-        lines = [line.rstrip("\r") for line in read_split(text).texts]
-        found = model.split(lines)
-        name = "standard input" if str(text) == "-" else str(text)
+        found, name = model.split(text.lines), text.name
         chosen = np.arange(min(len(found), limit or len(found)))
     else:
         found = prepared_split(model, split, data_dir)
