@@ -151,7 +151,9 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
     )  # fmt: skip
     note = (
         f"largest relative error of the gradient at any of {arguments.steps} steps, and relative difference of z_K; "
-        "bounds " + ", ".join(f"{bound:g} in {name}" for name, bound in BOUNDS.items()) + f", {CHAIN_BOUND:g}"
+        "bounds "
+        + ", ".join(f"{bound:g} in {name}" for name, bound in BOUNDS.items())
+        + f", {CHAIN_BOUND:g} for z_K"
     )
     report.tables.append(Table("fast path against autograd in float64", columns, rows, note))
     return report

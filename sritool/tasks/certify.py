@@ -32,6 +32,7 @@ from sritool.tasks.model import Model
 Array = NDArray[np.float64]
 
 _ROWS = 512  # chains that are annealed at a time
+_BATCH = 8  # sentences side by side, so that progress moves
 _UNIT = "nats/sentence"
 _ERRORS = 2.0  # standard errors that a difference is given
 
@@ -81,7 +82,7 @@ def certify(
     simulated = simulate(model, count, settings.seed)
     annealing = AisSettings(rungs, chains, seed=settings.seed)
     rows: dict[str, Array] = {"predictions": simulated.split.lengths.astype(np.float64)}
-    size = max(1, min(settings.batch_size, _ROWS // chains))
+    size = max(1, min(settings.batch_size, _BATCH, _ROWS // chains))
     done = 0
     for part in evaluation_batches(simulated.split.lengths, size):
         report("annealing", done, count)

@@ -19,6 +19,8 @@ Rows = Mapping[str, Array]
 _HEAVY_TAIL = 0.7  # k̂ above which no number of draws is enough
 _EVEN = 0.1  # effective sample size over M below which few draws decide
 _STILL_MOVING = 0.5  # nats between M/2 and M
+# What a chain's figure must reach besides, to be called believable.
+_EVEN_CHAINS, _AT_REST = 0.5, 0.05
 
 
 def notes_on(rows: Rows, estimates: Sequence[Estimate], origin: Origin, method: Method) -> list[str]:
@@ -78,6 +80,7 @@ def _of_weights(rows: Rows, origin: Origin) -> Iterator[str]:
     )
     uneven = sizes.mean() < _EVEN * origin.samples or tail > _HEAVY_TAIL or half - whole > _STILL_MOVING
     if "folded_share" in rows:
+        uneven = uneven or sizes.mean() < _EVEN_CHAINS * origin.samples or half - whole > _AT_REST
         yield _of_chains(rows, uneven)
         lost = int(np.isinf(rows["log_likelihood_signed"]).sum())
         if lost:

@@ -32,6 +32,8 @@ Report = Callable[[str, int, int], None]
 """(what is going on, sentences done, sentences in all)"""
 
 _DENSITY_BATCH = 32
+# Of estimators that take seconds a sentence: progress moves, and a stop loses little.
+_SLOW, _SLOW_BATCH = ("sri", "ais"), 8
 
 
 class Stages:
@@ -60,7 +62,8 @@ class Stages:
         """All that the metrics need."""
         needs, every = self.settings.needs, np.arange(len(self.examples))
         if needs & {"draws", "likelihood"}:
-            self._over("inference and likelihood", every, self._infer)
+            slow = "likelihood" in needs and self.settings.plan.estimator in _SLOW
+            self._over("inference and likelihood", every, self._infer, _SLOW_BATCH if slow else None)
         if self.method.latent == 0:
             self._without_z()
             return self.rows

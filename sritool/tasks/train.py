@@ -190,7 +190,7 @@ class Trainer:
                 position.epoch + 1,
                 training.epochs,
                 position.step,
-                training.epochs * batches,
+                min(training.epochs * batches, self.limits.max_steps or training.epochs * batches),
                 speed,
                 recon,
                 norm,
