@@ -14,7 +14,7 @@ class Step(NamedTuple):
     epoch: int  # 1-based
     epochs: int
     step: int  # since the start of the run
-    steps: int  # of the whole plan
+    steps: int  # of the whole plan, or where a limit ends it
     tokens_per_second: float
     recon: float  # −log p(x|z) under dropout, nats a sentence, over the epoch so far
     gradient_norm: float  # before clipping

@@ -52,6 +52,15 @@ def test_no_time_at_all_still_leaves_a_run(method: str, new_run: NewRun) -> None
     assert all(torch.equal(tensor, initial[name]) for name, tensor in run.load(BEST).weights.items())
 
 
+def test_steps_are_counted_towards_what_will_be_run(new_run: NewRun) -> None:
+    run = new_run("lm")
+    run.train(max_steps=2)
+    assert {event.steps for event in run.told(events.Step)} == {2}
+    whole = new_run("lm", "whole")
+    whole.train()
+    assert {event.steps for event in whole.told(events.Step)} == {6}
+
+
 def test_time_is_looked_at_before_each_step(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = new_run("lm")
     monkeypatch.setattr(module.time, "monotonic", lambda: 10.0 * len(run.told(events.Step)))
