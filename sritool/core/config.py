@@ -103,13 +103,14 @@ class TrainingConfig:
     precision: str = "auto"  # of the products: auto, float32, tf32 (CUDA), bfloat16 (output layer)
     save_every: int = 500  # steps between saves of last.pt
     measure_every: int = 50  # steps between measurements of unstable Langevin steps; 0: never
+    sentences: int = 0  # of the training split, the same choice for every run; 0: all
     tune_step_every: int = 0  # epochs between searches for the chain's step sizes; 0: never
 
     def __post_init__(self) -> None:
         counts = {"epochs": self.epochs, "batch_size": self.batch_size, "save_every": self.save_every}
         for name, value in counts.items():
             _require(value >= 1, f"training.{name} is {value}; give at least 1")
-        for name in ("seed", "patience", "measure_every", "tune_step_every"):
+        for name in ("seed", "patience", "measure_every", "sentences", "tune_step_every"):
             value = getattr(self, name)
             _require(value >= 0, f"training.{name} is {value}; give 0 or more")
         _require(

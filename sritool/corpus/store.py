@@ -66,6 +66,16 @@ class Split:
         """Targets of one sentence, a view [length] int32."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
+    def choice(self, count: int) -> Split:
+        """A fixed random choice of `count` of its sentences, in their order; itself where it has no more."""
+        if count >= len(self):
+            return self
+        chosen = np.sort(np.random.default_rng(0).permutation(len(self))[:count])
+        ids = [self.targets(int(index)) for index in chosen]
+        offsets = np.concatenate(([0], np.cumsum(self.lengths[chosen])))
+        labels = None if self.labels is None else self.labels[chosen]
+        return Split(np.concatenate(ids), offsets, labels, self.words[chosen])
+
 
 @dataclass(frozen=True)
 class SplitInfo:

@@ -32,6 +32,7 @@ KEPT = (
     "optimizer.name",
     "training.batch_size",
     "training.seed",
+    "training.sentences",
 )
 """What a resumed run cannot change: the shapes of its weights, and its place in the data."""
 

@@ -26,6 +26,7 @@ from sritool.methods.registry import build_method
 from sritool.tasks.configure import DEFAULT_METHOD, Given, resolve_config
 from sritool.tasks.preprocess import preprocess_corpus
 from sritool.tasks.runs import LAST, find_checkpoint, new_run, newest_run, remove_unsaved
+from sritool.tasks.state import training_split
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -149,7 +150,7 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
     method = build_method(config, len(corpus.tokenizer))
     method.initialise()
     method.modules.to(device)
-    train = corpus.split("train")
+    train = training_split(corpus, config)
     rows = int(config.training.batch_size * max(1.0, float(train.lengths.mean())))
     method.precision = resolve_precision(
         config.training.precision, device, config.generator.hidden, rows, len(corpus.tokenizer)

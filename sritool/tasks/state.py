@@ -12,7 +12,7 @@ import torch
 from sritool.core.checkpoint import Checkpoint, load_weights, save_checkpoint
 from sritool.core.config import RunConfig, plain, to_toml
 from sritool.core.device import resolve_precision
-from sritool.corpus.store import Corpus
+from sritool.corpus.store import Corpus, Split
 from sritool.errors import CheckpointError, DataError
 from sritool.methods.registry import build_method
 from sritool.tasks.runs import BEST, CONFIG, LAST
@@ -36,6 +36,12 @@ class Position:
     tuning_seconds: float = 0.0
 
 
+def training_split(corpus: Corpus, config: RunConfig) -> Split:
+    """The sentences that a run is trained on: all of the training split, or as many as its settings say."""
+    train = corpus.split("train")
+    return train.choice(config.training.sentences or len(train))
+
+
 class RunState:
     """What a run is at a moment, in its folder; all noise is a function of the position, so that this is all."""
 
@@ -49,6 +55,7 @@ class RunState:
     ) -> None:
         """Raises: DataError if the run to resume is of another corpus, CheckpointError if it is damaged."""
         self.corpus, self.folder, self.device = corpus, folder, device
+        self.train = training_split(corpus, config)
         self.config = self._with_precision(config)
         self.method = build_method(self.config, len(corpus.tokenizer))
         self.method.precision = self.config.training.precision
@@ -91,7 +98,7 @@ class RunState:
     def _with_precision(self, config: RunConfig) -> RunConfig:
         """The configuration with "auto" settled; a resumed run keeps what was settled."""
         vocabulary = len(self.corpus.tokenizer)
-        mean_length = float(self.corpus.split("train").lengths.mean())
+        mean_length = float(self.train.lengths.mean())
         rows = int(config.training.batch_size * max(1.0, mean_length))
         precision = resolve_precision(
             config.training.precision, self.device, config.generator.hidden, rows, vocabulary

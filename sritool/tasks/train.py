@@ -72,8 +72,8 @@ class Trainer:
         resume: Checkpoint | None = None,
     ) -> None:
         self.limits, self.observer = limits, observer
-        self.train, self.valid = corpus.split("train"), corpus.split("valid")
         self.state = RunState(corpus, config, folder, device, resume)
+        self.train, self.valid = self.state.train, corpus.split("valid")
         position = self.state.position
         self.log = MetricsLog(folder / METRICS, position.step, position.epoch)
         self._tokens, self._tokens_since = 0, time.monotonic()

@@ -168,3 +168,13 @@ def test_arrays_cannot_be_written_to(path: Path) -> None:
     split = load_corpus(path).split("train")
     with pytest.raises(ValueError, match="read-only"):
         split.ids[0] = 1
+
+
+def test_choice_of_a_split_is_some_of_its_sentences_with_what_belongs_to_them(corpus: Corpus) -> None:
+    whole = corpus.split("train")
+    some = whole.choice(5)
+    every = {(tuple(whole.targets(i)), int(whole.words[i])) for i in range(len(whole))}
+    assert len(some) == 5
+    assert {(tuple(some.targets(i)), int(some.words[i])) for i in range(5)} <= every
+    assert [*some.offsets] == [0, *np.cumsum(some.lengths)]
+    assert whole.choice(len(whole) + 1) is whole
