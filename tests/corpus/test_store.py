@@ -170,8 +170,8 @@ def test_arrays_cannot_be_written_to(path: Path) -> None:
         split.ids[0] = 1
 
 
-def test_choice_of_a_split_is_some_of_its_sentences_with_what_belongs_to_them(corpus: Corpus) -> None:
-    whole = corpus.split("train")
+def test_choice_of_a_split_is_some_of_its_sentences_with_what_belongs_to_them(path: Path) -> None:
+    whole = load_corpus(path).split("train")
     some = whole.choice(5)
     every = {(tuple(whole.targets(i)), int(whole.words[i])) for i in range(len(whole))}
     assert len(some) == 5
