@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.shapes import Shape, random_batch
-from sritool.core.config import RunConfig, build, merge
+from sritool.core.config import RunConfig
 from sritool.core.dropout import Dropout
 from sritool.core.langevin import log_prior, short_run
 from sritool.core.presets import layered
+from sritool.core.structure import build, merge
 from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.methods.base import Clock, Method

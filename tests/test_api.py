@@ -22,8 +22,9 @@ LINES = ["the otter finds the kettle at noon", "a mason greets the heron upstair
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs sri and lm of five steps."""
-    from sritool.core.config import RunConfig, build
+    from sritool.core.config import RunConfig
     from sritool.core.device import resolve_device
+    from sritool.core.structure import build
     from sritool.corpus.prepare import PrepareOptions, RawCorpus, RawSplit
     from sritool.corpus.sources import Source
     from sritool.corpus.store import load_corpus

@@ -46,7 +46,7 @@ def setting(name: str, panel: str, text: str, default: str = "") -> Any:
 
 def given_settings(ctx: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the environment and of flags, as nested values."""
-    from sritool.core.config import merge, nested
+    from sritool.core.structure import merge, nested
 
     variables: dict[str, Any] = {}
     flags: dict[str, Any] = {}

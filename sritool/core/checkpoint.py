@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sritool.core.config import RunConfig, build, plain
+from sritool.core.config import RunConfig
+from sritool.core.structure import build, plain
 from sritool.corpus.tokenizer import Tokenizer, tokenizer_from_state
 from sritool.errors import CheckpointError, SritoolError
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sritool.core.config import merge, plain
 from sritool.core.schedules import Ramp, constant
+from sritool.core.structure import merge, plain
 
 _AUTHORS_NOISE = (0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1, 0.05)  # σ_k = √(2 s_k); the last goes on
 _AUTHORS_STEPS = [round(sigma**2 / 2, 9) for sigma in _AUTHORS_NOISE]  # 0.32, not 0.32000000000000006

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sritool.core.config import RunConfig, build, merge, parse_assignment, plain, read_toml
+from sritool.core.config import RunConfig
 from sritool.core.presets import (
     DEFAULT_PRESET,
     DEFAULT_SAMPLER,
@@ -17,6 +17,7 @@ from sritool.core.presets import (
     SAMPLERS,
     layered,
 )
+from sritool.core.structure import build, merge, parse_assignment, plain, read_toml
 from sritool.errors import UsageError
 from sritool.methods.registry import METHODS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sritool.core.checkpoint import load_checkpoint
-from sritool.core.config import flat, plain
+from sritool.core.structure import flat, plain
 from sritool.methods.registry import build_method
 from sritool.tasks.runs import LAST
 

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from sritool.core.checkpoint import Checkpoint, load_checkpoint
-from sritool.core.config import RunConfig, flat, plain, to_toml
+from sritool.core.config import RunConfig
 from sritool.core.device import resolve_precision
+from sritool.core.structure import flat, plain, to_toml
 from sritool.corpus.batches import collate, training_batches
 from sritool.corpus.named import NAMED, named_source
 from sritool.corpus.store import INFO_FILE, Corpus, find_corpus, load_corpus

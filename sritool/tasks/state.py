@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from sritool.core.checkpoint import Checkpoint, load_weights, save_checkpoint
-from sritool.core.config import RunConfig, plain, to_toml
+from sritool.core.config import RunConfig
 from sritool.core.device import resolve_precision
+from sritool.core.structure import plain, to_toml
 from sritool.corpus.store import Corpus, Split
 from sritool.errors import CheckpointError, DataError
 from sritool.methods.registry import build_method

@@ -18,8 +18,9 @@ from typer.testing import Result
 
 from sritool.cli.settings import PATHS
 from sritool.cli.train import train as train_command
-from sritool.core.config import RunConfig, plain, to_toml
+from sritool.core.config import RunConfig
 from sritool.core.presets import PRESETS, SAMPLERS
+from sritool.core.structure import plain, to_toml
 
 Run = Callable[..., Result]
 

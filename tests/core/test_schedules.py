@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.core.config import RunConfig, build
+from sritool.core.config import RunConfig
 from sritool.core.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS, layered
 from sritool.core.schedules import Ramp, constant
+from sritool.core.structure import build
 from sritool.errors import UsageError
 
 SHARES = st.floats(0, 1)

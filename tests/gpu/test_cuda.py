@@ -76,8 +76,9 @@ def test_bfloat16_output_layer_is_close(pair: tuple[Generator, Generator, Batch,
 def test_a_replayed_graph_computes_what_its_kernels_do(
     sampler: str, pair: tuple[Generator, Generator, Batch, Batch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sritool.core.config import RunConfig, build, merge
+    from sritool.core.config import RunConfig
     from sritool.core.presets import layered
+    from sritool.core.structure import build, merge
     from sritool.methods import sri
     from sritool.methods.base import Clock
     from sritool.methods.registry import build_method

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from sritool.core.config import RunConfig, build
+from sritool.core.config import RunConfig
+from sritool.core.structure import build
 from sritool.corpus.batches import Batch, collate
 from sritool.corpus.store import Split
 from sritool.corpus.tokenizer import EOS, UNK, offsets_of

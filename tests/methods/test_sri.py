@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.config import RunConfig, build
+from sritool.core.config import RunConfig
 from sritool.core.langevin import Chain
 from sritool.core.presets import layered
+from sritool.core.structure import build
 from sritool.core.theta_gradient import Masks
 from sritool.corpus.batches import Batch
 from sritool.methods import sri

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from sritool.core.checkpoint import Checkpoint, load_checkpoint
-from sritool.core.config import RunConfig, build, merge
+from sritool.core.config import RunConfig
+from sritool.core.structure import build, merge
 from sritool.corpus.prepare import PrepareOptions, RawCorpus, RawSplit, prepare
 from sritool.corpus.store import Corpus, Split
 from sritool.errors import SritoolError

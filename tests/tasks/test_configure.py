@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sritool.core.config import RunConfig, merge, nested, plain, to_toml
+from sritool.core.config import RunConfig
 from sritool.core.presets import PRESETS, SAMPLERS
+from sritool.core.structure import merge, nested, plain, to_toml
 from sritool.errors import UsageError
 from sritool.tasks.configure import gather, resolve_config
 

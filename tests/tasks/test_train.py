@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.config import build, read_toml
 from sritool.core.metrics import Estimate
+from sritool.core.structure import build, read_toml
 from sritool.corpus.batches import training_batches
 from sritool.methods.registry import METHODS
 from sritool.tasks import events

@@ -14,8 +14,8 @@ import torch
 
 from sritool.core import step_size
 from sritool.core.checkpoint import load_checkpoint
-from sritool.core.config import build, plain
 from sritool.core.presets import SAMPLERS
+from sritool.core.structure import build, plain
 from sritool.errors import NumericalError, UsageError
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method

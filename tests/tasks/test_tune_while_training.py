@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from sritool.core.config import build, read_toml
+from sritool.core.structure import build, read_toml
 from sritool.errors import Interrupted
 from sritool.tasks import events, tune_step
 from sritool.tasks import train as module
