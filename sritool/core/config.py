@@ -64,18 +64,97 @@ class SamplerConfig:
 
 
 @dataclass(frozen=True)
+class KlConfig:
+    """The weight of KL(q ‖ prior) in an encoder method's objective: from `start` up to 1, then 1."""
+
+    start: float = 0.0
+    ramp: str = "linear"  # or "sigmoid"
+    epochs: float = 10.0  # that it takes to rise
+    share: float = 0.5  # of the planned epochs, at most, so that a short plan ends in training at weight 1
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.start <= 1, f"kl.start is {self.start}; give a weight in [0, 1]")
+        _require(self.ramp in ("linear", "sigmoid"), f"kl.ramp is {self.ramp!r}; give linear or sigmoid")
+        _require(self.epochs >= 0, f"kl.epochs is {self.epochs}; give 0 (no ramp) or more")
+        _require(0 <= self.share <= 1, f"kl.share is {self.share}; give a share in [0, 1]")
+
+
+@dataclass(frozen=True)
+class CyclesConfig:
+    """The same weight going up from 0 again and again (Fu et al. 2019)."""
+
+    count: int = 4  # in the planned epochs
+    ramp: float = 0.5  # share of a cycle in which it rises; in the rest it is 1
+
+    def __post_init__(self) -> None:
+        _require(self.count >= 1, f"cycles.count is {self.count}; give at least 1")
+        _require(0 <= self.ramp <= 1, f"cycles.ramp is {self.ramp}; give a share in [0, 1]")
+
+
+@dataclass(frozen=True)
+class FreeBitsConfig:
+    """The hinge on KL(q ‖ prior): below its target it pulls at nothing."""
+
+    target: float = 8.0  # nats a sentence; where each dimension has its own, they share it equally
+
+    def __post_init__(self) -> None:
+        _require(self.target >= 0, f"free_bits.target is {self.target}; give 0 nats or more")
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """The autoencoder whose encoder a method starts from."""
+
+    epochs: int = 0  # planned; 0: a third of training.epochs
+    encoder: str = ""  # a checkpoint to take the encoder from, in place of these epochs
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 0, f"pretraining.epochs is {self.epochs}; give 0 or more")
+
+
+@dataclass(frozen=True)
+class LaggingConfig:
+    """How far the encoder runs ahead while training is aggressive (He et al. 2019)."""
+
+    updates: int = 100  # of the encoder alone before one of the generator, at most
+    judge_every: int = 15  # updates between looks at the mean loss; a rise ends the loop
+
+    def __post_init__(self) -> None:
+        _require(self.updates >= 1, f"lagging.updates is {self.updates}; give at least 1")
+        _require(self.judge_every >= 1, f"lagging.judge_every is {self.judge_every}; give at least 1")
+
+
+@dataclass(frozen=True)
+class RefinementConfig:
+    """Gradient ascent of a sentence's own ELBO in its mean and log-variance, from the encoder's (Kim et al. 2018)."""
+
+    steps: int = 20
+    rate: float = 1 / 32  # published as 1, for the mean over a batch of 32
+    momentum: float = 0.5
+    clip: float = 5.0  # bound on the norm of a sentence's gradient; 0: none
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, f"refinement.steps is {self.steps}; give at least 1")
+        _require(self.rate > 0, f"refinement.rate is {self.rate}; give more than 0")
+        _require(0 <= self.momentum < 1, f"refinement.momentum is {self.momentum}; give a number in [0, 1)")
+        _require(self.clip >= 0, f"refinement.clip is {self.clip}; give 0 (none) or more")
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """How θ moves."""
 
     name: str = "adam"
     learning_rate: float = 1e-3
     decay: Ramp = constant(1.0)  # factor on the learning rate over the planned epochs
+    halve_after: int = 0  # epochs without a better validation before it is halved; 0: never
     clip: float = 5.0  # bound on the gradient's norm; 0: none
     initial_scale: float = 0.1  # parameters start in U(−scale, scale)
 
     def __post_init__(self) -> None:
         _require(self.name in ("adam", "sgd"), f"optimizer.name is {self.name!r}; give adam or sgd")
         _require(self.learning_rate > 0, f"optimizer.learning_rate is {self.learning_rate}; give more than 0")
+        _require(self.halve_after >= 0, f"optimizer.halve_after is {self.halve_after}; give 0 or more")
         _require(self.clip >= 0, f"optimizer.clip is {self.clip}; give 0 (none) or more")
         _require(self.initial_scale > 0, f"optimizer.initial_scale is {self.initial_scale}; give more than 0")
 
@@ -145,6 +224,12 @@ class RunConfig:
     method: str = "sri"
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    kl: KlConfig = field(default_factory=KlConfig)
+    cycles: CyclesConfig = field(default_factory=CyclesConfig)
+    free_bits: FreeBitsConfig = field(default_factory=FreeBitsConfig)
+    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
+    lagging: LaggingConfig = field(default_factory=LaggingConfig)
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
