@@ -42,3 +42,34 @@ class Ramp:
 def constant(value: float) -> Ramp:
     """A schedule that never moves."""
     return Ramp(value, value)
+
+
+_STEEPNESS = 12.0  # of the logistic curve: 0.25 % of the way at its ends, as with the published constants
+
+
+def rise(share: float, shape: str = "linear") -> float:
+    """From 0 to 1 while `share` of a ramp goes by: 0 before it, 1 after it.
+
+    Args: shape: "linear", or "sigmoid", the logistic curve between its values at the ends (Bowman et al. 2016).
+    """
+    if not 0.0 < share < 1.0:
+        return float(share >= 1.0)
+    if shape == "linear":
+        return share
+    low = _logistic(-_STEEPNESS / 2)
+    return (_logistic(_STEEPNESS * (share - 0.5)) - low) / (1.0 - 2.0 * low)
+
+
+def _logistic(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-x))
+
+
+def cyclical(progress: float, count: int, ramp: float) -> float:
+    """`count` times from 0 to 1: linear over the first `ramp` of each cycle, then 1 (Fu et al. 2019).
+
+    Args: progress: share of the planned epochs that is done.
+    """
+    if progress >= 1.0:
+        return 1.0
+    within = progress * count % 1.0
+    return rise(within / ramp) if ramp else 1.0
