@@ -4,9 +4,8 @@ Two parts, both from the tangents of the hidden states in all latent directions,
 and never kept:
 
 - of the output layer, Σ_n A_nᵀ (diag p_n − p_n p_nᵀ) A_n with A_n = W ∂h_n/∂z;
-- of the recurrence. What enters a step is linear in z and in the states before it, and a step acts on each hidden
-  unit by itself: on its gates' pre-activations o, i, f, g and its cell. So its second derivative, under the gradient
-  of log p in the step's two outputs, is a few numbers a unit, and no tangent has to go back through the sentence.
+- of the recurrence. The second derivative of a step, under the gradient of log p in the step's two outputs, is a few
+  numbers a unit (see `step_derivatives`), and no tangent has to go back through the sentence.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sritool.core.recurrence import Recurrence
+from sritool.core.step_derivatives import backward, first_derivatives, second_derivatives
 
 if TYPE_CHECKING:
     from sritool.core.conditional import Conditional
@@ -42,59 +42,27 @@ def hessian(conditional: Conditional, z: Tensor) -> Tensor:
 
 
 class _Steps(NamedTuple):
-    """Derivatives of all steps for each hidden unit; outputs c = σ(f) c₋ + σ(i) tanh(g), h = σ(o) tanh(c)."""
+    """Derivatives of all steps for each hidden unit, as `step_derivatives` has them, and the states h."""
 
     hidden: Tensor  # h  [time, rows, hidden]
     forget: Tensor  # ∂c/∂c₋
     cell_to_hidden: Tensor  # ∂h/∂c
     first: Tensor  # ∂h/∂o, ∂c/∂i, ∂c/∂f, ∂c/∂g  [time, rows, 4·hidden]
-    # Second derivatives under the gradients of log p in h and c:
-    diagonal: Tensor  # oo, ii, ff, gg  [time, rows, 4·hidden]
-    cross: Tensor  # twice o with c, i with g, f with c₋  [time, rows, 3·hidden]
-    cell: Tensor  # cc  [time, rows, hidden]
+    diagonal: Tensor  # [time, rows, 4·hidden]
+    cross: Tensor  # twice that of `Second`  [time, rows, 3·hidden]
+    cell: Tensor  # [time, rows, hidden]
 
 
 def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: Tensor) -> _Steps:
     """Args: grad_hidden: gradient of log p in every h through the output layer [time, rows, hidden]."""
-    out, inside, forget, candidate = states.gates.chunk(4, dim=-1)
-    tanh = states.tanh_cells
-    before = torch.cat((torch.zeros_like(states.cells[:1]), states.cells[:-1]))
-    out_1, inside_1, forget_1 = (gate * (1 - gate) for gate in (out, inside, forget))
-    candidate_1, tanh_1 = 1 - candidate.square(), 1 - tanh.square()
-    cell_to_hidden = out * tanh_1
-    first = torch.cat((out_1 * tanh, inside_1 * candidate, forget_1 * before, inside * candidate_1), -1)
-    of_hidden, of_cell = _gradients(first, cell_to_hidden, forget, grad_hidden, recurrent)
-    diagonal = (
-        of_hidden * out_1 * (1 - 2 * out) * tanh,
-        of_cell * inside_1 * (1 - 2 * inside) * candidate,
-        of_cell * forget_1 * (1 - 2 * forget) * before,
-        of_cell * inside * candidate_1 * (-2 * candidate),
-    )
-    cross = (of_hidden * out_1 * tanh_1, of_cell * inside_1 * candidate_1, of_cell * forget_1)
+    first = first_derivatives(states)
+    of_hidden, of_cell = grad_hidden.clone(), torch.zeros_like(grad_hidden)
+    backward(first, recurrent, of_hidden, of_cell, torch.zeros_like(first.gates))
+    second = second_derivatives(states, of_hidden, of_cell)
+    gates, cell_to_hidden, forget = first
     return _Steps(
-        states.hidden[1:],
-        forget,
-        cell_to_hidden,
-        first,
-        torch.cat(diagonal, -1),
-        2 * torch.cat(cross, -1),
-        of_hidden * cell_to_hidden * (-2 * tanh),
+        states.hidden[1:], forget, cell_to_hidden, gates, second.diagonal, 2 * second.cross, second.cell
     )
-
-
-def _gradients(
-    first: Tensor, cell_to_hidden: Tensor, forget: Tensor, grad_hidden: Tensor, recurrent: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of log p in every h and c, with what goes through later steps: [time, rows, hidden] each."""
-    of_hidden, of_cell = grad_hidden.clone(), torch.empty_like(grad_hidden)
-    for t in reversed(range(len(first))):
-        if t + 1 < len(first):
-            later = torch.cat((of_hidden[t + 1], of_cell[t + 1].repeat(1, 3)), -1) * first[t + 1]
-            of_hidden[t].addmm_(later, recurrent)
-        torch.mul(of_hidden[t], cell_to_hidden[t], out=of_cell[t])
-        if t + 1 < len(first):
-            of_cell[t].addcmul_(of_cell[t + 1], forget[t + 1])
-    return of_hidden, of_cell
 
 
 def _of_rows(conditional: Conditional, steps: _Steps, rows: Tensor, lengths: Tensor) -> Tensor:
