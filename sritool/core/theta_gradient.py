@@ -65,26 +65,35 @@ class ThetaGradient:
             states /= factors.sums.unsqueeze(1)
         if counted is not None:
             states *= counted.unsqueeze(1)
-        into = self._expected.get(factors.with_bias)
-        if into is None:
-            into = self.generator.output.new_zeros(factors.values.shape[1], width + COLUMNS)
-            self._expected[factors.with_bias] = into
-        if factors.values.dtype == into.dtype:
-            into.addmm_(factors.values.t(), states, alpha=self.weight)
-        else:
-            into.add_(factors.values.t() @ states, alpha=self.weight)
+        self.add_products(factors.values, states, factors.with_bias)
 
-    def add_targets(self, hidden: Tensor, rows: Tensor, counted: Tensor | None = None) -> None:
-        """Onehot part: hidden [n, hidden] at positions whose targets are these rows [n] of the output layer."""
+    def add_products(self, values: Tensor, states: Tensor, with_bias: bool = True) -> None:
+        """Σ_n values_n ⊗ states_n: [n, V] with [n, hidden + COLUMNS], whose column `hidden` is the bias's."""
+        into = self._expected.get(with_bias)
+        if into is None:
+            into = self.generator.output.new_zeros(values.shape[1], states.shape[1])
+            self._expected[with_bias] = into
+        if values.dtype == into.dtype:
+            into.addmm_(values.t(), states, alpha=self.weight)
+        else:
+            into.add_(values.t() @ states, alpha=self.weight)
+
+    def add_targets(
+        self, hidden: Tensor, rows: Tensor, counted: Tensor | None = None, bias: bool = True
+    ) -> None:
+        """Onehot part: hidden [n, hidden] at positions whose targets are these rows [n] of the output layer.
+
+        Args: counted [n]: 1, or 0 where nothing is to be added; bias: whether the targets' biases get their 1.
+        """
         if self._targets is None or self._target_weight is None:
             self._targets, self._rows = torch.zeros_like(hidden), rows
             self._target_weight = hidden.new_zeros(len(rows))
         if counted is None:
             self._targets.add_(hidden, alpha=self.weight)
-            self._target_weight += self.weight
+            self._target_weight += self.weight * bias
         else:
             self._targets.addcmul_(hidden, counted.unsqueeze(1), value=self.weight)
-            self._target_weight.add_(counted, alpha=self.weight)
+            self._target_weight.add_(counted, alpha=self.weight * bias)
 
     def add_recurrence(self, before: BeforeOutput, inputs: Tensor) -> None:
         """Everything before the output layer; inputs [time, batch]. The minus sign: gradients are of log p."""
