@@ -16,6 +16,7 @@ from sritool.cli.evaluation_tables import (
 )
 from sritool.cli.opening import open_checkpoints, open_device
 from sritool.cli.options import (
+    AgainOpt,
     BatchSizeOpt,
     CheckpointsArg,
     DataDirOpt,
@@ -109,6 +110,7 @@ def evaluate(
         ),
     ] = None,
     seed: SeedOpt = 0,
+    again: AgainOpt = False,
     batch_size: BatchSizeOpt = None,
     gpu: GpuOpt = None,
     device: DeviceOpt = "auto",
@@ -138,7 +140,8 @@ def evaluate(
 
     Beside what rests on weighted draws stand the figure at half the draws, the effective sample size and Pareto k,
     above 0.7 where few draws carry all the weight. An evaluation that was stopped goes on where it was: give the
-    same command again.
+    same command again. One that is finished is on record in evaluations.jsonl beside the checkpoint, and the same
+    command answers from there.
     """
     from sritool.cli.watch import task_progress
     from sritool.core.config import LikelihoodConfig
@@ -169,6 +172,7 @@ def evaluate(
         estimator=estimator,
         rungs=rungs,
         memory=memory,
+        again=again or per_sentence or curve,
     )
     paths = open_checkpoints(checkpoints, runs_dir, "evaluating")
     with task_progress(quiet) as report:

@@ -124,6 +124,11 @@ BatchSizeOpt = Annotated[
     ),
 ]
 
+AgainOpt = Annotated[
+    bool,
+    typer.Option("--again", help="Measure anew what is on record in evaluations.jsonl beside a checkpoint."),
+]
+
 SplitOpt = Annotated[
     str | None,
     typer.Option("--split", help="Split of the prepared corpus: train, valid or test.", show_default="test"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,13 +18,13 @@ from sritool.errors import DataError, UsageError
 from sritool.tasks import estimators
 from sritool.tasks.certify import Certificate
 from sritool.tasks.certify import certify as certify_model
+from sritool.tasks.evaluations import Evaluations, decisive, key_of, load_hashed
 from sritool.tasks.figures import likelihood_curve
 from sritool.tasks.finished import FinishedBatches, beside
 from sritool.tasks.measure import (
     DEFAULT_METRICS,
     KL_SENTENCES,
     NEEDS,
-    Measured,
     Report,
     Settings,
     check_metrics,
@@ -54,6 +54,7 @@ class Request:
     estimator: str = estimators.DEFAULT
     rungs: int = 200
     memory: int = estimators.MEMORY
+    again: bool = False  # measure what is on record too: rows of sentences and the curve are not kept
 
     def settings(self, sentences: int = 0) -> Settings:
         """How to measure so many sentences."""
@@ -79,11 +80,11 @@ class Evaluation(NamedTuple):
     data: str  # what they were measured on: `ptb test`, or the name of a text
     total: int  # sentences there, whether or not all were measured
     estimates: list[Estimate]
-    sentences: list[dict[str, object]]  # a row a sentence: index, nll, …, the text
+    sentences: list[dict[str, object]]  # a row a sentence: index, nll, …, the text; of what was measured now
     notes: list[str]
     curve: list[
         tuple[Estimate, Estimate]
-    ]  # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured
+    ]  # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured now
 
 
 def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> list[Evaluation]:
@@ -96,39 +97,90 @@ def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report:
         raise UsageError(f"no metric to measure; give some of {', '.join(NEEDS)}")
     check_metrics(request.metrics)
     estimators.check_estimator(request.estimator)
-    models = [load_model(path, device) for path in checkpoints]
-    for model in models:
+    models = [load_hashed(path, device) for path in checkpoints]
+    for model, _ in models:
         estimators.check_estimator(request.estimator, model.method)
-    _same_corpus(models, request)
+    _same_corpus([model for model, _ in models], request)
     text = read_text(request.text) if request.text else None
     found = []
     while models:  # each is let go when it is measured
-        label = f"{run_name(models[0].path)}: " if len(checkpoints) > 1 else ""
-        found.append(_evaluate(models.pop(0), request, text, label, report))
+        model, content = models.pop(0)
+        label = f"{run_name(model.path)}: " if len(checkpoints) > 1 else ""
+        found.append(evaluate_model(model, content, request, text, label, report))
     return found
 
 
-def _evaluate(model: Model, request: Request, text: Text | None, label: str, report: Report) -> Evaluation:
+def evaluate_model(
+    model: Model, content: str, request: Request, text: Text | None, label: str, report: Report
+) -> Evaluation:
+    """Measure one checkpoint: what is on record beside it is looked up, the rest is measured and kept.
+
+    Args: content: hash of the checkpoint's file; label: goes before what is reported.
+    """
     split, chosen, data = choose_sentences(model, request.split, text, request.limit, request.data_dir)
     settings = request.settings(len(chosen))
-
-    def tell(stage: str, done: int, total: int) -> None:
-        report(label + stage, done, total)
-
     kind = (model.device.type, str(model.generator.output.dtype))
-    finished = FinishedBatches(beside(model.path, split.ids, split.offsets, chosen, settings, kind))
-    measured = measure(model.method, split, chosen, settings, tell, finished)
-    finished.remove()
-    notes = list(measured.notes)
-    if finished.damaged:
-        notes.append(f"{finished.path.name} was damaged and is not used: all was measured again")
-    elif finished.found:
-        notes.append(f"went on after {finished.found} batches of an evaluation that was stopped")
+    kept = Evaluations(model.path, key_of(content, model.method, split, chosen, settings, kind))
+    wanted = settings.metrics if request.again else kept.missing(settings.metrics)
+    measured, notes = None, []
+    if wanted:
+        path = beside(model.path, content, split.ids, split.offsets, chosen, settings, wanted, kind)
+        finished = FinishedBatches(path)
+        measured = measure(
+            *(model.method, split, chosen, settings._replace(metrics=wanted)),
+            lambda stage, done, total: report(label + stage, done, total),
+            finished,
+        )
+        kept.add(wanted, measured, _about(model, data, chosen, len(split), settings, kind))
+        finished.remove()
+        notes = _of_finished(finished)
+    estimates, of_figures = kept.get(settings.metrics)
+    notes = [*of_figures, *notes, *_of_record(kept, settings.metrics, wanted)]
+    columns = measured.rows if measured else {}
     origin = origin_of(model.method, settings)
-    curve = likelihood_curve(measured.rows, origin) if "log_likelihood" in measured.rows else []
-    rows = _rows(model, split, chosen, measured, text and text.lines)
+    curve = likelihood_curve(columns, origin) if "log_likelihood" in columns else []
+    rows = _rows(model, split, chosen, columns, text and text.lines)
     name = model.method.name
-    return Evaluation(run_name(model.path), name, data, len(split), measured.estimates, rows, notes, curve)
+    return Evaluation(run_name(model.path), name, data, len(split), estimates, rows, notes, curve)
+
+
+def _about(
+    model: Model, data: str, chosen: NDArray[np.int64], total: int, settings: Settings, kind: tuple[str, str]
+) -> dict[str, object]:
+    """What a line of the record tells its readers beside the key."""
+    used = decisive(settings, model.method, len(chosen))._asdict()
+    shown = {name: vars(value) if name == "likelihood" else value for name, value in used.items()}
+    for unused in ("metrics", "batch_size", "memory"):
+        del shown[unused]
+    return {
+        "checkpoint": model.path.name,
+        "method": model.method.name,
+        "data": data,
+        "sentences": len(chosen),
+        "of": total,
+        "device": " ".join(kind),
+        "settings": shown,
+    }
+
+
+def _of_finished(finished: FinishedBatches) -> list[str]:
+    if finished.damaged:
+        return [f"{finished.path.name} was damaged and is not used: all was measured again"]
+    if finished.found:
+        return [f"went on after {finished.found} batches of an evaluation that was stopped"]
+    return []
+
+
+def _of_record(kept: Evaluations, metrics: Sequence[str], measured: Sequence[str]) -> Iterator[str]:
+    """Which figures were measured before, and what is wrong with the record."""
+    known = [name for name in metrics if name not in measured]
+    if known:
+        what = f"{', '.join(known)}: " if measured else ""
+        yield f"{what}measured before, from {kept.path.name}; --again measures anew"
+    if kept.damaged:
+        yield f"{kept.damaged} damaged lines of {kept.path} are not used"
+    if not kept.writable:
+        yield f"the figures are not kept, as {kept.path} cannot be written"
 
 
 def certify(
@@ -167,14 +219,16 @@ def _rows(
     model: Model,
     split: Split,
     chosen: NDArray[np.int64],
-    measured: Measured,
+    found: Mapping[str, NDArray[np.float64]],
     lines: Sequence[str] | None,
 ) -> list[dict[str, object]]:
     columns = {
         name: values
-        for name, values in measured.rows.items()
+        for name, values in found.items()
         if not name.endswith(PARTS) and not np.isnan(values).all()
     }
+    if not columns:
+        return []
     if "log_likelihood" in columns:
         columns = {"nll": -columns.pop("log_likelihood"), **columns}
     rows = []

@@ -51,7 +51,7 @@ class FinishedBatches:
             with self.path.open("a", encoding="ascii") as file:
                 if file.tell() == 0:
                     file.write(json.dumps({"version": VERSION}) + "\n")
-                file.write(f"{_checksum(line)} {line}\n")
+                file.write(f"{checksum(line)} {line}\n")
         except OSError:
             self._writable = False
 
@@ -71,8 +71,8 @@ class FinishedBatches:
             if json.loads(header) != {"version": VERSION}:
                 raise ValueError("of another version")
             for line in lines:
-                checksum, _, content = line.partition(" ")
-                if checksum != _checksum(content):
+                sum_of_line, _, content = line.partition(" ")
+                if sum_of_line != checksum(content):
                     raise ValueError("damaged")
                 record = json.loads(content)
                 self._known[record["stage"], record["number"]] = _unpacked(record["arrays"])
@@ -85,19 +85,31 @@ class FinishedBatches:
                 file.truncate(len(whole))
 
 
-def beside(checkpoint: Path, *settings: object) -> Path:
+def beside(checkpoint: Path, *parts: object) -> Path:
     """Where the finished batches of an evaluation of this checkpoint are kept.
 
-    Args: settings: arrays, and values whose `repr` tells them apart.
+    Args: parts: all that they depend on, the checkpoint's `content_hash` among it, as `fingerprint` takes it.
     """
-    digest = hashlib.sha256(checkpoint.read_bytes())
-    for item in settings:
+    return checkpoint.with_name(f".evaluate-{fingerprint(*parts)[:24]}.jsonl")
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal. Raises: OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(*parts: object) -> str:
+    """SHA-256 of arrays, and of values whose `repr` tells them apart."""
+    digest = hashlib.sha256()
+    for item in parts:
         digest.update(item.tobytes() if isinstance(item, np.ndarray) else repr(item).encode())
         digest.update(b"\0")
-    return checkpoint.with_name(f".evaluate-{digest.hexdigest()[:24]}.jsonl")
+    return digest.hexdigest()
 
 
-def _checksum(text: str) -> str:
+def checksum(text: str) -> str:
+    """What tells a line of ASCII from a damaged one."""
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
 

@@ -200,7 +200,7 @@ def test_runs_and_data_may_lie_elsewhere(run: Run) -> None:
 def test_progress_goes_to_stderr_unless_quiet(run: Run) -> None:
     given = ["evaluate", "mine-lm", "--metrics", "nll", "--samples", 8]
     assert run(*given).stderr.startswith("inference and likelihood  0/16 sentences")
-    assert run(*given, "-q").stderr == ""
+    assert run(*given, "--again", "-q").stderr == ""
 
 
 @pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais"])
@@ -255,10 +255,30 @@ def test_the_bracket_is_printed(run: Run) -> None:
     assert other[0]["value"] != found[0]["value"]
 
 
-def test_nothing_is_left_beside_the_checkpoint(run: Run) -> None:
-    before = sorted(Path("runs/mine-sri").iterdir())
+def test_the_record_alone_is_left_beside_the_checkpoint(run: Run) -> None:
+    before = {*Path("runs/mine-sri").iterdir()}
     assert run("evaluate", "mine-sri", *FEW).exit_code == 0
-    assert sorted(Path("runs/mine-sri").iterdir()) == before
+    assert {*Path("runs/mine-sri").iterdir()} - before == {Path("runs/mine-sri/evaluations.jsonl")}
+    assert len(Path("runs/mine-sri/evaluations.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_same_again_is_answered_from_the_record(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.tasks.stages import Stages
+
+    given = ["evaluate", "mine-sri", "--metrics", "ppl,au", *FEW]
+    first = run(*given)
+    original = Stages.run
+    monkeypatch.setattr(Stages, "run", lambda *_: pytest.fail("all was measured before"))
+    second = run(*given, "--batch-size", 3)  # which changes rounding and nothing else
+    assert second.stdout == first.stdout
+    assert "measured before, from evaluations.jsonl; --again measures anew" in second.stderr
+    assert "measured before" not in first.stderr
+    told = []
+    monkeypatch.setattr(Stages, "run", lambda stages: told.append(stages) or original(stages))
+    assert run(*given, "--again").stdout == first.stdout
+    for instead in (["--per-sentence"], ["--curve"]):
+        assert len(run("evaluate", "mine-sri", *FEW, *instead).stdout.splitlines()) > 2
+    assert len(told) == 3
 
 
 def test_an_evaluation_that_was_stopped_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,13 +292,13 @@ def test_an_evaluation_that_was_stopped_goes_on(run: Run, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Stages, "_permuted", interrupted)
-    stopped = run("evaluate", "mine-sri", *FEW)
+    stopped = run("evaluate", "mine-sri", "--again", *FEW)
     assert (stopped.exit_code, len(told)) == (130, 1)
     assert "the same command goes on from there" in stopped.stderr
     (kept,) = Path("runs/mine-sri").glob(".evaluate-*.jsonl")
     monkeypatch.setattr(Stages, "_permuted", original)
     monkeypatch.setattr(Stages, "_infer", lambda *_: pytest.fail("this stage had been finished"))
-    again = run("evaluate", "mine-sri", *FEW)
+    again = run("evaluate", "mine-sri", "--again", *FEW)
     assert rows(again) == whole
     assert "went on after 1 batches" in again.stderr
     assert not kept.exists()
@@ -290,10 +310,10 @@ def test_damaged_finished_batches_are_left(run: Run, monkeypatch: pytest.MonkeyP
     whole = rows(run("evaluate", "mine-sri", *FEW))
     with monkeypatch.context() as patch:
         patch.setattr(Stages, "_permuted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        run("evaluate", "mine-sri", *FEW)
+        run("evaluate", "mine-sri", "--again", *FEW)
     (kept,) = Path("runs/mine-sri").glob(".evaluate-*.jsonl")
     kept.write_bytes(b"nonsense\n" + kept.read_bytes())
-    again = run("evaluate", "mine-sri", *FEW)
+    again = run("evaluate", "mine-sri", "--again", *FEW)
     assert rows(again) == whole
     assert "was damaged and is not used" in again.stderr
 

@@ -11,7 +11,7 @@ import pytest
 
 from sritool.core.config import LikelihoodConfig
 from sritool.corpus.store import Corpus
-from sritool.tasks.finished import FinishedBatches, beside
+from sritool.tasks.finished import FinishedBatches, beside, content_hash
 from sritool.tasks.measure import NEEDS, Measured, Settings, measure
 from sritool.tasks.model import load_model
 from sritool.tasks.runs import LAST
@@ -84,13 +84,15 @@ def test_the_name_stands_for_checkpoint_sentences_and_settings(tmp_path: Path) -
     checkpoint = tmp_path / "best.pt"
     checkpoint.write_bytes(b"weights")
     ids = np.arange(5, dtype=np.int32)
-    names = {beside(checkpoint, ids, SETTINGS), beside(checkpoint, ids, SETTINGS)}
-    assert len(names) == 1
-    assert next(iter(names)).parent == tmp_path
-    names |= {beside(checkpoint, ids + 1, SETTINGS), beside(checkpoint, ids, SETTINGS._replace(seed=1))}
+
+    def name(ids: np.ndarray[Any, Any] = ids, settings: Settings = SETTINGS) -> Path:
+        return beside(checkpoint, content_hash(checkpoint), ids, settings)
+
+    assert name() == name()
+    assert name().parent == tmp_path
+    names = {name(), name(ids + 1), name(settings=SETTINGS._replace(seed=1))}
     checkpoint.write_bytes(b"other weights")
-    names.add(beside(checkpoint, ids, SETTINGS))
-    assert len(names) == 4
+    assert len(names | {name()}) == 4
 
 
 class Killed(BaseException):
