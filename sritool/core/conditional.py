@@ -14,9 +14,10 @@ from torch import Tensor
 from sritool.core import curvature
 from sritool.core.dropout import Masks
 from sritool.core.generator import Generator
-from sritool.core.output_layer import OutputLayer, Workspace
+from sritool.core.output_layer import OutputLayer
 from sritool.core.recurrence import Recurrence
 from sritool.core.theta_gradient import BeforeOutput, ThetaGradient
+from sritool.core.workspace import Workspace
 from sritool.corpus.batches import Batch
 from sritool.corpus.tokenizer import FIRST_PREDICTED
 

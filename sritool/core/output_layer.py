@@ -19,26 +19,12 @@ from torch import Tensor
 
 from sritool.core.generator import Generator
 from sritool.core.theta_gradient import COLUMNS, SoftmaxFactors, ThetaGradient
+from sritool.core.workspace import Workspace
 
 _BUFFER_ELEMENTS = 1 << 23  # logits held at a time: 32 MB in float32
 _LARGEST_BIAS = 30.0
 # Σ exp(logit) within these has lost no term above 1e-6 of it to underflow and is far from overflow.
 _LEAST_SUM, _LARGEST_SUM = 1e-15, 1e30
-
-
-class Workspace:
-    """One buffer for logits that every batch reuses, so that no step waits for 30 MB of fresh pages."""
-
-    def __init__(self) -> None:
-        self._flat: Tensor | None = None
-
-    def logits(self, rows: int, like: Tensor) -> Tensor:
-        """An uninitialised [rows, len(like)] tensor of the type and device of `like`."""
-        need = rows * like.shape[0]
-        flat = self._flat
-        if flat is None or flat.numel() < need or flat.dtype != like.dtype or flat.device != like.device:
-            self._flat = flat = like.new_empty(need)
-        return flat[:need].view(rows, like.shape[0])
 
 
 class _Expected(NamedTuple):
@@ -156,11 +142,11 @@ class OutputLayer:
 
     def _scaled_weight(self) -> Tensor:
         if self._scaled is None:
-            rows, width = self.weight.shape
-            self._scaled = self.weight.new_zeros(rows, width + COLUMNS)
-            self._scaled[:, :width] = self.weight
-            self._scaled[:, width] = 1.0
-            self._scaled *= self.bias.exp().unsqueeze(1)
+            (rows, width), factor = self.weight.shape, self.bias.exp()
+            self._scaled = self._workspace.take("scaled weight", (rows, width + COLUMNS), self.weight)
+            torch.mul(self.weight, factor.unsqueeze(1), out=self._scaled[:, :width])
+            self._scaled[:, width] = factor
+            self._scaled[:, width + 1 :] = 0.0
         return self._scaled
 
     def _chunks(self, hidden: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sritool.core.dropout import Masks
 from sritool.core.generator import Generator
+from sritool.core.workspace import Workspace
 
 COLUMNS = 16  # beside the hidden units: one for the bias, the rest keep the products' width a multiple of 16
 
@@ -40,13 +41,18 @@ class ThetaGradient:
     gradient at a visited z needs no second pass. Rows that belong to words (of the embedding, and of the output
     layer's targets) are the same at every z: their factors are summed first and scattered once. It never
     touches `Parameter.grad` until `assign`.
+
+    Args: workspace: memory for the gradients, which hold until the next accumulation in it begins; None: their own.
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, workspace: Workspace | None = None) -> None:
         self.generator = generator
         self.weight = 1.0
+        self._workspace = workspace or Workspace()
         elsewhere = ("output", "output_bias", "embedding")
-        self.sums = {n: torch.zeros_like(p) for n, p in generator.named_parameters() if n not in elsewhere}
+        self.sums = {
+            n: self._memory(n).zero_() for n, _ in generator.named_parameters() if n not in elsewhere
+        }
         # Σ_n p_n ⊗ [h_n | 1 | 0 …], with the factor exp(bias) of each row in it or left out: [V, hidden + COLUMNS]
         self._expected: dict[bool, Tensor] = {}
         self._rows: Tensor | None = None  # of the targets  [n]
@@ -69,14 +75,15 @@ class ThetaGradient:
 
     def add_products(self, values: Tensor, states: Tensor, with_bias: bool = True) -> None:
         """Σ_n values_n ⊗ states_n: [n, V] with [n, hidden + COLUMNS], whose column `hidden` is the bias's."""
-        into = self._expected.get(with_bias)
+        into, kept = self._expected.get(with_bias), 1.0
         if into is None:
-            into = self.generator.output.new_zeros(values.shape[1], states.shape[1])
-            self._expected[with_bias] = into
+            shape = (values.shape[1], states.shape[1])
+            into = self._workspace.take(f"expected, bias {with_bias}", shape, self.generator.output)
+            self._expected[with_bias], kept = into, 0.0  # what it holds is overwritten
         if values.dtype == into.dtype:
-            into.addmm_(values.t(), states, alpha=self.weight)
+            into.addmm_(values.t(), states, beta=kept, alpha=self.weight)
         else:
-            into.add_(values.t() @ states, alpha=self.weight)
+            torch.add(into if kept else into.zero_(), values.t() @ states, alpha=self.weight, out=into)
 
     def add_targets(
         self, hidden: Tensor, rows: Tensor, counted: Tensor | None = None, bias: bool = True
@@ -119,7 +126,7 @@ class ThetaGradient:
         """The sums so far, by the parameters' names; ends the accumulation."""
         assert self._embedded is not None, "nothing was added"
         assert self._inputs is not None
-        embedding = torch.zeros_like(self.generator.embedding)
+        embedding = self._memory("embedding").zero_()
         embedding.index_add_(0, self._inputs.flatten(), self._embedded.flatten(0, 1))
         return self.sums | self.of_output_layer() | {"embedding": embedding}
 
@@ -129,17 +136,23 @@ class ThetaGradient:
         assert self._targets is not None, "nothing was added"
         assert self._rows is not None
         assert self._target_weight is not None
-        generator, width = self.generator, self.generator.config.hidden
-        for with_bias, total in self._expected.items():
-            if not with_bias:
-                total *= generator.output_bias.exp().unsqueeze(1)
-        expected, *rest = self._expected.values()
-        for more in rest:
-            expected += more
-        output, bias = expected[:, :width].contiguous(), expected[:, width].contiguous()
+        width, (output, bias) = self.generator.config.hidden, map(self._memory, ("output", "output_bias"))
+        for place, (with_bias, total) in enumerate(self._expected.items()):
+            factor = bias.new_ones(1) if with_bias else self.generator.output_bias.exp()
+            if place == 0:
+                torch.mul(total[:, :width], factor.unsqueeze(1), out=output)
+                torch.mul(total[:, width], factor, out=bias)
+            else:
+                output.addcmul_(total[:, :width], factor.unsqueeze(1))
+                bias.addcmul_(total[:, width], factor)
         output.index_add_(0, self._rows, self._targets, alpha=-1.0)
         bias.index_add_(0, self._rows, self._target_weight, alpha=-1.0)
         return {"output": output, "output_bias": bias}
+
+    def _memory(self, name: str) -> Tensor:
+        """For the gradient of this parameter."""
+        parameter = self.generator.get_parameter(name)
+        return self._workspace.take(f"gradient of {name}", parameter.shape, parameter.detach())
 
     def assign(self) -> None:
         """Write the sums to the parameters' `.grad`."""

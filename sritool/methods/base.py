@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from sritool.core.conditional import Conditional, Weights
 from sritool.core.config import RunConfig
 from sritool.core.generator import Generator
-from sritool.core.output_layer import Workspace
 from sritool.core.random import Stream
+from sritool.core.workspace import Workspace
 from sritool.corpus.batches import Batch
 
 

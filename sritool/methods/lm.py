@@ -20,7 +20,7 @@ class LanguageModel(Method):
         """Gradient of the mean −log p(x) over the batch, under dropout."""
         conditional = self.conditional(batch, self.precision)
         masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
-        theta = ThetaGradient(self.generator)
+        theta = ThetaGradient(self.generator, self._workspace)
         theta.weight = 1.0 / conditional.size
         evaluation = conditional.evaluate(self._no_code(conditional), masks, theta)
         theta.assign()

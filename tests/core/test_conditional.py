@@ -15,6 +15,7 @@ from sritool.core.dropout import Dropout, Masks
 from sritool.core.generator import Generator
 from sritool.core.random import Stream
 from sritool.core.recurrence import lstm
+from sritool.core.workspace import Workspace
 from sritool.corpus.batches import Batch, collate
 from sritool.corpus.tokenizer import FIRST_PREDICTED
 
@@ -176,14 +177,14 @@ def test_chunks_of_the_logits_change_nothing(
         monkeypatch.setattr(module, "_BUFFER_ELEMENTS", 70)
     monkeypatch.setattr(conditional, "_STATE_ELEMENTS", 1)
     largest = 0
-    shape = output_layer.Workspace.logits
+    shape = Workspace.logits
 
-    def spied(self: output_layer.Workspace, rows: int, like: Tensor) -> Tensor:
+    def spied(self: Workspace, rows: int, like: Tensor) -> Tensor:
         nonlocal largest
         largest = max(largest, rows)
         return shape(self, rows, like)
 
-    monkeypatch.setattr(output_layer.Workspace, "logits", spied)
+    monkeypatch.setattr(Workspace, "logits", spied)
     for part, expected in zip(evaluated(), whole, strict=True):
         torch.testing.assert_close(part, expected, rtol=1e-11, atol=1e-11)
     assert largest == 64, "the buffer is not bounded"

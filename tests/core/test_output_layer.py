@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sritool.core import output_layer
 from sritool.core.generator import Generator
-from sritool.core.output_layer import OutputLayer, Workspace
+from sritool.core.output_layer import OutputLayer
 from sritool.core.theta_gradient import ThetaGradient
+from sritool.core.workspace import Workspace
 
 ROWS = torch.tensor([4, 0, 8, 4, 1, 3])
 

@@ -14,6 +14,7 @@ from sritool.core.generator import Generator
 from sritool.core.random import Stream
 from sritool.core.recurrence import lstm
 from sritool.core.theta_gradient import ThetaGradient
+from sritool.core.workspace import Workspace
 from sritool.corpus.batches import Batch
 
 LENGTHS = {"padded": (6, 3, 1, 5), "even": (4, 4, 4)}
@@ -97,3 +98,24 @@ def test_rounding_of_parameter_gradients(
     for name, exact in sums[0].items():
         assert sums[1][name].dtype == torch.float32
         assert float((sums[1][name].double() - exact).norm() / exact.norm()) < bound, name
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_the_memory_held_before_changes_nothing(
+    make_generator: Callable[..., Generator], make_batch: Callable[..., Batch], precision: str
+) -> None:
+    generator, batch = make_generator(dtype=torch.float32), make_batch(LENGTHS["padded"])
+    workspace, z = Workspace(), codes(4).float()
+    found = []
+    for memory in (None, workspace, workspace):
+        theta = ThetaGradient(generator, memory)
+        conditional = Conditional(Weights(generator, precision, memory), batch)
+        for theta.weight in (1.0, 0.5):
+            conditional.evaluate(z, None, theta)
+        found.append({name: gradient.clone() for name, gradient in theta.gradients().items()})
+        for gradient in theta.gradients().values():
+            gradient.fill_(float("nan"))  # as clipping and optimisers may
+    for name, expected in found[0].items():
+        assert bool(expected.isfinite().all()), name
+        assert torch.equal(found[1][name], expected), name
+        assert torch.equal(found[2][name], expected), name
