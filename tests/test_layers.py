@@ -12,7 +12,7 @@ import sritool
 
 PACKAGE = Path(sritool.__file__).parent
 LAYERS = ("corpus", "core", "methods", "tasks", "cli")
-SHARED_BY_METHODS = {"base", "registry", "schedules"}  # in methods/, and no method themselves
+SHARED_BY_METHODS = {"base", "encoding", "registry"}  # in methods/, and no method themselves
 ONLY_IN_CLI = {"typer", "rich"}
 HEAVY = {"torch", "datasets", "numpy", "sentencepiece", "sklearn", "matplotlib", "pandas", "pyarrow"}
 PROCESS_ENDS = {"exit", "quit", "sys.exit", "os._exit", "os.abort"}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-MODEL, SAMPLER, PLAN, RUN = "Model", "Short-run chain", "Plan", "This run"
+MODEL, SAMPLER, BOUND, PLAN, RUN = "Model", "Short-run chain", "Encoder methods", "Plan", "This run"
 
 PATHS = {
     "method": "method",
@@ -18,6 +18,9 @@ PATHS = {
     "sampler": "sampler.name",
     "theta_gradient": "sampler.theta_gradient",
     "langevin_steps": "sampler.steps",
+    "ramp": "kl.ramp",
+    "target_kl": "free_bits.target",
+    "pretraining_epochs": "pretraining.epochs",
     "tune_step_every": "training.tune_step_every",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
@@ -63,7 +66,13 @@ def given_settings(ctx: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
 
 MethodOpt = Annotated[
     str | None,
-    setting("method", MODEL, "sri: short-run inference. lm: a language model, without z.", "sri"),
+    setting(
+        "method",
+        MODEL,
+        "sri: short-run inference. lm: a language model, without z. With an encoder: ae, vae-anneal, vae-cyclical, "
+        "vae-lagging, sa-vae, vae-fbp, vae-fb.",
+        "sri",
+    ),
 ]
 
 PresetOpt = Annotated[
@@ -119,6 +128,31 @@ TuneStepEveryOpt = Annotated[
         SAMPLER,
         "Choose the step sizes anew after this many epochs, as tune-step does; 0: never.",
         "0",
+    ),
+]
+
+RampOpt = Annotated[
+    str | None,
+    setting("ramp", BOUND, "How the KL term's weight rises to 1: linear or sigmoid.", "linear"),
+]
+
+TargetKlOpt = Annotated[
+    float | None,
+    setting(
+        "target-kl",
+        BOUND,
+        "Nats a sentence below which the KL is left alone, for vae-fbp and, shared equally by the dimensions, vae-fb.",
+        "8 for vae-fb, 3 for vae-fbp",
+    ),
+]
+
+PretrainingEpochsOpt = Annotated[
+    int | None,
+    setting(
+        "pretraining-epochs",
+        BOUND,
+        "Epochs as an autoencoder, before those of --epochs, for vae-fb and vae-fbp.",
+        "a third of --epochs",
     ),
 ]
 

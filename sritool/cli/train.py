@@ -30,8 +30,11 @@ from sritool.cli.settings import (
     PatienceOpt,
     PrecisionOpt,
     PresetOpt,
+    PretrainingEpochsOpt,
+    RampOpt,
     SamplerOpt,
     SaveEveryOpt,
+    TargetKlOpt,
     ThetaGradientOpt,
     TrainBatchOpt,
     TrainSeedOpt,
@@ -66,6 +69,9 @@ def train(
     theta_gradient: ThetaGradientOpt = None,
     langevin_steps: LangevinStepsOpt = None,
     tune_step_every: TuneStepEveryOpt = None,
+    ramp: RampOpt = None,
+    target_kl: TargetKlOpt = None,
+    pretraining_epochs: PretrainingEpochsOpt = None,
     epochs: EpochsOpt = None,
     batch_size: TrainBatchOpt = None,
     learning_rate: LearningRateOpt = None,
@@ -91,12 +97,13 @@ def train(
         str | None,
         typer.Option(help="Name of the run folder.", rich_help_panel=RUN, show_default="CORPUS-METHOD"),
     ] = None,
-    source: Annotated[
-        Path | None,
+    sources: Annotated[
+        list[Path] | None,
         typer.Option(
             "--from",
-            metavar="DIR",
-            help="Folder with the files of a built-in corpus, to prepare it from.",
+            metavar="DIR|AE.pt",
+            help="Folder with the files of a built-in corpus, to prepare it from; or a run of ae (or its .pt file) "
+            "whose encoder vae-fb and vae-fbp start from. Repeatable.",
             rich_help_panel=RUN,
             show_default=False,
         ),
@@ -156,7 +163,7 @@ def train(
 
     sritool train ptb --from DIR --gpu 0 --max-time 8h --resume
 
-    sritool train mine --method lm --epochs 20 --set optimizer.clip=1
+    sritool train mine --method vae-fb --epochs 20 --set optimizer.clip=1
 
     The run goes into runs/CORPUS-METHOD/ (or …-2, …-3): best.pt, last.pt, config.toml, metrics.jsonl. Ctrl-C,
     SIGTERM and --max-time save and end it cleanly; the same command with --resume goes on as if it had never
@@ -168,8 +175,9 @@ def train(
     from sritool.cli.signals import StopRequest
     from sritool.cli.watch import Watch
     from sritool.core.device import resolve_device, set_threads
+    from sritool.core.structure import merge
     from sritool.tasks.configure import gather
-    from sritool.tasks.start import Start, describe, plan_run, prepare_corpus
+    from sritool.tasks.start import Start, describe, plan_run, prepare_corpus, sort_sources
     from sritool.tasks.summary import summarise
     from sritool.tasks.train import Limits, Trainer
 
@@ -177,6 +185,9 @@ def train(
     where = resolve_device(device, gpu)
     set_threads(threads)
     variables, flags = given_settings(ctx)
+    encoder, source = sort_sources(sources or [])
+    if encoder:
+        flags = merge(flags, {"pretraining": {"encoder": str(encoder)}})
     given = gather(config, variables, assignments or (), flags)
     plan = plan_run(Start(corpus, given, resume, name), runs_dir, data_dir)
     if print_config:
@@ -194,7 +205,7 @@ def train(
             say(f"from here on with other settings: {'; '.join(changes)}")
         outcome = trainer.run()
         say(ending(outcome, plan.resume))
-        if not summary:
+        if not summary or outcome.pretraining:
             return
         report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
         limit = plan.config.validation.final_sentences
@@ -220,9 +231,10 @@ def ending(outcome: Outcome, resumed: Checkpoint | None) -> str:
     if resumed is not None and resumed.progress["step"] == outcome.steps and outcome.reason in ends:
         why = f"had {why} already" if outcome.reason == "done" else f"had {why}"
         return f"{outcome.folder} {why}; to go further, give more --epochs or another --patience"
+    still = ", still as an autoencoder" if outcome.pretraining else ""
     return (
         f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "
-        f"{format_duration(outcome.seconds)}; saved in {outcome.folder}"
+        f"{format_duration(outcome.seconds)}{still}; saved in {outcome.folder}"
         + ("" if outcome.reason in ends else "; go on with the same command and --resume")
     )
 

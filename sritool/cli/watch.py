@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SHOWN = 120  # characters of a sample: an untrained model does not know when to end
 
-NAMES = {"moved": "‖z_K−z_0‖"}
+NAMES = {"moved": "‖z_K−z_0‖", "kl": "KL"}
 
 
 @contextlib.contextmanager
@@ -26,6 +26,11 @@ def task_progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A report for a task that counts sentences, shown as progress while entered."""
     with Watch(quiet) as watch:
         yield watch.report(lambda: None)
+
+
+def stage(event: Step | Epoch) -> str:
+    """What the epochs are of."""
+    return "autoencoder, epoch" if event.pretraining else "epoch"
 
 
 class Watch:
@@ -84,7 +89,7 @@ class Watch:
             fields[NAMES.get(name, name)] = f"{100 * value:.1f} %" if name == "unstable" else value
         fields["gradient"] = event.gradient_norm
         fields["tokens/s"] = round(event.tokens_per_second)
-        label = f"epoch {event.epoch}/{event.epochs}"
+        label = f"{stage(event)} {event.epoch}/{event.epochs}"
         validations = self._validation_seconds * (event.epochs - event.epoch + 1)
         self._show().update(event.step, event.steps, label=label, unit="steps", later=validations, **fields)
 
@@ -103,7 +108,9 @@ class Watch:
         )
         best = " · best so far" if event.best else ""
         if not self._quiet:
-            say(f"epoch {event.epoch}/{event.epochs}: {shown}{best} · after {format_duration(event.seconds)}")
+            say(
+                f"{stage(event)} {event.epoch}/{event.epochs}: {shown}{best} · after {format_duration(event.seconds)}"
+            )
             say(f"  sample: {shorten(event.sample, SHOWN, placeholder=' …')}")
             self._show().settle()
 

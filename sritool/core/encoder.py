@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sritool.core.config import GeneratorConfig
 from sritool.core.gaussian import DiagonalGaussian
+from sritool.core.random import draw_uniform
 from sritool.core.recurrence import Recurrence
 from sritool.corpus.batches import Batch
 
@@ -29,6 +30,10 @@ class Encoder(nn.Module):
         self.recurrent = nn.Parameter(torch.empty(4 * hidden, hidden))
         self.gate_bias = nn.Parameter(torch.empty(4 * hidden))
         self.to_code = nn.Parameter(torch.empty(2 * config.latent, hidden))  # rows of mean, then log-variance
+
+    def initialise(self, scale: float, seed: int) -> None:
+        """Draw every parameter from U(−scale, scale), others than the generator gets."""
+        draw_uniform(self, scale, seed, "encoder")
 
     @torch.no_grad()
     def run(self, batch: Batch) -> EncoderRun:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sritool.core.config import GeneratorConfig
+from sritool.core.random import draw_uniform
 from sritool.core.recurrence import lstm
 from sritool.corpus.tokenizer import FIRST_PREDICTED
 
@@ -35,13 +36,9 @@ class Generator(nn.Module):
         self.output = nn.Parameter(torch.empty(vocabulary_size - FIRST_PREDICTED, hidden))
         self.output_bias = nn.Parameter(torch.empty(vocabulary_size - FIRST_PREDICTED))
 
-    @torch.no_grad()
-    def initialise(self, scale: float, seed: int) -> None:
-        """Draw every parameter from U(−scale, scale); the same for the same seed, whatever was drawn before."""
-        generator = torch.Generator().manual_seed(seed)
-        for parameter in self.parameters():
-            draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float32)
-            parameter.copy_((2.0 * draw - 1.0) * scale)
+    def initialise(self, scale: float, seed: int, purpose: str = "") -> None:
+        """Draw every parameter from U(−scale, scale), as `draw_uniform` does."""
+        draw_uniform(self, scale, seed, purpose)
 
     def initial_hidden(self, z: Tensor) -> Tensor:
         """Initial hidden state: z [batch, latent] → [batch, hidden]."""

@@ -68,9 +68,20 @@ DEFAULT_SAMPLER = "authors"
 PRESET_SAMPLERS = {"tiny": "tempered"}  # in place of the default
 
 
-def layered(preset: str, sampler: str, method: str) -> dict[str, Any]:
-    """Nested values of a preset with a named sampler on it; a user's settings are merged over them."""
-    values = merge({"method": method}, PRESETS[preset])
-    if method == "lm":  # no z, so no chain and none of the learning rate's plan that goes with it
-        return merge(values, {"generator": {"latent": 0}})
-    return merge(values, SAMPLERS[sampler])
+# What a method's own publication sets otherwise than the settings' defaults.
+METHOD_SETTINGS: dict[str, dict[str, Any]] = {
+    "lm": {"generator": {"latent": 0}},
+    "vae-lagging": {"kl": {"start": 0.1}},
+    "sa-vae": {"kl": {"start": 0.1}},
+    "vae-fbp": {"free_bits": {"target": 3.0}},
+    "vae-fb": {"free_bits": {"target": 8.0}},
+}
+
+
+def layered(preset: str, sampler: str | None, method: str) -> dict[str, Any]:
+    """Nested values of a preset, a method and a named sampler; a user's settings are merged over them.
+
+    Args: sampler: None where there is no chain, nor the learning rate's plan that goes with it.
+    """
+    values = merge(merge({"method": method}, PRESETS[preset]), METHOD_SETTINGS.get(method, {}))
+    return merge(values, SAMPLERS[sampler]) if sampler else values

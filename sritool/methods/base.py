@@ -7,7 +7,8 @@ clipping, validation, checkpoints and signals belong to the trainer and are the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -43,13 +44,23 @@ class Method(ABC):
     """One way to train p_θ(x|z)."""
 
     name: ClassVar[str]
+    sections: ClassVar[frozenset[str]] = frozenset()  # of the settings, that are this method's own
+    chosen_by: ClassVar[str] = "nll"  # the validation figure of which best.pt has the lowest
+    validated: ClassVar[tuple[str, ...]] = ("nll", "recon", "posterior-kl", "au", "permuted")
+    pretrains: ClassVar[bool] = False  # begins as an autoencoder, whose encoder it keeps
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         self.config = config
         self.precision = "float32"  # of the output layer while training; the trainer sets what it probed
         self.generator = Generator(config.generator, vocabulary_size)
         self.modules: nn.ModuleDict = nn.ModuleDict({"generator": self.generator})
+        self.pretraining = False  # while it is an autoencoder; what trains it sets it
         self._workspace = Workspace()
+
+    @property
+    def has_density(self) -> bool:
+        """Whether its q(z|x) has a density, so that there is a KL to the prior."""
+        return True
 
     @property
     def latent(self) -> int:
@@ -71,6 +82,31 @@ class Method(ABC):
         Returns: "recon" (−log p(x|z) in nats under dropout) and the method's own columns. A key that starts with
                  "mean " is a mean already and is measured on some steps only.
         """
+
+    def settled_at(self) -> float:
+        """Share of the planned epochs after which none of the method's own schedules moves."""
+        return 0.0
+
+    def end_pretraining(self) -> None:
+        """Keep the encoder, and begin with everything else."""
+        self.pretraining = False
+
+    def beside(self, clock: Clock, batches: int) -> int | None:
+        """The batch, of those of the epoch, to update on before the planned one; None: the planned one is next."""
+        return None
+
+    def judge(self, batches: Iterable[Batch], clock: Clock) -> dict[str, float]:
+        """What the method learns of itself on the validation sentences at an epoch's end, as columns to show."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What it must know to go on, beside parameters and clock: plain values."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state()`. Raises: TypeError or ValueError for another method's."""
+        if state:
+            raise ValueError(f"method {self.name} has no {', '.join(state)}")
 
     @property
     def posterior_name(self) -> str:

@@ -6,11 +6,27 @@ import difflib
 
 from sritool.core.config import RunConfig
 from sritool.errors import UsageError
+from sritool.methods.ae import Autoencoder
 from sritool.methods.base import Method
 from sritool.methods.lm import LanguageModel
 from sritool.methods.sri import ShortRunInference
+from sritool.methods.vae_anneal import AnnealedVae
+from sritool.methods.vae_cyclical import CyclicalVae
+from sritool.methods.vae_fb import FreeBitsVae
+from sritool.methods.vae_fbp import SentenceFreeBitsVae
+from sritool.methods.vae_lagging import LaggingVae
 
-METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (ShortRunInference, LanguageModel)}
+_KINDS: tuple[type[Method], ...] = (
+    ShortRunInference,
+    LanguageModel,
+    Autoencoder,
+    AnnealedVae,
+    CyclicalVae,
+    LaggingVae,
+    SentenceFreeBitsVae,
+    FreeBitsVae,
+)
+METHODS: dict[str, type[Method]] = {kind.name: kind for kind in _KINDS}
 
 
 def build_method(config: RunConfig, vocabulary_size: int) -> Method:

@@ -32,6 +32,7 @@ class ShortRunInference(Method):
     """z ~ prior, K Langevin steps towards p_θ(z|x), then a gradient step in θ (eq. 6 to 9)."""
 
     name = "sri"
+    sections = frozenset({"sampler"})
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
@@ -62,6 +63,11 @@ class ShortRunInference(Method):
         if measured:
             sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain)
         return sums
+
+    def settled_at(self) -> float:
+        """When the temperature has come to its end."""
+        temperature = self.sampler.temperature
+        return temperature.finish if temperature.start != temperature.end else 0.0
 
     def _pass(
         self,

@@ -25,6 +25,11 @@ DEFAULT_METHOD = "sri"
 WITHOUT_CODE = {"lm"}
 """Methods that have no z."""
 
+_OWN_SECTIONS = frozenset().union(*(kind.sections for kind in METHODS.values()))
+"""Of the settings, those that some methods read and others do not."""
+
+_FLAGS = {"sampler": "--sampler", "kl": "--ramp", "free_bits": "--target-kl", "pretraining": "--from"}
+
 KEPT = (
     "method",
     "generator.embedding",
@@ -86,7 +91,8 @@ def resolve_config(
         preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
         preset = _known("preset", preset, PRESETS)
         sampler = sampler or PRESET_SAMPLERS.get(preset, DEFAULT_SAMPLER)
-        base = merge(plain(RunConfig()), layered(preset, sampler, method))
+        with_chain = "sampler" in METHODS[method].sections
+        base = merge(plain(RunConfig()), layered(preset, sampler if with_chain else None, method))
     else:
         base = merge(plain(under), PRESETS[_known("preset", preset, PRESETS)] if preset else {})
         base = merge(base, SAMPLERS[sampler] if sampler else {})
@@ -95,7 +101,7 @@ def resolve_config(
     values = merge(merge(base, given.stored), merge(without_code, given.typed)) | {"method": method}
     values.pop("preset", None)
     config = named_truly(build(RunConfig, values))
-    _check_code(config, given)
+    _check_method(config, given)
     return _as_before(config, under) if under else config
 
 
@@ -126,16 +132,28 @@ def named_truly(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, name=name))
 
 
-def _check_code(config: RunConfig, given: Given) -> None:
-    latent = config.generator.latent
-    if config.method in WITHOUT_CODE and latent:
-        raise UsageError(f"method {config.method} has no z; leave --latent and generator.latent out")
-    if config.method in WITHOUT_CODE and "sampler" in given.typed:
-        raise UsageError(f"method {config.method} has no chain to set; leave the sampler's settings out")
-    if config.method in WITHOUT_CODE and Given(typed=given.typed).get("training.tune_step_every"):
-        raise UsageError(f"method {config.method} has no chain to tune; leave --tune-step-every out")
-    if config.method not in WITHOUT_CODE and not latent:
-        raise UsageError(f"method {config.method} infers z; give --latent of at least 1, or --method lm")
+def shown(config: RunConfig) -> dict[str, Any]:
+    """Its settings as nested values, without those that its method does not read."""
+    unused = _OWN_SECTIONS - METHODS[config.method].sections
+    return {name: value for name, value in plain(config).items() if name not in unused}
+
+
+def _check_method(config: RunConfig, given: Given) -> None:
+    """Settings that were typed for this run and would have no effect are refused."""
+    method, latent = config.method, config.generator.latent
+    if method in WITHOUT_CODE and latent:
+        raise UsageError(f"method {method} has no z; leave --latent and generator.latent out")
+    for section in sorted(_OWN_SECTIONS - METHODS[method].sections):
+        if section in given.typed:
+            flag = _FLAGS.get(section)
+            raise UsageError(
+                f"method {method} reads no settings {section}.*; leave {'' if flag is None else flag + ' and '}"
+                "them out"
+            )
+    if "sampler" not in METHODS[method].sections and Given(typed=given.typed).get("training.tune_step_every"):
+        raise UsageError(f"method {method} has no chain to tune; leave --tune-step-every out")
+    if method not in WITHOUT_CODE and not latent:
+        raise UsageError(f"method {method} infers z; give --latent of at least 1, or --method lm")
 
 
 def _as_before(config: RunConfig, under: RunConfig) -> RunConfig:

@@ -19,6 +19,7 @@ class Step(NamedTuple):
     recon: float  # −log p(x|z) under dropout, nats a sentence, over the epoch so far
     gradient_norm: float  # before clipping
     columns: dict[str, float]  # the method's own, like "moved" and "unstable"
+    pretraining: bool = False  # epochs are those of the autoencoder that comes first
 
 
 class Epoch(NamedTuple):
@@ -30,6 +31,7 @@ class Epoch(NamedTuple):
     best: bool
     seconds: float  # of training so far, validation included
     sample: str  # from one code of the prior, the same each time
+    pretraining: bool = False
 
 
 class Measuring(NamedTuple):

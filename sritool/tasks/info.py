@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sritool.core.checkpoint import load_checkpoint
-from sritool.core.structure import flat, plain
+from sritool.core.structure import flat
 from sritool.methods.registry import build_method
+from sritool.tasks.configure import shown
 from sritool.tasks.runs import LAST
 
 
@@ -30,12 +31,12 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         ("seconds of training", round(float(progress["seconds"]), 1)),
     ]
     if checkpoint.metrics:
-        best = min(checkpoint.metrics, key=lambda record: float(record["nll"]))
+        by = method.chosen_by
+        trained = [record for record in checkpoint.metrics if not record.get("pretraining")]
+        best = min(trained, key=lambda record: float(record[by]), default={})
         rows += [
             (f"best validation {name}", best[name])
             for name in ("epoch", "nll", "posterior-kl", "recon", "au", "permuted")
             if name in best
         ]
-    settings = flat(plain(checkpoint.config)).items()
-    shown = [row for row in settings if "." in row[0]]
-    return rows + [row for row in shown if method.latent or not row[0].startswith("sampler.")]
+    return rows + [row for row in flat(shown(checkpoint.config)).items() if "." in row[0]]

@@ -17,7 +17,7 @@ from sritool.core.random import Stream
 from sritool.corpus.batches import Batch, collate, evaluation_batches
 from sritool.corpus.prepare import encode_split, split_punctuation
 from sritool.corpus.store import Split
-from sritool.errors import ShapeError, UsageError
+from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.methods.registry import build_method
 from sritool.tasks.measure import Settings, measure
 
@@ -173,4 +173,10 @@ def load_model(path: Path | str, device: str = "cpu", gpu: str | None = None) ->
     from sritool.tasks.runs import find_checkpoint
 
     file = find_checkpoint(Path(path), Path("runs"))
-    return Model(load_checkpoint(file), file, resolve_device(device, gpu))
+    checkpoint = load_checkpoint(file)
+    if checkpoint.progress.get("pretraining"):
+        raise CheckpointError(
+            f"{file} is still the autoencoder that {checkpoint.config.method} begins with; "
+            "train on with --resume, or take its encoder with train --from"
+        )
+    return Model(checkpoint, file, resolve_device(device, gpu))

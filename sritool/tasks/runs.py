@@ -79,14 +79,19 @@ def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
 class MetricsLog:
     """metrics.jsonl: a line a record; what a resumed run will do again is cut off first."""
 
-    def __init__(self, path: Path, steps: int = 0, epochs: int = 0) -> None:
-        """Args: steps, epochs: how many of them are done; their records are kept."""
+    def __init__(self, path: Path, steps: int = 0, epochs: int = 0, pretraining: bool = False) -> None:
+        """Args: steps, epochs: how many of them are done; their records are kept; pretraining: which epochs."""
         self.path = path
-        kept = [
-            record
-            for record in read_metrics(path)
-            if (record["epoch"] <= epochs if record["kind"] == "epoch" else record["step"] <= steps)
-        ]
+
+        def is_done(record: Mapping[str, Any]) -> bool:
+            if record["kind"] != "epoch":
+                return bool(record["step"] <= steps)
+            of_pretraining = bool(record.get("pretraining", False))
+            if of_pretraining != pretraining:
+                return of_pretraining
+            return bool(record["epoch"] <= epochs)
+
+        kept = [record for record in read_metrics(path) if is_done(record)]
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         temporary.replace(path)

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,9 +24,10 @@ from sritool.corpus.store import INFO_FILE, Corpus, find_corpus, load_corpus
 from sritool.errors import UsageError
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
-from sritool.tasks.configure import DEFAULT_METHOD, Given, resolve_config
+from sritool.tasks.configure import DEFAULT_METHOD, Given, resolve_config, shown
 from sritool.tasks.preprocess import preprocess_corpus
-from sritool.tasks.runs import LAST, find_checkpoint, new_run, newest_run, remove_unsaved
+from sritool.tasks.pretrained import pretraining_epochs
+from sritool.tasks.runs import BEST, LAST, find_checkpoint, new_run, newest_run, remove_unsaved
 from sritool.tasks.state import training_split
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -61,7 +62,7 @@ class Plan:
 
     def toml(self) -> str:
         """Its settings as TOML."""
-        return to_toml(plain(self.config))
+        return to_toml(shown(self.config))
 
     @contextlib.contextmanager
     def open_folder(self, runs_dir: Path) -> Iterator[Path]:
@@ -133,6 +134,23 @@ def _check_corpus(name: str, data_dir: Path) -> None:
     raise UsageError(f"no corpus {name!r}; {hint} (your own text: sritool preprocess FILE --name NAME)")
 
 
+def sort_sources(given: Sequence[Path]) -> tuple[Path | None, Path | None]:
+    """What was given with --from: a checkpoint to take an encoder from, and a folder with a corpus' files.
+
+    Raises: UsageError for two of a kind.
+    """
+    encoders: list[Path] = []
+    folders: list[Path] = []
+    for path in given:
+        is_run = path.suffix == ".pt" or any((path / name).is_file() for name in (BEST, LAST))
+        (encoders if is_run else folders).append(path)
+    for several, kind in ((encoders, "runs"), (folders, "folders")):
+        if len(several) > 1:
+            raise UsageError(f"--from names two {kind}, {several[0]} and {several[1]}; give one")
+    encoder = find_checkpoint(encoders[0], Path("runs")) if encoders else None
+    return encoder, folders[0] if folders else None
+
+
 def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callable[[str], None]) -> Corpus:
     """The prepared corpus, prepared now if it is a built-in one that is not there yet."""
     name = plan.start.corpus
@@ -160,6 +178,7 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
     by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
     middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
     seconds = []
+    alone = method.beside(Clock(0, 0, 1, 0.0), len(batches)) is not None
     for number, part in enumerate([middle[0], *middle]):
         begin = time.perf_counter()
         method.gradients(collate(train, part).to(device), Clock(0, 0, number + 1, 0.0))
@@ -169,17 +188,25 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
     states = int(config.training.batch_size * train.lengths.max()) * config.generator.hidden * 16
     memory = 4 * (4 * parameters + min(logits, 1 << 23) + states)
     epoch = float(np.mean(seconds[1:])) * len(batches)
+    planned = config.training.epochs + (pretraining_epochs(config) if method.pretrains else 0)
+    if method.pretrains and config.pretraining.encoder:
+        planned = config.training.epochs
     return [
         ("training sentences", len(train), ""),
         ("vocabulary", len(corpus.tokenizer), "with <unk>, <pad>, <s>, </s>"),
         ("parameters", parameters, ""),
         ("memory for the model and a batch", round(memory / 2**20), "MiB"),
         ("steps in an epoch", len(batches), ""),
-        ("time of an epoch, without validation", round(epoch, 1), "s"),
+        (
+            "time of an epoch, without validation",
+            round(epoch, 1),
+            "s, without updates of the encoder alone" if alone else "s",
+        ),
         (
             "time of the plan",
-            round(epoch * config.training.epochs / 3600, 2),
-            f"h, {config.training.epochs} epochs",
+            round(epoch * planned / 3600, 2),
+            f"h, {planned} epochs"
+            + (", the autoencoder's among them" if planned > config.training.epochs else ""),
         ),
         ("device", str(device), f"output layer in {method.precision}"),
     ]

@@ -12,10 +12,12 @@ import torch
 from sritool.core.checkpoint import Checkpoint, load_weights, save_checkpoint
 from sritool.core.config import RunConfig
 from sritool.core.device import resolve_precision
-from sritool.core.structure import plain, to_toml
+from sritool.core.structure import to_toml
 from sritool.corpus.store import Corpus, Split
 from sritool.errors import CheckpointError, DataError
 from sritool.methods.registry import build_method
+from sritool.tasks.configure import shown
+from sritool.tasks.pretrained import pretraining_epochs, take_encoder
 from sritool.tasks.runs import BEST, CONFIG, LAST
 
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
@@ -29,12 +31,14 @@ class Position:
     batch: int = 0  # batches of the present epoch done
     step: int = 0
     seconds: float = 0.0
-    best_nll: float = float("inf")
+    best: float = float("inf")  # validation figure that the method is chosen by
     epochs_without_better: int = 0
     recon: float = 0.0  # sums over the present epoch
     sentences: int = 0
     tuned: int = 0  # epochs done when the step sizes were last chosen
     tuning_seconds: float = 0.0
+    halvings: int = 0  # of the learning rate
+    pretraining: bool = False  # epochs and batches are those of the autoencoder
 
 
 def training_split(corpus: Corpus, config: RunConfig) -> Split:
@@ -62,14 +66,18 @@ class RunState:
         self.method.precision = self.config.training.precision
         self.method.initialise()
         self.method.modules.to(device)
-        self.position = Position()
+        self.position = Position(pretraining=self.method.pretrains and not config.pretraining.encoder)
         self.metrics: list[dict[str, Any]] = []
         if resume is not None:
             self._check_corpus(resume)
             load_weights(self.method.modules, resume.weights, folder / LAST)
+        elif config.pretraining.encoder and self.method.pretrains:
+            take_encoder(self.method, Path(config.pretraining.encoder), corpus)
+            self.method.end_pretraining()
         self.optimizer = self._optimizer()
         if resume is not None:
             self._restore(resume)
+        self.method.pretraining = self.position.pretraining
         self.write_config()
         self._began = self._saved = time.monotonic()
         self._seconds_before = self.position.seconds
@@ -79,9 +87,22 @@ class RunState:
         self.config = config
         self.write_config()
 
+    @property
+    def epochs(self) -> int:
+        """Planned, of the autoencoder while it is pretrained, then of the method."""
+        return pretraining_epochs(self.config) if self.position.pretraining else self.config.training.epochs
+
+    def end_pretraining(self) -> None:
+        """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps."""
+        self.method.end_pretraining()
+        self.optimizer = self._optimizer()
+        before = self.position
+        self.position = Position(step=before.step, seconds=before.seconds)
+        self.save(LAST)
+
     def write_config(self) -> None:
         """config.toml, for people."""
-        (self.folder / CONFIG).write_text(to_toml(plain(self.config)), encoding="utf-8")
+        (self.folder / CONFIG).write_text(to_toml(shown(self.config)), encoding="utf-8")
 
     def seconds(self) -> float:
         """Spent on the run so far, by every process that worked on it."""
@@ -91,10 +112,10 @@ class RunState:
         """Spent on it by this process."""
         return time.monotonic() - self._began
 
-    def save_is_due(self) -> bool:
-        """By the count of steps, or because last.pt is old."""
+    def save_is_due(self, planned: bool) -> bool:
+        """By the count of steps, after a step of the plan; or because last.pt is old."""
         every = self.config.training.save_every
-        return self.position.step % every == 0 or time.monotonic() - self._saved >= SAVE_SECONDS
+        return (planned and self.position.step % every == 0) or time.monotonic() - self._saved >= SAVE_SECONDS
 
     def _with_precision(self, config: RunConfig) -> RunConfig:
         """The configuration with "auto" settled; a resumed run keeps what was settled."""
@@ -127,6 +148,7 @@ class RunState:
         try:
             self.optimizer.load_state_dict(resume.trainer["optimizer"])
             self.position = Position(**resume.trainer["position"])
+            self.method.restore(resume.trainer["method"])
             self.metrics = list(resume.metrics)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
@@ -138,11 +160,16 @@ class RunState:
         info = self.corpus.info
         trainer = None
         if name == LAST:
-            trainer = {"optimizer": self.optimizer.state_dict(), "position": vars(self.position).copy()}
+            trainer = {
+                "optimizer": self.optimizer.state_dict(),
+                "position": vars(self.position).copy(),
+                "method": self.method.state(),
+            }
         progress = {
             "epoch": self.position.epoch,
             "step": self.position.step,
             "seconds": self.position.seconds,
+            "pretraining": self.position.pretraining,
         }
         save_checkpoint(
             Checkpoint(

@@ -18,8 +18,8 @@ import torch
 from sritool.core.checkpoint import Checkpoint
 from sritool.core.config import RunConfig
 from sritool.core.device import products_in
-from sritool.core.schedules import Ramp
-from sritool.corpus.batches import collate, training_batches
+from sritool.core.metrics import Estimate
+from sritool.corpus.batches import collate, evaluation_batches, training_batches
 from sritool.corpus.store import Corpus
 from sritool.errors import Interrupted, NumericalError
 from sritool.methods.base import Clock
@@ -27,10 +27,11 @@ from sritool.tasks import events
 from sritool.tasks.runs import BEST, LAST, METRICS, MetricsLog
 from sritool.tasks.state import RunState
 from sritool.tasks.tune_step import adopt, retune
-from sritool.tasks.validate import collapse, sample_of, validate
+from sritool.tasks.validate import chosen_by, collapse, sample_of, validate
 
 # A GPU replays a graph for each length, so that few lengths are worth some padding.
 _LENGTH_MULTIPLE = {"cuda": 4}
+_JUDGED = 128  # validation sentences in a batch that a method looks at
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Outcome(NamedTuple):
     reason: str  # "done", "early stop", "max-steps", "max-time"
     steps: int
     seconds: float
+    pretraining: bool = False  # ended before the method itself began
 
 
 class _Stop(Exception):  # noqa: N818 - no error: a limit was reached
@@ -75,7 +77,7 @@ class Trainer:
         self.state = RunState(corpus, config, folder, device, resume)
         self.train, self.valid = self.state.train, corpus.split("valid")
         position = self.state.position
-        self.log = MetricsLog(folder / METRICS, position.step, position.epoch)
+        self.log = MetricsLog(folder / METRICS, position.step, position.epoch, position.pretraining)
         self._tokens, self._tokens_since = 0, time.monotonic()
         self._columns: dict[str, float] = {}
         self._warned = False  # of a collapse, which is said when it begins and not each epoch
@@ -86,6 +88,9 @@ class Trainer:
         Raises: Interrupted on a signal, NumericalError on a loss that is not finite; both after saving.
         """
         try:
+            if self.state.position.pretraining:
+                self._run_epochs()
+                self.state.end_pretraining()
             reason = self._run_epochs()
         except _Stop as stop:
             self.state.save(LAST)
@@ -96,15 +101,15 @@ class Trainer:
                     "go on with the same command and --resume",
                 ) from None
             reason = stop.reason
-        if self.state.position.best_nll == float(
-            "inf"
-        ):  # never validated: the model as it stands is all there is
+        never_validated = self.state.position.best == float("inf")
+        if never_validated and not self.state.position.pretraining:  # the model as it stands is all there is
             self.state.save(BEST)
-        return Outcome(self.state.folder, reason, self.state.position.step, self.state.seconds())
+        position = self.state.position
+        return Outcome(self.state.folder, reason, position.step, self.state.seconds(), position.pretraining)
 
     def _run_epochs(self) -> str:
         training = self.state.config.training
-        while self.state.position.epoch < training.epochs:
+        while self.state.position.epoch < self.state.epochs:
             if self._may_stop_early() and 0 < training.patience <= self.state.position.epochs_without_better:
                 return "early stop"
             if self._tuning_is_due():
@@ -114,15 +119,15 @@ class Trainer:
             )
             while self.state.position.batch < len(batches):
                 self._check_limits()
-                self._step(batches)
-                if self.state.save_is_due():
+                planned = self._step(batches)
+                if self.state.save_is_due(planned):
                     self.state.save(LAST)
             self.state.save(LAST)
             better = self._validate()
             self.state.position.epoch += 1
             self.state.position.batch = 0
             self.state.position.recon, self.state.position.sentences = 0.0, 0
-            if better:
+            if better and not self.state.position.pretraining:
                 self.state.save(BEST)
             self.state.save(LAST)
         return "done"
@@ -136,12 +141,18 @@ class Trainer:
         if self.limits.max_seconds is not None and self.state.seconds_here() >= self.limits.max_seconds:
             raise _Stop("max-time")
 
-    def _step(self, batches: list[np.ndarray[Any, np.dtype[np.int64]]]) -> None:
+    def _clock(self, batches: int) -> Clock:
+        position = self.state.position
+        progress = (position.epoch + position.batch / batches) / self.state.epochs
+        return Clock(self.state.config.training.seed, position.epoch, position.step, progress)
+
+    def _step(self, batches: list[np.ndarray[Any, np.dtype[np.int64]]]) -> bool:
+        """One update; True if it was that of the planned batch, and not one that a method puts before it."""
         position, settings = self.state.position, self.state.config.optimizer
-        batch = collate(self.train, batches[position.batch], _LENGTH_MULTIPLE.get(self.state.device.type, 1))
-        tokens = batch.predictions
-        progress = (position.epoch + position.batch / len(batches)) / self.state.config.training.epochs
-        clock = Clock(self.state.config.training.seed, position.epoch, position.step, progress)
+        clock = self._clock(len(batches))
+        beside = self.state.method.beside(clock, len(batches))
+        chosen = batches[position.batch if beside is None else beside]
+        batch = collate(self.train, chosen, _LENGTH_MULTIPLE.get(self.state.device.type, 1))
         with products_in(self.state.config.training.precision):
             sums = self.state.method.gradients(batch.to(self.state.device), clock)
         norm = float(
@@ -154,13 +165,16 @@ class Trainer:
         if not np.isfinite(norm) or not np.isfinite(sums["recon"]):
             self._not_finite(norm)
         for group in self.state.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * settings.decay.at(progress)
+            group["lr"] = settings.learning_rate * settings.decay.at(clock.progress) * 0.5**position.halvings
         self.state.optimizer.step()
-        position.batch += 1
-        position.step += 1
-        position.recon += sums["recon"]
-        position.sentences += len(batch.examples)
-        self._tell_step(sums, len(batch.examples), tokens, norm, len(batches))
+        if beside is None:
+            position.batch += 1
+            position.step += 1
+            position.recon += sums["recon"]
+            position.sentences += len(batch.examples)
+            self._tokens += batch.predictions
+        self._tell_step(sums, len(batch.examples), norm, len(batches), logged=beside is None)
+        return beside is None
 
     def _not_finite(self, norm: float) -> None:
         last = self.state.folder / LAST
@@ -173,30 +187,32 @@ class Trainer:
         )
 
     def _tell_step(
-        self, sums: dict[str, float], sentences: int, tokens: int, norm: float, batches: int
+        self, sums: dict[str, float], sentences: int, norm: float, batches: int, logged: bool
     ) -> None:
-        position, training = self.state.position, self.state.config.training
+        position, epochs = self.state.position, self.state.epochs
         for name, value in sums.items():
             if name != "recon":
                 self._columns[name.removeprefix("mean ")] = (
                     value if name.startswith("mean ") else value / sentences
                 )
-        self._tokens += tokens
         now = time.monotonic()
         speed = self._tokens / max(now - self._tokens_since, 1e-9)
-        recon = position.recon / position.sentences
+        recon = position.recon / position.sentences if position.sentences else sums["recon"] / sentences
         self.observer(
             events.Step(
                 position.epoch + 1,
-                training.epochs,
+                epochs,
                 position.step,
-                min(training.epochs * batches, self.limits.max_steps or training.epochs * batches),
+                self._last_step(batches),
                 speed,
                 recon,
                 norm,
                 dict(self._columns),
+                position.pretraining,
             )
         )
+        if not logged:
+            return
         if position.step % 50 == 0 or position.step == 1:
             own = {key: round(value, 5) for key, value in self._columns.items()}
             record = {"kind": "step", "step": position.step, "epoch": position.epoch + 1}
@@ -204,8 +220,16 @@ class Trainer:
             self.log.add({**record, "seconds": round(self.state.seconds(), 2)})
             self._tokens, self._tokens_since = 0, now
 
+    def _last_step(self, batches: int) -> int:
+        """Of the whole plan, or where a limit ends it."""
+        position = self.state.position
+        to_come = (self.state.epochs - position.epoch) * batches - position.batch
+        if position.pretraining:
+            to_come += self.state.config.training.epochs * batches
+        return min(position.step + to_come, self.limits.max_steps or position.step + to_come)
+
     def _validate(self) -> bool:
-        """Measure on the validation sentences; True if the NLL is the best so far."""
+        """Measure on the validation sentences; True if what the method is chosen by is the best so far."""
         position = self.state.position
 
         def report(label: str, done: int, total: int) -> None:
@@ -217,30 +241,52 @@ class Trainer:
         began = self.state.seconds()
         estimates = validate(self.state.method, self.valid, self.state.config.validation, report)
         by_name = {estimate.metric: estimate for estimate in estimates}
-        nll = by_name["nll"].value
-        better = nll < position.best_nll
-        position.best_nll = min(nll, position.best_nll)
-        position.epochs_without_better = 0 if better else position.epochs_without_better + 1
+        better = self._compare(by_name)
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
+        if position.pretraining:
+            record["pretraining"] = True
         record["train_recon"] = position.recon / max(1, position.sentences)
         record["seconds"] = round(self.state.seconds(), 2)
         record["validation_seconds"] = round(self.state.seconds() - began, 2)
         for name, estimate in by_name.items():
             record[name], record[f"{name} se"] = estimate.value, estimate.standard_error
+        record |= self._judge()
         self.state.metrics.append(record)
         self.log.add(record)
-        epochs, sample = (
-            self.state.config.training.epochs,
-            sample_of(self.state.method, self.state.corpus.tokenizer),
-        )
+        sample = sample_of(self.state.method, self.state.corpus.tokenizer)
         self.observer(
-            events.Epoch(position.epoch + 1, epochs, estimates, better, self.state.seconds(), sample)
+            events.Epoch(
+                position.epoch + 1,
+                self.state.epochs,
+                estimates,
+                better,
+                self.state.seconds(),
+                sample,
+                position.pretraining,
+            )
         )
         warning = collapse(by_name, position.epoch + 1)
         if warning is not None and not self._warned:
             self.observer(events.Note(warning, warning=True))
         self._warned = warning is not None
         return better
+
+    def _compare(self, estimates: dict[str, Estimate]) -> bool:
+        """Whether this validation is the best; after some that are not, the learning rate is halved."""
+        position, halve_after = self.state.position, self.state.config.optimizer.halve_after
+        value = estimates[chosen_by(self.state.method)].value
+        better = value < position.best
+        position.best = min(value, position.best)
+        position.epochs_without_better = 0 if better else position.epochs_without_better + 1
+        if not better and halve_after and position.epochs_without_better % halve_after == 0:
+            position.halvings += 1
+        return better
+
+    def _judge(self) -> dict[str, float]:
+        """What the method says of itself on the whole validation split."""
+        parts = evaluation_batches(self.valid.lengths, _JUDGED)
+        batches = (collate(self.valid, part).to(self.state.device) for part in parts)
+        return self.state.method.judge(batches, self._clock(1))
 
     def _tuning_is_due(self) -> bool:
         """At the start of an epoch, not yet done there, after every so many."""
@@ -272,7 +318,8 @@ class Trainer:
 
     def _may_stop_early(self) -> bool:
         """Not before every schedule has ended."""
-        ramps = [self.state.config.sampler.temperature] if self.state.config.method == "sri" else []
-        ramps.append(self.state.config.optimizer.decay)
-        moving = [ramp.finish for ramp in ramps if isinstance(ramp, Ramp) and ramp.start != ramp.end]
-        return self.state.position.epoch / self.state.config.training.epochs >= max(moving, default=0.0)
+        decay = self.state.config.optimizer.decay
+        settled = decay.finish if decay.start != decay.end else 0.0
+        if not self.state.position.pretraining:
+            settled = max(settled, self.state.method.settled_at())
+        return self.state.position.epoch / self.state.epochs >= settled

@@ -14,18 +14,24 @@ from sritool.corpus.tokenizer import Tokenizer
 from sritool.methods.base import Method
 from sritool.tasks.measure import Report, Settings, measure
 
-METRICS = ("nll", "recon", "posterior-kl", "au", "permuted")
+PRETRAINING = ("recon", "permuted", "au")  # what an autoencoder is judged by
 SEED = 0  # of the choice of sentences and of their noise
 LONGEST_SAMPLE = 60  # tokens
 COLLAPSE_NATS = 0.1
 COLLAPSE_AFTER = 3  # epochs of warm-up
 
 
+def chosen_by(method: Method) -> str:
+    """The figure of which the best model has the lowest."""
+    return "recon" if method.pretraining else method.chosen_by
+
+
 def validate(method: Method, split: Split, config: ValidationConfig, report: Report) -> list[Estimate]:
     """Measure the method on a seeded choice of the split's sentences, in float32 and without dropout."""
+    metrics = PRETRAINING if method.pretraining else method.validated
     count = min(config.sentences, len(split))
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(split))[:count])
-    return measure(method, split, chosen, Settings(METRICS, config.likelihood, SEED), report).estimates
+    return measure(method, split, chosen, Settings(metrics, config.likelihood, SEED), report).estimates
 
 
 def sample_of(method: Method, tokenizer: Tokenizer) -> str:

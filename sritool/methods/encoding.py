@@ -1,0 +1,156 @@
+"""What every method with an encoder shares: one step down the gradient of its objective, and its q(z|x).
+
+The objective is recon + w·h·KL(q_φ(z|x) ‖ prior), with the weight w of the step and a hinge h on the KL. Its
+gradient in z comes from the generator's fast path, so that nothing is recorded for autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.core.conditional import Conditional
+from sritool.core.config import RunConfig
+from sritool.core.dropout import Dropout
+from sritool.core.encoder import Encoder, EncoderRun
+from sritool.core.gaussian import DiagonalGaussian
+from sritool.core.random import Stream
+from sritool.core.schedules import rise
+from sritool.core.theta_gradient import ThetaGradient
+from sritool.corpus.batches import Batch
+from sritool.methods.base import Clock, Method, PriorKl
+
+
+class Descent(NamedTuple):
+    """A batch's objective and its gradients, of the batch mean."""
+
+    recon: Tensor  # −log p(x|z) under dropout, nats  [batch]
+    kl: Tensor  # nats  [batch, latent]
+    encoder: dict[str, Tensor]  # by the encoder's parameter names
+    generator: dict[str, Tensor]  # by the generator's
+
+
+class EncoderMethod(Method):
+    """Maximises a bound with q_φ(z|x) beside p_θ(x|z)."""
+
+    sections = frozenset({"kl"})
+
+    def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
+        super().__init__(config, vocabulary_size)
+        self.encoder = Encoder(config.generator, vocabulary_size)
+        self.modules["encoder"] = self.encoder
+
+    def initialise(self) -> None:
+        """Draw both modules' starting parameters, the generator's as every method has them."""
+        super().initialise()
+        self.encoder.initialise(self.config.optimizer.initial_scale, self.config.training.seed)
+
+    def end_pretraining(self) -> None:
+        """Keep the encoder; the generator starts anew, from other parameters than the autoencoder's did."""
+        super().end_pretraining()
+        settings = self.config.optimizer
+        self.generator.initialise(settings.initial_scale, self.config.training.seed, "after pretraining")
+
+    @property
+    def is_point(self) -> bool:
+        """Whether q(z|x) is the encoder's mean alone and nothing pulls it to the prior: an autoencoder."""
+        return self.pretraining
+
+    @property
+    def has_density(self) -> bool:
+        """A point has none."""
+        return not self.is_point
+
+    def kl_weight(self, clock: Clock) -> float:
+        """w: up from its start to 1 over the first epochs, then 1."""
+        kl = self.config.kl
+        length = self._ramp_share()
+        share = clock.progress / length if length else 1.0
+        return kl.start + (1.0 - kl.start) * rise(share, kl.ramp)
+
+    def settled_at(self) -> float:
+        """When the KL has its full weight."""
+        return self._ramp_share()
+
+    def _ramp_share(self) -> float:
+        return min(self.config.kl.epochs / self.config.training.epochs, self.config.kl.share)
+
+    def hinge(self, kl: Tensor) -> Tensor:
+        """h: factors on the gradient of each sentence's and dimension's KL, [batch, latent] as kl is."""
+        return torch.ones_like(kl)
+
+    def noise(self, batch: Batch, stream: Stream) -> Tensor:
+        """ε of z = mean + σ·ε: [batch, latent]."""
+        like = self.generator.output
+        if self.is_point:
+            return like.new_zeros(len(batch.examples), self.latent)
+        return stream.normal(batch.examples, self.latent, dtype=like.dtype)
+
+    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+        """Gradient of the batch mean of the objective, from one draw of q a sentence."""
+        weight = 0.0 if self.is_point else self.kl_weight(clock)
+        found = self.descent(batch, clock.stream("encoder"), clock.stream("dropout"), weight)
+        self.assign({"encoder": found.encoder, "generator": found.generator})
+        return self.columns(found, weight)
+
+    def columns(self, found: Descent, weight: float) -> dict[str, float]:
+        """What a step shows."""
+        recon = {"recon": float(found.recon.sum())}
+        return recon if self.is_point else {**recon, "kl": float(found.kl.sum()), "mean KL weight": weight}
+
+    def descent(
+        self, batch: Batch, noise: Stream, dropout: Stream, weight: float, generator: bool = True
+    ) -> Descent:
+        """The objective's gradients; those of the generator only where it is to be updated."""
+        run = self.encoder.run(batch)
+        epsilon = self.noise(batch, noise)
+        conditional = self.conditional(batch, self.precision)
+        masks = Dropout.draw(self.config.generator, batch, dropout, (0,)).masks(0)
+        theta = ThetaGradient(self.generator) if generator else None
+        if theta is not None:
+            theta.weight = 1.0 / conditional.size
+        found = conditional.evaluate(run.q.at(epsilon), masks, theta)
+        kl = run.q.kl_by_dimension()
+        factor = weight * self.hinge(kl)
+        of_kl = run.q.kl_gradient()
+        spread = 0.5 * (0.5 * run.q.log_variance).exp() * epsilon  # ∂z/∂log-variance
+        encoder = self._through_encoder(
+            run,
+            factor * of_kl.mean - found.gradient,
+            factor * of_kl.log_variance - spread * found.gradient,
+        )
+        return Descent(-found.log_likelihood, kl, encoder, theta.gradients() if theta is not None else {})
+
+    def _through_encoder(self, run: EncoderRun, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
+        size = len(mean)
+        return run.gradients(mean / size, log_variance / size)
+
+    def assign(self, gradients: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Write `.grad` of the parameters, by module and name; a module with none is not updated."""
+        for module, found in gradients.items():
+            for name, parameter in self.modules[module].named_parameters():
+                parameter.grad = found.get(name)
+
+    def proposal(self, conditional: Conditional) -> DiagonalGaussian:
+        """q_φ(z|x) of the batch."""
+        return self.encoder.run(conditional.batch).q
+
+    @property
+    def posterior_name(self) -> str:
+        """The encoder's."""
+        return "encoder"
+
+    def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
+        """Draws of q_φ(z|x): [chains, batch, latent]."""
+        q = self.proposal(conditional)
+        if self.is_point:
+            return q.mean.expand(chains, -1, -1)
+        return q.sample(Stream(seed, "evaluation"), conditional.batch.examples, chains)
+
+    def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
+        """KL(q_φ(z|x) ‖ prior), in closed form."""
+        kl = self.proposal(conditional).kl_to_prior()
+        return PriorKl(kl, torch.zeros_like(kl))
