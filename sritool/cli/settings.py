@@ -141,7 +141,7 @@ TargetKlOpt = Annotated[
     setting(
         "target-kl",
         BOUND,
-        "Nats a sentence below which the KL is left alone, for vae-fbp and, shared equally by the dimensions, vae-fb.",
+        "Nats a sentence below which the KL is left alone: of vae-fbp, and of vae-fb, whose dimensions share them.",
         "8 for vae-fb, 3 for vae-fbp",
     ),
 ]

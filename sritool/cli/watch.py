@@ -108,9 +108,8 @@ class Watch:
         )
         best = " · best so far" if event.best else ""
         if not self._quiet:
-            say(
-                f"{stage(event)} {event.epoch}/{event.epochs}: {shown}{best} · after {format_duration(event.seconds)}"
-            )
+            spent = format_duration(event.seconds)
+            say(f"{stage(event)} {event.epoch}/{event.epochs}: {shown}{best} · after {spent}")
             say(f"  sample: {shorten(event.sample, SHOWN, placeholder=' …')}")
             self._show().settle()
 

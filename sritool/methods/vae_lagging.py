@@ -58,7 +58,8 @@ class LaggingVae(EncoderMethod):
     def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
         """Of the encoder alone while it catches up; of the generator alone after; of both when that is over."""
         lag, weight = self.lag, self.kl_weight(clock)
-        if lag.aggressive and not lag.caught_up:
+        behind = lag.aggressive and not lag.caught_up
+        if behind:
             # A batch may come again within an epoch, so that its noise depends on the update too.
             here = f"{clock.step} {lag.updates}"
             streams = clock.stream(f"encoder {here}"), clock.stream(f"dropout {here}")
@@ -74,7 +75,7 @@ class LaggingVae(EncoderMethod):
             columns["mean encoder updates"] = float(lag.updates)
         if np.isfinite(lag.information):
             columns["mean MI"] = lag.information
-        if lag.caught_up or not lag.aggressive:
+        if not behind:
             lag.updates, lag.caught_up, lag.before = 0, False, float("inf")
         return columns
 

@@ -145,11 +145,8 @@ def _check_method(config: RunConfig, given: Given) -> None:
         raise UsageError(f"method {method} has no z; leave --latent and generator.latent out")
     for section in sorted(_OWN_SECTIONS - METHODS[method].sections):
         if section in given.typed:
-            flag = _FLAGS.get(section)
-            raise UsageError(
-                f"method {method} reads no settings {section}.*; leave {'' if flag is None else flag + ' and '}"
-                "them out"
-            )
+            named = f"{_FLAGS[section]} and them" if section in _FLAGS else "them"
+            raise UsageError(f"method {method} reads no settings {section}.*; leave {named} out")
     if "sampler" not in METHODS[method].sections and Given(typed=given.typed).get("training.tune_step_every"):
         raise UsageError(f"method {method} has no chain to tune; leave --tune-step-every out")
     if method not in WITHOUT_CODE and not latent:

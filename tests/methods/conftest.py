@@ -15,6 +15,7 @@ from sritool.corpus.batches import Batch, collate
 from sritool.corpus.store import Split
 from sritool.corpus.tokenizer import EOS, UNK, offsets_of
 from sritool.methods.base import Clock, Method
+from sritool.methods.encoding import EncoderMethod
 from sritool.methods.registry import build_method
 
 VOCABULARY = 9
@@ -48,10 +49,13 @@ def make_method() -> Callable[..., Method]:
             "method": name,
             "generator": {"embedding": 4, "hidden": 5, "latent": latent, "dropout": dropout},
             "sampler": settings,
+            "lagging": {"updates": 2},
             "training": {"measure_every": 0},
         }
         method = build_method(build(RunConfig, values), VOCABULARY)
         method.generator.initialise(scale, seed=1)
+        if isinstance(method, EncoderMethod):
+            method.encoder.initialise(scale, seed=1)
         method.modules.double()
         return method
 

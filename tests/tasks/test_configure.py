@@ -133,7 +133,11 @@ def test_one_file_serves_both_methods(tmp_path: Path) -> None:
         (None, {"assignments": ("sampler.stepz=3",)}, "did you mean sampler.steps?"),
         (None, {"assignments": ("sampler=3",)}, "setting sampler is 3; give a table"),
         ("lm", {"flags": nested("generator.latent", 8)}, "method lm has no z"),
-        ("lm", {"flags": nested("sampler.steps", 8)}, "method lm has no chain"),
+        (
+            "lm",
+            {"flags": nested("sampler.steps", 8)},
+            "method lm reads no settings sampler.*; leave --sampler",
+        ),
         ("sri", {"flags": nested("generator.latent", 0)}, "method sri infers z"),
     ],
 )
