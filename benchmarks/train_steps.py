@@ -13,6 +13,7 @@ from benchmarks.ours import CLOCK, OurChain, method_of, optimizer_of, run_config
 from benchmarks.reference import Reference, train_step, train_step_lm
 from benchmarks.shapes import Shape, random_split
 from benchmarks.timing import Run
+from sritool.core.clipping import clip_gradients
 from sritool.core.config import RunConfig
 from sritool.corpus.batches import Batch, collate
 
@@ -71,8 +72,7 @@ class OurStep:
 
     def update(self) -> None:
         """Clipping and the optimiser."""
-        parameters = self.method.modules.parameters()
-        float(torch.nn.utils.clip_grad_norm_(parameters, self.config.optimizer.clip))
+        clip_gradients(self.method.modules.parameters(), self.config.optimizer.clip)
         self.optimizer.step()
 
     def whole(self) -> None:

@@ -15,6 +15,7 @@ from sritool.core.config import GeneratorConfig
 from sritool.core.gaussian import DiagonalGaussian
 from sritool.core.random import draw_uniform
 from sritool.core.recurrence import Recurrence
+from sritool.core.workspace import Workspace
 from sritool.corpus.batches import Batch
 
 
@@ -36,9 +37,9 @@ class Encoder(nn.Module):
         draw_uniform(self, scale, seed, "encoder")
 
     @torch.no_grad()
-    def run(self, batch: Batch) -> EncoderRun:
-        """q(z|x) of each sentence, and what its gradients need."""
-        return EncoderRun(self, batch)
+    def run(self, batch: Batch, workspace: Workspace | None = None) -> EncoderRun:
+        """q(z|x) of each sentence, and what its gradients need; they take their memory from the workspace, if any."""
+        return EncoderRun(self, batch, workspace or Workspace())
 
 
 class EncoderRun:
@@ -47,8 +48,8 @@ class EncoderRun:
     Attributes: q, of which mean and log_variance are [batch, latent].
     """
 
-    def __init__(self, encoder: Encoder, batch: Batch) -> None:
-        self._encoder, self._words = encoder, batch.targets
+    def __init__(self, encoder: Encoder, batch: Batch, workspace: Workspace) -> None:
+        self._encoder, self._words, self._workspace = encoder, batch.targets, workspace
         time, size = batch.targets.shape
         self._embedded = encoder.embedding.detach()[batch.targets]  # [time, batch, embedding]
         self._recurrence = Recurrence(time, size, encoder.config.hidden, encoder.embedding)
@@ -77,7 +78,9 @@ class EncoderRun:
         grad_gates, _ = self._recurrence.backward(grad_hidden[1:], encoder.recurrent)
         flat = grad_gates.flatten(0, 1)
         grad_words = flat @ encoder.words_to_gates
-        embedding = torch.zeros_like(encoder.embedding).index_add_(0, self._words.flatten(), grad_words)
+        weight = encoder.embedding.detach()
+        embedding = self._workspace.take("gradient of the encoder's embedding", weight.shape, weight).zero_()
+        embedding.index_add_(0, self._words.flatten(), grad_words)
         return {
             "embedding": embedding,
             "words_to_gates": flat.t() @ self._embedded.flatten(0, 1),

@@ -105,7 +105,8 @@ class Kept(NamedTuple):
         """0 or 1/(1 − rate), float32 [examples, count]; `chain` counts from 0 among those asked for."""
         octets = self.words[chain].view(torch.uint8)
         if self.rate == 0.5:
-            return _halves(octets.device)[octets.int()].flatten(1)[:, : self.units]
+            spread = _halves(octets.device).index_select(0, octets.flatten().int())
+            return spread.view(octets.shape[0], -1)[:, : self.units]
         dropped = min(round(self.rate * 256), 255)  # or nothing would be kept
         return (octets[:, : self.units] >= dropped).float().mul_(256 / (256 - dropped))
 

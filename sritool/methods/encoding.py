@@ -105,11 +105,11 @@ class EncoderMethod(Method):
         self, batch: Batch, noise: Stream, dropout: Stream, weight: float, generator: bool = True
     ) -> Descent:
         """The objective's gradients; those of the generator only where it is to be updated."""
-        run = self.encoder.run(batch)
+        run = self.encoder.run(batch, self._workspace)
         epsilon = self.noise(batch, noise)
         conditional = self.conditional(batch, self.precision)
         masks = Dropout.draw(self.config.generator, batch, dropout, (0,)).masks(0)
-        theta = ThetaGradient(self.generator) if generator else None
+        theta = ThetaGradient(self.generator, self._workspace) if generator else None
         if theta is not None:
             theta.weight = 1.0 / conditional.size
         found = conditional.evaluate(run.q.at(epsilon), masks, theta)

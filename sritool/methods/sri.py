@@ -79,7 +79,7 @@ class ShortRunInference(Method):
         keep_path: bool,
     ) -> _Pass:
         """Chain and gradient; noise [steps, batch, latent] has the temperature in it."""
-        theta = ThetaGradient(self.generator)
+        theta = ThetaGradient(self.generator, self._workspace)
         along = theta if self.sampler.theta_gradient == "path" else None
 
         def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from sritool.core.checkpoint import Checkpoint
+from sritool.core.clipping import clip_gradients
 from sritool.core.config import RunConfig
 from sritool.core.device import products_in
 from sritool.core.metrics import Estimate
@@ -153,16 +154,12 @@ class Trainer:
         beside = self.state.method.beside(clock, len(batches))
         chosen = batches[position.batch if beside is None else beside]
         batch = collate(self.train, chosen, _LENGTH_MULTIPLE.get(self.state.device.type, 1))
+        before = self.state.method.state()
         with products_in(self.state.config.training.precision):
             sums = self.state.method.gradients(batch.to(self.state.device), clock)
-        norm = float(
-            torch.nn.utils.clip_grad_norm_(
-                self.state.method.modules.parameters(),
-                settings.clip or float("inf"),
-                error_if_nonfinite=False,
-            )
-        )
+        norm = clip_gradients(self.state.method.modules.parameters(), settings.clip)
         if not np.isfinite(norm) or not np.isfinite(sums["recon"]):
+            self.state.method.restore(before)  # this update was not made
             self._not_finite(norm)
         for group in self.state.optimizer.param_groups:
             group["lr"] = settings.learning_rate * settings.decay.at(clock.progress) * 0.5**position.halvings
