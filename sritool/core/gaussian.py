@@ -43,3 +43,7 @@ class DiagonalGaussian(NamedTuple):
     def at(self, noise: Tensor) -> Tensor:
         """z = mean + σ·noise: noise [..., batch, latent] → the same shape."""
         return self.mean + (0.5 * self.log_variance).exp() * noise
+
+    def spread(self, noise: Tensor) -> Tensor:
+        """∂`at(noise)`/∂log-variance, the same shape."""
+        return 0.5 * (0.5 * self.log_variance).exp() * noise

@@ -7,7 +7,9 @@ gradient in z comes from the generator's fast path, so that nothing is recorded 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from copy import copy
+from typing import NamedTuple, Self
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from sritool.core.config import RunConfig
 from sritool.core.dropout import Dropout
 from sritool.core.encoder import Encoder, EncoderRun
 from sritool.core.gaussian import DiagonalGaussian
+from sritool.core.inference import Refinement, climb, langevin_ends
 from sritool.core.random import Stream
 from sritool.core.schedules import rise
 from sritool.core.theta_gradient import ThetaGradient
@@ -37,11 +40,14 @@ class EncoderMethod(Method):
     """Maximises a bound with q_φ(z|x) beside p_θ(x|z)."""
 
     sections = frozenset({"kl"})
+    closed_form_kl = True
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
         self.encoder = Encoder(config.generator, vocabulary_size)
         self.modules["encoder"] = self.encoder
+        self.refinement: Refinement | None = None  # of q(z|x), wherever it is measured
+        self._last: tuple[ref[Conditional], int, DiagonalGaussian] | None = None  # what `proposal` found
 
     def initialise(self) -> None:
         """Draw both modules' starting parameters, the generator's as every method has them."""
@@ -61,8 +67,8 @@ class EncoderMethod(Method):
 
     @property
     def has_density(self) -> bool:
-        """A point has none."""
-        return not self.is_point
+        """A point has none, nor has the end of a chain."""
+        return not self.is_point and not (self.refinement and self.refinement.has_chains)
 
     def kl_weight(self, clock: Clock) -> float:
         """w: up from its start to 1 over the first epochs, then 1."""
@@ -116,11 +122,10 @@ class EncoderMethod(Method):
         kl = run.q.kl_by_dimension()
         factor = weight * self.hinge(kl)
         of_kl = run.q.kl_gradient()
-        spread = 0.5 * (0.5 * run.q.log_variance).exp() * epsilon  # ∂z/∂log-variance
         encoder = self._through_encoder(
             run,
             factor * of_kl.mean - found.gradient,
-            factor * of_kl.log_variance - spread * found.gradient,
+            factor * of_kl.log_variance - run.q.spread(epsilon) * found.gradient,
         )
         return Descent(-found.log_likelihood, kl, encoder, theta.gradients() if theta is not None else {})
 
@@ -134,23 +139,38 @@ class EncoderMethod(Method):
             for name, parameter in self.modules[module].named_parameters():
                 parameter.grad = found.get(name)
 
-    def proposal(self, conditional: Conditional) -> DiagonalGaussian:
-        """q_φ(z|x) of the batch."""
-        return self.encoder.run(conditional.batch).q
+    def refined(self, refinement: Refinement) -> Self:
+        """The same model, whose q(z|x) is the encoder's after these steps wherever it is measured."""
+        other = copy(self)
+        other.refinement, other._last = refinement, None
+        return other
+
+    def proposal(self, conditional: Conditional, seed: int = 0) -> DiagonalGaussian:
+        """q(z|x) of the batch: the encoder's, after the steps of `svi` where it is refined so."""
+        if self._last is not None and self._last[0]() is conditional and self._last[1] == seed:
+            return self._last[2]  # its draws, its KL and its weights are asked for one after another
+        q, steps = self.encoder.run(conditional.batch).q, self.refinement
+        if steps is not None and steps.steps and steps.kind == "svi":
+            q = climb(conditional, q, steps, self.config.refinement, seed, self.is_point)
+        self._last = ref(conditional), seed, q
+        return q
 
     @property
     def posterior_name(self) -> str:
-        """The encoder's."""
-        return "encoder"
+        """The encoder's, and what came after it."""
+        return self.refinement.name if self.refinement is not None else "encoder"
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """Draws of q_φ(z|x): [chains, batch, latent]."""
-        q = self.proposal(conditional)
+        """Draws of q(z|x): [chains, batch, latent]."""
+        q = self.proposal(conditional, seed)
+        steps = self.refinement
+        if steps is not None and steps.has_chains:
+            return langevin_ends(conditional, q.mean, steps, seed, chains)
         if self.is_point:
             return q.mean.expand(chains, -1, -1)
         return q.sample(Stream(seed, "evaluation"), conditional.batch.examples, chains)
 
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
-        """KL(q_φ(z|x) ‖ prior), in closed form."""
-        kl = self.proposal(conditional).kl_to_prior()
+        """KL(q(z|x) ‖ prior), in closed form."""
+        kl = self.proposal(conditional, seed).kl_to_prior()
         return PriorKl(kl, torch.zeros_like(kl))

@@ -9,6 +9,7 @@ from sritool.errors import UsageError
 from sritool.methods.ae import Autoencoder
 from sritool.methods.base import Method
 from sritool.methods.lm import LanguageModel
+from sritool.methods.sa_vae import SemiAmortizedVae
 from sritool.methods.sri import ShortRunInference
 from sritool.methods.vae_anneal import AnnealedVae
 from sritool.methods.vae_cyclical import CyclicalVae
@@ -23,6 +24,7 @@ _KINDS: tuple[type[Method], ...] = (
     AnnealedVae,
     CyclicalVae,
     LaggingVae,
+    SemiAmortizedVae,
     SentenceFreeBitsVae,
     FreeBitsVae,
 )
