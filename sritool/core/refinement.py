@@ -62,7 +62,7 @@ def refine(
     q, path = start, []
     velocity = [torch.zeros_like(part) for part in start]
     for epsilon in noise:
-        spread = _spread(q, epsilon)
+        spread = q.spread(epsilon)
         value = objective.evaluate(q.at(epsilon))
         of_kl = q.kl_gradient()
         of_mean = value.gradient - kl_weight * of_kl.mean
@@ -99,7 +99,7 @@ def refine_backward(
     ):
         of_velocity = [speed + settings.rate * part for speed, part in zip(of_velocity, of_q, strict=True)]
         of_mean, of_log_variance = (factor * speed for speed in of_velocity)  # of g at this step
-        spread = _spread(q, epsilon)
+        spread = q.spread(epsilon)
         slope = along(q.at(epsilon), of_mean + spread * of_log_variance, of_output)
         # z has a second derivative in ℓ, ¼ e^{ℓ/2} ε, and so has the KL: 1 in m and ½ e^ℓ in ℓ.
         second = 0.5 * spread * slope.gradient - 0.5 * kl_weight * q.log_variance.exp()
@@ -109,11 +109,6 @@ def refine_backward(
         )
         of_velocity = [settings.momentum * speed for speed in of_velocity]
     return of_q
-
-
-def _spread(q: DiagonalGaussian, epsilon: Tensor) -> Tensor:
-    """∂z/∂log-variance: [batch, latent]."""
-    return 0.5 * (0.5 * q.log_variance).exp() * epsilon
 
 
 def _clip_factor(of_mean: Tensor, of_log_variance: Tensor, bound: float) -> Tensor:

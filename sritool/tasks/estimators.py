@@ -37,8 +37,8 @@ class Plan(NamedTuple):
 class Encoding(Protocol):
     """A method with an encoder."""
 
-    def proposal(self, conditional: Conditional) -> DiagonalGaussian:
-        """q_φ(z|x) of the batch."""
+    def proposal(self, conditional: Conditional, seed: int) -> DiagonalGaussian:
+        """q(z|x) of the batch."""
 
 
 class Estimator(NamedTuple):
@@ -105,7 +105,9 @@ def _ais(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -
 def _encoder(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
     assert isinstance(method, Encoding), "check_estimator refuses the others"
     examples, stream = conditional.batch.examples, Stream(plan.seed, "weighed")
-    return draw(conditional, method.proposal(conditional), stream, examples, plan.likelihood.samples)
+    return draw(
+        conditional, method.proposal(conditional, plan.seed), stream, examples, plan.likelihood.samples
+    )
 
 
 def _exact(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:

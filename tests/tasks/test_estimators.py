@@ -26,7 +26,7 @@ METRICS = ("ppl", "nll", "posterior-kl", "mi", "kl-information", "kl")
 class Encoded(ShortRunInference):
     """An encoder that gives every sentence nearly the prior."""
 
-    def proposal(self, conditional: Conditional) -> DiagonalGaussian:
+    def proposal(self, conditional: Conditional, seed: int) -> DiagonalGaussian:
         zeros = self.generator.output.new_zeros(conditional.size, self.latent)
         return DiagonalGaussian(zeros, zeros + 0.2)
 

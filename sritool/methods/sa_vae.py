@@ -1,0 +1,79 @@
+"""`sa-vae`: the encoder's q(z|x) refined sentence by sentence, and both trained through the refinement.
+
+Source: Kim, Wiseman, Miller, Sontag and Rush 2018, "Semi-amortized variational autoencoders".
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor
+
+from sritool.core.config import RunConfig
+from sritool.core.dropout import Dropout
+from sritool.core.gaussian import DiagonalGaussian
+from sritool.core.inference import Refinement, step_noise
+from sritool.core.refinement import refine, refine_backward
+from sritool.core.second_order import SecondOrder
+from sritool.core.theta_gradient import ThetaGradient
+from sritool.corpus.batches import Batch
+from sritool.methods.base import Clock
+from sritool.methods.encoding import EncoderMethod
+
+
+class SemiAmortizedVae(EncoderMethod):
+    """The ELBO at the q that K steps of ascent make of the encoder's, differentiated exactly through all of them."""
+
+    name = "sa-vae"
+    sections = frozenset({"kl", "refinement"})
+
+    def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
+        super().__init__(config, vocabulary_size)
+        self.refinement = Refinement(config.refinement.steps, rate=config.refinement.rate)
+
+    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+        """Gradient of the batch mean of recon + w·KL at q_K, in θ and, through q_0, in the encoder.
+
+        One set of dropout masks serves all steps and the bound at their end, so that what is climbed is what is
+        trained. "gap closed" is how much higher the bound, with its present KL weight, is at q_K than at q_0.
+        """
+        settings, weight = self.config.refinement, self.kl_weight(clock)
+        run, conditional = self.encoder.run(batch), self.conditional(batch, self.precision)
+        masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
+        dtype, steps = self.generator.output.dtype, settings.steps
+        noise = step_noise(clock.stream("refinement"), batch.examples, steps + 1, self.latent, dtype)
+        noise, last = noise[:-1], noise[-1]
+
+        exact = SecondOrder(conditional, masks, self._workspace)
+        refined = refine(exact, run.q, noise, settings, weight, keep_path=True)
+        theta = ThetaGradient(self.generator, self._workspace)
+        theta.weight = 1.0 / conditional.size
+        found = conditional.evaluate(refined.q.at(last), masks, theta)
+        theta.weight = (
+            -1.0
+        )  # the slope along the gradient of the loss belongs to the loss; `theta` takes minus it
+        along = partial(exact.along, theta=theta)
+        of_end = _descent(refined.q, last, found.gradient, weight, conditional.size)
+        of_start = refine_backward(along, refined, noise, of_end, settings, weight)
+        encoder = run.gradients(of_start.mean, of_start.log_variance)
+        self.assign({"encoder": encoder, "generator": theta.gradients()})
+
+        kl = refined.q.kl_to_prior()
+        before = exact.evaluate(run.q.at(last)).log_likelihood - weight * run.q.kl_to_prior()
+        return {
+            "recon": -float(found.log_likelihood.sum()),
+            "kl": float(kl.sum()),
+            "mean KL weight": weight,
+            "gap closed": float((found.log_likelihood - weight * kl - before).sum()),
+        }
+
+
+def _descent(
+    q: DiagonalGaussian, noise: Tensor, gradient: Tensor, weight: float, size: int
+) -> DiagonalGaussian:
+    """Gradient in q of the batch mean of −log p(x|z) + w·KL, from that of log p(x|z) in z = mean + σ·noise."""
+    of_kl, spread = q.kl_gradient(), q.spread(noise)
+    return DiagonalGaussian(
+        (weight * of_kl.mean - gradient) / size,
+        (weight * of_kl.log_variance - spread * gradient) / size,
+    )
