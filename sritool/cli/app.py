@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "train": "Models",
     "tune-step": "Models",
     "evaluate": "Models",
+    "compare": "Models",
     "score": "Models",
     "info": "Models",
     "sample": "Latent space",

@@ -23,8 +23,14 @@ LATEX_ESCAPES = str.maketrans(
 )
 
 
+class Best(NamedTuple):
+    """A cell that stands out for people, as the best of its column; for programs it is as any other."""
+
+    cell: object
+
+
 class Table(NamedTuple):
-    """Data to print. A cell is a string, number, bool, None (not measured) or anything with a `str`."""
+    """Data to print. A cell is a string, number, bool, None (not measured), `Best` or anything with a `str`."""
 
     title: str
     columns: Sequence[str]
@@ -56,9 +62,14 @@ def lines_of(table: Table, fmt: str, named: bool = False) -> Iterator[str]:
 
 def markdown_lines(table: Table) -> Iterator[str]:
     rules = ["---:" if right else "---" for right in numeric_columns(table)]
-    body = [[readable(cell).translate(MARKDOWN_ESCAPES) for cell in row] for row in table.rows]
+    body = [[markdown_cell(cell) for cell in row] for row in table.rows]
     for cells in ([name.translate(MARKDOWN_ESCAPES) for name in table.columns], rules, *body):
         yield f"| {' | '.join(cells)} |\n"
+
+
+def markdown_cell(cell: object) -> str:
+    text = readable(cell).translate(MARKDOWN_ESCAPES)
+    return f"**{text}**" if isinstance(cell, Best) else text
 
 
 def latex_lines(table: Table) -> Iterator[str]:
@@ -72,12 +83,16 @@ def latex_lines(table: Table) -> Iterator[str]:
 
 
 def latex_cell(cell: object) -> str:
+    if isinstance(cell, Best):
+        return f"\\textbf{{{latex_cell(cell.cell)}}}"
     text = readable(cell)
     return f"${text}$" if is_number(native(cell)) and text.startswith("-") else text.translate(LATEX_ESCAPES)
 
 
 def scalar(cell: object) -> Any:
-    """A NumPy or PyTorch number as Python's; anything else as it is."""
+    """A NumPy or PyTorch number as Python's, what is in `Best`; anything else as it is."""
+    if isinstance(cell, Best):
+        return scalar(cell.cell)
     return cell.item() if hasattr(cell, "item") and getattr(cell, "ndim", 0) == 0 else cell
 
 

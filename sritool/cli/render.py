@@ -16,7 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sritool.cli.formats import FORMATS, Table, lines_of, numeric_columns, readable
+from sritool.cli.formats import FORMATS, Best, Table, lines_of, numeric_columns, readable
 from sritool.cli.talk import VISIBLE_CONTROLS, bars_hidden, say
 from sritool.errors import UsageError
 
@@ -83,7 +83,8 @@ def draw(table: Table) -> None:
     console = data_console()
     if table.title:
         console.print(table.title, style="bold", markup=False, highlight=False)
-    console.print(in_columns(table) if fits(table, console) else in_records(table))
+    bold = console.color_system is not None  # as Rich has it, NO_COLOR leaves bold and TERM=dumb does not
+    console.print(in_columns(table, bold) if fits(table, console) else in_records(table, bold))
     if table.note:
         console.print(table.note, style="dim", markup=False, highlight=False)
 
@@ -103,12 +104,36 @@ def fits(table: Table, console: Console | None = None) -> bool:
     return Measurement.get(console, unbounded, in_columns(table)).minimum <= console.width
 
 
-def in_columns(table: Table) -> RichTable:
+def panels(table: Table, fmt: str) -> list[Table]:
+    """A drawn table that is too wide as several, one below the other, each with the first column.
+
+    Args: fmt: not auto; in the other formats a table has no width.
+    """
+    if fmt != "table" or fits(table):
+        return [table]
+
+    def part(columns: Sequence[int]) -> Table:
+        rows = [[row[i] for i in columns] for row in table.rows]
+        return Table("", [table.columns[i] for i in columns], rows)
+
+    groups: list[list[int]] = []
+    for i in range(1, len(table.columns)):
+        if groups and fits(part([*groups[-1], i])):
+            groups[-1].append(i)
+        else:
+            groups.append([0, i])
+    parts = [part(group) for group in groups]
+    parts[0] = parts[0]._replace(title=table.title)
+    parts[-1] = parts[-1]._replace(note=table.note)
+    return parts
+
+
+def in_columns(table: Table, bold: bool = True) -> RichTable:
     """Numbers at the right and never cut, text wrapped where it must be, but not into a narrow ribbon."""
     drawing = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style=HEADER_STYLE)
-    rows = [[readable(cell).translate(VISIBLE_CONTROLS) for cell in row] for row in table.rows]
+    rows = [[drawn(cell, bold) for cell in row] for row in table.rows]
     for i, (name, right) in enumerate(zip(table.columns, numeric_columns(table), strict=True)):
-        widest = max(cell_len(text) for text in (name, *(row[i] for row in rows)))
+        widest = max([cell_len(name), *(row[i].cell_len for row in rows)])
         drawing.add_column(
             Text(name),
             justify="right" if right else "left",
@@ -117,11 +142,18 @@ def in_columns(table: Table) -> RichTable:
             min_width=widest if right else min(widest, NARROWEST_TEXT),
         )
     for row in rows:
-        drawing.add_row(*(Text(text) for text in row))
+        drawing.add_row(*row)
     return drawing
 
 
-def in_records(table: Table) -> RichTable:
+def drawn(cell: object, bold: bool) -> Text:
+    """A cell on a terminal; the best one is bold, or has a star where nothing is."""
+    best = isinstance(cell, Best)
+    text = readable(cell).translate(VISIBLE_CONTROLS)
+    return Text(f"{text}*" if best and not bold else text, "bold" if best else "")
+
+
+def in_records(table: Table, bold: bool = True) -> RichTable:
     """One line a cell, for a terminal that is narrower than the columns."""
     drawing = RichTable.grid(padding=(0, 2))
     drawing.add_column(style="bold", overflow="fold")
@@ -130,5 +162,5 @@ def in_records(table: Table) -> RichTable:
         if number:
             drawing.add_row("", "")
         for name, cell in zip(table.columns, row, strict=True):
-            drawing.add_row(Text(name), Text(readable(cell).translate(VISIBLE_CONTROLS)))
+            drawing.add_row(Text(name), drawn(cell, bold))
     return drawing

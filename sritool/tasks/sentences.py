@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.corpus.store import Split, find_corpus, load_corpus
+from sritool.corpus.store import Corpus, Split, find_corpus, load_corpus
 from sritool.corpus.textfiles import read_split
 from sritool.errors import DataError
 from sritool.tasks.model import Model
@@ -58,6 +58,11 @@ def choose_sentences(
 
 def prepared_split(model: Model, split: str, data_dir: Path) -> Split:
     """A split of the very corpus that the model was trained on. Raises: DataError if it is not there."""
+    return prepared_corpus(model, data_dir).split(split)
+
+
+def prepared_corpus(model: Model, data_dir: Path) -> Corpus:
+    """The very corpus that the model was trained on. Raises: DataError if it is not there."""
     trained = model.checkpoint.corpus
     path = find_corpus(str(trained["name"]), data_dir) or find_corpus(str(trained["path"]), data_dir)
     if path is None:
@@ -71,4 +76,4 @@ def prepared_split(model: Model, split: str, data_dir: Path) -> Split:
             f"the corpus in {path} is not the one that {model.path} was trained on; "
             "prepare that one again, or give --text FILE"
         )
-    return corpus.split(split)
+    return corpus

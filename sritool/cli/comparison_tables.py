@@ -1,0 +1,207 @@
+"""The table of `sritool compare`, for people and for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sritool.cli.durations import format_duration
+from sritool.cli.evaluation_tables import measured
+from sritool.cli.formats import Best, Table, readable
+from sritool.cli.tables import FOR_PEOPLE, RELIABILITY, both, figure, reliability_cells, with_error
+
+if TYPE_CHECKING:
+    from sritool.core.metrics import Estimate
+    from sritool.tasks.compare import Comparison, Row
+
+WEIGHTS = ": effective sample size "
+"""In the note on a run's weights, which its own table or columns hold."""
+
+
+def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Table:
+    """One row a run; figures and their errors in one column for people, in two for programs.
+
+    Args: columns: as `check_columns` takes them; fmt: not auto.
+    """
+    names = shown_columns(found.rows, columns)
+    cells = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found.rows, names)
+    notes = [note for note in found.notes if fmt in ("markdown", "latex") or WEIGHTS not in note]
+    if fmt in FOR_PEOPLE and any(isinstance(cell, Best) for row in cells[1] for cell in row):
+        notes.append("the best of a column stands out; figures that round to the same are equally good")
+    return Table(title_of(found), *cells, "\n".join(notes))
+
+
+def weights_table(found: Comparison) -> Table | None:
+    """For a terminal: how far each run's likelihood can be believed; None where nothing was weighed."""
+    rows = []
+    for row in found.rows:
+        estimate = row.estimate("nll") or row.likelihood
+        if estimate and estimate.reliability:
+            r = estimate.reliability
+            rows.append(
+                (
+                    *(row.name, estimate.metric, readable(r.half), readable(estimate.value)),
+                    *(both(r.effective, r.effective_decile), both(r.pareto_k, r.pareto_k_decile)),
+                )
+            )
+    columns = ("run", "of", "at M/2", "at M", "ESS, worst decile", "k̂, worst decile")
+    return Table("Weights", columns, rows) if rows else None
+
+
+def shown_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """Those asked for, and the perplexity per original word beside that per token where there is one."""
+    names = list(dict.fromkeys(columns))
+    if "ppl" in names and any(row.estimate("ppl-word") for row in rows):
+        names.insert(names.index("ppl") + 1, "ppl-word")
+    return names
+
+
+def in_order(rows: Sequence[Row], sort: str | None) -> list[Row]:
+    """Sorted: the best first where a column has a best, else the lowest; runs without a figure last.
+
+    Args: sort: `run`, `method` or a column; None: as they are.
+    """
+    from sritool.tasks.compare import BETTER
+
+    if sort is None:
+        return list(rows)
+    if sort in ("run", "method"):
+        return sorted(rows, key=lambda row: row.name if sort == "run" else row.evaluation.method)
+    sign = -BETTER.get(sort, -1)
+
+    def key(row: Row) -> float:
+        value = value_of(row, sort)
+        return math.inf if value is None or math.isnan(value) else sign * value
+
+    return sorted(rows, key=key)
+
+
+def value_of(row: Row, name: str) -> float | None:
+    """The number of a column, None where there is none."""
+    training = row.training
+    numbers = {
+        "parameters": training.parameters,
+        "tokens/s": training.tokens_per_second,
+        "time": training.seconds,
+        "epochs": training.epochs,
+    }
+    if name in numbers:
+        return numbers[name]
+    estimate = row.estimate(name)
+    return estimate and estimate.value
+
+
+def for_people(found: Comparison, names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows; the best of a column stands out where its figures compare."""
+    from sritool.tasks.compare import TRAINING_COLUMNS
+
+    metrics = [name for name in names if name not in TRAINING_COLUMNS]
+    training = [name for name in names if name in TRAINING_COLUMNS]
+    part = any(row.training.sentences < row.training.of for row in found.rows)
+    columns = ["run", "method", *(["corpus"] if not found.one_corpus else []), *metrics, "estimator"]
+    columns += [*(["trained on"] if part else []), *training]
+    best = {name: best_of(found, name) for name in names}
+    cells: list[list[object]] = []
+    for row in found.rows:
+
+        def cell(name: str, row: Row = row) -> object:
+            return Best(shown(row, name)) if row.name in best[name] else shown(row, name)
+
+        corpus = [row.corpus] if not found.one_corpus else []
+        cells.append([row.name, row.evaluation.method, *corpus, *map(cell, metrics), estimator_of(row)])
+        cells[-1] += [*([row.training.sentences] if part else []), *map(cell, training)]
+    return columns, cells
+
+
+def for_programs(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows, in full and with what each figure rests on."""
+    from sritool.tasks.compare import TRAINING_COLUMNS
+
+    metrics = [name for name in names if name not in TRAINING_COLUMNS]
+    training = {"time": "seconds"}
+    own = [training.get(name, name) for name in names if name in TRAINING_COLUMNS]
+    if "epochs" in own:
+        own.insert(own.index("epochs") + 1, "planned epochs")
+    columns = ["run", "method", "corpus", *(c for name in metrics for c in (name, f"{name} se"))]
+    columns += ["estimator", "draws", "data", "sentences", "of", *RELIABILITY, "trained on", "trained on, of"]
+    cells: list[list[object]] = []
+    for row in rows:
+        likelihood, run = row.likelihood, row.training
+        pairs = [exact_pair(row.estimate(name)) for name in metrics]
+        first = likelihood or next(iter(row.evaluation.estimates), None)
+        took = {
+            "parameters": run.parameters,
+            "tokens/s": run.tokens_per_second,
+            "seconds": run.seconds,
+            "epochs": run.epochs,
+            "planned epochs": run.planned,
+        }
+        cells.append(
+            [row.name, row.evaluation.method, row.corpus, *(value for pair in pairs for value in pair)]
+        )
+        cells[-1] += [first and first.estimator, first and first.draws, row.evaluation.data]
+        cells[-1] += [measured(row.evaluation), row.evaluation.total, *reliability_cells(likelihood)]
+        cells[-1] += [run.sentences, run.of, *(took[name] for name in own)]
+    return [*columns, *own], cells
+
+
+def exact_pair(estimate: Estimate | None) -> tuple[object, object]:
+    """A figure and its standard error."""
+    return (figure(estimate), estimate.standard_error) if estimate else (None, None)
+
+
+def shown(row: Row, name: str) -> object:
+    """A figure as people read it."""
+    training = row.training
+    if name == "time":
+        text = format_duration(training.seconds)
+        return text if training.seconds >= 3600 else f"0:{text:0>5}"  # hours for all: 47:36 is none
+    if name == "epochs":
+        return f"{training.epochs}/{training.planned}"
+    if name == "tokens/s":
+        return None if training.tokens_per_second is None else round(training.tokens_per_second)
+    if name == "parameters":
+        return training.parameters
+    estimate = row.estimate(name)
+    return estimate and with_error(figure(estimate), estimate.standard_error)
+
+
+def estimator_of(row: Row) -> str | None:
+    """How log p(x) was estimated, with its draws a sentence."""
+    estimate = row.likelihood
+    if estimate is None:
+        return None
+    return f"{estimate.estimator} {estimate.draws}" if estimate.draws else estimate.estimator
+
+
+def best_of(found: Comparison, name: str) -> set[str]:
+    """Runs that no other is better than in a column, rounded as the best is shown; none where all are alike."""
+    from sritool.tasks.compare import BETTER
+    from sritool.tasks.figures import WEIGHTED
+
+    weighed = name.removesuffix("-word") in WEIGHTED
+    if name not in BETTER or not found.one_corpus or (weighed and not found.one_estimator):
+        return set()
+    values = {row.name: value_of(row, name) for row in found.rows}
+    known = {run: value for run, value in values.items() if value is not None and math.isfinite(value)}
+    if not known:
+        return set()
+    winner = max(known, key=lambda run: BETTER[name] * known[run])
+    row = next(row for row in found.rows if row.name == winner)
+    places = decimals(str(shown(row, name)).partition(" ")[0])
+    equal = {run for run, value in known.items() if round(value, places) == round(known[winner], places)}
+    return equal if len(equal) < len(known) else set()
+
+
+def decimals(number: str) -> int:
+    """Places after the point."""
+    return len(number.partition(".")[2])
+
+
+def title_of(found: Comparison) -> str:
+    """What was measured on."""
+    first = found.rows[0].evaluation
+    if not found.one_corpus:
+        return f"On {first.data.rpartition(' ')[2]} of each run's own corpus"
+    return f"On {first.data}, {measured(first)} of {first.total} sentences"
