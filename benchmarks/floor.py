@@ -142,8 +142,17 @@ class Floor:
         for product in self.words_theta:
             product()
 
-    def train_step(self, steps: int, theta_gradient: str) -> None:
+    def encoder_step(self) -> None:
+        """q(z|x) and its gradient: an LSTM of the generator's size over the words."""
+        self.words_forward()
+        self.recurrence()
+        for product in self.words_theta:
+            product()
+
+    def train_step(self, steps: int, theta_gradient: str, encoder: bool = False) -> None:
         """A chain and θ's step: "end" has θ's products once, "path" at every visited z."""
+        if encoder:
+            self.encoder_step()
         for _ in range(steps):
             if theta_gradient == "path":
                 self.theta_step()

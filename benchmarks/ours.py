@@ -30,11 +30,11 @@ def run_config(
     """Settings of the shape's preset with the shape's own sizes."""
     latent = 0 if method == "lm" else shape.latent
     sizes = {"embedding": shape.embedding, "hidden": shape.hidden, "latent": latent, "dropout": shape.dropout}
-    values = layered(shape.preset, sampler, method)
+    values = layered(shape.preset, sampler if method == "sri" else None, method)
     values = merge(
         values, {"generator": sizes, "training": {"batch_size": shape.batch, "precision": precision}}
     )
-    if method != "lm":
+    if method == "sri":
         values = merge(values, {"sampler": {"steps": steps}})
     return build(RunConfig, values)
 

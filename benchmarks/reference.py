@@ -55,21 +55,23 @@ class Reference(nn.Module):
         return lost.view(batch.targets.shape).sum(0)
 
 
+def gates_in_torchs_order(tensor: Tensor) -> Tensor:
+    """Rows of gates from the generator's order to that of `nn.LSTM`."""
+    return torch.cat([tensor.chunk(4)[i] for i in _TO_TORCH])
+
+
 def translated(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A `Generator`'s weights, or gradients of them, by the names and in the layout of `Reference`.
 
     The two biases of `nn.LSTM` add up: the first is the generator's and the second 0, so the second's gradient,
     which equals the first's, is left out of the comparison by who compares.
     """
-
-    def gates(tensor: Tensor) -> Tensor:
-        return torch.cat([tensor.chunk(4)[i] for i in _TO_TORCH])
-
-    bias = gates(tensors["gate_bias"])
+    bias = gates_in_torchs_order(tensors["gate_bias"])
+    words = torch.cat((tensors["words_to_gates"], tensors["latent_to_gates"]), 1)
     return {
         "embedding.weight": tensors["embedding"],
-        "lstm.weight_ih_l0": gates(torch.cat((tensors["words_to_gates"], tensors["latent_to_gates"]), 1)),
-        "lstm.weight_hh_l0": gates(tensors["recurrent"]),
+        "lstm.weight_ih_l0": gates_in_torchs_order(words),
+        "lstm.weight_hh_l0": gates_in_torchs_order(tensors["recurrent"]),
         "lstm.bias_ih_l0": bias,
         "lstm.bias_hh_l0": torch.zeros_like(bias),
         "initial_weight": tensors["latent_to_initial"],
@@ -130,7 +132,7 @@ def train_step(
     z = langevin_chain(model, batch, draws[0], step_sizes, draws[1:], 0.2, chain_dropout)
     if theta_gradient == "end":
         optimizer.zero_grad()
-    return _update(model, optimizer, model.nll(batch, z, dropout=True).mean(), clip)
+    return update(model, optimizer, model.nll(batch, z, dropout=True).mean(), clip)
 
 
 def train_step_lm(
@@ -139,10 +141,11 @@ def train_step_lm(
     """One update of a language model's θ; returns the mean −log p(x)."""
     optimizer.zero_grad()
     no_code = model.output.weight.new_zeros(len(batch.examples), 0)
-    return _update(model, optimizer, model.nll(batch, no_code, dropout=True).mean(), clip)
+    return update(model, optimizer, model.nll(batch, no_code, dropout=True).mean(), clip)
 
 
-def _update(model: Reference, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> float:
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> float:
+    """Backward, clip, step; returns the loss."""
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()

@@ -1,14 +1,16 @@
 """Time and memory of a whole training step: the plain reference, sritool, and the bare matrix products.
 
 A step is collation, the chain, θ's gradient, clipping and the optimiser: `end` under the paper's sampler (no
-dropout in the chain), `path` under the authors' (with it), and the language model's. Also where sritool's own
-step goes, and how long the first step in a process takes. The measurement of unstable steps, which training
-makes once in fifty steps, is left out.
+dropout in the chain), `path` under the authors' (with it), the language model's and the annealed VAE's. The
+reference steps with PyTorch's fused Adam; "default Adam" is the same loop with the Adam that one gets unasked. Also
+where sritool's own step goes, and how long the first step in a process takes. The measurement of unstable steps,
+which training makes once in fifty steps, is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from benchmarks.options import Context, add_common, add_precision, add_shapes, a
 from benchmarks.report import Report
 from benchmarks.shapes import PRESET_SHAPES, Shape
 from benchmarks.timing import alternate, fitting_count, ratio, spread
-from benchmarks.train_steps import KINDS, VARIANTS, build, parts
+from benchmarks.train_steps import KINDS, SAMPLERS, VARIANTS, build, parts
 from sritool.cli.render import Table
 
 __all__ = ["build", "measure", "measure_parts", "run"]
@@ -43,12 +45,14 @@ def measure(
     rounds: int,
     most_seconds: float = float("inf"),
     chain_length: int = 20,
+    kinds: Sequence[str] = KINDS,
 ) -> list[dict[str, Any]]:
     """One record a variant: ms a step, tokens a second, ratios within each round.
 
     Args: precision: "float32" or "bfloat16", as resolved.
     """
-    runs = {name: build(name, shape, precision, device, chain_length) for name in VARIANTS}
+    chosen = [name for name, variant in VARIANTS.items() if variant.kind in kinds]
+    runs = {name: build(name, shape, precision, device, chain_length) for name in chosen}
     seconds = alternate(runs, rounds, device, most_seconds)
     records = []
     for name, times in seconds.items():
@@ -58,7 +62,7 @@ def measure(
                 "shape": shape.name,
                 "variant": name,
                 "precision": precision,
-                "chain length": 0 if kind == "lm" else chain_length,
+                "chain length": chain_length if kind in SAMPLERS else 0,
                 "rounds": len(times),
                 "ms": spread(times).scaled(1000)._asdict(),
                 "tokens a second": shape.tokens / spread(times).median,
@@ -70,13 +74,19 @@ def measure(
 
 
 def measure_parts(
-    shape: Shape, precision: str, device: torch.device, rounds: int, most_seconds: float, chain_length: int
+    shape: Shape,
+    precision: str,
+    device: torch.device,
+    rounds: int,
+    most_seconds: float,
+    chain_length: int,
+    kinds: Sequence[str] = KINDS,
 ) -> list[dict[str, Any]]:
     """Where sritool's own step goes: ms of each part, run in turn, and its share of the whole step."""
     records = []
-    for kind in KINDS:
+    for kind in kinds:
         seconds = alternate(
-            parts(kind, shape, precision, device, chain_length), rounds, device, most_seconds / len(KINDS)
+            parts(kind, shape, precision, device, chain_length), rounds, device, most_seconds / len(kinds)
         )
         for name, times in seconds.items():
             share = ratio(times, seconds["whole step"])
@@ -99,6 +109,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_precision(parser)
     add_timing(parser)
     parser.add_argument("--steps", type=int, default=20, help="Langevin steps of a chain, at most")
+    parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS), help="of training step")
     parser.add_argument("--no-memory", action="store_true", help="leave out peaks of memory and cold starts")
     parser.add_argument("--no-parts", action="store_true", help="leave out the parts of a step")
 
@@ -108,8 +119,10 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
     report = Report("train", {**context.settings(), "steps": arguments.steps}, {"steps": [], "parts": []})
     for shape in context.shapes:
         precision = context.precision_of(shape)
-        length = chain_length_for(shape, context.device, arguments.steps)
-        size = (context.rounds, context.most_seconds, length)
+        kinds, length = arguments.kind, 0
+        if set(kinds) & set(SAMPLERS):
+            length = chain_length_for(shape, context.device, arguments.steps)
+        size = (context.rounds, context.most_seconds, length, kinds)
         records = measure(shape, precision, context.device, *size)
         for record in records:
             record["cold"] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from benchmarks.floor import floor_of
 from benchmarks.ours import CLOCK, OurChain, method_of, optimizer_of, run_config
 from benchmarks.reference import Reference, train_step, train_step_lm
+from benchmarks.reference_vae import ReferenceVae, train_step_vae
 from benchmarks.shapes import Shape, random_split
 from benchmarks.timing import Run
 from sritool.core.clipping import clip_gradients
@@ -19,12 +21,12 @@ from sritool.corpus.batches import Batch, collate
 
 BATCHES = 8  # different batches that a run goes through in turn
 SAMPLERS = {"end": "paper", "path": "authors"}
-KINDS = ("end", "path", "lm")
+KINDS = (*SAMPLERS, "lm", "vae-anneal")
 
 
 def _config(kind: str, shape: Shape, steps: int, precision: str = "float32") -> RunConfig:
-    if kind == "lm":
-        return run_config(shape, "lm", precision=precision)
+    if kind not in SAMPLERS:
+        return run_config(shape, kind, precision=precision)
     return run_config(shape, sampler=SAMPLERS[kind], steps=steps, precision=precision)
 
 
@@ -40,16 +42,32 @@ def _batches(shape: Shape, device: torch.device) -> Callable[[], Batch]:
     return following
 
 
-def reference_run(kind: str, shape: Shape, precision: str, device: torch.device, steps: int) -> Run:
-    """The plain loop, always in float32."""
+def reference_run(
+    kind: str, shape: Shape, precision: str, device: torch.device, steps: int, fused: bool = True
+) -> Run:
+    """The plain loop, always in float32.
+
+    Args: fused: the fastest of PyTorch's forms of Adam; False: the one that `torch.optim.Adam` is by default.
+    """
     config = _config(kind, shape, steps)
-    model = Reference(config.generator, shape.vocabulary).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.optimizer.learning_rate)
-    following = _batches(shape, device)
+    following, clip = _batches(shape, device), config.optimizer.clip
+
+    def adam(model: torch.nn.Module) -> torch.optim.Optimizer:
+        model.to(device)
+        return torch.optim.Adam(
+            model.parameters(), lr=config.optimizer.learning_rate, fused=True if fused else None
+        )
+
+    if kind == "vae-anneal":
+        vae = ReferenceVae(config.generator, shape.vocabulary)
+        optimizer = adam(vae)
+        return lambda: train_step_vae(vae, optimizer, following(), 1.0, clip)
+    model = Reference(config.generator, shape.vocabulary)
+    optimizer = adam(model)
     if kind == "lm":
-        return lambda: train_step_lm(model, optimizer, following(), config.optimizer.clip)
+        return lambda: train_step_lm(model, optimizer, following(), clip)
     sampler = config.sampler
-    fixed = (sampler.schedule(), sampler.theta_gradient, sampler.chain_dropout, config.optimizer.clip)
+    fixed = (sampler.schedule(), sampler.theta_gradient, sampler.chain_dropout, clip)
     return lambda: train_step(model, optimizer, following(), *fixed)
 
 
@@ -89,7 +107,7 @@ def our_run(kind: str, shape: Shape, precision: str, device: torch.device, steps
 def floor_run(kind: str, shape: Shape, precision: str, device: torch.device, steps: int) -> Run:
     """The step's matrix products."""
     floor = floor_of(shape, precision, device)
-    return lambda: floor.train_step(0 if kind == "lm" else steps, kind)
+    return lambda: floor.train_step(steps if kind in SAMPLERS else 0, kind, encoder=kind == "vae-anneal")
 
 
 class Variant(NamedTuple):
@@ -101,6 +119,12 @@ class Variant(NamedTuple):
 
 MAKERS = {"reference": reference_run, "ours": our_run, "floor": floor_run}
 VARIANTS = {f"{who}, {kind}": Variant(make, kind) for kind in KINDS for who, make in MAKERS.items()}
+# Beside a chain's twenty passes it does not matter which Adam it is.
+VARIANTS |= {
+    f"default Adam, {kind}": Variant(partial(reference_run, fused=False), kind)
+    for kind in KINDS
+    if kind not in SAMPLERS
+}
 
 
 def build(variant: str, shape: Shape, precision: str, device: torch.device, steps: int) -> Run:
@@ -113,7 +137,7 @@ def parts(kind: str, shape: Shape, precision: str, device: torch.device, steps: 
     """The parts of sritool's step, the chain alone among them; `gradients` holds the chain too."""
     step = OurStep(kind, shape, precision, device, steps)
     runs: dict[str, Run] = {"whole step": step.whole}
-    if kind != "lm":
+    if kind in SAMPLERS:
         chain = OurChain(shape, precision, device, SAMPLERS[kind])
         runs["chain"] = lambda: chain.run(steps, kind == "path")
     runs |= {"gradients": step.gradients, "collation": step.collate, "clipping and optimiser": step.update}

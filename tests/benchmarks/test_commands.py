@@ -66,6 +66,18 @@ def test_a_training_step_has_its_parts_and_both_gradients(benchmark: Run) -> Non
     assert {("end", "chain"), ("path", "chain"), ("lm", "clipping and optimiser")} <= parts
 
 
+def test_kinds_of_training_step_can_be_chosen(benchmark: Run) -> None:
+    _, document = benchmark("train", *QUICK["train"], "--kind", "lm", "vae-anneal")
+    records = {record["variant"]: record for record in document["results"]["steps"]}
+    whose = ("reference", "default Adam", "ours", "floor")
+    assert records.keys() == {f"{who}, {kind}" for who in whose for kind in ("lm", "vae-anneal")}
+    assert {record["chain length"] for record in records.values()} == {0}
+    slower = records["default Adam, lm"]["reference / this"]["median"]
+    medians = [records[name]["ms"]["median"] for name in ("reference, lm", "default Adam, lm")]
+    assert slower == pytest.approx(medians[0] / medians[1])
+    assert {piece["kind"] for piece in document["results"]["parts"]} == {"lm", "vae-anneal"}
+
+
 def test_a_broken_bound_is_exit_code_1(benchmark: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(equality.BOUNDS, "bfloat16", 1e-6)
     code, document = benchmark("equality", *QUICK["equality"], "--scale", "0.2")
@@ -138,6 +150,10 @@ def test_a_floor_counts_its_products(monkeypatch: pytest.MonkeyPatch) -> None:
     calls.clear()
     floor.train_step(3, "path")
     assert (calls.count("output_forward"), calls.count("theta")) == (4, 4)
+    calls.clear()
+    floor.train_step(0, "vae-anneal", encoder=True)
+    assert (calls.count("output_forward"), calls.count("theta")) == (1, 1)
+    assert calls.count("recurrence_forward") == calls.count("recurrence_backward") == 2 * shape.length
 
 
 def test_the_plain_loop_of_preprocessing_encodes_every_word(tmp_path: Any) -> None:
