@@ -22,6 +22,7 @@ from sritool.tasks.measure import NEEDS, Report
 from sritool.tasks.model import Model
 from sritool.tasks.runs import BEST, LAST, METRICS, find_checkpoint, read_metrics
 from sritool.tasks.sentences import prepared_corpus
+from sritool.tasks.state import ends_early
 from sritool.tasks.validate import COLLAPSE_AFTER, collapse
 
 OWN = "own"  # in place of one estimator: the one that each method was published with
@@ -176,12 +177,12 @@ def training_of(model: Model, data_dir: Path) -> Training:
     left = ""
     if last.trainer is None:
         left = f"no {LAST} beside it: time and epochs are those at the checkpoint"
-    elif (
-        done < planned
-        and not 0 < config.training.patience <= last.trainer["position"]["epochs_without_better"]
-    ):
-        what = "pretraining" if pretraining else f"{done} of {planned} epochs"
-        left = f"its training has not ended: {what}"
+    elif pretraining:
+        left = "its training has not ended: it is still pretrained"
+    elif done < planned:
+        without_better = int(last.trainer["position"]["epochs_without_better"])
+        if not ends_early(model.method, config, done / planned, without_better):
+            left = f"its training has not ended: {done} of {planned} epochs"
     of = prepared_corpus(model, data_dir).info.splits["train"].sentences
     return Training(
         sum(parameter.numel() for parameter in model.method.modules.parameters()),

@@ -15,6 +15,7 @@ from sritool.core.device import resolve_precision
 from sritool.core.structure import to_toml
 from sritool.corpus.store import Corpus, Split
 from sritool.errors import CheckpointError, DataError
+from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.tasks.configure import shown
 from sritool.tasks.pretrained import pretraining_epochs, take_encoder
@@ -45,6 +46,18 @@ def training_split(corpus: Corpus, config: RunConfig) -> Split:
     """The sentences that a run is trained on: all of the training split, or as many as its settings say."""
     train = corpus.split("train")
     return train.choice(config.training.sentences or len(train))
+
+
+def ends_early(method: Method, config: RunConfig, share: float, without_better: int) -> bool:
+    """Whether a run ends before its plan: patience is used up, and no schedule moves any more.
+
+    Args: share: epochs done of those planned; without_better: epochs since the best validation.
+    """
+    decay = config.optimizer.decay
+    settled = decay.finish if decay.start != decay.end else 0.0
+    if not method.pretraining:
+        settled = max(settled, method.settled_at())
+    return 0 < config.training.patience <= without_better and share >= settled
 
 
 class RunState:
@@ -91,6 +104,12 @@ class RunState:
     def epochs(self) -> int:
         """Planned, of the autoencoder while it is pretrained, then of the method."""
         return pretraining_epochs(self.config) if self.position.pretraining else self.config.training.epochs
+
+    def ends_early(self) -> bool:
+        """Whether there are no more epochs, planned or not."""
+        position = self.position
+        share = position.epoch / self.epochs
+        return ends_early(self.method, self.config, share, position.epochs_without_better)
 
     def end_pretraining(self) -> None:
         """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps."""

@@ -111,7 +111,7 @@ class Trainer:
     def _run_epochs(self) -> str:
         training = self.state.config.training
         while self.state.position.epoch < self.state.epochs:
-            if self._may_stop_early() and 0 < training.patience <= self.state.position.epochs_without_better:
+            if self.state.ends_early():
                 return "early stop"
             if self._tuning_is_due():
                 self._tune()
@@ -312,11 +312,3 @@ class Trainer:
         self.log.add({**record, "share_of_training": share, "seconds": round(self.state.seconds(), 2)})
         spent = f"it took {tuned.seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
         self.observer(events.Note(f"{tuned.in_a_line()}; {spent}"))
-
-    def _may_stop_early(self) -> bool:
-        """Not before every schedule has ended."""
-        decay = self.state.config.optimizer.decay
-        settled = decay.finish if decay.start != decay.end else 0.0
-        if not self.state.position.pretraining:
-            settled = max(settled, self.state.method.settled_at())
-        return self.state.position.epoch / self.state.epochs >= settled
