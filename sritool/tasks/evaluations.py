@@ -130,9 +130,9 @@ def key_of(
     Args: content: hash of the checkpoint; chosen: sentences of the split; kind: of device and numbers.
     """
     sentences = (split.ids, split.offsets, split.words, chosen)
-    return fingerprint(
-        VERSION, __version__, content, *sentences, decisive(settings, method, len(chosen)), kind
-    )
+    refinement = getattr(method, "refinement", None)  # of an encoder's q(z|x)
+    used = (decisive(settings, method, len(chosen)), refinement, kind)
+    return fingerprint(VERSION, __version__, content, *sentences, *used)
 
 
 def decisive(settings: Settings, method: Method, sentences: int) -> Settings:

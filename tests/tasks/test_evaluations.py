@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sritool.core.config import LikelihoodConfig
+from sritool.core.inference import Refinement
 from sritool.core.metrics import Estimate, Reliability
 from sritool.corpus.store import Corpus, Split
 from sritool.tasks import evaluations
@@ -181,6 +182,17 @@ def test_another_version_measures_anew(
     before = key(models["sri"], split)
     monkeypatch.setattr(evaluations, "__version__", "another")
     assert key(models["sri"], split) != before
+
+
+def test_a_refined_encoder_has_its_own_figures(
+    models: dict[str, Model], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, split = models["sri"].method, corpus.split("test")
+    keys = {key(models["sri"], split)}
+    for steps in (0, 5, 10):
+        monkeypatch.setattr(method, "refinement", Refinement(steps), raising=False)
+        keys.add(key(models["sri"], split))
+    assert len(keys) == 4
 
 
 def test_every_setting_is_decisive_or_does_not_change_the_figures(
