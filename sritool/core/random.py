@@ -43,7 +43,8 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
 @torch.no_grad()
 def draw_uniform(module: torch.nn.Module, scale: float, seed: int, purpose: str = "") -> None:
     """Every parameter from U(−scale, scale); the same for the same seed and purpose, whatever was drawn before."""
-    generator = torch.Generator().manual_seed(seed + (zlib.crc32(purpose.encode()) << 32))
+    # Not in the upper half of the seed, which the CPU's generator does not read.
+    generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
     for parameter in module.parameters():
         draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float32)
         parameter.copy_((2.0 * draw - 1.0) * scale)

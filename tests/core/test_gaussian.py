@@ -29,3 +29,10 @@ def test_draws_have_its_moments_and_belong_to_their_example() -> None:
     assert float((z.std(0) / deviation - 1).abs().max()) < 0.03
     alone = DiagonalGaussian(MEAN[1:], LOG_VARIANCE[1:]).sample(stream, examples[1:], 5)
     torch.testing.assert_close(alone, z[:5, 1:])
+
+
+def test_gradient_of_the_divergence() -> None:
+    q = DiagonalGaussian(MEAN.clone().requires_grad_(), LOG_VARIANCE.clone().requires_grad_())
+    expected = torch.autograd.grad(q.kl_to_prior().sum(), list(q))
+    for found, slope in zip(Q.kl_gradient(), expected, strict=True):
+        torch.testing.assert_close(found, slope)

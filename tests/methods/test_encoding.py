@@ -1,0 +1,163 @@
+"""Methods with an encoder: their gradients against autograd of the objective as it is written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from sritool.core.recurrence import lstm
+from sritool.core.structure import build, merge, plain
+from sritool.corpus.batches import Batch
+from sritool.methods.base import Clock, Method
+from sritool.methods.encoding import EncoderMethod
+from sritool.methods.registry import METHODS, build_method
+
+EXAMPLES = [0, 1, 2, 4, 11]
+ONE_PASS = ["ae", "vae-anneal", "vae-cyclical", "vae-fbp", "vae-fb"]
+WITH_ENCODER = [name for name, kind in METHODS.items() if issubclass(kind, EncoderMethod)]
+MakeMethod = Callable[..., EncoderMethod]
+BatchOf = Callable[..., Batch]
+
+
+def code(method: EncoderMethod, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance by plain, differentiable operations."""
+    encoder = method.encoder
+    projected = encoder.embedding[batch.targets] @ encoder.words_to_gates.t() + encoder.gate_bias
+    states = lstm(projected, torch.zeros(len(batch.lengths), 5, dtype=torch.float64), encoder.recurrent)
+    last = states[batch.lengths - 1, torch.arange(len(batch.lengths))]
+    return tuple((last @ encoder.to_code.t()).chunk(2, dim=-1))  # type: ignore[return-value]
+
+
+def objective(method: EncoderMethod, batch: Batch, clock: Clock, weight: float) -> Tensor:
+    """Batch mean of recon + weight · what the method makes of the KL, on the noise that it draws."""
+    mean, log_variance = code(method, batch)
+    noise = method.noise(batch, clock.stream("encoder"))
+    z = mean if method.name == "ae" else mean + (0.5 * log_variance).exp() * noise
+    recon = -method.generator.log_likelihood(batch.inputs, batch.targets, z)
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+    target = method.config.free_bits.target
+    if method.name == "vae-fbp":
+        kl = kl.sum(-1, keepdim=True).clamp_min(target)
+    if method.name == "vae-fb":
+        kl = kl.clamp_min(target / kl.shape[-1])
+    return (recon + weight * kl.sum(-1)).mean()
+
+
+def with_settings(method: EncoderMethod, **changes: object) -> EncoderMethod:
+    """The same parameters under other settings."""
+    config = build(type(method.config), merge(plain(method.config), changes))
+    made = build_method(config, method.generator.vocabulary_size)
+    made.modules.double()
+    made.modules.load_state_dict(method.modules.state_dict())
+    assert isinstance(made, EncoderMethod)
+    return made
+
+
+@pytest.mark.parametrize("name", ONE_PASS)
+def test_gradient_is_that_of_the_objective(
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, name: str
+) -> None:
+    target = {"vae-fbp": 0.35, "vae-fb": 0.4}.get(name, 0.0)  # some KLs lie below, some above
+    method = with_settings(make_method(name), free_bits={"target": target})
+    batch = batch_of(EXAMPLES)
+    weight = 0.0 if name == "ae" else method.kl_weight(clock)
+    columns = method.gradients(batch, clock)
+    parameters = dict(method.modules.named_parameters())
+    loss = objective(method, batch, clock, weight)
+    expected = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    for (key, parameter), slope in zip(parameters.items(), expected, strict=True):
+        assert parameter.grad is not None, key
+        torch.testing.assert_close(parameter.grad, slope, rtol=1e-8, atol=1e-11, msg=key)
+    if name in ("vae-fbp", "vae-fb"):
+        q = method.encoder.run(batch).q
+        hinge = method.hinge(q.kl_by_dimension())
+        assert 0 < float(hinge.mean()) < 1, "both sides of the hinge are looked at"
+    assert columns["recon"] > 0
+
+
+@pytest.mark.parametrize("name", WITH_ENCODER)
+@pytest.mark.parametrize(("epochs", "kl_epochs"), [(60, 10), (4, 10), (1, 10), (12, 0)])
+def test_weight_of_the_kl_at_every_step(
+    make_method: MakeMethod, name: str, epochs: int, kl_epochs: int
+) -> None:
+    made = make_method(name)
+    config = replace(made.config, training=replace(made.config.training, epochs=epochs))
+    config = replace(config, kl=replace(config.kl, epochs=kl_epochs, start=0.1))
+    method = build_method(config, 9)
+    assert isinstance(method, EncoderMethod)
+    for step in range(101):
+        progress = step / 100
+        clock = Clock(0, int(progress * epochs), step, progress)
+        if name == "vae-cyclical":
+            within = math.fmod(progress * 4, 1.0)
+            expected = 1.0 if within >= 0.5 or progress == 1 else 2 * within
+        else:
+            length = min(kl_epochs, epochs / 2)  # a plan shorter than two ramps gives its first half
+            risen = min(1.0, progress * epochs / length) if length else 1.0
+            expected = 0.1 + 0.9 * risen
+        assert method.kl_weight(clock) == pytest.approx(expected)
+        if progress >= method.settled_at() and name != "ae":
+            assert method.kl_weight(clock) == pytest.approx(1.0)
+
+
+def test_a_sigmoid_ramp_is_another_one(make_method: MakeMethod, clock: Clock) -> None:
+    method = make_method("vae-anneal")
+    other = with_settings(method, kl={"ramp": "sigmoid", "epochs": 40.0})
+    assert other.kl_weight(clock._replace(progress=0.1)) < method.kl_weight(clock._replace(progress=0.1))
+
+
+@pytest.mark.parametrize("name", ["vae-anneal", "vae-fb"])
+def test_posterior_is_the_encoders_and_its_kl_in_closed_form(
+    make_method: MakeMethod, batch_of: BatchOf, name: str
+) -> None:
+    method, batch = make_method(name), batch_of(EXAMPLES)
+    conditional = method.conditional(batch)
+    mean, log_variance = code(method, batch)
+    mean, log_variance = mean.detach(), log_variance.detach()
+    draws = method.posterior(conditional, 0, 4000)
+    spread = (0.5 * log_variance).exp()
+    assert float(((draws.mean(0) - mean) / spread).abs().max()) < 0.1
+    assert float((draws.std(0) / spread - 1).abs().max()) < 0.1
+    expected = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
+    torch.testing.assert_close(method.kl_to_prior(conditional, 0).kl, expected)
+    assert method.posterior_name == "encoder"
+
+
+def test_an_autoencoder_has_one_code_a_sentence(make_method: MakeMethod, batch_of: BatchOf) -> None:
+    method, batch = make_method("ae"), batch_of(EXAMPLES)
+    draws = method.posterior(method.conditional(batch), 0, 3)
+    torch.testing.assert_close(draws, code(method, batch)[0].expand(3, -1, -1))
+    assert not method.has_density
+
+
+@pytest.mark.parametrize("name", ["vae-fb", "vae-fbp"])
+def test_pretraining_is_an_autoencoder_and_leaves_its_encoder(
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, name: str
+) -> None:
+    method, autoencoder = make_method(name), make_method("ae")
+    method.pretraining = True
+    batch = batch_of(EXAMPLES)
+    assert method.gradients(batch, clock) == autoencoder.gradients(batch, clock)
+    for one, other in zip(method.modules.parameters(), autoencoder.modules.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.equal(one.grad, other.grad)
+    method.initialise()
+    encoder = {key: value.clone() for key, value in method.encoder.state_dict().items()}
+    generator = method.generator.recurrent.detach().clone()
+    method.end_pretraining()
+    assert all(torch.equal(value, encoder[key]) for key, value in method.encoder.state_dict().items())
+    assert not torch.equal(method.generator.recurrent, generator)
+    assert method.has_density
+
+
+def test_state_of_another_method_is_refused(make_method: Callable[..., Method]) -> None:
+    with pytest.raises(ValueError, match="vae-anneal"):
+        make_method("vae-anneal").restore({"aggressive": True})
+    with pytest.raises(TypeError):
+        make_method("vae-lagging").restore({"unknown": 1})

@@ -1,0 +1,119 @@
+"""The lagging encoder's loop: who is updated when, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sritool.corpus.batches import Batch
+from sritool.methods.base import Clock
+from sritool.methods.registry import build_method
+from sritool.methods.vae_lagging import LaggingVae
+
+BatchOf = Callable[..., Batch]
+EXAMPLES = [0, 1, 2, 4]
+
+
+def updated(method: LaggingVae) -> set[str]:
+    """Modules that the last gradients are of."""
+    return {
+        name
+        for name, module in method.modules.items()
+        if all(parameter.grad is not None for parameter in module.parameters())
+    }
+
+
+def untouched(method: LaggingVae) -> set[str]:
+    return {n for n, module in method.modules.items() if all(p.grad is None for p in module.parameters())}
+
+
+@pytest.fixture
+def make(make_method: Callable[..., LaggingVae]) -> Callable[..., LaggingVae]:
+    def made(updates: int = 100, judge_every: int = 15) -> LaggingVae:
+        base = make_method("vae-lagging")
+        lagging = replace(base.config.lagging, updates=updates, judge_every=judge_every)
+        method = build_method(replace(base.config, lagging=lagging), base.generator.vocabulary_size)
+        method.modules.double()
+        method.modules.load_state_dict(base.modules.state_dict())
+        assert isinstance(method, LaggingVae)
+        return method
+
+    return made
+
+
+def test_the_encoder_alone_then_the_generator_alone_while_aggressive(
+    make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
+) -> None:
+    method, batch = make(updates=3), batch_of(EXAMPLES)
+    for _ in range(2):  # two steps of the plan
+        for inner in range(3):
+            assert method.beside(clock, 7) in range(7)
+            columns = method.gradients(batch, clock)
+            assert (updated(method), untouched(method)) == ({"encoder"}, {"generator"})
+            assert columns["mean encoder updates"] == inner + 1
+        assert method.beside(clock, 7) is None
+        method.gradients(batch, clock)
+        assert (updated(method), untouched(method)) == ({"generator"}, {"encoder"})
+
+
+def test_both_together_when_that_is_over(
+    make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
+) -> None:
+    method, batch = make(), batch_of(EXAMPLES)
+    method.lag.aggressive = False
+    for _ in range(3):
+        assert method.beside(clock, 7) is None
+        columns = method.gradients(batch, clock)
+        assert updated(method) == {"encoder", "generator"}
+        assert "mean encoder updates" not in columns
+
+
+def test_the_loop_ends_when_the_mean_loss_has_risen(
+    make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
+) -> None:
+    method, long, short = make(judge_every=2), batch_of([0, 7]), batch_of([0])
+    losses = {"falls": [], "rises": []}  # type: dict[str, list[bool]]
+    for name, scale in (("falls", 0.5), ("rises", 2.0)):
+        method.lag.before, method.lag.caught_up = float("inf"), False
+        for update in range(4):
+            method.gradients(long if update % 2 else short, clock)
+            losses[name].append(method.lag.caught_up)
+            with torch.no_grad():  # every word becomes likelier, or less likely
+                method.generator.output.mul_(scale)
+        method.lag.loss, method.lag.words, method.lag.updates = 0.0, 0, 0
+    assert losses["rises"][:3] == [False] * 3
+    assert losses["rises"][3]
+
+
+def test_noise_and_batches_of_the_loop_are_its_own(
+    make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
+) -> None:
+    method, batch = make(), batch_of(EXAMPLES)
+    chosen, recon = [], []
+    for _ in range(6):
+        chosen.append(method.beside(clock, 1000))
+        recon.append(method.gradients(batch, clock)["recon"])
+    assert len(set(chosen)) == len(set(recon)) == 6
+    again = make()
+    assert again.beside(clock, 1000) == chosen[0]
+    assert again.gradients(batch, clock)["recon"] == recon[0]
+
+
+def test_it_is_aggressive_until_the_information_does_not_rise(
+    make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
+) -> None:
+    method = make()
+    batches = [batch_of([0, 1, 2, 4]), batch_of([5, 7, 8, 11])]
+    low = method.judge(batches, clock)
+    with torch.no_grad():
+        method.encoder.to_code[:3] *= 5.0  # means further apart
+    high = method.judge(batches, clock)
+    assert high["MI"] > low["MI"]
+    assert (low["aggressive"], high["aggressive"]) == (1.0, 1.0)
+    assert method.judge(batches, clock)["aggressive"] == 0.0
+    with torch.no_grad():
+        method.encoder.to_code[:3] *= 5.0
+    assert method.judge(batches, clock)["aggressive"] == 0.0, "it does not begin again"
