@@ -176,7 +176,10 @@ def estimator_of(row: Row) -> str | None:
 
 
 def best_of(found: Comparison, name: str) -> set[str]:
-    """Runs that no other is better than in a column, rounded as the best is shown; none where all are alike."""
+    """Runs that no other is better than in a column, rounded as the best is shown; none where all are alike.
+
+    A use of z that is within two standard errors of none is no merit.
+    """
     from sritool.tasks.compare import BETTER
     from sritool.tasks.figures import WEIGHTED
 
@@ -189,6 +192,9 @@ def best_of(found: Comparison, name: str) -> set[str]:
         return set()
     winner = max(known, key=lambda run: BETTER[name] * known[run])
     row = next(row for row in found.rows if row.name == winner)
+    estimate = row.estimate(name)
+    if BETTER[name] > 0 and estimate and estimate.value <= 2 * estimate.standard_error:
+        return set()
     places = decimals(str(shown(row, name)).partition(" ")[0])
     equal = {run for run, value in known.items() if round(value, places) == round(known[winner], places)}
     return equal if len(equal) < len(known) else set()

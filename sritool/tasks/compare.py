@@ -23,7 +23,7 @@ from sritool.tasks.model import Model
 from sritool.tasks.runs import BEST, LAST, METRICS, find_checkpoint, read_metrics
 from sritool.tasks.sentences import prepared_corpus
 from sritool.tasks.state import ends_early
-from sritool.tasks.validate import COLLAPSE_AFTER, collapse
+from sritool.tasks.validate import COLLAPSE_AFTER, COLLAPSE_NATS, collapse
 
 OWN = "own"  # in place of one estimator: the one that each method was published with
 TRAINING_COLUMNS = ("parameters", "tokens/s", "time", "epochs")
@@ -225,9 +225,8 @@ def _notes_on(row: Row) -> Iterator[str]:
     for estimate in row.evaluation.estimates:
         if estimate.sentences < measured:
             yield f"{estimate.metric} on {estimate.sentences} of the sentences"
-    warning = collapse({e.metric: e for e in row.evaluation.estimates}, COLLAPSE_AFTER)
-    if warning:
-        yield warning
+    if collapse({e.metric: e for e in row.evaluation.estimates}, COLLAPSE_AFTER):
+        yield f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
     if row.training.sentences < row.training.of:
         yield f"trained on {row.training.sentences} of {row.training.of} sentences"
     if row.training.left:
