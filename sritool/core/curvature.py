@@ -57,8 +57,9 @@ def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: Tensor) -> _Steps
     """Args: grad_hidden: gradient of log p in every h through the output layer [time, rows, hidden]."""
     first = first_derivatives(states)
     of_hidden, of_cell = grad_hidden.clone(), torch.zeros_like(grad_hidden)
-    backward(first, recurrent, of_hidden, of_cell, torch.zeros_like(first.gates))
-    second = second_derivatives(states, of_hidden, of_cell)
+    of_gates = torch.zeros_like(first.gates)
+    backward(first, recurrent, of_hidden, of_cell, of_gates)
+    second = second_derivatives(states, of_hidden, of_cell, of_gates)
     gates, cell_to_hidden, forget = first
     return _Steps(
         states.hidden[1:], forget, cell_to_hidden, gates, second.diagonal, 2 * second.cross, second.cell

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sritool.core.config import RefinementConfig
 from sritool.core.gaussian import DiagonalGaussian
-from sritool.core.second_order import Slope, Value
+from sritool.core.second_order import AtOutput, Slope, Value
 
 
 class Objective(Protocol):
@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
     q: DiagonalGaussian  # before it
     factor: Tensor  # φ  [batch, 1]
-    of_output: Tensor  # of the output layer at z_k  [time, batch, hidden]
+    of_output: AtOutput  # at z_k
 
 
 class Refined(NamedTuple):
@@ -80,7 +80,7 @@ def refine(
 
 
 def refine_backward(
-    along: Callable[[Tensor, Tensor, Tensor], Slope],
+    along: Callable[[Tensor, Tensor, AtOutput], Slope],
     refined: Refined,
     noise: Tensor,
     gradient: DiagonalGaussian,

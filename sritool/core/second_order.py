@@ -28,12 +28,19 @@ from sritool.core.workspace import Workspace
 _BUFFER_ELEMENTS = 1 << 23  # numbers of the size of logits held at a time, as in the output layer
 
 
+class AtOutput(NamedTuple):
+    """What the output layer gave at the n positions that are predicted."""
+
+    gradient: Tensor  # W_target − E_p W  [n, hidden]
+    log_p: Tensor  # of the target, nats  [n]
+
+
 class Value(NamedTuple):
     """log p(x|z), its gradient in z, and what `SecondOrder.along` needs of the output layer there."""
 
     log_likelihood: Tensor  # nats  [batch]
     gradient: Tensor  # [batch, latent]
-    of_output: Tensor  # W_target − E_p W, 0 at padding  [time, batch, hidden]
+    of_output: AtOutput
 
 
 class Slope(NamedTuple):
@@ -60,6 +67,9 @@ class SecondOrder:
         hidden = self._generator.config.hidden
         self._states = Recurrence(conditional.time, conditional.size, hidden, self._generator.output)
         self._embedded = conditional.embedded(masks)
+        self._valid, self._rows = conditional.positions(1)
+        self._layer = conditional.weights.output
+        self._beside = _beside(self._layer, self._workspace)
         nowhere = self._generator.output.new_zeros(conditional.size, self._generator.config.latent)
         with torch.no_grad():  # the words' projection under these masks, made once
             self._words = conditional.gate_inputs(nowhere, self._embedded)  # [time, batch, 4·hidden]
@@ -68,19 +78,19 @@ class SecondOrder:
     def evaluate(self, z: Tensor) -> Value:
         """What `Conditional.evaluate` gives, and the output layer's gradient: z [batch, latent]."""
         states = self._run(z)
-        log_likelihood, of_output = self.conditional.through_output(
-            self._seen(states.hidden[1:]), z.shape[:-1]
-        )
-        given = of_output.clone() if self._masks is None else of_output * self._masks.hidden
+        hidden = self._predicted(self._seen(states.hidden[1:]))
+        log_p, gradient = self._layer.gradient(hidden, self._rows)
+        given = self._seen(self._everywhere(gradient), own=self._valid is None)
         of_gates, of_initial = states.backward(given, self._generator.recurrent)
-        return Value(log_likelihood, self._to_code(of_gates.sum(0), of_initial), of_output)
+        found = AtOutput(gradient, log_p)
+        return Value(self._everywhere(log_p).sum(0), self._to_code(of_gates.sum(0), of_initial), found)
 
     def __call__(self, z: Tensor) -> Evaluation:
         """log p(x|z) and its gradient alone."""
         return Evaluation(*self.evaluate(z)[:2])
 
     @torch.no_grad()
-    def along(self, z: Tensor, u: Tensor, of_output: Tensor, theta: ThetaGradient | None = None) -> Slope:
+    def along(self, z: Tensor, u: Tensor, of_output: AtOutput, theta: ThetaGradient | None = None) -> Slope:
         """D at z along u, both [batch, latent], and its gradients.
 
         Args: of_output: `Value.of_output` at this z; theta gets weight · Σ_batch of the gradient of −D.
@@ -88,16 +98,13 @@ class SecondOrder:
         states = self._run(z)
         first = first_derivatives(states)
         tangents = self._tangents(first, u)
-        seen, seen_tangent = self._seen(states.hidden[1:]), self._seen(tangents.hidden[1:])
-        curved, value = self._through_output(seen, seen_tangent, of_output, theta)
+        curved, value = self._through_output(states, tangents, of_output, theta)
 
-        of_hidden, of_cell = self._seen(of_output), torch.zeros_like(of_output)
-        if self._masks is None:
-            of_hidden = of_hidden.clone()
-        of_gates = torch.zeros_like(first.gates)
+        of_hidden = self._seen(self._everywhere(of_output.gradient), own=self._valid is None)
+        of_cell, of_gates = torch.zeros_like(of_hidden), torch.zeros_like(first.gates)
         of_initial = backward(first, self._generator.recurrent, of_hidden, of_cell, of_gates)
 
-        second = second_derivatives(states, of_hidden, of_cell)
+        second = second_derivatives(states, of_hidden, of_cell, of_gates)
         cell_2, gates_2 = _through_steps(second, tangents)
         initial_2 = backward(first, self._generator.recurrent, self._seen(curved), cell_2, gates_2)
         latent_2 = gates_2.sum(0)
@@ -115,9 +122,23 @@ class SecondOrder:
         self._states.run(self._generator.initial_hidden(z), self._recurrent_t)
         return self._states
 
-    def _seen(self, hidden: Tensor) -> Tensor:
-        """What the output layer sees of states, under dropout."""
-        return hidden if self._masks is None else hidden * self._masks.hidden
+    def _seen(self, hidden: Tensor, own: bool = False) -> Tensor:
+        """What the output layer sees of states, under dropout; `own`: never the very tensor that was given."""
+        if self._masks is not None:
+            return hidden * self._masks.hidden
+        return hidden.clone() if own else hidden
+
+    def _predicted(self, tensor: Tensor) -> Tensor:
+        """[time, batch, …] → [n, …], without padding."""
+        flat = tensor.flatten(0, 1)
+        return flat if self._valid is None else flat[self._valid]
+
+    def _everywhere(self, tensor: Tensor) -> Tensor:
+        """[n, …] → [time, batch, …], 0 at padding."""
+        shape = (self.conditional.time, self.conditional.size, *tensor.shape[1:])
+        if self._valid is None:
+            return tensor.view(shape)
+        return tensor.new_zeros(shape).flatten(0, 1).index_copy_(0, self._valid, tensor).view(shape)
 
     def _to_code(self, of_latent: Tensor, of_initial: Tensor) -> Tensor:
         generator = self._generator
@@ -142,21 +163,55 @@ class SecondOrder:
         return _Tangents(hidden, cells, gates)
 
     def _through_output(
-        self, hidden: Tensor, tangent: Tensor, of_output: Tensor, theta: ThetaGradient | None
+        self, states: Recurrence, tangents: _Tangents, at: AtOutput, theta: ThetaGradient | None
     ) -> tuple[Tensor, Tensor]:
-        """∂D/∂h of the layer [time, batch, hidden], and D [batch]; theta gets the layer's own part."""
-        value = (of_output * tangent).sum(-1)  # 0 at padding
-        valid, rows = self.conditional.positions(1)
-        states, directions, gradient = (part.flatten(0, 1) for part in (hidden, tangent, of_output))
-        if valid is not None:
-            states, directions, gradient = states[valid], directions[valid], gradient[valid]
-        layer = self.conditional.weights.output
-        curved = _covariances(layer, self._workspace, (states, directions, gradient), rows, theta)
+        """∂D/∂h of the layer [time, batch, hidden], and D [batch]; theta gets the layer's own part.
+
+        A bounded number of logits at a time.
+        """
+        hidden, tangent = (self._predicted(self._seen(x.hidden[1:])) for x in (states, tangents))
+        curved = torch.empty_like(hidden)
+        step = max(64, _BUFFER_ELEMENTS // (2 * len(self._beside)))
+        for begin in range(0, len(hidden), step):
+            part = slice(begin, begin + step)
+            here = AtOutput(at.gradient[part], at.log_p[part])
+            curved[part] = self._covariances(hidden[part], tangent[part], here, self._rows[part], theta)
         if theta is not None:
-            theta.add_targets(directions, rows, bias=False)
-        if valid is not None:
-            curved = torch.zeros_like(hidden).flatten(0, 1).index_copy_(0, valid, curved)
-        return curved.view_as(hidden), value.sum(0)
+            theta.add_targets(tangent, self._rows, bias=False)
+        value = self._everywhere((at.gradient * tangent).sum(-1)).sum(0)
+        return self._everywhere(curved), value
+
+    def _covariances(
+        self, hidden: Tensor, tangent: Tensor, at: AtOutput, rows: Tensor, theta: ThetaGradient | None
+    ) -> Tensor:
+        """−Cov_p(W) ḣ [n, hidden]; theta gets D's gradient in W and bias but for the targets' part.
+
+        One product gives log p_v = h·W_v + b_v − log Σ and W_v·ḣ − E_p W·ḣ of every word v: what is taken away is
+        known from the first pass, and goes with the bias into columns beside h and ḣ.
+        """
+        layer, width, count = self._layer, hidden.shape[1], len(hidden)
+        target = layer.weight[rows].to(hidden.dtype)
+        normaliser = (target * hidden).sum(-1) + layer.bias[rows] - at.log_p
+        mean = ((target - at.gradient) * tangent).sum(-1)
+        away = torch.stack((normaliser, mean)).neg_()
+        both = torch.zeros(2, count, width + COLUMNS, dtype=layer.type, device=hidden.device)
+        both[0, :, :width], both[1, :, :width] = hidden, tangent
+        both[..., width] = away
+        both[..., width + 1] = away - both[..., width]  # what bfloat16 has rounded off
+        both[0, :, width + 2] = 1.0
+        buffer = self._workspace.logits(2 * count, layer.bias)
+        torch.mm(both.flatten(0, 1), self._beside.t(), out=buffer)
+        p, spread = buffer.view(2, count, -1).unbind(0)
+        spread.mul_(p.exp_())
+        curved = (spread @ layer.weight).neg_().to(hidden.dtype)
+        both.zero_()
+        both[0, :, :width], both[1, :, :width], both[1, :, width] = tangent, hidden, 1.0
+        if layer.type != hidden.dtype:  # the first pass rounded the target's logit too
+            sums = p.sum(-1, dtype=hidden.dtype).unsqueeze(-1)
+            curved, both = curved / sums, (both / sums).to(layer.type)
+        if theta is not None:
+            theta.add_products(buffer, both.flatten(0, 1))
+        return curved
 
     def _add_tangents(
         self, theta: ThetaGradient, tangents: _Tangents, u: Tensor, of_gates: Tensor, of_initial: Tensor
@@ -192,34 +247,10 @@ def _through_steps(second: Second, tangents: _Tangents) -> tuple[Tensor, Tensor]
     return cells, gates
 
 
-def _covariances(
-    layer: OutputLayer,
-    workspace: Workspace,
-    at: tuple[Tensor, Tensor, Tensor],
-    rows: Tensor,
-    theta: ThetaGradient | None,
-) -> Tensor:
-    """−Cov_p(W) ḣ [n, hidden], a bounded number of logits at a time; theta gets Σ_v of D's gradient but the target's.
-
-    Args: at: h, ḣ and W_target − E_p W, each [n, hidden]; rows [n]: of the targets.
-    """
-    weight, width = layer.weight, layer.weight.shape[1]
-    curved = torch.empty_like(at[0])
-    step = max(64, _BUFFER_ELEMENTS // (2 * weight.shape[0]))
-    for begin in range(0, len(rows), step):
-        part = slice(begin, begin + step)
-        states, directions, gradient = (tensor[part] for tensor in at)
-        count, of_target = len(states), weight[rows[part]].to(gradient.dtype)
-        mean = ((of_target - gradient) * directions).sum(-1, keepdim=True)  # E_p W·ḣ
-        both = torch.zeros(2, count, width + COLUMNS, dtype=layer.type, device=weight.device)
-        both[0, :, :width], both[1, :, :width], both[1, :, width] = directions, states, 1.0
-        buffer = workspace.logits(2 * count, layer.bias)
-        p, spread = buffer.view(2, count, -1).unbind(0)
-        torch.addmm(layer.bias, both[1, :, :width], weight.t(), out=p)
-        torch.softmax(p, -1, out=p)
-        torch.mm(both[0, :, :width], weight.t(), out=spread)
-        spread.sub_(mean).mul_(p)  # p_v (W_v·ḣ − E_p W·ḣ)
-        curved[part] = (spread @ weight).neg_()
-        if theta is not None:
-            theta.add_products(buffer, both.flatten(0, 1))
-    return curved
+def _beside(layer: OutputLayer, workspace: Workspace) -> Tensor:
+    """[W | 1 | 1 | bias | 0 …]: [V, hidden + COLUMNS]."""
+    rows, width = layer.weight.shape
+    found = workspace.take("weight with columns", (rows, width + COLUMNS), layer.weight)
+    found[:, :width], found[:, width : width + 2], found[:, width + 2] = layer.weight, 1.0, layer.bias
+    found[:, width + 3 :] = 0.0
+    return found

@@ -42,21 +42,21 @@ def first_derivatives(states: Recurrence) -> First:
     return First(gates, torch.addcmul(out, out, states.tanh_cells.square(), value=-1), forget)
 
 
-def second_derivatives(states: Recurrence, of_hidden: Tensor, of_cell: Tensor) -> Second:
-    """Args: of_hidden, of_cell: gradients of log p in every h and c, with what goes through later steps."""
+def second_derivatives(states: Recurrence, of_hidden: Tensor, of_cell: Tensor, of_gates: Tensor) -> Second:
+    """Args: gradients of log p in every h, c and gate before activation, with what goes through later steps."""
     out, inside, forget, candidate = states.gates.chunk(4, dim=-1)
-    tanh = states.tanh_cells
-    through_out, through_inside = of_hidden * _slope(out), of_cell * _slope(inside)
-    through_forget = of_cell * _slope(forget)
-    candidate_1, tanh_1 = 1 - candidate.square(), 1 - tanh.square()
-    diagonal = (
-        through_out * tanh * (1 - 2 * out),
-        through_inside * candidate * (1 - 2 * inside),
-        through_forget * _before(states.cells) * (1 - 2 * forget),
-        of_cell * inside * candidate_1 * (-2 * candidate),
-    )
-    cross = (through_out * tanh_1, through_inside * candidate_1, through_forget)
-    return Second(torch.cat(diagonal, -1), torch.cat(cross, -1), of_hidden * out * tanh_1 * (-2 * tanh))
+    width, tanh_1 = out.shape[-1], _complement(states.tanh_cells)
+    sigmoids, of_sigmoids = states.gates[..., : 3 * width], of_gates[..., : 3 * width]
+    diagonal, cross = torch.empty_like(of_gates), torch.empty_like(sigmoids)
+    # A gate's σ'' is σ'(1 − 2σ), and tanh'' is −2 tanh·tanh'.
+    torch.addcmul(of_sigmoids, of_sigmoids, sigmoids, value=-2, out=diagonal[..., : 3 * width])
+    torch.mul(of_gates[..., 3 * width :], candidate, out=diagonal[..., 3 * width :]).mul_(-2)
+    out_cell, inside_candidate, forget_before = cross.chunk(3, -1)
+    torch.mul(_slope(out).mul_(of_hidden), tanh_1, out=out_cell)
+    torch.mul(_slope(inside).mul_(of_cell), _complement(candidate), out=inside_candidate)
+    torch.mul(_slope(forget), of_cell, out=forget_before)
+    cell = (of_hidden * out).mul_(tanh_1).mul_(states.tanh_cells).mul_(-2)
+    return Second(diagonal, cross, cell)
 
 
 def backward(first: First, recurrent: Tensor, of_hidden: Tensor, of_cell: Tensor, of_gates: Tensor) -> Tensor:
@@ -82,6 +82,11 @@ def backward(first: First, recurrent: Tensor, of_hidden: Tensor, of_cell: Tensor
 
 def _slope(sigmoid: Tensor) -> Tensor:
     return torch.addcmul(sigmoid, sigmoid, sigmoid, value=-1)
+
+
+def _complement(tanh: Tensor) -> Tensor:
+    """The slope of tanh, 1 − tanh²."""
+    return torch.addcmul(tanh.new_ones(()), tanh, tanh, value=-1)
 
 
 def _before(cells: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from sritool.core.config import RefinementConfig
 from sritool.core.gaussian import DiagonalGaussian
 from sritool.core.generator import Generator
 from sritool.core.refinement import Refined, refine, refine_backward
-from sritool.core.second_order import SecondOrder, Value
+from sritool.core.second_order import AtOutput, SecondOrder, Value
 from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
 
@@ -80,7 +80,7 @@ def there_and_back(
         value.gradient - WEIGHT * of_kl.mean, spread * value.gradient - WEIGHT * of_kl.log_variance
     )
 
-    def along(z: Tensor, u: Tensor, of_output: Tensor) -> object:
+    def along(z: Tensor, u: Tensor, of_output: AtOutput) -> object:
         return exact.along(z, u, of_output, theta)
 
     first = refine_backward(along, refined, noise[:STEPS], last, config, WEIGHT)
@@ -178,7 +178,7 @@ class Linear:
     def evaluate(self, z: Tensor) -> Value:
         missing = self.x - self.slope * z
         value = -0.5 * missing.square().sum(-1) / self.variance
-        return Value(value, self.slope * missing / self.variance, z)
+        return Value(value, self.slope * missing / self.variance, AtOutput(z, z))
 
 
 def test_refinement_finds_the_posterior_of_a_linear_model() -> None:
