@@ -104,6 +104,16 @@ def origin_of(method: Method, settings: Settings) -> Origin:
     return Origin(settings.estimator, samples, method.posterior_name, chains, settings.seed)
 
 
+def _with_density(method: Method, settings: Settings) -> tuple[Settings, list[str]]:
+    """The settings without metrics that no draw can give where q(z|x) has no density, and a note on those."""
+    without = [name for name in settings.metrics if "density" in NEEDS[name]]
+    if method.has_density or not without:
+        return settings, []
+    kept = tuple(name for name in settings.metrics if name not in without)
+    reason = f"the {method.posterior_name} of {method.name} gives codes without a density"
+    return settings._replace(metrics=kept), [f"{', '.join(without)}: not measured, as {reason}"]
+
+
 def measure(
     method: Method,
     split: Split,
@@ -121,6 +131,7 @@ def measure(
     """
     check_metrics(settings.metrics)
     estimators.check_estimator(settings.estimator, method)
+    settings, left_out = _with_density(method, settings)
     stages = Stages(method, split, examples, settings, report or (lambda *_: None), finished)
     try:
         rows = stages.run()
@@ -131,6 +142,6 @@ def measure(
     origin = origin_of(method, settings)
     wanted = [name for name in NEEDS if name in settings.metrics]
     found = [estimate for name in wanted for estimate in estimates_of(name, rows, origin)]
-    notes = notes_on(rows, found, origin, method)
+    notes = [*left_out, *notes_on(rows, found, origin, method)]
     flat = {name: values for name, values in rows.items() if values.ndim == 1}
     return Measured(found, flat, notes)

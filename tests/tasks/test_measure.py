@@ -231,3 +231,13 @@ def test_an_unknown_metric_suggests_the_nearest(name: str, hint: str) -> None:
         check_metrics(["ppl", name])
     assert hint in str(caught.value)
     assert repr(name) in str(caught.value)
+
+
+def test_what_has_no_density_has_no_divergence(new_run: Callable[..., Any]) -> None:
+    run = new_run("ae")
+    run.train(max_steps=1)
+    split = run.corpus.split("valid")
+    settings = Settings(("recon", "kl", "elbo"), LikelihoodConfig(samples=4, pilots=4))
+    found = measure(run.trainer.state.method, split, np.arange(4), settings)
+    assert [estimate.metric for estimate in found.estimates] == ["recon"]
+    assert any(note.startswith("kl, elbo: not measured") for note in found.notes)
