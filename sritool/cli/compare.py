@@ -143,8 +143,10 @@ def runs_of_newest_corpus(runs_dir: Path) -> list[Path]:
     """Checkpoints of all runs on the newest run's corpus, which is said on stderr."""
     from sritool.tasks.compare import runs_of_newest_corpus as find
 
-    paths, others = find(runs_dir)
-    left_out = f", without {others} on other corpora" if others else ""
-    names = ", ".join(path.parent.name for path in paths)
+    found = find(runs_dir)
+    others = [f"{found.elsewhere} on other corpora"] if found.elsewhere else []
+    others += [f"{found.begun} still in pretraining"] if found.begun else []
+    left_out = f", without {' and '.join(others)}" if others else ""
+    names = ", ".join(path.parent.name for path in found.paths)
     say(f"comparing the runs in {runs_dir}/ on the corpus of the newest one{left_out}: {names}")
-    return paths
+    return found.paths

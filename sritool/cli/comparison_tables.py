@@ -124,7 +124,16 @@ def for_programs(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], 
     if "epochs" in own:
         own.insert(own.index("epochs") + 1, "planned epochs")
     columns = ["run", "method", "corpus", *(c for name in metrics for c in (name, f"{name} se"))]
-    columns += ["estimator", "draws", "data", "sentences", "of", *RELIABILITY, "trained on", "trained on, of"]
+    columns += [
+        "estimator",
+        "draws",
+        "data",
+        "sentences",
+        "of",
+        *RELIABILITY,
+        "training sentences",
+        "training split",
+    ]
     cells: list[list[object]] = []
     for row in rows:
         likelihood, run = row.likelihood, row.training

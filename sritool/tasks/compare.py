@@ -99,21 +99,36 @@ def check_columns(names: Sequence[str], sort: str | None = None) -> None:
         raise UsageError(f"no column {sort!r} to sort by; give one of {', '.join(orders)}")
 
 
-def runs_of_newest_corpus(runs_dir: Path) -> tuple[list[Path], int]:
-    """Checkpoints of all runs on the corpus that the newest run is on, by name; and how many were left out.
+class Found(NamedTuple):
+    """Runs that compare, and how many others there are."""
+
+    paths: list[Path]  # of checkpoints, by the runs' names
+    elsewhere: int  # on other corpora
+    begun: int  # still the autoencoders that their methods begin with
+
+
+def runs_of_newest_corpus(runs_dir: Path) -> Found:
+    """All runs on the corpus that the newest run is on.
 
     Raises: CheckpointError if there is no run.
     """
     wanted = load_checkpoint(find_checkpoint(None, runs_dir)).corpus["content_hash"]
-    found, others = [], 0
+    paths, elsewhere, begun = [], 0, 0
     for folder in sorted(path for path in runs_dir.iterdir() if path.is_dir()):
         with contextlib.suppress(CheckpointError):
             path = find_checkpoint(folder, runs_dir)
-            if load_checkpoint(path).corpus["content_hash"] == wanted:
-                found.append(path)
+            checkpoint = load_checkpoint(path)
+            if checkpoint.corpus["content_hash"] != wanted:
+                elsewhere += 1
+            elif checkpoint.progress.get("pretraining", False):
+                begun += 1
             else:
-                others += 1
-    return found, others
+                paths.append(path)
+    if not paths:
+        raise CheckpointError(
+            f"no run in {runs_dir}/ is further than its pretraining; wait, or train on with --resume"
+        )
+    return Found(paths, elsewhere, begun)
 
 
 def compare(
@@ -172,13 +187,10 @@ def training_of(model: Model, data_dir: Path) -> Training:
     steps = [r for r in read_metrics(folder / METRICS) if r.get("kind") == "step"] if in_its_folder else []
     # The first step warms up; it alone is better than nothing.
     speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
-    pretraining = bool(last.progress.get("pretraining", False))
-    done, planned = 0 if pretraining else int(last.progress["epoch"]), config.training.epochs
+    done, planned = int(last.progress["epoch"]), config.training.epochs
     left = ""
     if last.trainer is None:
         left = f"no {LAST} beside it: time and epochs are those at the checkpoint"
-    elif pretraining:
-        left = "its training has not ended: it is still pretrained"
     elif done < planned:
         without_better = int(last.trainer["position"]["epochs_without_better"])
         if not ends_early(model.method, config, done / planned, without_better):

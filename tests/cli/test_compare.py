@@ -48,7 +48,9 @@ def test_a_row_a_run_with_the_figures_of_evaluate(run: Run) -> None:
         shared = mine.keys() & theirs.keys()
         assert shared > {"ppl", "ppl se", "estimator", "sentences", "of", "ess", "half"}
         assert {name: mine[name] for name in shared} == {name: theirs[name] for name in shared}
-    assert [(row["sentences"], row["of"], row["trained on"]) for row in found] == [("4", "16", "128")] * 2
+    assert [(row["sentences"], row["of"], row["training sentences"]) for row in found] == [
+        ("4", "16", "128")
+    ] * 2
     assert [row["epochs"] for row in found] == ["2", "2"]
     assert math.isfinite(float(found[0]["seconds"]))
 

@@ -240,8 +240,21 @@ def test_all_runs_on_the_newest_ones_corpus(trained: dict[str, Path], tmp_path: 
     (runs / "damaged").mkdir()
     (runs / "damaged" / LAST).write_bytes(b"nothing")
     os.utime(runs / "damaged" / LAST, (1, 1))
-    found, others = runs_of_newest_corpus(runs)
-    assert [path.parent.name for path in found] == ["lm", "short", "sri", "stopped"]
-    assert others == 0
+    found = runs_of_newest_corpus(runs)
+    assert [path.parent.name for path in found.paths] == ["lm", "short", "sri", "stopped"]
+    assert found[1:] == (0, 0)
     with pytest.raises(CheckpointError, match="no run in"):
         runs_of_newest_corpus(tmp_path)
+
+
+def test_a_run_in_pretraining_is_left_out(
+    trained: dict[str, Path], tmp_path: Path, begin_run: Callable[..., Any]
+) -> None:
+    run = begin_run(tmp_path, "vae-fbp", name="begun", training={"epochs": 1}, pretraining={"epochs": 1})
+    run.train(max_steps=1)
+    with pytest.raises(CheckpointError, match="further than its pretraining"):
+        runs_of_newest_corpus(tmp_path)
+    (tmp_path / "lm").mkdir()
+    (tmp_path / "lm" / BEST).write_bytes((trained["lm"] / BEST).read_bytes())
+    found = runs_of_newest_corpus(tmp_path)
+    assert ([path.parent.name for path in found.paths], found.begun) == (["lm"], 1)
