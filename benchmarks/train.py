@@ -46,14 +46,15 @@ def measure(
     most_seconds: float = float("inf"),
     chain_length: int = 20,
     kinds: Sequence[str] = KINDS,
+    most_others: float = float("inf"),
 ) -> list[dict[str, Any]]:
     """One record a variant: ms a step, tokens a second, ratios within each round.
 
-    Args: precision: "float32" or "bfloat16", as resolved.
+    Args: precision: "float32" or "bfloat16", as resolved; most_others: as in `alternate`.
     """
     chosen = [name for name, variant in VARIANTS.items() if variant.kind in kinds]
     runs = {name: build(name, shape, precision, device, chain_length) for name in chosen}
-    seconds = alternate(runs, rounds, device, most_seconds)
+    seconds = alternate(runs, rounds, device, most_seconds, most_others)
     records = []
     for name, times in seconds.items():
         kind = VARIANTS[name].kind
@@ -110,6 +111,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_timing(parser)
     parser.add_argument("--steps", type=int, default=20, help="Langevin steps of a chain, at most")
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS), help="of training step")
+    parser.add_argument(
+        "--most-others",
+        type=float,
+        default=float("inf"),
+        metavar="CORES",
+        help="leave out rounds of whole steps in which others took more than this, until --most-seconds is up",
+    )
     parser.add_argument("--no-memory", action="store_true", help="leave out peaks of memory and cold starts")
     parser.add_argument("--no-parts", action="store_true", help="leave out the parts of a step")
 
@@ -123,7 +131,7 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
         if set(kinds) & set(SAMPLERS):
             length = chain_length_for(shape, context.device, arguments.steps)
         size = (context.rounds, context.most_seconds, length, kinds)
-        records = measure(shape, precision, context.device, *size)
+        records = measure(shape, precision, context.device, *size, arguments.most_others)
         for record in records:
             record["cold"] = None
             measured = not arguments.no_memory and context.device.type == "cpu"
