@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 
 from sritool.core.conditional import Conditional, Weights
 from sritool.core.config import RunConfig
 from sritool.core.generator import Generator
+from sritool.core.inference import Refinement
 from sritool.core.random import Stream
 from sritool.core.workspace import Workspace
 from sritool.corpus.batches import Batch
+from sritool.errors import UsageError
 
 
 class Clock(NamedTuple):
@@ -49,6 +51,7 @@ class Method(ABC):
     validated: ClassVar[tuple[str, ...]] = ("nll", "recon", "posterior-kl", "au", "permuted")
     closed_form_kl: ClassVar[bool] = False  # its KL to the prior costs next to nothing
     pretrains: ClassVar[bool] = False  # begins as an autoencoder, whose encoder it keeps
+    refinement: Refinement | None = None  # of an encoder's q(z|x), wherever it is measured
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         self.config = config
@@ -62,6 +65,15 @@ class Method(ABC):
     def has_density(self) -> bool:
         """Whether its q(z|x) has a density, so that there is a KL to the prior."""
         return True
+
+    def refined(self, refinement: Refinement) -> Self:
+        """The same model, whose q(z|x) is the encoder's after these steps wherever it is measured.
+
+        Raises: UsageError for a method without an encoder.
+        """
+        raise UsageError(
+            f"refinement begins at an encoder, and {self.name} has none; leave --refine-steps out"
+        )
 
     @property
     def latent(self) -> int:

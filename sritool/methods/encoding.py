@@ -46,7 +46,6 @@ class EncoderMethod(Method):
         super().__init__(config, vocabulary_size)
         self.encoder = Encoder(config.generator, vocabulary_size)
         self.modules["encoder"] = self.encoder
-        self.refinement: Refinement | None = None  # of q(z|x), wherever it is measured
         self._last: tuple[ref[Conditional], int, DiagonalGaussian] | None = None  # what `proposal` found
 
     def initialise(self) -> None:
@@ -140,7 +139,7 @@ class EncoderMethod(Method):
                 parameter.grad = found.get(name)
 
     def refined(self, refinement: Refinement) -> Self:
-        """The same model, whose q(z|x) is the encoder's after these steps wherever it is measured."""
+        """The same parameters, and another q(z|x)."""
         other = copy(self)
         other.refinement, other._last = refinement, None
         return other

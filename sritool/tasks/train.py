@@ -6,7 +6,6 @@ position. A run that is stopped and resumed is therefore bit-identical to one th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +24,11 @@ from sritool.corpus.store import Corpus
 from sritool.errors import Interrupted, NumericalError
 from sritool.methods.base import Clock
 from sritool.tasks import events
-from sritool.tasks.runs import BEST, LAST, METRICS, MetricsLog
+from sritool.tasks.runs import BEST, LAST
 from sritool.tasks.state import RunState
+from sritool.tasks.telling import Telling
 from sritool.tasks.tune_step import adopt, retune
-from sritool.tasks.validate import chosen_by, collapse, sample_of, validate
+from sritool.tasks.validate import chosen_by, validate
 
 # A GPU replays a graph for each length, so that few lengths are worth some padding.
 _LENGTH_MULTIPLE = {"cuda": 4}
@@ -74,14 +74,10 @@ class Trainer:
         observer: events.Observer,
         resume: Checkpoint | None = None,
     ) -> None:
-        self.limits, self.observer = limits, observer
+        self.limits = limits
         self.state = RunState(corpus, config, folder, device, resume)
         self.train, self.valid = self.state.train, corpus.split("valid")
-        position = self.state.position
-        self.log = MetricsLog(folder / METRICS, position.step, position.epoch, position.pretraining)
-        self._tokens, self._tokens_since = 0, time.monotonic()
-        self._columns: dict[str, float] = {}
-        self._warned = False  # of a collapse, which is said when it begins and not each epoch
+        self.telling = Telling(self.state, observer, limits.max_steps)
 
     def run(self) -> Outcome:
         """Train until the plan is done, early stopping, or a limit; last.pt is up to date at the end.
@@ -133,10 +129,13 @@ class Trainer:
             self.state.save(LAST)
         return "done"
 
-    def _check_limits(self) -> None:
+    def _check_signal(self) -> None:
         signal = self.limits.signal()
         if signal is not None:
             raise _Stop("signal", signal)
+
+    def _check_limits(self) -> None:
+        self._check_signal()
         if self.limits.max_steps is not None and self.state.position.step >= self.limits.max_steps:
             raise _Stop("max-steps")
         if self.limits.max_seconds is not None and self.state.seconds_here() >= self.limits.max_seconds:
@@ -169,9 +168,9 @@ class Trainer:
             position.step += 1
             position.recon += sums["recon"]
             position.sentences += len(batch.examples)
-            self._tokens += batch.predictions
-        self._tell_step(sums, len(batch.examples), norm, len(batches), logged=beside is None)
-        return beside is None
+        planned = beside is None
+        self.telling.step(sums, len(batch.examples), batch.predictions, norm, len(batches), planned)
+        return planned
 
     def _not_finite(self, norm: float) -> None:
         last = self.state.folder / LAST
@@ -183,89 +182,17 @@ class Trainer:
             "try a smaller --set optimizer.learning_rate, or a smaller step size"
         )
 
-    def _tell_step(
-        self, sums: dict[str, float], sentences: int, norm: float, batches: int, logged: bool
-    ) -> None:
-        position, epochs = self.state.position, self.state.epochs
-        for name, value in sums.items():
-            if name != "recon":
-                self._columns[name.removeprefix("mean ")] = (
-                    value if name.startswith("mean ") else value / sentences
-                )
-        now = time.monotonic()
-        speed = self._tokens / max(now - self._tokens_since, 1e-9)
-        recon = position.recon / position.sentences if position.sentences else sums["recon"] / sentences
-        self.observer(
-            events.Step(
-                position.epoch + 1,
-                epochs,
-                position.step,
-                self._last_step(batches),
-                speed,
-                recon,
-                norm,
-                dict(self._columns),
-                position.pretraining,
-            )
-        )
-        if not logged:
-            return
-        if position.step % 50 == 0 or position.step == 1:
-            own = {key: round(value, 5) for key, value in self._columns.items()}
-            record = {"kind": "step", "step": position.step, "epoch": position.epoch + 1}
-            record |= {"recon": recon, "gradient_norm": norm, **own, "tokens_per_second": round(speed, 1)}
-            self.log.add({**record, "seconds": round(self.state.seconds(), 2)})
-            self._tokens, self._tokens_since = 0, now
-
-    def _last_step(self, batches: int) -> int:
-        """Of the whole plan, or where a limit ends it."""
-        position = self.state.position
-        to_come = (self.state.epochs - position.epoch) * batches - position.batch
-        if position.pretraining:
-            to_come += self.state.config.training.epochs * batches
-        return min(position.step + to_come, self.limits.max_steps or position.step + to_come)
-
     def _validate(self) -> bool:
         """Measure on the validation sentences; True if what the method is chosen by is the best so far."""
-        position = self.state.position
 
         def report(label: str, done: int, total: int) -> None:
-            signal = self.limits.signal()
-            if signal is not None:
-                raise _Stop("signal", signal)
-            self.observer(events.Measuring(f"validation: {label}", done, total))
+            self._check_signal()
+            self.telling.validating(label, done, total)
 
         began = self.state.seconds()
         estimates = validate(self.state.method, self.valid, self.state.config.validation, report)
-        by_name = {estimate.metric: estimate for estimate in estimates}
-        better = self._compare(by_name)
-        record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
-        if position.pretraining:
-            record["pretraining"] = True
-        record["train_recon"] = position.recon / max(1, position.sentences)
-        record["seconds"] = round(self.state.seconds(), 2)
-        record["validation_seconds"] = round(self.state.seconds() - began, 2)
-        for name, estimate in by_name.items():
-            record[name], record[f"{name} se"] = estimate.value, estimate.standard_error
-        record |= self._judge()
-        self.state.metrics.append(record)
-        self.log.add(record)
-        sample = sample_of(self.state.method, self.state.corpus.tokenizer)
-        self.observer(
-            events.Epoch(
-                position.epoch + 1,
-                self.state.epochs,
-                estimates,
-                better,
-                self.state.seconds(),
-                sample,
-                position.pretraining,
-            )
-        )
-        warning = collapse(by_name, position.epoch + 1)
-        if warning is not None and not self._warned:
-            self.observer(events.Note(warning, warning=True))
-        self._warned = warning is not None
+        better = self._compare({estimate.metric: estimate for estimate in estimates})
+        self.telling.epoch(estimates, self._judge(), better, began)
         return better
 
     def _compare(self, estimates: dict[str, Estimate]) -> bool:
@@ -293,22 +220,16 @@ class Trainer:
 
     def _tune(self) -> None:
         """Choose the chain's step sizes anew; last.pt has them before anything is drawn with them."""
-
-        def stop_on_a_signal(*_: object) -> None:
-            signal = self.limits.signal()
-            if signal is not None:
-                raise _Stop("signal", signal)
-
         position, training = self.state.position, self.state.config.training
         tuned = retune(
-            self.state.method, self.valid, position.epoch / training.epochs, position.epoch, stop_on_a_signal
+            self.state.method,
+            self.valid,
+            position.epoch / training.epochs,
+            position.epoch,
+            lambda *_: self._check_signal(),
         )
         self.state.adopt(adopt(self.state.method, tuned))
         position.tuned = position.epoch
         position.tuning_seconds += tuned.seconds
         self.state.save(LAST)
-        share = position.tuning_seconds / self.state.seconds()
-        record = {"kind": "tune", "step": position.step, "epoch": position.epoch, **tuned.record()}
-        self.log.add({**record, "share_of_training": share, "seconds": round(self.state.seconds(), 2)})
-        spent = f"it took {tuned.seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
-        self.observer(events.Note(f"{tuned.in_a_line()}; {spent}"))
+        self.telling.tuned(tuned.record(), tuned.in_a_line(), tuned.seconds)

@@ -151,4 +151,4 @@ def test_draws_and_kl_are_of_the_refined_posterior(trained: SemiAmortizedVae, ba
     )
     bare = trained.refined(Refinement(0))
     assert torch.equal(bare.proposal(conditional, 1).mean, encoder.mean)
-    assert (trained.posterior_name, bare.posterior_name) == ("encoder, 2 svi steps", "encoder")
+    assert (trained.posterior_name, bare.posterior_name) == ("encoder + 2 svi steps", "encoder")

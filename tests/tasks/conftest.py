@@ -55,7 +55,6 @@ def subword_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 SMALL: dict[str, Any] = {
     "generator": {"embedding": 4, "hidden": 6, "latent": 3},
     "sampler": {"steps": 3, "step_sizes": [0.2, 0.1], "temperature": 0.3, "chain_dropout": True},
-    "lagging": {"updates": 3, "judge_every": 2},
     "optimizer": {"learning_rate": 0.01},
     "training": {"epochs": 2, "batch_size": 8, "patience": 0, "precision": "float32", "save_every": 2},
     "validation": {"sentences": 5, "likelihood": {"samples": 4, "pilots": 6, "rounds": 1, "modes": 1}},
@@ -68,8 +67,11 @@ def settings() -> Callable[..., RunConfig]:
 
     def make(method: str = "sri", **changes: dict[str, Any]) -> RunConfig:
         values = merge(SMALL, {"method": method, **changes})
-        if method == "lm":
-            values = merge(values, {"generator": {"latent": 0}})
+        own = {
+            "lm": {"generator": {"latent": 0}},
+            "vae-lagging": {"lagging": {"updates": 3, "judge_every": 2}},
+        }
+        values = merge(values, own.get(method, {}))
         return build(RunConfig, values)
 
     return make

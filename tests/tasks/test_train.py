@@ -17,7 +17,7 @@ from sritool.core.structure import build, read_toml
 from sritool.corpus.batches import training_batches
 from sritool.methods.registry import METHODS
 from sritool.tasks import events
-from sritool.tasks import train as module
+from sritool.tasks import state as module
 from sritool.tasks import validate as validation
 from sritool.tasks.measure import Measured
 from sritool.tasks.runs import BEST, CONFIG, LAST, METRICS, read_metrics
