@@ -32,6 +32,7 @@ from sritool.cli.options import (
     TextOpt,
     ThreadsOpt,
 )
+from sritool.cli.refinement import RefineOpt, RefineRateOpt, RefineStepsOpt, refinement_of
 from sritool.cli.render import emit, emit_all, fits, resolve_format, say
 from sritool.cli.tables import FOR_PEOPLE, metrics_table, reliability_table
 from sritool.errors import UsageError
@@ -49,8 +50,8 @@ def evaluate(
         typer.Option(
             "--metrics",
             metavar="NAMES",
-            help="Any of ppl, nll, posterior-kl, mi, kl-aggregate, recon, permuted, elbo, kl, kl-information, "
-            "kl-contraction, au, au-naive, with commas between, or all.",
+            help="Any of ppl, nll, posterior-kl, mi, kl-aggregate, recon, permuted, elbo, elbo-gain, kl, "
+            "kl-information, kl-contraction, au, au-naive, with commas between, or all.",
             show_default="ppl,nll,posterior-kl,recon,permuted,au",
         ),
     ] = None,
@@ -109,6 +110,9 @@ def evaluate(
             rich_help_panel=ESTIMATOR,
         ),
     ] = None,
+    refine_steps: RefineStepsOpt = None,
+    refine: RefineOpt = None,
+    refine_rate: RefineRateOpt = None,
     seed: SeedOpt = 0,
     again: AgainOpt = False,
     batch_size: BatchSizeOpt = None,
@@ -133,10 +137,11 @@ def evaluate(
     ppl: perplexity per token. nll: -log p(x) per sentence x, in nats. recon: -log p(x|z) at the inferred code z.
     posterior-kl: what z tells about x, KL of the posterior to the prior; it is the sum of mi, the mutual
     information of x and z, and kl-aggregate. kl: KL of the method's own inference to the prior, on 64 sentences
-    unless --limit is given, as it is slow; kl-information is a lower bound of what of it is about x, and
-    kl-contraction the rest. elbo: -recon - kl. au: active units, the dimensions of z that vary with the sentence;
-    au-naive: the published count, which takes noise for activity. permuted: how much recon loses with another
-    sentence's z, 0 where z is ignored.
+    unless --limit is given where that is slow; kl-information is a lower bound of what of it is about x, and
+    kl-contraction the rest. elbo: -recon - kl. elbo-gain: by how much --refine-steps raise the encoder's elbo, with
+    the same noise. au: active units, the dimensions of z that vary with the sentence; au-naive: the published
+    count, which takes noise for activity. permuted: how much recon loses with another sentence's z, 0 where z is
+    ignored.
 
     Beside what rests on weighted draws stand the figure at half the draws, the effective sample size and Pareto k,
     above 0.7 where few draws carry all the weight. An evaluation that was stopped goes on where it was: give the
@@ -156,9 +161,13 @@ def evaluate(
         raise UsageError(
             "--certify prints the bracket alone; leave --metrics, --per-sentence and --curve out"
         )
+    refinement = refinement_of(refine_steps, refine, refine_rate)
+    if certify and refinement:
+        raise UsageError("--certify is about the likelihood alone; leave --refine-steps out")
     check_estimator(estimator)
     where = open_device(device, gpu, threads)
-    known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
+    usual = (*DEFAULT_METRICS, "elbo-gain") if refine_steps else DEFAULT_METRICS
+    known = {None: ("ppl", "nll") if curve else usual, "all": tuple(NEEDS)}
     request = task.Request(
         metrics=known[metrics] if metrics in known else split_names(str(metrics)),
         split=split or "test",
@@ -172,6 +181,7 @@ def evaluate(
         estimator=estimator,
         rungs=rungs,
         memory=memory,
+        refinement=refinement,
         again=again or per_sentence or curve,
     )
     paths = open_checkpoints(checkpoints, runs_dir, "evaluating")

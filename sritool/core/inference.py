@@ -17,7 +17,7 @@ from sritool.core.refinement import refine
 from sritool.core.second_order import SecondOrder
 
 KINDS = ("svi", "langevin")
-RATES = {"svi": RefinementConfig().rate, "langevin": 0.01}
+LANGEVIN_STEP = 0.01  # of a chain unless a rate is given
 
 
 class Refinement(NamedTuple):
@@ -29,7 +29,9 @@ class Refinement(NamedTuple):
 
     steps: int
     kind: str = "svi"
-    rate: float | None = None  # of svi, or the chain's step size; None: that of `RATES`
+    rate: float | None = (
+        None  # of svi, or the chain's step size; None: as the method is trained, or `LANGEVIN_STEP`
+    )
 
     @property
     def has_chains(self) -> bool:
@@ -39,7 +41,7 @@ class Refinement(NamedTuple):
     @property
     def name(self) -> str:
         """What such a q is called in a table."""
-        return f"encoder, {self.steps} {self.kind} steps" if self.steps else "encoder"
+        return f"encoder + {self.steps} {self.kind} steps" if self.steps else "encoder"
 
 
 def step_noise(
@@ -77,7 +79,7 @@ def langevin_ends(
 ) -> Tensor:
     """Ends of independent chains at temperature 1 from start [batch, latent]: [chains, batch, latent]."""
     stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
-    size, steps = refinement.rate or RATES["langevin"], refinement.steps
+    size, steps = refinement.rate or LANGEVIN_STEP, refinement.steps
     drawn = [
         step_noise(stream, examples, steps, start.shape[-1], start.dtype, chain) for chain in range(chains)
     ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sritool.core.config import LikelihoodConfig
 from sritool.core.importance import CURVE
+from sritool.core.inference import Refinement
 from sritool.core.metrics import Estimate
 from sritool.corpus.store import Split
 from sritool.errors import DataError, UsageError
@@ -54,6 +55,7 @@ class Request:
     estimator: str = estimators.DEFAULT
     rungs: int = 200
     memory: int = estimators.MEMORY
+    refinement: Refinement | None = None  # of q(z|x); None: each method's own
     again: bool = False  # measure what is on record too: rows of sentences and the curve are not kept
 
     def settings(self, sentences: int = 0) -> Settings:
@@ -69,6 +71,7 @@ class Request:
             self.estimator,
             self.rungs,
             self.memory,
+            refinement=self.refinement,
         )
 
 
@@ -90,8 +93,8 @@ class Evaluation(NamedTuple):
 def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> list[Evaluation]:
     """Measure each checkpoint on the same sentences with the same noise.
 
-    Raises: UsageError for no or an unknown metric; DataError if their corpora differ, or the corpus is not the
-            one that a model was trained on.
+    Raises: UsageError for no or an unknown metric, or the refinement of what has no encoder; DataError if their
+            corpora differ, or the corpus is not the one that a model was trained on.
     """
     if not request.metrics:
         raise UsageError(f"no metric to measure; give some of {', '.join(NEEDS)}")
@@ -100,6 +103,8 @@ def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report:
     models = [load_hashed(path, device) for path in checkpoints]
     for model, _ in models:
         estimators.check_estimator(request.estimator, model.method)
+        if request.refinement is not None:
+            model.method.refined(request.refinement)  # refused before anything is measured
     _same_corpus([model for model, _ in models], request)
     text = read_text(request.text) if request.text else None
     found = []
@@ -150,6 +155,8 @@ def _about(
     """What a line of the record tells its readers beside the key."""
     used = decisive(settings, model.method, len(chosen))._asdict()
     shown = {name: vars(value) if name == "likelihood" else value for name, value in used.items()}
+    if settings.refinement is not None:
+        shown["refinement"] = settings.refinement._asdict()
     for unused in ("metrics", "batch_size", "memory"):
         del shown[unused]
     return {

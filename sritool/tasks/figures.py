@@ -29,6 +29,10 @@ TERMS: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "recon": (("recon",), lambda recon: recon),
     "permuted": (("recon_permuted", "recon"), lambda permuted, recon: permuted - recon),
     "elbo": (("recon", "kl"), lambda recon, kl: -recon - kl),
+    "elbo-gain": (
+        ("recon", "kl", "encoder_recon", "encoder_kl"),
+        lambda recon, kl, own_recon, own_kl: own_recon + own_kl - recon - kl,
+    ),
     "kl": (("kl",), lambda kl: kl),
     "kl-information": (("kl_information",), lambda information: information),
     "kl-contraction": (("kl", "kl_information"), lambda kl, information: kl - information),

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from sritool.core.config import LikelihoodConfig
+from sritool.core.inference import Refinement
 from sritool.core.metrics import Estimate
 from sritool.corpus.store import Split
 from sritool.errors import NumericalError, UsageError
@@ -36,6 +37,7 @@ NEEDS = {
     "recon": ("draws",),
     "permuted": ("draws", "permuted"),
     "elbo": ("draws", "density"),
+    "elbo-gain": ("draws", "density", "encoder"),
     "kl": ("density",),
     "kl-information": ("likelihood", "draws", "own codes"),
     "kl-contraction": ("likelihood", "draws", "own codes", "density"),
@@ -65,6 +67,7 @@ class Settings(NamedTuple):
     rungs: int = 200  # of annealing, for the estimator `ais`
     memory: int = estimators.MEMORY  # bytes that the work of one batch may take
     mi_sentences: int = MI_SENTENCES
+    refinement: Refinement | None = None  # of an encoder's q(z|x); None: the method's own
 
     @property
     def plan(self) -> estimators.Plan:
@@ -104,14 +107,23 @@ def origin_of(method: Method, settings: Settings) -> Origin:
     return Origin(settings.estimator, samples, method.posterior_name, chains, settings.seed)
 
 
-def _with_density(method: Method, settings: Settings) -> tuple[Settings, list[str]]:
-    """The settings without metrics that no draw can give where q(z|x) has no density, and a note on those."""
-    without = [name for name in settings.metrics if "density" in NEEDS[name]]
-    if method.has_density or not without:
-        return settings, []
-    kept = tuple(name for name in settings.metrics if name not in without)
-    reason = f"the {method.posterior_name} of {method.name} gives codes without a density"
-    return settings._replace(metrics=kept), [f"{', '.join(without)}: not measured, as {reason}"]
+def _possible(method: Method, settings: Settings) -> tuple[Settings, list[str]]:
+    """The settings without metrics that this q(z|x) cannot give, and notes on those."""
+    without: dict[str, list[str]] = {}
+    for name in settings.metrics:
+        if not method.has_density and "density" in NEEDS[name]:
+            reason = f"the {method.posterior_name} of {method.name} gives codes without a density"
+        elif "encoder" in NEEDS[name] and not isinstance(method, estimators.Encoding):
+            reason = f"{method.name} has no encoder"
+        elif "encoder" in NEEDS[name] and not (method.refinement and method.refinement.steps):
+            reason = "q(z|x) is the encoder's own; give --refine-steps"
+        else:
+            continue
+        without.setdefault(reason, []).append(name)
+    left = {name for names in without.values() for name in names}
+    kept = tuple(name for name in settings.metrics if name not in left)
+    notes = [f"{', '.join(names)}: not measured, as {reason}" for reason, names in without.items()]
+    return settings._replace(metrics=kept), notes
 
 
 def measure(
@@ -126,12 +138,14 @@ def measure(
 
     Args:   examples [n]: indices in the split, also the keys of the noise; finished: batches that were measured
             before, and where those of this call are written down.
-    Raises: UsageError for an unknown metric, or an estimator that the method cannot have; NumericalError if the
-            model is not finite.
+    Raises: UsageError for an unknown metric, or an estimator or a refinement that the method cannot have;
+            NumericalError if the model is not finite.
     """
     check_metrics(settings.metrics)
     estimators.check_estimator(settings.estimator, method)
-    settings, left_out = _with_density(method, settings)
+    if settings.refinement is not None:
+        method = method.refined(settings.refinement)
+    settings, left_out = _possible(method, settings)
     stages = Stages(method, split, examples, settings, report or (lambda *_: None), finished)
     try:
         rows = stages.run()

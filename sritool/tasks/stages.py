@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sritool.core import importance
 from sritool.core.conditional import Conditional
+from sritool.core.inference import Refinement
 from sritool.core.information import information, log_sum_over_sentences
 from sritool.core.metrics import derangement
 from sritool.corpus.batches import collate, evaluation_batches
@@ -61,7 +62,7 @@ class Stages:
     def run(self) -> Rows:
         """All that the metrics need."""
         needs, every = self.settings.needs, np.arange(len(self.examples))
-        if needs & {"draws", "likelihood"}:
+        if needs & {"draws", "likelihood"} or ("density" in needs and self.method.closed_form_kl):
             slow = "likelihood" in needs and self.settings.plan.estimator in _SLOW
             self._over("inference and likelihood", every, self._infer, _SLOW_BATCH if slow else None)
         if self.method.latent == 0:
@@ -70,7 +71,7 @@ class Stages:
         if "permuted" in needs and len(every) > 1:
             borrowed = self.rows["draws"][derangement(len(every), self.settings.seed)]
             self._over("permuted codes", every, lambda *given: self._permuted(borrowed, *given))
-        if "density" in needs:
+        if "density" in needs and not self.method.closed_form_kl:
             chosen = np.sort(self.order[: self.settings.kl_sentences])
             self._over("density of q", chosen, self._density, _DENSITY_BATCH)
         for column, name in (("mi", "posterior"), ("kl_information", "own")):
@@ -132,6 +133,10 @@ class Stages:
             found |= {"draws": own.transpose(0, 1), "recon": -log_conditional.mean(0)}
             if "own codes" in needs:
                 found |= {"own_code": own[0], "own_conditional": log_conditional[0]}
+        if "density" in needs and self.method.closed_form_kl:
+            found |= self._density(conditional, part)
+        if "encoder" in needs and self.method.refinement is not None:
+            found |= self._encoder(conditional)
         if "likelihood" in needs:
             drawn = estimators.weighted_draws(self.method, conditional, draws, settings.plan)
             found |= importance.columns(drawn)
@@ -149,6 +154,13 @@ class Stages:
         """KL of q(z|x) to the prior."""
         found = self.method.kl_to_prior(conditional, self.settings.seed)
         return {"kl": found.kl, "folded": found.folded}
+
+    def _encoder(self, conditional: Conditional) -> dict[str, torch.Tensor]:
+        """What `recon` and `kl` are before refinement, from the same noise."""
+        method, seed = self.method.refined(Refinement(0)), self.settings.seed
+        log_conditional = conditional.log_likelihood(method.posterior(conditional, seed, self.chains))
+        kl = method.kl_to_prior(conditional, seed).kl
+        return {"encoder_recon": -log_conditional.mean(0), "encoder_kl": kl}
 
     def _information(self, column: str, name: str) -> None:
         """What one code of each of N sentences tells about which of them it belongs to."""
