@@ -145,8 +145,8 @@ def _check_method(config: RunConfig, given: Given) -> None:
         raise UsageError(f"method {method} has no z; leave --latent and generator.latent out")
     for section in sorted(_OWN_SECTIONS - METHODS[method].sections):
         if section in given.typed:
-            named = f"{_FLAGS[section]} and them" if section in _FLAGS else "them"
-            raise UsageError(f"method {method} reads no settings {section}.*; leave {named} out")
+            flag = f" ({_FLAGS[section]})" if section in _FLAGS else ""
+            raise UsageError(f"method {method} has no use for the settings {section}.*{flag}; leave them out")
     if "sampler" not in METHODS[method].sections and Given(typed=given.typed).get("training.tune_step_every"):
         raise UsageError(f"method {method} has no chain to tune; leave --tune-step-every out")
     if method not in WITHOUT_CODE and not latent:

@@ -136,7 +136,7 @@ def test_one_file_serves_both_methods(tmp_path: Path) -> None:
         (
             "lm",
             {"flags": nested("sampler.steps", 8)},
-            "method lm reads no settings sampler.*; leave --sampler",
+            "method lm has no use for the settings sampler.* (--sampler); leave them out",
         ),
         ("sri", {"flags": nested("generator.latent", 0)}, "method sri infers z"),
     ],
