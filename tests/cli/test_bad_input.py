@@ -58,7 +58,10 @@ def refuses(run: Run, args: list[object], code: int, *parts: str, stdin: str | N
         ([*TRAIN, "--method", "sry"], ["unknown method 'sry'; did you mean sri?"]),
         ([*TRAIN, "--preset", "tny"], ["unknown preset 'tny'; did you mean tiny?"]),
         ([*TRAIN, "--sampler", "papers"], ["unknown sampler 'papers'; did you mean paper?"]),
-        ([*TRAIN, "--sampler", "paper", "-m", "lm"], ["method lm has no chain"]),
+        (
+            [*TRAIN, "--sampler", "paper", "-m", "lm"],
+            ["method lm has no use for the settings sampler.* (--sampler)"],
+        ),
         ([*TRAIN, "--latent", "3", "-m", "lm"], ["method lm has no z"]),
         ([*TRAIN, "--latent", "0"], ["method sri infers z; give --latent of at least 1"]),
         ([*TRAIN, "--hidden", "0"], ["give embedding and hidden of at least 1"]),

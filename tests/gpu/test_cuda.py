@@ -17,6 +17,7 @@ from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch, collate
 from sritool.corpus.prepare import encode_split
 from sritool.corpus.tokenizer import SPECIALS, WordTokenizer
+from sritool.methods.registry import METHODS
 
 pytestmark = pytest.mark.gpu
 
@@ -103,7 +104,32 @@ def test_a_replayed_graph_computes_what_its_kernels_do(
         optimizer.step()  # the next replay must see the parameters move
 
 
-@pytest.mark.parametrize("method", ["sri", "lm"])
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_of_every_method_agree(name: str, pair: tuple[Generator, Generator, Batch, Batch]) -> None:
+    from sritool.core.config import RunConfig
+    from sritool.core.presets import layered
+    from sritool.core.structure import build, merge
+    from sritool.methods.base import Clock
+    from sritool.methods.registry import build_method
+
+    _, _, batch, moved = pair
+    sizes = {"generator": {"embedding": 16, "hidden": 32, "latent": 0 if name == "lm" else 8}}
+    sampler = "paper" if name == "sri" else None
+    config = build(
+        RunConfig, merge(layered("tiny", sampler, name), {**sizes, "optimizer": {"initial_scale": 0.3}})
+    )
+    found = []
+    for device, part in (("cpu", batch), ("cuda", moved)):
+        method = build_method(config, 64)
+        method.initialise()
+        method.modules.to(device)
+        method.gradients(part, Clock(0, 0, 1, 0.5))
+        found.append([p.grad.cpu() for p in method.modules.parameters() if p.grad is not None])
+    for cpu, cuda in zip(*found, strict=True):
+        torch.testing.assert_close(cuda, cpu, rtol=5e-3, atol=5e-3 * float(cpu.abs().max()))
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_training_runs_saves_and_evaluates(method: str, tmp_path: Path) -> None:
     from sritool.core.checkpoint import load_checkpoint
     from sritool.corpus.store import load_corpus
