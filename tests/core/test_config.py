@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sritool
-from sritool.core import config as module
 from sritool.core.config import LikelihoodConfig, RunConfig, SamplerConfig
 from sritool.core.schedules import Ramp
 from sritool.core.structure import build, merge, nested, parse_assignment, plain, read_toml, to_toml
