@@ -166,10 +166,12 @@ def evaluate(
         raise UsageError("--certify is about the likelihood alone; leave --refine-steps out")
     check_estimator(estimator)
     where = open_device(device, gpu, threads)
-    usual = (*DEFAULT_METRICS, "elbo-gain") if refine_steps else DEFAULT_METRICS
-    known = {None: ("ppl", "nll") if curve else usual, "all": tuple(NEEDS)}
+    known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
+    wanted = known[metrics] if metrics in known else split_names(str(metrics))
+    if refinement and refinement.steps and not refinement.has_chains and not curve:
+        wanted = tuple(dict.fromkeys((*wanted, "elbo-gain")))
     request = task.Request(
-        metrics=known[metrics] if metrics in known else split_names(str(metrics)),
+        metrics=wanted,
         split=split or "test",
         text=Path(text) if text else None,
         limit=limit,

@@ -19,8 +19,8 @@ RefineStepsOpt = Annotated[
         "--refine-steps",
         min=0,
         metavar="N",
-        help="Refine each sentence's q(z|x) by N steps from the encoder's; 0: the bare encoder. Beside the other "
-        "metrics comes elbo-gain, what it brings.",
+        help="Refine each sentence's q(z|x) by N steps from the encoder's; 0: the bare encoder. After svi comes "
+        "elbo-gain, what the steps bring, beside the metrics that were asked for.",
         show_default="sa-vae as trained, others 0",
         rich_help_panel=PANEL,
     ),
