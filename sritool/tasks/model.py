@@ -156,7 +156,7 @@ class Model:
         """Raises: UsageError if there is no z to do `what` with."""
         if not self.latent:
             raise UsageError(
-                f"cannot {what} with {self.path}: method {self.method.name} has no z; give a run of a method that has one"
+                f"cannot {what} with {self.path}: method {self.method.name} has no z; give a run of another method"
             )
 
     def _batches(self, split: Split, batch_size: int) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
