@@ -219,4 +219,5 @@ def title_of(found: Comparison) -> str:
     first = found.rows[0].evaluation
     if not found.one_corpus:
         return f"On {first.data.rpartition(' ')[2]} of each run's own corpus"
-    return f"On {first.data}, {measured(first)} of {first.total} sentences"
+    counts = f", {measured(first)} of {first.total} sentences" if first.estimates else ""
+    return f"On {first.data}{counts}"

@@ -99,7 +99,7 @@ def metrics_of(found: Sequence[Evaluation]) -> list[str]:
 
 def measured(run: Evaluation) -> int:
     """Sentences that were measured."""
-    return max(estimate.sentences for estimate in run.estimates)
+    return max((estimate.sentences for estimate in run.estimates), default=0)
 
 
 def likelihood_of(run: Evaluation) -> Estimate | None:

@@ -151,8 +151,8 @@ PretrainingEpochsOpt = Annotated[
     setting(
         "pretraining-epochs",
         BOUND,
-        "Epochs as an autoencoder, before those of --epochs, for vae-fb and vae-fbp.",
-        "a third of --epochs",
+        "Epochs as an autoencoder, before those of --epochs, for vae-fb and vae-fbp; 0: a third of --epochs.",
+        "0",
     ),
 ]
 

@@ -200,7 +200,7 @@ def train(
     with StopRequest() as stop, Watch(quiet) as watch, plan.open_folder(runs_dir) as folder:
         limits = Limits(max_steps, max_time, stop)
         trainer = Trainer(prepared, plan.config, folder, where, limits, watch, plan.resume)
-        say(beginning(plan, folder))
+        say(beginning(plan, folder) + chosen_precision(plan, trainer.state.config.training.precision))
         if changes := plan.changes():
             say(f"from here on with other settings: {'; '.join(changes)}")
         outcome = trainer.run()
@@ -220,6 +220,11 @@ def beginning(plan: Plan, folder: Path) -> str:
         return f"going on with {plan.config.method} on {plan.start.corpus} at step {done}, in {folder}"
     nothing = "no run to go on with yet; " if plan.start.resume else ""
     return f"{nothing}training {plan.config.method} on {plan.start.corpus}, in {folder}"
+
+
+def chosen_precision(plan: Plan, precision: str) -> str:
+    """What `auto` has come to, as it decides the last digits of a run."""
+    return f", products in {precision}" if plan.config.training.precision == "auto" else ""
 
 
 def ending(outcome: Outcome, resumed: Checkpoint | None) -> str:

@@ -109,7 +109,14 @@ class PretrainingConfig:
     encoder: str = ""  # a checkpoint to take the encoder from, in place of these epochs
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 0, f"pretraining.epochs is {self.epochs}; give 0 or more")
+        _require(
+            self.epochs >= 0,
+            f"pretraining.epochs is {self.epochs}; give at least 1, or 0 for a third of training.epochs",
+        )
+        _require(
+            not (self.epochs and self.encoder),
+            f"pretraining.epochs is {self.epochs}, and the encoder of {self.encoder} needs none; leave one out",
+        )
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,8 @@ def check_columns(names: Sequence[str], sort: str | None = None) -> None:
                 f"no column {name!r}; "
                 + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
             )
-    if not set(names) & set(NEEDS):
-        raise UsageError(f"no metric to measure; give some of {', '.join(NEEDS)}")
+    if not names:
+        raise UsageError(f"no column to show; give some of {', '.join(known)}")
     orders = ("run", "method", *names)
     if sort is not None and sort not in orders:
         raise UsageError(f"no column {sort!r} to sort by; give one of {', '.join(orders)}")
@@ -145,8 +145,7 @@ def compare(
             take runs of different corpora, each on its own.
     Raises: DataError if corpora differ and `mixed` is not set; UsageError as `evaluate` has it.
     """
-    if request.estimator != OWN:
-        estimators.check_estimator(request.estimator)
+    estimators.check_estimator(request.estimator, others=(OWN,))
     paths, notes = _each_once(checkpoints)
     models = [load_hashed(path, device) for path in paths]
     requests = [_request(model.method, request, samples) for model, _ in models]
@@ -167,7 +166,12 @@ def compare(
         found = evaluate_model(model, content, own, None, label, report)
         training = training_of(model, request.data_dir)
         rows.append(Row(name, str(model.checkpoint.corpus["name"]), found, training))
-    kinds = {(e.estimator, e.draws) for e in (row.likelihood for row in rows) if e and e.estimator != "exact"}
+    by_own = request.estimator == OWN
+    kinds = {
+        (e.estimator, e.draws)
+        for e in (row.likelihood for row in rows)
+        if e and (by_own or e.estimator != "exact")
+    }
     of_runs = [(row.name, note) for row in rows for note in _notes_on(row)]
     notes += _grouped(of_runs, [row.name for row in rows])
     if not one_corpus:

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from sritool.core.config import RunConfig
 from sritool.core.presets import (
@@ -17,7 +17,7 @@ from sritool.core.presets import (
     SAMPLERS,
     layered,
 )
-from sritool.core.structure import build, merge, parse_assignment, plain, read_toml
+from sritool.core.structure import build, flat, merge, parse_assignment, plain, read_toml
 from sritool.errors import UsageError
 from sritool.methods.registry import METHODS
 
@@ -28,7 +28,15 @@ WITHOUT_CODE = {"lm"}
 _OWN_SECTIONS = frozenset().union(*(kind.sections for kind in METHODS.values()))
 """Of the settings, those that some methods read and others do not."""
 
-_FLAGS = {"sampler": "--sampler", "kl": "--ramp", "free_bits": "--target-kl", "pretraining": "--from"}
+_FLAGS = {
+    "sampler.name": "--sampler",
+    "sampler.steps": "--langevin-steps",
+    "sampler.theta_gradient": "--theta-gradient",
+    "kl.ramp": "--ramp",
+    "free_bits.target": "--target-kl",
+    "pretraining.epochs": "--pretraining-epochs",
+    "pretraining.encoder": "--from",
+}
 
 KEPT = (
     "method",
@@ -39,6 +47,7 @@ KEPT = (
     "training.batch_size",
     "training.seed",
     "training.sentences",
+    "pretraining.encoder",
 )
 """What a resumed run cannot change: the shapes of its weights, and its place in the data."""
 
@@ -86,6 +95,8 @@ def resolve_config(
     given = given or Given()
     method = method or given.get("method") or (under.method if under else DEFAULT_METHOD)
     method = _known("method", method, METHODS)
+    if under is not None and method != under.method:
+        _refuse_change("method", under.method, method)
     preset, sampler = given.get("preset"), _sampler(given.get("sampler.name"))
     if under is None:
         preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
@@ -145,12 +156,26 @@ def _check_method(config: RunConfig, given: Given) -> None:
         raise UsageError(f"method {method} has no z; leave --latent and generator.latent out")
     for section in sorted(_OWN_SECTIONS - METHODS[method].sections):
         if section in given.typed:
-            flag = f" ({_FLAGS[section]})" if section in _FLAGS else ""
-            raise UsageError(f"method {method} has no use for the settings {section}.*{flag}; leave them out")
+            key = next(iter(flat({section: given.typed[section]})), section)
+            users = ", ".join(name for name, kind in METHODS.items() if section in kind.sections)
+            raise UsageError(
+                f"method {method} has no use for {_FLAGS.get(key, key)}, a setting of {users}; leave it out"
+            )
     if "sampler" not in METHODS[method].sections and Given(typed=given.typed).get("training.tune_step_every"):
         raise UsageError(f"method {method} has no chain to tune; leave --tune-step-every out")
     if method not in WITHOUT_CODE and not latent:
         raise UsageError(f"method {method} infers z; give --latent of at least 1, or --method lm")
+
+
+def _refuse_change(key: str, old: object, new: object) -> NoReturn:
+    raise UsageError(
+        f"the run to go on with has {key} {_or_none(old)}, not {_or_none(new)}; "
+        "leave that setting out, or start a new run without --resume"
+    )
+
+
+def _or_none(value: object) -> object:
+    return "none" if value == "" else value
 
 
 def _as_before(config: RunConfig, under: RunConfig) -> RunConfig:
@@ -158,10 +183,7 @@ def _as_before(config: RunConfig, under: RunConfig) -> RunConfig:
     new, old = Given(plain(config)), Given(plain(under))
     for key in KEPT:
         if new.get(key) != old.get(key):
-            raise UsageError(
-                f"the run to go on with has {key} {old.get(key)}, not {new.get(key)}; "
-                "leave that setting out, or start a new run without --resume"
-            )
+            _refuse_change(key, old.get(key), new.get(key))
     if config.training.precision != "auto":
         return config
     settled = dataclasses.replace(config.training, precision=under.training.precision)

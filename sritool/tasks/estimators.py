@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -59,11 +59,17 @@ def weighted_draws(method: Method, conditional: Conditional, starts: Tensor, pla
     return ESTIMATORS[plan.estimator].draw(method, conditional, starts, plan)
 
 
-def check_estimator(name: str, method: Method | None = None) -> None:
-    """Raises: UsageError for an estimator that there is not, or that this method cannot have."""
+def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
+    """Raises: UsageError for an estimator that there is not, or that this method cannot have.
+
+    Args: others: names that mean something to the caller.
+    """
+    if name in others:
+        return
     if name not in ESTIMATORS:
-        near = difflib.get_close_matches(name, ESTIMATORS, n=1)
-        known = ", ".join(ESTIMATORS)
+        names = [*(known for known in ESTIMATORS if known != "exact"), *others]
+        near = difflib.get_close_matches(name, names, n=1)
+        known = ", ".join(names)
         raise UsageError(
             f"no estimator {name!r}; " + (f"did you mean {near[0]}?" if near else f"known: {known}")
         )
@@ -114,6 +120,10 @@ def _exact(method: Method, conditional: Conditional, starts: Tensor, plan: Plan)
     raise AssertionError("check_estimator refuses every method with a z")
 
 
+def _encodes_with_density(method: Method) -> bool:
+    return isinstance(method, Encoding) and not getattr(method, "is_point", False)
+
+
 def _unless(fits: Callable[[Method], bool], needed: str) -> Callable[[Method], str]:
     return lambda method: "" if fits(method) else needed
 
@@ -123,7 +133,7 @@ ESTIMATORS = {
     "sri": Estimator(10, _sri, _unless(lambda method: method.name == "sri", "a method with a chain")),
     "ais": Estimator(16, _ais, lambda _: ""),
     "encoder": Estimator(
-        500, _encoder, _unless(lambda method: isinstance(method, Encoding), "a method with an encoder")
+        500, _encoder, _unless(_encodes_with_density, "a method whose encoder gives a distribution")
     ),
     "exact": Estimator(2, _exact, lambda _: "a model without z"),
 }

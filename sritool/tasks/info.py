@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sritool.core.checkpoint import load_checkpoint
+from sritool.core.checkpoint import Checkpoint, load_checkpoint
 from sritool.core.structure import flat
 from sritool.methods.registry import build_method
 from sritool.tasks.configure import shown
+from sritool.tasks.pretrained import pretraining_epochs
 from sritool.tasks.runs import LAST
 
 
@@ -26,6 +27,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         ("tokenizer", checkpoint.tokenizer.kind),
         ("vocabulary", len(checkpoint.tokenizer)),
         ("parameters", sum(p.numel() for p in method.modules.parameters())),
+        *_stage(checkpoint),
         ("epochs done", progress["epoch"]),
         ("steps done", progress["step"]),
         ("seconds of training", round(float(progress["seconds"]), 1)),
@@ -40,3 +42,10 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
             if name in best
         ]
     return rows + [row for row in flat(shown(checkpoint.config)).items() if "." in row[0]]
+
+
+def _stage(checkpoint: Checkpoint) -> list[tuple[str, object]]:
+    """What the epochs are of, where a method begins as something else."""
+    if not checkpoint.progress.get("pretraining"):
+        return []
+    return [("stage", f"autoencoder, of {pretraining_epochs(checkpoint.config)} epochs")]

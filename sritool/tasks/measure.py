@@ -116,7 +116,7 @@ def _possible(method: Method, settings: Settings) -> tuple[Settings, list[str]]:
         elif "encoder" in NEEDS[name] and not isinstance(method, estimators.Encoding):
             reason = f"{method.name} has no encoder"
         elif "encoder" in NEEDS[name] and not (method.refinement and method.refinement.steps):
-            reason = "q(z|x) is the encoder's own; give --refine-steps"
+            reason = "q(z|x) is the encoder's own; `evaluate --refine-steps` refines it"
         else:
             continue
         without.setdefault(reason, []).append(name)

@@ -21,7 +21,7 @@ def pretraining_epochs(config: RunConfig) -> int:
 def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
     """Copy the encoder of a checkpoint.
 
-    Raises: CheckpointError if it cannot be read; UsageError if it has no encoder, or one of another size;
+    Raises: CheckpointError if it cannot be read; UsageError if it is no autoencoder, or one of another size;
             DataError if it was trained on another corpus.
     """
     given = load_checkpoint(path)
@@ -31,6 +31,8 @@ def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
     }
     if not weights:
         raise UsageError(f"{path} is a run of {given.config.method}, which has no encoder; give one of ae")
+    if given.config.method != "ae" and not given.progress.get("pretraining"):
+        raise UsageError(f"{path} is a run of {given.config.method}, no autoencoder; give one of ae")
     if given.corpus["content_hash"] != corpus.info.content_hash:
         raise DataError(f"{path} was trained on another corpus, {given.corpus['name']}; give one of this")
     mine, theirs = method.config.generator, given.config.generator

@@ -137,11 +137,15 @@ def _check_corpus(name: str, data_dir: Path) -> None:
 def sort_sources(given: Sequence[Path]) -> tuple[Path | None, Path | None]:
     """What was given with --from: a checkpoint to take an encoder from, and a folder with a corpus' files.
 
-    Raises: UsageError for two of a kind.
+    Raises: UsageError for two of a kind, or what is not there.
     """
     encoders: list[Path] = []
     folders: list[Path] = []
     for path in given:
+        if not path.exists():
+            raise UsageError(
+                f"--from {path}: there is no such run, file or folder; look for a slip in its name"
+            )
         is_run = path.suffix == ".pt" or any((path / name).is_file() for name in (BEST, LAST))
         (encoders if is_run else folders).append(path)
     for several, kind in ((encoders, "runs"), (folders, "folders")):
@@ -204,8 +208,8 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
         ),
         (
             "time of the plan",
-            round(epoch * planned / 3600, 2),
-            f"h, {planned} epochs"
+            round(epoch * planned / 60, 1),
+            f"min, {planned} epochs"
             + (", the autoencoder's among them" if planned > config.training.epochs else ""),
         ),
         ("device", str(device), f"output layer in {method.precision}"),

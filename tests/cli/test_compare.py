@@ -133,6 +133,7 @@ def test_columns_and_order(run: Run) -> None:
 
     assert shown("--metrics", "recon,ppl,epochs") == (["mine-sri", "mine-lm"], ["recon", "ppl"])
     assert set(shown("--metrics", "all")[1]) == set(NEEDS)
+    assert shown("--metrics", "time,parameters") == (["mine-sri", "mine-lm"], [])
     assert shown("--metrics", "nll", "--sort", "run")[0] == ["mine-lm", "mine-sri"]
     figures = {row["run"]: row for row in rows(run("compare", "mine-sri", "mine-lm", *FEW))}
     for column, sign in (("nll", 1), ("kl", 1), ("mi", -1), ("parameters", 1)):
@@ -141,8 +142,9 @@ def test_columns_and_order(run: Run) -> None:
     for args, message in (
         (["--sort", "au", "--metrics", "ppl"], "no column 'au' to sort by"),
         (["--metrics", "pppl"], "did you mean ppl"),
-        (["--metrics", "time"], "no metric to measure"),
+        (["--metrics", ","], "no column to show"),
         (["--estimator", "adaptiv"], "did you mean adaptive"),
+        (["--estimator", "ow"], "did you mean own"),
     ):
         refused = run("compare", "mine-sri", "mine-lm", *args, *FEW)
         assert (refused.exit_code, refused.stdout) == (2, "")

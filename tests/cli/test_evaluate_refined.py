@@ -66,3 +66,9 @@ def test_what_makes_no_sense_is_one_line(run: Run, arguments: tuple[object, ...]
     assert result.stdout == ""
     assert hint in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+
+
+def test_nothing_that_can_be_measured_is_an_error(run: Run) -> None:
+    refused = run("evaluate", "mine-lm", "--metrics", "elbo-gain", "--limit", "4")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "elbo-gain: not measured, as lm has no encoder; give other metrics" in refused.stderr

@@ -136,7 +136,7 @@ def test_one_file_serves_both_methods(tmp_path: Path) -> None:
         (
             "lm",
             {"flags": nested("sampler.steps", 8)},
-            "method lm has no use for the settings sampler.* (--sampler); leave them out",
+            "method lm has no use for --langevin-steps, a setting of sri; leave it out",
         ),
         ("sri", {"flags": nested("generator.latent", 0)}, "method sri infers z"),
     ],

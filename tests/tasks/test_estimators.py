@@ -14,6 +14,7 @@ from sritool.core.config import LikelihoodConfig, RunConfig
 from sritool.core.gaussian import DiagonalGaussian
 from sritool.corpus.store import Corpus
 from sritool.errors import UsageError
+from sritool.methods.ae import Autoencoder
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.methods.sri import ShortRunInference
@@ -96,9 +97,13 @@ def test_a_language_model_is_exact_by_any(
 
 
 def test_what_a_method_lacks_is_said(make: Callable[..., Method]) -> None:
-    with pytest.raises(UsageError, match="encoder needs a method with an encoder, not sri; take"):
+    with pytest.raises(
+        UsageError, match="encoder needs a method whose encoder gives a distribution, not sri; take"
+    ):
         check_estimator("encoder", make())
     check_estimator("encoder", make(Encoded))
+    with pytest.raises(UsageError, match="not ae; take"):
+        check_estimator("encoder", make(Autoencoder))
     with pytest.raises(UsageError, match="exact needs a model without z, not sri"):
         check_estimator("exact", make())
     with pytest.raises(UsageError, match="did you mean adaptive"):

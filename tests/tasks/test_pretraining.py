@@ -76,12 +76,17 @@ def test_encoders_that_do_not_fit(new_run: NewRun, subword_corpus: Any) -> None:
         with pytest.raises(error, match=words):
             run.make()
 
-    language_model, autoencoder = new_run("lm", "lm"), new_run("ae", "ae")
+    language_model, autoencoder, variational = (
+        new_run("lm", "lm"),
+        new_run("ae", "ae"),
+        new_run("vae-anneal", "vae"),
+    )
     other = new_run("ae", "other")
     other.corpus = subword_corpus
-    for run in (language_model, autoencoder, other):
+    for run in (language_model, autoencoder, variational, other):
         run.train(max_steps=1)
     refused(language_model, UsageError, "no encoder")
+    refused(variational, UsageError, "a run of vae-anneal, no autoencoder")
     refused(autoencoder, UsageError, "give --hidden 6", generator={"hidden": 7})
     refused(other, DataError, "another corpus")
     (autoencoder.folder / LAST).write_bytes(b"nothing")
@@ -97,9 +102,28 @@ def test_sources_are_told_apart(new_run: NewRun, tmp_path: Path) -> None:
     assert sort_sources([folder]) == (None, folder)
     assert sort_sources([file, folder]) == (file, folder)
     assert sort_sources([run.folder]) == (run.folder / BEST, None)
+    with pytest.raises(UsageError, match="there is no such run"):
+        sort_sources([tmp_path / "nothere"])
     for two in ([file, run.folder], [folder, tmp_path]):
         with pytest.raises(UsageError, match="give one"):
             sort_sources(two)
+
+
+def test_an_encoder_and_epochs_for_one_are_one_too_many(settings: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError, match="leave one out"):
+        settings("vae-fb", pretraining={"epochs": 2, "encoder": "runs/mine-ae/best.pt"})
+
+
+def test_nobody_is_warned_of_an_autoencoders_collapse(new_run: NewRun) -> None:
+    run = new_run(
+        "vae-fb", pretraining={"epochs": 5}, optimizer={"learning_rate": 1e-9}
+    )  # which learns nothing
+    assert run.train(max_steps=15).pretraining is False
+    assert len(run.told(events.Epoch)) == 5
+    assert not run.told(events.Note)
+    other = new_run("vae-anneal", "other", training={"epochs": 5}, optimizer={"learning_rate": 1e-9})
+    other.train()
+    assert "posterior collapse" in other.told(events.Note)[0].text
 
 
 def test_the_learning_rate_is_halved_when_validation_stalls(new_run: NewRun) -> None:
