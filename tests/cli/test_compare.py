@@ -185,7 +185,13 @@ def test_a_run_that_has_not_ended_is_said(train_small: Run, run: Run) -> None:
 
 
 @pytest.mark.parametrize(("form", "mark"), [("table", "*"), ("markdown", "**"), ("latex", r"\textbf{")])
-def test_the_best_stands_out_for_people(run: Run, form: str, mark: str) -> None:
+def test_the_best_stands_out_for_people(
+    run: Run, form: str, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def metrics(path: Path) -> list[dict[str, object]]:
+        return [{"kind": "step", "step": 2, "tokens_per_second": 9000.0 if "lm" in path.parent.name else 1.0}]
+
+    monkeypatch.setattr("sritool.tasks.compare.read_metrics", metrics)
     given = ["compare", "mine-sri", "mine-lm", "--metrics", "nll,kl,tokens/s", *FEW]
     shown = run(*given, "-f", form).stdout
     (line,) = [line for line in shown.splitlines() if mark in line and "mine-lm" in line]
