@@ -19,8 +19,10 @@ from typer.testing import Result
 from sritool.cli.settings import PATHS
 from sritool.cli.train import train as train_command
 from sritool.core.config import RunConfig
-from sritool.core.presets import PRESETS, SAMPLERS
-from sritool.core.structure import plain, to_toml
+from sritool.core.presets import METHOD_SETTINGS, PRESETS, SAMPLERS
+from sritool.core.structure import build, plain, to_toml
+from sritool.methods.registry import METHODS
+from sritool.tasks.configure import shown
 
 Run = Callable[..., Result]
 
@@ -41,6 +43,9 @@ CHANGED = {
     "patience": 0,
     "save_every": 13,
     "tune_step_every": 4,
+    "ramp": "sigmoid",
+    "target_kl": 2.5,
+    "pretraining_epochs": 2,
     "precision": "bfloat16",
 }
 """A value for every setting that has a flag, none of them the default."""
@@ -83,6 +88,10 @@ def assert_same_state(one: str, other: str) -> None:
 # Settings
 
 
+OF_SOME_METHODS = {"ramp": "vae-anneal", "target_kl": "vae-fb", "pretraining_epochs": "vae-fb"}
+"""Settings that not every method reads, and one that does."""
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -97,7 +106,10 @@ def test_printed_config_reads_back_to_the_same(run: Run, given: list[object]) ->
     assert printed.exit_code == 0, printed.stderr
     Path("printed.toml").write_text(printed.stdout)
     assert run("train", "mine", "--config", "printed.toml", "--print-config").stdout == printed.stdout
-    assert set(tomllib.loads(printed.stdout)) == set(plain(RunConfig()))
+    tables = set(tomllib.loads(printed.stdout))
+    method = tomllib.loads(printed.stdout)["method"]
+    of_some_methods = set().union(*(kind.sections for kind in METHODS.values()))
+    assert tables == set(plain(RunConfig())) - of_some_methods | METHODS[method].sections
 
 
 @pytest.mark.parametrize("parameter", PATHS)
@@ -105,21 +117,24 @@ def test_each_setting_has_a_flag_a_variable_a_key_and_a_place_in_the_file(
     run: Run, monkeypatch: pytest.MonkeyPatch, parameter: str
 ) -> None:
     value, path = CHANGED[parameter], PATHS[parameter]
-    usual = settings(run("train", "mine", "--print-config"))
+    command = ["train", "mine", "--print-config"]
+    if parameter in OF_SOME_METHODS:
+        command += ["--method", OF_SOME_METHODS[parameter]]
+    usual = settings(run(*command))
     flag = f"--{parameter.replace('_', '-')}"
-    by_flag = settings(run("train", "mine", flag, value, "--print-config"))
+    by_flag = settings(run(*command, flag, value))
     if parameter == "preset":
         assert by_flag["generator"]["hidden"] == PRESETS["tiny"]["generator"]["hidden"]
     else:
         assert value_at(by_flag, path) == value
     assert by_flag != usual, f"{flag} has no effect"
-    assert settings(run("train", "mine", "--set", f"{path}={value}", "--print-config")) == by_flag
+    assert settings(run(*command, "--set", f"{path}={value}")) == by_flag
     table, _, key = path.rpartition(".")
     literal = json.dumps(value)
     Path("one.toml").write_text(f"[{table}]\n{key} = {literal}\n" if table else f"{key} = {literal}\n")
-    assert settings(run("train", "mine", "--config", "one.toml", "--print-config")) == by_flag
+    assert settings(run(*command, "--config", "one.toml")) == by_flag
     monkeypatch.setenv(f"SRITOOL_{parameter.upper()}", str(value))
-    assert settings(run("train", "mine", "--print-config")) == by_flag
+    assert settings(run(*command)) == by_flag
 
 
 def test_flag_before_set_before_variable_before_file_before_preset(
@@ -142,14 +157,16 @@ def test_flag_before_set_before_variable_before_file_before_preset(
 def test_defaults_in_the_help_are_the_defaults() -> None:
     hints = typing.get_type_hints(train_command, include_extras=True)
     usual, changed = plain(RunConfig()), [*PRESETS.values(), *SAMPLERS.values()]
-    shown = {name: hints[name].__metadata__[0].show_default for name in PATHS}
-    for name, default in shown.items():
-        if default == "by preset" or name in ("method", "preset", "theta_gradient"):
+    told = {name: hints[name].__metadata__[0].show_default for name in PATHS}
+    for name, default in told.items():
+        if default == "by preset" or name in ("method", "preset", "theta_gradient", "target_kl"):
             continue
         assert str(value_at(usual, PATHS[name])) == default, name
         table, _, key = PATHS[name].partition(".")
         assert {str(values.get(table, {}).get(key, default)) for values in changed} == {default}, name
-    assert all(shown.values())
+    assert all(told.values())
+    targets = [METHOD_SETTINGS[name]["free_bits"]["target"] for name in ("vae-fb", "vae-fbp")]
+    assert told["target_kl"] == "{:g} for vae-fb, {:g} for vae-fbp".format(*targets)
 
 
 def test_every_parameter_is_read() -> None:
@@ -208,7 +225,7 @@ def test_config_of_the_run_is_that_of_the_command(run: Run, train_small: Run) ->
     assert train_small("--max-steps", 1, "--seed", 9, "--latent", 3).exit_code == 0
     printed = run("train", "mine", "--config", "small.toml", "--seed", 9, "--latent", 3, "--print-config")
     assert Path("runs/mine-sri-2/config.toml").read_text() == printed.stdout
-    assert to_toml(last("mine-sri-2")["config"]) == printed.stdout
+    assert to_toml(shown(build(RunConfig, last("mine-sri-2")["config"]))) == printed.stdout
 
 
 def test_metrics_are_json_lines(train_small: Run) -> None:
@@ -355,9 +372,10 @@ def test_no_summary_prints_no_data_and_quiet_little_talk(train_small: Run) -> No
 
 
 def test_files_of_a_prepared_corpus_are_not_read_again(train_small: Run) -> None:
-    result = train_small("--method", "lm", "--max-steps", 1, "--from", "nowhere")
+    Path("texts").mkdir()
+    result = train_small("--method", "lm", "--max-steps", 1, "--from", "texts")
     assert result.exit_code == 0
-    assert "data/mine is prepared already; --from nowhere is not read" in result.stderr
+    assert "data/mine is prepared already; --from texts is not read" in result.stderr
 
 
 def test_named_corpus_is_prepared_first(run: Run, train_small: Run) -> None:
