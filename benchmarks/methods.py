@@ -110,9 +110,15 @@ def _runs(given: argparse.Namespace) -> dict[str, Path]:
 
 
 def curve(metrics: Path) -> tuple[list[float], list[float]]:
-    """Hours of training, with the autoencoder's where one came first, and the validation NLL at them."""
-    epochs = [record for record in read_metrics(metrics) if record["kind"] == "epoch" and "nll" in record]
-    return [record["seconds"] / 3600 for record in epochs], [record["nll"] for record in epochs]
+    """Hours of training without validation, the autoencoder's with them, and the validation NLL at these."""
+    hours, nll, validating = [], [], 0.0
+    for record in read_metrics(metrics):
+        if record["kind"] == "epoch":
+            validating += record["validation_seconds"]
+            if "nll" in record:
+                hours.append((record["seconds"] - validating) / 3600)
+                nll.append(record["nll"])
+    return hours, nll
 
 
 def picture(runs: dict[str, Path], file: Path) -> None:
@@ -136,7 +142,7 @@ def picture(runs: dict[str, Path], file: Path) -> None:
 
 def _finish(axes: Axes) -> None:
     axes.set_xscale("log")
-    axes.set_xlabel("hours of training, validation included")
+    axes.set_xlabel("hours of training, without validation")
     axes.set_ylabel("validation NLL, nats a sentence")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9, ncols=2)

@@ -55,15 +55,14 @@ def test_an_unknown_row(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_picture_of_what_there_is(tmp_path: Path) -> None:
     def epoch(number: int, **more: Any) -> str:
-        return json.dumps(
-            {"kind": "epoch", "epoch": number, "step": number, "seconds": 3600.0 * number, **more}
-        )
+        clocks = {"seconds": 3600.0 * number, "validation_seconds": 360.0}
+        return json.dumps({"kind": "epoch", "epoch": number, "step": number, **clocks, **more})
 
     run = tmp_path / "tiny-vae-fbp"
     run.mkdir()
-    lines = [epoch(1, recon=3.0, pretraining=True), epoch(1, nll=40.0), epoch(2, nll=39.0)]
+    lines = [epoch(1, recon=3.0, pretraining=True), epoch(2, nll=40.0), epoch(3, nll=39.0)]
     (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    assert methods.curve(run / "metrics.jsonl") == ([1.0, 2.0], [40.0, 39.0])
+    assert methods.curve(run / "metrics.jsonl") == (pytest.approx([1.8, 2.7]), [40.0, 39.0])
     file = tmp_path / "cost.svg"
     assert methods.main(["tiny", "--runs-dir", str(tmp_path), "--picture", str(file)]) == 0
     assert file.read_text().lstrip().startswith("<?xml")
