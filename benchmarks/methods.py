@@ -110,15 +110,15 @@ def _runs(given: argparse.Namespace) -> dict[str, Path]:
 
 
 def curve(metrics: Path) -> tuple[list[float], list[float]]:
-    """Hours of training without validation, the autoencoder's with them, and the validation NLL at these."""
-    hours, nll, validating = [], [], 0.0
+    """Minutes of training without validation, the autoencoder's with them, and the validation NLL at these."""
+    minutes, nll, validating = [], [], 0.0
     for record in read_metrics(metrics):
         if record["kind"] == "epoch":
             validating += record["validation_seconds"]
             if "nll" in record:
-                hours.append((record["seconds"] - validating) / 3600)
+                minutes.append((record["seconds"] - validating) / 60)
                 nll.append(record["nll"])
-    return hours, nll
+    return minutes, nll
 
 
 def picture(runs: dict[str, Path], file: Path) -> None:
@@ -130,11 +130,17 @@ def picture(runs: dict[str, Path], file: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
     for number, (name, metrics) in enumerate(runs.items()):
-        hours, nll = curve(metrics)
+        minutes, nll = curve(metrics)
         if nll:
             style = STYLES[number // len(COLOURS) % len(STYLES)]
             axes.plot(
-                hours, nll, style, marker="o", markersize=3, color=COLOURS[number % len(COLOURS)], label=name
+                minutes,
+                nll,
+                style,
+                marker="o",
+                markersize=3,
+                color=COLOURS[number % len(COLOURS)],
+                label=name,
             )
     _finish(axes)
     figure.savefig(file, dpi=150)
@@ -142,10 +148,11 @@ def picture(runs: dict[str, Path], file: Path) -> None:
 
 def _finish(axes: Axes) -> None:
     axes.set_xscale("log")
-    axes.set_xlabel("hours of training, without validation")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("minutes of training, without validation")
     axes.set_ylabel("validation NLL, nats a sentence")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9, ncols=2)
+    axes.legend(fontsize=9, loc="lower left")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def test_picture_of_what_there_is(tmp_path: Path) -> None:
     run.mkdir()
     lines = [epoch(1, recon=3.0, pretraining=True), epoch(2, nll=40.0), epoch(3, nll=39.0)]
     (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    assert methods.curve(run / "metrics.jsonl") == (pytest.approx([1.8, 2.7]), [40.0, 39.0])
+    assert methods.curve(run / "metrics.jsonl") == (pytest.approx([1.8 * 60, 2.7 * 60]), [40.0, 39.0])
     file = tmp_path / "cost.svg"
     assert methods.main(["tiny", "--runs-dir", str(tmp_path), "--picture", str(file)]) == 0
     assert file.read_text().lstrip().startswith("<?xml")
