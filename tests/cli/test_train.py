@@ -228,6 +228,14 @@ def test_config_of_the_run_is_that_of_the_command(run: Run, train_small: Run) ->
     assert to_toml(shown(build(RunConfig, last("mine-sri-2")["config"]))) == printed.stdout
 
 
+def test_precision_that_auto_chose_is_said(train_small: Run) -> None:
+    result = train_small("--method", "lm", "--max-steps", 1, "--precision", "auto")
+    used = last("mine-lm-2")["config"]["training"]["precision"]
+    assert f"training lm on mine, in runs/mine-lm-2, products in {used}\n" in result.stderr
+    result = train_small("--method", "lm", "--max-steps", 1, "--precision", "float32")
+    assert "products in" not in result.stderr
+
+
 def test_metrics_are_json_lines(train_small: Run) -> None:
     assert train_small("--method", "lm").exit_code == 0
     records = [json.loads(line) for line in Path("runs/mine-lm-2/metrics.jsonl").read_text().splitlines()]

@@ -11,6 +11,7 @@ import torch
 
 from sritool.errors import CheckpointError, DataError, UsageError
 from sritool.tasks import events
+from sritool.tasks.info import describe_checkpoint
 from sritool.tasks.model import load_model
 from sritool.tasks.runs import BEST, LAST, METRICS, read_metrics
 from sritool.tasks.start import sort_sources
@@ -65,8 +66,10 @@ def test_what_is_still_an_autoencoder_is_not_evaluated(new_run: NewRun) -> None:
     assert not (run.folder / BEST).exists()
     with pytest.raises(CheckpointError, match="train on with --resume"):
         load_model(run.folder)
+    assert dict(describe_checkpoint(run.folder / LAST))["stage"] == "autoencoder, of 2 epochs"
     assert not run.train().pretraining
     assert load_model(run.folder).latent == 3
+    assert "stage" not in dict(describe_checkpoint(run.folder / LAST))
 
 
 def test_encoders_that_do_not_fit(new_run: NewRun, subword_corpus: Any) -> None:
