@@ -206,6 +206,8 @@ def test_the_published_estimators(trained: dict[str, Path]) -> None:
         ("sri", 10),
         ("exact", 0),
     ]
+    assert not found.one_estimator, "an exact figure and one of ten draws"
+    assert compare(paths, Request(("nll",), limit=3), "cpu", quiet).one_estimator
     found = compare(paths, own, "cpu", quiet, samples=3)
     assert [e.draws for row in found.rows if (e := row.likelihood)] == [3, 0]
     with pytest.raises(UsageError, match="did you mean adaptive"):
