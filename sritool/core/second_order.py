@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sritool.core.conditional import Conditional, Evaluation
+from sritool.core.conditional import Conditional
 from sritool.core.dropout import Masks
 from sritool.core.output_layer import OutputLayer
 from sritool.core.recurrence import Recurrence
@@ -84,10 +84,6 @@ class SecondOrder:
         of_gates, of_initial = states.backward(given, self._generator.recurrent)
         found = AtOutput(gradient, log_p)
         return Value(self._everywhere(log_p).sum(0), self._to_code(of_gates.sum(0), of_initial), found)
-
-    def __call__(self, z: Tensor) -> Evaluation:
-        """log p(x|z) and its gradient alone."""
-        return Evaluation(*self.evaluate(z)[:2])
 
     @torch.no_grad()
     def along(self, z: Tensor, u: Tensor, of_output: AtOutput, theta: ThetaGradient | None = None) -> Slope:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 
@@ -11,16 +12,17 @@ class Workspace:
     """Buffers by name that every batch reuses, so that no step waits for tens of MB of fresh pages."""
 
     def __init__(self) -> None:
-        self._flat: dict[str, Tensor] = {}
+        self._flat: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self._outgrown: list[Tensor] = []  # a captured CUDA graph still writes to them
 
     def take(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """A tensor of this shape, of the type and device of `like`, that holds whatever the last taker left."""
-        need, flat = math.prod(shape), self._flat.get(name)
-        if flat is None or flat.numel() < need or flat.dtype != like.dtype or flat.device != like.device:
+        key = name, like.dtype, like.device  # training and validation may take different types in turn
+        need, flat = math.prod(shape), self._flat.get(key)
+        if flat is None or flat.numel() < need:
             if flat is not None and flat.is_cuda:
                 self._outgrown.append(flat)
-            self._flat[name] = flat = like.new_empty(need)
+            self._flat[key] = flat = like.new_empty(need)
         return flat[:need].view(shape)
 
     def logits(self, rows: int, like: Tensor) -> Tensor:

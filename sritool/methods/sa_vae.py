@@ -38,7 +38,7 @@ class SemiAmortizedVae(EncoderMethod):
         trained. "gap closed" is how much higher the bound, with its present KL weight, is at q_K than at q_0.
         """
         settings, weight = self.config.refinement, self.kl_weight(clock)
-        run, conditional = self.encoder.run(batch), self.conditional(batch, self.precision)
+        run, conditional = self.encoder.run(batch, self._workspace), self.conditional(batch, self.precision)
         masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
         dtype, steps = self.generator.output.dtype, settings.steps
         noise = step_noise(clock.stream("refinement"), batch.examples, steps + 1, self.latent, dtype)

@@ -71,8 +71,7 @@ class LaggingVae(EncoderMethod):
             encoder = {} if lag.aggressive else found.encoder
             self.assign({"encoder": encoder, "generator": found.generator})
         columns = self.columns(found, weight)
-        if lag.aggressive:
-            columns["mean encoder updates"] = float(lag.updates)
+        columns["mean encoder updates"] = float(lag.updates)
         if np.isfinite(lag.information):
             columns["mean MI"] = lag.information
         if not behind:

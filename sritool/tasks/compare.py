@@ -53,6 +53,7 @@ class Training(NamedTuple):
     sentences: int  # that it was trained on
     of: int  # in the training split
     left: str  # what is missing to its end, "" if nothing
+    encoder: str = ""  # the checkpoint that its encoder comes from, if it was not trained here
 
 
 class Row(NamedTuple):
@@ -188,7 +189,8 @@ def training_of(model: Model, data_dir: Path) -> Training:
     if in_its_folder:
         with contextlib.suppress(CheckpointError):  # it may be copied without, or damaged
             last = load_checkpoint(folder / LAST)
-    steps = [r for r in read_metrics(folder / METRICS) if r.get("kind") == "step"] if in_its_folder else []
+    records = read_metrics(folder / METRICS) if in_its_folder else []
+    steps = [r for r in records if r.get("kind") == "step" and not r.get("pretraining")]
     # The first step warms up; it alone is better than nothing.
     speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
     done, planned = int(last.progress["epoch"]), config.training.epochs
@@ -207,6 +209,7 @@ def training_of(model: Model, data_dir: Path) -> Training:
         *(done, planned),
         *(min(config.training.sentences or of, of), of),
         left,
+        config.pretraining.encoder if model.method.pretrains else "",
     )
 
 
@@ -247,6 +250,8 @@ def _notes_on(row: Row) -> Iterator[str]:
         yield f"trained on {row.training.sentences} of {row.training.of} sentences"
     if row.training.left:
         yield row.training.left
+    if row.training.encoder:
+        yield f"the training of its encoder, {row.training.encoder}, is not in its time"
 
 
 def _grouped(notes: Sequence[tuple[str, str]], runs: Sequence[str]) -> list[str]:

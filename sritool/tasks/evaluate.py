@@ -113,7 +113,7 @@ def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report:
         label = f"{run_name(model.path)}: " if len(checkpoints) > 1 else ""
         found.append(evaluate_model(model, content, request, text, label, report))
     if not any(evaluation.estimates for evaluation in found):
-        raise UsageError(f"{'; '.join(found[0].notes)}; give other metrics")
+        raise UsageError(f"{found[0].notes[0]}; give other metrics")
     return found
 
 

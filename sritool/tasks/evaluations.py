@@ -165,7 +165,10 @@ def metric_of(estimate: Estimate) -> str:
 
 
 def _concerns(note: str, metrics: Sequence[str]) -> bool:
-    """Whether a note is about one of these metrics: it begins with the metric, or with the estimator of p(x)."""
+    """Whether a note is about one of these metrics: it begins with metrics, or with the estimator of p(x)."""
+    named = set(note.partition(":")[0].split(", "))
+    if named <= NEEDS.keys():
+        return bool(named & set(metrics))
     first = note.partition(" ")[0].rstrip(":")
     needed = {need for name in metrics for need in NEEDS[name]}
     if first in estimators.ESTIMATORS:

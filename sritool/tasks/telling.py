@@ -59,7 +59,9 @@ class Telling:
         )
         if planned and (position.step % _LOGGED_EVERY == 0 or position.step == 1):
             own = {key: round(value, 5) for key, value in self._columns.items()}
-            record = {"kind": "step", "step": position.step, "epoch": position.epoch + 1}
+            record: dict[str, Any] = {"kind": "step", "step": position.step, "epoch": position.epoch + 1}
+            if position.pretraining:
+                record["pretraining"] = True
             record |= {"recon": recon, "gradient_norm": norm, **own, "tokens_per_second": round(speed, 1)}
             self.log.add({**record, "seconds": round(self.state.seconds(), 2)})
             self._tokens, self._tokens_since = 0, now
@@ -91,6 +93,7 @@ class Telling:
             record[estimate.metric] = estimate.value
             record[f"{estimate.metric} se"] = estimate.standard_error
         record |= judged
+        self._tokens_since += state.seconds() - began  # validation is no training
         state.metrics.append(record)
         self.log.add(record)
         self.observer(

@@ -140,7 +140,9 @@ def test_training_runs_saves_and_evaluates(method: str, tmp_path: Path) -> None:
 
     corpus = load_corpus(preprocess_corpus("tiny", data_dir=tmp_path).path)
     config = resolve_config("tiny", method=method)
-    config = replace(config, training=replace(config.training, precision="float32"))
+    # Few steps an epoch, so that the border between pretraining and the method is crossed.
+    config = replace(config, training=replace(config.training, precision="float32", sentences=256))
+    config = replace(config, pretraining=replace(config.pretraining, epochs=1))
     folder = tmp_path / "run"
     folder.mkdir()
     Trainer(corpus, config, folder, torch.device("cuda"), Limits(max_steps=12), lambda _: None).run()

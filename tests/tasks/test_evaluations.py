@@ -16,7 +16,7 @@ from sritool.core.inference import Refinement
 from sritool.core.metrics import Estimate, Reliability
 from sritool.corpus.store import Corpus, Split
 from sritool.tasks import evaluations
-from sritool.tasks.evaluations import NAME, Evaluations, decisive, key_of, load_hashed, metric_of
+from sritool.tasks.evaluations import NAME, Evaluations, _concerns, decisive, key_of, load_hashed, metric_of
 from sritool.tasks.finished import content_hash
 from sritool.tasks.measure import NEEDS, Measured, Settings, measure
 from sritool.tasks.model import Model, load_model
@@ -239,3 +239,8 @@ def test_the_hash_is_of_the_file_that_was_loaded(
     model, content = load_hashed(file, "cpu")
     assert model.method.name == "lm"
     assert content == content_hash(file)
+
+
+def test_a_note_belongs_to_the_metrics_that_it_names() -> None:
+    note = "kl, elbo: not measured, as the encoder of ae gives codes without a density"
+    assert [_concerns(note, [name]) for name in ("kl", "elbo", "ppl")] == [True, True, False]

@@ -139,3 +139,10 @@ def test_the_learning_rate_is_halved_when_validation_stalls(new_run: NewRun) -> 
     assert run.load().trainer["position"]["halvings"] == 2
     rates = [group["lr"] for group in run.trainer.state.optimizer.param_groups]
     assert rates == [pytest.approx(1e-12 / 4)]
+
+
+def test_steps_of_the_autoencoder_are_marked(new_run: NewRun) -> None:
+    run = new_run("vae-fb", pretraining={"epochs": 1}, training={"epochs": 1})
+    run.train()
+    (first,) = [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "step"]
+    assert first["pretraining"] is True

@@ -104,6 +104,19 @@ def test_stopped_by_a_signal_inside_an_epoch(
     assert_same_run(run, whole)
 
 
+def test_stopped_while_the_encoder_catches_up(begin_run: NewRun, new_run: NewRun, tmp_path: Any) -> None:
+    whole = begin_run(tmp_path / "apart", "vae-lagging")
+    whole.train()
+    run = new_run("vae-lagging")
+    for told in (2, 5):  # of four updates the first three are of the encoder alone
+        run.events.clear()
+        stop = lambda count=told: signal.SIGTERM if len(run.told(events.Step)) == count else None  # noqa: E731
+        run.stopped(Interrupted, signal=stop)
+        assert run.load().trainer["method"]["updates"] > 0, "not stopped in the inner loop"
+    run.train()
+    assert_same_run(run, whole)
+
+
 @pytest.mark.parametrize("measured", [3])
 def test_stopped_by_a_signal_in_validation(method: str, whole: Any, new_run: NewRun, measured: int) -> None:
     run = new_run(method)
