@@ -71,21 +71,24 @@ def test_both_together_when_that_is_over(
         assert columns["mean encoder updates"] == 0
 
 
+@pytest.mark.parametrize(
+    ("losses", "ends"),
+    [
+        # (loss, predictions) of each update, judged every two; the mean is over predictions, not over batches
+        ([(30.0, 10), (10.0, 10), (10.0, 5), (5.0, 5), (3.0, 2), (1.0, 2)], None),  # means 2, 1.5, 1
+        ([(30.0, 10), (10.0, 10), (10.0, 2), (10.0, 5), (1.0, 1), (1.0, 1)], 4),  # means 2, then 20 / 7
+        ([(30.0, 10), (10.0, 10), (90.0, 20), (10.0, 40), (9.0, 1), (1.0, 1)], 6),  # 2, 100 / 60, 5
+    ],
+)
 def test_the_loop_ends_when_the_mean_loss_has_risen(
-    make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
+    make: Callable[..., LaggingVae], losses: list[tuple[float, int]], ends: int | None
 ) -> None:
-    method, long, short = make(judge_every=2), batch_of([0, 7]), batch_of([0])
-    losses = {"falls": [], "rises": []}  # type: dict[str, list[bool]]
-    for name, scale in (("falls", 0.5), ("rises", 2.0)):
-        method.lag.before, method.lag.caught_up = float("inf"), False
-        for update in range(4):
-            method.gradients(long if update % 2 else short, clock)
-            losses[name].append(method.lag.caught_up)
-            with torch.no_grad():  # every word becomes likelier, or less likely
-                method.generator.output.mul_(scale)
-        method.lag.loss, method.lag.words, method.lag.updates = 0.0, 0, 0
-    assert losses["rises"][:3] == [False] * 3
-    assert losses["rises"][3]
+    method, caught_up = make(judge_every=2), []
+    for loss, words in losses:
+        method._look(loss, words)
+        caught_up.append(method.lag.caught_up)
+    expected = [ends is not None and update + 1 >= ends for update in range(len(losses))]
+    assert caught_up[:ends] == expected[:ends]
 
 
 def test_noise_and_batches_of_the_loop_are_its_own(
