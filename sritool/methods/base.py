@@ -133,3 +133,7 @@ class Method(ABC):
     @abstractmethod
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """Draws of the method's q(z|x) as it is evaluated: [chains, batch, latent]."""
+
+    def posterior_mean(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
+        """Mean of q(z|x), from `chains` draws where it has no closed form: [batch, latent]."""
+        return self.posterior(conditional, seed, chains).mean(0)

@@ -169,6 +169,12 @@ class EncoderMethod(Method):
             return q.mean.expand(chains, -1, -1)
         return q.sample(Stream(seed, "evaluation"), conditional.batch.examples, chains)
 
+    def posterior_mean(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
+        """The Gaussian's own mean; where chains begin at it, the mean of their ends."""
+        if self.refinement is not None and self.refinement.has_chains:
+            return super().posterior_mean(conditional, seed, chains)
+        return self.proposal(conditional, seed).mean
+
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
         """KL(q(z|x) ‖ prior), in closed form."""
         kl = self.proposal(conditional, seed).kl_to_prior()
