@@ -26,6 +26,7 @@ class DecodingConfig:
     temperature: float = 1.0  # of ancestral sampling
     top_k: int = 0  # keep the k likeliest; 0: all
     top_p: float = 1.0  # keep the smallest set with this much probability
+    beam: int = 1  # hypotheses kept side by side in a search for the likeliest sentence; 1: none but greedy's
     max_length: int = 200  # tokens, </s> not counted
 
     def __post_init__(self) -> None:
@@ -33,6 +34,8 @@ class DecodingConfig:
             raise UsageError(f"temperature {self.temperature}: give more than 0, or leave it out for greedy")
         if self.top_k < 0 or not 0 < self.top_p <= 1:
             raise UsageError(f"top-k {self.top_k}, top-p {self.top_p}: give k >= 0 and 0 < p <= 1")
+        if self.beam < 1 or (self.beam > 1 and not self.greedy):
+            raise UsageError(f"beam {self.beam}: give at least 1, and no ancestral decoding beside it")
         if self.max_length < 1:
             raise UsageError(f"max-length {self.max_length}: give at least 1")
 
