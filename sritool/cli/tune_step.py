@@ -157,8 +157,9 @@ def tune_step(
     steps that are not one-to-one, where lower is no bound. unstable: steps that lead uphill but for their noise.
     accept: what a Metropolis test (MALA) of each step would accept.
     """
+    from sritool.cli.pictures import steps as picture
+    from sritool.cli.pictures.style import check_picture, save
     from sritool.cli.progress import Progress
-    from sritool.cli.step_picture import check_picture, draw_picture
     from sritool.core.device import resolve_device, set_threads
     from sritool.tasks.evaluate import run_name
     from sritool.tasks.model import load_model
@@ -187,7 +188,7 @@ def tune_step(
     if write is not None:
         check_target(write, path, force)
     if plot is not None:
-        check_picture(plot)
+        check_picture(plot, "--plot")
     if checkpoint is None:
         say(f"tuning {path}")
     model = load_model(path, str(where))
@@ -216,7 +217,7 @@ def tune_step(
         if tuned.temperature != kept:
             say(f"they were chosen at τ {tuned.temperature:g}; {write} is evaluated at τ {kept:g} as before")
     if plot is not None:
-        draw_picture(tuned, title, plot)
+        save(picture.draw(tuned, title), plot)
         say(f"drew {plot}")
 
 

@@ -181,7 +181,6 @@ def test_without_matplotlib_it_is_said_before_the_work(run: Run, monkeypatch: py
     ],
 )
 def test_picture_in_the_format_of_its_ending(run: Run, name: str, start: bytes, args: list[object]) -> None:
-    pytest.importorskip("matplotlib")
     result = run("tune-step", "mine-sri", *FEW, *args, "--plot", name)
     assert result.exit_code == 0, result.stderr
     assert result.stderr.splitlines()[-1] == f"drew {name}"
@@ -189,10 +188,9 @@ def test_picture_in_the_format_of_its_ending(run: Run, name: str, start: bytes, 
 
 
 def test_picture_shows_folds_and_the_choice() -> None:
-    pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.cli.step_picture import draw_sides
+    from sritool.cli.pictures.steps import draw_sides
 
     axes: Any = Canvas().subplots()
     tuned = made_up()

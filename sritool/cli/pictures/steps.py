@@ -1,61 +1,41 @@
-"""The picture of `tune-step`: both sides of the objective against the step size, by matplotlib where it is there."""
+"""The picture of `tune-step`: both sides of the objective against the step size."""
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sritool.errors import UsageError
+from sritool.cli.pictures.style import BLACK, BLUE, GREEN, GREY, MARKS, ORANGE, look, new_canvas, plain
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
     from sritool.tasks.step_figures import Figure, Row, Tuned
 
-ENDINGS = (".png", ".svg", ".pdf")
-# Okabe and Ito's colours, told apart by the colour-blind; lines differ in dashes and marks too.
-BLUE, ORANGE, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#BBBBBB"
 MOST_NAMES = 9  # at an axis
 AXES = {"factor": "factor on the checkpoint's step sizes", "s": "step size s", "s_0": "first step size s_0"}
 
 
-def check_picture(path: Path) -> None:
-    """Raises: UsageError if no such picture can be written; to be asked before the work."""
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"--plot {path} is no picture; end its name in {', '.join(ENDINGS[:-1])} or .pdf")
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"--plot {path} cannot be written; give a file in a folder that is there")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib, which is not installed; do: pip install matplotlib")
-
-
-def draw_picture(tuned: Tuned, title: str, path: Path) -> None:
-    """Write the picture in the format of the file's ending. Raises: UsageError if it cannot be written."""
-    from matplotlib.figure import Figure as Canvas
-
+def draw(tuned: Tuned, title: str) -> Canvas:
+    """Both sides and the share of steps that fold against one step size; one side against two."""
     rows = [row for row in tuned.rows if row.values is not None and math.isfinite(row.lower.value)]
-    if len(tuned.names) == 1:
-        canvas = Canvas(figsize=(7, 6), layout="constrained")
-        above, below = canvas.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        rows.sort(key=first)
-        draw_sides(above, rows, tuned)
-        draw_shares(below, rows)
+    with look():
+        if len(tuned.names) == 1:
+            canvas, (above, below) = new_canvas((8, 7.5), 2, sharex=True, height_ratios=(3, 1.4))
+            rows.sort(key=first)
+            draw_sides(above, rows, tuned)
+            draw_shares(below, rows)
+        else:
+            canvas, above = new_canvas()
+            below = above
+            draw_pairs(above, rows, tuned)
         name_steps(below, rows)
         below.set_xlabel(AXES[tuned.names[0]])
-    else:
-        canvas = Canvas(figsize=(7, 4.5), layout="constrained")
-        above = canvas.subplots()
-        draw_pairs(above, rows, tuned)
-        name_steps(above, rows)
-        above.set_xlabel(AXES[tuned.names[0]])
-    above.set_title(title, fontsize="medium")
-    above.set_ylabel("nats a sentence")
-    try:
-        canvas.savefig(path, dpi=150)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}; give another file") from error
+        above.set_title(plain(title), wrap=True)
+        above.set_ylabel("nats a sentence")
+    return canvas
 
 
 def first(row: Row) -> float:
@@ -81,7 +61,7 @@ def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
     ]
     for name, colour, style, side, gain in sides:
         values, errors = [side(row).value for row in rows], [gain(row).error for row in rows]
-        axes.plot(steps, values, style, color=colour, label=name, markersize=5)
+        axes.plot(steps, values, style, color=colour, label=name)
         low, high = (
             [value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1)
         )
@@ -96,8 +76,7 @@ def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
     shade_folds(axes, rows)
     if chosen.values is not None:
         axes.axvline(chosen.values[0], color=BLACK, linestyle=":", label=f"chosen: {chosen.label}")
-    axes.legend(fontsize="small", title="shaded: ± 1 standard error of\nthe difference to the choice")
-    axes.get_legend().get_title().set_fontsize("small")
+    axes.legend(title="shaded: ± 1 standard error of\nthe difference to the choice")
 
 
 def shade_folds(axes: Any, rows: Sequence[Row]) -> None:
@@ -117,14 +96,12 @@ def shade_folds(axes: Any, rows: Sequence[Row]) -> None:
 def draw_shares(axes: Any, rows: Sequence[Row]) -> None:
     """Folded and unstable steps, and the acceptance of a Metropolis test."""
     steps = [first(row) for row in rows]
-    axes.plot(
-        steps, [row.acceptance for row in rows], "-o", color=GREEN, label="MALA acceptance", markersize=4
-    )
-    axes.plot(steps, [row.folded for row in rows], "--s", color=BLACK, label="folded", markersize=4)
-    axes.plot(steps, [row.unstable for row in rows], ":^", color=ORANGE, label="unstable", markersize=4)
+    axes.plot(steps, [row.acceptance for row in rows], "-o", color=GREEN, label="MALA acceptance")
+    axes.plot(steps, [row.folded for row in rows], "--s", color=BLACK, label="folded")
+    axes.plot(steps, [row.unstable for row in rows], ":^", color=ORANGE, label="unstable")
     axes.set_ylim(-0.05, 1.05)
     axes.set_ylabel("share of steps")
-    axes.legend(fontsize="small", loc="center left")
+    axes.legend(loc="center left")
     shade_folds(axes, rows)
 
 
@@ -140,15 +117,15 @@ def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
         axes.plot(steps, values, "-", color=colour, label=f"s_K = {last:.3g}")
         for row, step, value in zip(curve, steps, values, strict=True):
             face = "none" if row.folded > 0 else colour
-            axes.plot(step, value, marker="osD^v"[k % 5], color=colour, markerfacecolor=face)
+            axes.plot(step, value, marker=MARKS[k % len(MARKS)], color=colour, markerfacecolor=face)
     axes.set_xscale("log")
     chosen = tuned.chosen
     if chosen.values is not None:
         place = (chosen.values[0], by(chosen, tuned))
         axes.plot(
-            *place, marker="*", color=BLACK, markersize=14, linestyle="none", label=f"chosen: {chosen.label}"
+            *place, marker="*", color=BLACK, markersize=16, linestyle="none", label=f"chosen: {chosen.label}"
         )
-    axes.legend(fontsize="small", title="hollow: some steps fold")
+    axes.legend(title="hollow: some steps fold")
 
 
 def by(row: Row, tuned: Tuned) -> float:

@@ -1,0 +1,130 @@
+"""The look of every picture, and the writing of its file. matplotlib is imported when something is drawn."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sritool.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+ENDINGS = (".png", ".svg", ".pdf")
+# Okabe and Ito's colours, told apart by the colour-blind; marks and dashes differ too.
+BLUE, ORANGE, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#BBBBBB"
+SKY, AMBER, PINK = "#56B4E9", "#E69F00", "#CC79A7"
+COLOURS = (BLUE, ORANGE, GREEN, BLACK, AMBER, SKY, PINK)
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+SMALL, MEDIUM = 11, 13  # points; readable on a projector at the sizes below
+SIZE = (8.0, 5.0)  # inches
+RESOLUTION = 150  # dots an inch of a .png
+
+LOOK: dict[str, Any] = {
+    "font.size": MEDIUM,
+    "axes.titlesize": MEDIUM,
+    "axes.labelsize": MEDIUM,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.title_fontsize": SMALL,
+    "legend.framealpha": 0.9,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 6.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.axisbelow": True,
+    "svg.fonttype": "none",  # text stays text: it can be searched and edited
+    "pdf.fonttype": 42,  # TrueType, as journals ask for
+    "svg.hashsalt": "sritool",  # names within the file, else random
+}
+UNDATED = {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+
+
+def check_picture(path: Path, option: str = "-o") -> None:
+    """Raises: UsageError if no such picture can be written; to be asked before the work."""
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(
+            f"{option} {path} is no picture; end its name in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
+        )
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{option} {path} cannot be written; give a file in a folder that is there")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(f"{option} needs matplotlib, which is not installed; do: pip install matplotlib")
+
+
+@contextlib.contextmanager
+def look() -> Iterator[None]:
+    """Fonts, lines and axes as all pictures have them, for what is drawn while entered."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever the user's own matplotlibrc says
+        matplotlib.rcParams.update(LOOK)
+        yield
+
+
+def new_canvas(
+    size: tuple[float, float] = SIZE, rows: int = 1, columns: int = 1, **how: Any
+) -> tuple[Canvas, Any]:
+    """A canvas with constrained layout and its axes: one, or an array of them as `subplots` gives it.
+
+    Args:    size: width and height, inches; how: for `subplots`, like sharex=True.
+    Returns: the pair of them. To be called, and drawn on, in `look()`.
+    """
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=size, layout="constrained")
+    return canvas, canvas.subplots(rows, columns, **how)
+
+
+def series(number: int) -> dict[str, Any]:
+    """Colour, mark and dashes of the n-th of several lines, for `plot`: 280 differ, neighbours in all three."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKS[number % len(MARKS)],
+        "linestyle": DASHES[number % len(DASHES)],
+    }
+
+
+def plain(text: str) -> str:
+    """A user's text as it is: no formula between dollars, and a legend shows it even with `_` in front."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def rendered(canvas: Canvas, ending: str) -> bytes:
+    """A picture as the bytes of its file: the same picture, the same bytes.
+
+    Args: ending: one of ENDINGS.
+    """
+    out = io.BytesIO()
+    with look(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it
+        canvas.savefig(out, format=ending[1:], dpi=RESOLUTION, metadata=UNDATED[ending])
+    return out.getvalue()
+
+
+def save(canvas: Canvas, path: Path) -> None:
+    """Write a picture in the format of the file's ending, whole or not at all.
+
+    Raises: UsageError if it cannot be written.
+    """
+    content = rendered(canvas, path.suffix.lower())
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {path}: {error.strerror}; give another file") from error
