@@ -27,7 +27,7 @@ from sritool.cli.render import Table, emit
 Invoke = Callable[..., Result]
 RunProgram = Callable[..., subprocess.CompletedProcess[str]]
 
-HEAVY = ("torch", "datasets", "numpy", "sklearn", "sentencepiece", "pyarrow", "pandas", "matplotlib")
+HEAVY = ("torch", "datasets", "numpy", "sklearn", "scipy", "sentencepiece", "pyarrow", "pandas", "matplotlib", "plotly")
 
 FLOOD = """
     import sys, types
