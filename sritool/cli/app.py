@@ -34,6 +34,9 @@ COMMANDS: dict[str, str] = {
     "score": "Models",
     "info": "Models",
     "sample": "Latent space",
+    "plot": "Pictures",
+    "encode": "Latent space",
+    "decode": "Latent space",
 }
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
 
@@ -109,13 +112,24 @@ def build_command(name: str, summary_only: bool = False) -> Any:
     function_name = name.replace("-", "_")
     module = importlib.import_module(f"sritool.cli.{function_name}")
     function: Callable[..., None] = getattr(module, function_name)
-    text = unwrapped(function.__doc__ or "").replace("[", r"\[")  # brackets are no markup here
+    if hasattr(module, "build_group"):  # it has commands of its own
+        return module.build_group(COMMANDS[name], help_of(function), CONTEXT_SETTINGS)
+    return command_of(name, function, COMMANDS[name], summary_only)
+
+
+def command_of(name: str, function: Callable[..., None], panel: str, summary_only: bool = False) -> Any:
+    """A function as a Typer command under a heading."""
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
     register = single.command(
-        name, help=text, rich_help_panel=COMMANDS[name], context_settings=CONTEXT_SETTINGS
+        name, help=help_of(function), rich_help_panel=panel, context_settings=CONTEXT_SETTINGS
     )
     register((lambda: None) if summary_only else function)
     return typer.main.get_command(single)
+
+
+def help_of(function: Callable[..., None]) -> str:
+    """Its docstring; brackets are no markup there."""
+    return unwrapped(function.__doc__ or "").replace("[", r"\[")
 
 
 def unwrapped(docstring: str) -> str:

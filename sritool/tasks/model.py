@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,14 +78,36 @@ class Model:
         Returns: float32 [sentences, latent].
         Raises:  UsageError if the model has no z, or chains is below 1.
         """
+
+        def draw(batch: Batch) -> torch.Tensor:
+            return self.method.posterior(self.method.conditional(batch), seed, chains).mean(0)
+
+        return self._codes(sentences, chains, batch_size, draw)
+
+    def posterior_mean(
+        self, sentences: Sequence[str], chains: int = 5, seed: int = 0, batch_size: int = 64
+    ) -> Floats:
+        """The mean of q(z|x) of each sentence: an encoder's own exactly, of short-run inference that of the chains.
+
+        Returns: float32 [sentences, latent].
+        Raises:  UsageError if the model has no z, or chains is below 1.
+        """
+
+        def draw(batch: Batch) -> torch.Tensor:
+            return self.method.posterior_mean(self.method.conditional(batch), seed, chains)
+
+        return self._codes(sentences, chains, batch_size, draw)
+
+    def _codes(
+        self, sentences: Sequence[str], chains: int, batch_size: int, draw: Callable[[Batch], torch.Tensor]
+    ) -> Floats:
         self.require_latent("encode")
         if chains < 1:
             raise UsageError(f"chains is {chains}; give at least 1")
         split = self.split(sentences)
         codes = np.empty((len(split), self.latent), dtype=np.float32)
         for batch, part in self._batches(split, batch_size):
-            draws = self.method.posterior(self.method.conditional(batch), seed, chains)
-            codes[part] = draws.mean(0).cpu().numpy()
+            codes[part] = draw(batch).cpu().numpy()
         return codes
 
     def decode(

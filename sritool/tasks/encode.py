@@ -1,0 +1,61 @@
+"""From a text to codes, and from codes to sentences; order and number are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sritool.core.decoding import DecodingConfig
+from sritool.tasks.codes import Floats
+from sritool.tasks.latents import How, latents_of
+from sritool.tasks.measure import Report
+from sritool.tasks.model import Model
+from sritool.tasks.sentences import read_text
+
+AT_ONCE = 512  # sentences decoded between two reports
+
+
+class Encoded(NamedTuple):
+    """A text's sentences and their codes."""
+
+    sentences: list[str]
+    codes: Floats  # [sentences, rows, latent]; a row is a chain's, or the mean of them all
+
+    @property
+    def flat(self) -> Floats:
+        """A code a row: [sentences · rows, latent], the rows of a sentence together."""
+        return self.codes.reshape(-1, self.codes.shape[-1])
+
+    def beside(self, with_text: bool) -> dict[str, list[object]]:
+        """What tells the rows of `flat` apart: line and chain, from 1, where a line has several; the sentence."""
+        count, rows, _ = self.codes.shape
+        columns: dict[str, list[object]] = {}
+        if rows > 1:
+            columns["line"] = [line + 1 for line in range(count) for _ in range(rows)]
+            columns["chain"] = [chain + 1 for _ in range(count) for chain in range(rows)]
+        if with_text:
+            columns["sentence"] = [text for text in self.sentences for _ in range(rows)]
+        return columns
+
+
+def encode_text(model: Model, text: Path, how: How, batch_size: int, report: Report) -> Encoded:
+    """Codes of every line of a file or "-", an empty line too; those of a long text are kept on the disk.
+
+    Raises: UsageError if the model has no z; DataError if the text cannot be read.
+    """
+    model.require_latent("encode")
+    lines = read_text(text).lines
+    split = model.split(lines)
+    return Encoded(lines, latents_of(model, split, np.arange(len(split)), how, batch_size, report))
+
+
+def decode_codes(model: Model, codes: Floats, config: DecodingConfig, seed: int, report: Report) -> list[str]:
+    """A sentence for each code [n, latent]."""
+    sentences: list[str] = []
+    for begin in range(0, len(codes), AT_ONCE):
+        report("decoding", begin, len(codes))
+        sentences += model.decode(codes[begin : begin + AT_ONCE], config, seed, begin)
+    report("decoding", len(codes), len(codes))
+    return sentences
