@@ -27,7 +27,10 @@ from sritool.cli.render import Table, emit
 Invoke = Callable[..., Result]
 RunProgram = Callable[..., subprocess.CompletedProcess[str]]
 
-HEAVY = ("torch", "datasets", "numpy", "sklearn", "scipy", "sentencepiece", "pyarrow", "pandas", "matplotlib", "plotly")
+HEAVY = (
+    *("torch", "datasets", "numpy", "sklearn", "scipy", "sentencepiece", "pyarrow", "pandas", "matplotlib"),
+    *("plotly", "sacrebleu", "jinja2"),
+)
 
 FLOOD = """
     import sys, types
