@@ -34,9 +34,9 @@ COMMANDS: dict[str, str] = {
     "score": "Models",
     "info": "Models",
     "sample": "Latent space",
-    "plot": "Pictures",
     "encode": "Latent space",
     "decode": "Latent space",
+    "plot": "Pictures",
 }
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
 

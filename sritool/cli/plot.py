@@ -1,0 +1,78 @@
+"""`sritool plot KIND`: pictures. A kind is a module of `sritool.cli.plots`, a command with options of its own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from sritool.cli.failures import suggestion
+
+RECORDED, MEASURED, LATENT = "Of what is on record", "Measured, or from the record", "Of the latent space"
+
+KINDS: dict[str, str] = {
+    "curves": RECORDED,
+}
+"""Kind of picture -> the heading it stands under in `sritool plot --help`, in the order shown."""
+
+
+class KindGroup(TyperGroup):
+    """Builds the command of a kind when it is asked for."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return list(KINDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        return build_kind(cmd_name) if cmd_name in KINDS else None
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        if args[0] not in KINDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"no kind of picture {args[0]!r}{suggestion(args[0], KINDS)}")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
+
+
+def build_kind(name: str) -> Any:
+    """The command of a kind, from the function named like its module."""
+    from sritool.cli.app import command_of
+
+    function_name = name.replace("-", "_")
+    module = importlib.import_module(f"sritool.cli.plots.{function_name}")
+    function: Callable[..., None] = getattr(module, function_name)
+    return command_of(name, function, KINDS[name])
+
+
+def plot() -> None:
+    """Draw a picture: training curves, frontier, likelihood against draws, latent space and others.
+
+    sritool plot curves runs/tiny-sri runs/tiny-vae-anneal -o curves.png
+
+    sritool plot frontier --show-data | column -t
+
+    The file's ending says the format: .png, .svg or .pdf; without -o it is KIND.png in the current folder.
+    --show-data prints the numbers that are drawn, and draws only if -o is given as well. What each kind shows and
+    which options it has is in its own help: sritool plot curves --help.
+    """
+
+
+def build_group(panel: str, help_text: str, settings: dict[str, Any]) -> Any:
+    """The command `plot` with its kinds below it.
+
+    Args: panel: its heading in `sritool --help`; settings: of the parser's context.
+    """
+    group = typer.Typer(
+        name="plot",
+        cls=KindGroup,
+        context_settings=settings,
+        rich_markup_mode="rich",
+        rich_help_panel=panel,
+        help=help_text,
+        add_completion=False,
+    )
+    group.callback()(plot)
+    return typer.main.get_command(group)
