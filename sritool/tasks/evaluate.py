@@ -105,7 +105,8 @@ def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report:
         estimators.check_estimator(request.estimator, model.method)
         if request.refinement is not None:
             model.method.refined(request.refinement)  # refused before anything is measured
-    _same_corpus([model for model, _ in models], request)
+    if request.text is None:
+        require_one_corpus([model for model, _ in models])
     text = read_text(request.text) if request.text else None
     found = []
     while models:  # each is let go when it is measured
@@ -214,9 +215,8 @@ def run_name(path: Path) -> str:
     return path.parent.name if path.name in ("best.pt", "last.pt") and path.parent.name else path.name
 
 
-def _same_corpus(models: Sequence[Model], request: Request) -> None:
-    if request.text is not None:
-        return
+def require_one_corpus(models: Sequence[Model]) -> None:
+    """Raises: DataError if they were trained on different corpora, so that they have no split in common."""
     corpora = {model.path: model.checkpoint.corpus for model in models}
     hashes = {corpus["content_hash"] for corpus in corpora.values()}
     if len(hashes) > 1:
