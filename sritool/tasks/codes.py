@@ -29,6 +29,7 @@ Floats = NDArray[np.float32]
 FORMS = ("tsv", "plain", "csv", "json", "npy")  # plain: tsv without a header
 _BY_SUFFIX = {".npy": "npy", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv"}
 _MAGIC = b"\x93NUMPY"
+_OTHER = "give codes of this model"
 _SEPARATORS = {"\t": "tabs", ",": "commas"}
 
 
@@ -137,7 +138,7 @@ def _parse_table(lines: Sequence[str], where: str, latent: int) -> Floats:
 
 
 def _needed(first: int, latent: int) -> str:
-    return "; mend it" if first == 2 else f"; the model's codes have {latent} dimensions"
+    return "; mend it" if first == 2 else f", which the model's codes have; {_OTHER}"
 
 
 def _cells(lines: Sequence[str], where: str) -> tuple[list[list[str]], str]:
@@ -172,10 +173,8 @@ def _columns_of(header: Sequence[str], where: str, latent: int) -> list[int]:
             raise DataError(
                 f"{where} line 1 is neither numbers nor a header with columns z1 … z{latent}; mend it"
             )
-        raise DataError(
-            f"{where} has {there} columns of z, and the model's codes have {latent} dimensions; "
-            "give codes of this model"
-        )
+        columns = "column" if there == 1 else "columns"
+        raise DataError(f"{where} has {there} {columns} of z, and the model's codes have {latent}; {_OTHER}")
     return [place[name] for name in names]
 
 
@@ -193,7 +192,7 @@ def _parse_json(lines: Sequence[str], where: str, latent: int) -> NDArray[np.flo
             )
         if len(z) != latent:
             raise DataError(
-                f"{where} line {number} has {len(z)} numbers, and the model's codes have {latent} dimensions"
+                f"{where} line {number} has {len(z)} numbers, and the model's codes have {latent}; {_OTHER}"
             )
         if any(isinstance(value, bool) or not isinstance(value, int | float) for value in z):
             raise DataError(f"{where} line {number} has something else than numbers in its z; mend it")
@@ -225,7 +224,9 @@ def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
     if len(data) - file.tell() != count * kind.itemsize:
         raise DataError(f"{where} is cut short, or its header is wrong; write it again")
     if len(shape) not in (1, 2, 3) or shape[-1] != latent:
-        raise DataError(f"{where} has shape {list(shape)}, and the model's codes have {latent} dimensions")
+        raise DataError(
+            f"{where} has shape {list(shape)}, and the model's codes have {latent} dimensions; {_OTHER}"
+        )
     if not count:
         raise DataError(f"{where} has no codes; give codes as sritool encode writes them")
     file.seek(0)
