@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "sample": "Latent space",
     "encode": "Latent space",
     "decode": "Latent space",
+    "noisy-recon": "Latent space",
     "plot": "Pictures",
 }
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""

@@ -72,6 +72,13 @@ class NoisyRecon(NamedTuple):
     notes: list[str]
 
 
+class Found(NamedTuple):
+    """The runs that were measured, and which were not."""
+
+    runs: list[NoisyRecon]
+    left_out: list[str]  # a line for each run without z
+
+
 class _Sentences(NamedTuple):
     """The clean sentences as a model has them."""
 
@@ -82,9 +89,7 @@ class _Sentences(NamedTuple):
     total: int
 
 
-def noisy_recon(
-    checkpoints: Sequence[Path], request: Request, device: str, report: Report
-) -> list[NoisyRecon]:
+def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> Found:
     """Measure each checkpoint on the same noisy sentences; a model without z among several is left out.
 
     Every k has the same noise of the chain, so that its increase is the noise's alone.
@@ -116,7 +121,7 @@ def noisy_recon(
             write_noisy(noisy, request.write)
         label = f"{run_name(model.path)}: " if several else ""
         found.append(_measure(model, content, sentences, noisy, request, label, report))
-    return [found[0]._replace(notes=[*left_out, *found[0].notes]), *found[1:]]
+    return Found(found, left_out)
 
 
 def _sentences(

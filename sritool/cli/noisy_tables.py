@@ -1,0 +1,79 @@
+"""Tables of `sritool noisy-recon`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sritool.cli.formats import Table
+from sritool.cli.tables import with_error
+
+if TYPE_CHECKING:
+    from sritool.core.metrics import Estimate
+    from sritool.tasks.noisy_recon import NoisyRecon
+
+CHANGES = {"swap": "swaps", "drop": "words left out", "replace": "words replaced"}
+
+
+def recon_table(found: Sequence[NoisyRecon]) -> Table:
+    """For people, as in the paper: a row a run, a column each k."""
+    columns = ["run", "method", *(f"k = {k}" for k in found[0].counts)]
+    rows = [[run.run, run.method, *map(shown, run.recon)] for run in found]
+    return Table(f"recon, z inferred after k {changes_of(found[0])}: {measured_on(found[0])}", columns, rows)
+
+
+def increase_table(found: Sequence[NoisyRecon], left_out: Sequence[str] = ()) -> Table:
+    """For people: what each k costs over k = 0, and what another sentence's z costs."""
+    columns = ["run", *(f"k = {k}" for k in found[0].counts[1:]), "permuted"]
+    rows = [[run.run, *map(shown, run.increase[1:]), run.permuted and shown(run.permuted)] for run in found]
+    return Table(
+        "increase over k = 0, paired by sentence", columns, rows, "\n".join(notes_of(found, left_out))
+    )
+
+
+def long_table(found: Sequence[NoisyRecon], left_out: Sequence[str] = ()) -> Table:
+    """For programs: a row each run and k."""
+    figures = [name for metric in ("recon", "increase", "permuted") for name in (metric, f"{metric} se")]
+    columns = ["run", "method", "noise", "k", *figures, "changed", "short"]
+    columns += ["sentences", "of", "draws", "estimator", "data"]
+    rows: list[list[object]] = []
+    for run in found:
+        for place, k in enumerate(run.counts):
+            recon = run.recon[place]
+            pairs = [*pair(recon), *pair(run.increase[place]), *pair(run.permuted)]
+            rows.append([run.run, run.method, run.noise, k, *pairs, run.changed[place], run.short[place]])
+            rows[-1] += [recon.sentences, run.total, recon.draws, recon.estimator, run.data]
+    return Table("recon from noisy sentences", columns, rows, "\n".join(notes_of(found, left_out)))
+
+
+def notes_of(found: Sequence[NoisyRecon], left_out: Sequence[str]) -> Iterator[str]:
+    """What the figures must be read with."""
+    yield from left_out
+    for run in found:
+        prefix = f"{run.run}: " if len(found) > 1 else ""
+        yield from (prefix + note for note in run.notes)
+    first = found[0]
+    lacking = [(k, short) for k, short in zip(first.counts, first.short, strict=True) if short]
+    if lacking:
+        listed = ", ".join(f"{short} at k = {k}" for k, short in lacking)
+        yield (
+            f"of {first.recon[0].sentences} sentences too short for k {changes_of(first)}, {listed}; "
+            "they have as many as they have room for"
+        )
+    yield "permuted: another sentence's z in place of a sentence's own; a model that ignores z has a flat row"
+
+
+def measured_on(run: NoisyRecon) -> str:
+    return f"{run.data}, {run.recon[0].sentences} of {run.total} sentences"
+
+
+def changes_of(run: NoisyRecon) -> str:
+    return CHANGES.get(run.noise, f"changes of {run.noise}")
+
+
+def shown(estimate: Estimate) -> str:
+    return with_error(estimate.value, estimate.standard_error)
+
+
+def pair(estimate: Estimate | None) -> tuple[float | None, float | None]:
+    return (estimate.value, estimate.standard_error) if estimate else (None, None)
