@@ -15,6 +15,7 @@ RECORDED, MEASURED, LATENT = "Of what is on record", "Measured, or from the reco
 
 KINDS: dict[str, str] = {
     "curves": RECORDED,
+    "frontier": MEASURED,
 }
 """Kind of picture -> the heading it stands under in `sritool plot --help`, in the order shown."""
 
@@ -70,9 +71,10 @@ def build_group(panel: str, help_text: str, settings: dict[str, Any]) -> Any:
         cls=KindGroup,
         context_settings=settings,
         rich_markup_mode="rich",
-        rich_help_panel=panel,
         help=help_text,
         add_completion=False,
     )
     group.callback()(plot)
-    return typer.main.get_command(group)
+    command: Any = typer.main.get_command(group)
+    command.rich_help_panel = panel
+    return command

@@ -37,13 +37,15 @@ class Frontier(NamedTuple):
     notes: list[str]
 
 
-def frontier(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> Frontier:
+def frontier(
+    checkpoints: Sequence[Path], request: Request, device: str, report: Report, mixed: bool = False
+) -> Frontier:
     """Both figures of each run on the same sentences; what is on record is looked up.
 
-    Args:   request: its metrics are not read.
+    Args:   request: its metrics are not read; mixed: take runs of different corpora.
     Raises: DataError if the corpora differ or nothing could be measured; UsageError as `evaluate` has it.
     """
-    found = compare(checkpoints, replace(request, metrics=METRICS), device, report)
+    found = compare(checkpoints, replace(request, metrics=METRICS), device, report, mixed=mixed)
     points, notes = [], list(found.notes)
     for row in found.rows:
         nll, rate = row.estimate("nll"), row.estimate("posterior-kl")

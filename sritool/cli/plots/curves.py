@@ -47,7 +47,8 @@ def curves(
 
     sritool plot curves runs/tiny-sri --show-data | grep nll
 
-    From metrics.jsonl, also while a run goes on. Bands: ± 1 standard error over the validation sentences. Epochs of the autoencoder that some methods begin with come before 0.
+    From metrics.jsonl, also while a run goes on. Bands: ± 1 standard error over the validation
+    sentences. Epochs of the autoencoder that some methods begin with come before 0.
     """
     from sritool.cli.pictures import curves as picture
     from sritool.cli.plots.reading import read_rows

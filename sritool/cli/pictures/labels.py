@@ -1,0 +1,112 @@
+"""Names beside points, placed so that they cover neither points nor one another."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sritool.cli.pictures.style import SMALL
+
+if TYPE_CHECKING:
+    from matplotlib.transforms import Bbox
+
+DIRECTIONS = 16
+DISTANCES = (11.0, 20.0, 32.0, 48.0, 68.0)  # points
+LEADER = 18.0  # points from which a thin line leads to the name
+# What else a name may do, as so many points of distance.
+COVERS_BAR, COVERS_MARK, COVERS_NAME = 25.0, 40.0, 100.0
+NEARS_OTHER, LEAVES_AXES = 30.0, 200.0
+
+
+def place_labels(
+    axes: Any,
+    places: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    bars: Sequence[tuple[float, float, float, float]] = (),
+) -> list[Any]:
+    """Write each name near its place, the best of some positions around it, one after another.
+
+    Args:    places: in data coordinates; the limits of the axes and all else must be final; bars: x0, y0, x1, y1 of
+             upright and level lines that should not be covered either.
+    Returns: the texts.
+    """
+    canvas = axes.get_figure()
+    canvas.draw_without_rendering()  # decides the layout
+    canvas.set_layout_engine("none")
+    renderer = canvas._get_renderer()
+    scale = canvas.dpi / 72
+    marks = [axes.transData.transform(place) for place in places]
+    lines = [axes.transData.transform([bar[:2], bar[2:]]) for bar in bars]
+    taken: list[Bbox] = []
+    texts = []
+    order = sorted(range(len(names)), key=lambda k: -_crowd(marks, k))
+    for k in order:
+        text = axes.annotate(
+            names[k], places[k], (0, 0), textcoords="offset points", annotation_clip=False, fontsize=SMALL
+        )
+        size = text.get_window_extent(renderer)
+        candidates = []
+        for distance, turn in itertools.product(DISTANCES, range(DIRECTIONS)):
+            angle = 2 * math.pi * turn / DIRECTIONS
+            box = _box(marks[k], size.width, size.height, distance * scale, angle)
+            others = [mark for j, mark in enumerate(marks) if j != k]
+            cost = distance + NEARS_OTHER * any(_gap(box, mark) < 1.5 * distance * scale for mark in others)
+            cost += _cost(box, marks, lines, taken, axes.bbox, scale)
+            candidates.append((cost, turn, distance, box))
+        _, _, distance, box = min(candidates, key=lambda found: found[:3])
+        x, y = (box.x0 - marks[k][0]) / scale, (box.y0 - marks[k][1]) / scale
+        text.set_position((x, y))
+        if distance > LEADER:
+            ends = [marks[k], (min(max(marks[k][0], box.x0), box.x1), min(max(marks[k][1], box.y0), box.y1))]
+            (x0, y0), (x1, y1) = axes.transData.inverted().transform(ends)
+            axes.plot([x0, x1], [y0, y1], color="black", linewidth=0.7, alpha=0.6, zorder=1)
+        taken.append(box)
+        texts.append(text)
+    return texts
+
+
+def _crowd(marks: Sequence[Any], k: int) -> float:
+    """How close the other points are: the most crowded ones choose first."""
+    return sum(1 / (1 + math.dist(mark, marks[k])) for mark in marks) - 1
+
+
+def _box(mark: Any, width: float, height: float, distance: float, angle: float) -> Bbox:
+    """A name whose nearest edge is so far from a mark, in pixels."""
+    from matplotlib.transforms import Bbox
+
+    x, y = mark[0] + distance * math.cos(angle), mark[1] + distance * math.sin(angle)
+    left = x - width * (1 - math.cos(angle)) / 2
+    bottom = y - height * (1 - math.sin(angle)) / 2
+    return Bbox.from_bounds(left, bottom, width, height)
+
+
+def _cost(
+    box: Bbox,
+    marks: Sequence[Any],
+    lines: Sequence[Any],
+    taken: Sequence[Bbox],
+    inside: Bbox,
+    scale: float,
+) -> float:
+    """What is covered, and how far the name leaves the axes."""
+    near, around = box.padded(7 * scale), box.padded(2 * scale)
+    cost = COVERS_MARK * sum(bool(near.contains(*mark)) for mark in marks)
+    cost += COVERS_BAR * sum(_crosses(box, line) for line in lines)
+    cost += COVERS_NAME * sum(bool(around.overlaps(other)) for other in taken)
+    out = max(inside.x0 - box.x0, box.x1 - inside.x1, inside.y0 - box.y0, box.y1 - inside.y1, 0.0)
+    return cost + (LEAVES_AXES + float(out) if out > 0 else 0.0)
+
+
+def _gap(box: Bbox, mark: Any) -> float:
+    """From a mark to the nearest point of a box, pixels."""
+    across, up = (max(low - at, at - high, 0.0) for at, low, high in zip(mark, box.min, box.max, strict=True))
+    return math.hypot(across, up)
+
+
+def _crosses(box: Bbox, line: Any) -> bool:
+    """Whether an upright or level line, two ends in pixels, goes through a box."""
+    (x0, y0), (x1, y1) = line
+    over = min(x0, x1) < box.x1 and max(x0, x1) > box.x0 and min(y0, y1) < box.y1 and max(y0, y1) > box.y0
+    return bool(over)
