@@ -128,7 +128,7 @@ def evaluate_model(
     split, chosen, data = choose_sentences(model, request.split, text, request.limit, request.data_dir)
     settings = request.settings(len(chosen))
     kind = (model.device.type, str(model.generator.output.dtype))
-    kept = Evaluations(model.path, key_of(content, model.method, split, chosen, settings, kind))
+    kept = record_of(model, content, split, chosen, settings)
     wanted = settings.metrics if request.again else kept.missing(settings.metrics)
     measured, notes = None, []
     if wanted:
@@ -150,6 +150,14 @@ def evaluate_model(
     rows = _rows(model, split, chosen, columns, text and text.lines)
     name = model.method.name
     return Evaluation(run_name(model.path), name, data, len(split), estimates, rows, notes, curve)
+
+
+def record_of(
+    model: Model, content: str, split: Split, chosen: NDArray[np.int64], settings: Settings
+) -> Evaluations:
+    """What is on record beside a checkpoint of these sentences and settings."""
+    kind = (model.device.type, str(model.generator.output.dtype))
+    return Evaluations(model.path, key_of(content, model.method, split, chosen, settings, kind))
 
 
 def _about(
