@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "decode": "Latent space",
     "noisy-recon": "Latent space",
     "plot": "Pictures",
+    "report": "Pictures",
 }
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
 
