@@ -16,6 +16,7 @@ RECORDED, MEASURED, LATENT = "Of what is on record", "Measured, or from the reco
 KINDS: dict[str, str] = {
     "curves": RECORDED,
     "frontier": MEASURED,
+    "ppl-draws": MEASURED,
 }
 """Kind of picture -> the heading it stands under in `sritool plot --help`, in the order shown."""
 
