@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "encode": "Latent space",
     "decode": "Latent space",
     "noisy-recon": "Latent space",
+    "classify": "Latent space",
     "plot": "Pictures",
     "report": "Pictures",
 }

@@ -1,0 +1,98 @@
+"""Tables of `sritool classify`: models down and numbers of labels across for people, a figure a row for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sritool.cli.formats import Best, Table
+from sritool.cli.tables import FOR_PEOPLE, with_error
+
+if TYPE_CHECKING:
+    from sritool.tasks.classify import Accuracy, Classification
+
+
+def accuracy_table(found: Classification, fmt: str) -> Table:
+    """Args: fmt: not auto."""
+    if fmt not in FOR_PEOPLE:
+        return Table("", *for_programs(found), "\n".join(found.notes))
+    columns = list(dict.fromkeys(row.labels for row in found.rows if row.labels is not None))
+    columns.sort()
+    names = list(dict.fromkeys((row.name, row.method) for row in found.rows))
+    by_place = {(row.name, row.labels): row for row in found.rows}
+    rows: list[list[object]] = []
+    for name, method in names:
+        cells = [by_place.get((name, labels)) or by_place.get((name, None)) for labels in columns]
+        shown = name if method in name else f"{name} ({method})"
+        rows.append([shown, *(standing_out(row, found.rows) if row else None for row in cells)])
+    title = f"Accuracy in % on {found.data}, {found.tested:,} of {found.of:,} sentences, by number of labels"
+    shown = [] if fmt == "table" else [title]  # which the other formats have no place for
+    first = "" if fmt == "table" else "labels"
+    notes = [*shown, meaning(found), *found.notes]
+    return Table(title, [first, *(f"{labels:,}" for labels in columns)], rows, "\n".join(notes))
+
+
+def for_programs(found: Classification) -> tuple[list[str], list[list[object]]]:
+    columns = ["run", "method", "classifier", "labels", "used", "draws", "accuracy", "se", "low", "high"]
+    rows: list[list[object]] = []
+    for row in found.rows:
+        low, high = row.interval or (None, None)
+        labels = [row.labels, row.used if row.labels is not None else None]
+        figures = [len(row.shares), row.value, row.standard_error, low, high]
+        beside = [found.tested, found.of, len(found.classes), found.data]
+        rows.append([row.name, row.method or None, row.classifier, *labels, *figures, *beside])
+    return [*columns, "sentences", "of", "classes", "data"], rows
+
+
+def standing_out(row: Accuracy, rows: Sequence[Accuracy]) -> object:
+    """A cell; the best model of several at this number of labels as such."""
+    rivals = [other for other in rows if other.method and other.labels == row.labels]
+    best = len(rivals) > 1 and bool(row.method) and row.value == max(other.value for other in rivals)
+    return Best(percent(row)) if best else percent(row)
+
+
+def percent(row: Accuracy) -> str:
+    """`71.2 ± 0.4` over draws, or `71.2 (69.1–73.2)` of one."""
+    bounds = row.interval
+    if bounds is None and not row.standard_error:  # every draw gave the same
+        return f"{100 * row.value:.1f} ± 0"
+    if bounds is None:
+        return with_error(100 * row.value, 100 * row.standard_error)
+    if row.labels is None:
+        return f"{100 * row.value:.1f}"
+    return f"{100 * row.value:.1f} ({100 * bounds.low:.1f}–{100 * bounds.high:.1f})"
+
+
+def meaning(found: Classification) -> str:
+    """What stands beside the figures."""
+    draws = sorted({len(row.shares) for row in found.rows if len(row.shares) > 1})
+    several = f"± standard error over {' or '.join(map(str, draws))} draws (0: seeds)" if draws else ""
+    one = "in brackets the 95 % interval of one draw"
+    single = any(len(row.shares) == 1 and row.labels is not None for row in found.rows)
+    return "; ".join(part for part in (several, one if single else "") if part)
+
+
+def confusion_tables(found: Classification, fmt: str) -> list[Table]:
+    """For people a table for each model and number of labels; for programs one, a count a row."""
+    rows = [row for row in found.rows if row.method]
+    if fmt not in FOR_PEOPLE:
+        columns = ["run", "method", "classifier", "labels", "draws", "true", "predicted", "sentences"]
+        cells = [
+            [row.name, row.method, row.classifier, row.labels, len(row.shares), true, predicted, int(count)]
+            for row in rows
+            for true, counts in zip(found.classes, row.confusion, strict=True)
+            for predicted, count in zip(found.classes, counts, strict=True)
+        ]
+        return [Table("", columns, cells, "sentences are summed over draws")]
+    tables = []
+    for row in rows:
+        draws = len(row.shares)
+        title = f"{row.name}, {row.labels:,} labels ({row.classifier})"
+        mean = f", mean of {draws} draws" if draws > 1 else ""
+        cells = [
+            [name, *(round(count / draws) for count in counts.tolist())]
+            for name, counts in zip(found.classes, row.confusion, strict=True)
+        ]
+        first = "true, and told" if fmt == "table" else title
+        tables.append(Table(f"{title}{mean}: true class down, told across", [first, *found.classes], cells))
+    return tables

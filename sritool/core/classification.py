@@ -1,0 +1,172 @@
+"""Classes of sentences from their codes, without labels and with few; and the intervals of an accuracy.
+
+Everything that is learnt is learnt from the arguments: scaling, vocabulary and the cost of errors come from the
+sentences given for fitting alone.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Classes = NDArray[np.int64]
+
+KERNELS = ("linear", "rbf")
+NAMINGS = ("hungarian", "authors")
+COSTS = {"linear": (0.001, 0.01, 0.1, 1.0, 10.0, 100.0), "rbf": (0.1, 1.0, 10.0)}  # C of the machine
+FOLDS = 5
+CHOSEN_ON = 2000  # labelled sentences at most that C is chosen on: a kernel's cost grows with their square
+_NORMAL_95 = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    """Bounds of a share."""
+
+    low: float
+    high: float
+
+
+def wilson(right: int, count: int) -> Interval:
+    """95 % interval of a share of `count` independent trials.
+
+    Source: Wilson 1927; it keeps its level near 0 and 1, where the normal approximation does not.
+    """
+    share, square = right / count, _NORMAL_95**2
+    centre = (share + square / (2 * count)) / (1 + square / count)
+    spread = math.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    half = _NORMAL_95 / (1 + square / count) * spread
+    return Interval(max(centre - half, 0.0), min(centre + half, 1.0))
+
+
+def confusion(true: Classes, predicted: Classes, classes: int) -> NDArray[np.int64]:
+    """How many sentences of each class [true] were taken for each [predicted]: [classes, classes]."""
+    table = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(table, (true, predicted), 1)
+    return table
+
+
+def name_clusters(clusters: Classes, labels: Classes, classes: int) -> Classes:
+    """The class of each cluster: the one-to-one naming under which most of these sentences are right.
+
+    Args:    clusters, labels [n]: of the same sentences, each below `classes`.
+    Returns: [classes] int64.
+    Source:  Kuhn 1955, the Hungarian method.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(confusion(clusters, labels, classes), maximize=True)
+    names: Classes = np.empty(classes, dtype=np.int64)
+    names[rows] = columns
+    return names
+
+
+def name_by_confidence(probabilities: NDArray[np.float64], labels: Classes) -> Classes:
+    """The class of each cluster as the authors' code has it: the label of its one most confident sentence.
+
+    Args:    probabilities [n, clusters] of belonging there; labels [n].
+    Returns: [clusters] int64; two clusters may have the same name.
+    """
+    names: Classes = labels[probabilities.argmax(axis=0)]
+    return names
+
+
+class Clusters:
+    """A Gaussian mixture on standardised codes, with as many components as there are classes."""
+
+    def __init__(self, codes: Floats, classes: int, seed: int, components: int | None = None) -> None:
+        """Args: codes [n, latent] to fit, n at least `classes`; components: principal ones to keep; None: all."""
+        from sklearn.decomposition import PCA
+        from sklearn.mixture import GaussianMixture
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        reduce = [PCA(components, random_state=seed)] if components else []
+        mixture = GaussianMixture(classes, random_state=seed, max_iter=500)
+        self.classes = classes
+        self._pipeline = make_pipeline(StandardScaler(), *reduce, mixture)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one that has not settled after so many rounds is used as it is
+            self._pipeline.fit(codes.astype(np.float64))
+
+    def probabilities(self, codes: Floats) -> NDArray[np.float64]:
+        """Of belonging to each component: [n, classes]."""
+        found: NDArray[np.float64] = self._pipeline.predict_proba(codes.astype(np.float64))
+        return found
+
+    def names(self, codes: Floats, labels: Classes, naming: str) -> Classes:
+        """The class of each component, from labelled sentences. Args: naming: one of NAMINGS."""
+        probabilities = self.probabilities(codes)
+        if naming == "authors":
+            return name_by_confidence(probabilities, labels)
+        return name_clusters(probabilities.argmax(axis=1), labels, self.classes)
+
+
+def svm_classes(codes: Floats, labels: Classes, wanted: Floats, kernel: str, seed: int) -> Classes:
+    """Classes of the codes `wanted` [m, latent], by a support vector machine on labelled codes [n, latent]."""
+    from sklearn.preprocessing import StandardScaler
+
+    steps = [StandardScaler(), _machine(kernel, seed)]
+    return _classes(steps, codes.astype(np.float64), labels, wanted.astype(np.float64), COSTS[kernel], seed)
+
+
+def word_classes(texts: Sequence[str], labels: Classes, wanted: Sequence[str], seed: int) -> Classes:
+    """Classes of texts `wanted`, by a linear support vector machine on the words of labelled ones (TF-IDF)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = TfidfVectorizer(token_pattern=r"\S+", sublinear_tf=True)
+    steps = [words, _machine("linear", seed)]
+    if not any(text.split() for text in texts):
+        return np.full(len(wanted), _commonest(labels))
+    costs = COSTS["linear"]
+    return _classes(steps, np.array(texts, dtype=object), labels, np.array(wanted, dtype=object), costs, seed)
+
+
+def _machine(kernel: str, seed: int) -> Any:
+    from sklearn.svm import SVC, LinearSVC
+
+    # Few dimensions and many sentences: the primal problem; it needs no seed, and always ends.
+    return SVC(kernel="rbf") if kernel == "rbf" else LinearSVC(dual=False, random_state=seed)
+
+
+def _classes(
+    steps: Sequence[Any], given: Any, labels: Classes, wanted: Any, costs: Sequence[float], seed: int
+) -> Classes:
+    """Predictions of a pipeline whose last step has the C that cross-validation within `given` is best with."""
+    from sklearn.pipeline import make_pipeline
+
+    if len(np.unique(labels)) < 2:
+        return np.full(len(wanted), _commonest(labels))
+    pipeline = make_pipeline(*steps)
+    name = f"{pipeline.steps[-1][0]}__C"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of solvers that stopped short of their tolerance at a large C
+        pipeline.set_params(**{name: _best_cost(pipeline, name, given, labels, costs, seed)})
+        pipeline.fit(given, labels)
+        found: Classes = pipeline.predict(wanted)
+    return found
+
+
+def _best_cost(
+    pipeline: Any, name: str, given: Any, labels: Classes, costs: Sequence[float], seed: int
+) -> float:
+    """C by cross-validation on at most CHOSEN_ON of the labelled sentences; everything is fitted in the folds."""
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+    chosen = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
+    counts = np.sort(np.unique(labels[chosen], return_counts=True)[1])
+    if len(counts) < 2 or counts[-2] < 2:  # some fold would be fitted on one class alone
+        return costs[len(costs) // 2]
+    folds = StratifiedKFold(min(FOLDS, int(counts[-2])), shuffle=True, random_state=seed)
+    search = GridSearchCV(pipeline, {name: list(costs)}, cv=folds, refit=False)
+    search.fit(given[chosen], labels[chosen])
+    return float(search.best_params_[name])
+
+
+def _commonest(labels: Classes) -> int:
+    return int(np.bincount(labels).argmax())

@@ -1,0 +1,162 @@
+"""Which sentences a classification learns from, names clusters by, and is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sritool.core.classification import KERNELS, NAMINGS
+from sritool.corpus.textfiles import Columns
+from sritool.errors import DataError, UsageError
+from sritool.tasks.evaluate import require_one_corpus
+from sritool.tasks.labelled import (
+    Indices,
+    Overlap,
+    Sentences,
+    Sources,
+    aligned,
+    choose,
+    draw,
+    in_other,
+    prepared_sentences,
+    read_sentences,
+)
+from sritool.tasks.model import Model
+from sritool.tasks.sentences import prepared_corpus
+
+COUNTS = (0, 100, 1000, 10_000)  # labels, as in the paper's Table 5
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to classify, and how."""
+
+    labelled: tuple[Path, ...] = ()  # files whose labels are learnt from; none: draws from train
+    train: Path | None = None  # each None: that split of the corpus that the models were trained on
+    valid: Path | None = None
+    test: Path | None = None
+    columns: Columns = field(default_factory=Columns)
+    counts: tuple[int, ...] | None = None  # labels to draw, 0 for none; None: whole files, or COUNTS
+    zero: bool | None = None  # whether to cluster without labels; None: where 0 is among the counts
+    draws: int = 5
+    train_sentences: int = 10_000  # that are clustered where there are no labels
+    limit: int | None = None  # of train, valid and test each
+    deduplicate: bool = False
+    chains: int = 5
+    components: int | None = None  # principal ones that are clustered
+    naming: str = "hungarian"
+    kernel: str = "linear"
+    seed: int = 0
+    batch_size: int = 64
+    data_dir: Path = Path("data")
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("kernel", self.kernel, KERNELS), ("naming", self.naming, NAMINGS)):
+            if value not in known:
+                raise UsageError(f"no {name} {value!r}; choose one of {', '.join(known)}")
+
+
+class Setting(NamedTuple):
+    """A number of labels, and the draws of sentences that have them."""
+
+    labels: int  # as asked for; 0: clusters
+    draws: tuple[tuple[int, Indices], ...]  # (which of the labelled sources, its sentences)
+    repeats: int  # draws, or seeds of the clusters
+
+
+class Plan(NamedTuple):
+    """Which sentences take part."""
+
+    sources: Sources
+    test: Indices
+    valid: Indices
+    train: Indices
+    settings: list[Setting]
+    overlaps: list[Overlap]
+
+
+def make_plan(models: Sequence[Model], request: Request) -> Plan:
+    """Read all sources and choose sentences.
+
+    Raises: DataError for sources that are missing or have no labels; UsageError for more labels than there are.
+    """
+    sources = read_sources(models, request)
+    usable: dict[int, Indices] = {}
+    overlaps: list[Overlap] = []
+    for source in dict.fromkeys((sources.valid, sources.train, *sources.labelled)):
+        if source is None:
+            continue
+        recurs = in_other(source, sources.test, models[0])
+        if recurs.any():
+            overlaps.append(Overlap(source.name, sources.test.name, int(recurs.sum()), len(source)))
+        usable[id(source)] = np.flatnonzero(~recurs) if request.deduplicate else np.arange(len(source))
+    settings = settings_of(sources, request, [usable[id(source)] for source in sources.labelled])
+    none = np.zeros(0, dtype=np.int64)
+    test = choose(np.arange(len(sources.test)), request.limit)
+    train = valid = none
+    if sources.train is not None and wants_zero(request):
+        bound = min(request.train_sentences, request.limit or request.train_sentences)
+        train = choose(usable[id(sources.train)], bound)
+        if len(train) < len(sources.classes):
+            raise DataError(
+                f"{len(train)} sentences of {sources.train.name} are too few for {len(sources.classes)} clusters; "
+                "give more: --train-sentences, --limit"
+            )
+    if sources.valid is not None:
+        valid = choose(usable[id(sources.valid)], request.limit)
+        if not len(valid):
+            raise DataError(
+                f"every sentence of {sources.valid.name} recurs in test; give others with --valid"
+            )
+    return Plan(sources, test, valid, train, settings, overlaps)
+
+
+def wants_zero(request: Request) -> bool:
+    """Whether there is a column without labels."""
+    return (request.counts is None or 0 in request.counts) if request.zero is None else request.zero
+
+
+def read_sources(models: Sequence[Model], request: Request) -> Sources:
+    """The files that are given, and for the others splits of the corpus that the models were trained on."""
+
+    def source(path: Path | None, split: str, needs_labels: bool = True) -> Sentences:
+        if path is not None:
+            return read_sentences(path, request.columns, needs_labels)
+        require_one_corpus(models)
+        try:
+            return prepared_sentences(prepared_corpus(models[0], request.data_dir), split, needs_labels)
+        except DataError as error:
+            advice = f"--{split} FILE" + ("" if needs_labels else " or --no-zero")
+            raise DataError(str(error).replace("--text FILE", advice)) from error
+
+    zero = wants_zero(request)
+    test = source(request.test, "test")
+    valid = source(request.valid, "valid") if zero else None
+    labelled = tuple(read_sentences(path, request.columns) for path in request.labelled)
+    train = source(request.train, "train", not labelled) if zero or not labelled else None
+    found = aligned(test, valid, train, labelled or ((train,) if train is not None else ()))
+    # Sentences that are drawn from train are the same source, so that no sentence is encoded twice.
+    return found if labelled else found._replace(train=found.labelled[0])
+
+
+def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -> list[Setting]:
+    """The columns of the table: 0, then files by their size, or draws of so many labels."""
+    settings = [Setting(0, (), request.draws)] if wants_zero(request) else []
+    if request.labelled and request.counts is None:
+        sizes = sorted({len(source) for source in sources.labelled})
+        for size in sizes:
+            same = [i for i, source in enumerate(sources.labelled) if len(source) == size]
+            settings.append(Setting(size, tuple((i, usable[i]) for i in same), len(same)))
+        return settings
+    if len(sources.labelled) > 1:
+        raise UsageError("--labels draws from one file; give --labelled once, or leave --labels out")
+    (pool,) = usable
+    wanted = request.counts or tuple(count for count in COUNTS if count <= len(pool))
+    for count in sorted({*wanted} - {0}):
+        draws = tuple((0, draw(pool, count, request.seed, number)) for number in range(request.draws))
+        settings.append(Setting(count, draws, request.draws))
+    return settings

@@ -1,0 +1,248 @@
+"""How well the codes of sentences tell their classes: without labels, and with few.
+
+Source: Pang et al. 2021, section 4.3 and Table 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sritool.core.classification import (
+    Classes,
+    Clusters,
+    Floats,
+    Interval,
+    confusion,
+    svm_classes,
+    wilson,
+    word_classes,
+)
+from sritool.tasks.classification_plan import Plan, Request, Setting, make_plan
+from sritool.tasks.evaluate import run_name
+from sritool.tasks.labelled import Indices, Overlap, Sentences
+from sritool.tasks.latents import How, latents_of
+from sritool.tasks.measure import Report
+from sritool.tasks.model import Model, load_model
+
+MAJORITY, WORDS = "majority class", "bag of words"
+
+
+class Accuracy(NamedTuple):
+    """One row's share of test sentences whose class was told, at one number of labels."""
+
+    name: str  # the run's, or of a row that gives a scale
+    method: str
+    classifier: str
+    labels: int | None  # None: whatever their number
+    used: int  # labelled sentences that were there, on average over draws
+    shares: tuple[float, ...]  # of each draw
+    confusion: NDArray[np.int64]  # sums over draws  [true, predicted]
+
+    @property
+    def value(self) -> float:
+        """Mean over draws."""
+        return float(np.mean(self.shares))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean over draws; of one draw over test sentences."""
+        if len(self.shares) > 1:
+            return float(np.std(self.shares, ddof=1) / math.sqrt(len(self.shares)))
+        return math.sqrt(self.value * (1 - self.value) / int(self.confusion.sum()))
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 %, over test sentences (Wilson); None for several draws."""
+        if len(self.shares) > 1:
+            return None
+        return wilson(int(np.trace(self.confusion)), int(self.confusion.sum()))
+
+
+class Classification(NamedTuple):
+    """All rows, and what they rest on."""
+
+    classes: tuple[str, ...]
+    data: str  # what test is
+    tested: int  # test sentences
+    of: int  # and how many there are
+    rows: list[Accuracy]
+    overlaps: list[Overlap]
+    notes: list[str]
+
+
+def classify(paths: Sequence[Path], request: Request, device: str, report: Report) -> Classification:
+    """Accuracy on test of every model at every number of labels, and of two rows that give the scale.
+
+    Raises: UsageError for a model without z, runs of different corpora, or more labels than there are; DataError for
+            files without labels.
+    """
+    models = [load_model(path, device) for path in paths]
+    for model in models:
+        model.require_latent("classify")
+    plan = make_plan(models, request)
+    true = plan.sources.numbers(plan.sources.test)[plan.test]
+    rows = [majority(true, len(plan.sources.classes)), *word_rows(plan, true, request, report)]
+    for model, path in zip(models, paths, strict=True):
+        label = f"{run_name(path)}: " if len(models) > 1 else ""
+
+        def told(what: str, done: int, total: int, label: str = label) -> None:
+            report(label + what, done, total)
+
+        rows += Coded(model, run_name(path), plan, true, request, told).rows()
+    sources = plan.sources
+    return Classification(
+        sources.classes,
+        sources.test.name,
+        len(true),
+        len(sources.test),
+        rows,
+        plan.overlaps,
+        notes_of(plan, request),
+    )
+
+
+def majority(true: Classes, classes: int) -> Accuracy:
+    """The most that one and the same answer gets."""
+    predicted = np.full(len(true), int(np.bincount(true).argmax()))
+    return accuracy(MAJORITY, "", "constant", None, [0], true, [predicted], classes)
+
+
+def word_rows(plan: Plan, true: Classes, request: Request, report: Report) -> list[Accuracy]:
+    """What the words tell, with the same labels."""
+    sources = plan.sources
+    wanted = [sources.test.text(index) for index in plan.test.tolist()]
+    numbers = [sources.numbers(source) for source in sources.labelled]
+
+    def fitted(source: int, chosen: Indices) -> Classes:
+        texts = [sources.labelled[source].text(index) for index in chosen.tolist()]
+        return word_classes(texts, numbers[source][chosen], wanted, request.seed)
+
+    return [
+        learnt(WORDS, "", "tf-idf, linear svm", setting, true, plan, fitted, report)
+        for setting in plan.settings
+        if setting.labels
+    ]
+
+
+def learnt(
+    name: str,
+    method: str,
+    classifier: str,
+    setting: Setting,
+    true: Classes,
+    plan: Plan,
+    fitted: Callable[[int, Indices], Classes],
+    report: Report,
+) -> Accuracy:
+    """A row at one number of labels, from the predictions that each draw leads to."""
+    sizes = [len(chosen) for _, chosen in setting.draws]
+    found = []
+    for number, (source, chosen) in enumerate(setting.draws):
+        report(f"{name}, {setting.labels:,} labels", sum(sizes[:number]), sum(sizes))
+        found.append(fitted(source, chosen))
+    report(f"{name}, {setting.labels:,} labels", sum(sizes), sum(sizes))
+    return accuracy(name, method, classifier, setting.labels, sizes, true, found, len(plan.sources.classes))
+
+
+def accuracy(
+    name: str,
+    method: str,
+    classifier: str,
+    labels: int | None,
+    sizes: Sequence[int],
+    true: Classes,
+    found: Sequence[Classes],
+    classes: int,
+) -> Accuracy:
+    """The row that the predictions of every draw make. Args: sizes: labelled sentences of each draw."""
+    shares = tuple(float((predicted == true).mean()) for predicted in found)
+    table = np.sum([confusion(true, predicted, classes) for predicted in found], axis=0)
+    return Accuracy(name, method, classifier, labels, round(float(np.mean(sizes))), shares, table)
+
+
+class Coded:
+    """One model's codes of the planned sentences, and what they tell."""
+
+    def __init__(
+        self, model: Model, name: str, plan: Plan, true: Classes, request: Request, report: Report
+    ) -> None:
+        self.model, self.name, self.plan, self.true = model, name, plan, true
+        self.request, self.report = request, report
+
+    def rows(self) -> list[Accuracy]:
+        """A row at each number of labels; each sentence is encoded once."""
+        sources, method = self.plan.sources, self.model.method.name
+        test = self.codes(sources.test, self.plan.test, "test")
+        numbers = [sources.numbers(source) for source in sources.labelled]
+        needed = [self.needed(number) for number in range(len(sources.labelled))]
+        codes = [
+            self.codes(source, rows, "labelled")
+            for source, rows in zip(sources.labelled, needed, strict=True)
+        ]
+
+        def fitted(source: int, chosen: Indices) -> Classes:
+            known = codes[source][np.searchsorted(needed[source], chosen)]
+            return svm_classes(known, numbers[source][chosen], test, self.request.kernel, self.request.seed)
+
+        kind = f"{self.request.kernel} svm"
+        return [
+            learnt(self.name, method, kind, setting, self.true, self.plan, fitted, self.report)
+            if setting.labels
+            else self.clustered(setting, test)
+            for setting in self.plan.settings
+        ]
+
+    def needed(self, source: int) -> Indices:
+        """The sentences of a labelled source that any draw has."""
+        drawn = [rows for setting in self.plan.settings for number, rows in setting.draws if number == source]
+        return np.unique(np.concatenate(drawn)) if drawn else np.zeros(0, dtype=np.int64)
+
+    def codes(self, source: Sentences, rows: Indices, what: str) -> Floats:
+        """[rows, latent], the mean of the chains."""
+
+        def told(label: str, done: int, total: int) -> None:
+            self.report(f"{label} {what}", done, total)
+
+        how = How(self.request.chains, True, self.request.seed)
+        split = source.split(self.model)
+        return latents_of(self.model, split, rows, how, self.request.batch_size, told)[:, 0]
+
+    def clustered(self, setting: Setting, test: Floats) -> Accuracy:
+        """Without labels: a mixture of Gaussians on train codes, whose components valid sentences name."""
+        sources, plan, request = self.plan.sources, self.plan, self.request
+        assert sources.train is not None
+        assert sources.valid is not None
+        train, valid = (
+            self.codes(sources.train, plan.train, "train"),
+            self.codes(sources.valid, plan.valid, "valid"),
+        )
+        labels = sources.numbers(sources.valid)[plan.valid]
+        classes, found = len(sources.classes), []
+        for number in range(setting.repeats):
+            clusters = Clusters(train, classes, request.seed + number, request.components)
+            names = clusters.names(valid, labels, request.naming)
+            found.append(names[clusters.probabilities(test).argmax(axis=1)])
+        kind = "gaussian mixture" + (f", {request.components} components" if request.components else "")
+        return accuracy(self.name, self.model.method.name, kind, 0, [0], self.true, found, classes)
+
+
+def notes_of(plan: Plan, request: Request) -> list[str]:
+    """What was left out, and how the rest was done."""
+    sources, notes = plan.sources, []
+    for what, source, rows in (
+        ("clusters of", sources.train, plan.train),
+        ("named by", sources.valid, plan.valid),
+    ):
+        if source is not None and len(rows):
+            of = f"{len(rows):,} of {len(source):,}" if len(rows) < len(source) else f"all {len(source):,}"
+            notes.append(f"{what} {of} sentences of {source.name}")
+    notes += [f"{overlap}{', and are left out' if request.deduplicate else ''}" for overlap in plan.overlaps]
+    if plan.overlaps and not request.deduplicate:
+        notes.append("leave them out with --deduplicate")
+    return notes
