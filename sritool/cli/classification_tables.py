@@ -26,9 +26,9 @@ def accuracy_table(found: Classification, fmt: str) -> Table:
         shown = name if method in name else f"{name} ({method})"
         rows.append([shown, *(standing_out(row, found.rows) if row else None for row in cells)])
     title = f"Accuracy in % on {found.data}, {found.tested:,} of {found.of:,} sentences, by number of labels"
-    shown = [] if fmt == "table" else [title]  # which the other formats have no place for
+    said = [] if fmt == "table" else [title]  # which the other formats have no place for
     first = "" if fmt == "table" else "labels"
-    notes = [*shown, meaning(found), *found.notes]
+    notes = [*said, meaning(found), *found.notes]
     return Table(title, [first, *(f"{labels:,}" for labels in columns)], rows, "\n".join(notes))
 
 
