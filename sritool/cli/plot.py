@@ -17,6 +17,8 @@ KINDS: dict[str, str] = {
     "curves": RECORDED,
     "frontier": MEASURED,
     "ppl-draws": MEASURED,
+    "tune-step": MEASURED,
+    "traversal": LATENT,
 }
 """Kind of picture -> the heading it stands under in `sritool plot --help`, in the order shown."""
 

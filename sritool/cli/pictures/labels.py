@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sritool.cli.pictures.style import SMALL
+from sritool.cli.pictures.style import SMALL, renderer_of
 
 if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
@@ -33,9 +33,9 @@ def place_labels(
     Returns: the texts.
     """
     canvas = axes.get_figure()
+    renderer = renderer_of(canvas)
     canvas.draw_without_rendering()  # decides the layout
     canvas.set_layout_engine("none")
-    renderer = canvas._get_renderer()
     scale = canvas.dpi / 72
     marks = [axes.transData.transform(place) for place in places]
     lines = [axes.transData.transform([bar[:2], bar[2:]]) for bar in bars]

@@ -102,6 +102,14 @@ def plain(text: str) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
+def renderer_of(canvas: Canvas) -> Any:
+    """What measures texts, at the resolution of a .png."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas.set_dpi(RESOLUTION)
+    return FigureCanvasAgg(canvas).get_renderer()
+
+
 def rendered(canvas: Canvas, ending: str) -> bytes:
     """A picture as the bytes of its file: the same picture, the same bytes.
 

@@ -1,0 +1,102 @@
+"""The picture of a latent traversal: a table of sentences, words that changed bold and coloured."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from sritool.cli.pictures.style import BLUE, GREY, MEDIUM, ORANGE, SMALL, look, plain, renderer_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from sritool.tasks.traversal import Step, Traversal
+
+INCH = 72.0  # points
+LINE = 1.75 * SMALL  # points from one line to the next
+MARGIN = 14.0
+INDENT = 62.0  # points from the left edge to the sentences
+WIDTHS = (8.0, 13.0)  # inches of the picture, by its longest sentence
+LETTER = 0.56 * SMALL  # points of a letter, on average and in bold
+
+
+def draw(found: Traversal, title: str) -> Canvas:
+    """A block of lines a dimension, in the order given; the sentence of the code itself on top."""
+    from matplotlib.figure import Figure
+
+    longest = max(len(text) for text in [found.sentence, *(step.sentence for step in found.steps)])
+    width = min(max((2 * MARGIN + INDENT + LETTER * longest) / INCH, WIDTHS[0]), WIDTHS[1])
+    letters = int((INCH * width - 2 * MARGIN - INDENT) / LETTER)
+    blocks: dict[int, list[Step]] = {}
+    for step in found.steps:
+        blocks.setdefault(step.dimension, []).append(step)
+    with look():
+        lines = 2.4 + sum(len(steps) + 1.7 for steps in blocks.values()) + (1.5 if title else 0)
+        height = (2 * MARGIN + LINE * lines) / INCH
+        canvas = Figure(figsize=(width, height))
+        page = Page(canvas, width, height)
+        if title:
+            page.write(MARGIN, plain(shortened(title, letters)), fontsize=MEDIUM, weight="bold")
+            page.down(1.5)
+        page.write(MARGIN, "z itself", color=BLUE, weight="bold")
+        page.write(MARGIN + INDENT, plain(shortened(found.sentence, letters)))
+        page.down(1.4)
+        for dimension, steps in blocks.items():
+            page.rule()
+            own = found.code[dimension - 1]
+            page.write(
+                MARGIN,
+                f"dimension {dimension}, {signed(round(own, 2))} in z itself",
+                color=BLUE,
+                weight="bold",
+            )
+            page.down(1.1)
+            for step in steps:
+                page.write(MARGIN + INDENT - 16, signed(step.value), ha="right", color="#555555")
+                page.write_words(MARGIN + INDENT, found.sentence, shortened(step.sentence, letters))
+                page.down(1.0)
+            page.down(0.6)
+    return canvas
+
+
+def shortened(text: str, letters: int) -> str:
+    """What fits into a line; the whole is in --show-data."""
+    return textwrap.shorten(text, letters, placeholder=" …")
+
+
+def signed(value: float) -> str:
+    """`−1.5`, `0`, `+3`."""
+    return f"{value:+.3g}".replace("-", "−") if value else "0"
+
+
+class Page:
+    """Lines of text from the top of a canvas down; places in points."""
+
+    def __init__(self, canvas: Canvas, width: float, height: float) -> None:
+        self.canvas, self.width, self.height = canvas, width * INCH, height * INCH
+        self.at = self.height - MARGIN - LINE / 2
+        self.renderer = renderer_of(canvas)
+
+    def down(self, lines: float) -> None:
+        self.at -= lines * LINE
+
+    def write(self, left: float, text: str, **how: Any) -> Any:
+        how = {"fontsize": SMALL, "va": "center", **how}
+        return self.canvas.text(left / self.width, self.at / self.height, text, **how)
+
+    def rule(self) -> None:
+        from matplotlib.lines import Line2D
+
+        height = (self.at + 0.75 * LINE) / self.height
+        ends = [MARGIN / self.width, 1 - MARGIN / self.width]
+        self.canvas.add_artist(Line2D(ends, [height, height], color=GREY, linewidth=1))
+
+    def write_words(self, left: float, base: str, text: str) -> None:
+        """A sentence word by word, with those that `base` has not bold and coloured; a rest cut off is neither."""
+        from sritool.tasks.traversal import changed_words
+
+        for word, changed in zip(text.split(), changed_words(base, text), strict=True):
+            how = {"color": ORANGE, "weight": "bold"} if changed and word != "…" else {}
+            drawn = self.write(left, plain(word), **how)
+            wide = drawn.get_window_extent(self.renderer).width * INCH / self.canvas.dpi
+            left += wide + 0.35 * SMALL
