@@ -23,10 +23,11 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
     Args: points: as `AggregatePosterior.rows` gives them.
     """
     with look():
-        canvas, (codes, control, marginals) = new_canvas((15.0, 5.4), 1, 3, width_ratios=(1, 1, 1.15))
+        canvas, (codes, control, marginals) = new_canvas((16.0, 5.2), 1, 3, width_ratios=(1.12, 1, 1.2))
         draw_places(canvas, codes, [point for point in points if point.part == "posterior"])
         of_control = [point for point in points if point.part == "control"]
-        control.scatter(*places(of_control), s=mark_size(len(of_control)), color=GREY, edgecolors="none")
+        size = mark_size(len(of_control))
+        control.scatter(*places(of_control), s=size, color=BLACK, alpha=0.45, edgecolors="none")
         codes.set_title("aggregate posterior, t-SNE")
         control.set_title("as many draws of N(0, I), t-SNE")
         both = [abs(value) for p in points if p.part in ("posterior", "control") for value in (p.x, p.y)]
@@ -40,6 +41,8 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
 
 def draw_places(canvas: Any, axes: Any, points: Sequence[Point]) -> None:
     """The codes, coloured by their sentences' labels or lengths."""
+    from matplotlib.ticker import MaxNLocator
+
     names = sorted({point.name for point in points})
     size = mark_size(len(points))
     if all(name.isdecimal() for name in names):
@@ -54,7 +57,8 @@ def draw_places(canvas: Any, axes: Any, points: Sequence[Point]) -> None:
             vmax=max(ends[1], ends[0] + 1),
             edgecolors="none",
         )
-        canvas.colorbar(drawn, ax=axes, label="words in the sentence", orientation="horizontal", shrink=0.8)
+        whole = MaxNLocator(integer=True, nbins=7)
+        canvas.colorbar(drawn, ax=axes, label="words in the sentence", location="left", ticks=whole, pad=0.03)
         return
     for number, name in enumerate(names[:MOST_LABELS]):
         group = [point for point in points if point.name == name]
@@ -63,7 +67,7 @@ def draw_places(canvas: Any, axes: Any, points: Sequence[Point]) -> None:
     others = [point for point in points if point.name in names[MOST_LABELS:]]
     if others:
         axes.scatter(*places(others), s=size, color=GREY, label="other labels", edgecolors="none")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, markerscale=2)
+    canvas.legend(loc="outside left upper", markerscale=2, title="sentence")
 
 
 def draw_marginals(axes: Any, points: Sequence[Point]) -> None:
