@@ -92,6 +92,7 @@ def map_chart(found: Map) -> Chart:
         traces[0]["marker"] |= {
             "color": found.lengths,
             "colorscale": [list(stop) for stop in SHORT_TO_LONG],
+            **_most(found.lengths),
             "showscale": True,
             "colorbar": _length_bar(),
         }
@@ -190,6 +191,13 @@ def _length_bar() -> Chart:
         "yanchor": "top",
         "outlinewidth": 0,
     }
+
+
+def _most(lengths: Sequence[int]) -> Chart:
+    """The ends of the colours: a few sentences of great length leave all others in one colour."""
+    ordered = sorted(lengths)
+    low, high = ordered[len(ordered) // 20], ordered[-1 - len(ordered) // 20]
+    return {"cmin": low, "cmax": max(high, low + 1)}
 
 
 def _upright(epoch: float) -> Chart:

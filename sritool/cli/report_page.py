@@ -23,6 +23,7 @@ from sritool.cli.tables import figure, with_error
 if TYPE_CHECKING:
     from sritool.core.metrics import Estimate
     from sritool.tasks.report import RunReport
+    from sritool.tasks.report_figures import Figures
 
 MEANINGS = {
     "ppl": "perplexity: exp of −log p(x) a token",
@@ -41,6 +42,7 @@ MEANINGS = {
     "au-naive": "the published count of active units, which takes noise for activity",
 }
 LEFT_OUT = {
+    "metrics of z": "Metrics of z are",
     "interpolation": "The interpolation is",
     "reconstructions": "Reconstructions are",
     "map": "The map of codes is",
@@ -101,13 +103,13 @@ def head_rows(found: RunReport) -> list[tuple[str, str]]:
         (
             "Sampler",
             f"{found.config.sampler.name}: {config.sampler.steps} Langevin steps, "
-            f"τ {readable(config.sampler.evaluation_temperature)} where measured",
+            f"τ {config.sampler.evaluation_temperature:g} where measured",
         )
         if found.method == "sri"
         else ("Codes from", found.posterior),
         (
             "Optimiser",
-            f"{config.optimizer.name}, learning rate {readable(config.optimizer.learning_rate)}, "
+            f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
             f"batch {config.training.batch_size}, seed {config.training.seed}",
         ),
         (
@@ -120,8 +122,8 @@ def head_rows(found: RunReport) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if name and value]
 
 
-def commands(found: RunReport) -> list[tuple[str, str]]:
-    """What makes each part again: (part, command line)."""
+def commands(found: RunReport) -> list[tuple[str, list[str]]]:
+    """What makes each part again: (part, words of a command line)."""
     request, defaults = found.request, type(found.request)()
     run = str(found.path.parent if found.path.name == "best.pt" else found.path)
     seed = ["--seed", request.seed]
@@ -132,17 +134,24 @@ def commands(found: RunReport) -> list[tuple[str, str]]:
         value = getattr(request, option)
         own += [f"--{option.replace('_', '-')}", value] if value != getattr(defaults, option) else []
     own += [] if request.sentences else ["--no-sentences"]
-    metrics = ",".join(dict.fromkeys(e.metric for e in found.estimates if e.metric in MEANINGS))
-    limit = ["--limit", _counted(found)] if _counted(found) < found.total else []
     lines: list[tuple[str, list[object]]] = [
         ("This page", ["report", run, *split, *own, *seed, *data, "-o", "report.html"]),
-        ("Metrics", ["evaluate", run, *split, "--metrics", metrics, *limit, *seed, *data]),
+        *(
+            ("Metrics", ["evaluate", run, *split, *_asked(figures), *seed, *data])
+            for figures in found.figures
+        ),
         ("Training", ["plot", "curves", run]),
         ("Samples", ["sample", run, "-n", request.samples, *seed]),
     ]
     if found.interpolation:
         lines.append(("Interpolation", ["interpolate", run, "--points", len(found.interpolation), *seed]))
-    return [(part, shlex.join(["sritool", *map(str, words)])) for part, words in lines]
+    return [(part, ["sritool", *(shlex.quote(str(word)) for word in words)]) for part, words in lines]
+
+
+def _asked(figures: Figures) -> list[object]:
+    """The options that these figures were measured with."""
+    metrics = dict.fromkeys(e.metric for e in figures.estimates if not e.metric.endswith("-word"))
+    return ["--metrics", ",".join(metrics), *(["--limit", figures.limit] if figures.limit else [])]
 
 
 def utc(seconds: float) -> str:
@@ -157,6 +166,7 @@ def _content(found: RunReport) -> dict[str, Any]:
         "found": found,
         "head": head_rows(found),
         "measured": _counted(found),
+        "mixed": len({estimate.sentences for estimate in found.estimates}) > 1,
         "metrics": [_metric_row(estimate) for estimate in found.estimates],
         "charts": [title for title, _ in _curves(found)],
         "epochs": epoch_table(found),
@@ -200,7 +210,7 @@ def epoch_table(found: RunReport) -> tuple[list[str], list[list[str]]]:
 
 
 def _metric_row(estimate: Estimate) -> dict[str, str]:
-    drawn = f", {estimate.draws} draws" if estimate.draws else ""
+    drawn = f", {estimate.draws} draw{'s' if estimate.draws > 1 else ''}" if estimate.draws else ""
     return {
         "name": estimate.metric,
         "value": with_error(figure(estimate), estimate.standard_error),

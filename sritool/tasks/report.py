@@ -26,7 +26,7 @@ from sritool.tasks.evaluations import load_hashed
 from sritool.tasks.latents import Floats, How, latents_of
 from sritool.tasks.measure import Report
 from sritool.tasks.model import Model
-from sritool.tasks.report_figures import figures_of
+from sritool.tasks.report_figures import Figures, figures_of, in_order, notes_on
 from sritool.tasks.runs import BEST, LAST, METRICS
 from sritool.tasks.sentences import choose_sentences, prepared_corpus
 from sritool.tasks.validate import COLLAPSE_AFTER, COLLAPSE_NATS, collapse
@@ -79,7 +79,7 @@ class RunReport:
     version: str
     data: str  # what was measured on: `mine test`
     total: int  # sentences there
-    estimates: list[Estimate]
+    figures: list[Figures]
     notes: list[str]
     curves: list[Point]
     samples: sample.Samples
@@ -88,6 +88,11 @@ class RunReport:
     map: Map | None
     left_out: dict[str, str]  # part -> why it is not there
     request: Request
+
+    @property
+    def estimates(self) -> list[Estimate]:
+        """All figures in the order of a table."""
+        return in_order(self.figures)
 
 
 def gather(checkpoint: Path, request: Request, device: str, report: Report) -> RunReport:
@@ -109,7 +114,7 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
         batch_size=request.batch_size,
         data_dir=request.data_dir,
     )
-    estimates, notes = figures_of(model, content, measurement, report)
+    figures = figures_of(model, content, measurement, report)
     left_out: dict[str, str] = {}
     drawn = sample.sample(model, request.samples, request.seed, model.default_decoding(), report)
     interpolation, reconstructions, plane = None, None, None
@@ -118,7 +123,7 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
         plane, reconstructions = _of_sentences(model, request, report, left_out)
     else:
         why = f"method {model.method.name} has no z"
-        left_out |= dict.fromkeys(("interpolation", "reconstructions", "map"), why)
+        left_out |= dict.fromkeys(("metrics of z", "interpolation", "reconstructions", "map"), why)
     progress = model.checkpoint.progress
     return RunReport(
         run_name(model.path),
@@ -135,8 +140,8 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
         __version__,
         f"{corpus.info.name} {request.split}",
         corpus.info.splits[request.split].sentences,
-        estimates,
-        [*notes, *_remarks(estimates, training)],
+        figures,
+        [*notes_on(figures), *_remarks(in_order(figures), training)],
         curves_of(model),
         drawn,
         interpolation,

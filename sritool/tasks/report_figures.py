@@ -3,55 +3,72 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from sritool.core.metrics import Estimate
-from sritool.tasks.evaluate import Request, evaluate_model
-from sritool.tasks.evaluations import NAME, Evaluations, key_of, metric_of
+from sritool.tasks.evaluate import Request, evaluate_model, record_of
+from sritool.tasks.evaluations import NAME, metric_of
 from sritool.tasks.measure import DEFAULT_METRICS, NEEDS, Report
 from sritool.tasks.model import Model
 from sritool.tasks.sentences import choose_sentences
 
+WITHOUT_Z = ("ppl", "nll")  # all there is to measure on a language model
 
-def figures_of(
-    model: Model, content: str, request: Request, report: Report
-) -> tuple[list[Estimate], list[str]]:
-    """Every figure on record beside the checkpoint, and the usual ones, measured where they are not.
+
+class Figures(NamedTuple):
+    """Figures that were measured together."""
+
+    limit: int | None  # sentences asked for; None: all
+    estimates: list[Estimate]
+    notes: list[str]
+
+
+def figures_of(model: Model, content: str, request: Request, report: Report) -> list[Figures]:
+    """Every figure on record beside the checkpoint, each on the most sentences there are, and the usual ones.
 
     Args:    content: hash of the checkpoint's file; request: its limit is for what is measured now.
-    Returns: the estimates in the order of a table, and notes on them.
+    Returns: sets that have no metric in common.
     """
     sets = list(_on_record(model, content, request))
-    known = {metric_of(estimate) for estimates, _ in sets for estimate in estimates}
-    rest = tuple(name for name in DEFAULT_METRICS if name not in known)
+    known = {metric_of(estimate) for figures in sets for estimate in figures.estimates}
+    usual = DEFAULT_METRICS if model.latent else WITHOUT_Z
+    rest = tuple(name for name in usual if name not in known)
     if rest:
         measured = evaluate_model(model, content, replace(request, metrics=rest), None, "", report)
-        sets.append((measured.estimates, measured.notes))
-    found = [estimate for estimates, _ in sets for estimate in estimates]
-    found.sort(key=lambda estimate: list(NEEDS).index(metric_of(estimate)))
+        sets.append(Figures(request.limit, measured.estimates, measured.notes))
+    return sets
+
+
+def in_order(sets: Iterable[Figures]) -> list[Estimate]:
+    """All estimates in the order of a table."""
+    found = [estimate for figures in sets for estimate in figures.estimates]
+    return sorted(found, key=lambda estimate: list(NEEDS).index(metric_of(estimate)))
+
+
+def notes_on(sets: Sequence[Figures]) -> list[str]:
+    """Their notes, each once; with several sets each says on how many sentences."""
     notes = []
-    for estimates, of in sets:
-        count = max((estimate.sentences for estimate in estimates), default=0)
-        notes += [f"on {count} sentences, {note}" if len(sets) > 1 else note for note in of]
-    return found, list(dict.fromkeys(notes))
+    for figures in sets:
+        count = max((estimate.sentences for estimate in figures.estimates), default=0)
+        notes += [f"on {count} sentences, {note}" if len(sets) > 1 else note for note in figures.notes]
+    return list(dict.fromkeys(notes))
 
 
-def _on_record(
-    model: Model, content: str, request: Request
-) -> Iterator[tuple[Sequence[Estimate], Sequence[str]]]:
+def _on_record(model: Model, content: str, request: Request) -> Iterator[Figures]:
     """What is kept of this very checkpoint and split, the whole split first; no metric twice."""
-    kind = (model.device.type, str(model.generator.output.dtype))
+    of_interest = set(NEEDS) if model.latent else set(WITHOUT_Z)
     known: set[str] = set()
     for limit in (None, *_counts_on_record(model.path)):
         split, chosen, _ = choose_sentences(model, request.split, None, limit, request.data_dir)
         settings = replace(request, limit=limit).settings(len(chosen))
-        kept = Evaluations(model.path, key_of(content, model.method, split, chosen, settings, kind))
-        names = set(NEEDS) - known - set(kept.missing(NEEDS))
+        kept = record_of(model, content, split, chosen, settings)
+        names = of_interest - known - set(kept.missing(NEEDS))
         estimates, notes = kept.get(names)
         if estimates:
-            yield estimates, notes
+            yield Figures(limit, estimates, notes)
         known |= names
 
 

@@ -1,12 +1,13 @@
 "use strict";
 (() => {
   const page = JSON.parse(document.getElementById("report-data").textContent);
-  const config = {
+  const config = (id) => ({
     responsive: true,
     displaylogo: false,
     doubleClick: "reset",
+    displayModeBar: id === "map", // the charts of training have no room for one
     modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]],
-  };
+  });
 
   // Text follows the page between light and dark; lines and points are chosen to show on both.
   function colours(printed) {
@@ -38,7 +39,7 @@
       modebar: { bgcolor: "rgba(0,0,0,0)", color: ink, activecolor: ink },
     };
     const place = document.getElementById(id);
-    Plotly.newPlot(place, chart.data, layout, config);
+    Plotly.newPlot(place, chart.data, layout, config(id));
     return place;
   });
   const recolour = (printed) => drawn.forEach((place) => Plotly.relayout(place, themed(printed)));
