@@ -1,4 +1,4 @@
-"""Sentences from codes: greedy, or ancestral with temperature, top-k and top-p, all codes side by side.
+"""Sentences from codes: greedy, ancestral with temperature, top-k and top-p, or by beam search, codes side by side.
 
 A sentence that has ended leaves the batch, so that the work shrinks with what is left.
 """
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sritool.core.beam import search
 from sritool.core.generator import Generator
 from sritool.core.random import Stream
-from sritool.corpus.tokenizer import BOS, EOS, FIRST_PREDICTED
+from sritool.core.rollout import Rollout
+from sritool.corpus.tokenizer import EOS, FIRST_PREDICTED
 from sritool.errors import UsageError
 
-_ROWS = 512  # codes decoded at a time, which bounds the logits held
+_ROWS = 4096  # sentences decoded side by side; many, as the last long sentences of each such lot run alone
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class DecodingConfig:
 
 def filter_logits(logits: Tensor, config: DecodingConfig) -> Tensor:
     """Logits [n, V] at the temperature, those outside top-k and top-p at −∞."""
-    logits = logits / config.temperature
+    if config.temperature != 1:
+        logits = logits / config.temperature
     if config.top_k and config.top_k < logits.shape[1]:
         kept = logits.topk(config.top_k, dim=1)
         logits = torch.full_like(logits, -torch.inf).scatter_(1, kept.indices, kept.values)
@@ -65,47 +68,54 @@ def decode(
           that in z, counted from `first`.
     """
     found: list[list[int]] = []
-    for begin in range(0, len(z), _ROWS):
-        found += _decode_rows(generator, z[begin : begin + _ROWS], config, stream, first + begin)
+    rollout = Rollout(generator, len(z) * config.beam)
+    step = max(1, _ROWS // config.beam)
+    for begin in range(0, len(z), step):
+        part = z[begin : begin + step]
+        if config.beam > 1:
+            found += search(rollout, part, config.beam, config.max_length)
+        else:
+            found += _decode_rows(rollout, part, config, stream, first + begin)
     return found
 
 
 def _decode_rows(
-    generator: Generator, z: Tensor, config: DecodingConfig, stream: Stream | None, first: int
+    rollout: Rollout, z: Tensor, config: DecodingConfig, stream: Stream | None, first: int
 ) -> list[list[int]]:
     rows = torch.arange(len(z), device=z.device)
-    hidden = generator.initial_hidden(z)
-    cell = torch.zeros_like(hidden)
-    constant = z @ generator.latent_to_gates.t() + generator.gate_bias
-    words = torch.full_like(rows, BOS)
+    state = rollout.start(z)
     tokens = torch.full((len(z), config.max_length), EOS, device=z.device)
-    recurrent, from_words = generator.recurrent.t().contiguous(), generator.words_to_gates.t().contiguous()
     for position in range(config.max_length):
-        gates = constant + generator.embedding[words] @ from_words + hidden @ recurrent
-        out_gate, in_gate, forget, candidate = gates.chunk(4, dim=1)
-        cell = forget.sigmoid() * cell + in_gate.sigmoid() * candidate.tanh()
-        hidden = out_gate.sigmoid() * cell.tanh()
-        logits = torch.addmm(generator.output_bias, hidden, generator.output.t())
-        words = _choose(logits, config, stream, rows + first, position) + FIRST_PREDICTED
+        words = _choose(rollout, state.hidden, config, stream, rows + first, position) + FIRST_PREDICTED
         tokens[rows, position] = words
         going = words != EOS
         if not bool(going.all()):
-            rows, words, hidden = rows[going], words[going], hidden[going]
-            cell, constant = cell[going], constant[going]
-        if len(rows) == 0:
+            rows, words, state = rows[going], words[going], state.take(going)
+        if len(rows) == 0 or position + 1 == config.max_length:
             break
+        state = rollout.advance(state, words)
     ends = (tokens == EOS).to(torch.int64).argmax(1)
     ends = torch.where((tokens == EOS).any(1), ends, config.max_length)
     return [row[:end] for row, end in zip(tokens.tolist(), ends.tolist(), strict=True)]
 
 
 def _choose(
-    logits: Tensor, config: DecodingConfig, stream: Stream | None, examples: Tensor, position: int
+    rollout: Rollout,
+    hidden: Tensor,
+    config: DecodingConfig,
+    stream: Stream | None,
+    examples: Tensor,
+    position: int,
 ) -> Tensor:
-    if config.greedy:
-        return logits.argmax(1)
-    assert stream is not None, "ancestral decoding needs a stream"
-    # Inverse transform on one uniform a word: the draw depends on the sentence, not on who else is left.
-    cumulative = filter_logits(logits, config).double().softmax(1).cumsum(1)
-    share = stream.uniform(examples, 1, chain=position) * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, share, right=True).squeeze(1).clamp_max(logits.shape[1] - 1)
+    if not config.greedy:
+        assert stream is not None, "ancestral decoding needs a stream"
+        # One uniform a word: the draw depends on the sentence, not on who else is left.
+        uniform = stream.uniform(examples, 1, chain=position)
+    found = torch.empty_like(examples)
+    for part in rollout.chunks(len(hidden)):
+        logits = rollout.logits(hidden[part])
+        if config.greedy:
+            found[part] = rollout.likeliest(logits)
+        else:
+            found[part] = rollout.drawn(filter_logits(logits, config), uniform[part])
+    return found
