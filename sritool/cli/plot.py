@@ -17,6 +17,7 @@ KINDS: dict[str, str] = {
     "curves": RECORDED,
     "frontier": MEASURED,
     "ppl-draws": MEASURED,
+    "noisy-recon": MEASURED,
     "tune-step": MEASURED,
     "traversal": LATENT,
 }
