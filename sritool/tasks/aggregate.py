@@ -112,8 +112,7 @@ def aggregate(
         raise UsageError(f"a map needs {FEWEST} sentences or more, not {len(examples)}; take --limit higher")
     how = How(chains=1, mean=False, seed=seed)
     codes = latents_of(model, split, examples, how, batch_size, report)[:, 0].astype(np.float64)
-    numbers = torch.arange(len(examples))
-    control = Stream(seed, "control").normal(numbers, model.latent, dtype=torch.float64).numpy()
+    control = control_of(len(codes), model.latent, seed)
     report("map of the codes", 0, len(codes))
     codes_map = embed(codes, seed)
     report("map of the control", 0, len(control))
@@ -132,6 +131,13 @@ def aggregate(
         np.stack([density(column, grid) for column in codes.T]),
         [dimension_of(number, column) for number, column in enumerate(codes.T, 1)],
     )
+
+
+def control_of(count: int, latent: int, seed: int) -> Array:
+    """Draws of the prior: [count, latent], the first of more are the same."""
+    numbers = torch.arange(count)
+    drawn: Array = Stream(seed, "control").normal(numbers, latent, dtype=torch.float64).numpy()
+    return drawn
 
 
 def names_of(split: Split, examples: NDArray[np.int64], labels: Sequence[str]) -> list[str]:
