@@ -19,6 +19,7 @@ KINDS: dict[str, str] = {
     "ppl-draws": MEASURED,
     "noisy-recon": MEASURED,
     "tune-step": MEASURED,
+    "latent": LATENT,
     "traversal": LATENT,
 }
 """Kind of picture -> the heading it stands under in `sritool plot --help`, in the order shown."""

@@ -29,7 +29,8 @@ def draw(rows: Sequence[Cells], title: str) -> Canvas:
             drawn = left.errorbar(ks, [r.recon for r in line], [r.recon_se for r in line], **bars, **style)
             right.errorbar(ks, [r.increase for r in line], [r.increase_se for r in line], **bars, **style)
             if line[0].permuted is not None:
-                right.axhline(line[0].permuted, color=style["color"], linestyle=":", linewidth=1.2)
+                dotted = {**style, "linestyle": ":", "linewidth": 1.2, "markerfacecolor": "none"}
+                right.plot([ks[0], ks[-1]], [line[0].permuted] * 2, **dotted)
             handles.append(drawn.lines[0])
         for axes in (left, right):
             name_counts(axes, sorted({row.k for row in rows}))
