@@ -19,7 +19,10 @@ Classes = NDArray[np.int64]
 
 KERNELS = ("linear", "rbf")
 NAMINGS = ("hungarian", "authors")
-COSTS = {"linear": (0.001, 0.01, 0.1, 1.0, 10.0, 100.0), "rbf": (0.1, 1.0, 10.0)}  # C of the machine
+COSTS = {"linear": (1.0, 10.0, 0.1, 100.0, 0.01, 0.001), "rbf": (1.0, 10.0, 0.1)}
+"""C of the machine, by its kernel; of those that are equally good the first is taken, as few labels cannot tell them
+apart and one far from 1 fits badly."""
+
 FOLDS = 5
 CHOSEN_ON = 2000  # labelled sentences at most that C is chosen on: a kernel's cost grows with their square
 _NORMAL_95 = 1.959963984540054
@@ -161,7 +164,7 @@ def _best_cost(
     chosen = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
     counts = np.sort(np.unique(labels[chosen], return_counts=True)[1])
     if len(counts) < 2 or counts[-2] < 2:  # some fold would be fitted on one class alone
-        return costs[len(costs) // 2]
+        return costs[0]
     folds = StratifiedKFold(min(FOLDS, int(counts[-2])), shuffle=True, random_state=seed)
     search = GridSearchCV(pipeline, {name: list(costs)}, cv=folds, refit=False)
     search.fit(given[chosen], labels[chosen])

@@ -179,3 +179,11 @@ def test_cost_of_many_labels_is_chosen_on_some(monkeypatch: pytest.MonkeyPatch) 
     codes, labels = gaussians(TWO, 10, 1)
     assert (svm_classes(codes, labels, codes, "linear", 0) == labels).all()
     assert seen == [12]
+
+
+def test_of_costs_that_are_equally_good_the_moderate_one_is_taken() -> None:
+    codes = np.array([[-2.0], [-1.5], [1.5], [2.0], [2.5], [3.0]], dtype=np.float32)
+    labels = np.array([0, 0, 1, 1, 1, 1])
+    near = np.array([[-0.6], [0.8]], dtype=np.float32)
+    # A tiny C leaves the plane where the more frequent class puts it.
+    assert svm_classes(codes, labels, near, "linear", 0).tolist() == [0, 1]
