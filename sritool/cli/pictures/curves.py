@@ -21,7 +21,6 @@ LABELS = {
     "train recon": "training recon\n(nats/sentence)",
 }
 LEGEND_COLUMNS = 3
-CLOSE = 60  # points of a line above which marks stand on some only
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
@@ -73,8 +72,8 @@ def draw_line(axes: Any, points: Sequence[Point], style: dict[str, Any]) -> Any:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Means over a window of a tenth of the values around each, narrower towards the ends."""
-    reach = len(values) // 20
+    """Means over a tenth of the values around each, three at least, fewer at the ends."""
+    reach = max(1, len(values) // 20)
     means = []
     for k in range(len(values)):
         half = min(reach, k, len(values) - 1 - k)

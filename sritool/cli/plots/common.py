@@ -31,7 +31,7 @@ PictureOpt = Annotated[
 ShowDataOpt = Annotated[
     bool,
     typer.Option(
-        "--show-data/--no-show-data",
+        "--show-data",
         help="Print the numbers that are drawn; draw them only if -o is given as well.",
         rich_help_panel=FILES_PANEL,
     ),
@@ -56,7 +56,7 @@ TitleOpt = Annotated[
 RunsArg = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[RUN]...",
+        metavar="RUN",
         help="Run folders or checkpoint files; without one, the newest run.",
         show_default=False,
     ),
@@ -65,7 +65,7 @@ RunsArg = Annotated[
 RunArg = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[RUN]",
+        metavar="RUN",
         envvar="SRITOOL_CHECKPOINT",
         help="A run folder or checkpoint file; without one, the newest run.",
         show_default=False,

@@ -37,7 +37,7 @@ def frontier(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="Run folders or checkpoint files; without one, all runs on the newest run's corpus.",
             show_default=False,
         ),
@@ -64,7 +64,7 @@ def frontier(
     fmt: FormatOpt = "auto",
     quiet: QuietOpt = False,
 ) -> None:
-    """Frontier of likelihood and information: NLL against posterior KL, a point a run.
+    """Frontier of NLL against posterior KL, a point a run.
 
     sritool plot frontier --limit 512 -o frontier.png
 

@@ -52,13 +52,13 @@ def latent(
     fmt: FormatOpt = "auto",
     quiet: QuietOpt = False,
 ) -> None:
-    """Aggregate posterior against the prior: t-SNE of codes, of as many prior draws, and marginal densities.
+    """Aggregate posterior against the prior: t-SNE and densities.
 
     sritool plot latent runs/tiny-sri -o latent.png
 
-    One draw of q(z|x) for each sentence, coloured by the sentence's label or its length. t-SNE shows clumps in
-    anything: what the codes' map has and the map of the prior beside it has not is the model's. In --show-data, part
-    is posterior or control for places on the maps, density for each dimension, and prior.
+    One draw of q(z|x) for each sentence, coloured by the sentence's label or its length, beside as many draws of
+    the prior. t-SNE shows clumps in anything: what the codes' map has and that of the prior has not is the model's.
+    In --show-data, part is posterior or control for places on the maps, density for each dimension, and prior.
     """
     from sritool.cli.pictures import aggregate as picture
     from sritool.cli.plots.reading import read_rows

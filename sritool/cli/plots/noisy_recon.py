@@ -80,13 +80,14 @@ def noisy_recon(
     fmt: FormatOpt = "auto",
     quiet: QuietOpt = False,
 ) -> None:
-    """Reconstruction from noisy sentences: recon against k, the number of changes, and its increase over k = 0.
+    """Loss of clean sentences with z of noisy ones, against the noise.
 
     sritool plot noisy-recon runs/tiny-sri runs/tiny-vae-fb --limit 500 -o noisy.png
 
     sritool noisy-recon --noise drop -f tsv | sritool plot noisy-recon --data - -o drop.pdf
 
-    The numbers are those of noisy-recon, measured now or, with --data, taken from its table.
+    recon against k, the number of changes, and its increase over k = 0. The numbers are those of noisy-recon,
+    measured now or, with --data, taken from its table.
     """
     from sritool.cli.noisy_recon import parse_counts
     from sritool.cli.pictures import noisy_recon as picture

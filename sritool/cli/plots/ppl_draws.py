@@ -67,15 +67,15 @@ def ppl_draws(
     fmt: FormatOpt = "auto",
     quiet: QuietOpt = False,
 ) -> None:
-    """Perplexity against M, the number of draws it is estimated from: a line that still falls has too few.
+    """Perplexity against M, the draws it is estimated from.
 
     sritool plot ppl-draws runs/tiny-sri --limit 200 -o draws.png
 
     sritool plot ppl-draws runs/tiny-sri --estimators adaptive,sri --metric nll
 
     The figures from the first M/8, M/4, M/2 and all M draws, as evaluate keeps them in evaluations.jsonl; what is
-    not on record is measured. By Jensen's inequality too few draws make a perplexity too high, not too low. The
-    figure of a model without z is exact.
+    not on record is measured. A line that still falls has too few: by Jensen's inequality that makes a perplexity
+    too high, not too low. The figure of a model without z is exact.
     """
     from sritool.cli.evaluate import split_names
     from sritool.cli.pictures import ppl_draws as picture

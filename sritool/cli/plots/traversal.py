@@ -51,13 +51,14 @@ def traversal(
     runs_dir: RunsDirOpt = Path("runs"),
     fmt: FormatOpt = "auto",
 ) -> None:
-    """Latent traversal: one code with a coordinate at −3 … 3, and the sentences it decodes to.
+    """Latent traversal: what a code decodes to as a coordinate moves.
 
     sritool plot traversal runs/tiny-sri --sentence "a dog runs" --dims 3,7
 
     sritool plot traversal --show-data | cut -f2,4
 
-    Decoding is greedy. Words that the code itself does not decode to are bold; changed counts them.
+    Decoding is greedy, with one coordinate after another at -3 to 3. Words that the code itself does not decode to
+    are bold; changed counts them, or the words that are missing if those are more.
     """
     from sritool.cli.pictures import traversal as picture
     from sritool.tasks.evaluate import run_name

@@ -47,7 +47,7 @@ def tune_step(
     fmt: FormatOpt = "auto",
     quiet: QuietOpt = False,
 ) -> None:
-    """Step-size curve: both sides of the objective of tune-step, and the steps that fold.
+    """Step-size curve: both sides of the objective of tune-step.
 
     sritool plot tune-step runs/tiny-sri -o steps.png
 
