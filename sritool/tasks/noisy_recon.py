@@ -11,20 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from sritool.core.metrics import Estimate, derangement, mean_estimate
-from sritool.corpus.batches import Batch, collate, evaluation_batches
+from sritool.core.metrics import Estimate, mean_estimate
 from sritool.corpus.noise import check_kind
-from sritool.corpus.store import Split
-from sritool.corpus.tokenizer import EOS
 from sritool.errors import NumericalError, UsageError
 from sritool.tasks.evaluate import require_one_corpus, run_name
 from sritool.tasks.evaluations import load_hashed
 from sritool.tasks.figures import NATS
 from sritool.tasks.finished import FinishedBatches, beside
 from sritool.tasks.model import Model
+from sritool.tasks.noisy_losses import NoisyLosses, Sentences
 from sritool.tasks.noisy_text import NoisyText, make_noisy, read_noisy, write_noisy
 from sritool.tasks.sentences import Text, choose_sentences, read_text
 from sritool.tasks.stages import Report
@@ -79,16 +76,6 @@ class Found(NamedTuple):
     left_out: list[str]  # a line for each run without z
 
 
-class _Sentences(NamedTuple):
-    """The clean sentences as a model has them."""
-
-    split: Split
-    places: Indices  # in the split
-    keys: Indices  # of the noise of their chains
-    data: str
-    total: int
-
-
 def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> Found:
     """Measure each checkpoint on the same noisy sentences; a model without z among several is left out.
 
@@ -126,12 +113,12 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
 
 def _sentences(
     model: Model, request: Request, counts: Sequence[int], text: Text | None, noisy: NoisyText | None
-) -> tuple[_Sentences, NoisyText]:
+) -> tuple[Sentences, NoisyText]:
     """The clean sentences of a model, and the noisy ones, made if they are not there yet."""
     if request.noisy is not None and noisy is not None:
         split = model.split(noisy.clean)
         places = np.arange(len(split))
-        return _Sentences(split, places, noisy.indices, request.noisy.name, len(split)), noisy
+        return Sentences(split, places, noisy.indices, request.noisy.name, len(split)), noisy
     chosen = choose_sentences(model, request.split, text, request.limit, request.data_dir)
     if noisy is None:
         if text is not None:
@@ -141,13 +128,13 @@ def _sentences(
                 model.tokenizer.decode(chosen.split.targets(i).tolist()) for i in range(len(chosen.split))
             ]
         noisy = make_noisy(texts, chosen.examples, request.kind, counts, request.seed)
-    return _Sentences(chosen.split, chosen.examples, chosen.examples, chosen.data, len(chosen.split)), noisy
+    return Sentences(chosen.split, chosen.examples, chosen.examples, chosen.data, len(chosen.split)), noisy
 
 
 def _measure(
     model: Model,
     content: str,
-    sentences: _Sentences,
+    sentences: Sentences,
     noisy: NoisyText,
     request: Request,
     label: str,
@@ -159,8 +146,10 @@ def _measure(
     kind = (model.device.type, str(model.generator.output.dtype))
     chosen = (split.ids, split.offsets, places, sentences.keys)
     finished = FinishedBatches(beside(model.path, content, *chosen, noisy.noisy, settings, kind))
-    work = _Work(model, sentences, noisy, request)
-    rows = work.over(finished, lambda stage, done, total: report(label + stage, done, total))
+    work = NoisyLosses(model, sentences, list(noisy.noisy.values()), request.chains, request.seed)
+    rows = work.over(
+        request.batch_size, finished, lambda stage, done, total: report(label + stage, done, total)
+    )
     finished.remove()
     recon = rows["recon"]
     if not np.isfinite(recon).all():
@@ -185,87 +174,6 @@ def _measure(
         short,
         permuted,
         list(_notes(permuted, finished)),
-    )
-
-
-class _Work:
-    """Losses batch by batch."""
-
-    def __init__(self, model: Model, sentences: _Sentences, noisy: NoisyText, request: Request) -> None:
-        self.model, self.sentences, self.request = model, sentences, request
-        self.lengths = sentences.split.lengths[sentences.places]
-        ended = np.array([_ends(sentences.split, int(place)) for place in sentences.places])
-        self.noisy = [_without_ends(model.split(texts), ~ended) for texts in noisy.noisy.values()]
-
-    def over(self, finished: FinishedBatches, report: Report) -> dict[str, Array]:
-        """recon [sentences, counts] and, of two sentences or more, permuted [sentences]."""
-        size, method = len(self.lengths), self.model.method
-        rows: dict[str, Array] = {"recon": np.empty((size, 1 + len(self.noisy)))}
-        if size > 1:
-            rows["permuted"] = np.empty(size)
-        codes = np.empty((size, self.request.chains, method.latent))
-        stages = [("noisy reconstruction", self._infer), ("permuted codes", self._permuted)]
-        self._borrowed = codes
-        for stage, infer in stages if size > 1 else stages[:1]:
-            done = 0
-            for number, part in enumerate(evaluation_batches(self.lengths, self.request.batch_size)):
-                report(stage, done, size)
-                found = finished.get(stage, number)
-                if found is None:
-                    found = {name: values.double().cpu().numpy() for name, values in infer(part).items()}
-                    finished.add(stage, number, found)
-                for name, values in found.items():
-                    if name == "codes":
-                        codes[part] = values
-                    else:
-                        rows[name][part] = values
-                done += len(part)
-            report(stage, done, size)
-            if size > 1:
-                self._borrowed = codes[derangement(size, self.request.seed)]
-        return rows
-
-    def _infer(self, part: Indices) -> dict[str, torch.Tensor]:
-        """Codes of the clean sentences, and losses with codes of every version."""
-        method, request = self.model.method, self.request
-        clean = method.conditional(self._clean(part))
-        codes = method.posterior(clean, request.seed, request.chains)
-        losses = [-clean.log_likelihood(codes).mean(0)]
-        for version in self.noisy:
-            batch = self._batch(version, part, part)
-            z = method.posterior(method.conditional(batch), request.seed, request.chains)
-            losses.append(-clean.log_likelihood(z).mean(0))
-        return {"recon": torch.stack(losses, 1), "codes": codes.transpose(0, 1)}
-
-    def _permuted(self, part: Indices) -> dict[str, torch.Tensor]:
-        like = self.model.generator.output
-        z = torch.from_numpy(self._borrowed[part]).to(like.device, like.dtype).transpose(0, 1)
-        return {"permuted": -self.model.method.conditional(self._clean(part)).log_likelihood(z).mean(0)}
-
-    def _clean(self, part: Indices) -> Batch:
-        return self._batch(self.sentences.split, self.sentences.places[part], part)
-
-    def _batch(self, split: Split, places: Indices, part: Indices) -> Batch:
-        keys = torch.from_numpy(self.sentences.keys[part])
-        return collate(split, places)._replace(examples=keys).to(self.model.device)
-
-
-def _ends(split: Split, index: int) -> bool:
-    """Whether a sentence has its </s>, and was not cut."""
-    targets = split.targets(index)
-    return len(targets) > 0 and targets[-1] == EOS
-
-
-def _without_ends(split: Split, cut: NDArray[np.bool_]) -> Split:
-    """The sentences, those that are `cut` without their </s>."""
-    last = split.offsets[1:] - 1
-    remove = last[cut & (split.lengths > 1) & (split.ids[last] == EOS)]
-    if not len(remove):
-        return split
-    removed = np.zeros(len(split.ids) + 1, dtype=np.int64)
-    removed[remove + 1] = 1
-    return Split(
-        np.delete(split.ids, remove), split.offsets - np.cumsum(removed)[split.offsets], None, split.words
     )
 
 

@@ -16,6 +16,7 @@ from sritool.corpus.store import Split
 from sritool.errors import NumericalError, UsageError
 from sritool.tasks import noisy_recon as task
 from sritool.tasks.model import Model, load_model
+from sritool.tasks.noisy_losses import without_ends
 from sritool.tasks.noisy_recon import Request, noisy_recon
 from sritool.tasks.noisy_text import read_noisy
 
@@ -216,5 +217,5 @@ def test_what_cannot_be_measured(by_hand: Model, request_of: Request) -> None:
 def test_a_sentence_that_was_cut_stays_without_its_end() -> None:
     ids = np.array([5, 6, 2, 7, 2, 8, 9, 2], dtype=np.int32)
     split = Split(ids, np.array([0, 3, 5, 8]), None, np.array([3, 2, 3]))
-    found = task._without_ends(split, np.array([True, False, True]))
+    found = without_ends(split, np.array([True, False, True]))
     assert [found.targets(i).tolist() for i in range(3)] == [[5, 6], [7, 2], [8, 9]]
