@@ -1,0 +1,163 @@
+"""`sritool report` on small trained runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from sritool.cli.report import write_page
+from sritool.cli.tables import with_error
+from sritool.errors import UsageError
+
+FEW = ("--limit", 6, "--map-sentences", 12, "--samples", 30, "--threads", 1)
+Run = Callable[..., Result]
+
+
+def cells(parsed: Any) -> dict[str, tuple[str, str]]:
+    """Metric -> its value with error, and its sentences, as the first table of the page has them."""
+    headers = parsed.texts["th"]
+    names = headers[headers.index("by") + 1 : headers.index("epoch")]  # up to the next table
+    columns = parsed.texts["td"][: 5 * len(names)]
+    return dict(zip(names, zip(columns[::5], columns[2::5], strict=True), strict=True))
+
+
+def on_record(folder: str) -> dict[str, dict[str, Any]]:
+    """Metric -> the last estimate of it in evaluations.jsonl, read as anybody would."""
+    lines = Path(folder, "evaluations.jsonl").read_text(encoding="ascii").splitlines()
+    return {name: estimate for line in lines for name, (estimate, *_) in json.loads(line)["metrics"].items()}
+
+
+def test_the_page_holds_the_figures_on_record_and_measures_the_rest(run: Run, parse: Any) -> None:
+    assert run("evaluate", "runs/mine-sri", "--metrics", "ppl,recon", "--threads", 1).exit_code == 0
+    assert (
+        run("evaluate", "runs/mine-sri", "--metrics", "nll,recon", "--limit", 9, "--threads", 1).exit_code
+        == 0
+    )
+    whole = on_record("runs/mine-sri")["ppl"]
+    result = run("report", "runs/mine-sri", "-o", "page.html", *FEW)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    page = Path("page.html").read_text(encoding="utf-8")
+    recorded = on_record("runs/mine-sri")
+    shown = cells(parse(page))
+    assert shown["ppl"] == (with_error(whole["value"], whole["standard_error"]), "16")
+    counts = {name: sentences for name, (_, sentences) in shown.items()}
+    assert counts == {"ppl": "16", "nll": "9", "posterior-kl": "6", "recon": "16", "permuted": "6", "au": "6"}
+    for name in ("nll", "posterior-kl", "permuted"):
+        assert shown[name][0] == with_error(recorded[name]["value"], recorded[name]["standard_error"])
+    assert "--metrics posterior-kl,permuted,au --limit 6" in re.sub("<[^>]*>", "", page)
+
+
+def test_a_record_of_other_weights_is_not_believed(run: Run, parse: Any) -> None:
+    assert run("evaluate", "runs/mine-sri", "--metrics", "ppl", "--threads", 1).exit_code == 0
+    Path("runs/mine-sri/last.pt").replace("runs/mine-sri/best.pt")
+    assert run("report", "runs/mine-sri", "-o", "page.html", *FEW).exit_code == 0
+    assert cells(parse(Path("page.html").read_text(encoding="utf-8")))["ppl"][1] == "6"
+
+
+def test_curves_are_those_of_metrics_jsonl(run: Run, parse: Any) -> None:
+    run("report", "runs/mine-sri", "-o", "page.html", *FEW)
+    data = json.loads(parse(Path("page.html").read_text(encoding="utf-8")).texts["script"][0])
+    lines = Path("runs/mine-sri/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    epochs = [record for record in map(json.loads, lines) if record["kind"] == "epoch"]
+    loss = {trace["name"]: trace for trace in data["charts"]["curve-0"]["data"]}
+    assert loss["nll, validation"]["x"] == [1, 2]
+    assert loss["nll, validation"]["y"] == [record["nll"] for record in epochs]
+    assert loss["nll, validation"]["error_y"]["array"] == [record["nll se"] for record in epochs]
+
+
+def test_the_same_command_gives_the_same_page_and_replaces_it(run: Run) -> None:
+    def page() -> str:
+        assert run("report", "runs/mine-sri", "-o", "page.html", *FEW).exit_code == 0
+        return re.sub(r"Made [-\d]+ [\d:]+ UTC", "", Path("page.html").read_text(encoding="utf-8"))
+
+    Path("page.html").write_text("an older page", encoding="utf-8")
+    first = page()
+    assert page() == first
+    assert "an older page" not in first
+    assert not list(Path().glob(".*.tmp"))
+
+
+def test_sentences_of_the_corpus_are_in_the_map_and_said_to_be(run: Run, parse: Any) -> None:
+    result = run("report", "runs/mine-sri", "-o", "page.html", *FEW)
+    own = set(Path("mine.txt").read_text(encoding="utf-8").splitlines())
+    data = json.loads(parse(Path("page.html").read_text(encoding="utf-8")).texts["script"][0])
+    assert len(set(data["sentences"])) == 12
+    assert set(data["sentences"]) <= own
+    assert "contains sentences of the corpus; --no-sentences leaves them out" in result.stderr
+
+
+def test_no_sentences_leaves_them_out(run: Run, parse: Any) -> None:
+    result = run("report", "runs/mine-sri", "-o", "page.html", "--no-sentences", *FEW)
+    assert result.exit_code == 0, result.stderr
+    assert "contains sentences" not in result.stderr
+    page = Path("page.html").read_text(encoding="utf-8")
+    parsed = parse(page)
+    made_up = set(parsed.texts["bdi"])  # of the model: what it says is its own
+    own = set(Path("mine.txt").read_text(encoding="utf-8").splitlines()) - made_up
+    assert not [text for text in own if text in page]
+    data = json.loads(parsed.texts["script"][0])
+    assert data["sentences"] is None
+    assert len(data["charts"]["map"]["data"][0]["x"]) == 12
+    assert not parsed.of("input")
+    assert "Reconstructions are not here: they show sentences of the corpus." in parsed.texts["p"]
+
+
+def test_a_language_model_has_a_page_without_the_parts_of_z(run: Run, parse: Any) -> None:
+    result = run("report", "runs/mine-lm", "-o", "page.html", *FEW)
+    assert result.exit_code == 0, result.stderr
+    parsed = parse(Path("page.html").read_text(encoding="utf-8"))
+    assert set(cells(parsed)) >= {"ppl", "nll"}
+    assert not {"recon", "permuted", "au"} & set(parsed.texts["th"])
+    assert len([text for text in parsed.texts["p"] if "method lm has no z" in text]) == 4
+
+
+def test_a_dash_is_stdout_in_a_pipe(run: Run) -> None:
+    result = run("report", "runs/mine-lm", "-o", "-", *FEW)
+    assert result.stdout.startswith("<!DOCTYPE html>")
+    assert result.stdout.rstrip().endswith("</html>")
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize("output", ["missing/page.html", "runs"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(output: str, run: Run) -> None:
+    result = run("report", "runs/mine-sri", "-o", output, *FEW)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert f"-o {output} cannot be written" in result.stderr
+    assert not Path("runs/mine-sri/evaluations.jsonl").exists()
+
+
+def test_a_split_that_is_not_there_is_named(run: Run) -> None:
+    result = run("report", "runs/mine-sri", "--split", "tset", *FEW)
+    assert result.exit_code == 3
+    assert "has no split 'tset'; it has" in result.stderr
+
+
+def test_a_full_disk_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    page = tmp_path / "page.html"
+    page.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match="No space left on device; give another file"):
+        write_page(page, b"new")
+    assert page.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_a_link_goes_on_pointing_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "page.html"
+    link.symlink_to(tmp_path / "real" / "page.html")
+    write_page(link, b"new")
+    assert link.is_symlink()
+    assert (tmp_path / "real" / "page.html").read_bytes() == b"new"

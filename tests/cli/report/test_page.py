@@ -1,0 +1,198 @@
+"""The page of a report: what is in it, that nothing in it is markup of somebody else's, and that it loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sritool.cli.report_charts import curve_charts, literal, map_chart
+from sritool.cli.report_page import commands, head_rows
+from sritool.cli.report_text import script_json, visible
+from sritool.tasks.report import RunReport
+
+OWN_TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "h1", "h2", "p", "bdi", "nav", "a", "main"),
+    *("section", "dl", "div", "dt", "dd", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "ol"),
+    *("noscript", "figure", "figcaption", "details", "summary", "label", "input", "output", "code", "span"),
+    "script",
+}
+TEMPLATES = Path(__file__).parents[3] / "sritool" / "cli" / "templates"
+
+
+@pytest.fixture
+def page(hostile: RunReport, render: Callable[..., str]) -> str:
+    return render(hostile)
+
+
+def test_no_text_of_a_run_becomes_an_element_an_attribute_or_a_script(page: str, parse: Any) -> None:
+    parsed = parse(page)
+    assert {tag for tag, _ in parsed.elements} <= OWN_TAGS
+    names = {name for _, own in parsed.elements for name in own}
+    assert not any(name.startswith("on") or name in ("src", "srcset", "style", "action") for name in names)
+    kinds = [own.get("type") for own in parsed.of("script")]
+    assert kinds == ["application/json", None, None]
+    assert (TEMPLATES / "report.js").read_text(encoding="utf-8") == parsed.texts["script"][2]
+
+
+def test_every_sentence_stands_there_as_it_is(page: str, parse: Any, hostile: RunReport) -> None:
+    shown = parse(page).texts["bdi"]
+    for text in hostile.samples.sentences:
+        # Once as a sample, twice in its reconstruction.
+        assert shown.count(visible(text)) >= 3
+
+
+def test_control_characters_and_halves_of_pairs_are_made_visible() -> None:
+    assert visible("a\x00b\x1b\n\u2028c\udcff\x9b") == "a␀b␛  c��"
+    assert visible("🦆 שלום \u202e") == "🦆 שלום \u202e"
+
+
+def test_json_in_a_script_is_ascii_without_a_tag_and_reads_back(hostile: RunReport) -> None:
+    value = {"texts": hostile.samples.sentences, "numbers": [1.5, None]}
+    text = script_json(value)
+    assert text.isascii()
+    assert not re.search("[<>&]", text)
+    assert json.loads(text) == value
+
+
+def test_the_data_hold_each_sentence_beside_its_point(page: str, parse: Any, hostile: RunReport) -> None:
+    data = json.loads(parse(page).texts["script"][0])
+    assert data["sentences"] == [visible(text) for text in hostile.samples.sentences]
+    traces = data["charts"]["map"]["data"]
+    rows = [row for trace in traces for row in trace["customdata"]]
+    assert sorted(rows) == list(range(len(data["sentences"])))
+    assert hostile.map is not None
+    for trace in traces:
+        for point, row in enumerate(trace["customdata"]):
+            assert trace["x"][point] == pytest.approx(hostile.map.places[row, 0], abs=5e-4)
+            assert trace["y"][point] == pytest.approx(hostile.map.places[row, 1], abs=5e-4)
+            assert trace["name"] == literal(hostile.map.labels[row])  # type: ignore[index]
+            said = html.unescape(trace["hovertext"][point].replace("<br>", " "))
+            assert said.split()[:-2] == [
+                *data["sentences"][row].split(),
+                *f"({visible(hostile.map.labels[row])},".split(),  # type: ignore[index]
+            ]
+
+
+def test_nothing_in_a_chart_is_markup_of_plotly(hostile: RunReport, by_length: RunReport) -> None:
+    for found in (hostile, by_length):
+        assert found.map is not None
+        texts = [value for trace in map_chart(found.map)["data"] for value in trace["hovertext"]]
+        texts += [trace["name"] for trace in map_chart(found.map)["data"] if "name" in trace]
+        assert not [text for text in texts if re.search("<(?!br>)", text)]
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_plotly_knows_every_property_of_the_charts(
+    labelled: bool, hostile: RunReport, by_length: RunReport
+) -> None:
+    from plotly.graph_objects import Figure
+
+    found = hostile if labelled else by_length
+    assert found.map is not None
+    charts = [map_chart(found.map), *(chart for _, chart in curve_charts(found.curves, 4, 3))]
+    assert len(charts) == 6
+    for chart in charts:
+        Figure(chart)  # raises ValueError for what it does not know
+
+
+def test_the_page_loads_nothing_and_links_nowhere(page: str, parse: Any) -> None:
+    parsed = parse(page)
+    ids = {own["id"] for _, own in parsed.elements if "id" in own}
+    assert all(target is not None and target[1:] in ids for target in parsed.attributes("href"))
+    assert {target[0] for target in parsed.attributes("href") if target} == {"#"}
+    assert not parsed.of("link") + parsed.of("img") + parsed.of("iframe") + parsed.of("base")
+    assert not re.search(r"url\(|@import|https?:", parsed.texts["style"][0])
+    assert not re.search(r"https?:|fetch|XMLHttp|import\(", parsed.texts["script"][2])
+
+
+def test_its_policy_allows_its_own_scripts_and_no_connection(page: str, parse: Any) -> None:
+    parsed = parse(page)
+    (policy,) = (own["content"] for own in parsed.of("meta", **{"http-equiv": "Content-Security-Policy"}))
+    assert policy is not None
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    allowed = rules["script-src"].split()
+    for text in parsed.texts["script"][1:]:
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in allowed
+    assert len(allowed) == 2
+    assert not re.search(r"https?:|\*|unsafe-eval", policy)
+
+
+def test_the_same_run_gives_the_same_page_but_for_its_date(hostile: RunReport, render: Any) -> None:
+    one, other = render(hostile, "2001-01-01 00:00 UTC"), render(hostile, "2002-12-31 23:59 UTC")
+    assert one.encode() != other.encode()
+    assert one.replace("2001-01-01 00:00 UTC", "2002-12-31 23:59 UTC") == other
+
+
+def test_metrics_have_their_errors_units_and_sentences(page: str, parse: Any) -> None:
+    parsed = parse(page)
+    assert "ppl" in parsed.texts["th"]
+    assert {"23.5 ± 1.2", "29.80 ± 0.75", "per token", "14"} <= set(parsed.texts["td"])
+
+
+def test_headings_go_down_one_by_one_and_everything_is_named(page: str, parse: Any) -> None:
+    parsed = parse(page)
+    assert len(parsed.of("h1")) == 1
+    ids = {own["id"] for _, own in parsed.elements if "id" in own}
+    for _, own in parsed.elements:
+        for name in ("aria-labelledby", "for", "aria-describedby"):
+            assert set((own.get(name) or "").split()) <= ids
+    assert all(own.get("scope") in ("col", "row") for own in parsed.of("th"))
+    assert all("aria-labelledby" in own for own in parsed.of("figure") + parsed.of("section"))
+    assert parsed.of("html", lang="en")
+
+
+def test_commands_are_quoted_for_the_shell(hostile: RunReport) -> None:
+    import shlex
+
+    told = {part: shlex.split(" ".join(words)) for part, words in commands(hostile)}
+    run = str(hostile.path.parent)
+    assert told["This page"] == [
+        *("sritool", "report", run, "--seed", "3", "--data-dir", str(hostile.request.data_dir)),
+        *("-o", "report.html"),
+    ]
+    assert told["Samples"] == ["sritool", "sample", run, "-n", "500", "--seed", "3"]
+    assert told["Metrics"][3:5] == ["--metrics", "ppl,recon"]
+
+
+def test_the_head_says_what_the_run_is(hostile: RunReport) -> None:
+    rows = dict(head_rows(hostile))
+    assert rows["Epochs"] == "3 of 3 done in 1:01; this checkpoint after 3 (30 updates)"
+    assert rows["Saved"] == "1970-01-01 00:00 UTC"
+    assert rows["Corpus"].endswith(": 14 test sentences")
+    assert "Trained on" not in rows
+
+
+def test_what_needs_z_is_left_out_with_one_line_each(hostile: RunReport, render: Any, parse: Any) -> None:
+    why = "method lm has no z"
+    parts = ("metrics of z", "interpolation", "reconstructions", "map")
+    page = render(
+        hostile,
+        method="lm",
+        interpolation=None,
+        reconstructions=None,
+        map=None,
+        left_out=dict.fromkeys(parts, why),
+    )
+    parsed = parse(page)
+    assert [text for text in parsed.texts["p"] if why in text] == [
+        f"Metrics of z are not here: {why}.",
+        f"The interpolation is not here: {why}.",
+        f"Reconstructions are not here: {why}.",
+        f"The map of codes is not here: {why}.",
+    ]
+    assert not parsed.of("input")
+    assert "map" not in json.loads(parsed.texts["script"][0])["charts"]
+
+
+def test_repeated_neighbours_of_an_interpolation_are_marked(page: str, parse: Any) -> None:
+    assert len(parse(page).of("tr", **{"class": "repeated"})) == 1
