@@ -32,7 +32,7 @@ def read_table(source: str) -> list[dict[str, Any]]:
     try:
         if lines and lines[0].startswith("{"):
             return [dict(json.loads(line)) for line in lines]
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise DataError(f"{name} is no JSON lines; give a table of --show-data") from error
     if len(lines) < 2:
         raise DataError(f"{name} has no rows; give a table with its header, as --show-data prints it")

@@ -1,0 +1,115 @@
+"""The look of pictures: files that are whole and the same each time, lines that differ without colour."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from pathlib import Path
+
+import pytest
+
+from sritool.cli.pictures.style import (
+    COLOURS,
+    check_picture,
+    look,
+    new_canvas,
+    plain,
+    rendered,
+    save,
+    series,
+)
+from sritool.errors import UsageError
+
+MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
+
+
+def a_picture(label: str = "a label") -> bytes:
+    with look():
+        canvas, axes = new_canvas()
+        axes.plot([1, 2], [3, 4], label=plain(label), **series(0))
+        axes.legend()
+    return rendered(canvas, ".svg")
+
+
+@pytest.mark.parametrize("ending", MAGIC)
+def test_same_picture_same_bytes(ending: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with look():
+            canvas, axes = new_canvas()
+            axes.plot([1, 2, 3], [2, 1, 4], **series(1))
+            axes.set_xlabel("epochs")
+        save(canvas, tmp_path / f"{name}{ending}")
+    one, other = (tmp_path / f"{name}{ending}" for name in ("a", "b"))
+    assert one.read_bytes().startswith(MAGIC[ending])
+    assert one.read_bytes() == other.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{ending}", f"b{ending}"]
+
+
+def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with look():
+        canvas, _ = new_canvas()
+    taken = tmp_path / "taken.png"
+    (taken / "inside").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"cannot write .*taken\.png: .*; give another file"):
+        save(canvas, taken)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.jpg", "-o a.jpg is no picture; end its name in .png, .svg or .pdf"),
+        ("picture", "is no picture"),
+        ("no/such/a.png", "cannot be written; give a file in a folder that is there"),
+        ("folder.png", "cannot be written"),
+    ],
+)
+def test_wrong_files(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder.png").mkdir()
+    with pytest.raises(UsageError) as caught:
+        check_picture(Path(name))
+    assert message in str(caught.value)
+
+
+def test_upper_case_endings_are_pictures(tmp_path: Path) -> None:
+    check_picture(tmp_path / "A.PNG")
+
+
+def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    with pytest.raises(UsageError, match="--plot needs matplotlib"):
+        check_picture(tmp_path / "a.png", "--plot")
+
+
+def test_lines_differ_without_colour() -> None:
+    styles = [series(number) for number in range(40)]
+    without = {(style["marker"], str(style["linestyle"])) for style in styles}
+    assert len(without) == 40
+    for one, other in itertools.pairwise(styles):
+        assert all(one[key] != other[key] for key in one)
+
+
+def test_colours_stand_apart_on_white_and_from_one_another() -> None:
+    def channels(colour: str) -> list[int]:
+        return [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+
+    found = [channels(colour) for colour in (*COLOURS, "#FFFFFF")]
+    for one, other in itertools.combinations(found, 2):
+        assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) > 60**2
+
+
+@pytest.mark.parametrize("name", ["a_run", "_run", "$x$", "cost$", r"100 % \alpha", "<b>&"])
+def test_names_stand_as_they_are(name: str) -> None:
+    text = a_picture(name).decode()
+    escaped = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert f"{escaped}</text>" in text
+
+
+def test_own_matplotlib_settings_change_nothing() -> None:
+    import matplotlib
+
+    before = a_picture()
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "lines.linewidth": 9}):
+        assert a_picture() == before
+        assert matplotlib.rcParams["font.size"] == 30
