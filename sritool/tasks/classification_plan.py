@@ -160,3 +160,19 @@ def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -
         draws = tuple((0, draw(pool, count, request.seed, number)) for number in range(request.draws))
         settings.append(Setting(count, draws, request.draws))
     return settings
+
+
+def notes_of(plan: Plan, request: Request) -> list[str]:
+    """What was left out, and how the rest was done."""
+    sources, notes = plan.sources, []
+    for what, source, rows in (
+        ("clusters of", sources.train, plan.train),
+        ("named by", sources.valid, plan.valid),
+    ):
+        if source is not None and len(rows):
+            of = f"{len(rows):,} of {len(source):,}" if len(rows) < len(source) else f"all {len(source):,}"
+            notes.append(f"{what} {of} sentences of {source.name}")
+    notes += [f"{overlap}{', and are left out' if request.deduplicate else ''}" for overlap in plan.overlaps]
+    if plan.overlaps and not request.deduplicate:
+        notes.append("leave them out with --deduplicate")
+    return notes

@@ -23,7 +23,8 @@ from sritool.core.classification import (
     wilson,
     word_classes,
 )
-from sritool.tasks.classification_plan import Plan, Request, Setting, make_plan
+from sritool.errors import UsageError
+from sritool.tasks.classification_plan import Plan, Request, Setting, make_plan, notes_of
 from sritool.tasks.evaluate import run_name
 from sritool.tasks.labelled import Indices, Overlap, Sentences
 from sritool.tasks.latents import How, latents_of
@@ -85,6 +86,11 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
     models = [load_model(path, device) for path in paths]
     for model in models:
         model.require_latent("classify")
+        if request.components is not None and request.components > model.latent:
+            raise UsageError(
+                f"--pca {request.components} is more than the {model.latent} dimensions of {model.path}'s codes; "
+                "give fewer"
+            )
     plan = make_plan(models, request)
     true = plan.sources.numbers(plan.sources.test)[plan.test]
     rows = [majority(true, len(plan.sources.classes)), *word_rows(plan, true, request, report)]
@@ -230,19 +236,3 @@ class Coded:
             found.append(names[clusters.probabilities(test).argmax(axis=1)])
         kind = "gaussian mixture" + (f", {request.components} components" if request.components else "")
         return accuracy(self.name, self.model.method.name, kind, 0, [0], self.true, found, classes)
-
-
-def notes_of(plan: Plan, request: Request) -> list[str]:
-    """What was left out, and how the rest was done."""
-    sources, notes = plan.sources, []
-    for what, source, rows in (
-        ("clusters of", sources.train, plan.train),
-        ("named by", sources.valid, plan.valid),
-    ):
-        if source is not None and len(rows):
-            of = f"{len(rows):,} of {len(source):,}" if len(rows) < len(source) else f"all {len(source):,}"
-            notes.append(f"{what} {of} sentences of {source.name}")
-    notes += [f"{overlap}{', and are left out' if request.deduplicate else ''}" for overlap in plan.overlaps]
-    if plan.overlaps and not request.deduplicate:
-        notes.append("leave them out with --deduplicate")
-    return notes
