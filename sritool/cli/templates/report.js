@@ -44,8 +44,19 @@
   });
   const recolour = (printed) => drawn.forEach((place) => Plotly.relayout(place, themed(printed)));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => recolour(false));
-  addEventListener("beforeprint", () => recolour(true));
-  addEventListener("afterprint", () => recolour(false));
+  // Paper is narrower than the window that the charts were drawn for, and no chart hears of it.
+  const onPaper = { map: [620, 560], control: [320, 320] };
+  addEventListener("beforeprint", () => {
+    recolour(true);
+    drawn.forEach((place) => {
+      const [width, height] = onPaper[place.id] || [330, 260];
+      Plotly.relayout(place, { width, height });
+    });
+  });
+  addEventListener("afterprint", () => {
+    recolour(false);
+    drawn.forEach((place) => Plotly.relayout(place, { width: null, height: null, autosize: true }));
+  });
 
   const search = document.getElementById("search");
   if (!search) return;
