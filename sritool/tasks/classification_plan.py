@@ -96,18 +96,18 @@ def make_plan(models: Sequence[Model], request: Request) -> Plan:
         usable[id(source)] = np.flatnonzero(~recurs) if request.deduplicate else np.arange(len(source))
     settings = settings_of(sources, request, [usable[id(source)] for source in sources.labelled])
     none = np.zeros(0, dtype=np.int64)
-    test = choose(np.arange(len(sources.test)), request.limit)
+    test = choose(np.arange(len(sources.test)), len(sources.test), request.limit)
     train = valid = none
     if sources.train is not None and wants_zero(request):
         bound = min(request.train_sentences, request.limit or request.train_sentences)
-        train = choose(usable[id(sources.train)], bound)
+        train = choose(usable[id(sources.train)], len(sources.train), bound)
         if len(train) < len(sources.classes):
             raise DataError(
                 f"{len(train)} sentences of {sources.train.name} are too few for {len(sources.classes)} clusters; "
                 "give more: --train-sentences, --limit"
             )
     if sources.valid is not None:
-        valid = choose(usable[id(sources.valid)], request.limit)
+        valid = choose(usable[id(sources.valid)], len(sources.valid), request.limit)
         if not len(valid):
             raise DataError(
                 f"every sentence of {sources.valid.name} recurs in test; give others with --valid"
@@ -154,10 +154,10 @@ def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -
         return settings
     if len(sources.labelled) > 1:
         raise UsageError("--labels draws from one file; give --labelled once, or leave --labels out")
-    (pool,) = usable
+    (pool,), of = usable, len(sources.labelled[0])
     wanted = request.counts or tuple(count for count in COUNTS if count <= len(pool))
     for count in sorted({*wanted} - {0}):
-        draws = tuple((0, draw(pool, count, request.seed, number)) for number in range(request.draws))
+        draws = tuple((0, draw(pool, of, count, request.seed, number)) for number in range(request.draws))
         settings.append(Setting(count, draws, request.draws))
     return settings
 

@@ -19,6 +19,7 @@ from sritool.corpus.store import Corpus, Split
 from sritool.corpus.textfiles import Columns, form_of, parse, read_bytes
 from sritool.errors import DataError, UsageError
 from sritool.tasks.model import Model
+from sritool.tasks.sentences import LIMIT_SEED
 
 Indices = NDArray[np.int64]
 
@@ -177,18 +178,23 @@ def _listed(source: Sentences, model: Model) -> list[bytes]:
     return [split.targets(index).tobytes() for index in range(len(split))]
 
 
-def draw(usable: Indices, count: int, seed: int, number: int) -> Indices:
+def draw(usable: Indices, of: int, count: int, seed: int, number: int) -> Indices:
     """`count` of the usable sentences at random, in their order; of one draw the fewer are among the more.
 
-    Raises: UsageError if there are not so many.
+    Args:    of: how many sentences there are; which are drawn depends little on those that are not usable.
+    Raises:  UsageError if there are not so many.
     """
     if count > len(usable):
         raise UsageError(
             f"{count:,} labels cannot be drawn from {len(usable):,} sentences; give --labels fewer"
         )
-    return np.sort(usable[np.random.default_rng([seed, number]).permutation(len(usable))[:count]])
+    return _first(np.random.default_rng([seed, number]).permutation(of), usable, count)
 
 
-def choose(usable: Indices, limit: int | None, seed: int = 0) -> Indices:
-    """The usable sentences, or a seeded choice of `limit` of them, in their order."""
-    return np.sort(usable[np.random.default_rng(seed).permutation(len(usable))[:limit]])
+def choose(usable: Indices, of: int, limit: int | None) -> Indices:
+    """The usable sentences, or a seeded choice of `limit` of them, in their order; it is that of `evaluate`."""
+    return _first(np.random.default_rng(LIMIT_SEED).permutation(of), usable, limit)
+
+
+def _first(order: Indices, usable: Indices, count: int | None) -> Indices:
+    return np.sort(order[np.isin(order, usable)][:count])
