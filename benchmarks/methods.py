@@ -15,12 +15,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from sritool.cli.pictures.style import check_picture, look, new_canvas, plain, save, series
 from sritool.tasks.runs import METRICS, read_metrics
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 class Row(NamedTuple):
@@ -44,10 +42,6 @@ ROWS = {
     "sa-vae": Row("sa-vae"),
 }
 """Cheap ones first. Free bits at two targets and short-run inference at two temperatures, for the frontier."""
-
-# Okabe and Ito's colours, which the colour-blind tell apart.
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
-STYLES = ("-", "--")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -123,36 +117,19 @@ def curve(metrics: Path) -> tuple[list[float], list[float]]:
 
 def picture(runs: dict[str, Path], file: Path) -> None:
     """Validation NLL against wall-clock, a line a run. Format by the file's ending."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    for number, (name, metrics) in enumerate(runs.items()):
-        minutes, nll = curve(metrics)
-        if nll:
-            style = STYLES[number // len(COLOURS) % len(STYLES)]
-            axes.plot(
-                minutes,
-                nll,
-                style,
-                marker="o",
-                markersize=3,
-                color=COLOURS[number % len(COLOURS)],
-                label=name,
-            )
-    _finish(axes)
-    figure.savefig(file, dpi=150)
-
-
-def _finish(axes: Axes) -> None:
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("minutes of training, without validation")
-    axes.set_ylabel("validation NLL, nats a sentence")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9, loc="lower left")
+    check_picture(file, "--picture")
+    with look():
+        canvas, axes = new_canvas((9.0, 5.5))
+        for number, (name, metrics) in enumerate(runs.items()):
+            minutes, nll = curve(metrics)
+            if nll:
+                axes.plot(minutes, nll, label=plain(name), **series(number))
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("minutes of training, without validation")
+        axes.set_ylabel("validation NLL (nats/sentence)")
+        canvas.legend(loc="outside right upper")
+    save(canvas, file)
 
 
 if __name__ == "__main__":

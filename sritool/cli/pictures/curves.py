@@ -56,14 +56,21 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
 
 
 def draw_line(axes: Any, points: Sequence[Point], style: dict[str, Any]) -> Any:
-    """One run in one panel; returns what stands for it in the legend."""
-    epochs = [point.epoch for point in points]
-    values = [point.value for point in points]
+    """One run in one panel; returns what stands for it in the legend.
+
+    The training loss is smoothed without that of the first step, of an untrained model on one batch.
+    """
+    epochs, values = ([getattr(point, name) for point in points] for name in ("epoch", "value"))
     every = max(1, len(points) // 10) if len(points) > 12 else 1
     if points[0].metric == "train recon":
         axes.plot(epochs, values, color=style["color"], alpha=0.25, linewidth=1)
+        later = [point for point in points if point.step > 1] or points
+        epochs = [point.epoch for point in later]
         begun = sum(epoch <= 0 for epoch in epochs)  # the autoencoder's loss is another one
+        values = [point.value for point in later]
         values = smoothed(values[:begun]) + smoothed(values[begun:])
+    elif len(points) == 1 and points[0].se:
+        axes.errorbar(epochs, values, points[0].se, color=style["color"], capsize=4)
     elif any(point.se for point in points):
         low, high = ([p.value + sign * (p.se or 0.0) for p in points] for sign in (-1, 1))
         axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
@@ -88,11 +95,13 @@ def finish(axes: Any, lines: dict[tuple[str, str], list[Point]], metric: str) ->
 
     axes.set_ylabel(LABELS[metric])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    if metric == "au":
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     shown = [point for (_, name), group in lines.items() for point in group if name == metric]
     if any(point.epoch <= 0 for group in lines.values() for point in group):
         axes.axvline(0, color="black", linewidth=1, alpha=0.5)
     if metric == "train recon":
-        ordered = sorted(point.value for point in shown)
+        ordered = sorted(point.value for point in shown if point.step > 1) or [shown[0].value]
         low, high = ordered[0], ordered[len(ordered) * 9 // 10]
         margin = 0.1 * (high - low or 1)
         axes.set_ylim(low - margin, high + margin)

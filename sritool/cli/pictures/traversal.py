@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sritool.cli.pictures.style import BLUE, GREY, MEDIUM, ORANGE, SMALL, look, plain, renderer_of
@@ -24,9 +24,10 @@ def draw(found: Traversal, title: str) -> Canvas:
     """A block of lines a dimension, in the order given; the sentence of the code itself on top."""
     from matplotlib.figure import Figure
 
+    from sritool.tasks.traversal import changed_words
+
     longest = max(len(text) for text in [found.sentence, *(step.sentence for step in found.steps)])
     width = min(max((2 * MARGIN + INDENT + LETTER * longest) / INCH, WIDTHS[0]), WIDTHS[1])
-    letters = int((INCH * width - 2 * MARGIN - INDENT) / LETTER)
     blocks: dict[int, list[Step]] = {}
     for step in found.steps:
         blocks.setdefault(step.dimension, []).append(step)
@@ -36,10 +37,10 @@ def draw(found: Traversal, title: str) -> Canvas:
         canvas = Figure(figsize=(width, height))
         page = Page(canvas, width, height)
         if title:
-            page.write(MARGIN, plain(shortened(title, letters)), fontsize=MEDIUM, weight="bold")
+            page.write_words(MARGIN, title.split(), fontsize=MEDIUM, weight="bold")
             page.down(1.5)
         page.write(MARGIN, "z itself", color=BLUE, weight="bold")
-        page.write(MARGIN + INDENT, plain(shortened(found.sentence, letters)))
+        page.write_words(MARGIN + INDENT, found.sentence.split())
         page.down(1.4)
         for dimension, steps in blocks.items():
             page.rule()
@@ -53,15 +54,11 @@ def draw(found: Traversal, title: str) -> Canvas:
             page.down(1.1)
             for step in steps:
                 page.write(MARGIN + INDENT - 16, signed(step.value), ha="right", color="#555555")
-                page.write_words(MARGIN + INDENT, found.sentence, shortened(step.sentence, letters))
+                marks = changed_words(found.sentence, step.sentence)
+                page.write_words(MARGIN + INDENT, step.sentence.split(), marks)
                 page.down(1.0)
             page.down(0.6)
     return canvas
-
-
-def shortened(text: str, letters: int) -> str:
-    """What fits into a line; the whole is in --show-data."""
-    return textwrap.shorten(text, letters, placeholder=" …")
 
 
 def signed(value: float) -> str:
@@ -91,12 +88,14 @@ class Page:
         ends = [MARGIN / self.width, 1 - MARGIN / self.width]
         self.canvas.add_artist(Line2D(ends, [height, height], color=GREY, linewidth=1))
 
-    def write_words(self, left: float, base: str, text: str) -> None:
-        """A sentence word by word, with those that `base` has not bold and coloured; a rest cut off is neither."""
-        from sritool.tasks.traversal import changed_words
-
-        for word, changed in zip(text.split(), changed_words(base, text), strict=True):
-            how = {"color": ORANGE, "weight": "bold"} if changed and word != "…" else {}
-            drawn = self.write(left, plain(word), **how)
+    def write_words(self, left: float, words: Sequence[str], marks: Sequence[bool] = (), **how: Any) -> None:
+        """Words side by side, those that are marked bold and coloured; what has no room is … at the end."""
+        for k, word in enumerate(words):
+            marked = {"color": ORANGE, "weight": "bold"} if k < len(marks) and marks[k] else {}
+            drawn = self.write(left, plain(word), **how, **marked)
             wide = drawn.get_window_extent(self.renderer).width * INCH / self.canvas.dpi
-            left += wide + 0.35 * SMALL
+            room = self.width - MARGIN - (0 if k == len(words) - 1 else 2 * SMALL)
+            if left + wide > room:
+                drawn.set(text="…", color="black", weight="normal")
+                return
+            left += wide + 0.35 * how.get("fontsize", SMALL)
