@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "score": "Models",
     "info": "Models",
     "sample": "Latent space",
+    "interpolate": "Latent space",
     "encode": "Latent space",
     "decode": "Latent space",
     "noisy-recon": "Latent space",
@@ -50,6 +51,18 @@ def with_resume_spelled_out(args: Sequence[str]) -> list[str]:
     return [
         "--resume=auto" if word == "--resume" and after.startswith("-") else word for word, after in pairs
     ]
+
+
+def with_pairs_joined(args: Sequence[str]) -> list[str]:
+    """`--between A B` as `--between` and one word with a tab in it: Typer has no list of pairs."""
+    joined: list[str] = []
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        joined.append(word)
+        if word == "--between" and len(words) >= 2 and not words[1].startswith("--"):
+            joined.append(f"{words.pop(0)}\t{words.pop(0)}")
+    return joined
 
 
 class CommandGroup(TyperGroup):
@@ -72,7 +85,9 @@ class CommandGroup(TyperGroup):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         bare = not args and not ctx.resilient_parsing
-        return super().parse_args(ctx, ["--help"] if bare else with_resume_spelled_out(args))
+        return super().parse_args(
+            ctx, ["--help"] if bare else with_pairs_joined(with_resume_spelled_out(args))
+        )
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         # Typer's own main() would turn Ctrl-C and a closed pipe into its exit codes: they are met before it.

@@ -10,6 +10,8 @@ ends, as in Ott et al. 2019, "fairseq".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -19,16 +21,18 @@ from sritool.corpus.tokenizer import EOS, FIRST_PREDICTED
 _END = EOS - FIRST_PREDICTED  # its row of the output layer
 
 
-def search(rollout: Rollout, z: Tensor, beam: int, max_length: int) -> list[list[int]]:
+def search(
+    rollout: Rollout, z: Tensor, beam: int, max_length: int, done: Callable[[int], None] = lambda _: None
+) -> list[list[int]]:
     """Token ids of the likeliest sentence found for each code, </s> left out; one cut at the end has none.
 
     Of the continuations of the open hypotheses, those that end among the best `beam` are complete; the best `beam`
     of the others stay open. Scores only fall, so a code is done when no open hypothesis is above its best complete
     one. With `beam` 1 this is greedy decoding; with at least as many as there are sentences, enumeration.
 
-    Args: z [n, latent].
+    Args: z [n, latent]; done: told after every word how many codes are done.
     """
-    return _Search(rollout, z, beam, max_length).run()
+    return _Search(rollout, z, beam, max_length).run(done)
 
 
 class _Search:
@@ -42,7 +46,7 @@ class _Search:
         self.length = torch.zeros(len(z), dtype=torch.int64, device=z.device)  # of that one, in words
         self.last = torch.zeros_like(self.length)  # and its row in the beam at its last word
 
-    def run(self) -> list[list[int]]:
+    def run(self, done: Callable[[int], None]) -> list[list[int]]:
         codes = torch.arange(len(self.z), device=self.z.device)  # that are not done
         state = self.rollout.start(self.z)
         scores = self.best.new_full((len(codes), self.beam), -torch.inf)
@@ -54,6 +58,7 @@ class _Search:
             words = rows + FIRST_PREDICTED
             self._remember(codes, words, parents)
             codes, scores = codes[going], scores[going]
+            done(len(self.z) - len(codes))
             if position + 1 == self.max_length or not len(codes):
                 break
             first = going.nonzero() * self.beam  # row of a code's first hypothesis

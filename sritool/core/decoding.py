@@ -5,6 +5,7 @@ A sentence that has ended leaves the batch, so that the work shrinks with what i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -60,27 +61,41 @@ def filter_logits(logits: Tensor, config: DecodingConfig) -> Tensor:
 
 @torch.no_grad()
 def decode(
-    generator: Generator, z: Tensor, config: DecodingConfig, stream: Stream | None = None, first: int = 0
+    generator: Generator,
+    z: Tensor,
+    config: DecodingConfig,
+    stream: Stream | None = None,
+    first: int = 0,
+    done: Callable[[int], None] = lambda _: None,
 ) -> list[list[int]]:
     """Token ids of a sentence for each code, </s> left out.
 
     Args: z [n, latent]; stream: needed unless greedy; a sentence's draws depend on its index alone, which is
-          that in z, counted from `first`.
+          that in z, counted from `first`; done: told after every word how many sentences have ended.
     """
     found: list[list[int]] = []
     rollout = Rollout(generator, len(z) * config.beam)
     step = max(1, _ROWS // config.beam)
     for begin in range(0, len(z), step):
         part = z[begin : begin + step]
+
+        def so_far(ended: int, before: int = begin) -> None:
+            done(before + ended)
+
         if config.beam > 1:
-            found += search(rollout, part, config.beam, config.max_length)
+            found += search(rollout, part, config.beam, config.max_length, so_far)
         else:
-            found += _decode_rows(rollout, part, config, stream, first + begin)
+            found += _decode_rows(rollout, part, config, stream, first + begin, so_far)
     return found
 
 
 def _decode_rows(
-    rollout: Rollout, z: Tensor, config: DecodingConfig, stream: Stream | None, first: int
+    rollout: Rollout,
+    z: Tensor,
+    config: DecodingConfig,
+    stream: Stream | None,
+    first: int,
+    done: Callable[[int], None],
 ) -> list[list[int]]:
     rows = torch.arange(len(z), device=z.device)
     state = rollout.start(z)
@@ -91,6 +106,7 @@ def _decode_rows(
         going = words != EOS
         if not bool(going.all()):
             rows, words, state = rows[going], words[going], state.take(going)
+        done(len(z) - len(rows))
         if len(rows) == 0 or position + 1 == config.max_length:
             break
         state = rollout.advance(state, words)

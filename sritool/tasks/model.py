@@ -19,7 +19,7 @@ from sritool.corpus.prepare import encode_split, split_punctuation
 from sritool.corpus.store import Split
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.methods.registry import build_method
-from sritool.tasks.measure import Settings, measure
+from sritool.tasks.measure import Report, Settings, measure
 
 Floats = NDArray[np.float32]
 
@@ -116,10 +116,12 @@ class Model:
         config: DecodingConfig | None = None,
         seed: int = 0,
         first: int = 0,
+        report: Report | None = None,
     ) -> list[str]:
         """A sentence for each code, greedily unless `config` (sritool.core.decoding.DecodingConfig) says otherwise.
 
-        Args:    codes [n, latent]; first: number of the first one, where a longer list is decoded in parts.
+        Args:    codes [n, latent]; first: number of the first one, where a longer list is decoded in parts;
+                 report: told ("decoding", done, total) as sentences end.
         Raises:  ShapeError if the codes have another width.
         """
         z = torch.as_tensor(np.asarray(codes, dtype=np.float32), device=self.device)
@@ -127,7 +129,9 @@ class Model:
             return []
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise ShapeError(f"codes have shape {list(z.shape)}; give [n, {self.latent}]")
-        ids = decode(self.generator, z, config or DecodingConfig(), Stream(seed, "decode"), first)
+        tell = (lambda done: report("decoding", done, len(z))) if report else (lambda _: None)
+        stream = Stream(seed, "decode")
+        ids = decode(self.generator, z, config or DecodingConfig(), stream, first, tell)
         return [self.tokenizer.decode(row) for row in ids]
 
     def prior(self, n: int, seed: int = 0) -> Floats:
@@ -146,15 +150,25 @@ class Model:
         """Greedy in z, or words drawn where there is no z to tell sentences apart."""
         return DecodingConfig(greedy=self.latent > 0)
 
-    def interpolate(self, points: int = 7, seed: int = 0, config: DecodingConfig | None = None) -> list[str]:
-        """Sentences along the line between two codes from the prior, both ends included; greedy by default.
+    def interpolate(
+        self,
+        points: int = 7,
+        seed: int = 0,
+        config: DecodingConfig | None = None,
+        between: tuple[str, str] | None = None,
+        spherical: bool = False,
+        chains: int = 5,
+    ) -> list[str]:
+        """Sentences along the line between two codes, both ends included; greedy by default.
 
-        Raises: UsageError if the model has no z.
+        Args:    between: two sentences, whose codes are the means of `chains` chains; two draws of the prior without;
+                 spherical: along the arc, see sritool.core.interpolation.between.
+        Raises:  UsageError if the model has no z, or points is below 2.
         """
-        self.require_latent("interpolate")
-        ends = self.prior(2, seed)
-        shares = np.linspace(0.0, 1.0, points, dtype=np.float32)[:, None]
-        return self.decode((1 - shares) * ends[0] + shares * ends[1], config, seed)
+        from sritool.tasks.interpolate import Way, interpolate, prior_pairs, sentence_pairs
+
+        ends = sentence_pairs(self, [between], chains, seed) if between else prior_pairs(self, 1, seed)
+        return interpolate(self, ends, Way(points, spherical), config or DecodingConfig(), seed)[0]
 
     def log_likelihood(
         self,
