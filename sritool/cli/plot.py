@@ -74,6 +74,7 @@ def build_group(panel: str, help_text: str, settings: dict[str, Any]) -> Any:
     group = typer.Typer(
         name="plot",
         cls=KindGroup,
+        subcommand_metavar="KIND [ARGS]...",
         context_settings=settings,
         rich_markup_mode="rich",
         help=help_text,

@@ -243,6 +243,24 @@ def test_bad_requests(run: Run, words: str, code: int, part: str) -> None:
     assert not Path("x.png").exists()
 
 
+@pytest.mark.parametrize("kind", ["frontier", "ppl-draws", "noisy-recon"])
+def test_one_sentence_has_no_standard_error(run: Run, kind: str) -> None:
+    drawn = run("plot", kind, *BOTH, "--limit", 1, "-q", "--show-data", "-f", "json", "-o", "one.svg")
+    found = rows(drawn)
+    errors = {value for row in found for name, value in row.items() if name.split()[-1] == "se"}
+    assert errors <= {None, 0.0}
+    assert "mine-sri" in Path("one.svg").read_text()
+
+
+def test_figures_that_are_not_finite_have_no_place(run: Run) -> None:
+    table = run("plot", "frontier", *BOTH, "--show-data", *FEW).stdout
+    broken = table.replace(tsv(table)[0]["nll"], "inf")
+    result = run("plot", "frontier", "--data", "-", "-o", "f.svg", stdin=broken)
+    assert result.exit_code == 0, result.stderr
+    text = Path("f.svg").read_text()
+    assert ("mine-sri<" in text, "mine-lm<" in text) == (False, True)
+
+
 def test_runs_that_are_young_or_damaged(run: Run) -> None:
     refused(run("plot", "curves", "none"), 3)
     folder = Path("runs/young")

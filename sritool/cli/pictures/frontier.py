@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,11 @@ METHODS = ("sri", "vae-fb", "lm", "vae-anneal", "ae", "vae-cyclical", "vae-fbp",
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
-    """A colour and mark a method, a name a run, bars of ± 1 standard error; a line at runs without z."""
+    """A colour and mark a method, a name a run, bars of ± 1 standard error; a line at runs without z.
+
+    A run whose figures are not finite has no place.
+    """
+    points = [point for point in points if math.isfinite(point.nll) and math.isfinite(point.posterior_kl)]
     present = {point.method for point in points}
     methods = [*(name for name in METHODS if name in present), *sorted(present - {*METHODS})]
     order = [*METHODS, *methods[len(present & {*METHODS}) :]]

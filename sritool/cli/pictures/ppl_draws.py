@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def draw_line(axes: Any, line: Sequence[Point], label: str, style: dict[str, Any
     last = line[-1]
     if last.draws == 0:
         axes.axhline(last.value, color=style["color"], linestyle=style["linestyle"], label=label)
-        if last.se:
+        if last.se and math.isfinite(last.se):
             axes.axhspan(last.value - last.se, last.value + last.se, color=style["color"], alpha=0.1, lw=0)
         return
     axes.plot([point.draws for point in line], [point.value for point in line], label=label, **style)

@@ -41,7 +41,7 @@ def curves(
     runs_dir: RunsDirOpt = Path("runs"),
     fmt: FormatOpt = "auto",
 ) -> None:
-    """Training curves of runs: validations, and the loss between them.
+    """Training curves of runs: validations and training loss.
 
     sritool plot curves runs/tiny-sri runs/tiny-vae-anneal -o curves.svg
 

@@ -80,7 +80,7 @@ def noisy_recon(
     fmt: FormatOpt = "auto",
     quiet: QuietOpt = False,
 ) -> None:
-    """Loss of clean sentences with z of noisy ones, against the noise.
+    """Loss of clean sentences when z is of noisy ones.
 
     sritool plot noisy-recon runs/tiny-sri runs/tiny-vae-fb --limit 500 -o noisy.png
 
