@@ -135,7 +135,7 @@ def _points(found: Map, texts: Sequence[str], rows: Sequence[int]) -> Chart:
         "customdata": list(rows),
         "hovertext": [texts[i] for i in rows],
         "hoverinfo": "text",
-        "marker": {"size": 7, "opacity": 0.85, "line": {"width": 0}},
+        "marker": {"size": 7, "opacity": 0.75, "line": {"width": 0}},
         "selected": {"marker": {"size": 11, "opacity": 1}},
         "unselected": {"marker": {"opacity": 0.08}},
     }

@@ -17,7 +17,7 @@ from sritool.cli.report_text import visible
 from sritool.tasks.report import RunReport
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SECONDS = 100  # that a page may take on a busy machine
+SECONDS = 240  # that a page may take on a busy machine
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
