@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sritool.cli.pictures.style import BLACK, BLUE, GREEN, GREY, MARKS, ORANGE, look, new_canvas, plain
+from sritool.cli.pictures.style import BLACK, BLUE, GREEN, GREY, ORANGE, look, new_canvas, plain, series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -28,7 +28,7 @@ def draw(tuned: Tuned, title: str) -> Canvas:
             draw_sides(above, rows, tuned)
             draw_shares(below, rows)
         else:
-            canvas, above = new_canvas()
+            canvas, above = new_canvas((10.0, 5.5))
             below = above
             draw_pairs(above, rows, tuned)
         name_steps(below, rows)
@@ -107,17 +107,15 @@ def draw_shares(axes: Any, rows: Sequence[Row]) -> None:
 
 def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
     """The side that was chosen by, a curve for each last step size; hollow where steps fold."""
-    from matplotlib import colormaps
-
     lasts = sorted({row.values[1] for row in rows if row.values is not None and len(row.values) == 2})
     for k, last in enumerate(lasts):
-        colour = colormaps["viridis"](0.9 * k / max(1, len(lasts) - 1))
+        style = series(k)
         curve = sorted((row for row in rows if row.values and row.values[1] == last), key=first)
         steps, values = [first(row) for row in curve], [by(row, tuned) for row in curve]
-        axes.plot(steps, values, "-", color=colour, label=f"s_K = {last:.3g}")
+        axes.plot(steps, values, label=f"s_K = {last:.3g}", **style)
         for row, step, value in zip(curve, steps, values, strict=True):
-            face = "none" if row.folded > 0 else colour
-            axes.plot(step, value, marker=MARKS[k % len(MARKS)], color=colour, markerfacecolor=face)
+            if row.folded > 0:
+                axes.plot(step, value, **style, markerfacecolor="white", zorder=3)
     axes.set_xscale("log")
     chosen = tuned.chosen
     if chosen.values is not None:
@@ -125,7 +123,7 @@ def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
         axes.plot(
             *place, marker="*", color=BLACK, markersize=16, linestyle="none", label=f"chosen: {chosen.label}"
         )
-    axes.legend(title="hollow: some steps fold")
+    axes.get_figure().legend(loc="outside right upper", title="hollow: some steps fold")
 
 
 def by(row: Row, tuned: Tuned) -> float:
