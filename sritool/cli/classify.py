@@ -76,7 +76,7 @@ def classify(
         typer.Option(
             "--zero/--no-zero",
             help="Cluster without labels, or do not.",
-            show_default="where 0 is among --labels, or there are none",
+            show_default="yes, unless --labels are given without 0",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -141,7 +141,7 @@ def classify(
         bool,
         typer.Option(
             "--confusion",
-            help="Print which class is taken for which: on a terminal too, in a pipe instead.",
+            help="Print which class is taken for which: below the accuracies, or in TSV, CSV and JSON instead.",
             rich_help_panel=FILES_PANEL,
         ),
     ] = False,

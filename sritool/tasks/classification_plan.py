@@ -165,9 +165,10 @@ def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -
 def notes_of(plan: Plan, request: Request) -> list[str]:
     """What was left out, and how the rest was done."""
     sources, notes = plan.sources, []
+    named = "named by" if request.naming == "hungarian" else "each named by its most confident of"
     for what, source, rows in (
         ("clusters of", sources.train, plan.train),
-        ("named by", sources.valid, plan.valid),
+        (named, sources.valid, plan.valid),
     ):
         if source is not None and len(rows):
             of = f"{len(rows):,} of {len(source):,}" if len(rows) < len(source) else f"all {len(source):,}"

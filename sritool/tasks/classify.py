@@ -234,5 +234,6 @@ class Coded:
             clusters = Clusters(train, classes, request.seed + number, request.components)
             names = clusters.names(valid, labels, request.naming)
             found.append(names[clusters.probabilities(test).argmax(axis=1)])
-        kind = "gaussian mixture" + (f", {request.components} components" if request.components else "")
+        reduced = f", {request.components} principal components" if request.components else ""
+        kind = f"gaussian mixture{reduced}"
         return accuracy(self.name, self.model.method.name, kind, 0, [0], self.true, found, classes)
