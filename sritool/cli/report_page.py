@@ -144,7 +144,9 @@ def commands(found: RunReport) -> list[tuple[str, list[str]]]:
         ("Samples", ["sample", run, "-n", request.samples, *seed]),
     ]
     if found.interpolation:
-        lines.append(("Interpolation", ["interpolate", run, "--points", len(found.interpolation), *seed]))
+        lines.append(
+            ("Interpolation", ["interpolate", run, "-n", 1, "--points", len(found.interpolation), *seed])
+        )
     if found.map:
         lines.append(("A map of single draws", ["plot", "latent", run, *split, *seed, *data]))
     return [(part, ["sritool", *(shlex.quote(str(word)) for word in words)]) for part, words in lines]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,3 +163,21 @@ def test_a_link_goes_on_pointing_to_its_file(tmp_path: Path) -> None:
     write_page(link, b"new")
     assert link.is_symlink()
     assert (tmp_path / "real" / "page.html").read_bytes() == b"new"
+
+
+def test_the_commands_on_the_page_make_its_parts_again(run: Run, parse: Any) -> None:
+    run("report", "runs/mine-sri", "-o", "page.html", "--seed", 5, *FEW)
+    parsed = parse(Path("page.html").read_text(encoding="utf-8"))
+    words = [shlex.split(word)[0] for word in parsed.texts["span"]]
+    starts = [i for i, word in enumerate(words) if word == "sritool"]
+    told = [words[begin + 1 : end] for begin, end in itertools.pairwise([*starts, len(words)])]
+    by_name = {command[0]: command for command in told}
+    assert set(by_name) == {"report", "evaluate", "plot", "sample", "interpolate"}
+    shown = parsed.texts["bdi"]
+    samples = run(*by_name["sample"]).stdout.splitlines()
+    begin = shown.index(samples[0])
+    assert shown[begin : begin + 20] == samples[:20]
+    line = [row.split("\t")[2] for row in run(*by_name["interpolate"]).stdout.splitlines()[1:]]
+    assert shown[begin + 20 : begin + 20 + len(line)] == line
+    again = run(*by_name["evaluate"], "--format", "json")
+    assert "measured before" in again.stderr
