@@ -26,31 +26,35 @@ KINDS: dict[str, str] = {
 
 
 class KindGroup(TyperGroup):
-    """Builds the command of a kind when it is asked for."""
+    """Builds the command of a kind when it is the one to run."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(KINDS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
-        return build_kind(cmd_name) if cmd_name in KINDS else None
+        # What the list of kinds and completion show; the options are built of the one to run.
+        return build_kind(cmd_name, summary_only=True) if cmd_name in KINDS else None
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
-        if args[0] not in KINDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"no kind of picture {args[0]!r}{suggestion(args[0], KINDS)}")
+        name = args[0]
+        if name in KINDS:
+            return name, build_kind(name), args[1:]
+        if not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"no kind of picture {name!r}{suggestion(name, KINDS)}")
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
 
 
-def build_kind(name: str) -> Any:
+def build_kind(name: str, summary_only: bool = False) -> Any:
     """The command of a kind, from the function named like its module."""
     from sritool.cli.app import command_of
 
     function_name = name.replace("-", "_")
     module = importlib.import_module(f"sritool.cli.plots.{function_name}")
     function: Callable[..., None] = getattr(module, function_name)
-    return command_of(name, function, KINDS[name])
+    return command_of(name, function, KINDS[name], summary_only)
 
 
 def plot() -> None:
