@@ -84,6 +84,10 @@ def make_plan(models: Sequence[Model], request: Request) -> Plan:
 
     Raises: DataError for sources that are missing or have no labels; UsageError for more labels than there are.
     """
+    if not (wants_zero(request) or wants_draws(request)):
+        raise UsageError(
+            "no labels and no clusters leave nothing to do; leave --no-zero out, or give --labels"
+        )
     sources = read_sources(models, request)
     usable: dict[int, Indices] = {}
     overlaps: list[Overlap] = []
@@ -120,6 +124,11 @@ def wants_zero(request: Request) -> bool:
     return (request.counts is None or 0 in request.counts) if request.zero is None else request.zero
 
 
+def wants_draws(request: Request) -> bool:
+    """Whether there is a column with labels, if no file has them."""
+    return request.counts is None or any(request.counts)
+
+
 def read_sources(models: Sequence[Model], request: Request) -> Sources:
     """The files that are given, and for the others splits of the corpus that the models were trained on."""
 
@@ -137,10 +146,11 @@ def read_sources(models: Sequence[Model], request: Request) -> Sources:
     test = source(request.test, "test")
     valid = source(request.valid, "valid") if zero else None
     labelled = tuple(read_sentences(path, request.columns) for path in request.labelled)
-    train = source(request.train, "train", not labelled) if zero or not labelled else None
-    found = aligned(test, valid, train, labelled or ((train,) if train is not None else ()))
+    drawn = not labelled and wants_draws(request)
+    train = source(request.train, "train", drawn) if zero or drawn else None
+    found = aligned(test, valid, train, (train,) if drawn and train is not None else labelled)
     # Sentences that are drawn from train are the same source, so that no sentence is encoded twice.
-    return found if labelled else found._replace(train=found.labelled[0])
+    return found._replace(train=found.labelled[0]) if drawn else found
 
 
 def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -> list[Setting]:
@@ -151,6 +161,8 @@ def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -
         for size in sizes:
             same = [i for i, source in enumerate(sources.labelled) if len(source) == size]
             settings.append(Setting(size, tuple((i, usable[i]) for i in same), len(same)))
+        return settings
+    if not wants_draws(request):
         return settings
     if len(sources.labelled) > 1:
         raise UsageError("--labels draws from one file; give --labelled once, or leave --labels out")

@@ -274,6 +274,20 @@ def test_prepared_corpus_without_labels(checkpoint: Path, files: Request) -> Non
         run(checkpoint, request)
 
 
+def test_clusters_want_no_labels_of_train(
+    checkpoint: Path, files: Request, encoded: list[Any], tmp_path: Path
+) -> None:
+    lines = (tmp_path / "train.tsv").read_text().splitlines()
+    (tmp_path / "train.txt").write_text("\n".join(line.partition("\t")[2] for line in lines) + "\n")
+    plain = dataclasses.replace(files, labelled=(), train=tmp_path / "train.txt")
+    found = run(checkpoint, dataclasses.replace(plain, counts=(0,)))
+    assert row(found, "toy-sri", 0).value == 1.0
+    with pytest.raises(DataError, match=r"train\.txt has no labels"):
+        run(checkpoint, plain)
+    with pytest.raises(UsageError, match="leave nothing to do"):
+        run(checkpoint, dataclasses.replace(plain, counts=(0,), zero=False))
+
+
 def test_too_few_sentences_to_cluster(checkpoint: Path, files: Request, encoded: list[Any]) -> None:
     with pytest.raises(DataError, match=r"2 sentences of .* are too few for 3 clusters; give more"):
         run(checkpoint, dataclasses.replace(files, train_sentences=2))
