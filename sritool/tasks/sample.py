@@ -1,4 +1,4 @@
-"""Sentences from the prior."""
+"""Sentences from the prior, or from given codes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from sritool.core.decoding import DecodingConfig
 from sritool.tasks.measure import Report
-from sritool.tasks.model import Model
-
-AT_ONCE = 512  # sentences between two reports
+from sritool.tasks.model import Floats, Model
 
 
 class Samples(NamedTuple):
@@ -18,12 +16,15 @@ class Samples(NamedTuple):
     unique: int
 
 
-def sample(model: Model, n: int, seed: int, config: DecodingConfig, report: Report) -> Samples:
-    """n sentences decoded from codes of the prior; the first of more are the same."""
-    codes = model.prior(n, seed)
-    sentences: list[str] = []
-    for begin in range(0, n, AT_ONCE):
-        report("decoding", begin, n)
-        sentences += model.decode(codes[begin : begin + AT_ONCE], config, seed, begin)
-    report("decoding", n, n)
+def sample(
+    model: Model,
+    n: int,
+    seed: int,
+    config: DecodingConfig,
+    report: Report | None = None,
+    codes: Floats | None = None,
+) -> Samples:
+    """n sentences decoded from codes of the prior, the first of more being the same; or from these codes."""
+    codes = model.prior(n, seed) if codes is None else codes
+    sentences = model.decode(codes, config, seed, report=report)
     return Samples(sentences, len(set(sentences)))

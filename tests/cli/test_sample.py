@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import Result
+
+import sritool
 
 Run = Callable[..., Result]
 
@@ -72,6 +76,107 @@ def test_newest_run_and_what_is_distinct_are_said_on_stderr(
     result = run("sample", "-n", 2)
     assert len(result.stdout.splitlines()) == 2
     assert result.stdout.splitlines() == run("sample", "mine-lm", "-n", 2).stdout.splitlines()
+
+
+def test_beam_search_and_its_contradictions(run: Run) -> None:
+    greedy = sentences(run, "--max-length", 6)
+    assert sentences(run, "--max-length", 6, "--beam", 1) == greedy
+    assert sentences(run, "--max-length", 6, "--beam", 30) != greedy
+    for option in (["--temperature", 2], ["--top-k", 5], ["--top-p", 0.5], ["--ancestral"], ["--greedy"]):
+        result = run("sample", "mine-sri", "--beam", 3, *option)
+        assert (result.exit_code, result.stdout) == (2, "")
+        said = f"error: --beam searches for the likeliest sentence; leave it or {option[0]} out\n"
+        assert result.stderr == said
+    assert run("sample", "mine-sri", "--beam", 0).exit_code == 2
+
+
+def test_given_codes_are_decoded(run: Run) -> None:
+    model = sritool.load("mine-sri")
+    np.save("codes.npy", model.prior(6, seed=2))
+    assert sentences(run, "--z", "codes.npy", "--max-length", 8) == sentences(
+        run, "-n", 6, "--seed", 2, "--max-length", 8
+    )
+    lines = "\n".join("\t".join(map(str, code)) for code in model.prior(3, seed=2).tolist()) + "\n"
+    piped = run("sample", "mine-sri", "--z", "-", "--max-length", 8, stdin=lines)
+    assert piped.stdout.splitlines() == sentences(run, "-n", 3, "--seed", 2, "--max-length", 8)
+    assert piped.stderr == f"distinct: {len(set(piped.stdout.splitlines()))} of 3\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "code", "said"),
+    [
+        (["--z", "-"], "", 3, "standard input is empty; give codes"),
+        (["--z", "-"], "0.1 0.2\n", 3, "standard input line 1"),
+        (["--z", "none.npy"], None, 3, "none.npy"),
+        (["--z", "codes.npy", "-n", "3"], None, 2, "--z has as many codes as it has; leave -n out"),
+        (["--z", "-", "--text", "-", "--metrics", "all"], "", 2, "cannot both be standard input"),
+        (["--metrics", "distinct"], None, 2, "no metric 'distinct' of samples; did you mean distinct-"),
+        (["--reference"], None, 2, "--reference stands beside figures; add --metrics all"),
+        (["--text", "mine.txt"], None, 2, "--text is for --reference and for --metrics reverse-ppl"),
+        (["--text", "mine.txt", "--metrics", "unique"], None, 2, "--text is for --reference and"),
+        (["--metrics", "reverse-ppl", "-n", "9"], None, 2, "at least 20 sentences to train on, not 9"),
+        (["--metrics", "reverse-ppl", "--text", "none.txt"], None, 3, "none.txt"),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    run: Run, args: list[str], stdin: str | None, code: int, said: str
+) -> None:
+    result = run("sample", "mine-sri", "--max-length", 5, "-q", *args, stdin=stdin)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_language_model_has_no_codes_to_decode(run: Run) -> None:
+    result = run("sample", "mine-lm", "--z", "-", stdin="1\n")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "method lm has no z" in result.stderr
+
+
+def table(run: Run, *args: object, name: str = "mine-sri") -> list[dict[str, Any]]:
+    drawn = ["--max-length", 8, "--ancestral", "--format", "json", "-q"]
+    result = run("sample", name, *drawn, *args)
+    assert result.exit_code == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_figures_in_place_of_sentences(run: Run) -> None:
+    from sritool.core.text_metrics import distinct
+
+    drawn = sentences(run, "--max-length", 8, "--ancestral", "-n", 30)
+    unique, pairs = table(run, "--metrics", "distinct-2,unique", "-n", 30)
+    assert unique["value"] == len(set(drawn)) / 30
+    assert pairs["value"] == distinct([text.split() for text in drawn], 2).value
+    assert (unique["metric"], pairs["metric"]) == ("unique", "distinct-2")
+    assert (pairs["n"], pairs["standard_error"]) == (30, None)
+    assert table(run, "--metrics", "unique")[0]["n"] == 1000
+    shown = run("sample", "mine-sri", "-n", 5, "--metrics", "unique", "--format", "table", "-q").stdout
+    assert shown.splitlines()[0] == "5 samples of runs/mine-sri/best.pt"
+
+
+def test_figures_of_real_sentences_beside(run: Run) -> None:
+    names = ["--metrics", "unique,nll", "--reference"]
+    rows = table(run, *names, "-n", 12)
+    assert [row["metric"] for row in rows] == ["unique", "nll", "nll-per-token"]
+    assert rows[0]["real"] == 1.0
+    assert all(row["real_error"] > 0 for row in rows[1:])
+    text = table(run, *names, "-n", 12, "--text", "other.txt")
+    assert text[1]["value"] == rows[1]["value"]
+    assert text[1]["real"] != rows[1]["real"]
+    note = run("sample", "mine-sri", "-n", 3, "--metrics", "unique", "--reference", "-q").stderr
+    assert note == "real: mine test\n"
+
+
+def test_everything_of_a_language_model(run: Run) -> None:
+    rows = table(run, "--metrics", "all", "-n", 30, name="mine-lm")
+    assert [row["metric"] for row in rows] == [
+        "unique", "distinct-1", "distinct-2", "self-bleu", "nll", "nll-per-token", "reverse-ppl"
+    ]  # fmt: skip
+    assert "exact" in rows[4]["how"]
+    assert rows[6]["how"] == "lm trained on them, of mine test"
+    assert rows[6]["value"] > 1
+    assert sorted(path.name for path in Path().iterdir() if path.is_dir()) == ["data", "runs"]
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["mine-lm", "mine-sri"]
 
 
 def test_head_closes_the_pipe_early(run_program: Callable[..., Any], home: Path) -> None:
