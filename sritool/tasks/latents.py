@@ -2,14 +2,13 @@
 
 `latents/KEY.codes` beside the checkpoint: KEY stands for the model's weights and settings and for how codes are
 drawn; in it a block a batch, appended in one write as soon as it is done: what tells a sentence (its words and its
-noise), and its codes. A run that was killed goes on behind the last whole block. The folder may be deleted.
+noise), and its codes. Blocks are whole or skipped, so that a killed run goes on, and two runs may write at once. The
+folder may be deleted.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -130,27 +129,25 @@ class _Kept:
         self._writable = True
 
     def read(self, wanted: set[bytes]) -> dict[bytes, Floats]:
-        """The codes of these sentences as far as they are there; a block that was cut by a kill is cut off."""
+        """The codes of these sentences as far as they are there; a damaged block, or one that a kill cut, is skipped."""
         try:
             data = self.path.read_bytes()
         except OSError:
             return {}
         found: dict[bytes, Floats] = {}
-        end = 0
-        while end + _HEAD.size <= len(data):
-            mark, count, checksum = _HEAD.unpack_from(data, end)
-            begin = end + _HEAD.size
-            block = data[begin : begin + count * self._record.itemsize]
-            if mark != _MARK or len(block) < count * self._record.itemsize or zlib.crc32(block) != checksum:
-                break
+        begin = data.find(_MARK)
+        while 0 <= begin <= len(data) - _HEAD.size:
+            _, count, checksum = _HEAD.unpack_from(data, begin)
+            end = begin + _HEAD.size + count * self._record.itemsize
+            block = data[begin + _HEAD.size : end]
+            if end > len(data) or zlib.crc32(block) != checksum:
+                begin = data.find(_MARK, begin + 1)  # another process may have appended behind it
+                continue
             for record in np.frombuffer(block, self._record):
                 digest = record["digest"].tobytes()
                 if digest in wanted:
                     found[digest] = record["codes"]
-            end = begin + len(block)
-        if end < len(data):
-            with contextlib.suppress(OSError):
-                os.truncate(self.path, end)
+            begin = data.find(_MARK, end)
         return found
 
     def add(self, digests: list[bytes], codes: Floats) -> None:

@@ -102,15 +102,15 @@ def test_what_a_kill_cut_off_is_encoded_again(
     split, asked = corpus.split("train"), np.arange(12)
     whole = latents_of(model, split, asked, batch_size=4)
     file = file_of(model)
-    size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:kept_bytes])
     drawn.clear()
     again = latents_of(model, split, asked, batch_size=4)
     assert sum(drawn) == (4 if kept_bytes == -1 else 12)
     np.testing.assert_array_equal(again, whole)
-    assert file.stat().st_size == size
     latents_of(model, split, asked)
-    assert sum(drawn) == (4 if kept_bytes == -1 else 12)  # the file is whole again
+    assert sum(drawn) == (
+        4 if kept_bytes == -1 else 12
+    )  # what was drawn again is found behind the torn block
 
 
 def test_a_flipped_bit_is_not_believed(model: Model, corpus: Corpus, drawn: list[int]) -> None:
