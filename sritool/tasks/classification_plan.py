@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sritool.core.classification import KERNELS, NAMINGS
+from sritool.core.classification import CHOSEN_ON, KERNELS, NAMINGS
 from sritool.corpus.textfiles import Columns
 from sritool.errors import DataError, UsageError
 from sritool.tasks.evaluate import require_one_corpus
@@ -176,7 +176,10 @@ def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -
 
 def notes_of(plan: Plan, request: Request) -> list[str]:
     """What was left out, and how the rest was done."""
-    sources, notes = plan.sources, []
+    sources = plan.sources
+    notes = [f"codes are means of {request.chains} chains, or an encoder's own"]
+    if any(len(rows) > CHOSEN_ON for setting in plan.settings for _, rows in setting.draws):
+        notes.append(f"the machines' C is chosen on {CHOSEN_ON:,} of the labels where there are more")
     named = "named by" if request.naming == "hungarian" else "each named by its most confident of"
     for what, source, rows in (
         ("clusters of", sources.train, plan.train),

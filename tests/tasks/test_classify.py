@@ -132,8 +132,9 @@ def test_each_sentence_is_encoded_once_and_none_that_takes_no_part(
     found = run(checkpoint, dataclasses.replace(files, limit=20, train_sentences=25))
     assert [(count, of) for count, of, _ in encoded] == [(20, 45), (12, 12), (20, 90), (20, 30)]
     assert (found.tested, found.of) == (20, 45)
-    assert "clusters of 20 of 90 sentences" in found.notes[0]
-    assert "named by 20 of 30 sentences" in found.notes[1]
+    assert found.notes[0] == "codes are means of 5 chains, or an encoder's own"
+    assert "clusters of 20 of 90 sentences" in found.notes[1]
+    assert "named by 20 of 30 sentences" in found.notes[2]
     encoded.clear()
     found = run(checkpoint, dataclasses.replace(files, train_sentences=25))
     assert [count for count, _, _ in encoded] == [45, 12, 25, 30]
@@ -179,6 +180,15 @@ def test_spread_over_draws(checkpoint: Path, files: Request, encoded: list[Any])
     assert drawn.interval is None
     assert drawn.confusion.sum() == 4 * 45
     assert np.trace(drawn.confusion) == round(45 * sum(drawn.shares))
+
+
+def test_on_how_many_labels_c_was_chosen_is_said(
+    checkpoint: Path, files: Request, encoded: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "the machines' C is chosen on 12 of the labels where there are more"
+    monkeypatch.setattr("sritool.tasks.classification_plan.CHOSEN_ON", 12)
+    assert said not in run(checkpoint, files).notes
+    assert said in run(checkpoint, dataclasses.replace(files, labelled=(), counts=(13,), draws=1)).notes
 
 
 def test_names_by_the_most_confident_are_another_answer(
