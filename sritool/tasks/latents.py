@@ -129,7 +129,7 @@ class _Kept:
         self._writable = True
 
     def read(self, wanted: set[bytes]) -> dict[bytes, Floats]:
-        """The codes of these sentences as far as they are there; a damaged block, or one that a kill cut, is skipped."""
+        """The codes of these sentences that are there; a block that is damaged, or that a kill cut, is skipped."""
         try:
             data = self.path.read_bytes()
         except OSError:
