@@ -89,15 +89,7 @@ def make_plan(models: Sequence[Model], request: Request) -> Plan:
             "no labels and no clusters leave nothing to do; leave --no-zero out, or give --labels"
         )
     sources = read_sources(models, request)
-    usable: dict[int, Indices] = {}
-    overlaps: list[Overlap] = []
-    for source in dict.fromkeys((sources.valid, sources.train, *sources.labelled)):
-        if source is None:
-            continue
-        recurs = in_other(source, sources.test, models[0])
-        if recurs.any():
-            overlaps.append(Overlap(source.name, sources.test.name, int(recurs.sum()), len(source)))
-        usable[id(source)] = np.flatnonzero(~recurs) if request.deduplicate else np.arange(len(source))
+    usable, overlaps = usable_of(sources, request, models[0])
     settings = settings_of(sources, request, [usable[id(source)] for source in sources.labelled])
     none = np.zeros(0, dtype=np.int64)
     test = choose(np.arange(len(sources.test)), len(sources.test), request.limit)
@@ -112,11 +104,26 @@ def make_plan(models: Sequence[Model], request: Request) -> Plan:
             )
     if sources.valid is not None:
         valid = choose(usable[id(sources.valid)], len(sources.valid), request.limit)
-        if not len(valid):
-            raise DataError(
-                f"every sentence of {sources.valid.name} recurs in test; give others with --valid"
-            )
     return Plan(sources, test, valid, train, settings, overlaps)
+
+
+def usable_of(sources: Sources, request: Request, model: Model) -> tuple[dict[int, Indices], list[Overlap]]:
+    """The sentences of each source, by its id, that may take part, and which sources have sentences of test.
+
+    Raises: DataError if a source has no others, and they are to be left out.
+    """
+    usable: dict[int, Indices] = {}
+    overlaps: list[Overlap] = []
+    for source in dict.fromkeys((sources.valid, sources.train, *sources.labelled)):
+        if source is None:
+            continue
+        recurs = in_other(source, sources.test, model)
+        if recurs.any():
+            overlaps.append(Overlap(source.name, sources.test.name, int(recurs.sum()), len(source)))
+        if request.deduplicate and recurs.all():
+            raise DataError(f"every sentence of {source.name} recurs in test; give another file")
+        usable[id(source)] = np.flatnonzero(~recurs) if request.deduplicate else np.arange(len(source))
+    return usable, overlaps
 
 
 def wants_zero(request: Request) -> bool:

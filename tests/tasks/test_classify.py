@@ -236,6 +236,17 @@ def test_what_recurs_in_test_is_counted_and_left_out(
     assert clean.notes[-1].endswith("recur in " + str(tmp_path / "test.tsv") + ", and are left out")
 
 
+@pytest.mark.parametrize("changed", ["labelled", "valid", "train"])
+def test_nothing_is_left_where_all_recurs(
+    checkpoint: Path, files: Request, encoded: list[Any], changed: str
+) -> None:
+    assert files.test is not None
+    same: Any = (files.test,) if changed == "labelled" else files.test
+    run(checkpoint, dataclasses.replace(files, **{changed: same}))
+    with pytest.raises(DataError, match=r"every sentence of .*test\.tsv recurs in test; give another file"):
+        run(checkpoint, dataclasses.replace(files, **{changed: same}, deduplicate=True))
+
+
 def test_bag_of_words_never_sees_the_words_of_test(
     checkpoint: Path, files: Request, encoded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
