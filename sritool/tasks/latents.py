@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 
 FOLDER = "latents"
 VERSION = 1  # of the file, and of what codes mean: goes up whenever old ones must not be read
-KEPT_FROM = 256  # sentences to encode at once: fewer are done again sooner than looked up
+KEPT_FROM = 32  # sentences to encode at once: fewer are done again sooner than looked up
 _HEAD = struct.Struct("<4sII")  # mark, sentences, CRC-32 of what follows
 _MARK = b"code"
 _DIGEST = 16  # bytes that tell a sentence and its noise
