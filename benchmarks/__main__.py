@@ -1,4 +1,4 @@
-"""`python -m benchmarks chain|train|evaluate|preprocess|growth|equality`; each has `--help`."""
+"""`python -m benchmarks chain|train|evaluate|sample|preprocess|growth|equality`; each has `--help`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import chain, equality, evaluate, growth, preprocess, train
+from benchmarks import chain, equality, evaluate, growth, preprocess, sample, train
 from benchmarks.options import context_of
 from benchmarks.report import machine, show
 from sritool.errors import SritoolError
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "chain": chain,
     "train": train,
     "evaluate": evaluate,
+    "sample": sample,
     "preprocess": preprocess,
     "growth": growth,
     "equality": equality,

@@ -23,6 +23,7 @@ QUICK = {
     "chain": ("--shape", "micro", "--rounds", "1", "--steps", "2", "--no-memory"),
     "train": ("--shape", "micro", "--rounds", "1", "--steps", "2", "--no-memory"),
     "evaluate": ("--shape", "micro", "--rounds", "1", "--sentences", "3", "--authors-sentences", "1"),
+    "sample": ("--shape", "micro", "--rounds", "1", "--sentences", "20", "--way", "greedy", "beam"),
     "preprocess": ("--rounds", "1", "--lines", "200", "--words", "6", "--vocabulary", "30"),
     "growth": ("--shape", "micro", "--rounds", "1", "--steps", "2"),
     "equality": ("--shape", "micro", "--steps", "4"),
@@ -50,6 +51,15 @@ def test_ratios_are_of_the_named_baseline_and_floor(benchmark: Run) -> None:
         over, under = record["ms"]["median"], floor["ms"]["median"]
         assert record["this / floor"]["median"] == pytest.approx(over / under)
         assert record["reference / this"]["median"] == pytest.approx(baseline["ms"]["median"] / over)
+
+
+def test_sampling_counts_the_words_that_it_decodes(benchmark: Run) -> None:
+    code, document = benchmark("sample", *QUICK["sample"])
+    assert code == 0
+    for record in document["results"]["times"]:
+        assert record["words"] == 20 * SHAPES["micro"].length
+        over, under = record["seconds"]["median"], record["floor seconds"]["median"]
+        assert record["this / floor"]["median"] == pytest.approx(over / under)
 
 
 def test_bfloat16_brings_the_floor_that_float32_code_could_reach(benchmark: Run) -> None:
