@@ -19,6 +19,7 @@ from sritool.cli.decoding_options import (
     TopPOpt,
     decoding_config,
 )
+from sritool.cli.formats import readable
 from sritool.cli.opening import open_model
 from sritool.cli.options import (
     CheckpointArg,
@@ -144,10 +145,8 @@ def sample(
     with task_progress(quiet) as report:
         found = draw_sentences(model, n, seed, config, report, codes)
         figures = task.figures(model, found.sentences, wanted, seed, report, real, reference)
-    emit(
-        figures_table(figures, f"{n:,} samples of {model.path}", real.name if real and reference else ""),
-        form,
-    )
+    beside = real.name if real and reference else ""
+    emit(figures_table(figures, f"{n:,} samples of {model.path}", beside, form == "table"), form)
 
 
 def wanted_figures(
@@ -169,22 +168,26 @@ def wanted_figures(
     return wanted
 
 
-def figures_table(figures: Figures, title: str, real: str) -> Table:
-    """A row a figure; with the name of real text its own beside it."""
-    beside = ("real", "real_error") if real else ()
-    rows = [
-        (
-            row.metric,
-            *cells(row.samples),
-            *(cells(row.real) if real else ()),
-            row.samples.sentences,
-            row.how,
-        )
-        for row in figures.rows
-    ]
+def figures_table(figures: Figures, title: str, real: str, drawn: bool) -> Table:
+    """A row a figure; with the name of real text its own beside it. For people an error stands at its figure."""
+    if drawn:
+        columns = ["metric", "samples", *(["real"] if real else [])]
+        rows: list[tuple[object, ...]] = [
+            (row.metric, text_of(row.samples), *((text_of(row.real),) if real else ()))
+            for row in figures.rows
+        ]
+    else:
+        columns = ["metric", "value", "standard_error", *(["real", "real_error"] if real else [])]
+        rows = [(row.metric, *cells(row.samples), *(cells(row.real) if real else ())) for row in figures.rows]
+    rows = [(*cut, row.samples.sentences, row.how) for cut, row in zip(rows, figures.rows, strict=True)]
     notes = [f"real: {real}"] if real else []
-    columns = ("metric", "value", "standard_error", *beside, "n", "how")
-    return Table(title, columns, rows, "; ".join([*notes, *figures.notes]))
+    return Table(title, (*columns, "n", "how"), rows, "; ".join([*notes, *figures.notes]))
+
+
+def text_of(figure: Figure | None) -> str:
+    """For people: the figure and its error."""
+    value, error = cells(figure)
+    return readable(value) if error is None else f"{readable(value)} ± {readable(error)}"
 
 
 def cells(figure: Figure | None) -> tuple[float | None, float | None]:

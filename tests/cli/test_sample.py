@@ -152,6 +152,9 @@ def test_figures_in_place_of_sentences(run: Run) -> None:
     assert table(run, "--metrics", "unique")[0]["n"] == 1000
     shown = run("sample", "mine-sri", "-n", 5, "--metrics", "unique", "--format", "table", "-q").stdout
     assert shown.splitlines()[0] == "5 samples of runs/mine-sri/best.pt"
+    assert shown.splitlines()[1].split() == ["metric", "samples", "n", "how"]
+    shown = run("sample", "mine-sri", "-n", 5, "--metrics", "self-bleu", "--format", "table", "-q").stdout
+    assert " ± " in shown.splitlines()[3]
 
 
 def test_figures_of_real_sentences_beside(run: Run) -> None:
