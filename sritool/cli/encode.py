@@ -131,13 +131,14 @@ def output_form(fmt: str, output: Path | None) -> str:
 
 def write(found: Encoded, form: str, output: Path) -> None:
     """Into a file."""
-    from sritool.tasks.codes import code_lines, npy_bytes, write_file
+    from sritool.tasks.codes import code_lines, npy_bytes
+    from sritool.tasks.writing import write_whole
 
     if form == "npy":
-        write_file(output, [npy_bytes(array_of(found))])
+        write_whole(output, [npy_bytes(array_of(found))])
     else:
         lines = code_lines(found.flat, form, found.beside(with_text=form == "json"))
-        write_file(output, (line.encode() for line in lines))
+        write_whole(output, (line.encode() for line in lines))
     count, rows, latent = found.codes.shape
     say(f"wrote {output}: {count * rows:,} codes of {latent} dimensions")
 
@@ -171,7 +172,12 @@ def first_dimensions(found: Encoded) -> Table:
     names = [*beside, *(f"z{number + 1}" for number in range(shown)), "‖z‖", "sentence"]
     keys = zip(*beside.values(), strict=True) if beside else [()] * len(found.flat)
     rows = [
-        [*key, *(f"{x: .2f}" for x in code[:shown].tolist()), f"{float((code**2).sum() ** 0.5):.2f}", sentence]
+        [
+            *key,
+            *(f"{x: .2f}" for x in code[:shown].tolist()),
+            f"{float((code**2).sum() ** 0.5):.2f}",
+            sentence,
+        ]
         for key, code, sentence in zip(keys, found.flat, sentences, strict=True)
     ]
     note = f"the first {shown} of {latent} dimensions; all of them: --format tsv" if latent > shown else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import time
 from pathlib import Path
@@ -81,6 +80,7 @@ def report(
     from sritool.cli.watch import task_progress
     from sritool.tasks.report import Request, gather
 
+    from sritool.tasks.writing import write_whole
     check_output(output)
     where = open_device(device, gpu, threads)
     (path,) = open_checkpoints([checkpoint] if checkpoint else None, runs_dir, "reporting on")
@@ -99,7 +99,7 @@ def report(
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     else:
-        write_page(Path(output), content)
+        write_whole(Path(output), [content])
     if not quiet:
         say(f"wrote {'the page' if output == '-' else output}, {len(content) / 1e6:.1f} MB")
     if found.map and found.map.sentences:
@@ -117,23 +117,3 @@ def check_output(output: str) -> None:
         raise UsageError(f"-o {output} cannot be written; give a file in a folder that is there")
     if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
         raise UsageError(f"-o {output} cannot be written: no permission; give a file in another folder")
-
-
-def write_page(path: Path, content: bytes) -> None:
-    """Replace the file whole, or leave it as it is. Raises: UsageError if it cannot be written."""
-    try:
-        if path.exists() and not path.is_file():  # a pipe or a device, which nothing may take the place of
-            path.write_bytes(content)
-            return
-        target = path.resolve()  # a link goes on pointing there
-        temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}; give another file") from error

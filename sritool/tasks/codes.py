@@ -9,12 +9,11 @@ Nine significant digits tell every float32 from its neighbours, so that text los
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool.corpus.textfiles import decode, read_bytes
-from sritool.errors import DataError, UsageError
+from sritool.errors import DataError
 
 Floats = NDArray[np.float32]
 
@@ -83,22 +82,6 @@ def code_lines(
         yield separator.join([*beside, *names_of(codes.shape[1])]) + "\n"
     for code, cells in zip(codes, others, strict=True):
         yield separator.join([*map(str, cells), *map(_digits, code.tolist())]) + "\n"
-
-
-def write_file(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file whole or not at all, over one of that name.
-
-    Raises: UsageError if it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.writelines(chunks)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path} ({error.strerror}); give another file") from error
 
 
 def npy_bytes(codes: Floats) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from sritool.corpus.noise import Unigram, versions
 from sritool.corpus.textfiles import decode, read_bytes
 from sritool.errors import DataError, UsageError
+from sritool.tasks.writing import write_whole
 
 HEADER = ("k", "index", "noisy", "clean")
 
@@ -58,13 +58,7 @@ def write_noisy(text: NoisyText, path: Path) -> None:
     Raises: UsageError if it cannot be written.
     """
     rows = [HEADER, *((k, *row) for k in (0, *text.noisy) for row in _rows(text, k))]
-    content = "".join("\t".join(map(str, row)) + "\n" for row in rows)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(content, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}; give another file") from error
+    write_whole(path, ("\t".join(map(str, row)).encode() + b"\n" for row in rows))
 
 
 def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | None = None) -> NoisyText:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sritool.errors import DataError, UsageError
-from sritool.tasks.codes import code_lines, form_of, npy_bytes, read_codes, write_file
+from sritool.errors import DataError
+from sritool.tasks.codes import code_lines, form_of, npy_bytes, read_codes
 
 Floats = NDArray[np.float32]
 
@@ -192,19 +192,3 @@ def test_the_ending_tells_the_form() -> None:
         "tsv",
         "tsv",
     ]
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "codes.tsv"
-    write_file(target, [b"old"])
-
-    def broken() -> object:
-        yield b"new"
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UsageError, match=r"cannot write .*No space left on device"):
-        write_file(target, broken())  # type: ignore[arg-type]
-    assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
-    with pytest.raises(UsageError, match="cannot write"):
-        write_file(tmp_path / "none" / "codes.tsv", [b""])

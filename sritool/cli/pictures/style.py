@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,12 +126,6 @@ def save(canvas: Canvas, path: Path) -> None:
 
     Raises: UsageError if it cannot be written.
     """
-    content = rendered(canvas, path.suffix.lower())
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}; give another file") from error
+    from sritool.tasks.writing import write_whole
+
+    write_whole(path, [rendered(canvas, path.suffix.lower())])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import shlex
 from collections.abc import Callable
@@ -14,9 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from sritool.cli.report import write_page
 from sritool.cli.tables import with_error
-from sritool.errors import UsageError
 
 FEW = ("--limit", 6, "--map-sentences", 12, "--samples", 30, "--threads", 1)
 Run = Callable[..., Result]
@@ -141,28 +138,6 @@ def test_a_split_that_is_not_there_is_named(run: Run) -> None:
     result = run("report", "runs/mine-sri", "--split", "tset", *FEW)
     assert result.exit_code == 3
     assert "has no split 'tset'; it has" in result.stderr
-
-
-def test_a_full_disk_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    page = tmp_path / "page.html"
-    page.write_bytes(b"old")
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UsageError, match="No space left on device; give another file"):
-        write_page(page, b"new")
-    assert page.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [page]
-
-
-def test_a_link_goes_on_pointing_to_its_file(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    link = tmp_path / "page.html"
-    link.symlink_to(tmp_path / "real" / "page.html")
-    write_page(link, b"new")
-    assert link.is_symlink()
-    assert (tmp_path / "real" / "page.html").read_bytes() == b"new"
 
 
 def test_the_commands_on_the_page_make_its_parts_again(run: Run, parse: Any) -> None:
