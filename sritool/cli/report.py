@@ -79,7 +79,6 @@ def report(
     from sritool.cli.report_page import render, utc
     from sritool.cli.watch import task_progress
     from sritool.tasks.report import Request, gather
-
     from sritool.tasks.writing import write_whole
     check_output(output)
     where = open_device(device, gpu, threads)
