@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sritool.cli.decoding_options import (
+    FEW,
     MAX_LENGTH,
     BeamOpt,
     GreedyOpt,
@@ -67,7 +68,6 @@ def decode(
     """
     from sritool.cli.watch import task_progress
     from sritool.tasks.codes import read_codes
-    from sritool.tasks.encode import AT_ONCE, decode_codes
 
     form = resolve_format(fmt)
     config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)
@@ -76,8 +76,8 @@ def decode(
     if codes == "-" and sys.stdin.isatty():
         say("type codes, numbers with spaces between, one code a line; end with Ctrl-D")
     given = read_codes(codes, model.latent)
-    with task_progress(quiet or len(given) <= AT_ONCE) as report:
-        sentences = decode_codes(model, given, config, seed, report)
+    with task_progress(quiet or len(given) <= FEW) as report:
+        sentences = model.decode(given, config, seed, report=report)
     if fmt == "auto" and form == "tsv":
         form = "plain"  # one column of sentences: the next program in the pipe wants no header
     emit(Table("", ("sentence",), [[text] for text in sentences]), form)

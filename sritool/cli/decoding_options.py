@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 DECODING_PANEL = "Decoding"
 MAX_LENGTH = 200
+FEW = 512  # sentences that are there before a progress bar could be read
 
 GreedyOpt = Annotated[
     bool | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sritool.cli.decoding_options import (
+    FEW,
     MAX_LENGTH,
     BeamOpt,
     GreedyOpt,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from sritool.tasks.interpolate import Pair, Smoothness
 
 WAY_PANEL = "The way"
-FEW = 64  # sentences that are there before a progress bar could be read
 SHOWN = 60  # characters of a sentence in a title
 
 

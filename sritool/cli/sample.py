@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sritool.cli.decoding_options import (
+    FEW,
     MAX_LENGTH,
     BeamOpt,
     GreedyOpt,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from sritool.tasks.sample_figures import Figures
 
 FIGURES_PANEL = "Figures"
-FEW = 512  # sentences that are there before a progress bar could be read
 SHOWN, MEASURED = 10, 1000  # sentences without -n
 
 

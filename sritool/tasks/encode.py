@@ -1,4 +1,4 @@
-"""From a text to codes, and from codes to sentences; order and number are kept."""
+"""From a text to codes; order and number are kept."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sritool.core.decoding import DecodingConfig
 from sritool.tasks.codes import Floats
 from sritool.tasks.latents import How, latents_of
 from sritool.tasks.measure import Report
 from sritool.tasks.model import Model
 from sritool.tasks.sentences import read_text
-
-AT_ONCE = 512  # sentences decoded between two reports
 
 
 class Encoded(NamedTuple):
@@ -49,13 +46,3 @@ def encode_text(model: Model, text: Path, how: How, batch_size: int, report: Rep
     lines = read_text(text).lines
     split = model.split(lines)
     return Encoded(lines, latents_of(model, split, np.arange(len(split)), how, batch_size, report))
-
-
-def decode_codes(model: Model, codes: Floats, config: DecodingConfig, seed: int, report: Report) -> list[str]:
-    """A sentence for each code [n, latent]."""
-    sentences: list[str] = []
-    for begin in range(0, len(codes), AT_ONCE):
-        report("decoding", begin, len(codes))
-        sentences += model.decode(codes[begin : begin + AT_ONCE], config, seed, begin)
-    report("decoding", len(codes), len(codes))
-    return sentences

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from sritool.core.config import LikelihoodConfig
 from sritool.core.decoding import DecodingConfig, decode
 from sritool.core.device import resolve_device
 from sritool.core.random import Stream
-from sritool.corpus.batches import Batch, collate, evaluation_batches
 from sritool.corpus.prepare import encode_split, split_punctuation
 from sritool.corpus.store import Split
 from sritool.errors import CheckpointError, ShapeError, UsageError
@@ -78,11 +77,8 @@ class Model:
         Returns: float32 [sentences, latent].
         Raises:  UsageError if the model has no z, or chains is below 1.
         """
-
-        def draw(batch: Batch) -> torch.Tensor:
-            return self.method.posterior(self.method.conditional(batch), seed, chains).mean(0)
-
-        return self._codes(sentences, chains, batch_size, draw)
+        mean: Floats = self._codes(sentences, chains, False, seed, batch_size).mean(1)
+        return mean
 
     def posterior_mean(
         self, sentences: Sequence[str], chains: int = 5, seed: int = 0, batch_size: int = 64
@@ -92,23 +88,15 @@ class Model:
         Returns: float32 [sentences, latent].
         Raises:  UsageError if the model has no z, or chains is below 1.
         """
+        return self._codes(sentences, chains, True, seed, batch_size)[:, 0]
 
-        def draw(batch: Batch) -> torch.Tensor:
-            return self.method.posterior_mean(self.method.conditional(batch), seed, chains)
+    def _codes(self, sentences: Sequence[str], chains: int, mean: bool, seed: int, batch_size: int) -> Floats:
+        from sritool.tasks.latents import How, latents_of  # which draws codes of a Model
 
-        return self._codes(sentences, chains, batch_size, draw)
-
-    def _codes(
-        self, sentences: Sequence[str], chains: int, batch_size: int, draw: Callable[[Batch], torch.Tensor]
-    ) -> Floats:
         self.require_latent("encode")
-        if chains < 1:
-            raise UsageError(f"chains is {chains}; give at least 1")
         split = self.split(sentences)
-        codes = np.empty((len(split), self.latent), dtype=np.float32)
-        for batch, part in self._batches(split, batch_size):
-            codes[part] = draw(batch).cpu().numpy()
-        return codes
+        how = How(chains, mean, seed)
+        return latents_of(self, split, np.arange(len(split)), how, batch_size, keep=False)
 
     def decode(
         self,
@@ -194,10 +182,6 @@ class Model:
             raise UsageError(
                 f"cannot {what} with {self.path}: method {self.method.name} has no z; give a run of another method"
             )
-
-    def _batches(self, split: Split, batch_size: int) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
-        for part in evaluation_batches(split.lengths, batch_size):
-            yield collate(split, part).to(self.device), part
 
 
 def load_model(path: Path | str, device: str = "cpu", gpu: str | None = None) -> Model:

@@ -56,15 +56,6 @@ def test_options_of_decoding_reach_the_library(run: Run, codes: np.ndarray) -> N
     assert decoded("--top-k", 1) == greedy
 
 
-def test_long_lists_are_decoded_in_parts_as_in_one(
-    run: Run, codes: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    args = ("decode", "mine-sri", "-q", "--codes", "codes.npy", "--temperature", 2)
-    whole = output(run(*args))
-    monkeypatch.setattr("sritool.tasks.encode.AT_ONCE", 2)
-    assert output(run(*args)) == whole
-
-
 def test_formats(run: Run, codes: np.ndarray) -> None:
     model = load_model(Path("runs/mine-sri"))
     expected = model.decode(codes)
