@@ -114,7 +114,8 @@ def _file(model: Model, how: How) -> Path:
         (name, tuple(tensor.shape), hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest())
         for name, tensor in model.method.modules.state_dict().items()
     ]
-    used = (plain(model.checkpoint.config.sampler), getattr(model.method, "refinement", None))
+    config, refinement = model.checkpoint.config, getattr(model.method, "refinement", None)
+    used = (plain(config.sampler), refinement, *([plain(config.refinement)] if refinement else []))
     kind = (model.method.name, model.device.type, str(model.generator.output.dtype))
     key = fingerprint(VERSION, __version__, weights, used, kind, tuple(how))
     return model.path.with_name(FOLDER) / f"{key[:24]}.codes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,20 @@ def test_another_seed_split_or_model_finds_nothing(model: Model, corpus: Corpus,
     model.generator.output.data += 1.0
     latents_of(model, split, asked)
     assert sum(drawn) == 5 * 8
+
+
+def test_another_way_to_refine_finds_nothing(begin_run: NewRun, tmp_path: Path, corpus: Corpus) -> None:
+    run = begin_run(tmp_path, "sa-vae", refinement={"steps": 2})
+    run.train(max_steps=1)
+    codes = []
+    for momentum in (0.0, 0.9):
+        model = load_model(Path(run.folder))
+        config = model.method.config
+        config = replace(config, refinement=replace(config.refinement, momentum=momentum))
+        model.method.config = config
+        model.checkpoint = replace(model.checkpoint, config=config)
+        codes.append(latents_of(model, corpus.split("train"), np.arange(22).repeat(2)))
+    assert np.abs(codes[0] - codes[1]).max() > 1e-5
 
 
 @pytest.mark.parametrize("kept_bytes", [3, 60, -1])
