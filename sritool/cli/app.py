@@ -12,6 +12,7 @@ import importlib
 import inspect
 import itertools
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +45,8 @@ COMMANDS: dict[str, str] = {
 }
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
 
+_OPTION = re.compile(r"--?[A-Za-z]\S*")
+
 
 def with_resume_spelled_out(args: Sequence[str]) -> list[str]:
     """A bare `--resume` as `--resume=auto`: Typer's options either take a value or do not."""
@@ -54,13 +57,16 @@ def with_resume_spelled_out(args: Sequence[str]) -> list[str]:
 
 
 def with_pairs_joined(args: Sequence[str]) -> list[str]:
-    """`--between A B` as `--between` and one word with a tab in it: Typer has no list of pairs."""
+    """`--between A B` as `--between` and one word with a tab in it: Typer has no list of pairs.
+
+    What looks like an option, -q or --points, is none of the two sentences.
+    """
     joined: list[str] = []
     words = list(args)
     while words:
         word = words.pop(0)
         joined.append(word)
-        if word == "--between" and len(words) >= 2 and not words[1].startswith("--"):
+        if word == "--between" and len(words) >= 2 and not any(map(_OPTION.fullmatch, words[:2])):
             joined.append(f"{words.pop(0)}\t{words.pop(0)}")
     return joined
 

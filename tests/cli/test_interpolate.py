@@ -64,6 +64,12 @@ def test_between_sentences_from_options_a_file_and_stdin(run: Run) -> None:
     assert sentences(run, "-n", 2, "--points", 3, "--ancestral") != both
 
 
+def test_a_sentence_may_begin_with_a_dash(run: Run) -> None:
+    Path("pairs.txt").write_text(f"- {ONE}\t-- {OTHER}\n", encoding="utf-8")
+    both = sentences(run, "--between", f"- {ONE}", f"-- {OTHER}", "--points", 3)
+    assert both == sentences(run, "--text", "pairs.txt", "--points", 3)
+
+
 def test_options_of_the_way_and_of_decoding_have_an_effect(run: Run) -> None:
     way = ["--between", ONE, OTHER, "--points", 150, "--ancestral"]
     plain = sentences(run, *way)
@@ -115,6 +121,7 @@ def test_a_table_a_pair_for_people(run: Run) -> None:
         (["--beam", "2", "--temperature", "0.5"], None, 2, "leave it or --temperature out"),
         (["--between", "a"], None, 2, '--between takes two sentences without tabs: --between "one"'),
         (["--between", "a", "--points", "3"], None, 2, "--between takes two sentences"),
+        (["--between", "a", "-q"], None, 2, "--between takes two sentences"),
         (["--between", "a\tb", "c"], None, 2, "--between takes two sentences"),
         (["--between", "a", "b", "--text", "-"], "a\tb\n", 2, "--between and --text both say"),
         (["--between", "a", "b", "-n", "3"], None, 2, "--between and -n both say"),
