@@ -168,6 +168,12 @@ def test_noisy_recon_is_the_table_of_its_command(run: Run) -> None:
     assert "k, words left out a sentence" in Path("direct.svg").read_text()
 
 
+def test_what_a_picture_of_noisy_sentences_leaves_out_is_said_once(run: Run) -> None:
+    words = ("plot", "noisy-recon", *BOTH, "--k", 1, "--limit", 5, "-q", "-o", "n.svg")
+    for more in ((), ("--show-data",)):
+        assert run(*words, *more).stderr.count("mine-lm: left out, as lm has no z") == 1
+
+
 @pytest.mark.parametrize("shape", ["checkpoint", "constant", "geometric"])
 def test_tune_step_from_its_table(run: Run, shape: str) -> None:
     words = ("tune-step", "mine-sri", "--sentences", 2, "--chains", 6, "-q")

@@ -97,7 +97,7 @@ def noisy_recon(
 
     out = Output("noisy-recon", output, show_data, fmt)
     only_one_source(runs, data)
-    heading = title or ""
+    heading, notes = title or "", list[str]()
     if data is not None:
         rows = read_rows(data, COLUMNS, Cells)
         table = Table(heading, COLUMNS, rows)
@@ -122,7 +122,8 @@ def noisy_recon(
         heading = measured_on(found.runs[0]) if title is None else title
         table = long_table(*found)._replace(title=heading)
         rows = [cells_of(dict(zip(table.columns, row, strict=True))) for row in table.rows]
-    out.write(lambda: picture.draw(rows, heading), table)
+        notes = [] if show_data else table.note.splitlines()  # a table that is printed has them below it
+    out.write(lambda: picture.draw(rows, heading), table, notes)
 
 
 def cells_of(row: dict[str, object]) -> Cells:
