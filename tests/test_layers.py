@@ -14,7 +14,17 @@ PACKAGE = Path(sritool.__file__).parent
 LAYERS = ("corpus", "core", "methods", "tasks", "cli")
 SHARED_BY_METHODS = {"base", "encoding", "registry"}  # in methods/, and no method themselves
 ONLY_IN_CLI = {"typer", "rich"}
-HEAVY = {"torch", "datasets", "numpy", "sentencepiece", "sklearn", "scipy", "matplotlib", "pandas", "pyarrow"} | {
+HEAVY = {
+    "torch",
+    "datasets",
+    "numpy",
+    "sentencepiece",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+} | {
     *("plotly", "jinja2", "sacrebleu"),
 }
 PROCESS_ENDS = {"exit", "quit", "sys.exit", "os._exit", "os.abort"}

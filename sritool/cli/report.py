@@ -80,6 +80,7 @@ def report(
     from sritool.cli.watch import task_progress
     from sritool.tasks.report import Request, gather
     from sritool.tasks.writing import write_whole
+
     check_output(output)
     where = open_device(device, gpu, threads)
     (path,) = open_checkpoints([checkpoint] if checkpoint else None, runs_dir, "reporting on")
