@@ -141,9 +141,10 @@ def control_of(count: int, latent: int, seed: int) -> Array:
 
 
 def names_of(split: Split, examples: NDArray[np.int64], labels: Sequence[str]) -> list[str]:
-    """The label of each sentence or, without labels, its length in words."""
+    """The label of each sentence or, without labels, its length in words; a label that is a number says so."""
     if split.labels is not None and labels:
-        return [labels[label] for label in split.labels[examples]]
+        named = [f"label {label}" if label.isdecimal() else label for label in labels]
+        return [named[label] for label in split.labels[examples]]
     return [str(words - 1) for words in split.words[examples]]  # </s> is no word
 
 

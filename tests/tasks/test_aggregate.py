@@ -114,6 +114,7 @@ def test_names_are_labels_where_there_are_some() -> None:
     )
     chosen = np.array([1, 0])
     assert names_of(split, chosen, ("bad", "good")) == ["bad", "good"]
+    assert names_of(split, chosen, ("1", "2")) == ["label 1", "label 2"]  # which are no lengths
     assert names_of(split, chosen, ()) == ["2", "1"]
 
 
