@@ -168,6 +168,16 @@ def test_noisy_recon_is_the_table_of_its_command(run: Run) -> None:
     assert "k, words left out a sentence" in Path("direct.svg").read_text()
 
 
+def test_a_run_of_the_environment_does_not_stand_against_data(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = "part\tname\tx\ty\nposterior\t3\t0\t1\nprior\tN(0, 1)\t0\t0.4\n"
+    monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
+    result = run("plot", "latent", "--data", "-", "-o", "l.svg", stdin=table)
+    assert (result.exit_code, result.stderr) == (0, "drew l.svg\n")
+    refused(run("plot", "latent", "mine-sri", "--data", "-", "-o", "m.svg", stdin=table), 2)
+
+
 def test_what_a_picture_of_noisy_sentences_leaves_out_is_said_once(run: Run) -> None:
     words = ("plot", "noisy-recon", *BOTH, "--k", 1, "--limit", 5, "-q", "-o", "n.svg")
     for more in ((), ("--show-data",)):

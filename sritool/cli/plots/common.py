@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -96,6 +97,6 @@ class Output:
 
 
 def only_one_source(runs: object, data: str | None) -> None:
-    """Raises: UsageError for both runs and numbers that are there already."""
-    if runs and data is not None:
+    """Raises: UsageError for both runs and numbers that are there already; a run of the environment is no such."""
+    if runs and data is not None and str(runs) != os.environ.get("SRITOOL_CHECKPOINT"):
         raise UsageError("--data takes the numbers from a table; leave it or the runs out")
