@@ -102,6 +102,10 @@ def make_plan(models: Sequence[Model], request: Request) -> Plan:
                 f"{len(train)} sentences of {sources.train.name} are too few for {len(sources.classes)} clusters; "
                 "give more: --train-sentences, --limit"
             )
+        if request.components is not None and request.components > len(train):
+            raise UsageError(
+                f"--pca {request.components} is more than the {len(train)} sentences that are clustered; give fewer"
+            )
     if sources.valid is not None:
         valid = choose(usable[id(sources.valid)], len(sources.valid), request.limit)
     return Plan(sources, test, valid, train, settings, overlaps)

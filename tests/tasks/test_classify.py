@@ -309,9 +309,24 @@ def test_clusters_want_no_labels_of_train(
         run(checkpoint, dataclasses.replace(plain, counts=(0,), zero=False))
 
 
+def two_classes(files: Request) -> dict[str, Any]:
+    """The files without their third class."""
+    assert files.train is not None
+    folder, found = files.train.parent, dict[str, Path]()
+    for name in ("few", "train", "valid", "test"):
+        lines = (folder / f"{name}.tsv").read_text().splitlines()
+        found[name] = folder / f"{name}-two.tsv"
+        found[name].write_text("\n".join(line for line in lines if line[0] != "c") + "\n")
+    return {"labelled": (found.pop("few"),), **found}
+
+
 def test_too_few_sentences_to_cluster(checkpoint: Path, files: Request, encoded: list[Any]) -> None:
     with pytest.raises(DataError, match=r"2 sentences of .* are too few for 3 clusters; give more"):
         run(checkpoint, dataclasses.replace(files, train_sentences=2))
+    begun = dataclasses.replace(files, train_sentences=3, components=3)
+    run(checkpoint, begun)
+    with pytest.raises(UsageError, match="--pca 3 is more than the 2 sentences that are clustered"):
+        run(checkpoint, dataclasses.replace(begun, **two_classes(files), train_sentences=2))
 
 
 def test_language_model_is_refused(begin_run: NewRun, tmp_path: Path, files: Request) -> None:
