@@ -28,6 +28,7 @@ from sritool.cli.tables import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
+    from sritool.tasks.classification_plan import Request
     from sritool.tasks.classify import Classification
 
 DATA = "Labelled sentences"
@@ -196,6 +197,7 @@ def classify(
         batch_size=batch_size or 64,
         data_dir=data_dir,
     )
+    check_used(request)
     where = open_device(device, gpu, threads)
     paths = open_checkpoints(models, runs_dir, "classifying with")
     with task_progress(quiet) as report:
@@ -205,6 +207,25 @@ def classify(
             say("what is encoded is kept; the same command goes on from there")
             raise
     show(found, form, confusion)
+
+
+def check_used(request: Request) -> None:
+    """Raises: UsageError for what is given and would have no effect."""
+    from sritool.tasks.classification_plan import wants_draws, wants_zero
+
+    for_clusters: dict[str, object] = {"valid": request.valid, "pca": request.components}
+    if request.labelled:
+        for_clusters["train"] = request.train
+    kernel = request.kernel if request.kernel != "linear" else None
+    for_labels = {"labelled": request.labelled or None, "kernel": kernel}
+    given = [name for name, value in for_clusters.items() if value is not None]
+    if given and not wants_zero(request):
+        raise UsageError(f"--{given[0]} is for clusters, and there are none; leave it out, or give --zero")
+    given = [name for name, value in for_labels.items() if value is not None]
+    if given and not wants_draws(request):
+        raise UsageError(
+            f"--{given[0]} is for learning from labels, and --labels 0 has none; leave one of them out"
+        )
 
 
 def sorted_out(

@@ -32,12 +32,14 @@ from sritool.cli.options import (
     ThreadsOpt,
 )
 from sritool.cli.render import Table, emit, emit_all, resolve_format, say
+from sritool.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from sritool.tasks.interpolate import Pair, Smoothness
 
 WAY_PANEL = "The way"
 SHOWN = 60  # characters of a sentence in a title
+CHAINS = 5  # that the code of a sentence is the mean of
 
 
 def interpolate(
@@ -86,13 +88,14 @@ def interpolate(
         ),
     ] = False,
     chains: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
+            show_default=str(CHAINS),
             help="Draws of z whose mean is a sentence's code; an encoder has its own mean.",
             rich_help_panel=WAY_PANEL,
         ),
-    ] = 5,
+    ] = None,
     seed: SeedOpt = 0,
     greedy: GreedyOpt = None,
     temperature: TemperatureOpt = None,
@@ -123,6 +126,8 @@ def interpolate(
     form = resolve_format(fmt)
     config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)
     pairs = given_pairs(between, text, n)
+    if chains is not None and not (pairs or text):
+        raise UsageError("--chains is for codes of sentences; leave it out, or give --between or --text")
     model = open_model(checkpoint, runs_dir, device, gpu, threads, "interpolating with")
     model.require_latent("interpolate")
     if text is not None:
@@ -132,7 +137,7 @@ def interpolate(
     count = len(pairs) or n or 3
     with task_progress(quiet or count * points <= FEW) as report:
         if pairs:
-            ends = task.sentence_pairs(model, pairs, chains, seed, report)
+            ends = task.sentence_pairs(model, pairs, chains or CHAINS, seed, report)
         else:
             ends = task.prior_pairs(model, count, seed)
         lines = task.interpolate(model, ends, task.Way(points, spherical), config, seed, report)
@@ -146,7 +151,6 @@ def interpolate(
 
 def given_pairs(between: list[str] | None, text: str | None, n: int | None) -> list[Pair]:
     """Those of `--between`. Raises: UsageError for pairs from two places, or one that is no pair."""
-    from sritool.errors import DataError, UsageError
     from sritool.tasks.interpolate import parse_pair
 
     asked = {"--between": between, "--text": text, "-n": n}

@@ -250,6 +250,14 @@ def test_chains_and_seed_reach_the_codes(run: Run) -> None:
         (("polls-ae", "mine-sri"), 3, "the runs were trained on different corpora"),
         (("polls-ae", "--kernel", "cubic"), 2, "--kernel"),
         (("polls-ae", "--pca", 9, "--labels", "0"), 2, "--pca 9"),
+        (("polls-ae", "--valid", "valid.tsv", "--no-zero"), 2, "--valid is for clusters, and there are none"),
+        (("polls-ae", "--pca", 2, "--labels", "10"), 2, "--pca is for clusters, and there are none"),
+        (("polls-ae", "--kernel", "rbf", "--labels", "0"), 2, "--kernel is for learning from labels"),
+        (
+            ("polls-ae", "--labelled", "train.tsv", "--labels", "0"),
+            2,
+            "--labelled is for learning from labels",
+        ),
     ],
 )
 def test_bad_requests(run: Run, args: tuple[object, ...], code: int, hint: str) -> None:

@@ -125,6 +125,7 @@ def test_a_table_a_pair_for_people(run: Run) -> None:
         (["--between", "a\tb", "c"], None, 2, "--between takes two sentences"),
         (["--between", "a", "b", "--text", "-"], "a\tb\n", 2, "--between and --text both say"),
         (["--between", "a", "b", "-n", "3"], None, 2, "--between and -n both say"),
+        (["--chains", "5"], None, 2, "--chains is for codes of sentences; leave it out"),
     ],
 )
 def test_bad_input_ends_in_one_line(
