@@ -80,6 +80,7 @@ class Progress:
         self._live: RichProgress | None = None
         self._line_at: float | None = None  # when the last plain line was printed
         self._unsaid = False
+        self.begun = False  # whether there is anything to show
 
     def __enter__(self) -> Self:
         if not self._quiet and stderr_console().is_terminal:
@@ -118,6 +119,7 @@ class Progress:
         total = self.state.total if total is None else total
         left = (total - done) / rate + later if rate and total is not None else None
         self.state = State(self.state.label if label is None else label, done, total, rate, left, fields)
+        self.begun = True
         if self._quiet:
             return
         if self._live is not None:
@@ -161,11 +163,12 @@ def bar_display(progress: Progress) -> RichProgress:
     from rich.console import Group
     from rich.progress import BarColumn, ProgressColumn, Task
     from rich.progress import Progress as RichProgress
+    from rich.table import Column
     from rich.text import Text
 
     class Shown(ProgressColumn):
         def __init__(self, text: Callable[[], str], style: str = "") -> None:
-            super().__init__()
+            super().__init__(Column(no_wrap=True))  # so that on a narrow terminal the bar gives way first
             self._text = text
             self._style = style
 
@@ -174,6 +177,8 @@ def bar_display(progress: Progress) -> RichProgress:
 
     class TwoLines(RichProgress):
         def get_renderable(self) -> RenderableType:
+            if not progress.begun:
+                return Group()
             bar = self.make_tasks_table(self.tasks)
             measures = progress.measures()
             return (

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sritool.cli.durations import format_duration, parse_duration
-from sritool.cli.progress import Progress, Rate
+from sritool.cli.progress import Progress, Rate, bar_display
 
 ON_A_TERMINAL = """
 from sritool.cli.progress import Progress
@@ -152,6 +152,28 @@ def test_bar_on_a_terminal_leaves_stdout_to_the_data(run_program: Callable[..., 
     assert "recon 41.25 · unstable 2 %" in text
     assert "epoch 1: NLL 33.1" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is shown again"
+
+
+@pytest.mark.parametrize(("width", "bar"), [(100, 8), (80, 6), (63, 0), (62, 0)])
+def test_bar_gives_way_before_label_and_time_left(
+    width: int, bar: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("COLUMNS", str(width))
+    progress = Progress("tiny-sri: importance", "sentences", clock=clock)
+    live = bar_display(progress)
+    live.console.print(live.get_renderable())
+    assert stream.getvalue() == "", "there is nothing to show before the first update"
+    progress.update(100, 1000)
+    clock.now += 10
+    progress.update(350, 1000)
+    live.update(live.task_ids[0], completed=350, total=1000)
+    live.console.print(live.get_renderable())
+    shown = stream.getvalue().splitlines()[-1].rstrip()
+    assert shown.startswith("tiny-sri: importance ")
+    assert shown.endswith(" 350/1000 sentences · 25.00/s · 0:26 left")
+    assert shown.count("━") == bar, "350 of 1000 of its width"
 
 
 def read_some(descriptor: int) -> bytes:
