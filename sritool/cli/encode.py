@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sritool.cli.opening import open_model
+from sritool.cli.opening import open_model, tell_unknown
 from sritool.cli.options import (
     FILES_PANEL,
     BatchSizeOpt,
@@ -111,6 +111,8 @@ def encode(
         write(found, form, output)
     else:
         show(found, form)
+    if not quiet:
+        tell_unknown(model, found.sentences)
 
 
 def output_form(fmt: str, output: Path | None) -> str:

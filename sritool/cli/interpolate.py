@@ -20,7 +20,7 @@ from sritool.cli.decoding_options import (
     TopPOpt,
     decoding_config,
 )
-from sritool.cli.opening import open_model
+from sritool.cli.opening import open_model, tell_unknown
 from sritool.cli.options import (
     CheckpointArg,
     DeviceOpt,
@@ -134,6 +134,8 @@ def interpolate(
         if text == "-" and sys.stdin.isatty():
             say("type pairs, one a line, a tab between the two sentences; end with Ctrl-D")
         pairs = task.read_pairs(text)
+    if pairs:
+        tell_unknown(model, [sentence for pair in pairs for sentence in pair])
     count = len(pairs) or n or 3
     with task_progress(quiet or count * points <= FEW) as report:
         if pairs:

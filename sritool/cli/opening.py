@@ -41,3 +41,12 @@ def open_model(
     where = open_device(device, gpu, threads)
     (path,) = open_checkpoints([checkpoint] if checkpoint else None, runs_dir, doing)
     return load_model(path, where)
+
+
+def tell_unknown(model: Model, sentences: Sequence[str]) -> None:
+    """Say on stderr which words of a user's sentences the model reads as <unk>."""
+    from sritool.tasks.sentences import unknown_words
+
+    note = unknown_words(model, sentences)
+    if note:
+        say(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 
 from sritool.corpus.store import Corpus, Split, find_corpus, load_corpus
 from sritool.corpus.textfiles import read_split
+from sritool.corpus.tokenizer import SPECIALS, UNK
 from sritool.errors import DataError
 from sritool.tasks.model import Model
 
+SHOWN = 5  # words in a line for people
 LIMIT_SEED = 0  # of the choice of sentences under a limit: the same for every checkpoint
 
 
@@ -35,6 +38,23 @@ def read_text(path: Path) -> Text:
     """A text file or "-", standard input. Raises: DataError if it cannot be read."""
     name = "standard input" if str(path) == "-" else str(path)
     return Text(name, [line.rstrip("\r") for line in read_split(path).texts])
+
+
+def unknown_words(model: Model, lines: Sequence[str]) -> str:
+    """A line on the words of these sentences that the model lacks and reads as <unk>; "" where it knows them all."""
+    words = [word for line in lines for word in line.split()]
+    distinct = list(dict.fromkeys(words))
+    alone = model.split(distinct)
+    marked = SPECIALS[UNK]  # by the text itself
+    lacking = [
+        word for index, word in enumerate(distinct) if word != marked and (alone.targets(index) == UNK).any()
+    ]
+    if not lacking:
+        return ""
+    among = set(lacking)
+    count = sum(word in among for word in words)
+    shown = ", ".join(lacking[:SHOWN]) + (", …" if len(lacking) > SHOWN else "")
+    return f"{count:,} of {len(words):,} words are unknown to the model and read as {marked}: {shown}"
 
 
 def choose_sentences(

@@ -143,3 +143,14 @@ def test_a_language_model_refuses(run: Run) -> None:
     assert result.stderr.startswith("error: cannot interpolate with")
     assert "method lm has no z" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_unknown_words_are_said(run: Run) -> None:
+    for args, stdin in (
+        (["interpolate", "mine-sri", "--between", "the zeppelin", "the heron"], None),
+        (["encode", "mine-sri"], "the zeppelin\nthe heron\n"),
+        (["plot", "traversal", "mine-sri", "--sentence", "the zeppelin the heron", "--show-data"], None),
+    ):
+        result = run(*args, stdin=stdin)
+        assert result.exit_code == 0
+        assert "1 of 4 words are unknown to the model and read as <unk>: zeppelin" in result.stderr

@@ -17,6 +17,7 @@ from sritool.corpus.batches import collate
 from sritool.corpus.tokenizer import EOS
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.tasks.model import Model, load_model
+from sritool.tasks.sentences import unknown_words
 
 NewRun = Callable[..., Any]
 TEXTS = [
@@ -76,6 +77,15 @@ def test_sentences_keep_their_order_and_number(model: Model) -> None:
     decoded = [model.tokenizer.decode(split.targets(k).tolist()) for k in range(5)]
     assert decoded == [*TEXTS[:4], "the <unk> greets a lantern"]
     assert split.targets(2).tolist() == [EOS]
+
+
+def test_words_that_the_model_lacks_are_named_in_their_order(model: Model) -> None:
+    lines = ["one zeppelin greets one zeppelin", "", "a <unk> nurse yodels"]
+    assert unknown_words(model, lines) == (
+        "3 of 9 words are unknown to the model and read as <unk>: zeppelin, yodels"
+    )
+    assert unknown_words(model, ["one nurse paints kites", "<unk>", ""]) == ""
+    assert unknown_words(model, ["b c d e f g h"]).endswith(": b, c, d, e, f, …")
 
 
 def test_text_is_prepared_as_the_corpus_was(trained: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sritool.cli.opening import open_model
+from sritool.cli.opening import open_model, tell_unknown
 from sritool.cli.options import DeviceOpt, FormatOpt, GpuOpt, RunsDirOpt, SeedOpt, ThreadsOpt
 from sritool.cli.plots.common import Output, PictureOpt, RunArg, ShowDataOpt, TitleOpt
 from sritool.cli.render import Table
@@ -67,6 +67,8 @@ def traversal(
     out = Output("traversal", output, show_data, fmt)
     wanted = numbers_of(dims)
     model = open_model(run, runs_dir, device, gpu, threads, "drawing")
+    if sentence is not None:
+        tell_unknown(model, [sentence])
     found = traverse(model, sentence, wanted, points, reach, seed, max_length)
     heading = f"{run_name(model.path)}, {found.source}" if title is None else title
     out.write(lambda: picture.draw(found, heading), Table(heading, COLUMNS, found.steps))
