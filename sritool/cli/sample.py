@@ -20,7 +20,6 @@ from sritool.cli.decoding_options import (
     TopPOpt,
     decoding_config,
 )
-from sritool.cli.formats import readable
 from sritool.cli.opening import open_model
 from sritool.cli.options import (
     CheckpointArg,
@@ -33,7 +32,8 @@ from sritool.cli.options import (
     SeedOpt,
     ThreadsOpt,
 )
-from sritool.cli.render import Table, emit, resolve_format
+from sritool.cli.render import Table, emit, fits, resolve_format
+from sritool.cli.tables import FOR_PEOPLE, with_error
 
 if TYPE_CHECKING:
     from sritool.core.text_metrics import Figure
@@ -133,7 +133,7 @@ def sample(
         if fmt == "auto" and form == "tsv":
             form = "plain"  # one column of sentences: the next program in the pipe wants no header
         rows = [[sentence] for sentence in found.sentences]
-        emit(Table("", ("sample",), rows, f"distinct: {found.unique} of {n}"), form)
+        emit(Table("", ("sample",), rows, f"unique: {found.unique} of {n}"), form)
         return
     from sritool.tasks import sample_figures as task
     from sritool.tasks.sentences import read_text
@@ -146,7 +146,7 @@ def sample(
         found = draw_sentences(model, n, seed, config, report, codes)
         figures = task.figures(model, found.sentences, wanted, seed, report, real, reference)
     beside = real.name if real and reference else ""
-    emit(figures_table(figures, f"{n:,} samples of {model.path}", beside, form == "table"), form)
+    emit(figures_table(figures, f"{n:,} samples of {model.path}", beside, form), form)
 
 
 def wanted_figures(
@@ -168,26 +168,40 @@ def wanted_figures(
     return wanted
 
 
-def figures_table(figures: Figures, title: str, real: str, drawn: bool) -> Table:
+def figures_table(figures: Figures, title: str, real: str, form: str) -> Table:
     """A row a figure; with the name of real text its own beside it. For people an error stands at its figure."""
-    if drawn:
-        columns = ["metric", "samples", *(["real"] if real else [])]
-        rows: list[tuple[object, ...]] = [
-            (row.metric, text_of(row.samples), *((text_of(row.real),) if real else ()))
+    note = "; ".join([*([f"real: {real}"] if real else []), *figures.notes])
+    rows: list[tuple[object, ...]]
+    if form not in FOR_PEOPLE:
+        columns = ["metric", "value", "standard_error", *(["real", "real_error"] if real else []), "n", "how"]
+        rows = [
+            (
+                *(row.metric, *cells(row.samples), *(cells(row.real) if real else ())),
+                *(row.samples.sentences, row.how),
+            )
             for row in figures.rows
         ]
-    else:
-        columns = ["metric", "value", "standard_error", *(["real", "real_error"] if real else [])]
-        rows = [(row.metric, *cells(row.samples), *(cells(row.real) if real else ())) for row in figures.rows]
-    rows = [(*cut, row.samples.sentences, row.how) for cut, row in zip(rows, figures.rows, strict=True)]
-    notes = [f"real: {real}"] if real else []
-    return Table(title, (*columns, "n", "how"), rows, "; ".join([*notes, *figures.notes]))
+        return Table(title, columns, rows, note)
+    columns = ["metric", "value ± se", *(["real ± se"] if real else [])]
+    rows = [
+        (row.metric, text_of(row.samples), *((text_of(row.real),) if real else ())) for row in figures.rows
+    ]
+    counts = ["n"] if form != "table" else []  # which has a title to say it in
+    full = [
+        (*cut, *([row.samples.sentences] if counts else []), row.how)
+        for cut, row in zip(rows, figures.rows, strict=True)
+    ]
+    table = Table(title, [*columns, *counts, "how"], full, note)
+    if form != "table" or fits(table):
+        return table
+    below = "\n".join([*([note] if note else []), *(f"{row.metric}: {row.how}" for row in figures.rows)])
+    return Table(title, columns, rows, below)
 
 
-def text_of(figure: Figure | None) -> str:
+def text_of(figure: Figure | None) -> str | None:
     """For people: the figure and its error."""
     value, error = cells(figure)
-    return readable(value) if error is None else f"{readable(value)} ± {readable(error)}"
+    return None if value is None else with_error(value, math.nan if error is None else error)
 
 
 def cells(figure: Figure | None) -> tuple[float | None, float | None]:

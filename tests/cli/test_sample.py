@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -13,6 +14,10 @@ import pytest
 from typer.testing import Result
 
 import sritool
+from sritool.cli.render import fits
+from sritool.cli.sample import figures_table
+from sritool.core.text_metrics import Figure
+from sritool.tasks.sample_figures import Figures, Row
 
 Run = Callable[..., Result]
 
@@ -63,14 +68,12 @@ def test_a_language_model_draws_its_words(run: Run) -> None:
     assert len(set(drawn.split("\n"))) > 5
     greedy = run("sample", "mine-lm", "-n", 8, "--greedy")
     assert len(set(greedy.stdout.split("\n")[:-1])) == 1
-    assert greedy.stderr == "distinct: 1 of 8\n"
+    assert greedy.stderr == "unique: 1 of 8\n"
 
 
-def test_newest_run_and_what_is_distinct_are_said_on_stderr(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_newest_run_and_what_is_unique_are_said_on_stderr(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("sample", "-n", 2, "--ancestral")
-    assert result.stderr == "sampling from runs/mine-sri/best.pt\ndistinct: 2 of 2\n"
+    assert result.stderr == "sampling from runs/mine-sri/best.pt\nunique: 2 of 2\n"
     monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
     monkeypatch.setenv("SRITOOL_FORMAT", "plain")
     result = run("sample", "-n", 2)
@@ -99,7 +102,7 @@ def test_given_codes_are_decoded(run: Run) -> None:
     lines = "\n".join("\t".join(map(str, code)) for code in model.prior(3, seed=2).tolist()) + "\n"
     piped = run("sample", "mine-sri", "--z", "-", "--max-length", 8, stdin=lines)
     assert piped.stdout.splitlines() == sentences(run, "-n", 3, "--seed", 2, "--max-length", 8)
-    assert piped.stderr == f"distinct: {len(set(piped.stdout.splitlines()))} of 3\n"
+    assert piped.stderr == f"unique: {len(set(piped.stdout.splitlines()))} of 3\n"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,7 @@ def test_figures_in_place_of_sentences(run: Run) -> None:
     assert table(run, "--metrics", "unique")[0]["n"] == 1000
     shown = run("sample", "mine-sri", "-n", 5, "--metrics", "unique", "--format", "table", "-q").stdout
     assert shown.splitlines()[0] == "5 samples of runs/mine-sri/best.pt"
-    assert shown.splitlines()[1].split() == ["metric", "samples", "n", "how"]
+    assert shown.splitlines()[1].split() == ["metric", "value", "±", "se", "how"]
     shown = run("sample", "mine-sri", "-n", 5, "--metrics", "self-bleu", "--format", "table", "-q").stdout
     assert " ± " in shown.splitlines()[3]
 
@@ -168,6 +171,30 @@ def test_figures_of_real_sentences_beside(run: Run) -> None:
     assert text[1]["real"] != rows[1]["real"]
     note = run("sample", "mine-sri", "-n", 3, "--metrics", "unique", "--reference", "-q").stderr
     assert note == "real: mine test\n"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(80, 4), (60, 3)])
+def test_figures_fit_a_narrow_terminal(width: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout", Terminal())
+    how = "nats a token, </s> too, adaptive, M = 100"
+    one, other = Figure(0.96901, 0.00123, 1000), Figure(31.1234, 0.2345, 1000)
+    found = Figures([Row("nll-per-token", one, other, how), Row("unique", other, None, "all")], ["few"])
+    table = figures_table(found, "1,000 samples", "mine test", "table")
+    assert fits(table)
+    assert list(table.columns) == ["metric", "value ± se", "real ± se", "how"][:columns]
+    assert list(table.rows[0])[1:3] == ["0.9690 ± 0.0012", "31.12 ± 0.23"]
+    assert table.rows[1][2] is None
+    assert how in (table.note if columns == 3 else table.rows[0])
+    assert table.note.startswith("real: mine test; few")
+    exact = figures_table(found, "", "mine test", "tsv")
+    assert list(exact.columns) == ["metric", "value", "standard_error", "real", "real_error", "n", "how"]
+    assert list(exact.rows[0]) == ["nll-per-token", 0.96901, 0.00123, 31.1234, 0.2345, 1000, how]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_everything_of_a_language_model(run: Run) -> None:
