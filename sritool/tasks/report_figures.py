@@ -1,4 +1,7 @@
-"""The figures of a run for its page: those on record, each on the most sentences there are, and what is missing."""
+"""The figures of a run for its page: those on record, each on the most sentences there are, and what is missing.
+
+All that rest on importance weights are of the same sentences: on a page, ppl is exp of the nll below it.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from typing import NamedTuple
 
 from sritool.core.metrics import Estimate
 from sritool.tasks.evaluate import Request, evaluate_model, record_of
-from sritool.tasks.evaluations import NAME, metric_of
+from sritool.tasks.evaluations import NAME, Evaluations, metric_of
 from sritool.tasks.measure import DEFAULT_METRICS, NEEDS, Report
 from sritool.tasks.model import Model
 from sritool.tasks.sentences import choose_sentences
 
 WITHOUT_Z = ("ppl", "nll")  # all there is to measure on a language model
+WEIGHTED = frozenset(name for name, needs in NEEDS.items() if "likelihood" in needs)
 
 
 class Figures(NamedTuple):
@@ -27,14 +31,17 @@ class Figures(NamedTuple):
 
 
 def figures_of(model: Model, content: str, request: Request, report: Report) -> list[Figures]:
-    """Every figure on record beside the checkpoint, each on the most sentences there are, and the usual ones.
+    """Figures on record beside the checkpoint, each on the most sentences there are, and the usual ones.
+
+    What is on record of fewer sentences than the request's limit is not taken.
 
     Args:    content: hash of the checkpoint's file; request: its limit is for what is measured now.
-    Returns: sets that have no metric in common.
+    Returns: sets that have no metric in common; one of them has all metrics of importance weights, or those on
+             record and those measured now are of the same sentences.
     """
-    sets = list(_on_record(model, content, request))
-    known = {metric_of(estimate) for figures in sets for estimate in figures.estimates}
     usual = DEFAULT_METRICS if model.latent else WITHOUT_Z
+    sets = list(_on_record(model, content, request, usual))
+    known = {metric_of(estimate) for figures in sets for estimate in figures.estimates}
     rest = tuple(name for name in usual if name not in known)
     if rest:
         measured = evaluate_model(model, content, replace(request, metrics=rest), None, "", report)
@@ -57,15 +64,23 @@ def notes_on(sets: Sequence[Figures]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _on_record(model: Model, content: str, request: Request) -> Iterator[Figures]:
+def _on_record(model: Model, content: str, request: Request, usual: Sequence[str]) -> Iterator[Figures]:
     """What is kept of this very checkpoint and split, the whole split first; no metric twice."""
     of_interest = set(NEEDS) if model.latent else set(WITHOUT_Z)
-    known: set[str] = set()
+    _, enough, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)
+    found: list[tuple[int | None, int, Evaluations]] = []
     for limit in (None, *_counts_on_record(model.path)):
         split, chosen, _ = choose_sentences(model, request.split, None, limit, request.data_dir)
-        settings = replace(request, limit=limit).settings(len(chosen))
-        kept = record_of(model, content, split, chosen, settings)
+        if len(chosen) >= len(enough):
+            settings = replace(request, limit=limit).settings(len(chosen))
+            found.append((limit, len(chosen), record_of(model, content, split, chosen, settings)))
+    weighted = [name for name in usual if name in WEIGHTED]
+    whole = (count for _, count, kept in found if not kept.missing(weighted))
+    of_weighted = next(whole, len(enough))  # else they are measured on as many
+    known: set[str] = set()
+    for limit, count, kept in found:
         names = of_interest - known - set(kept.missing(NEEDS))
+        names -= WEIGHTED if count != of_weighted else set()
         estimates, notes = kept.get(names)
         if estimates:
             yield Figures(limit, estimates, notes)

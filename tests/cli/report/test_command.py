@@ -35,23 +35,45 @@ def on_record(folder: str) -> dict[str, dict[str, Any]]:
 
 def test_the_page_holds_the_figures_on_record_and_measures_the_rest(run: Run, parse: Any) -> None:
     assert run("evaluate", "runs/mine-sri", "--metrics", "ppl,recon", "--threads", 1).exit_code == 0
+    whole = on_record("runs/mine-sri")["recon"]
     assert (
         run("evaluate", "runs/mine-sri", "--metrics", "nll,recon", "--limit", 9, "--threads", 1).exit_code
         == 0
     )
-    whole = on_record("runs/mine-sri")["ppl"]
     result = run("report", "runs/mine-sri", "-o", "page.html", *FEW)
     assert result.exit_code == 0, result.stderr
     assert result.stdout == ""
     page = Path("page.html").read_text(encoding="utf-8")
     recorded = on_record("runs/mine-sri")
     shown = cells(parse(page))
-    assert shown["ppl"] == (with_error(whole["value"], whole["standard_error"]), "16")
+    assert shown["recon"] == (with_error(whole["value"], whole["standard_error"]), "16")
     counts = {name: sentences for name, (_, sentences) in shown.items()}
-    assert counts == {"ppl": "16", "nll": "9", "posterior-kl": "6", "recon": "16", "permuted": "6", "au": "6"}
-    for name in ("nll", "posterior-kl", "permuted"):
+    # No one set on record has ppl, nll and posterior-kl: all three are measured together.
+    assert counts == {"ppl": "6", "nll": "6", "posterior-kl": "6", "recon": "16", "permuted": "6", "au": "6"}
+    for name in ("ppl", "nll", "posterior-kl", "permuted"):
         assert shown[name][0] == with_error(recorded[name]["value"], recorded[name]["standard_error"])
-    assert "--metrics posterior-kl,permuted,au --limit 6" in re.sub("<[^>]*>", "", page)
+    assert "--metrics ppl,nll,posterior-kl,permuted,au --limit 6" in re.sub("<[^>]*>", "", page)
+
+
+@pytest.mark.parametrize(
+    ("on_file", "counts"),
+    [
+        ([("ppl", 4), ("ppl,nll,posterior-kl,recon", 4)], "6 6 6 6"),  # of too few sentences
+        ([("ppl", 16), ("ppl,nll,posterior-kl", 9), ("recon", 4)], "9 9 9 6"),  # of as many for all three
+        ([("ppl,nll,posterior-kl", 16), ("nll,mi", 9)], "16 16 16 6"),  # mi is of others, and left out
+        ([("mi,recon", 6)], "6 6 6 6 6"),
+    ],
+)
+def test_figures_of_importance_weights_are_of_the_same_sentences(
+    on_file: list[tuple[str, int]], counts: str, run: Run, parse: Any
+) -> None:
+    for metrics, limit in on_file:
+        words = ("--metrics", metrics, "--limit", limit, "--threads", 1)
+        assert run("evaluate", "runs/mine-sri", *words).exit_code == 0
+    assert run("report", "runs/mine-sri", "-o", "page.html", *FEW).exit_code == 0
+    shown = cells(parse(Path("page.html").read_text(encoding="utf-8")))
+    names = [name for name in ("ppl", "nll", "posterior-kl", "mi", "recon") if name in shown]
+    assert [shown[name][1] for name in names] == counts.split()
 
 
 def test_a_record_of_other_weights_is_not_believed(run: Run, parse: Any) -> None:
