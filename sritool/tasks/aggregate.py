@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from sritool.core.random import Stream
 from sritool.corpus.store import Split
 from sritool.errors import UsageError
-from sritool.tasks.embedding import FEWEST, embed
+from sritool.tasks.embedding import embed
 from sritool.tasks.evaluate import run_name
 from sritool.tasks.latents import How, latents_of
 from sritool.tasks.model import Model
@@ -21,6 +22,7 @@ from sritool.tasks.stages import Report
 Array = NDArray[np.float64]
 
 GRID = 201  # points of a density
+FEWEST = 20  # sentences: of fewer, neither maps nor densities tell anything
 SHOWN = 4.0  # standard deviations of the prior that a density shows at least
 
 
@@ -79,11 +81,13 @@ class AggregatePosterior(NamedTuple):
     def notes(self) -> list[str]:
         """What the picture must be read with."""
         deviations = [of.deviation for of in self.dimensions]
+        bound = largest_distance(len(self.codes), len(deviations))
         found = [
             f"over the {len(deviations)} dimensions: standard deviations {min(deviations):.2f} to "
             f"{max(deviations):.2f}, means up to {max(abs(of.mean) for of in self.dimensions):.2f} from 0, "
-            f"Kolmogorov-Smirnov distances to N(0, 1) up to {max(of.ks for of in self.dimensions):.3f} "
-            f"({1.36 / np.sqrt(len(self.codes)):.3f} is the 5 % bound of one of {len(self.codes)} draws)"
+            f"Kolmogorov-Smirnov distances to N(0, 1) up to {max(of.ks for of in self.dimensions):.3f}; "
+            f"of {len(deviations)} dimensions of {len(self.codes)} draws from N(0, 1) the largest would exceed "
+            f"{bound:.3f} in 5 % of cases"
         ]
         constant = [str(of.dimension) for of in self.dimensions if of.deviation == 0]
         if constant:
@@ -102,14 +106,17 @@ def aggregate(
 ) -> AggregatePosterior:
     """Draw the aggregate posterior, map it and its control, and set its marginals against the prior's.
 
-    Args:   examples [n]: sentences of the split, 3 or more; seed: of the draws and the maps; labels: of the corpus,
+    Args:   examples [n]: sentences of the split, 20 or more; seed: of the draws and the maps; labels: of the corpus,
             by number.
     Raises: UsageError if the model has no z or there are fewer sentences; NumericalError for a code that is not
             finite.
     """
     model.require_latent("draw the aggregate posterior")
     if len(examples) < FEWEST:
-        raise UsageError(f"a map needs {FEWEST} sentences or more, not {len(examples)}; take --limit higher")
+        raise UsageError(
+            f"the aggregate posterior takes {FEWEST} sentences or more, not {len(examples)}; "
+            "take --limit higher, or another --split"
+        )
     how = How(chains=1, mean=False, seed=seed)
     codes = latents_of(model, split, examples, how, batch_size, report)[:, 0].astype(np.float64)
     control = control_of(len(codes), model.latent, seed)
@@ -131,6 +138,15 @@ def aggregate(
         np.stack([density(column, grid) for column in codes.T]),
         [dimension_of(number, column) for number, column in enumerate(codes.T, 1)],
     )
+
+
+def largest_distance(count: int, dimensions: int) -> float:
+    """5 % bound of the largest Kolmogorov-Smirnov distance of independent dimensions, `count` draws of N(0, 1) each.
+
+    By Kolmogorov's limit for many draws, of which the first term of the series is all at such bounds.
+    """
+    one = 1 - 0.95 ** (1 / dimensions)  # the share of cases in which a given one of them exceeds it
+    return math.sqrt(-math.log(one / 2) / 2 / count)
 
 
 def control_of(count: int, latent: int, seed: int) -> Array:

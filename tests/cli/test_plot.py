@@ -212,12 +212,13 @@ def test_traversal_prints_and_draws_sentences(run: Run) -> None:
 
 
 def test_latent_has_a_place_for_each_sentence_and_control(run: Run) -> None:
-    found = rows(run("plot", "latent", "mine-sri", "--show-data", "-f", "json", "-o", "l.png", *FEW))
+    many = (*FEW, "--split", "train", "--limit", 20)
+    found = rows(run("plot", "latent", "mine-sri", "--show-data", "-f", "json", "-o", "l.png", *many))
     parts = [row["part"] for row in found]
-    assert (parts.count("posterior"), parts.count("control")) == (6, 6)
+    assert (parts.count("posterior"), parts.count("control")) == (20, 20)
     assert {row["name"] for row in found if row["part"] == "density"} <= {"1", "2", "3", "4"}
     assert Path("l.png").read_bytes().startswith(MAGIC["png"])
-    again = run("plot", "latent", "mine-sri", "--show-data", "-f", "json", *FEW)
+    again = run("plot", "latent", "mine-sri", "--show-data", "-f", "json", *many)
     assert rows(again) == found
 
 
@@ -249,7 +250,7 @@ def test_a_model_without_z_is_refused(run: Run, kind: str) -> None:
         ("traversal mine-sri --dims 1,x", 2, "--dims '1,x' cannot be read; write for example --dims 1,5"),
         ("traversal mine-sri --dims ,", 2, "--dims has no number"),
         ("traversal mine-sri --dims 5", 2, "no dimension 5; give some of 1 to 4"),
-        ("latent mine-sri --limit 2", 2, "a map needs 3 sentences or more, not 2"),
+        ("latent mine-sri --limit 2", 2, "takes 20 sentences or more, not 2; take --limit higher"),
     ],
 )
 def test_bad_requests(run: Run, words: str, code: int, part: str) -> None:

@@ -10,11 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import kstwobign
 
 from sritool.corpus.batches import collate
 from sritool.corpus.store import Corpus, Split
 from sritool.errors import UsageError
-from sritool.tasks.aggregate import Point, aggregate, control_of, density, dimension_of, grid_of, names_of
+from sritool.tasks.aggregate import (
+    Point,
+    aggregate,
+    control_of,
+    density,
+    dimension_of,
+    grid_of,
+    largest_distance,
+    names_of,
+)
 from sritool.tasks.embedding import embed
 from sritool.tasks.model import Model, load_model
 
@@ -33,12 +43,12 @@ def model(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def test_codes_are_single_draws_beside_as_many_of_the_prior(model: Model, corpus: Corpus) -> None:
-    split, asked = corpus.split("train"), np.array([3, 8, 1, 20, 11])
+    split, asked = corpus.split("train"), np.random.default_rng(5).permutation(23)[:20]
     told: list[str] = []
     found = aggregate(model, split, asked, 7, lambda label, *_: told.append(label))
     conditional = model.method.conditional(collate(split, asked))
     assert_allclose(found.codes, model.method.posterior(conditional, 7, 1)[0].numpy(), rtol=1e-5)
-    assert_array_equal(found.control, control_of(5, 3, 7))
+    assert_array_equal(found.control, control_of(20, 3, 7))
     assert_array_equal(found.codes_map, embed(found.codes, 7))
     assert_array_equal(found.control_map, embed(found.control, 7))
     assert found.names == [str(len(split.targets(index)) - 1) for index in asked]
@@ -78,8 +88,19 @@ def test_a_density_is_a_mean_of_normals() -> None:
     assert grid_of(np.zeros((3, 2)))[-1] == 4.0
 
 
+def test_the_bound_of_the_largest_distance_is_that_of_scipy_and_of_draws() -> None:
+    for count, dimensions in ((2000, 32), (500, 1)):
+        expected = kstwobign.isf(1 - 0.95 ** (1 / dimensions)) / np.sqrt(count)
+        assert largest_distance(count, dimensions) == pytest.approx(expected, rel=1e-5)
+    uniform = np.sort(np.random.default_rng(3).random((400, 8, 1000)), axis=2)
+    steps = np.arange(1001) / 1000
+    distances = np.maximum(steps[1:] - uniform, uniform - steps[:-1]).max(axis=(1, 2))
+    share = (distances > largest_distance(1000, 8)).mean()
+    assert 0.02 < share < 0.085  # 0.05 within three standard errors
+
+
 def test_a_constant_dimension_has_no_density_and_is_named(model: Model, corpus: Corpus) -> None:
-    found = aggregate(model, corpus.split("train"), np.arange(6), 0, quiet)
+    found = aggregate(model, corpus.split("train"), np.arange(20), 0, quiet)
     codes = found.codes.copy()
     codes[:, 1] = 0.25
     columns = list(codes.T)
@@ -94,7 +115,7 @@ def test_a_constant_dimension_has_no_density_and_is_named(model: Model, corpus: 
 
 
 def test_rows_hold_all_that_is_drawn(model: Model, corpus: Corpus) -> None:
-    found = aggregate(model, corpus.split("train"), np.arange(5), 0, quiet)
+    found = aggregate(model, corpus.split("train"), np.arange(20), 0, quiet)
     rows = found.rows()
     parts = {
         part: [row for row in rows if row.part == part]
@@ -119,8 +140,8 @@ def test_names_are_labels_where_there_are_some() -> None:
 
 
 def test_what_has_no_picture(model: Model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="3 sentences or more, not 2; take --limit higher"):
-        aggregate(model, corpus.split("train"), np.arange(2), 0, quiet)
+    with pytest.raises(UsageError, match="20 sentences or more, not 19; take --limit higher"):
+        aggregate(model, corpus.split("train"), np.arange(19), 0, quiet)
     monkeypatch.setattr(type(model), "latent", 0)
     with pytest.raises(UsageError, match="cannot draw the aggregate posterior"):
-        aggregate(model, corpus.split("train"), np.arange(5), 0, quiet)
+        aggregate(model, corpus.split("train"), np.arange(20), 0, quiet)

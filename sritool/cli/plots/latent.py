@@ -37,7 +37,7 @@ COLUMNS = ("part", "name", "x", "y")
 def latent(
     run: RunArg = None,
     split: SplitOpt = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many sentences, one code each.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="How many sentences, one code each; 20 or more.")] = 1000,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = None,
     title: TitleOpt = None,
