@@ -30,6 +30,7 @@ from sritool.tasks.labelled import Indices, Overlap, Sentences
 from sritool.tasks.latents import How, latents_of
 from sritool.tasks.measure import Report
 from sritool.tasks.model import Model, load_model
+from sritool.tasks.validate import has_collapsed
 
 MAJORITY, WORDS = "majority class", "bag of words"
 
@@ -94,7 +95,8 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
     plan = make_plan(models, request)
     true = plan.sources.numbers(plan.sources.test)[plan.test]
     rows = [majority(true, len(plan.sources.classes)), *word_rows(plan, true, request, report)]
-    for model, path in zip(models, paths, strict=True):
+    named = list(zip(models, paths, strict=True))
+    for model, path in named:
         label = f"{run_name(path)}: " if len(models) > 1 else ""
 
         def told(what: str, done: int, total: int, label: str = label) -> None:
@@ -109,7 +111,17 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
         len(sources.test),
         rows,
         plan.overlaps,
-        notes_of(plan, request),
+        [
+            *notes_of(plan, request),
+            *(_ignores(path) for model, path in named if has_collapsed(model.checkpoint)),
+        ],
+    )
+
+
+def _ignores(path: Path) -> str:
+    return (
+        f"{run_name(path)}: its generator ignored z when it was last validated; "
+        "what its codes tell is not what it generates from"
     )
 
 

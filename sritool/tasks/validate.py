@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from sritool.core.checkpoint import Checkpoint
 from sritool.core.config import ValidationConfig
 from sritool.core.decoding import DecodingConfig, decode
 from sritool.core.metrics import Estimate
@@ -12,6 +13,7 @@ from sritool.core.random import Stream
 from sritool.corpus.store import Split
 from sritool.corpus.tokenizer import Tokenizer
 from sritool.methods.base import Method
+from sritool.tasks.figures import NATS
 from sritool.tasks.measure import Report, Settings, measure
 
 PRETRAINING = ("recon", "permuted", "au")  # what an autoencoder is judged by
@@ -53,3 +55,13 @@ def collapse(estimates: dict[str, Estimate], epochs_done: int) -> str | None:
         f"posterior collapse: another sentence's z costs only {permuted.value:.2f} ± "
         f"{permuted.standard_error:.2f} nats; the generator ignores z"
     )
+
+
+def has_collapsed(checkpoint: Checkpoint) -> bool:
+    """Whether the generator ignored z when it was last validated, by the checkpoint's own record."""
+    last = checkpoint.metrics[-1] if checkpoint.metrics else {}
+    if "permuted" not in last:
+        return False
+    value, error = float(last["permuted"]), float(last["permuted se"])
+    permuted = Estimate("permuted", value, error, NATS, checkpoint.config.validation.sentences, 1, "")
+    return collapse({"permuted": permuted}, COLLAPSE_AFTER) is not None
