@@ -94,6 +94,11 @@ class RunReport:
         """All figures in the order of a table."""
         return in_order(self.figures)
 
+    @property
+    def ignores_z(self) -> bool:
+        """Whether its generator does, by the figures."""
+        return _ignores_z(self.estimates)
+
 
 def gather(checkpoint: Path, request: Request, device: str, report: Report) -> RunReport:
     """All parts of the page, measured or looked up beside the checkpoint.
@@ -192,10 +197,14 @@ def _planes(
     return found[0], found[1]
 
 
+def _ignores_z(estimates: Sequence[Estimate]) -> bool:
+    return bool(collapse({e.metric: e for e in estimates}, COLLAPSE_AFTER))
+
+
 def _remarks(estimates: Sequence[Estimate], training: Training) -> list[str]:
     """What the figures must be read with beside their own notes."""
     remarks = []
-    if collapse({e.metric: e for e in estimates}, COLLAPSE_AFTER):
+    if _ignores_z(estimates):
         remarks.append(
             f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
         )

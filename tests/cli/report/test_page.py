@@ -16,7 +16,9 @@ import pytest
 from sritool.cli.report_charts import curve_charts, literal, map_chart
 from sritool.cli.report_page import commands, head_rows
 from sritool.cli.report_text import script_json, visible
+from sritool.core.metrics import Estimate
 from sritool.tasks.report import RunReport
+from sritool.tasks.report_figures import Figures
 
 OWN_TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "h1", "h2", "p", "bdi", "nav", "a", "main"),
@@ -192,6 +194,19 @@ def test_what_needs_z_is_left_out_with_one_line_each(hostile: RunReport, render:
     ]
     assert not parsed.of("input")
     assert "map" not in json.loads(parsed.texts["script"][0])["charts"]
+
+
+@pytest.mark.parametrize(("permuted", "ignored"), [(0.01, True), (5.0, False)])
+def test_the_map_of_a_model_that_ignores_z_says_so(
+    permuted: float, ignored: bool, hostile: RunReport, render: Any, parse: Any
+) -> None:
+    measured = Estimate("permuted", permuted, 0.02, "nats/sentence", 14, 2, "")
+    page = parse(render(hostile, figures=[Figures(None, [measured], [])]))
+    said = [
+        text for text in page.texts["p"] if "the shape of the codes is the doing of the chain alone" in text
+    ]
+    assert len(said) == ignored
+    assert len([text for text in page.texts["p"] if "means lie closer together than draws" in text]) == 1
 
 
 def test_repeated_neighbours_of_an_interpolation_are_marked(page: str, parse: Any) -> None:
