@@ -329,6 +329,15 @@ def test_too_few_sentences_to_cluster(checkpoint: Path, files: Request, encoded:
         run(checkpoint, dataclasses.replace(begun, **two_classes(files), train_sentences=2))
 
 
+def test_a_generator_that_ignores_z_is_named(
+    checkpoint: Path, files: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for collapsed in (True, False):
+        monkeypatch.setattr("sritool.tasks.classify.has_collapsed", lambda _, answer=collapsed: answer)
+        notes = run(checkpoint, files).notes
+        assert any("its generator ignored z" in note for note in notes) == collapsed
+
+
 def test_language_model_is_refused(begin_run: NewRun, tmp_path: Path, files: Request) -> None:
     other = begin_run(tmp_path, "lm", name="toy-lm")
     other.train(max_steps=1)

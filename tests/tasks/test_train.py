@@ -21,6 +21,7 @@ from sritool.tasks import state as module
 from sritool.tasks import validate as validation
 from sritool.tasks.measure import Measured
 from sritool.tasks.runs import BEST, CONFIG, LAST, METRICS, read_metrics
+from sritool.tasks.validate import has_collapsed
 
 NewRun = Callable[..., Any]
 FIXED = {"steps": 3, "step_sizes": [0.1], "temperature": 0.3}
@@ -251,6 +252,7 @@ def test_collapse_is_beyond_twice_the_error(
     run = new_run(training={"epochs": 3, "batch_size": 22})
     run.train()
     assert len(warnings(run)) == collapsed
+    assert has_collapsed(run.load()) == collapsed  # from the record alone
 
 
 def test_a_language_model_has_nothing_to_collapse(new_run: NewRun) -> None:
