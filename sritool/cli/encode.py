@@ -20,8 +20,9 @@ from sritool.cli.options import (
     SeedOpt,
     TextOpt,
     ThreadsOpt,
+    check_writable,
 )
-from sritool.cli.render import Table, emit, resolve_format, say
+from sritool.cli.render import Table, emit, fits, resolve_format, say
 from sritool.cli.tables import FOR_PEOPLE
 from sritool.errors import UsageError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sritool.tasks.encode import Encoded
 
 SHOWN = 6  # dimensions that a table for people has room for
+ENDINGS = (".npy", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")  # that tell a format
 CHAINS = 5  # that a mean is taken over
 
 CodesFormatOpt = Annotated[
@@ -124,10 +126,16 @@ def output_form(fmt: str, output: Path | None) -> str:
         if form == "npy" and sys.stdout.isatty():
             raise UsageError("a terminal shows no .npy; give -o codes.npy, or redirect the output")
         return form
+    check_writable(output)
+    told = form_of(output)
     if fmt == "auto":
-        return form_of(output)
+        return told
     if form not in FORMS:
         raise UsageError(f"no file of codes has the format {form}; choose one of {', '.join(FORMS)}")
+    if output.suffix.lower() in ENDINGS and told != ("tsv" if form == "plain" else form):
+        raise UsageError(
+            f"-o {output} and --format {form} contradict each other; give --format {told}, or another ending"
+        )
     return form
 
 
@@ -150,7 +158,10 @@ def show(found: Encoded, form: str) -> None:
     from sritool.tasks.codes import FORMS, code_lines, npy_bytes
 
     if form in FOR_PEOPLE:
-        emit(first_dimensions(found), form)
+        shown = SHOWN
+        while shown > 1 and form == "table" and not fits(first_dimensions(found, shown)):
+            shown -= 1
+        emit(first_dimensions(found, shown), form)
     elif form == "npy":
         sys.stdout.buffer.write(npy_bytes(array_of(found)))
         sys.stdout.buffer.flush()
@@ -165,12 +176,12 @@ def array_of(found: Encoded) -> Floats:
     return found.codes if found.codes.shape[1] > 1 else found.codes[:, 0]
 
 
-def first_dimensions(found: Encoded) -> Table:
-    """For people: as many dimensions as there is room for, their length, and the sentence."""
+def first_dimensions(found: Encoded, shown: int) -> Table:
+    """For people: some dimensions, the length of all, and the sentence."""
     latent = found.codes.shape[-1]
     beside = found.beside(with_text=True)
     sentences = beside.pop("sentence")
-    shown = min(latent, SHOWN)
+    shown = min(latent, shown)
     names = [*beside, *(f"z{number + 1}" for number in range(shown)), "‖z‖", "sentence"]
     keys = zip(*beside.values(), strict=True) if beside else [()] * len(found.flat)
     rows = [

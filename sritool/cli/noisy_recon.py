@@ -23,6 +23,7 @@ from sritool.cli.options import (
     SplitOpt,
     TextOpt,
     ThreadsOpt,
+    check_writable,
 )
 from sritool.cli.render import emit, emit_all, panels, resolve_format, say
 from sritool.cli.tables import FOR_PEOPLE
@@ -111,6 +112,8 @@ def noisy_recon(
         )
     if text and split:
         raise UsageError("--split is for the prepared corpus; leave it or --text out")
+    if write_noisy is not None:
+        check_writable(write_noisy, "--write-noisy")
     request = task.Request(
         kind=noise or "swap",
         counts=parse_counts(counts) if counts is not None else None,

@@ -8,6 +8,7 @@ says more.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ import typer
 from sritool.cli.durations import parse_duration
 from sritool.cli.formats import Format
 from sritool.cli.sizes import parse_bytes
+from sritool.errors import UsageError
 
 DEVICE_PANEL = "Device"
 FILES_PANEL = "Files and output"
@@ -29,6 +31,14 @@ def duration(text: str | float) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def check_writable(path: Path, option: str = "-o") -> None:
+    """Raises: UsageError if a file cannot be written there; to be asked before the work."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{option} {path} cannot be written; give a file in a folder that is there")
+    if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
+        raise UsageError(f"{option} {path} cannot be written: no permission; give a file in another folder")
 
 
 def size(text: str | int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from sritool.cli.options import (
     SeedOpt,
     SplitOpt,
     ThreadsOpt,
+    check_writable,
 )
 from sritool.cli.talk import say
 from sritool.errors import UsageError
@@ -112,8 +112,4 @@ def check_output(output: str) -> None:
         if sys.stdout.isatty():
             raise UsageError("-o - is for a pipe, and stdout is a terminal; give a file, like -o report.html")
         return
-    path = Path(output)
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"-o {output} cannot be written; give a file in a folder that is there")
-    if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
-        raise UsageError(f"-o {output} cannot be written: no permission; give a file in another folder")
+    check_writable(Path(output))

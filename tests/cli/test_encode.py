@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from typer.testing import Result
 
 import sritool.cli.encode
 from sritool.tasks.codes import read_codes
+from sritool.tasks.encode import Encoded
 from sritool.tasks.model import load_model
 
 Run = Callable[..., Result]
@@ -54,10 +56,12 @@ def test_every_format_has_the_same_codes(run: Run) -> None:
         Path("piped").write_bytes(result.stdout_bytes)
         assert np.array_equal(read_codes("piped", 4), usual)
     assert np.load("codes.npy", allow_pickle=False).dtype == np.float32
-    run("encode", "mine-sri", "-q", "-f", "npy", "-o", "named.tsv", stdin=TEXT)
-    assert Path("named.tsv").read_bytes() == Path("codes.npy").read_bytes()
-    run("encode", "mine-sri", "-q", "-f", "json", "-o", "named.npy", stdin=TEXT)
-    assert Path("named.npy").read_bytes() == Path("codes.jsonl").read_bytes()
+    run("encode", "mine-sri", "-q", "-f", "npy", "-o", "named", stdin=TEXT)
+    assert Path("named").read_bytes() == Path("codes.npy").read_bytes()
+    run("encode", "mine-sri", "-q", "-f", "json", "-o", "named.txt", stdin=TEXT)
+    assert Path("named.txt").read_bytes() == Path("codes.jsonl").read_bytes()
+    result = run("encode", "mine-sri", "-q", "-f", "plain", "-o", "named.tsv", stdin=TEXT)
+    assert result.exit_code == 0
 
 
 def test_several_chains_are_rows_and_their_mean_is_one(run: Run) -> None:
@@ -118,12 +122,36 @@ def test_people_see_the_first_dimensions(run: Run, monkeypatch: pytest.MonkeyPat
     assert drawn.split()[:6] == ["Codes", "line", "chain", "z1", "z2", "‖z‖"]
 
 
+def test_fewer_dimensions_beside_chains_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setenv("COLUMNS", "80")
+    codes = np.full((1, 3, 32), -0.5, dtype=np.float32)
+    text = ["two children watch a dog that runs over the field"]
+    sritool.cli.encode.show(Encoded(text, codes), "table")
+    sritool.cli.encode.show(Encoded(text, codes[:, :1]), "table")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    headers = [line.split() for line in lines if "‖z‖" in line]
+    assert headers == [
+        ["line", "chain", "z1", "z2", "z3", "z4", "‖z‖", "sentence"],
+        ["z1", "z2", "z3", "z4", "z5", "z6", "‖z‖", "sentence"],
+    ]
+    assert max(map(len, lines)) <= 80
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     ("args", "code", "hint"),
     [
         (("mine-lm",), 2, "cannot encode with runs/mine-lm/best.pt: method lm has no z"),
         (("mine-sri", "--text", "none.txt"), 3, "no such file: none.txt"),
-        (("mine-sri", "-o", "none/codes.npy"), 2, "cannot write none/codes.npy"),
+        (("-o", "none/codes.npy", "none"), 2, "-o none/codes.npy cannot be written; give a file in a folder"),
+        (("mine-sri", "-o", "codes.npy", "-f", "tsv"), 2, "-o codes.npy and --format tsv contradict each"),
+        (("mine-sri", "-o", "codes.TSV", "-f", "npy"), 2, "give --format tsv, or another ending"),
         (("mine-sri", "-o", "codes.tsv", "-f", "latex"), 2, "no file of codes has the format latex"),
         (("mine-sri", "--chains", 0), 2, "--chains"),
         (("mine-sri", "-f", "pickle"), 2, "--format"),

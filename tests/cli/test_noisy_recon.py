@@ -100,7 +100,11 @@ def test_text_from_stdin_that_is_too_short(run: Run) -> None:
             "leave --noise, --split, --text and --write-noisy out",
         ),
         (["--text", "mine.txt", "--split", "valid"], 2, "leave it or --text out"),
-        (["--write-noisy", "none/noisy.tsv"], 2, "cannot write none/noisy.tsv"),
+        (
+            ["--write-noisy", "none/noisy.tsv", "none"],
+            2,
+            "--write-noisy none/noisy.tsv cannot be written; give",
+        ),
         (["--split", "dev"], 3, "no split 'dev'"),
         (["mine-sri", "none"], 3, "none"),
     ],
