@@ -35,8 +35,10 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise UsageError(f"temperature {self.temperature}: give more than 0, or leave it out for greedy")
-        if self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise UsageError(f"top-k {self.top_k}, top-p {self.top_p}: give k >= 0 and 0 < p <= 1")
+        if self.top_k < 0:
+            raise UsageError(f"top-k {self.top_k}: give at least 0, which is all words")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p {self.top_p}: give 0 < p <= 1")
         if self.beam < 1 or (self.beam > 1 and not self.greedy):
             raise UsageError(f"beam {self.beam}: give at least 1, and no ancestral decoding beside it")
         if self.max_length < 1:

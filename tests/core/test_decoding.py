@@ -157,8 +157,8 @@ def test_filters_by_brute_force(logits: list[float], top_k: int, top_p: float, t
     ("settings", "hint"),
     [
         ({"temperature": 0.0}, "give more than 0"),
-        ({"top_k": -1}, "give k >= 0"),
-        ({"top_p": 0.0}, "0 < p <= 1"),
+        ({"top_k": -1}, "^top-k -1: give at least 0"),
+        ({"top_p": 0.0}, "^top-p 0.0: give 0 < p <= 1$"),
         ({"top_p": 1.5}, "0 < p <= 1"),
         ({"max_length": 0}, "give at least 1"),
     ],
