@@ -72,7 +72,11 @@ def sentence_pairs(
 def read_pairs(text: Path | str) -> list[Pair]:
     """Pairs of a file or "-", one a line, a tab between the two. Raises: DataError naming the line."""
     where = "standard input" if str(text) == "-" else str(text)
-    lines = [line.rstrip("\r") for line in read_split(Path(text), form="text").texts]
+    try:
+        lines = [line.rstrip("\r") for line in read_split(Path(text), form="text").texts]
+    except DataError as error:
+        pairs = "two sentences a line, a tab between them"
+        raise DataError(str(error).replace("one sentence a line", pairs)) from error
     return [parse_pair(line, f"{where} line {number}") for number, line in enumerate(lines, 1)]
 
 

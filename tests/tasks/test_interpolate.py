@@ -96,7 +96,9 @@ def test_pairs_out_of_a_file(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"{count}; give two sentences with one tab between"):
             read_pairs(file)
     file.write_text("", encoding="utf-8")
-    with pytest.raises(DataError, match="is empty"):
+    with pytest.raises(
+        DataError, match="is empty; give a file with two sentences a line, a tab between them"
+    ):
         read_pairs(file)
 
 
