@@ -146,7 +146,7 @@ def read_sources(models: Sequence[Model], request: Request) -> Sources:
     def source(path: Path | None, split: str, needs_labels: bool = True) -> Sentences:
         if path is not None:
             return read_sentences(path, request.columns, needs_labels)
-        require_one_corpus(models)
+        require_one_corpus(models, "classify with")
         try:
             return prepared_sentences(prepared_corpus(models[0], request.data_dir), split, needs_labels)
         except DataError as error:

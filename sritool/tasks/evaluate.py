@@ -223,13 +223,16 @@ def run_name(path: Path) -> str:
     return path.parent.name if path.name in ("best.pt", "last.pt") and path.parent.name else path.name
 
 
-def require_one_corpus(models: Sequence[Model]) -> None:
-    """Raises: DataError if they were trained on different corpora, so that they have no split in common."""
+def require_one_corpus(models: Sequence[Model], work: str = "evaluate") -> None:
+    """Raises: DataError if they were trained on different corpora, so that they have no split in common.
+
+    Args:  work: what is to be done with them, as the advice has it.
+    """
     corpora = {model.path: model.checkpoint.corpus for model in models}
     hashes = {corpus["content_hash"] for corpus in corpora.values()}
     if len(hashes) > 1:
         names = ", ".join(f"{run_name(path)}: {corpus['name']}" for path, corpus in corpora.items())
-        raise DataError(f"the runs were trained on different corpora ({names}); evaluate them one by one")
+        raise DataError(f"the runs were trained on different corpora ({names}); {work} them one by one")
 
 
 def _rows(

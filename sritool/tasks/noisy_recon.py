@@ -96,7 +96,7 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
         f"{run_name(m.path)}: left out, as {m.method.name} has no z" for m, _ in models if not m.latent
     ]
     if request.text is None and request.noisy is None:
-        require_one_corpus([model for model, _ in able])
+        require_one_corpus([model for model, _ in able], "measure")
     text = read_text(request.text) if request.text else None
     noisy = read_noisy(request.noisy, request.counts, request.limit) if request.noisy else None
     models.clear()

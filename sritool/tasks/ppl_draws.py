@@ -61,7 +61,7 @@ def ppl_draws(
         estimators.check_estimator(name)
         if not any(_fits(name, model) for model, _ in models):
             estimators.check_estimator(name, models[0][0].method)
-    require_one_corpus([model for model, _ in models])
+    require_one_corpus([model for model, _ in models], "draw")
     shared = [run_name(path) for path in checkpoints]
     points: list[Point] = []
     notes: list[str] = []

@@ -247,7 +247,7 @@ def test_chains_and_seed_reach_the_codes(run: Run) -> None:
         (("polls-ae", "--labels", "ten"), 2, "--labels 'ten' is no list of numbers"),
         (("polls-ae", "--labels", "-5"), 2, "--labels '-5' has a number below 0"),
         (("polls-ae", "--labels", "81"), 2, "81 labels cannot be drawn from 80 sentences"),
-        (("polls-ae", "mine-sri"), 3, "the runs were trained on different corpora"),
+        (("polls-ae", "mine-sri"), 3, "mine-sri: mine); classify with them one by one"),
         (("polls-ae", "--kernel", "cubic"), 2, "--kernel"),
         (("polls-ae", "--pca", 9, "--labels", "0"), 2, "--pca 9"),
         (("polls-ae", "--valid", "valid.tsv", "--no-zero"), 2, "--valid is for clusters, and there are none"),
