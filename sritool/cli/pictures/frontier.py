@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sritool.cli.pictures.labels import place_labels
-from sritool.cli.pictures.style import COLOURS, GREY, MARKS, look, new_canvas, plain
+from sritool.cli.pictures.style import COLOURS, MARKS, look, new_canvas, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 METHODS = ("sri", "vae-fb", "lm", "vae-anneal", "ae", "vae-cyclical", "vae-fbp", "vae-lagging", "sa-vae")
 """Each keeps its colour and mark from picture to picture."""
+
+FULL = {"markersize": 11, "markeredgecolor": "white"}
+DARK = "#888888"
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
@@ -33,21 +36,28 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
         for method in methods:
             group = [point for point in points if point.method == method]
             handles.append(draw_method(axes, group, order.index(method)))
-        for height in {point.nll for point in points if point.draws == 0}:
-            axes.axhline(height, color=GREY, linestyle="--", linewidth=1.5, zorder=0)
+        names = [plain(method) for method in methods]
+        heights = sorted({point.nll for point in points if point.draws == 0})
+        for height in heights:
+            line = axes.axhline(height, color=DARK, linestyle="--", linewidth=1.5, zorder=0)
+        if heights:
+            handles.append(line)
+            names.append("NLL without z")
         axes.margins(0.14, 0.12)
         axes.set_xlabel("posterior KL (nats/sentence)")
         axes.set_ylabel("NLL (nats/sentence); lower is better")
         if title:
             axes.set_title(plain(title))
         canvas.legend(
-            *(handles, [plain(method) for method in methods]),
+            *(handles, names),
             loc="outside lower center",
-            ncols=min(4, len(methods)),
+            ncols=min(4, len(names)),
             title="method; bars: ± 1 standard error",
         )
+        left, right = axes.get_xlim()
+        obstacles = [*bars_of(points), *((left, height, right, height) for height in heights)]
         places = [(point.posterior_kl, point.nll) for point in points]
-        place_labels(axes, places, [plain(point.run) for point in points], [*bars_of(points)])
+        place_labels(axes, places, [plain(point.run) for point in points], obstacles)
     return canvas
 
 
@@ -60,7 +70,14 @@ def bars_of(points: Sequence[Point]) -> Iterator[tuple[float, float, float, floa
 
 
 def draw_method(axes: Any, points: Sequence[Point], number: int) -> Any:
-    """The points of one method; returns what stands for it in the legend."""
+    """The points of one method; returns what stands for it in the legend.
+
+    What has no z is hollow, larger and on top: a run that ignores z has about the same place, and both are seen.
+    """
+    exact = all(point.draws == 0 for point in points)
+    colour = COLOURS[number % len(COLOURS)]
+    hollow = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 2.0, "zorder": 3}
+    own: dict[str, Any] = {"markersize": 16, **hollow} if exact else FULL
     drawn = axes.errorbar(
         [point.posterior_kl for point in points],
         [point.nll for point in points],
@@ -68,10 +85,9 @@ def draw_method(axes: Any, points: Sequence[Point], number: int) -> Any:
         yerr=[point.nll_se for point in points],
         linestyle="none",
         marker=MARKS[number % len(MARKS)],
-        markersize=11,
-        markeredgecolor="white",
-        color=COLOURS[number % len(COLOURS)],
+        color=colour,
         elinewidth=1.2,
         capsize=3,
+        **own,
     )
     return drawn.lines[0]
