@@ -1,0 +1,54 @@
+"""The picture of the frontier: what stands for a run without z is named, seen, and covers no name."""
+
+from __future__ import annotations
+
+import pytest
+
+from sritool.cli.pictures.frontier import draw
+from sritool.cli.pictures.style import look, renderer_of
+from sritool.tasks.frontier import Point
+
+
+def point(run: str, method: str, nll: float, kl: float) -> Point:
+    exact = method == "lm"
+    return Point(run, method, nll, 0.2, kl, 0.0 if exact else 0.05, 100, 0 if exact else 100, "")
+
+
+BESIDE_A_COLLAPSED_RUN = [
+    point("language-model", "lm", 35.85, 0.0),
+    point("collapsed", "vae-anneal", 35.86, 0.001),
+    point("on-the-line", "vae-fb", 35.85, 4.0),
+    point("better", "sri", 35.2, 6.0),
+]
+
+
+def test_the_line_of_a_run_without_z_is_in_the_legend_and_crosses_no_name() -> None:
+    canvas = draw(BESIDE_A_COLLAPSED_RUN, "")
+    axes = canvas.axes[0]
+    (legend,) = canvas.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *("sri", "vae-fb", "lm", "vae-anneal"),
+        "NLL without z",
+    ]
+    with look():
+        renderer = renderer_of(canvas)
+        boxes = {text.get_text(): text.get_window_extent(renderer) for text in axes.texts}
+    assert boxes.keys() == {point.run for point in BESIDE_A_COLLAPSED_RUN}
+    _, height = axes.transData.transform((0.0, 35.85))
+    for name, box in boxes.items():
+        assert not box.y0 <= height <= box.y1, name
+
+
+def test_without_such_a_run_there_is_no_line() -> None:
+    (legend,) = draw(BESIDE_A_COLLAPSED_RUN[1:], "").legends
+    assert [text.get_text() for text in legend.get_texts()] == ["sri", "vae-fb", "vae-anneal"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_run_without_z_is_on_top_and_lets_what_is_below_be_seen(order: int) -> None:
+    axes = draw(BESIDE_A_COLLAPSED_RUN[::order], "").axes[0]
+    marks = {line.get_marker(): line for line in axes.lines if line.get_markersize() >= 11}
+    exact, collapsed = marks["^"], marks["D"]
+    assert exact.get_markerfacecolor() == "none"
+    assert exact.get_zorder() > collapsed.get_zorder()
+    assert exact.get_markersize() > collapsed.get_markersize()
