@@ -23,7 +23,7 @@ from sritool.cli.options import (
     SeedOpt,
     ThreadsOpt,
 )
-from sritool.cli.render import emit_all, panels, resolve_format, say
+from sritool.cli.render import emit_all, panels, resolve_format
 from sritool.cli.tables import FOR_PEOPLE
 from sritool.errors import UsageError
 
@@ -200,12 +200,8 @@ def classify(
     check_used(request)
     where = open_device(device, gpu, threads)
     paths = open_checkpoints(models, runs_dir, "classifying with")
-    with task_progress(quiet) as report:
-        try:
-            found = task.classify(paths, request, where, report)
-        except KeyboardInterrupt:
-            say("what is encoded is kept; the same command goes on from there")
-            raise
+    with task_progress(quiet, "what is encoded is kept; the same command goes on from there") as report:
+        found = task.classify(paths, request, where, report)
     show(found, form, confusion)
 
 

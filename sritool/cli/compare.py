@@ -103,7 +103,7 @@ def compare(
     tokens/s (the highest) stands out; of the others neither more nor less is better.
     """
     from sritool.cli.evaluate import split_names
-    from sritool.cli.watch import task_progress
+    from sritool.cli.watch import KEPT, task_progress
     from sritool.tasks import compare as task
     from sritool.tasks.evaluate import Request
     from sritool.tasks.measure import NEEDS
@@ -125,12 +125,8 @@ def compare(
         again=again,
     )
     paths = open_checkpoints(runs, runs_dir, "") if runs else runs_of_newest_corpus(runs_dir)
-    with task_progress(quiet) as report:
-        try:
-            found = task.compare(paths, request, where, report, samples, mixed)
-        except KeyboardInterrupt:
-            say("what is finished is kept; the same command goes on from there")
-            raise
+    with task_progress(quiet, KEPT) as report:
+        found = task.compare(paths, request, where, report, samples, mixed)
     found = found._replace(rows=in_order(found.rows, sort))
     table = comparison_table(found, columns, form)
     weights = weights_table(found) if form == "table" else None

@@ -33,7 +33,7 @@ from sritool.cli.options import (
     ThreadsOpt,
 )
 from sritool.cli.refinement import RefineOpt, RefineRateOpt, RefineStepsOpt, refinement_of
-from sritool.cli.render import emit, emit_all, fits, resolve_format, say
+from sritool.cli.render import emit, emit_all, fits, resolve_format
 from sritool.cli.tables import FOR_PEOPLE, metrics_table, reliability_table
 from sritool.errors import UsageError
 
@@ -148,7 +148,7 @@ def evaluate(
     same command again. One that is finished is on record in evaluations.jsonl beside the checkpoint, and the same
     command answers from there.
     """
-    from sritool.cli.watch import task_progress
+    from sritool.cli.watch import KEPT, task_progress
     from sritool.core.config import LikelihoodConfig
     from sritool.tasks import evaluate as task
     from sritool.tasks.estimators import ESTIMATORS, check_estimator
@@ -187,15 +187,11 @@ def evaluate(
         again=again or per_sentence or curve,
     )
     paths = open_checkpoints(checkpoints, runs_dir, "evaluating")
-    with task_progress(quiet) as report:
+    with task_progress(quiet, "" if certify else KEPT) as report:
         if certify:
             emit(certificate_table(task.certify(paths, request, certify, where, report), form), form)
             return
-        try:
-            found = task.evaluate(paths, request, where, report)
-        except KeyboardInterrupt:
-            say("what is finished is kept; the same command goes on from there")
-            raise
+        found = task.evaluate(paths, request, where, report)
     if per_sentence:
         emit(sentence_table(found), form)
     elif curve:

@@ -25,7 +25,7 @@ from sritool.cli.options import (
     ThreadsOpt,
     check_writable,
 )
-from sritool.cli.render import emit, emit_all, panels, resolve_format, say
+from sritool.cli.render import emit, emit_all, panels, resolve_format
 from sritool.cli.tables import FOR_PEOPLE
 from sritool.errors import UsageError
 
@@ -102,7 +102,7 @@ def noisy_recon(
 
     A measurement that was stopped goes on where it was: give the same command again.
     """
-    from sritool.cli.watch import task_progress
+    from sritool.cli.watch import KEPT, task_progress
     from sritool.tasks import noisy_recon as task
 
     form = resolve_format(fmt)
@@ -129,12 +129,8 @@ def noisy_recon(
     )
     where = open_device(device, gpu, threads)
     paths = open_checkpoints(checkpoints, runs_dir, "reconstructing with")
-    with task_progress(quiet) as report:
-        try:
-            found = task.noisy_recon(paths, request, where, report)
-        except KeyboardInterrupt:
-            say("what is finished is kept; the same command goes on from there")
-            raise
+    with task_progress(quiet, KEPT) as report:
+        found = task.noisy_recon(paths, request, where, report)
     if form in FOR_PEOPLE:
         tables = recon_table(found.runs), increase_table(found.runs, found.left_out)
         emit_all([part for table in tables for part in panels(table, form)], form)

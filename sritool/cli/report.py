@@ -77,7 +77,7 @@ def report(
     out.
     """
     from sritool.cli.report_page import render, utc
-    from sritool.cli.watch import task_progress
+    from sritool.cli.watch import KEPT, task_progress
     from sritool.tasks.report import Request, gather
     from sritool.tasks.writing import write_whole
 
@@ -87,12 +87,8 @@ def report(
     request = Request(
         split or "test", limit, map_sentences, samples, not no_sentences, seed, batch_size or 64, data_dir
     )
-    with task_progress(quiet) as progress:
-        try:
-            found = gather(path, request, where, progress)
-        except KeyboardInterrupt:
-            say("what is finished is kept; the same command goes on from there")
-            raise
+    with task_progress(quiet, KEPT) as progress:
+        found = gather(path, request, where, progress)
     content = render(found, utc(time.time())).encode()
     if output == "-":
         sys.stdout.flush()

@@ -21,11 +21,22 @@ SHOWN = 120  # characters of a sample: an untrained model does not know when to 
 NAMES = {"moved": "‖z_K−z_0‖", "kl": "KL"}
 
 
+KEPT = "what is finished is kept; the same command goes on from there"
+
+
 @contextlib.contextmanager
-def task_progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A report for a task that counts sentences, shown as progress while entered."""
-    with Watch(quiet) as watch:
-        yield watch.report(lambda: None)
+def task_progress(quiet: bool, kept: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """A report for a task that counts sentences, shown as progress while entered.
+
+    Args:  kept: what to say, after the last of the progress, when Ctrl-C ends the task.
+    """
+    try:
+        with Watch(quiet) as watch:
+            yield watch.report(lambda: None)
+    except KeyboardInterrupt:
+        if kept:
+            say(kept)
+        raise
 
 
 def stage(event: Step | Epoch) -> str:

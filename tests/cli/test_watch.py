@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sritool.cli.watch import Watch
+from sritool.cli.watch import Watch, task_progress
 from sritool.core.metrics import Estimate
 from sritool.tasks.events import Epoch, Measuring, Note, Step
 
@@ -69,3 +69,20 @@ def test_quiet_lets_only_warnings_through(capsys: pytest.CaptureFixture[str]) ->
         watch(Note("a remark"))
         watch(Note("posterior collapse", warning=True))
     assert capsys.readouterr().err == "warning: posterior collapse\n"
+
+
+@pytest.mark.parametrize(("kept", "said"), [("it is kept", ["it is kept"]), ("", [])])
+def test_what_is_kept_is_said_after_the_progress(
+    kept: str, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        with task_progress(False, kept) as report:
+            report("recon", 1, 9)
+            report("recon", 2, 9)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].startswith("recon  2/9 sentences")
+    assert lines[2:] == said

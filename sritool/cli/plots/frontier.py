@@ -25,7 +25,7 @@ from sritool.cli.options import (
     ThreadsOpt,
 )
 from sritool.cli.plots.common import DataOpt, Output, PictureOpt, ShowDataOpt, TitleOpt, only_one_source
-from sritool.cli.render import Table, say
+from sritool.cli.render import Table
 
 COLUMNS = (
     *("run", "method", "nll", "nll se", "posterior-kl", "posterior-kl se"),
@@ -74,7 +74,7 @@ def frontier(
     """
     from sritool.cli.pictures import frontier as picture
     from sritool.cli.plots.reading import read_rows
-    from sritool.cli.watch import task_progress
+    from sritool.cli.watch import KEPT, task_progress
     from sritool.tasks import frontier as task
     from sritool.tasks.evaluate import Request
 
@@ -94,12 +94,8 @@ def frontier(
             again=again,
         )
         paths = open_checkpoints(runs, runs_dir, "") if runs else runs_of_newest_corpus(runs_dir)
-        with task_progress(quiet) as report:
-            try:
-                found = task.frontier(paths, request, where, report, mixed)
-            except KeyboardInterrupt:
-                say("what is finished is kept; the same command goes on from there")
-                raise
+        with task_progress(quiet, KEPT) as report:
+            found = task.frontier(paths, request, where, report, mixed)
     heading = found.data if title is None else title
     table = Table(heading, COLUMNS, found.points)
     out.write(lambda: picture.draw(found.points, heading), table, found.notes)

@@ -29,7 +29,7 @@ from sritool.cli.plots.common import (
     TitleOpt,
     only_one_source,
 )
-from sritool.cli.render import Table, say
+from sritool.cli.render import Table
 
 COLUMNS = ("part", "name", "x", "y")
 
@@ -62,7 +62,7 @@ def latent(
     """
     from sritool.cli.pictures import aggregate as picture
     from sritool.cli.plots.reading import read_rows
-    from sritool.cli.watch import task_progress
+    from sritool.cli.watch import KEPT, task_progress
     from sritool.tasks.aggregate import Point, aggregate
     from sritool.tasks.evaluate import run_name
     from sritool.tasks.sentences import choose_sentences, prepared_corpus
@@ -77,14 +77,8 @@ def latent(
         model.require_latent("draw the aggregate posterior")
         chosen = choose_sentences(model, split or "test", None, limit, data_dir)
         labels = prepared_corpus(model, data_dir).info.labels
-        with task_progress(quiet) as report:
-            try:
-                found = aggregate(
-                    *(model, chosen.split, chosen.examples, seed, report), labels, batch_size or 64
-                )
-            except KeyboardInterrupt:
-                say("what is finished is kept; the same command goes on from there")
-                raise
+        with task_progress(quiet, KEPT) as report:
+            found = aggregate(model, chosen.split, chosen.examples, seed, report, labels, batch_size or 64)
         points, notes = found.rows(), found.notes
         if title is None:
             count = f"{len(chosen.examples)} of {len(chosen.split)} sentences"

@@ -32,7 +32,7 @@ from sritool.cli.plots.common import (
     TitleOpt,
     only_one_source,
 )
-from sritool.cli.render import Table, say
+from sritool.cli.render import Table
 
 COLUMNS = ("run", "estimator", "metric", "draws", "value", "se", "sentences")
 
@@ -80,7 +80,7 @@ def ppl_draws(
     from sritool.cli.evaluate import split_names
     from sritool.cli.pictures import ppl_draws as picture
     from sritool.cli.plots.reading import read_rows
-    from sritool.cli.watch import task_progress
+    from sritool.cli.watch import KEPT, task_progress
     from sritool.tasks import ppl_draws as task
     from sritool.tasks.evaluate import Request
 
@@ -101,12 +101,8 @@ def ppl_draws(
         )
         where = open_device(device, gpu, threads)
         paths = open_checkpoints(runs, runs_dir, "drawing")
-        with task_progress(quiet) as report:
-            try:
-                found = task.ppl_draws(paths, request, split_names(estimators or ""), where, report)
-            except KeyboardInterrupt:
-                say("what is finished is kept; the same command goes on from there")
-                raise
+        with task_progress(quiet, KEPT) as report:
+            found = task.ppl_draws(paths, request, split_names(estimators or ""), where, report)
     heading = found.data if title is None else title
     table = Table(heading, COLUMNS, found.points)
     out.write(lambda: picture.draw(found.points, heading), table, found.notes)
