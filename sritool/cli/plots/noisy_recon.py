@@ -31,7 +31,7 @@ from sritool.cli.plots.common import (
     TitleOpt,
     only_one_source,
 )
-from sritool.cli.render import Table, say
+from sritool.cli.render import Table
 
 
 class Cells(NamedTuple):
@@ -66,6 +66,9 @@ def noisy_recon(
     ] = "swap",
     split: SplitOpt = None,
     limit: LimitOpt = None,
+    chains: Annotated[
+        int, typer.Option(min=1, help="Codes inferred per sentence, as noisy-recon has it.")
+    ] = 2,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = None,
     title: TitleOpt = None,
@@ -92,7 +95,7 @@ def noisy_recon(
     from sritool.cli.noisy_recon import parse_counts
     from sritool.cli.pictures import noisy_recon as picture
     from sritool.cli.plots.reading import read_rows
-    from sritool.cli.watch import task_progress
+    from sritool.cli.watch import KEPT, task_progress
     from sritool.tasks import noisy_recon as task
 
     out = Output("noisy-recon", output, show_data, fmt)
@@ -107,18 +110,15 @@ def noisy_recon(
             counts=parse_counts(counts) if counts is not None else None,
             split=split or "test",
             limit=limit,
+            chains=chains,
             seed=seed,
             batch_size=batch_size or 64,
             data_dir=data_dir,
         )
         where = open_device(device, gpu, threads)
         paths = open_checkpoints(runs, runs_dir, "reconstructing with")
-        with task_progress(quiet) as report:
-            try:
-                found = task.noisy_recon(paths, request, where, report)
-            except KeyboardInterrupt:
-                say("what is finished is kept; the same command goes on from there")
-                raise
+        with task_progress(quiet, KEPT) as report:
+            found = task.noisy_recon(paths, request, where, report)
         heading = measured_on(found.runs[0]) if title is None else title
         table = long_table(*found)._replace(title=heading)
         rows = [cells_of(dict(zip(table.columns, row, strict=True))) for row in table.rows]
