@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -45,6 +46,10 @@ class Cells(NamedTuple):
     increase: float
     increase_se: float
     permuted: float | None
+    permuted_se: float | None = None
+    sentences: int = 0
+    of: int = 0
+    data: str = ""
 
 
 COLUMNS = tuple(name.replace("_", " ") for name in Cells._fields)
@@ -103,6 +108,7 @@ def noisy_recon(
     heading, notes = title or "", list[str]()
     if data is not None:
         rows = read_rows(data, COLUMNS, Cells)
+        heading = heading_of(rows) if title is None else title
         table = Table(heading, COLUMNS, rows)
     else:
         request = task.Request(
@@ -124,6 +130,12 @@ def noisy_recon(
         rows = [cells_of(dict(zip(table.columns, row, strict=True))) for row in table.rows]
         notes = [] if show_data else table.note.splitlines()  # a table that is printed has them below it
     out.write(lambda: picture.draw(rows, heading), table, notes)
+
+
+def heading_of(rows: Sequence[Cells]) -> str:
+    """What a table was measured on, where it says so and has one answer."""
+    told = {f"{row.data}, {row.sentences} of {row.of} sentences" if row.data else "" for row in rows}
+    return told.pop() if len(told) == 1 else ""
 
 
 def cells_of(row: dict[str, object]) -> Cells:

@@ -50,16 +50,21 @@ def read_table(source: str) -> list[dict[str, Any]]:
 def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]:
     """The rows of a table as named tuples.
 
-    Args:   columns: names in the table, one for each field of `kind`.
-    Raises: DataError if a column is missing or a cell does not fit its field.
+    Args:   columns: names in the table, one for each field of `kind`; one that is not there has the field's default.
+    Raises: DataError if a column is missing whose field has none, or a cell does not fit its field.
     """
     hints = get_type_hints(kind)
+    defaults: dict[str, Any] = getattr(kind, "_field_defaults", {})
+    needed = [column for column, field in zip(columns, hints, strict=True) if field not in defaults]
     found = []
     for number, cells in enumerate(read_table(source), 1):
         values = []
         for column, (field, hint) in zip(columns, hints.items(), strict=True):
+            if column not in cells and field in defaults:
+                values.append(defaults[field])
+                continue
             if column not in cells:
-                raise DataError(f"{source} has no column {column!r}; it needs {', '.join(columns)}")
+                raise DataError(f"{source} has no column {column!r}; it needs {', '.join(needed)}")
             try:
                 values.append(value_of(cells[column], hint))
             except (ValueError, TypeError):
