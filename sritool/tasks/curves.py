@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sritool.errors import DataError
-from sritool.tasks.runs import BEST, LAST, METRICS, find_checkpoint
+from sritool.core.structure import read_toml
+from sritool.errors import DataError, UsageError
+from sritool.tasks.runs import BEST, CONFIG, LAST, METRICS, find_checkpoint
 
 VALIDATION = ("nll", "posterior-kl", "recon", "au", "permuted")
 TRAINING = "train recon"
+OF_Z = ("posterior-kl", "au", "permuted")  # 0 on record, and no figures at all, where there is no z
 METRIC_NAMES = (*VALIDATION, TRAINING)
 
 
@@ -39,6 +41,8 @@ class Curves(NamedTuple):
 def read_curves(runs: Sequence[Path], runs_dir: Path) -> Curves:
     """The validations of runs, and the training loss between them.
 
+    A run without z has no curves of OF_Z.
+
     Args:   runs: run folders, or checkpoints in them; none: the newest run.
     Raises: CheckpointError if there is no such run; DataError if none of them has been validated yet.
     """
@@ -55,6 +59,8 @@ def read_curves(runs: Sequence[Path], runs_dir: Path) -> Curves:
         run = str(path.parent) if shared.count(name) > 1 else name
         records, damaged = read_records(path)
         found = points_of(run, records)
+        if _without_z(path.with_name(CONFIG)):
+            found = [point for point in found if point.metric not in OF_Z]
         if damaged:
             notes.append(f"{damaged} damaged lines of {path} are left out")
         if not found:
@@ -63,6 +69,14 @@ def read_curves(runs: Sequence[Path], runs_dir: Path) -> Curves:
     if not points:
         raise DataError(f"{notes[-1]}; wait, or train on with --resume")
     return Curves(points, notes)
+
+
+def _without_z(config: Path) -> bool:
+    """Whether a run's configuration says that its model has no z."""
+    try:
+        return bool(read_toml(config)["generator"]["latent"] == 0)
+    except (UsageError, KeyError, TypeError):
+        return False
 
 
 def metrics_file(run: Path | None, runs_dir: Path) -> Path:

@@ -62,9 +62,8 @@ def test_curves_are_the_metrics_on_record(run: Run) -> None:
         epochs = {r["epoch"]: r for r in records if r["kind"] == "epoch"}
         steps = {r["step"]: r for r in records if r["kind"] == "step"}
         own = [row for row in found if row["run"] == name]
-        assert {row["metric"] for row in own} == {
-            "nll", "posterior-kl", "recon", "au", "permuted", "train recon"
-        }  # fmt: skip
+        of_z = set() if name == "mine-lm" else {"posterior-kl", "au", "permuted"}
+        assert {row["metric"] for row in own} == {"nll", "recon", "train recon"} | of_z
         for row in own:
             if row["metric"] == "train recon":
                 assert row["value"] == steps[row["step"]]["recon"]
@@ -72,7 +71,7 @@ def test_curves_are_the_metrics_on_record(run: Run) -> None:
                 record = epochs[row["epoch"]]
                 assert (row["value"], row["step"]) == (record[row["metric"]], record["step"])
                 assert row["se"] == record[f"{row['metric']} se"]
-        assert len(own) == 5 * len(epochs) + len(steps)
+        assert len(own) == (2 + len(of_z)) * len(epochs) + len(steps)
 
 
 @pytest.mark.parametrize("ending", MAGIC)
@@ -102,6 +101,12 @@ def test_numbers_are_drawn_again_from_their_table(run: Run) -> None:
     result = run("plot", "curves", "--data", "-", "-o", "again.svg", stdin=table)
     assert result.exit_code == 0, result.stderr
     assert Path("again.svg").read_bytes() == Path("direct.svg").read_bytes()
+    text = Path("again.svg").read_text()
+    assert "Training curves" in text
+    assert "standard error over validation sentences" in text
+    assert "pale" not in text
+    assert run("plot", "curves", *BOTH, "--metrics", "train recon", "-o", "loss.svg").exit_code == 0
+    assert "pale: training recon" in Path("loss.svg").read_text()
 
 
 def test_default_file_and_newest_run(run: Run) -> None:
@@ -165,6 +170,13 @@ def test_noisy_recon_is_the_table_of_its_command(run: Run) -> None:
     assert (plotted.exit_code, plotted.stdout) == (0, table.stdout), plotted.stderr
     assert run("plot", "noisy-recon", "--data", "-", "-o", "d.pdf", stdin=table.stdout).exit_code == 0
     assert Path("d.pdf").read_bytes().startswith(MAGIC["pdf"])
+    assert run("plot", "noisy-recon", "--data", "-", "-o", "again.svg", stdin=table.stdout).exit_code == 0
+    assert "mine test, 5 of 16 sentences" in Path("again.svg").read_text()
+    bare = "run\tnoise\tk\trecon\trecon se\tincrease\tincrease se\tpermuted\na\tswap\t0\t9\t1\t0\t0\t\n"
+    untold = run("plot", "noisy-recon", "--data", "-", "-o", "bare.svg", stdin=bare)
+    assert (untold.exit_code, untold.stderr) == (0, "drew bare.svg\n")
+    lacking = run("plot", "noisy-recon", "--data", "-", "-o", "no.svg", stdin=bare.replace("recon se", "x"))
+    assert refused(lacking, 3).endswith("increase, increase se, permuted")
     assert "k, words left out a sentence" in Path("direct.svg").read_text()
 
 

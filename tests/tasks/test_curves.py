@@ -97,3 +97,20 @@ def test_young_runs_are_told(tmp_path: Path) -> None:
         "young has no validation yet: the first is at the end of its first epoch",
         f"1 damaged lines of {old} are left out",
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "metrics"),
+    [
+        ("[generator]\nlatent = 0\n", {"nll", "recon"}),
+        ("[generator]\nlatent = 8\n", {"nll", "recon", "au", "posterior-kl", "permuted"}),
+        ("[generator\n", {"nll", "recon", "au", "posterior-kl", "permuted"}),
+        (None, {"nll", "recon", "au", "posterior-kl", "permuted"}),
+    ],
+)
+def test_a_run_without_z_has_no_curves_of_it(config: str | None, metrics: set[str], tmp_path: Path) -> None:
+    values = {"nll": 9.0, "recon": 9.0, "au": 0, "posterior-kl": 0.0, "permuted": 0.0}
+    path = write(tmp_path / "run", epoch(1, 10, **values))
+    if config is not None:
+        path.with_name("config.toml").write_text(config)
+    assert {point.metric for point in read_curves([path.parent], tmp_path).points} == metrics

@@ -51,8 +51,23 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
         if title:
             canvas.suptitle(plain(title))
         named = [plain(run) for run in runs]
-        canvas.legend([handles[run] for run in runs], named, loc="outside lower center", ncols=LEGEND_COLUMNS)
+        canvas.legend(
+            *([handles[run] for run in runs], named),
+            loc="outside lower center",
+            ncols=LEGEND_COLUMNS,
+            title=meaning_of(points, narrow=columns < 3),
+        )
     return canvas
+
+
+def meaning_of(points: Sequence[Point], narrow: bool = False) -> str:
+    """What bands and pale lines are, where there are any."""
+    said = []
+    if any(point.se for point in points):
+        said.append("bands, bars: ± 1 standard error over validation sentences")
+    if any(point.metric == "train recon" for point in points):
+        said.append("pale: training recon, mean of the epoch so far; strong: smoothed")
+    return ("\n" if narrow else "; ").join(said)
 
 
 def draw_line(axes: Any, points: Sequence[Point], style: dict[str, Any]) -> Any:

@@ -48,7 +48,8 @@ def curves(
     sritool plot curves runs/tiny-sri --show-data | grep nll
 
     From metrics.jsonl, also while a run goes on. Bands: ± 1 standard error over the validation
-    sentences. Epochs of the autoencoder that some methods begin with come before 0.
+    sentences. Pale: the training loss on record, the mean of the epoch so far; strong: smoothed.
+    Epochs of the autoencoder that some methods begin with come before 0.
     """
     from sritool.cli.pictures import curves as picture
     from sritool.cli.plots.reading import read_rows
@@ -69,5 +70,6 @@ def curves(
     points = [point for point in found.points if point.metric in wanted]
     if not points:
         raise UsageError(f"nothing on record for {', '.join(wanted)}; leave --metrics out")
-    table = Table(title or "Training curves", COLUMNS, points)
-    out.write(lambda: picture.draw(points, title or ""), table, found.notes)
+    heading = "Training curves" if title is None else title
+    table = Table(heading, COLUMNS, points)
+    out.write(lambda: picture.draw(points, heading), table, found.notes)
