@@ -187,7 +187,7 @@ def first_dimensions(found: Encoded, shown: int) -> Table:
     rows = [
         [
             *key,
-            *(f"{x: .2f}" for x in code[:shown].tolist()),
+            *(f"{x: z.2f}" for x in code[:shown].tolist()),
             f"{float((code**2).sum() ** 0.5):.2f}",
             sentence,
         ]

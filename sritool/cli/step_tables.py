@@ -92,7 +92,7 @@ def gain_text(gain: Figure) -> str:
         return "–"
     if gain.value == 0 and gain.error == 0:
         return "0"
-    return f"{gain.value:+.2f}" + (f" ± {gain.error:.2f}" if math.isfinite(gain.error) else "")
+    return f"{gain.value:+z.2f}" + (f" ± {gain.error:.2f}" if math.isfinite(gain.error) else "")
 
 
 def rounded(value: float) -> str:

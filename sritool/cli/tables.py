@@ -101,4 +101,4 @@ def with_error(value: float, error: float) -> str:
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return readable(value)
     places = min(max(1 - math.floor(math.log10(error)), 0), 6)
-    return f"{value:.{places}f} ± {error:.{places}f}"
+    return f"{value:z.{places}f} ± {error:.{places}f}"

@@ -113,7 +113,7 @@ class Watch:
         shown = " · ".join(
             f"{e.metric} {e.value:.0f}"
             if e.metric == "au"
-            else f"{e.metric} {e.value:.2f} ± {e.standard_error:.2f}"
+            else f"{e.metric} {e.value:z.2f} ± {e.standard_error:.2f}"
             for e in event.estimates
             if e.draws or e.metric == "nll"  # without a code there is nothing else to tell
         )

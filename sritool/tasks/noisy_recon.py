@@ -180,7 +180,7 @@ def _measure(
 def _notes(permuted: Estimate | None, finished: FinishedBatches) -> Iterator[str]:
     if permuted is not None and collapse({"permuted": permuted}, COLLAPSE_AFTER):
         yield (
-            f"the generator ignores z (another sentence's z costs {permuted.value:.2f} ± "
+            f"the generator ignores z (another sentence's z costs {permuted.value:z.2f} ± "
             f"{permuted.standard_error:.2f} nats), so that its row is flat: that is no robustness"
         )
     if finished.damaged:

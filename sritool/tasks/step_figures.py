@@ -150,4 +150,4 @@ def remarks(rows: Sequence[Row], objective: str) -> list[str]:
 
 def _shown(difference: Figure) -> str:
     value, error = difference
-    return f"{value:+.2f}" + (f" ± {error:.2f}" if math.isfinite(error) else "")
+    return f"{value:+z.2f}" + (f" ± {error:.2f}" if math.isfinite(error) else "")

@@ -52,7 +52,7 @@ def collapse(estimates: dict[str, Estimate], epochs_done: int) -> str | None:
     if permuted.value >= COLLAPSE_NATS + 2 * permuted.standard_error:
         return None
     return (
-        f"posterior collapse: another sentence's z costs only {permuted.value:.2f} ± "
+        f"posterior collapse: another sentence's z costs only {permuted.value:z.2f} ± "
         f"{permuted.standard_error:.2f} nats; the generator ignores z"
     )
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sritool.cli.formats import exact, lines_of, native, readable
 from sritool.cli.render import FORMATS, Table, emit, emit_all, say
+from sritool.cli.tables import with_error
 from sritool.errors import UsageError
 
 Show = Callable[..., str]
@@ -180,6 +181,7 @@ def test_latex() -> None:
     ("cell", "shown"),
     [
         (0.0, "0"),
+        (-0.0, "0"),
         (1234567.8, "1234567.8"),
         (12345678.0, "1.235e+07"),
         (101.26, "101.3"),
@@ -198,6 +200,20 @@ def test_latex() -> None:
 )
 def test_readable_cells(cell: object, shown: str) -> None:
     assert readable(cell) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "shown"),
+    [
+        (-0.001, 0.031, "-0.001 ± 0.031"),
+        (-0.0004, 0.031, "0.000 ± 0.031"),
+        (-0.3, 12.0, "0 ± 12"),
+        (-0.6, 12.0, "-1 ± 12"),
+        (78.123, 0.43, "78.12 ± 0.43"),
+    ],
+)
+def test_no_minus_before_zero(value: float, error: float, shown: str) -> None:
+    assert with_error(value, error) == shown
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
