@@ -63,8 +63,8 @@ def parse_metrics(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in (*METRICS, ALL):
             near = difflib.get_close_matches(name, (*METRICS, ALL), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join((*METRICS, ALL))}"
-            raise UsageError(f"no metric {name!r} of samples; {hint}")
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(f"no metric {name!r} of samples; {hint}known: {', '.join((*METRICS, ALL))}")
     if not names:
         raise UsageError(f"--metrics is empty; give some of {', '.join((*METRICS, ALL))}")
     return METRICS if ALL in names else tuple(name for name in METRICS if name in names)

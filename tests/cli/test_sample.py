@@ -114,6 +114,7 @@ def test_given_codes_are_decoded(run: Run) -> None:
         (["--z", "codes.npy", "-n", "3"], None, 2, "--z has as many codes as it has; leave -n out"),
         (["--z", "-", "--text", "-", "--metrics", "all"], "", 2, "cannot both be standard input"),
         (["--metrics", "distinct"], None, 2, "no metric 'distinct' of samples; did you mean distinct-"),
+        (["--metrics", "distinct"], None, 2, "? known: unique, distinct-1, distinct-2, self-bleu, nll, rev"),
         (["--reference"], None, 2, "--reference stands beside figures; add --metrics all"),
         (["--text", "mine.txt"], None, 2, "--text is for --reference and for --metrics reverse-ppl"),
         (["--text", "mine.txt", "--metrics", "unique"], None, 2, "--text is for --reference and"),
