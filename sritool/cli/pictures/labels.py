@@ -97,7 +97,7 @@ def _cost(
     """What is covered, and how far the name leaves the axes."""
     near, around = box.padded(7 * scale), box.padded(2 * scale)
     cost = COVERS_MARK * sum(bool(near.contains(*mark)) for mark in marks)
-    cost += COVERS_BAR * sum(_crosses(box, line) for line in lines)
+    cost += COVERS_BAR * sum(_crosses(around, line) for line in lines)
     cost += COVERS_NAME * sum(bool(around.overlaps(other)) for other in taken)
     out = max(inside.x0 - box.x0, box.x1 - inside.x1, inside.y0 - box.y0, box.y1 - inside.y1, 0.0)
     return cost + (LEAVES_AXES + float(out) if out > 0 else 0.0)

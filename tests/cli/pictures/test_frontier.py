@@ -36,7 +36,7 @@ def test_the_line_of_a_run_without_z_is_in_the_legend_and_crosses_no_name() -> N
     assert boxes.keys() == {point.run for point in BESIDE_A_COLLAPSED_RUN}
     _, height = axes.transData.transform((0.0, 35.85))
     for name, box in boxes.items():
-        assert not box.y0 <= height <= box.y1, name
+        assert not box.padded(2).y0 <= height <= box.padded(2).y1, name
 
 
 def test_without_such_a_run_there_is_no_line() -> None:
