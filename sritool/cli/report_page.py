@@ -124,6 +124,8 @@ def head_rows(found: RunReport) -> list[tuple[str, str]]:
 
 def commands(found: RunReport) -> list[tuple[str, list[str]]]:
     """What makes each part again: (part, words of a command line)."""
+    from sritool.tasks.aggregate import FEWEST
+
     request, defaults = found.request, type(found.request)()
     run = str(found.path.parent if found.path.name == "best.pt" else found.path)
     seed = ["--seed", request.seed]
@@ -147,7 +149,7 @@ def commands(found: RunReport) -> list[tuple[str, list[str]]]:
         lines.append(
             ("Interpolation", ["interpolate", run, "-n", 1, "--points", len(found.interpolation), *seed])
         )
-    if found.map:
+    if found.map and found.map.of >= FEWEST:
         lines.append(("A map of single draws", ["plot", "latent", run, *split, *seed, *data]))
     return [(part, ["sritool", *(shlex.quote(str(word)) for word in words)]) for part, words in lines]
 

@@ -8,6 +8,7 @@ import html
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,10 @@ def test_commands_are_quoted_for_the_shell(hostile: RunReport) -> None:
     ]
     assert told["Samples"] == ["sritool", "sample", run, "-n", "500", "--seed", "3"]
     assert told["Metrics"][3:5] == ["--metrics", "ppl,recon"]
+    assert "A map of single draws" not in told  # of 14 sentences, which are too few
+    assert hostile.map is not None
+    more = dict(commands(replace(hostile, map=hostile.map._replace(of=20))))
+    assert more["A map of single draws"][1:3] == ["plot", "latent"]
 
 
 def test_the_head_says_what_the_run_is(hostile: RunReport) -> None:
