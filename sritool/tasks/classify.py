@@ -112,8 +112,8 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
         rows,
         plan.overlaps,
         [
-            *notes_of(plan, request),
             *(_ignores(path) for model, path in named if has_collapsed(model.checkpoint)),
+            *notes_of(plan, request),
         ],
     )
 

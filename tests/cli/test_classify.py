@@ -144,7 +144,7 @@ def test_percentages_for_people(run: Run) -> None:
     table = output(run(*args, "-f", "table")).splitlines()
     assert table[0] == "Accuracy in % on polls test, 40 of 40 sentences, by number of labels"
     share, low, high = (100 * float(exact[name]) for name in ("accuracy", "low", "high"))
-    (line,) = [line for line in table if line.startswith("polls-ae")]
+    (line,) = [line for line in table if line.startswith("polls-ae ")]
     assert line.split(maxsplit=1)[1].strip() == f"{share:.1f} ({low:.1f}–{high:.1f})"
 
 
