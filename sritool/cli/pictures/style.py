@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sritool.cli.options import check_writable
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def check_picture(path: Path, option: str = "-o") -> None:
         raise UsageError(
             f"{option} {path} is no picture; end its name in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
         )
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{option} {path} cannot be written; give a file in a folder that is there")
+    check_writable(path, option)
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(f"{option} needs matplotlib, which is not installed; do: pip install matplotlib")
 
