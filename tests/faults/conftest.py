@@ -1,0 +1,48 @@
+"""What the tests of this folder count, told at the end of a run: damage that was done, and met as it should be.
+
+`python -m benchmarks.faults` does the same at length.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = str(Path(__file__).parents[2])
+if ROOT not in sys.path:
+    sys.path.append(ROOT)  # for `benchmarks`; last, so that an installed sritool is the one that is tested
+
+COUNTS = pytest.StashKey[Counter[str]]()
+SECONDS = pytest.StashKey[list[float]]()
+
+
+@pytest.fixture(scope="session")
+def tally(pytestconfig: pytest.Config) -> Callable[..., None]:
+    """tally("kills survived") or tally("inputs fuzzed", 200), after the check has passed."""
+    counts = pytestconfig.stash.setdefault(COUNTS, Counter())
+
+    def add(what: str, times: int = 1) -> None:
+        counts[what] += times
+
+    return add
+
+
+@pytest.fixture(autouse=True)
+def _timed(pytestconfig: pytest.Config) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    pytestconfig.stash.setdefault(SECONDS, []).append(time.perf_counter() - began)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line of counts."""
+    counts = config.stash.get(COUNTS, Counter())
+    if counts:
+        told = ", ".join(f"{times:,} {what}" for what, times in counts.items())
+        seconds = sum(config.stash.get(SECONDS, []))
+        terminalreporter.write_line(f"faults: {told}, in {seconds:.0f} s")
