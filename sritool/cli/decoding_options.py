@@ -18,7 +18,7 @@ GreedyOpt = Annotated[
     typer.Option(
         "--greedy/--ancestral",
         help="Take the likeliest next word, or draw one.",
-        show_default="greedy; ancestral with one of the next three options, and for sample without z",
+        show_default="greedy; ancestral with one of the next three options, and for a model without z",
         rich_help_panel=DECODING_PANEL,
     ),
 ]

@@ -86,7 +86,7 @@ def evaluate(
         int,
         typer.Option(
             min=2,
-            help="Draws of z per sentence, in each round that fits where those of adaptive come from.",
+            help="Draws of z per sentence in each round that fits the proposal of adaptive; thrown away after it.",
             rich_help_panel=ESTIMATOR,
         ),
     ] = 64,

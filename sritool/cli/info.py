@@ -11,7 +11,10 @@ from sritool.cli.render import Table, emit, resolve_format, say
 def info(
     checkpoint: CheckpointArg = None, runs_dir: RunsDirOpt = Path("runs"), fmt: FormatOpt = "auto"
 ) -> None:
-    """Show what is in a checkpoint: method, corpus, sizes, settings, progress, best validation."""
+    """Show what is in a checkpoint: method, corpus, sizes, settings, progress, best validation.
+
+    sritool info runs/tiny-sri --format json
+    """
     from sritool.tasks.info import describe_checkpoint
     from sritool.tasks.runs import find_checkpoint
 

@@ -160,7 +160,7 @@ GpuOpt = Annotated[
         "--gpu",
         metavar="N",
         envvar="SRITOOL_GPU",
-        help="CUDA device by its number, like 0; comes before --device.",
+        help="CUDA device by its number, like 0; wins over --device.",
         show_default=False,
         rich_help_panel=DEVICE_PANEL,
     ),

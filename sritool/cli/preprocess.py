@@ -26,11 +26,13 @@ InputsArg = Annotated[
     ),
 ]
 NameOpt = Annotated[
-    str | None, typer.Option("--name", help="Name of a corpus of your own: the folder it gets.")
+    str | None, typer.Option("--name", help="Name of a corpus of your own, and of its folder in --data-dir.")
 ]
 FromOpt = Annotated[
     Path | None,
-    typer.Option("--from", metavar="DIR", help="Folder of local files in their usual names."),
+    typer.Option(
+        "--from", metavar="DIR", help="Folder that holds the files: of a built-in corpus, or of your own."
+    ),
 ]
 TrainOpt = Annotated[Path | None, typer.Option("--train", metavar="FILE|-", help="The training text.")]
 ValidOpt = Annotated[
@@ -190,6 +192,9 @@ def preprocess(
     sritool preprocess train.tsv dev.tsv test.tsv --name reviews
 
     grep -v '^#' notes.txt | sritool preprocess - --name notes
+
+    tiny is made by the program itself. ptb, snli, yahoo and yelp are fetched from the Hugging Face hub, or read with
+    --from from files at hand: that is all that sritool asks the network for.
     """
     from sritool.cli.render import emit
     from sritool.corpus.sources import FileOptions

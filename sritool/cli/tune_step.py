@@ -56,7 +56,7 @@ def tune_step(
         typer.Option(
             "--range",
             metavar="LOW:HIGH:COUNT",
-            help="The same as COUNT numbers with equal ratios.",
+            help="The same, as COUNT numbers from LOW to HIGH with equal ratios.",
             show_default=False,
             rich_help_panel=SCHEDULES,
         ),
@@ -70,7 +70,9 @@ def tune_step(
     gradient_steps: Annotated[
         int,
         typer.Option(
-            min=0, help="Go on from the best by this many of gradient ascent.", rich_help_panel=SCHEDULES
+            min=0,
+            help="Climb on from the best schedule by this many steps of gradient ascent.",
+            rich_help_panel=SCHEDULES,
         ),
     ] = 0,
     objective: Annotated[
@@ -97,7 +99,9 @@ def tune_step(
             rich_help_panel=MEASURE,
         ),
     ] = None,
-    sentences: Annotated[int, typer.Option(min=1, help="How many.", rich_help_panel=MEASURE)] = 8,
+    sentences: Annotated[
+        int, typer.Option(min=1, help="How many sentences to measure on.", rich_help_panel=MEASURE)
+    ] = 8,
     chains: Annotated[
         int,
         typer.Option(min=2, help="Per sentence, more than z has dimensions.", rich_help_panel=MEASURE),
@@ -122,13 +126,18 @@ def tune_step(
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force/--no-force", help="Replace NEW.pt.", rich_help_panel=FILES_PANEL)
+        bool,
+        typer.Option(
+            "--force/--no-force",
+            help="Replace NEW.pt where it is there already.",
+            rich_help_panel=FILES_PANEL,
+        ),
     ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Draw both sides against the step size: .png, .svg or .pdf; needs matplotlib.",
+            help="Draw both sides against the step size: .png, .svg or .pdf.",
             show_default=False,
             rich_help_panel=FILES_PANEL,
         ),
