@@ -13,6 +13,7 @@ import sritool
 PACKAGE = Path(sritool.__file__).parent
 LAYERS = ("corpus", "core", "methods", "tasks", "cli")
 SHARED_BY_METHODS = {"base", "encoding", "registry"}  # in methods/, and no method themselves
+SHARED_BY_ALL = {"sritool.errors", "sritool.files", "sritool.locks"}  # beside the layers, and below them
 ONLY_IN_CLI = {"typer", "rich"}
 HEAVY = {
     "torch",
@@ -35,7 +36,7 @@ def sources() -> list[Path]:
 
 
 def layer_of(module: str) -> str | None:
-    """`core` for `sritool.core.langevin`; None for what all may use: the package itself and its errors."""
+    """`core` for `sritool.core.langevin`; None for what all may use: the package itself, SHARED_BY_ALL."""
     parts = module.split(".")
     return parts[1] if parts[0] == "sritool" and len(parts) > 1 and parts[1] in LAYERS else None
 
@@ -79,6 +80,8 @@ def layer_faults(path: Path, tree: ast.Module) -> Iterator[str]:
         other = layer_of(name)
         if own and other and LAYERS.index(other) > LAYERS.index(own):
             yield f"{own} imports {name}, which is above it"
+        if module in SHARED_BY_ALL and other:
+            yield f"{module} is below all layers and imports {name}"
         if own and own != "cli" and name.split(".")[0] in ONLY_IN_CLI:
             yield f"{own} imports {name}, which only cli may"
         if own == other == "methods":
@@ -126,6 +129,7 @@ def test_module_keeps_the_rule(path: Path) -> None:
         ("methods/lm.py", "from .sri import Sri"),
         ("tasks/x.py", "def f():\n    import rich.console"),
         ("tasks/x.py", "import typer as t"),
+        ("files.py", "from sritool.corpus.folder import staged"),
     ],
 )
 def test_rule_finds_a_wrong_import(where: str, source: str) -> None:
@@ -141,6 +145,8 @@ def test_rule_finds_a_wrong_import(where: str, source: str) -> None:
         ("methods/registry.py", "def f():\n    from sritool.methods.sri import Sri"),
         ("core/x.py", "from sritool.core.generator import Generator\nimport torch"),
         ("tasks/x.py", "import sritool.methods\nfrom sritool import methods"),
+        ("corpus/x.py", "from sritool import files\nfrom sritool.files import whole_file"),
+        ("files.py", "from sritool.locks import take"),
     ],
 )
 def test_rule_lets_a_right_import_pass(where: str, source: str) -> None:

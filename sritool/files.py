@@ -1,0 +1,146 @@
+"""Files that appear whole or not at all: the one place where the package writes them.
+
+What is written goes into a temporary file of the same folder, `.NAME.xxxxxxxx.tmp`; it is synced, renamed over the
+target, and then the folder is synced: a kill or a power cut leaves the old file or the new one. A reader has
+whichever he opened. The writer holds a lock on its temporary file, so that the next one can tell what a kill left,
+which it removes, from what another process is writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sritool.locks import is_named, take
+
+ABANDONED_AFTER = 86_400.0  # seconds; for leftovers where there are no locks that could tell
+_LONGEST_NAME = 200  # bytes of the target's in that of the temporary file: 255 is what file systems take
+_NOT_SYNCED = {
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EBADF,
+}  # what a file system without it answers
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of `path` when the block ends without an exception.
+
+    It has the permissions of the file that it replaces, or else those that the umask leaves. Into a pipe or a
+    device it is written as it is.
+
+    Args:   follow: a link goes on pointing to what it points to, which is written; else it is replaced itself.
+    Raises: OSError if it cannot be written; then the old file stands.
+    """
+    found = _stat(path, follow)
+    if found is not None and not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
+        with path.open("wb") as stream:
+            yield stream
+        return
+    target = Path(os.path.realpath(path)) if follow else path
+    mode = None
+    if found is not None and stat.S_ISREG(found.st_mode):
+        if not os.access(target, os.W_OK):  # a rename would not ask
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        mode = stat.S_IMODE(found.st_mode)
+    file, temporary = _begin(target)
+    try:
+        yield file
+        file.flush()
+        if mode is not None:
+            with contextlib.suppress(OSError):  # a file system without permissions
+                os.fchmod(file.fileno(), mode)
+        _sync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        with contextlib.suppress(OSError):  # of what could not be written, and is not wanted any more
+            file.close()
+    sync_folder(target.parent)
+    clear_leftovers(target)
+
+
+def write_bytes(path: Path, chunks: Iterable[bytes], follow: bool = True) -> None:
+    """Write a file whole, over one of that name. Raises: OSError if it cannot be written."""
+    with whole_file(path, follow) as file:
+        file.writelines(chunks)
+
+
+def write_text(path: Path, text: str, follow: bool = True) -> None:
+    """Write a text whole, in UTF-8. Raises: OSError if it cannot be written."""
+    write_bytes(path, [text.encode("utf-8")], follow)
+
+
+def clear_leftovers(target: Path) -> None:
+    """Remove temporary files of `target` that killed processes left; what is being written stays."""
+    left = re.compile(re.escape(_prefix(target)) + r"[0-9a-f]{8}\.tmp")
+    with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
+        for name in [entry.name for entry in entries if left.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                _clear(target.with_name(name))
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # one may be allowed to write in a folder and not to list it
+        return
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _stat(path: Path, follow: bool) -> os.stat_result | None:
+    """What is there; None for nothing. Raises: OSError, for links in a circle too."""
+    try:
+        return path.stat(follow_symlinks=follow)
+    except FileNotFoundError:
+        return None
+
+
+def _prefix(target: Path) -> str:
+    return f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])}."
+
+
+def _begin(target: Path) -> tuple[BinaryIO, Path]:
+    """A new temporary file, locked."""
+    while True:
+        temporary = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}.tmp")
+        file = temporary.open("xb")
+        take(file.fileno(), wait=True)
+        if is_named(file.fileno(), temporary):
+            return file, temporary
+        file.close()  # between the two lines somebody took it for a leftover
+
+
+def _clear(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        taken = take(descriptor)
+        old = time.time() - os.fstat(descriptor).st_mtime >= ABANDONED_AFTER
+        if taken or (taken is None and old):
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_SYNCED:
+            raise

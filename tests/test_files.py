@@ -1,0 +1,221 @@
+"""Files are whole: the old one stands until the new one is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sritool import files
+from sritool.files import clear_leftovers, whole_file, write_bytes, write_text
+
+LEFT = ".codes.tsv.0123abcd.tmp"
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"new"
+        raise OSError(28, "No space left on device")
+
+    target = tmp_path / "codes.tsv"
+    write_bytes(target, [b"o", b"ld"])
+    with pytest.raises(OSError, match="No space left on device"):
+        write_bytes(target, broken())
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == {"codes.tsv"}
+
+
+def test_nothing_is_there_before_the_disk_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_text(tmp_path / "page.html", "new")
+    assert not names(tmp_path)
+
+
+def test_file_then_name_then_folder_reach_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another order a power cut could leave the new name with nothing in it."""
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        done.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
+        sync(descriptor)
+
+    def replaced(self: Path, other: Path) -> Path:
+        done.append("replace")
+        return replace(self, other)
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("no /proc that tells what a descriptor is of")
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_text(tmp_path / "page.html", "new")
+    assert done == ["sync .tmp", "replace", "sync "]
+
+
+def test_a_file_system_that_syncs_nothing_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_: int) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    write_text(tmp_path / "page.html", "new")
+    assert (tmp_path / "page.html").read_text() == "new"
+
+
+def test_a_link_goes_on_pointing_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "page.html"
+    link.symlink_to(tmp_path / "real" / "page.html")
+    for text in ("first", "second"):
+        write_text(link, text)
+        assert link.is_symlink()
+        assert (tmp_path / "real" / "page.html").read_text() == text
+    assert names(tmp_path / "real") == {"page.html"}
+
+
+def test_a_link_that_is_not_followed_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    link = tmp_path / "config.toml"
+    for target in ("precious", "nothing", "config.toml"):  # the last one is a circle
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        write_text(link, "new", follow=False)
+        assert not link.is_symlink()
+        assert link.read_text() == "new"
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_links_in_a_circle_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").is_symlink()
+
+
+def test_a_device_stays_one() -> None:
+    write_bytes(Path(os.devnull), [b"new"])
+    assert not Path(os.devnull).is_file()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_bytes(tmp_path / "none" / "codes.tsv", [b""])
+
+
+def test_permissions_are_those_of_the_old_file_or_of_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    target = tmp_path / "codes.tsv"
+    write_text(target, "new")
+    assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    for mode in (0o600, 0o664):
+        target.chmod(mode)
+        write_text(target, "again")
+        assert target.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_file_that_is_protected_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "codes.tsv"
+    target.write_text("kept")
+    target.chmod(0o444)
+    with pytest.raises(PermissionError):
+        write_text(target, "new")
+    assert target.read_text() == "kept"
+    assert names(tmp_path) == {"codes.tsv"}
+
+
+def test_the_longest_name_that_a_file_may_have(tmp_path: Path) -> None:
+    for name in ("x" * 255, "ж" * 127):
+        write_text(tmp_path / name, "new")
+    assert names(tmp_path) == {"x" * 255, "ж" * 127}
+
+
+def test_leftovers_of_a_kill_are_cleared_by_the_next_writing(tmp_path: Path) -> None:
+    kept = {".codes.tsv.0123abcd.tmp.txt", ".codes.tsv.xyz.tmp", ".codes[1].tsv.0123abcd.tmp", "codes.tsv"}
+    for name in (LEFT, *kept):
+        (tmp_path / name).write_text("half")
+    write_text(tmp_path / "codes.tsv", "new")
+    assert names(tmp_path) == kept
+    write_text(tmp_path / "codes[1].tsv", "new")  # a pattern of the shell, and a name
+    assert ".codes[1].tsv.0123abcd.tmp" not in names(tmp_path)
+
+
+def test_what_another_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    target = tmp_path / "codes.tsv"
+    program = (
+        "import sys, pathlib, sritool.files as f\n"
+        "with f.whole_file(pathlib.Path(sys.argv[1])) as file:\n"
+        "    file.write(b'slow')\n"
+        "    print('writing', flush=True)\n"
+        "    sys.stdin.readline()\n"
+    )
+    root = Path(files.__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(target)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+        write_text(target, "fast")
+        assert len(names(tmp_path)) == 2
+        assert target.read_text() == "fast"
+        writer.communicate("go on\n")
+    assert writer.returncode == 0
+    assert target.read_text() == "slow"
+    assert names(tmp_path) == {"codes.tsv"}
+
+
+def test_without_locks_only_old_leftovers_are_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "take", lambda descriptor, wait=False: None)
+    left = tmp_path / LEFT
+    left.write_text("half")
+    clear_leftovers(tmp_path / "codes.tsv")
+    assert left.exists()
+    os.utime(left, (0, 0))
+    clear_leftovers(tmp_path / "codes.tsv")
+    assert not left.exists()
+
+
+def test_a_new_file_that_is_taken_for_a_leftover_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making a file and locking it, another process may clear it away."""
+    target, real, cleared = tmp_path / "codes.tsv", files.take, []
+
+    def late(descriptor: int, wait: bool = False) -> bool | None:
+        if wait and not cleared:
+            cleared.append(True)
+            clear_leftovers(target)
+        return real(descriptor, wait)
+
+    monkeypatch.setattr(files, "take", late)
+    write_text(target, "new")
+    assert cleared
+    assert target.read_text() == "new"
+    assert names(tmp_path) == {"codes.tsv"}
+
+
+def test_an_exception_takes_the_temporary_file_along(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "codes.tsv") as file:  # noqa: PT012
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert not names(tmp_path)
