@@ -1,14 +1,14 @@
 """One file that holds everything about a model: tensors and plain Python values, never code.
 
 Written to a temporary file beside its target, synced and renamed over it, so that a reader sees the old
-checkpoint or the new one. Always read with `weights_only=True`: a file with code in it is refused, not run.
+checkpoint or the new one. `torch.load(…, weights_only=True)` opens it; here it is read by a stricter reader of our
+own (`archive`, `plain_values`), as torch's does not notice damage and takes much that no checkpoint needs.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sritool.core.archive import Archive, Refused, save_sealed
 from sritool.core.config import RunConfig
+from sritool.core.plain_values import read_values
+from sritool.core.sections import check_sections, owned, quoted
 from sritool.core.structure import build, plain
 from sritool.corpus.tokenizer import Tokenizer, tokenizer_from_state
 from sritool.errors import CheckpointError, SritoolError
 
 FORMAT = "sritool checkpoint"
 VERSION = 1
-_CORPUS_KEYS = {"name", "path", "content_hash", "max_length", "lowercase", "split_punctuation"}
-_PROGRESS_KEYS = {"epoch", "step", "seconds"}
+_SECTIONS = {"config", "tokenizer", "weights", "corpus", "progress", "metrics", "trainer"}
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "version": VERSION,
         "config": plain(checkpoint.config),
         "tokenizer": _bytes_to_tensors(checkpoint.tokenizer.state()),
-        "weights": {name: tensor.detach().cpu() for name, tensor in checkpoint.weights.items()},
-        "corpus": dict(checkpoint.corpus),
-        "progress": dict(checkpoint.progress),
+        "weights": checkpoint.weights,
+        "corpus": checkpoint.corpus,
+        "progress": checkpoint.progress,
         "metrics": checkpoint.metrics,
-        "trainer": None if checkpoint.trainer is None else dict(checkpoint.trainer),
+        "trainer": checkpoint.trainer,
     }
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -66,7 +68,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         ) from error
     try:
         with file:
-            torch.save(values, file)
+            save_sealed(owned(values), file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -96,7 +98,7 @@ def _sync_folder(folder: Path) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU.
 
-    Raises: CheckpointError if it is missing, truncated, not a checkpoint, of a newer version, or holds code.
+    Raises: CheckpointError if it is missing, damaged, not a checkpoint, of a newer version, or holds code.
     """
     values = _read(path)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -105,22 +107,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     if values.get("version") != VERSION:
         raise CheckpointError(
-            f"{path} has checkpoint version {values.get('version')}, this sritool reads {VERSION}; "
+            f"{path} has checkpoint version {quoted(values.get('version'))}, this sritool reads {VERSION}; "
             "use the version that wrote it"
         )
     try:
-        for section, needed in (("corpus", _CORPUS_KEYS), ("progress", _PROGRESS_KEYS)):
-            if not needed <= values[section].keys():
-                raise KeyError(f"{section} without {', '.join(sorted(needed - values[section].keys()))}")
-        return Checkpoint(
-            build(RunConfig, values["config"]),
-            tokenizer_from_state(_tensors_to_bytes(values["tokenizer"])),
-            values["weights"],
-            values["corpus"],
-            values["progress"],
-            values["metrics"],
-            values["trainer"],
-        )
+        sections = {name: values.pop(name) for name in sorted(_SECTIONS)}
+        if values.keys() != {"format", "version"}:
+            raise ValueError("it has sections that no checkpoint has")
+        check_sections(sections)
+        config = build(RunConfig, sections.pop("config"))
+        tokenizer = tokenizer_from_state(_tensors_to_bytes(sections.pop("tokenizer")))
+        return Checkpoint(config, tokenizer, **sections)
     except (SritoolError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); use another checkpoint") from error
 
@@ -131,21 +128,13 @@ def _read(path: Path) -> Any:
             f"no checkpoint {path}; give a .pt file or a run folder that `sritool train` wrote"
         )
     try:
-        file = path.open("rb")
+        with path.open("rb") as file:
+            return read_values(Archive(file))
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
-    try:
-        with file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch thinks of a file that is not its own
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a file that is not its own
-        reason = (
-            "it holds more than tensors and plain values and was not run"
-            if "weights_only" in str(error) or "Unsupported" in str(error)
-            else "truncated, or another kind of file"
-        )
+    except Refused as error:
         raise CheckpointError(
-            f"{path} is not a sritool checkpoint: {reason}; give a .pt file that `sritool train` wrote"
+            f"{path} is not a sritool checkpoint: {error}; give a .pt file that `sritool train` wrote"
         ) from error
 
 
