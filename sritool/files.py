@@ -19,10 +19,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sritool.errors import SritoolError
 from sritool.locks import is_named, take
 
 ABANDONED_AFTER = 86_400.0  # seconds; for leftovers where there are no locks that could tell
 _LONGEST_NAME = 200  # bytes of the target's in that of the temporary file: 255 is what file systems take
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_SYNCED = {
     errno.EINVAL,
     errno.ENOSYS,
@@ -81,6 +83,23 @@ def write_bytes(path: Path, chunks: Iterable[bytes], follow: bool = True) -> Non
 def write_text(path: Path, text: str, follow: bool = True) -> None:
     """Write a text whole, in UTF-8. Raises: OSError if it cannot be written."""
     write_bytes(path, [text.encode("utf-8")], follow)
+
+
+def write_output(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file that the user asked for, whole. Raises: SritoolError in one line if it cannot be written."""
+    try:
+        write_bytes(path, chunks)
+    except OSError as error:
+        raise SritoolError(cannot_write(path, error, "another file")) from error
+
+
+def cannot_write(path: Path, error: OSError, instead: str) -> str:
+    """`cannot write PATH: reason; what to do`, for the errors of those who write.
+
+    Args: instead: what to give in its place, like "another folder with --data-dir".
+    """
+    full = "free some space or " if error.errno in _FULL else ""
+    return f"cannot write {path}: {error.strerror or error}; {full}give {instead}"
 
 
 def clear_leftovers(target: Path) -> None:

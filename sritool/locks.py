@@ -45,10 +45,14 @@ class Holder(NamedTuple):
     process: str = ""
     since: str = ""
 
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine."""
+        return self.host == socket.gethostname()
+
     def __str__(self) -> str:
         if not self.host:
             return "another process"
-        where = "" if self.host == socket.gethostname() else f" on {self.host}"
+        where = "" if self.is_here() else f" on {self.host}"
         return f"process {self.process}{where}, since {self.since}"
 
 

@@ -197,7 +197,9 @@ def train(
     if dry_run:
         emit(Table("Plan", ("quantity", "value", "unit"), describe(plan, prepared, where)), fmt)
         return
-    with StopRequest() as stop, Watch(quiet) as watch, plan.open_folder(runs_dir) as folder:
+    with StopRequest() as stop, Watch(quiet) as watch, plan.open_folder(runs_dir) as (plan, folder, locked):
+        if not locked:
+            say(f"{folder} is on a file system without locks: let no other process work on this run")
         limits = Limits(max_steps, max_time, stop)
         trainer = Trainer(prepared, plan.config, folder, where, limits, watch, plan.resume)
         say(beginning(plan, folder) + chosen_precision(plan, trainer.state.config.training.precision))

@@ -174,7 +174,7 @@ def tune_step(
     from sritool.tasks.model import load_model
     from sritool.tasks.runs import find_checkpoint
     from sritool.tasks.sentences import choose_sentences, read_text
-    from sritool.tasks.tune_step import Tuning, check_target, sampler_of, tune, write_tuned
+    from sritool.tasks.tune_step import Tuning, check_target, hold_target, sampler_of, tune, write_tuned
 
     form = resolve_format(fmt)
     if text and split:
@@ -200,19 +200,22 @@ def tune_step(
         check_picture(plot, "--plot")
     if checkpoint is None:
         say(f"tuning {path}")
-    model = load_model(path, str(where))
-    sampler = sampler_of(model.method)
-    chosen = choose_sentences(
-        model, split or "valid", read_text(Path(text)) if text else None, sentences, data_dir
-    )
-    with Progress("measuring", "chains", quiet) as bar:
-        tuned = tune(
-            model.method,
-            chosen.split,
-            chosen.examples,
-            tuning,
-            lambda _, done, total: bar.update(done, total),
+    with hold_target(write):
+        model = load_model(path, str(where))
+        sampler = sampler_of(model.method)
+        chosen = choose_sentences(
+            model, split or "valid", read_text(Path(text)) if text else None, sentences, data_dir
         )
+        with Progress("measuring", "chains", quiet) as bar:
+            tuned = tune(
+                model.method,
+                chosen.split,
+                chosen.examples,
+                tuning,
+                lambda _, done, total: bar.update(done, total),
+            )
+        if write is not None:  # before the table, whose reader may go: `| head -1`
+            write_tuned(model, tuned.chosen.schedule, write)
     title = (
         f"{run_name(path)} on {chosen.data}, {tuned.sentences} of {len(chosen.split)} sentences, "
         f"{tuned.chains} chains each, τ {tuned.temperature:g}"
@@ -220,7 +223,6 @@ def tune_step(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     emit_all(steps_tables(tuned, title, form, width), form)
     if write is not None:
-        write_tuned(model, tuned.chosen.schedule, write)
         kept = sampler.evaluation_temperature
         say(f"wrote {write} with the step sizes of {tuned.chosen.label}")
         if tuned.temperature != kept:

@@ -3,44 +3,118 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sritool.errors import CheckpointError, UsageError
+from sritool.errors import CheckpointError, SritoolError, UsageError
+from sritool.files import cannot_write, clear_leftovers, write_text
+from sritool.locks import Lock, holder_of
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
+LOCK = ".lock"  # there while a process works on the run, and after a kill, when it locks nothing
+_LEFT = re.compile(r"\.(best\.pt|last\.pt|config\.toml|metrics\.jsonl)\.[0-9a-f]{8}\.tmp")
 
 
-def new_run(folder: Path) -> Path:
-    """Make a folder for a new run: `folder`, or folder-2, folder-3 … where there is one already.
+def new_run(folder: Path) -> tuple[Path, Lock]:
+    """Make a folder for a new run, held for it: `folder`, or folder-2, folder-3 … where there is one already.
 
-    Raises: UsageError if it cannot be made.
+    What a killed run left before it saved anything is cleared away and its folder taken.
+
+    Raises: SritoolError if it cannot be made.
     """
     candidate, number = folder, 1
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            try:
-                candidate.mkdir()
-                return candidate
-            except FileExistsError:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # its owner removed it at this moment: once more
+                lock = _begin(candidate)
+                if lock is not None:
+                    return candidate, lock
                 number += 1
                 candidate = folder.with_name(f"{folder.name}-{number}")
     except OSError as error:
-        raise UsageError(
+        raise SritoolError(
             f"cannot make the run folder {candidate}: {error.strerror}; give another with --runs-dir"
         ) from error
 
 
-def remove_unsaved(folder: Path) -> bool:
-    """Remove a run folder in which no checkpoint was saved; False if there is one."""
-    if (folder / BEST).is_file() or (folder / LAST).is_file():
+def _begin(folder: Path) -> Lock | None:
+    """The lock of a folder that is new or was abandoned; None where it is somebody's."""
+    new = True
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        new = False
+        if not _is_abandoned(folder):
+            return None
+    lock = Lock(folder / LOCK)
+    try:
+        if not lock.acquire():
+            return None
+    except OSError:
+        if new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    if lock.without:
+        return lock if new else None
+    if not _is_abandoned(folder):  # meanwhile another process took it, saved in it, and has ended
+        lock.release()
+        return None
+    _remove_own(folder)
+    return lock
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether a run was begun there and nothing saved: its lock is left, and nothing but what it writes first."""
+    if folder.is_symlink() or not folder.is_dir():
         return False
+    names = {path.name for path in folder.iterdir()}
+    return LOCK in names and all(name in (LOCK, CONFIG, METRICS) or _LEFT.fullmatch(name) for name in names)
+
+
+def _remove_own(folder: Path) -> None:
     for name in (CONFIG, METRICS):
         (folder / name).unlink(missing_ok=True)
+    clear_leavings(folder)
+
+
+def clear_leavings(folder: Path) -> None:
+    """Remove what killed processes left of the files of a run."""
+    for name in (BEST, LAST, CONFIG, METRICS):
+        clear_leftovers(folder / name)
+
+
+def hold(folder: Path) -> Lock:
+    """Take the lock of a run folder that is there: only one process changes its checkpoints.
+
+    Raises: UsageError if another process has it, SritoolError if nothing can be written there.
+    """
+    lock = Lock(folder / LOCK)
+    try:
+        taken = lock.acquire()
+    except OSError as error:
+        raise SritoolError(
+            f"cannot write in {folder}: {error.strerror}; make it a folder that you can write in, or start a new run"
+        ) from error
+    if taken:
+        return lock
+    holder = holder_of(lock.path)
+    stop = f"stop it with: kill {holder.process}" if holder.is_here() else "stop it there"
+    raise UsageError(f"{folder} is in use by {holder}; wait until it has ended, or {stop}")
+
+
+def remove_unsaved(folder: Path, lock: Lock) -> bool:
+    """Remove a run folder, held by its lock, in which no checkpoint was saved; False if there is one."""
+    if (folder / BEST).is_file() or (folder / LAST).is_file():
+        return False
+    _remove_own(folder)
+    lock.release()
     with contextlib.suppress(OSError):  # what somebody else put there stays
         folder.rmdir()
     return True
@@ -79,11 +153,19 @@ def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
 class MetricsLog:
     """metrics.jsonl: a line a record; what a resumed run will do again is cut off first."""
 
-    def __init__(self, path: Path, steps: int = 0, epochs: int = 0, pretraining: bool = False) -> None:
-        """Args: steps, epochs: how many of them are done; their records are kept; pretraining: which epochs."""
+    def __init__(
+        self, path: Path, steps: int = 0, epochs: int = 0, pretraining: bool = False, tuned: int = 0
+    ) -> None:
+        """Raises: SritoolError if it cannot be written.
+
+        Args: steps, epochs: how many of them are done; their records are kept; pretraining: which epochs; tuned:
+              epochs that were done at the last search for step sizes.
+        """
         self.path = path
 
         def is_done(record: Mapping[str, Any]) -> bool:
+            if record["kind"] == "tune" and record["epoch"] > tuned:
+                return False
             if record["kind"] != "epoch":
                 return bool(record["step"] <= steps)
             of_pretraining = bool(record.get("pretraining", False))
@@ -92,24 +174,44 @@ class MetricsLog:
             return bool(record["epoch"] <= epochs)
 
         kept = [record for record in read_metrics(path) if is_done(record)]
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        temporary.replace(path)
+        try:
+            write_text(path, "".join(json.dumps(record) + "\n" for record in kept), follow=False)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Append one record and hand it to the system at once."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(record)) + "\n")
+        """Append one record, on the disk before last.pt is saved of which it tells.
+
+        Raises: SritoolError if it cannot be written.
+        """
+        line = json.dumps(dict(record)).encode("ascii") + b"\n"
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> SritoolError:
+        instead = "it a folder that can be written; --resume goes on from the last save"
+        return SritoolError(cannot_write(self.path, error, instead))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole records of a metrics.jsonl; a line cut by a kill is left out."""
+    """All whole records of a metrics.jsonl; what a kill or a power cut made of a line is left out."""
     if not path.is_file():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().split(b"\n"):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+        except ValueError:
             continue
+        if isinstance(record, dict) and "kind" in record and _is_count(record, "step", "epoch"):
+            records.append(record)
     return records
+
+
+def _is_count(record: Mapping[str, Any], *names: str) -> bool:
+    return all(isinstance(record.get(name), int) for name in names)

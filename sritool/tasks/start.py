@@ -27,7 +27,16 @@ from sritool.methods.registry import build_method
 from sritool.tasks.configure import DEFAULT_METHOD, Given, resolve_config, shown
 from sritool.tasks.preprocess import preprocess_corpus
 from sritool.tasks.pretrained import pretraining_epochs
-from sritool.tasks.runs import BEST, LAST, find_checkpoint, new_run, newest_run, remove_unsaved
+from sritool.tasks.runs import (
+    BEST,
+    LAST,
+    clear_leavings,
+    find_checkpoint,
+    hold,
+    new_run,
+    newest_run,
+    remove_unsaved,
+)
 from sritool.tasks.state import training_split
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -50,6 +59,7 @@ class Plan:
     config: RunConfig
     folder: Path | None  # of the run to go on with
     resume: Checkpoint | None
+    stamp: tuple[int, ...] = ()  # tells the file of `resume` from a later one
 
     def changes(self) -> list[str]:
         """Settings in which the run goes on otherwise than it was: `optimizer.learning_rate 0.001 → 0.1`."""
@@ -65,19 +75,37 @@ class Plan:
         return to_toml(shown(self.config))
 
     @contextlib.contextmanager
-    def open_folder(self, runs_dir: Path) -> Iterator[Path]:
-        """The run's folder, new unless it goes on; a new one in which nothing was saved goes again."""
+    def open_folder(self, runs_dir: Path) -> Iterator[Opened]:
+        """The run's folder, for this process alone; a new one in which nothing was saved goes again.
+
+        Raises: UsageError if another process works on the run, SritoolError if its folder cannot be written to.
+        """
         if self.folder is not None:
-            yield self.folder
+            with hold(self.folder) as lock:
+                clear_leavings(self.folder)
+                yield Opened(self._anew(self.folder), self.folder, not lock.without)
             return
         new_parent = not runs_dir.exists()
-        folder = new_run(runs_dir / _run_name(self.start, self.config.method))
-        try:
-            yield folder
-        finally:
-            if remove_unsaved(folder) and new_parent:
-                with contextlib.suppress(OSError):
-                    runs_dir.rmdir()
+        folder, lock = new_run(runs_dir / _run_name(self.start, self.config.method))
+        with lock:
+            try:
+                yield Opened(self, folder, not lock.without)
+            finally:
+                if remove_unsaved(folder, lock) and new_parent:
+                    with contextlib.suppress(OSError):
+                        runs_dir.rmdir()
+
+    def _anew(self, folder: Path) -> Plan:
+        """The plan, made again where the process that had the run saved and ended since it was made."""
+        return self if _stamp(folder) == self.stamp else _plan_of(self.start, folder)
+
+
+class Opened(NamedTuple):
+    """A run folder that this process may write in."""
+
+    plan: Plan
+    folder: Path
+    locked: bool  # False where the file system has no locks, and nothing keeps another process out
 
 
 def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
@@ -88,12 +116,23 @@ def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
     _check_corpus(start.corpus, data_dir)
     if start.name is not None and not RUN_NAME.fullmatch(start.name):
         raise UsageError(f"--name {start.name!r} cannot name a run; use letters, digits, '.', '_' and '-'")
-    folder = _folder_to_resume(start, runs_dir)
+    return _plan_of(start, _folder_to_resume(start, runs_dir))
+
+
+def _plan_of(start: Start, folder: Path | None) -> Plan:
+    stamp = _stamp(folder) if folder is not None else ()
     resume = load_checkpoint(folder / LAST) if folder is not None else None
     under = resume.config if resume else None
-    return Plan(
-        start, resolve_config(Path(start.corpus).name, given=start.given, under=under), folder, resume
-    )
+    config = resolve_config(Path(start.corpus).name, given=start.given, under=under)
+    return Plan(start, config, folder, resume, stamp)
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """Of last.pt, which is a new file whenever it is saved."""
+    with contextlib.suppress(OSError):
+        found = (folder / LAST).stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+    return ()
 
 
 def _run_name(start: Start, method: str) -> str:

@@ -14,7 +14,8 @@ from sritool.core.config import RunConfig
 from sritool.core.device import resolve_precision
 from sritool.core.structure import to_toml
 from sritool.corpus.store import Corpus, Split
-from sritool.errors import CheckpointError, DataError
+from sritool.errors import CheckpointError, DataError, SritoolError
+from sritool.files import cannot_write, write_text
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.tasks.configure import shown
@@ -95,11 +96,6 @@ class RunState:
         self._began = self._saved = time.monotonic()
         self._seconds_before = self.position.seconds
 
-    def adopt(self, config: RunConfig) -> None:
-        """Go on with other settings."""
-        self.config = config
-        self.write_config()
-
     @property
     def epochs(self) -> int:
         """Planned, of the autoencoder while it is pretrained, then of the method."""
@@ -120,8 +116,13 @@ class RunState:
         self.save(LAST)
 
     def write_config(self) -> None:
-        """config.toml, for people."""
-        (self.folder / CONFIG).write_text(to_toml(shown(self.config)), encoding="utf-8")
+        """config.toml, for people. Raises: SritoolError if it cannot be written."""
+        path = self.folder / CONFIG
+        try:
+            write_text(path, to_toml(shown(self.config)), follow=False)
+        except OSError as error:
+            instead = "the run a folder that can be written"
+            raise SritoolError(cannot_write(path, error, instead)) from error
 
     def seconds(self) -> float:
         """Spent on the run so far, by every process that worked on it."""
@@ -175,10 +176,10 @@ class RunState:
     def save(self, name: str) -> None:
         """Write best.pt (the model) or last.pt (also what resuming needs)."""
         self.position.seconds = self.seconds()
-        self._saved = time.monotonic()
         info = self.corpus.info
         trainer = None
         if name == LAST:
+            self._saved = time.monotonic()
             trainer = {
                 "optimizer": self.optimizer.state_dict(),
                 "position": vars(self.position).copy(),

@@ -22,7 +22,8 @@ class Telling:
         """Args: max_steps: where the run will be stopped before its plan is done."""
         self.state, self.observer, self._max_steps = state, observer, max_steps
         position = state.position
-        self.log = MetricsLog(state.folder / METRICS, position.step, position.epoch, position.pretraining)
+        path, done = state.folder / METRICS, (position.step, position.epoch, position.pretraining)
+        self.log = MetricsLog(path, *done, position.tuned)
         self._tokens, self._tokens_since = 0, time.monotonic()
         self._columns: dict[str, float] = {}
         self._warned = False  # of a collapse, which is said when it begins and not each epoch
@@ -114,11 +115,11 @@ class Telling:
             self.observer(events.Note(warning, warning=True))
         self._warned = warning is not None
 
-    def tuned(self, record: dict[str, Any], line: str, seconds: float) -> None:
-        """After a search for step sizes that took so many seconds."""
+    def tuned(self, record: dict[str, Any], line: str, seconds: float) -> events.Note:
+        """After a search for step sizes that took so many seconds; returns what to tell once it is saved."""
         position = self.state.position
         share = position.tuning_seconds / self.state.seconds()
         whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **record}
         self.log.add({**whole, "share_of_training": share, "seconds": round(self.state.seconds(), 2)})
         spent = f"it took {seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
-        self.observer(events.Note(f"{line}; {spent}"))
+        return events.Note(f"{line}; {spent}")

@@ -219,7 +219,11 @@ class Trainer:
         return self.state.config.method == "sri" and every > 0 and fresh and position.epoch % every == 0
 
     def _tune(self) -> None:
-        """Choose the chain's step sizes anew; last.pt has them before anything is drawn with them."""
+        """Choose the chain's step sizes anew; last.pt has them before anything is drawn with them.
+
+        The record is written before: a kill between the two has it cut off and the search done again, and the
+        other way round it would be lost.
+        """
         position, training = self.state.position, self.state.config.training
         tuned = retune(
             self.state.method,
@@ -228,8 +232,10 @@ class Trainer:
             position.epoch,
             lambda *_: self._check_signal(),
         )
-        self.state.adopt(adopt(self.state.method, tuned))
+        self.state.config = adopt(self.state.method, tuned)
         position.tuned = position.epoch
         position.tuning_seconds += tuned.seconds
+        note = self.telling.tuned(tuned.record(), tuned.in_a_line(), tuned.seconds)
         self.state.save(LAST)
-        self.telling.tuned(tuned.record(), tuned.in_a_line(), tuned.seconds)
+        self.state.write_config()
+        self.telling.observer(note)

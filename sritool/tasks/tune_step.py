@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -26,6 +27,7 @@ from sritool.methods.sri import ShortRunInference
 from sritool.tasks.configure import named_truly
 from sritool.tasks.measure import Report
 from sritool.tasks.model import Model
+from sritool.tasks.runs import BEST, LAST, hold
 from sritool.tasks.step_figures import Candidate, Tuned, remarks, rows_of, same_schedule
 
 Array = NDArray[np.float64]
@@ -152,10 +154,17 @@ def check_target(target: Path, source: Path, force: bool) -> None:
         raise UsageError(f"--write {target}: there is no folder {target.parent}; make it first")
 
 
+def hold_target(target: Path | None) -> contextlib.AbstractContextManager[object]:
+    """Keeps a training away where the file is a run's own best.pt or last.pt. Raises: UsageError if it is in use."""
+    if target is None or target.resolve().name not in (BEST, LAST):
+        return contextlib.nullcontext()
+    return hold(target.resolve().parent)
+
+
 def write_tuned(model: Model, schedule: Sequence[float], target: Path) -> None:
     """The model's checkpoint with these step sizes and all else as it was, written atomically."""
     config = with_schedule(model.checkpoint.config, schedule)
-    save_checkpoint(dataclasses.replace(model.checkpoint, config=config), target)
+    save_checkpoint(dataclasses.replace(model.checkpoint, config=config), target.resolve())
 
 
 class _Bench:
