@@ -24,7 +24,7 @@ from sritool.locks import is_named, take
 
 ABANDONED_AFTER = 86_400.0  # seconds; for leftovers where there are no locks that could tell
 _LONGEST_NAME = 200  # bytes of the target's in that of the temporary file: 255 is what file systems take
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_SYNCED = {
     errno.EINVAL,
     errno.ENOSYS,

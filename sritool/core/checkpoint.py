@@ -1,14 +1,12 @@
 """One file that holds everything about a model: tensors and plain Python values, never code.
 
-Written to a temporary file beside its target, synced and renamed over it, so that a reader sees the old
-checkpoint or the new one. `torch.load(…, weights_only=True)` opens it; here it is read by a stricter reader of our
-own (`archive`, `plain_values`), as torch's does not notice damage and takes much that no checkpoint needs.
+Written whole or not at all, so that a reader sees the old checkpoint or the new one.
+`torch.load(…, weights_only=True)` opens it; here it is read by a stricter reader of our own (`archive`,
+`plain_values`), as torch's does not notice damage and takes much that no checkpoint needs.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from sritool.core.sections import check_sections, owned, quoted
 from sritool.core.structure import build, plain
 from sritool.corpus.tokenizer import Tokenizer, tokenizer_from_state
 from sritool.errors import CheckpointError, SritoolError
+from sritool.files import cannot_write, whole_file
 
 FORMAT = "sritool checkpoint"
 VERSION = 1
@@ -46,7 +45,9 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write atomically: after this returns the file is on the disk whole; before, the old one stands.
 
-    Raises: CheckpointError if the folder cannot be written.
+    A link of this name is replaced, not followed: whoever packed a run folder could make us write anywhere.
+
+    Raises: CheckpointError if it cannot be written.
     """
     values = {
         "format": FORMAT,
@@ -59,40 +60,15 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "metrics": checkpoint.metrics,
         "trainer": checkpoint.trainer,
     }
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        file = temporary.open("xb")
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write {path}: {error.strerror}; give a folder you can write"
-        ) from error
-    try:
-        with file:
+        with whole_file(path, follow=False) as file:
             save_sealed(owned(values), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-        for left_by_a_kill in path.parent.glob(f".{path.name}.*.tmp"):
-            left_by_a_kill.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
         # A full disk reaches us as torch's complaint about the position in its archive, raised from the OSError.
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):
             raise
-        raise CheckpointError(
-            f"cannot write {path}: {cause.strerror}; free some space or give another folder"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise CheckpointError(cannot_write(path, cause, "a folder you can write")) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -108,7 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if values.get("version") != VERSION:
         raise CheckpointError(
             f"{path} has checkpoint version {quoted(values.get('version'))}, this sritool reads {VERSION}; "
-            "use the version that wrote it"
+            "upgrade sritool, or use the version that wrote it"
         )
     try:
         sections = {name: values.pop(name) for name in sorted(_SECTIONS)}
