@@ -37,6 +37,10 @@ TOKENIZER_FILE, MODEL_FILE = "tokenizer.json", "tokenizer.model"
 OWN_FILES = frozenset({INFO_FILE, TOKENIZER_FILE, MODEL_FILE, "dataset_dict.json", "train", "valid", "test"})
 
 
+class OtherVersionError(DataError):
+    """A prepared corpus of a version that this sritool does not read: whole, and not to be replaced unasked."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Sentences as targets: word ids and then ``</s>``, which is missing where the sentence was cut.
@@ -166,7 +170,7 @@ def load_corpus(path: Path) -> Corpus:
     if not (path / INFO_FILE).is_file():
         raise DataError(f"no prepared corpus in {path}; make one with: sritool preprocess")
     try:
-        info = _info_from_json((path / INFO_FILE).read_text(encoding="utf-8"))
+        info = _info_from_json(path, (path / INFO_FILE).read_text(encoding="utf-8"))
         state = json.loads((path / TOKENIZER_FILE).read_text(encoding="utf-8"))
         if (path / MODEL_FILE).is_file():
             state["model"] = (path / MODEL_FILE).read_bytes()
@@ -268,10 +272,16 @@ def _as_numpy(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
     return np.frombuffer(array.buffers()[1], dtype=dtype)[array.offset : array.offset + len(array)]
 
 
-def _info_from_json(text: str) -> CorpusInfo:
+def _info_from_json(path: Path, text: str) -> CorpusInfo:
     values = json.loads(text)
-    if values["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"it has format version {values['format_version']}, not {FORMAT_VERSION}")
+    version = values["format_version"]
+    if not isinstance(version, int):
+        raise TypeError("its format version is no number")
+    if version != FORMAT_VERSION:
+        raise OtherVersionError(
+            f"the prepared corpus in {path} has format version {version}, this sritool reads {FORMAT_VERSION}; "
+            "upgrade sritool, or prepare the text again under another name"
+        )
     known = {item.name for item in fields(SplitInfo)}
     splits = {
         name: SplitInfo(**{key: value for key, value in counts.items() if key in known})

@@ -21,7 +21,14 @@ from sritool.corpus.sources import (
     file_source,
     folder_source,
 )
-from sritool.corpus.store import INFO_FILE, OWN_FILES, CorpusInfo, load_corpus, write_corpus
+from sritool.corpus.store import (
+    INFO_FILE,
+    OWN_FILES,
+    CorpusInfo,
+    OtherVersionError,
+    load_corpus,
+    write_corpus,
+)
 from sritool.errors import DataError, UsageError
 
 DEFAULT_DATA_DIR = Path("data")
@@ -76,7 +83,7 @@ def preprocess_corpus(
     target = data_dir / name
     with staged(target) as folder:
         prepared = prepare(name, source.read(), options)
-        stored = _stored_info(target)
+        stored = _stored_info(target, force)
         if stored is not None and stored.content_hash == prepared.info.content_hash:
             folder.rmdir()
             return PreparedCorpus(target, stored, False, time.perf_counter() - started)
@@ -175,14 +182,24 @@ def _looks_like_name(word: str) -> bool:
     return word != "-" and not path.exists() and path.name == word and path.suffix.lower() not in SUFFIXES
 
 
-def _stored_info(target: Path) -> CorpusInfo | None:
-    """The corpus stored there, or None; a damaged one counts as none and may be replaced."""
+def _stored_info(target: Path, force: bool) -> CorpusInfo | None:
+    """The corpus stored there, or None; a damaged one counts as none and may be replaced.
+
+    Raises: UsageError if it is of another version of sritool, which is not damage, unless `force` replaces it.
+    """
     if not (target / INFO_FILE).exists():
         return None
     try:
         corpus = load_corpus(target)
         for split in SPLIT_WORDS:
             corpus.split(split)
+    except OtherVersionError as error:
+        if force:
+            return None
+        raise UsageError(
+            f"{target} holds a corpus that another version of sritool made; replace it with --force, or choose "
+            "another --name"
+        ) from error
     except DataError:
         return None
     return corpus.info

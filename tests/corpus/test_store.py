@@ -130,9 +130,7 @@ def test_missing_corpus_and_split_are_named(path: Path, tmp_path: Path) -> None:
         load_corpus(path).split("dev")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "null", '{"format_version": 1}', '{"format_version": 99}', "{"]
-)
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format_version": 1}', "{"])
 def test_damaged_info(path: Path, text: str) -> None:
     (path / "corpus.json").write_text(text)
     with pytest.raises(DataError, match=r"is damaged .* make it again with sritool preprocess"):

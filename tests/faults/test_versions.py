@@ -1,0 +1,258 @@
+"""What version 1 wrote stays readable (tests/data); what a newer version wrote is refused politely, or left aside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from sritool.core import checkpoint as checkpoints
+from sritool.core.checkpoint import load_checkpoint, save_checkpoint
+from sritool.corpus import store
+from sritool.corpus.store import load_corpus
+from sritool.tasks import evaluations, latents
+from sritool.tasks.model import load_model
+
+Invoke = Callable[..., Result]
+Tally = Callable[..., None]
+
+DATA = Path(__file__).parents[1] / "data"
+V1 = DATA / "v1"
+FIGURES = json.loads((V1 / "figures.json").read_text(encoding="utf-8"))
+CHECKPOINTS = [*sorted(V1.glob("runs/*/*.pt")), DATA / "without-digest" / "last.pt"]
+RESUMABLE = [path for path in CHECKPOINTS if path.name == "last.pt"]
+SENTENCES = ["the heron lifts a kettle", "a mason paints the lantern upstairs"]
+# Sums of float32 in another order, on other machines: far below what any change of meaning would do.
+NEAR = {"rtol": 1e-3, "atol": 1e-3}
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+@pytest.fixture
+def v1(tmp_path: Path) -> Path:
+    """A copy of v1 in the test's own folder, to work on."""
+    for part in ("data", "runs"):
+        shutil.copytree(V1 / part, tmp_path / part)
+    return tmp_path
+
+
+def refused(result: Result, code: int, *words: str) -> None:
+    """One line that holds these words, and nothing on stdout."""
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert all(word in result.stderr for word in words), result.stderr
+
+
+@pytest.mark.parametrize("path", CHECKPOINTS, ids=name_of)
+def test_a_checkpoint_is_described(invoke: Invoke, tally: Tally, path: Path) -> None:
+    result = invoke("info", path, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    found = {row["field"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
+    assert found["generator.hidden"] == 6
+    assert (found["tokenizer"], found["corpus"]) in {("word", "words"), ("bpe", "pieces")}
+    tally("files of version 1 read")
+
+
+@pytest.mark.parametrize("run", FIGURES["evaluate"])
+def test_figures_are_those_of_then(invoke: Invoke, v1: Path, tally: Tally, run: str) -> None:
+    names = ",".join(FIGURES["evaluate"][run])
+    result = invoke("evaluate", f"runs/{run}", "--metrics", names, "--format", "json", "--threads", 1)
+    assert result.exit_code == 0, result.stderr
+    found = {row["metric"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
+    for metric, value in FIGURES["evaluate"][run].items():
+        np.testing.assert_allclose(found[metric], value, **NEAR, err_msg=metric)
+    model = load_model(v1 / "runs" / run)
+    np.testing.assert_allclose(model.log_likelihood(SENTENCES), FIGURES["score"][run], **NEAR)
+    if run in FIGURES["codes"]:
+        np.testing.assert_allclose(model.posterior_mean(SENTENCES), FIGURES["codes"][run], **NEAR)
+    assert len(model.sample(3, seed=1)) == 3
+    tally("files of version 1 measured as then")
+
+
+def test_commands_take_an_old_run(invoke: Invoke, v1: Path) -> None:
+    text = "\n".join(SENTENCES) + "\n"
+    for run in ("words-sri", "pieces-vae-anneal"):
+        codes = invoke("encode", f"runs/{run}", "--mean", stdin=text)
+        assert codes.exit_code == 0, codes.stderr
+        again = invoke("decode", f"runs/{run}", stdin=codes.stdout)
+        assert len(again.stdout.splitlines()) == 2
+        sampled = invoke("sample", f"runs/{run}", "-n", 4, "--max-length", 8)
+        assert len(sampled.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize("path", RESUMABLE, ids=name_of)
+def test_a_run_of_then_goes_on(invoke: Invoke, v1: Path, tally: Tally, path: Path) -> None:
+    run = v1 / "runs" / (path.parent.name if path.parent.name != "without-digest" else "words-sri")
+    shutil.copyfile(path, run / "last.pt")
+    before = load_checkpoint(run / "last.pt")
+    result = invoke(
+        *("train", "words", "--method", before.config.method, "--resume", run),
+        *("--no-summary", "--threads", 1, "--quiet"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "going on" in result.stderr
+    after = load_checkpoint(run / "last.pt")
+    planned = before.config.training.epochs
+    assert before.progress["epoch"] < planned
+    assert (after.progress["epoch"], after.progress["pretraining"]) == (planned, False)
+    tally("files of version 1 gone on with")
+
+
+def test_a_run_with_and_without_a_digest_goes_on_to_the_same_weights(invoke: Invoke, v1: Path) -> None:
+    shutil.copytree(v1 / "runs" / "words-sri", v1 / "runs" / "early")
+    shutil.copyfile(DATA / "without-digest" / "last.pt", v1 / "runs" / "early" / "last.pt")
+    for run in ("words-sri", "early"):
+        done = invoke("train", "words", "--resume", f"runs/{run}", "--no-summary", "--threads", 1, "--quiet")
+        assert done.exit_code == 0, done.stderr
+    one, other = (load_checkpoint(v1 / "runs" / run / "last.pt").weights for run in ("words-sri", "early"))
+    assert one.keys() == other.keys()
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+@pytest.mark.parametrize("name", ["words", "pieces"])
+def test_a_prepared_corpus_is_read(v1: Path, tally: Tally, name: str) -> None:
+    corpus = load_corpus(v1 / "data" / name)
+    sizes = {split: len(corpus.split(split)) for split in corpus.info.splits}
+    assert sizes == {"train": 46, "valid": 8, "test": 10}
+    split = corpus.split("test")
+    assert corpus.info.labels == ("inside", "outside")
+    assert split.labels is not None
+    first = corpus.tokenizer.decode(split.targets(0))
+    assert first.split()[2] in ("lifts", "paints")
+    assert int(split.words.sum()) == corpus.info.splits["test"].words + len(split)
+    tally("files of version 1 read")
+
+
+@pytest.mark.parametrize("name", ["words", "pieces"])
+def test_the_hash_of_a_corpus_is_still_the_one_that_checkpoints_know(v1: Path, name: str) -> None:
+    corpus = load_corpus(v1 / "data" / name)
+    splits = {split: corpus.split(split) for split in corpus.info.splits}
+    assert store.content_hash(corpus.tokenizer, splits, corpus.info.labels) == corpus.info.content_hash
+
+
+@pytest.mark.parametrize("name", ["words", "pieces"])
+def test_a_prepared_corpus_is_a_data_set_of_hugging_face(v1: Path, name: str) -> None:
+    import datasets
+
+    found = datasets.load_from_disk(v1 / "data" / name)
+    assert {split: len(rows) for split, rows in found.items()} == {"train": 46, "valid": 8, "test": 10}
+    assert found["train"].features["label"].names == ["inside", "outside"]
+
+
+def newer_checkpoint(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "VERSION", checkpoints.VERSION + 1)
+        save_checkpoint(load_from(V1 / "runs" / "words-sri" / "last.pt"), path)
+
+
+def load_from(path: Path) -> Any:
+    """A checkpoint of version 1, whatever the version at hand is said to be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "VERSION", 1)
+        return load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "info runs/new",
+        "evaluate runs/new",
+        "sample runs/new",
+        "train words --resume runs/new",
+        "report runs/new",
+    ],
+)
+def test_a_newer_checkpoint_is_refused(
+    invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally, words: str
+) -> None:
+    folder = v1 / "runs" / "new"
+    folder.mkdir()
+    newer_checkpoint(folder / "last.pt", monkeypatch)
+    content = (folder / "last.pt").read_bytes()
+    refused(
+        invoke(*words.split()),
+        3,
+        "runs/new/last.pt has checkpoint version 2, this sritool reads 1; upgrade sritool",
+    )
+    assert (folder / "last.pt").read_bytes() == content
+    tally("newer versions refused")
+
+
+def newer_corpus(folder: Path) -> bytes:
+    """Say in corpus.json that a newer version wrote it; its content."""
+    info = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    info |= {"format_version": store.FORMAT_VERSION + 1, "a field that there is not yet": [1]}
+    (folder / "corpus.json").write_text(json.dumps(info), encoding="utf-8")
+    return (folder / "corpus.json").read_bytes()
+
+
+@pytest.mark.parametrize("words", ["train words", "evaluate runs/words-sri", "train words --dry-run"])
+def test_a_newer_corpus_is_refused(invoke: Invoke, v1: Path, tally: Tally, words: str) -> None:
+    newer_corpus(v1 / "data" / "words")
+    refused(
+        invoke(*words.split()),
+        3,
+        "data/words has format version 2, this sritool reads 1; upgrade sritool",
+    )
+    tally("newer versions refused")
+
+
+def test_a_newer_corpus_is_not_taken_for_a_damaged_one_and_replaced(
+    invoke: Invoke, v1: Path, tally: Tally
+) -> None:
+    content = newer_corpus(v1 / "data" / "words")
+    (v1 / "mine.txt").write_text(
+        "\n".join(f"line {number} of ours" for number in range(60)), encoding="utf-8"
+    )
+    command = ("preprocess", "mine.txt", "--name", "words")
+    refused(invoke(*command), 2, "data/words holds a corpus that another version of sritool made", "--force")
+    assert (v1 / "data" / "words" / "corpus.json").read_bytes() == content
+    assert invoke(*command, "--force").exit_code == 0
+    assert load_corpus(v1 / "data" / "words").info.format_version == store.FORMAT_VERSION
+    tally("newer versions refused")
+
+
+def test_evaluations_of_another_version_are_left_aside(
+    invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    command = ("evaluate", "runs/words-lm", "--metrics", "nll", "--format", "json")
+    record = v1 / "runs" / "words-lm" / "evaluations.jsonl"
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluations, "VERSION", evaluations.VERSION + 1)
+        first = invoke(*command)
+    assert first.exit_code == 0, first.stderr
+    (theirs,) = record.read_bytes().splitlines()
+    second = invoke(*command)
+    assert (second.exit_code, second.stdout) == (0, first.stdout)
+    lines = record.read_bytes().splitlines()
+    assert lines[0] == theirs
+    assert len(lines) == 2, "what another version measured was taken for ours"
+    assert invoke(*command).exit_code == 0
+    assert record.read_bytes().splitlines() == lines
+    tally("files of newer versions left aside")
+
+
+def test_codes_of_another_version_are_left_aside(
+    invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    text = "\n".join(f"{line} {end}" for line in SENTENCES for end in ("a heron " * n for n in range(20)))
+    folder = v1 / "runs" / "words-sri" / "latents"
+    with monkeypatch.context() as patch:
+        patch.setattr(latents, "VERSION", latents.VERSION + 1)
+        first = invoke("encode", "runs/words-sri", stdin=text)
+    (theirs,) = folder.glob("*.codes")
+    content = theirs.read_bytes()
+    second = invoke("encode", "runs/words-sri", stdin=text)
+    assert (first.exit_code, second.stdout) == (0, first.stdout)
+    assert len(list(folder.glob("*.codes"))) == 2
+    assert theirs.read_bytes() == content
+    tally("files of newer versions left aside")
