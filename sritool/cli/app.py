@@ -11,17 +11,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
-import os
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from sritool import __version__
-from sritool.cli.failures import discard_stdout, exit_code_of, suggestion
+from sritool.cli.failures import exit_code_of, suggestion
+from sritool.cli.signals import deaf_to_signals, ended_by_signals
+from sritool.cli.streams import standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,10 +96,10 @@ class CommandGroup(TyperGroup):
         )
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        # Typer's own main() would turn Ctrl-C and a closed pipe into its exit codes: they are met before it.
+        # Typer's own main() would turn Ctrl-C into its exit code: it is met before.
         try:
             super().invoke(ctx)
-            sys.stdout.flush()  # so that a closed pipe or a full disk is met here and not at shutdown
+            sys.stdout.flush()  # so that a full disk is met here and not at shutdown
         except (Exception, KeyboardInterrupt) as error:
             raise typer.Exit(exit_code_of(error, debug=bool(ctx.params.get("debug")))) from None
 
@@ -117,11 +117,6 @@ class CommandGroup(TyperGroup):
             sys.stdout.flush()
         except SystemExit as error:
             code = error.code
-            if isinstance(
-                error.__context__, BrokenPipeError
-            ):  # help, which is Typer's output, in a closed pipe
-                discard_stdout()
-                code = 0
         except (Exception, KeyboardInterrupt) as error:
             code = exit_code_of(error)
         if not isinstance(code, int):
@@ -195,10 +190,10 @@ def global_options(
 
 def main() -> None:
     """Entry point of the console script and of `python -m sritool`."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by the caller: what would go there goes nowhere
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end
-        else:  # text is UTF-8 whatever the locale says; a terminal without a character shows its number
-            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
-    app(prog_name="sritool")
+    with standard_streams(), ended_by_signals():
+        try:
+            code = app(prog_name="sritool", standalone_mode=False)
+        except KeyboardInterrupt as error:  # a second one, while the first was told
+            code = exit_code_of(error)
+        deaf_to_signals()
+    sys.exit(code)

@@ -22,7 +22,8 @@ from sritool.cli.options import (
     ThreadsOpt,
     check_writable,
 )
-from sritool.cli.render import Table, emit, fits, resolve_format, say
+from sritool.cli.render import Table, emit, fits, resolve_format, say, write_lines
+from sritool.cli.streams import write_bytes
 from sritool.cli.tables import FOR_PEOPLE
 from sritool.errors import UsageError
 
@@ -163,11 +164,10 @@ def show(found: Encoded, form: str) -> None:
             shown -= 1
         emit(first_dimensions(found, shown), form)
     elif form == "npy":
-        sys.stdout.buffer.write(npy_bytes(array_of(found)))
-        sys.stdout.buffer.flush()
+        write_bytes(npy_bytes(array_of(found)))
     else:
         assert form in FORMS
-        sys.stdout.writelines(code_lines(found.flat, form, found.beside(with_text=form == "json")))
+        write_lines(code_lines(found.flat, form, found.beside(with_text=form == "json")))
         sys.stdout.flush()
 
 

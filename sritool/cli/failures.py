@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
-import select
+import signal
 import sys
 import traceback
 from collections.abc import Iterable
@@ -13,10 +14,33 @@ from typing import Any
 
 import typer
 
+from sritool.cli.printable import one_line
+from sritool.cli.signals import Stopped
 from sritool.cli.talk import say
 from sritool.errors import Interrupted, SritoolError
 
-DEBUG_HINT = "to see where, run again as: sritool --debug …"
+DEBUG_COMMAND = "sritool --debug …"
+DEBUG_HINT = f"to see where, run again as: {DEBUG_COMMAND}"
+
+ADVICE = {
+    errno.ENOSPC: "free some space, or write to another disk",
+    errno.EDQUOT: "free some space, or write to another disk",
+    errno.EFBIG: "a file may not grow so large here; see ulimit -f, or write to another disk",
+    errno.EROFS: "it cannot be written to; take another folder",
+    errno.EACCES: "look at its permissions, or take another",
+    errno.EPERM: "look at its permissions, or take another",
+    errno.ENOENT: "look for a slip in its name",
+    errno.ENOTDIR: "a part of the path is a file; look for a slip in its name",
+    errno.EISDIR: "give a file",
+    errno.ELOOP: "its links lead to themselves; give another",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EMFILE: "too many files are open; see ulimit -n",
+    errno.ENFILE: "too many files are open; end other programs",
+    errno.ENOMEM: "free some memory, or give a smaller --batch-size",
+    errno.EIO: "the disk or the terminal does not answer; look after it, or take another",
+    errno.ESTALE: "the disk does not answer any more; look after it, or take another",
+}
+"""What to do next, by what the system says."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -29,14 +53,11 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def exit_code_of(error: BaseException | None, debug: bool | None = None) -> int:
-    """Say what went wrong in one line on stderr, nothing for a closed pipe, and give the exit code."""
+    """Say what went wrong in one line on stderr, and give the exit code."""
     if debug is None:
         debug = os.environ.get("SRITOOL_DEBUG", "").lower() not in ("", "0", "false", "no")
     if isinstance(error, typer.Exit):
         return error.exit_code
-    if isinstance(error, BrokenPipeError) and stdout_has_no_reader():
-        discard_stdout()
-        return 0
     if debug and error is not None:
         traceback.print_exception(error, file=sys.stderr)
     line, code = describe(error, debug)
@@ -44,38 +65,32 @@ def exit_code_of(error: BaseException | None, debug: bool | None = None) -> int:
     return code
 
 
-def stdout_has_no_reader() -> bool:
-    """Whether stdout is a pipe whose other end is closed: a broken pipe may as well be another process's."""
-    try:
-        poll = select.poll()
-        poll.register(sys.__stdout__.fileno(), select.POLLOUT)  # type: ignore[union-attr]
-        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def discard_stdout() -> None:
-    """Send the rest of stdout nowhere, else the interpreter meets the closed pipe again while it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.__stdout__.fileno())  # type: ignore[union-attr]
-    os.close(nowhere)
-
-
 def describe(error: BaseException | None, debug: bool = False) -> tuple[str, int]:
     """One line and an exit code for any exception."""
     if isinstance(error, SritoolError):
         return one_line(str(error)), error.exit_code
+    if isinstance(error, Stopped):
+        return f"stopped by {signal.Signals(error.number).name}", 128 + error.number
     if isinstance(error, KeyboardInterrupt):
         return "stopped by Ctrl-C", 130
     if isinstance(error, typer.Abort):
-        return "stopped", 1
+        stop = error.__cause__ or error.__context__  # Typer makes this of Ctrl-C while it reads the options
+        return describe(stop) if isinstance(stop, KeyboardInterrupt) else ("stopped", 1)
     if hasattr(error, "format_message"):  # the parser's own errors, whichever library Typer takes them from
-        return describe_usage(error), 2
+        return one_line(describe_usage(error)), 2
     if isinstance(error, OSError) and error.strerror:
-        where = f": {error.filename}" if error.filename else ""
-        return f"{one_line(error.strerror)}{where}", 1
+        return describe_system(error), 1
     hint = "" if debug else f" ({DEBUG_HINT})"
     return f"{type(error).__name__}: {one_line(str(error))[:300]}{hint}", 1
+
+
+def describe_system(error: OSError) -> str:
+    """What the system refused, and what to do about it; tasks say more where they can."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    gone = not name and isinstance(error, FileNotFoundError)  # only the current folder has no name
+    where = f": {name}" if name else ": the current folder" if gone else ""
+    advice = ADVICE.get(error.errno or 0, f"to see where, run again as: {DEBUG_COMMAND}")
+    return one_line(f"{error.strerror}{where}; {'change to a folder that is there' if gone else advice}")
 
 
 def describe_usage(error: Any) -> str:
@@ -115,7 +130,3 @@ def option_names(ctx: Any) -> list[str]:
     """Every spelling of every visible option of a context's command, `--help` included."""
     params = [param for param in ctx.command.get_params(ctx) if param.param_type_name == "option"]
     return [name for param in params for name in (*param.opts, *param.secondary_opts) if not param.hidden]
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections import deque
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from sritool.cli.durations import format_duration
 from sritool.cli.formats import readable
+from sritool.cli.printable import one_line
 from sritool.cli.talk import running_bars, stderr_console
 
 if TYPE_CHECKING:
@@ -151,11 +151,8 @@ class Progress:
         self._line_at = self._clock()
         self._unsaid = False
         parts = [self.state.label, self.counts(), self.measures()]
-        with contextlib.suppress(
-            OSError, ValueError, AttributeError
-        ):  # a closed stderr must not end the work
-            sys.stderr.write("  ".join(part for part in parts if part) + "\n")
-            sys.stderr.flush()
+        sys.stderr.write(one_line("  ".join(part for part in parts if part)) + "\n")
+        sys.stderr.flush()
 
 
 def bar_display(progress: Progress) -> RichProgress:
@@ -173,7 +170,7 @@ def bar_display(progress: Progress) -> RichProgress:
             self._style = style
 
         def render(self, task: Task) -> Text:
-            return Text(self._text(), style=self._style, no_wrap=True, overflow="ellipsis")
+            return Text(one_line(self._text()), style=self._style, no_wrap=True, overflow="ellipsis")
 
     class TwoLines(RichProgress):
         def get_renderable(self) -> RenderableType:
@@ -182,7 +179,7 @@ def bar_display(progress: Progress) -> RichProgress:
             bar = self.make_tasks_table(self.tasks)
             measures = progress.measures()
             return (
-                Group(bar, Text(measures, style="dim", no_wrap=True, overflow="ellipsis"))
+                Group(bar, Text(one_line(measures), style="dim", no_wrap=True, overflow="ellipsis"))
                 if measures
                 else bar
             )

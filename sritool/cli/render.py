@@ -7,7 +7,7 @@ for. Nothing but data goes to stdout, so that every command can stand in front o
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -17,7 +17,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sritool.cli.formats import FORMATS, Best, Table, lines_of, numeric_columns, readable
-from sritool.cli.talk import VISIBLE_CONTROLS, bars_hidden, say
+from sritool.cli.printable import printable, printable_columns
+from sritool.cli.talk import bars_hidden, say
 from sritool.errors import UsageError
 
 __all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say"]
@@ -56,10 +57,15 @@ def print_table(table: Table, fmt: str, first: bool, named: bool) -> None:
     if fmt == "table":
         draw(table)
         return
-    sys.stdout.writelines(lines_of(table, fmt, named))
+    write_lines(lines_of(table, fmt, named))
     sys.stdout.flush()  # keeps the order where stdout and stderr go to the same file
     if table.note:
         say(table.note)
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Print lines on stdout, exactly where they go to a program; a terminal is sent nothing that acts on it."""
+    sys.stdout.writelines(map(printable_columns, lines) if sys.stdout.isatty() else lines)
 
 
 def resolve_format(fmt: str) -> str:
@@ -71,27 +77,20 @@ def resolve_format(fmt: str) -> str:
     return "table" if sys.stdout.isatty() else "tsv"
 
 
-class DataConsole(Console):
-    """A console of stdout that leaves a closed pipe to the one place where errors become exits."""
-
-    def on_broken_pipe(self) -> None:
-        raise  # the BrokenPipeError that is being handled when Rich calls this
-
-
 def draw(table: Table) -> None:
     """Print a table for people: title, columns or, where they are too wide, records, and the note below."""
     console = data_console()
     if table.title:
-        console.print(table.title, style="bold", markup=False, highlight=False)
+        console.print(printable(table.title), style="bold", markup=False, highlight=False)
     bold = console.color_system is not None  # as Rich has it, NO_COLOR leaves bold and TERM=dumb does not
     console.print(in_columns(table, bold) if fits(table, console) else in_records(table, bold))
     if table.note:
-        console.print(table.note, style="dim", markup=False, highlight=False)
+        console.print(printable(table.note), style="dim", markup=False, highlight=False)
 
 
 def data_console() -> Console:
     """stdout as it is now: the terminal's width, or no bound."""
-    console = DataConsole(file=sys.stdout)
+    console = Console(file=sys.stdout)
     if not console.is_terminal:
         console.width = UNBOUNDED_WIDTH
     return console
@@ -135,7 +134,7 @@ def in_columns(table: Table, bold: bool = True) -> RichTable:
     for i, (name, right) in enumerate(zip(table.columns, numeric_columns(table), strict=True)):
         widest = max([cell_len(name), *(row[i].cell_len for row in rows)])
         drawing.add_column(
-            Text(name),
+            Text(printable(name)),
             justify="right" if right else "left",
             no_wrap=right,
             overflow="fold",
@@ -149,7 +148,7 @@ def in_columns(table: Table, bold: bool = True) -> RichTable:
 def drawn(cell: object, bold: bool) -> Text:
     """A cell on a terminal; the best one is bold, or has a star where nothing is."""
     best = isinstance(cell, Best)
-    text = readable(cell).translate(VISIBLE_CONTROLS)
+    text = printable(readable(cell))
     return Text(f"{text}*" if best and not bold else text, "bold" if best else "")
 
 
@@ -162,5 +161,5 @@ def in_records(table: Table, bold: bool = True) -> RichTable:
         if number:
             drawing.add_row("", "")
         for name, cell in zip(table.columns, row, strict=True):
-            drawing.add_row(Text(name), drawn(cell, bold))
+            drawing.add_row(Text(printable(name)), drawn(cell, bold))
     return drawing

@@ -24,6 +24,7 @@ from sritool.cli.options import (
     ThreadsOpt,
     check_writable,
 )
+from sritool.cli.streams import write_bytes
 from sritool.cli.talk import say
 from sritool.errors import UsageError
 
@@ -91,9 +92,7 @@ def report(
         found = gather(path, request, where, progress)
     content = render(found, utc(time.time())).encode()
     if output == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        write_bytes(content)
     else:
         write_whole(Path(output), [content])
     if not quiet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sritool.cli.talk import VISIBLE_CONTROLS
+from sritool.cli.printable import VISIBLE_CONTROLS
 
 # No page is UTF-8 with half a pair in it; a path that is no UTF-8 comes with such.
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}")

@@ -1,14 +1,48 @@
-"""SIGTERM and Ctrl-C as a request to stop at the next good moment."""
+"""Signals: an end at once that leaves nothing half done, or a request to stop at the next good moment.
+
+A signal that the caller has told us to ignore, as `nohup` does with SIGHUP, stays ignored.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from sritool.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal other than Ctrl-C ended the program; like Ctrl-C, it is nothing that an `except` may swallow."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """While entered, every signal of SIGNALS ends the program as Ctrl-C does: temporary files go first."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
+
+    before = _set(end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is end:
+                signal.signal(number, handler)
+
+
+def deaf_to_signals() -> None:
+    """What is left to do takes no time: no signal is heard any more."""
+    _set(signal.SIG_IGN)
 
 
 class StopRequest:
@@ -19,14 +53,13 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[int, Any] = {}
 
     def __call__(self) -> int | None:
         return self.received
 
     def __enter__(self) -> Self:
-        for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._note)
+        self._before = _set(self._note)
         return self
 
     def __exit__(
@@ -39,3 +72,9 @@ class StopRequest:
         if self.received is not None:
             raise Interrupted(number)
         self.received = number
+
+
+def _set(handler: Any) -> dict[int, Any]:
+    """Set a handler of every signal that is not ignored; what was there before."""
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in heard}

@@ -1,4 +1,5 @@
-"""Talk: lines on stderr, beside a running progress bar or without. It never fails and never ends the work."""
+"""Talk: lines on stderr, beside a running progress bar or without. What goes wrong there, `sritool.cli.streams` keeps
+from ending the work."""
 
 from __future__ import annotations
 
@@ -10,24 +11,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from sritool.cli.printable import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
-
-# Words may come from anybody's text: their control characters are shown, never sent to the terminal.
-VISIBLE_CONTROLS = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "␡", 0x09: " ", 0x0A: "\n"}
-VISIBLE_CONTROLS |= dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")
 
 STYLES = {"error": "bold red", "warning": "yellow"}
 
 
-class TalkConsole(Console):
-    """A console of stderr that falls silent when its reader goes."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-
-
-_stderr_console: TalkConsole | None = None
+_stderr_console: Console | None = None
 
 
 def stderr_console() -> Console:
@@ -35,7 +27,7 @@ def stderr_console() -> Console:
     global _stderr_console
     stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # Rich stands before it while a bar runs
     if _stderr_console is None or _stderr_console.file is not stream:
-        _stderr_console = TalkConsole(file=stream)
+        _stderr_console = Console(file=stream)
     return _stderr_console
 
 
@@ -56,11 +48,7 @@ def bars_hidden() -> Iterator[None]:
 
 def say(message: str, label: str = "") -> None:
     """Print talk on stderr: `label: message`, with the words wrapped on a terminal only."""
-    with contextlib.suppress(OSError, ValueError):
-        console = stderr_console()
-        text = Text(f"{label}: ", style=STYLES.get(label, "")) if label else Text()
-        console.print(
-            text + Text(message.translate(VISIBLE_CONTROLS)),
-            soft_wrap=not console.is_terminal,
-            highlight=False,
-        )
+    console = stderr_console()
+    text = Text(f"{label}: ", style=STYLES.get(label, "")) if label else Text()
+    # Words may come from anybody's text.
+    console.print(text + Text(printable(message)), soft_wrap=not console.is_terminal, highlight=False)

@@ -140,8 +140,8 @@ def test_brackets_in_help_are_no_markup(invoke: Invoke) -> None:
         ("SritoolError", 1, "error: it went wrong; do this"),
         ("sigterm", 143, "stopped by SIGTERM; go on with: sritool fail --resume"),
         ("ctrl-c", 130, "stopped by Ctrl-C"),
-        ("file", 1, "error: No such file or directory: no-such-file"),
-        ("pipe", 1, "error: Broken pipe"),
+        ("file", 1, "error: No such file or directory: no-such-file; look for a slip in its name"),
+        ("pipe", 1, "error: Broken pipe; to see where, run again as: sritool --debug …"),
         (
             "bug",
             1,
@@ -268,7 +268,8 @@ def test_closed_talk_does_not_end_the_work(run_program: RunProgram, flood: Path)
 def test_full_disk_is_one_line(run_program: RunProgram, flood: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = run_program(flood, "flood", capture_output=False, stdout=full, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+    line = "error: cannot write the output: No space left on device; send it where there is room\n"
+    assert (done.returncode, done.stderr) == (1, line)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sritool.cli.durations import format_duration, parse_duration
 from sritool.cli.progress import Progress, Rate, bar_display
+from sritool.cli.streams import Talk
 
 ON_A_TERMINAL = """
 from sritool.cli.progress import Progress
@@ -183,13 +184,14 @@ def read_some(descriptor: int) -> bytes:
         return b""
 
 
-def test_closed_stderr_does_not_end_the_work(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.StringIO()
-    stream.close()
-    monkeypatch.setattr(sys, "stderr", stream)
-    with Progress("x", clock=clock) as progress:
-        progress.update(1, 2)
-    assert progress.state.done == 1
+def test_broken_stderr_does_not_end_the_work(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with Talk(os.fdopen(write, "wb"), "utf-8", line_buffering=True) as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Progress("x", clock=clock) as progress:
+            progress.update(1, 2)
+            assert progress.counts() == "1/2 steps"
 
 
 @pytest.mark.parametrize(

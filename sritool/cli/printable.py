@@ -1,0 +1,33 @@
+"""Words of anybody's text, or names of anybody's files, made harmless for a terminal and for one line."""
+
+from __future__ import annotations
+
+import re
+
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+_BIDI = (
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+)  # they turn round what stands behind them in the line
+
+VISIBLE_CONTROLS = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "␡", 0x09: " ", 0x0A: "\n"}
+VISIBLE_CONTROLS |= dict.fromkeys((*range(0x80, 0xA0), *_BIDI), _REPLACED)
+"""For `str.translate`: control characters are shown, never sent to the terminal, but for the end of a line."""
+
+_KEPT_IN_LINES = VISIBLE_CONTROLS | {0x09: "\t"}  # what separates the columns of a format for programs
+_LINE_END = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+
+
+def printable(text: str) -> str:
+    """The text without anything that acts on a terminal: `ESC[2J` clears no screen. Line ends stay."""
+    return text.translate(VISIBLE_CONTROLS)
+
+
+def printable_columns(text: str) -> str:
+    """The same for lines of a format for programs that are shown on a terminal: tabs stay too."""
+    return text.translate(_KEPT_IN_LINES)
+
+
+def one_line(text: str) -> str:
+    """The text in one line, and without anything that acts on a terminal."""
+    return printable(_LINE_END.sub(" ", text.strip()))

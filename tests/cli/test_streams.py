@@ -1,0 +1,59 @@
+"""Standard streams whose other end is gone or full."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from sritool.cli.streams import Output, Talk, write_bytes
+from sritool.errors import SritoolError
+
+
+def over(kind: type[io.TextIOWrapper], path: str) -> io.TextIOWrapper:
+    return kind(Path(path).open("wb"), "utf-8")
+
+
+def without_reader(kind: type[io.TextIOWrapper]) -> io.TextIOWrapper:
+    read, write = os.pipe()
+    os.close(read)
+    return kind(os.fdopen(write, "wb"), "utf-8")
+
+
+def test_full_disk_is_met_once() -> None:
+    with over(Output, "/dev/full") as stream:
+        stream.write("lost")
+        with pytest.raises(SritoolError, match="No space left on device; send it where there is room") as met:
+            stream.flush()
+        assert met.value.exit_code == 1
+        stream.write("more")
+        stream.flush()
+
+
+def test_reader_that_went_is_no_error() -> None:
+    with without_reader(Output) as stream:
+        for _ in range(100):
+            stream.write("x" * 10_000)
+        stream.flush()
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_bytes_meet_the_same(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    with without_reader(Output) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        write_bytes(b"x" * size)
+    with over(Output, "/dev/full") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SritoolError, match="cannot write the output"):
+            write_bytes(b"x" * size)
+
+
+def test_talk_never_fails() -> None:
+    for stream in (over(Talk, "/dev/full"), without_reader(Talk)):
+        with stream:
+            for _ in range(100):
+                stream.write("talk\n" * 1000)
+                stream.flush()
