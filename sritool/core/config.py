@@ -7,13 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sritool.core.bounds import require as _require
+from sritool.core.bounds import require_sane as _require_sane
 from sritool.core.schedules import Ramp, constant
-from sritool.errors import UsageError
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UsageError(message)
 
 
 @dataclass(frozen=True)
@@ -26,6 +22,7 @@ class GeneratorConfig:
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
+        _require_sane("generator", self)
         sizes = (self.embedding, self.hidden)
         _require(min(sizes) >= 1, f"generator sizes are {sizes}; give embedding and hidden of at least 1")
         _require(self.latent >= 0, f"generator.latent is {self.latent}; give 0 or more")
@@ -46,6 +43,7 @@ class SamplerConfig:
     end_weight: float = 1.0  # weight of z_K against each visited z_k when theta_gradient is "path"
 
     def __post_init__(self) -> None:
+        _require_sane("sampler", self)
         _require(self.steps >= 1, f"sampler.steps is {self.steps}; give at least 1")
         positive = bool(self.step_sizes) and min(self.step_sizes) > 0
         _require(positive, f"sampler.step_sizes are {list(self.step_sizes)}; give positive numbers")
@@ -73,6 +71,7 @@ class KlConfig:
     share: float = 0.5  # of the planned epochs, at most, so that a short plan ends in training at weight 1
 
     def __post_init__(self) -> None:
+        _require_sane("kl", self)
         _require(0 <= self.start <= 1, f"kl.start is {self.start}; give a weight in [0, 1]")
         _require(self.ramp in ("linear", "sigmoid"), f"kl.ramp is {self.ramp!r}; give linear or sigmoid")
         _require(self.epochs >= 0, f"kl.epochs is {self.epochs}; give 0 (no ramp) or more")
@@ -87,6 +86,7 @@ class CyclesConfig:
     ramp: float = 0.5  # share of a cycle in which it rises; in the rest it is 1
 
     def __post_init__(self) -> None:
+        _require_sane("cycles", self)
         _require(self.count >= 1, f"cycles.count is {self.count}; give at least 1")
         _require(0 <= self.ramp <= 1, f"cycles.ramp is {self.ramp}; give a share in [0, 1]")
 
@@ -98,6 +98,7 @@ class FreeBitsConfig:
     target: float = 8.0  # nats a sentence; where each dimension has its own, they share it equally
 
     def __post_init__(self) -> None:
+        _require_sane("free_bits", self)
         _require(self.target >= 0, f"free_bits.target is {self.target}; give 0 nats or more")
 
 
@@ -109,6 +110,7 @@ class PretrainingConfig:
     encoder: str = ""  # a checkpoint to take the encoder from, in place of these epochs
 
     def __post_init__(self) -> None:
+        _require_sane("pretraining", self)
         _require(
             self.epochs >= 0,
             f"pretraining.epochs is {self.epochs}; give at least 1, or 0 for a third of training.epochs",
@@ -127,6 +129,7 @@ class LaggingConfig:
     judge_every: int = 15  # updates between looks at the mean loss; a rise ends the loop
 
     def __post_init__(self) -> None:
+        _require_sane("lagging", self)
         _require(self.updates >= 1, f"lagging.updates is {self.updates}; give at least 1")
         _require(self.judge_every >= 1, f"lagging.judge_every is {self.judge_every}; give at least 1")
 
@@ -141,6 +144,7 @@ class RefinementConfig:
     clip: float = 5.0  # bound on the norm of a sentence's gradient; 0: none
 
     def __post_init__(self) -> None:
+        _require_sane("refinement", self)
         _require(self.steps >= 1, f"refinement.steps is {self.steps}; give at least 1")
         _require(self.rate > 0, f"refinement.rate is {self.rate}; give more than 0")
         _require(0 <= self.momentum < 1, f"refinement.momentum is {self.momentum}; give a number in [0, 1)")
@@ -159,10 +163,13 @@ class OptimizerConfig:
     initial_scale: float = 0.1  # parameters start in U(−scale, scale)
 
     def __post_init__(self) -> None:
+        _require_sane("optimizer", self)
         _require(self.name in ("adam", "sgd"), f"optimizer.name is {self.name!r}; give adam or sgd")
         _require(self.learning_rate > 0, f"optimizer.learning_rate is {self.learning_rate}; give more than 0")
         _require(self.halve_after >= 0, f"optimizer.halve_after is {self.halve_after}; give 0 or more")
         _require(self.clip >= 0, f"optimizer.clip is {self.clip}; give 0 (none) or more")
+        lowest = min(self.decay.start, self.decay.end)
+        _require(lowest >= 0, f"optimizer.decay goes to {lowest}; give 0 or more")
         _require(self.initial_scale > 0, f"optimizer.initial_scale is {self.initial_scale}; give more than 0")
 
 
@@ -181,6 +188,7 @@ class TrainingConfig:
     tune_step_every: int = 0  # epochs between searches for the chain's step sizes; 0: never
 
     def __post_init__(self) -> None:
+        _require_sane("training", self)
         counts = {"epochs": self.epochs, "batch_size": self.batch_size, "save_every": self.save_every}
         for name, value in counts.items():
             _require(value >= 1, f"training.{name} is {value}; give at least 1")
@@ -204,6 +212,7 @@ class LikelihoodConfig:
     degrees: int = 50  # of freedom of the Student proposal
 
     def __post_init__(self) -> None:
+        _require_sane("likelihood", self)
         _require(self.samples >= 2, f"likelihood.samples is {self.samples}; give at least 2")
         _require(self.pilots >= 2, f"likelihood.pilots is {self.pilots}; give at least 2")
         _require(self.rounds >= 0, f"likelihood.rounds is {self.rounds}; give 0 or more")
@@ -220,6 +229,7 @@ class ValidationConfig:
     likelihood: LikelihoodConfig = field(default_factory=lambda: LikelihoodConfig(samples=50, rounds=3))
 
     def __post_init__(self) -> None:
+        _require_sane("validation", self)
         fewest = min(self.sentences, self.final_sentences)
         _require(fewest >= 2, f"validation.sentences and final_sentences: {fewest}; give at least 2")
 

@@ -22,6 +22,11 @@ class Ramp:
     quantum: float = 0.0
 
     def __post_init__(self) -> None:
+        numbers = (self.start, self.end, self.begin, self.finish, self.quantum)
+        if not all(map(math.isfinite, numbers)):
+            raise UsageError(f"a schedule has {', '.join(map(str, numbers))}; give finite numbers")
+        if self.quantum < 0:
+            raise UsageError(f"a schedule's stairs are {self.quantum} high; give 0 (none) or more")
         if not 0 <= self.begin <= self.finish:
             raise UsageError(f"a schedule runs from {self.begin} to {self.finish}; give 0 <= begin <= finish")
 

@@ -104,9 +104,53 @@ def test_the_last_step_size_goes_on() -> None:
     assert SamplerConfig(steps=1, step_sizes=(0.3, 0.2)).schedule() == [0.3]
 
 
+def _numbers(kind: Any, where: str = "") -> list[tuple[str, type]]:
+    """Path and type of every number of the settings."""
+    found: list[tuple[str, type]] = []
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            found += _numbers(hint, f"{where}{name}.")
+        elif hint in (int, float) or hint == tuple[float, ...]:
+            found.append((f"{where}{name}", int if hint is int else float))
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path, kind in _numbers(RunConfig) if kind is float])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_no_number_that_is_not_finite_is_a_setting(path: str, value: str) -> None:
+    with pytest.raises(UsageError, match="give"):
+        build(RunConfig, parse_assignment(f"{path}={value}"))
+    if path.endswith("step_sizes"):
+        with pytest.raises(UsageError, match="give"):
+            build(RunConfig, parse_assignment(f"{path}=[0.1, {value}]"))
+
+
+@pytest.mark.parametrize("path", [path for path, kind in _numbers(RunConfig) if kind is int])
+def test_an_absurd_count_is_refused(path: str) -> None:
+    for count in (10**12 if path != "training.seed" else 1 << 63, 10**30, -(10**12)):
+        with pytest.raises(UsageError, match="give"):
+            build(RunConfig, parse_assignment(f"{path}={count}"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"optimizer": {"decay": -1.0}},  # up the gradient
+        {"optimizer": {"decay": {"start": 1.0, "end": -0.1}}},
+        {"sampler": {"temperature": {"start": 0.1, "end": 0.2, "quantum": -0.1}}},
+        {"sampler": {"step_sizes": [0.1, 0]}},
+        {"sampler": {"step_sizes": []}},
+        {"sampler": {"step_sizes": [0.1] * 100_001}},
+    ],
+)
+def test_what_has_no_meaning_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="give"):
+        build(RunConfig, values)
+
+
 @given(
     name=st.text(),
-    steps=st.integers(1, 10**9),
+    steps=st.integers(1, 100_000),
     sizes=st.lists(st.floats(1e-12, 1e6), min_size=1, max_size=4),
     flag=st.booleans(),
     end=st.floats(0, 1e3),
