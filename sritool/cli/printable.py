@@ -11,16 +11,17 @@ _BIDI = (
 )  # they turn round what stands behind them in the line
 
 VISIBLE_CONTROLS = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "␡", 0x09: " ", 0x0A: "\n"}
-VISIBLE_CONTROLS |= dict.fromkeys((*range(0x80, 0xA0), *_BIDI), _REPLACED)
-"""For `str.translate`: control characters are shown, never sent to the terminal, but for the end of a line."""
+VISIBLE_CONTROLS |= dict.fromkeys(range(0x80, 0xA0), _REPLACED)
+"""For `str.translate`: control characters are shown, never sent anywhere, but for the end of a line."""
 
-_KEPT_IN_LINES = VISIBLE_CONTROLS | {0x09: "\t"}  # what separates the columns of a format for programs
+_ON_A_TERMINAL = VISIBLE_CONTROLS | dict.fromkeys(_BIDI, _REPLACED)
+_KEPT_IN_LINES = _ON_A_TERMINAL | {0x09: "\t"}  # what separates the columns of a format for programs
 _LINE_END = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
 def printable(text: str) -> str:
     """The text without anything that acts on a terminal: `ESC[2J` clears no screen. Line ends stay."""
-    return text.translate(VISIBLE_CONTROLS)
+    return text.translate(_ON_A_TERMINAL)
 
 
 def printable_columns(text: str) -> str:
