@@ -20,6 +20,8 @@ from sritool.core.schedules import Ramp, constant
 from sritool.errors import UsageError
 
 T = TypeVar("T")
+_MOST = 1 << 63
+_LONGEST_SHOWN = 80  # characters of a value in a message
 
 
 def plain(config: Any) -> Any:
@@ -37,6 +39,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
     hints = typing.get_type_hints(kind)
     for key in values:
         if key not in hints:
+            key = str(key)[:_LONGEST_SHOWN]
             near = difflib.get_close_matches(key, hints, n=1)
             hint = f"; did you mean {where}{near[0]}?" if near else f"; known: {', '.join(hints)}"
             raise UsageError(f"unknown setting {where}{key}{hint}")
@@ -52,11 +55,13 @@ def _required(item: dataclasses.Field[Any]) -> bool:
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
+    if isinstance(value, int) and abs(value) >= _MOST:
+        raise UsageError(f"setting {name} is {_short(value)}; give a number below 2^63")
     if dataclasses.is_dataclass(hint):
         if hint is Ramp and isinstance(value, int | float) and not isinstance(value, bool):
             return constant(float(value))
         if not isinstance(value, Mapping):
-            raise UsageError(f"setting {name} is {value!r}; give a table of settings")
+            raise UsageError(f"setting {name} is {_short(value)}; give a table of settings")
         return build(cast(type, hint), value, f"{name}.")
     if isinstance(hint, types.GenericAlias):  # tuple[float, ...]
         items = value if isinstance(value, list | tuple) else [value]
@@ -64,8 +69,16 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
-        raise UsageError(f"setting {name} is {value!r}; give a value of type {hint.__name__}")
+        raise UsageError(f"setting {name} is {_short(value)}; give a value of type {hint.__name__}")
     return value
+
+
+def _short(value: Any) -> str:
+    """For a message: a file may hold an integer that takes minutes to print, or a text of megabytes."""
+    if isinstance(value, int) and abs(value) >= _MOST:
+        return "beyond 2^63"
+    text = repr(value[:_LONGEST_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +121,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
         raise UsageError(f"--set {text!r} is no key=value; write for example --set sampler.steps=10")
     try:
         parsed: Any = tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     return nested(path.strip(), parsed)
 
@@ -117,8 +130,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's values. Raises: UsageError if it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the configuration {path}: {error}; give a TOML file") from error
+    except RecursionError as error:
+        raise UsageError(
+            f"the configuration {path} is nested too deep; give a TOML file of settings"
+        ) from error
 
 
 def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:
