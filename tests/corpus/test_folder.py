@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -94,18 +95,97 @@ def test_a_failing_swap_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytes
 def test_leavings_of_dead_runs_are_cleared_and_of_live_ones_not(tmp_path: Path) -> None:
     target = tmp_path / "corpus"
     host = folders.socket.gethostname()
-    dead, live = dead_process(), os.getppid()
-    for name in (f".corpus.new-{host}-{dead}", f".corpus.new-{host}-{live}", f".other.new-{host}-{dead}"):
+    dead = f"{host}-{dead_process()}-0"
+    for name in (f".corpus.new-{dead}", f".corpus.old-{dead}", f".other.new-{dead}"):
         (tmp_path / name).mkdir()
-    strange = tmp_path / ".corpus.new-elsewhere-7"
+    write(target, "old")
+    strange = tmp_path / ".corpus.new-elsewhere-7-0"
     strange.mkdir()
+    live = open_elsewhere(target)
     write(target, "new")
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "corpus", f".corpus.new-{host}-{live}", f".other.new-{host}-{dead}", strange.name
-    }  # fmt: skip
+    there = {"corpus", f".other.new-{dead}", live.name, strange.name}
+    assert {path.name for path in tmp_path.iterdir()} == there
     os.utime(strange, (0, 0))
     write(target, "again")
-    assert not strange.exists()
+    assert {path.name for path in tmp_path.iterdir()} == there - {strange.name}
+
+
+def open_elsewhere(target: Path) -> Path:
+    """A folder that is being written: a lock is one's own only by its descriptor, not by the process."""
+    return folders._begin(target)[0]
+
+
+def test_without_locks_the_processes_in_the_names_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "take", lambda descriptor, wait=False: None)
+    target, host = tmp_path / "corpus", folders.socket.gethostname()
+    dead, live = f".corpus.new-{host}-{dead_process()}-0", f".corpus.new-{host}-{os.getppid()}-0"
+    for name in (dead, live):
+        (tmp_path / name).mkdir()
+    write(target, "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus", live}
+
+
+def test_two_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
+    target = tmp_path / "corpus"
+    with staged(target) as first:
+        write(target, "second")
+        assert first.is_dir()
+        (first / "part").mkdir()
+        (first / "part" / "file").write_text("first")
+    assert content(target) == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+def test_what_was_written_meanwhile_is_seen_before_it_is_replaced(tmp_path: Path) -> None:
+    target, seen = tmp_path / "corpus", []
+
+    def settle(new: Path) -> bool:
+        seen.append(((new / "file").read_text(), content(target)))
+        return False
+
+    with staged(target, settle) as first:
+        (first / "file").write_text("first")
+        write(target, "second")
+    assert seen == [("first", "second")]
+    assert content(target) == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+def test_a_reader_between_two_renames_waits_for_the_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Putting the old folder back then would stand in the way of the new one."""
+    target = tmp_path / "corpus"
+    write(target, "old")
+    rename, readers = Path.rename, []
+
+    def watched(self: Path, other: Path) -> Path:
+        if ".new-" in self.name:
+            readers.append(threading.Thread(target=recover, args=(target,)))
+            readers[0].start()
+            readers[0].join(0.05)
+        return rename(self, other)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+    write(target, "new")
+    readers[0].join(10)
+    assert not readers[0].is_alive()
+    assert content(target) == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+def test_a_folder_behind_a_link_is_written_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    link = tmp_path / "corpus"
+    link.symlink_to(tmp_path / "scratch" / "corpus")
+    for text in ("old", "new"):
+        write(link, text)
+        assert link.is_symlink()
+        assert content(tmp_path / "scratch" / "corpus") == text
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus", "scratch"}
 
 
 def test_the_old_folder_is_put_back_where_a_killed_run_had_moved_it_aside(tmp_path: Path) -> None:
@@ -146,7 +226,7 @@ def test_a_killed_process_leaves_the_old_folder_or_the_new(tmp_path: Path, momen
     )
     assert ended.returncode == -signal.SIGKILL
     assert content(target) == ("new" if moment == "after" else "old")
-    assert len(list(tmp_path.iterdir())) == 2
+    assert {path.name[:12] for path in tmp_path.iterdir()} == {"corpus", ".corpus.new-", ".corpus.lock"}
     write(target, "newer")
     assert content(target) == "newer"
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
