@@ -81,21 +81,28 @@ def preprocess_corpus(
             "ptb is cut into words already, and pieces would lose its <unk>; use --tokenizer word"
         )
     target = data_dir / name
-    with staged(target) as folder:
-        prepared = prepare(name, source.read(), options)
+    same: CorpusInfo | None = None  # as prepared, and stored already
+
+    def is_new(folder: Path) -> bool:
+        """Asked before writing, and again when no other process can put another corpus there."""
+        nonlocal same
         stored = _stored_info(target, force)
-        if stored is not None and stored.content_hash == prepared.info.content_hash:
-            folder.rmdir()
-            return PreparedCorpus(target, stored, False, time.perf_counter() - started)
-        if stored is not None and not force:
+        same = stored if stored and stored.content_hash == prepared.info.content_hash else None
+        if stored is not None and same is None and not force:
             raise UsageError(
                 f"{target} holds another corpus; replace it with --force, or choose another --name"
             )
-        write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
-        if name == "tiny":
-            _write_readable(folder)
-        _require_own(target, folder, stored is not None)
-    return PreparedCorpus(target, prepared.info, True, time.perf_counter() - started)
+        if same is None and any(folder.iterdir()):
+            _require_own(target, folder, stored is not None)
+        return same is None
+
+    with staged(target, is_new) as folder:
+        prepared = prepare(name, source.read(), options)
+        if is_new(folder):
+            write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
+            if name == "tiny":
+                _write_readable(folder)
+    return PreparedCorpus(target, same or prepared.info, same is None, time.perf_counter() - started)
 
 
 def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[str, Source]:
