@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -196,7 +197,8 @@ def preprocess(
     tiny is made by the program itself. ptb, snli, yahoo and yelp are fetched from the Hugging Face hub, or read with
     --from from files at hand: that is all that sritool asks the network for.
     """
-    from sritool.cli.render import emit
+    from sritool.cli.render import emit, say
+    from sritool.corpus.hub import HUB_SETS
     from sritool.corpus.sources import FileOptions
     from sritool.corpus.textfiles import Columns
     from sritool.tasks.preprocess import Inputs, choose_source, preprocess_corpus, with_overrides
@@ -217,6 +219,8 @@ def preprocess(
             "drop_long": None if truncate is None else not truncate,
         },
     )
+    if folder is None and inputs and inputs[0] in HUB_SETS and sys.stderr.isatty():
+        say(f"fetching {inputs[0]} from the Hugging Face hub; with its files at hand, give --from DIR")
     emit(corpus_table(preprocess_corpus(chosen, source, options, data_dir, force)), fmt)
 
 

@@ -7,13 +7,25 @@ the same name cannot take the place of an address.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import errno
+import logging
+import os
+import socket
+import ssl
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sritool.errors import SritoolError
 
 REVISION = "refs/convert/parquet"
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_LATER = (429, 500, 502, 503, 504)  # statuses that pass
+_NO_DATA = ("JSONDecodeError", "ArrowInvalid")  # a page for people in place of a listing or of Parquet
 
 
 @dataclass(frozen=True)
@@ -44,16 +56,109 @@ HUB_SETS = {
 def fetch(name: str) -> Mapping[str, Any]:
     """The splits of a named corpus as ``datasets.Dataset``, by our names for them.
 
+    A hub that does not answer is given up on after some tries of HF_HUB_DOWNLOAD_TIMEOUT seconds each (10).
     Raises: SritoolError if it cannot be fetched; the message says how to give local files instead.
     """
     import datasets
 
     try:
-        found: Mapping[str, Any] = datasets.load_dataset("parquet", data_files=HUB_SETS[name].data_files())
+        with _quietly(), _never_waiting_for_ever():
+            found: Mapping[str, Any] = datasets.load_dataset(
+                "parquet", data_files=HUB_SETS[name].data_files()
+            )
     except Exception as error:  # the client's errors are many, and change from one version to the next
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise SritoolError(
-            f"cannot fetch {name} from the Hugging Face hub ({reason}); with the files at hand, run: "
+            f"cannot fetch {name} from the Hugging Face hub ({reason_of(error)}); with the files at hand, run: "
             f"sritool preprocess {name} --from DIR"
         ) from error
     return found
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """No log and no warnings of the client's, and its progress bars on a terminal only."""
+    import datasets
+
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "datasets")]
+    levels = [logger.level for logger in loggers]
+    hide_bars = not sys.stderr.isatty() and not datasets.utils.are_progress_bars_disabled()
+    if hide_bars:
+        datasets.disable_progress_bars()
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if hide_bars:
+            datasets.enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _never_waiting_for_ever() -> Iterator[None]:
+    """Give every request of the client's a limit: it lists files, for one, without any."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    limit = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    if not hasattr(huggingface_hub, "set_client_factory"):  # before its version 1
+        yield
+        return
+    plain = huggingface_hub.get_session()
+
+    def bounded(request: Any) -> None:
+        given = request.extensions.get("timeout") or {}
+        request.extensions["timeout"] = {
+            what: limit if given.get(what) is None else min(given[what], limit)
+            for what in ("connect", "read", "write", "pool")
+        }
+
+    def client() -> Any:
+        hooks = {**plain.event_hooks, "request": [*plain.event_hooks["request"], bounded]}
+        return type(plain)(event_hooks=hooks, follow_redirects=True, timeout=limit)
+
+    huggingface_hub.set_client_factory(client)
+    yield
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in words for people: the client's own name its functions, or are cut from a page."""
+    chain = list(_chain(error))
+    kinds = {kind.__name__ for link in chain for kind in type(link).__mro__}
+    if any("OfflineMode" in kind for kind in kinds):
+        return "HF_HUB_OFFLINE is set, which forbids it"
+    for status in (getattr(getattr(link, "response", None), "status_code", None) for link in chain):
+        if isinstance(status, int) and status >= 400:
+            return f"it answers with HTTP status {status}{'; try again later' if status in _LATER else ''}"
+    if any("Timeout" in kind for kind in kinds):
+        return f"no answer in time{_proxy()}"
+    if any(isinstance(link, socket.gaierror) for link in chain):
+        return f"its address is not known here: no network?{_proxy()}"
+    if any(isinstance(link, ssl.SSLError) for link in chain):
+        return f"its certificate is not accepted: a login page of this network?{_proxy()}"
+    for link in chain:
+        if isinstance(link, OSError) and (link.filename or link.errno in _NO_ROOM):
+            return f"{link.strerror}: {link.filename or 'where HF_HOME is'}"
+    if kinds.intersection(_NO_DATA):
+        return "what came is not the data: a login page of this network?"
+    network = [link for link in chain if isinstance(link, OSError) and link.strerror]
+    if network:
+        return f"{network[-1].strerror}{_proxy()}"
+    text = " ".join(str(chain[-1]).split()) or type(error).__name__
+    return text if len(text) <= 120 else text[:119].rsplit(" ", 1)[0] + " …"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from, to the first one."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _proxy() -> str:
+    """Which variable sends requests elsewhere, if one does."""
+    there = next((name for name in _PROXIES if os.environ.get(name)), None)
+    return f", by way of {there}" if there else ""

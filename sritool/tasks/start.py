@@ -19,6 +19,7 @@ from sritool.core.config import RunConfig
 from sritool.core.device import resolve_precision
 from sritool.core.structure import flat, plain, to_toml
 from sritool.corpus.batches import collate, training_batches
+from sritool.corpus.hub import HUB_SETS
 from sritool.corpus.named import NAMED, named_source
 from sritool.corpus.store import INFO_FILE, Corpus, find_corpus, load_corpus
 from sritool.errors import UsageError
@@ -202,7 +203,8 @@ def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callabl
         if source is not None:
             say(f"{path} is prepared already; --from {source} is not read")
         return load_corpus(path)
-    say(f"preparing {name} in {data_dir / name}")
+    whence = ", from the Hugging Face hub" if source is None and name in HUB_SETS else ""
+    say(f"preparing {name} in {data_dir / name}{whence}")
     return load_corpus(preprocess_corpus(name, named_source(name, source), data_dir=data_dir).path)
 
 
