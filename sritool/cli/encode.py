@@ -142,14 +142,14 @@ def output_form(fmt: str, output: Path | None) -> str:
 
 def write(found: Encoded, form: str, output: Path) -> None:
     """Into a file."""
+    from sritool.files import write_output
     from sritool.tasks.codes import code_lines, npy_bytes
-    from sritool.tasks.writing import write_whole
 
     if form == "npy":
-        write_whole(output, [npy_bytes(array_of(found))])
+        write_output(output, [npy_bytes(array_of(found))])
     else:
         lines = code_lines(found.flat, form, found.beside(with_text=form == "json"))
-        write_whole(output, (line.encode() for line in lines))
+        write_output(output, (line.encode() for line in lines))
     count, rows, latent = found.codes.shape
     say(f"wrote {output}: {count * rows:,} codes of {latent} dimensions")
 

@@ -79,8 +79,8 @@ def report(
     """
     from sritool.cli.report_page import render, utc
     from sritool.cli.watch import KEPT, task_progress
+    from sritool.files import write_output
     from sritool.tasks.report import Request, gather
-    from sritool.tasks.writing import write_whole
 
     check_output(output)
     where = open_device(device, gpu, threads)
@@ -94,7 +94,7 @@ def report(
     if output == "-":
         write_bytes(content)
     else:
-        write_whole(Path(output), [content])
+        write_output(Path(output), [content])
     if not quiet:
         say(f"wrote {'the page' if output == '-' else output}, {len(content) / 1e6:.1f} MB")
     if found.map and found.map.sentences:

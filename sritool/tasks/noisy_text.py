@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sritool.corpus.noise import Unigram, versions
 from sritool.corpus.textfiles import decode, read_bytes
 from sritool.errors import DataError, UsageError
-from sritool.tasks.writing import write_whole
+from sritool.files import write_output
 
 HEADER = ("k", "index", "noisy", "clean")
 
@@ -55,10 +55,10 @@ def make_noisy(
 def write_noisy(text: NoisyText, path: Path) -> None:
     """Write a TSV of k, index, noisy and clean sentence, by k, whole or not at all.
 
-    Raises: UsageError if it cannot be written.
+    Raises: SritoolError if it cannot be written.
     """
     rows = [HEADER, *((k, *row) for k in (0, *text.noisy) for row in _rows(text, k))]
-    write_whole(path, ("\t".join(map(str, row)).encode() + b"\n" for row in rows))
+    write_output(path, ("\t".join(map(str, row)).encode() + b"\n" for row in rows))
 
 
 def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | None = None) -> NoisyText:

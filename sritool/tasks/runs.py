@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from sritool.locks import Lock, holder_of
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
 LOCK = ".lock"  # there while a process works on the run, and after a kill, when it locks nothing
+_TRIES = 100
 _LEFT = re.compile(r"\.(best\.pt|last\.pt|config\.toml|metrics\.jsonl)\.[0-9a-f]{8}\.tmp")
 
 
@@ -25,20 +27,26 @@ def new_run(folder: Path) -> tuple[Path, Lock]:
 
     What a killed run left before it saved anything is cleared away and its folder taken.
 
-    Raises: SritoolError if it cannot be made.
+    Raises: UsageError if there is a file in its way, SritoolError if it cannot be made.
     """
-    candidate, number = folder, 1
+    candidate, number, vanished = folder, 1, 0
     try:
         while True:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # its owner removed it at this moment: once more
+            try:
                 lock = _begin(candidate)
-                if lock is not None:
-                    return candidate, lock
-                number += 1
-                candidate = folder.with_name(f"{folder.name}-{number}")
+            except FileNotFoundError:  # its owner removed it at this moment
+                vanished += 1
+                if vanished == _TRIES:
+                    raise
+                continue
+            if lock is not None:
+                return candidate, lock
+            number += 1
+            candidate = folder.with_name(f"{folder.name}-{number}")
     except OSError as error:
-        raise SritoolError(
+        in_the_way = isinstance(error, NotADirectoryError | FileExistsError)
+        raise (UsageError if in_the_way else SritoolError)(
             f"cannot make the run folder {candidate}: {error.strerror}; give another with --runs-dir"
         ) from error
 
@@ -175,7 +183,7 @@ class MetricsLog:
 
         kept = [record for record in read_metrics(path) if is_done(record)]
         try:
-            write_text(path, "".join(json.dumps(record) + "\n" for record in kept), follow=False)
+            write_text(path, "".join(_line(record) for record in kept), follow=False)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -184,7 +192,7 @@ class MetricsLog:
 
         Raises: SritoolError if it cannot be written.
         """
-        line = json.dumps(dict(record)).encode("ascii") + b"\n"
+        line = _line(record).encode("ascii")
         try:
             with self.path.open("ab", buffering=0) as file:
                 if file.write(line) < len(line):
@@ -196,6 +204,17 @@ class MetricsLog:
     def _failed(self, error: OSError) -> SritoolError:
         instead = "it a folder that can be written; --resume goes on from the last save"
         return SritoolError(cannot_write(self.path, error, instead))
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    """A record as JSON, which has no NaN: a figure that is not finite is null."""
+    return json.dumps({key: _finite(value) for key, value in record.items()}, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

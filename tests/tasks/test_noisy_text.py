@@ -79,7 +79,7 @@ def test_files_that_are_not_there(tmp_path: Path, name: str, error: type[Sritool
     with pytest.raises(error):
         read_noisy(tmp_path / name)
     made = make_noisy(TEXTS, np.array([0]), "swap", (1,), seed=1)
-    with pytest.raises(UsageError, match="cannot write"):
+    with pytest.raises(SritoolError, match="cannot write"):
         write_noisy(made, tmp_path / "no folder" / "file.tsv")
 
 

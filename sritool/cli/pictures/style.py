@@ -124,8 +124,8 @@ def rendered(canvas: Canvas, ending: str) -> bytes:
 def save(canvas: Canvas, path: Path) -> None:
     """Write a picture in the format of the file's ending, whole or not at all.
 
-    Raises: UsageError if it cannot be written.
+    Raises: SritoolError if it cannot be written.
     """
-    from sritool.tasks.writing import write_whole
+    from sritool.files import write_output
 
-    write_whole(path, [rendered(canvas, path.suffix.lower())])
+    write_output(path, [rendered(canvas, path.suffix.lower())])

@@ -18,7 +18,7 @@ from sritool.cli.pictures.style import (
     save,
     series,
 )
-from sritool.errors import UsageError
+from sritool.errors import SritoolError, UsageError
 
 MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 
@@ -50,7 +50,7 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         canvas, _ = new_canvas()
     taken = tmp_path / "taken.png"
     (taken / "inside").mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"cannot write .*taken\.png: .*; give another file"):
+    with pytest.raises(SritoolError, match=r"cannot write .*taken\.png: .*; give another file"):
         save(canvas, taken)
     assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
 
