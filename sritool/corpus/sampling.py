@@ -7,13 +7,17 @@ space or case only count as equal: later they may be.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import compress
 
-from sritool.corpus.prepare import RawSplit
+import numpy as np
+import numpy.typing as npt
+
+from sritool.corpus.raw import RawSplit
 from sritool.errors import DataError
+
+Keys = npt.NDArray[np.uint64]
 
 
 def rank(text: str, seed: int) -> bytes:
@@ -50,35 +54,47 @@ def unique(splits: Mapping[str, RawSplit]) -> dict[str, RawSplit]:
 
 
 def split_by_ratio(part: RawSplit, shares: Mapping[str, float], seed: int, where: str) -> dict[str, RawSplit]:
-    """``part`` as ``train``, and the splits of ``shares`` cut from it: at least one sentence each.
+    """``part`` as ``train``, and the splits of ``shares`` cut from it: see ``homes``."""
+    found = homes(keys(part.texts, seed), shares, seed, where)
+    return {
+        name: _take(part, set(np.flatnonzero(found == number).tolist()))
+        for number, name in enumerate(("train", *shares))
+    }
 
-    Equal sentences all go to one split: no test sentence has been trained on. Empty lines stay in train.
+
+def keys(texts: Sequence[str], seed: int) -> Keys:
+    """The rank of each sentence as a number; equal sentences have equal ones: [sentences]."""
+    key = str(seed).encode()[:64]
+    ranks = [blake2b(same(text).encode(), digest_size=8, key=key).digest() for text in texts]
+    return np.frombuffer(b"".join(ranks), dtype=">u8").astype(np.uint64)
+
+
+def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt.NDArray[np.uint8]:
+    """The split of each sentence by its key: 0 for train, 1 for the first one of ``shares``, and so on.
+
+    Each split gets one sentence at least. Equal sentences all go to one split: no test sentence has been trained
+    on. Empty lines stay in train.
+
     Raises: DataError if there are too few different sentences.
     """
-    keys = list(map(same, part.texts))
-    counts = Counter(filter(None, keys))
-    if len(counts) < len(shares) + 2:
+    empty = np.uint64(int.from_bytes(rank("", seed), "big"))
+    distinct, counts = np.unique(keys[keys != empty], return_counts=True)
+    if len(distinct) < len(shares) + 2:
         found = {0: "no sentence", 1: "one sentence only"}.get(
-            len(counts), f"{len(counts)} different sentences"
+            len(distinct), f"{len(distinct)} different sentences"
         )
         raise DataError(
             f"{where} has {found}, too few to cut {' and '.join(shares)} from it; give a longer file"
         )
-    order = iter(sorted(counts, key=lambda text: rank(text, seed)))
-    total = sum(counts.values())
-    home: dict[str, str] = {}
-    for place, (name, share) in enumerate(shares.items(), 1):
-        filled = 0
-        most = len(counts) - 2 - (len(shares) - place)  # two are left for train, one for each split to come
-        while filled < max(round(share * total), 1) and len(home) < most:
-            text = next(order)
-            home[text] = name
-            filled += counts[text]
-    where_to = [home.get(key, "train") for key in keys]
-    return {
-        name: _take(part, {index for index, split in enumerate(where_to) if split == name})
-        for name in ("train", *shares)
-    }
+    filled = np.concatenate(([0], np.cumsum(counts)))  # sentences among the first of the distinct ones
+    ends = [0]
+    for place, share in enumerate(shares.values(), 1):
+        wanted = filled[ends[-1]] + max(round(share * int(filled[-1])), 1)
+        most = len(distinct) - 2 - (len(shares) - place)  # two are left for train, one for each split to come
+        ends.append(max(min(int(np.searchsorted(filled, wanted)), most), ends[-1]))
+    place_of = np.searchsorted(distinct[ends[1:]], keys, side="right") + 1
+    place_of[(place_of > len(shares)) | (keys == empty)] = 0
+    return place_of.astype(np.uint8)
 
 
 def _take(part: RawSplit, chosen: set[int]) -> RawSplit:

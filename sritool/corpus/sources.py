@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sritool.corpus.prepare import PrepareOptions, RawCorpus
-from sritool.corpus.sampling import split_by_ratio
-from sritool.corpus.textfiles import Columns, form_of, read_split
+from sritool.corpus.columns import Columns
+from sritool.corpus.prepare import PrepareOptions
+from sritool.corpus.raw import Cut, RawCorpus
+from sritool.corpus.textblocks import check_file
+from sritool.corpus.textfiles import FileSplit, form_of
 from sritool.errors import DataError, UsageError
 
 SPLIT_WORDS = {
@@ -142,13 +144,29 @@ def _read_files(files: Mapping[str, Path], options: FileOptions) -> RawCorpus:
         raise UsageError(
             "plain text has no keys; with --text-key or --label-key, say --input-format tsv, csv or jsonl"
         )
-    splits = {split: read_split(path, options.form, options.columns) for split, path in files.items()}
-    missing = {split: share for split, share in options.shares.items() if split not in splits}
+    for path in files.values():
+        check_file(path)
+    missing = {split: share for split, share in options.shares.items() if split not in files}
     notes: list[str] = []
     if missing:
-        where = "standard input" if files["train"] == STDIN else str(files["train"])
-        splits |= split_by_ratio(splits["train"], missing, options.seed, where)
         cut = " and ".join(f"{split} ({share:.0%})" for split, share in missing.items())
         notes.append(f"{cut} cut from train with seed {options.seed}")
+    notes += _recurring(files)
     source = ", ".join("standard input" if path == STDIN else path.name for path in files.values())
-    return RawCorpus(source, {split: splits[split] for split in SPLIT_WORDS}, tuple(notes))
+    splits = {
+        split: FileSplit(files[split], options.form, options.columns)
+        for split in SPLIT_WORDS
+        if split in files
+    }
+    return RawCorpus(source, splits, tuple(notes), Cut(missing, options.seed) if missing else None)
+
+
+def _recurring(files: Mapping[str, Path]) -> list[str]:
+    """Which splits are one and the same file."""
+    names = [split for split in SPLIT_WORDS if split in files and files[split] != STDIN]
+    return [
+        f"{one} and {other} are the same file: no figure on {other} tells of new text"
+        for number, one in enumerate(names)
+        for other in names[number + 1 :]
+        if files[one].samefile(files[other])
+    ]

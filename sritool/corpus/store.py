@@ -184,8 +184,9 @@ def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequ
     """SHA-256 of the tokenizer, the label names and every split, in hexadecimal."""
     digest = hashlib.sha256()
 
-    def add(part: bytes) -> None:
-        digest.update(len(part).to_bytes(8, "little") + part)
+    def add(part: bytes | memoryview) -> None:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
 
     state = tokenizer.state()
     model = state.pop("model", b"")
@@ -195,7 +196,7 @@ def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequ
         split = splits[name]
         add(name.encode())
         for array in (split.ids, split.offsets, split.words, split.labels):
-            add(b"" if array is None else np.ascontiguousarray(array).tobytes())
+            add(b"" if array is None else np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -80,6 +80,10 @@ class WordTokenizer:
         ids = self._ids
         return [ids.get(word, UNK) for word in text.split()]
 
+    def numbers_of(self, words: Iterable[str], missing: int = UNK) -> IdArray:
+        """The id of each word, or ``missing`` for what the vocabulary lacks; a literal ``<unk>`` is UNK."""
+        return np.fromiter(map(self._ids.get, words, repeat(missing)), dtype=np.int32)
+
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
         """Ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
         return self.encode_marked(lines, missing=UNK)
@@ -90,8 +94,7 @@ class WordTokenizer:
         parts: list[IdArray] = [np.zeros(0, dtype=np.int32)]
         for begin in range(0, len(lines), CHUNK):
             split = [line.split() for line in lines[begin : begin + CHUNK]]
-            found = map(self._ids.get, chain.from_iterable(split), repeat(missing))
-            parts.append(np.fromiter(found, dtype=np.int32))
+            parts.append(self.numbers_of(chain.from_iterable(split), missing))
             lengths += map(len, split)
         return np.concatenate(parts), offsets_of(lengths)
 
@@ -161,7 +164,7 @@ def content(ids: Iterable[int]) -> list[int]:
     return kept
 
 
-def offsets_of(lengths: Sequence[int] | OffsetArray) -> OffsetArray:
+def offsets_of(lengths: Sequence[int] | OffsetArray | IdArray) -> OffsetArray:
     """Where each of consecutive stretches begins, and where the last one ends: [n + 1] int64."""
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(np.asarray(lengths, dtype=np.int64), out=offsets[1:])
@@ -175,20 +178,26 @@ def train_words(lines: Iterable[str], vocab_size: int | None = None, min_count: 
             min_count, the fewest times a word must occur to be kept.
     Raises: DataError if no word is left.
     """
-    counts = Counter(chain.from_iterable(map(str.split, lines)))
-    for special in SPECIALS:
-        counts.pop(special, None)
-    ranked = sorted(
-        (word for word, count in counts.items() if count >= min_count and len(word) <= LONGEST_WORD),
-        key=lambda word: (-counts[word], word),
-    )
-    if not ranked:
+    return ranked_words(Counter(chain.from_iterable(map(str.split, lines))).items(), vocab_size, min_count)
+
+
+def ranked_words(
+    counts: Iterable[tuple[str, int]], vocab_size: int | None = None, min_count: int = 1
+) -> WordTokenizer:
+    """Vocabulary of counted words, as ``train_words`` makes it of lines."""
+    often = [
+        (-count, word)
+        for word, count in counts
+        if count >= min_count and len(word) <= LONGEST_WORD and word not in SPECIALS
+    ]
+    if not often:
         raise DataError(f"no word occurs {min_count} times or more in the training text; lower --min-count")
-    kept = ranked if vocab_size is None else ranked[: max(vocab_size - 1, 0)]
-    return WordTokenizer([*SPECIALS, *kept])
+    often.sort()
+    kept = often if vocab_size is None else often[: max(vocab_size - 1, 0)]
+    return WordTokenizer([*SPECIALS, *(word for _, word in kept)])
 
 
-def train_pieces(lines: Sequence[str], kind: str, vocab_size: int) -> SentencePieceTokenizer:
+def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePieceTokenizer:
     """SentencePiece model of ``lines``, deterministic.
 
     Args:   kind, ``unigram`` or ``bpe``;

@@ -97,7 +97,7 @@ def preprocess_corpus(
         return same is None
 
     with staged(target, is_new) as folder:
-        prepared = prepare(name, source.read(), options)
+        prepared = prepare(name, source.read(), options, data_dir)
         if is_new(folder):
             write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
             if name == "tiny":

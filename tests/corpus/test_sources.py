@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sritool.corpus.raw import RawCorpus, RawSplit, gathered
+from sritool.corpus.sampling import split_by_ratio
 from sritool.corpus.sources import (
     STDIN,
     FileOptions,
@@ -66,12 +68,20 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
         split_files(tmp_path / "empty")
 
 
+def cut(raw: RawCorpus) -> dict[str, RawSplit]:
+    """The splits in memory, as `prepare` cuts them."""
+    splits = {name: gathered(part.chunks()) for name, part in raw.splits.items()}
+    if raw.cut is not None:
+        splits |= split_by_ratio(splits["train"], raw.cut.shares, raw.cut.seed, raw.source)
+    return {name: splits[name] for name in ("train", "valid", "test")}
+
+
 def test_missing_splits_are_cut_from_train_and_noted(tmp_path: Path, sentences: list[str]) -> None:
     train, valid = tmp_path / "all.txt", tmp_path / "valid.txt"
     train.write_text("\n".join(sentences))
     valid.write_text("the tuba hums\n")
     raw = file_source({"train": train}, FileOptions(valid_share=0.1, test_share=0.2)).read()
-    assert {name: len(part.texts) for name, part in raw.splits.items()} == {
+    assert {name: len(part.texts) for name, part in cut(raw).items()} == {
         "train": 42,
         "valid": 6,
         "test": 12,
@@ -79,10 +89,10 @@ def test_missing_splits_are_cut_from_train_and_noted(tmp_path: Path, sentences: 
     assert raw.notes == ("valid (10%) and test (20%) cut from train with seed 0",)
     assert raw.source == "all.txt"
     other = file_source({"train": train}, FileOptions(valid_share=0.1, test_share=0.2, seed=1)).read()
-    assert other.splits["test"] != raw.splits["test"]
+    assert cut(other)["test"] != cut(raw)["test"]
     raw = file_source({"train": train, "valid": valid}, FileOptions()).read()
-    assert [list(raw.splits), len(raw.splits["test"].texts)] == [["train", "valid", "test"], 3]
-    assert raw.splits["valid"].texts == ["the tuba hums"]
+    assert [list(cut(raw)), len(cut(raw)["test"].texts)] == [["train", "valid", "test"], 3]
+    assert cut(raw)["valid"].texts == ["the tuba hums"]
     assert raw.notes == ("test (5%) cut from train with seed 0",)
 
 
