@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from textwrap import shorten
@@ -14,6 +15,7 @@ from sritool.cli.render import say
 from sritool.errors import Interrupted
 
 if TYPE_CHECKING:
+    from sritool.core.metrics import Estimate
     from sritool.tasks.events import Epoch, Event, Step
 
 SHOWN = 120  # characters of a sample: an untrained model does not know when to end
@@ -37,6 +39,16 @@ def task_progress(quiet: bool, kept: str = "") -> Iterator[Callable[[str, int, i
         if kept:
             say(kept)
         raise
+
+
+def measured(estimate: Estimate) -> str:
+    """`nll 39.56 ± 0.75`; without the error where there is none, as of one sentence."""
+    value, error = estimate.value, estimate.standard_error
+    if not math.isfinite(value):
+        return f"{estimate.metric} not finite"
+    if estimate.metric == "au":
+        return f"{estimate.metric} {value:.0f}"
+    return f"{estimate.metric} {value:z.2f}" + (f" ± {error:.2f}" if math.isfinite(error) else "")
 
 
 def stage(event: Step | Epoch) -> str:
@@ -110,13 +122,9 @@ class Watch:
         if self._validating_since is not None:
             self._validation_seconds = self._clock() - self._validating_since
             self._validating_since = None
-        shown = " · ".join(
-            f"{e.metric} {e.value:.0f}"
-            if e.metric == "au"
-            else f"{e.metric} {e.value:z.2f} ± {e.standard_error:.2f}"
-            for e in event.estimates
-            if e.draws or e.metric == "nll"  # without a code there is nothing else to tell
-        )
+        # Without a code there is nothing else to tell.
+        told = [measured(e) for e in event.estimates if e.draws or e.metric == "nll"]
+        shown = " · ".join(told) or "not measured"
         best = " · best so far" if event.best else ""
         if not self._quiet:
             spent = format_duration(event.seconds)

@@ -20,6 +20,8 @@ _MOST = {
 }
 """Largest value of a count, and entries of a list, so that a slip of the finger is refused and not allocated."""
 _MOST_OTHERWISE = 1_000_000_000
+LARGEST = 1e38
+"""Of a number that is no count: float32 ends at 3.4e38."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -42,5 +44,6 @@ def require_sane(section: str, settings: Any) -> None:
         if isinstance(value, tuple):
             require(len(value) <= most, f"{name} are {len(value)} numbers; give at most {most}")
         for number in value if isinstance(value, tuple) else (value,):
-            wrong = isinstance(number, float) and not math.isfinite(number)
-            require(not wrong, f"{name} has {number}; give finite numbers")
+            if isinstance(number, float):
+                require(math.isfinite(number), f"{name} has {number}; give finite numbers")
+                require(abs(number) <= LARGEST, f"{name} has {number}; give at most {LARGEST:g}")

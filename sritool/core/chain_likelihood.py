@@ -23,7 +23,7 @@ from torch import Tensor
 from sritool.core.config import GeneratorConfig, SamplerConfig
 from sritool.core.density import chain_density
 from sritool.core.importance import WeightedDraws
-from sritool.core.langevin import log_prior, short_run
+from sritool.core.langevin import log_prior, settled, short_run
 from sritool.core.likelihood import Target
 from sritool.core.random import Stream
 
@@ -77,7 +77,9 @@ def _chains(
         value, gradient = target.evaluate(z)
         return value + log_prior(z), gradient - z
 
-    chain = short_run(log_joint, drawn[0], plan.step_sizes, drawn[1:], plan.temperature, keep_path=True)
+    chain = settled(
+        short_run(log_joint, drawn[0], plan.step_sizes, drawn[1:], plan.temperature, keep_path=True)
+    )
     density = chain_density(target, chain)
     conditional = target.log_likelihood(chain.end)
     log_weights = conditional + log_prior(chain.end) - density.log_density
@@ -92,10 +94,12 @@ def kl_on_the_prior(sampler: SamplerConfig, latent: int) -> float:
     shrink, noise = 1.0, 0.0
     for step_size in sampler.schedule():
         shrink *= 1.0 - step_size
-        noise = (1.0 - step_size) ** 2 * noise + 2.0 * step_size * sampler.evaluation_temperature**2
-    if shrink == 0.0:
+        noise = (1.0 - step_size) * (
+            1.0 - step_size
+        ) * noise + 2.0 * step_size * sampler.evaluation_temperature**2
+    if shrink == 0.0 or not math.isfinite(shrink):
         return math.inf
-    return latent * (0.5 * (shrink**2 + noise - 1.0) - math.log(abs(shrink)))
+    return latent * (0.5 * (shrink * shrink + noise - 1.0) - math.log(abs(shrink)))
 
 
 def rows_within(memory: int, generator: GeneratorConfig, time: int, itemsize: int = 4) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sritool.core.conditional import Conditional
 from sritool.core.config import RefinementConfig
 from sritool.core.gaussian import DiagonalGaussian
-from sritool.core.langevin import log_prior, short_run
+from sritool.core.langevin import log_prior, settled, short_run
 from sritool.core.random import Stream
 from sritool.core.refinement import refine
 from sritool.core.second_order import SecondOrder
@@ -77,7 +77,10 @@ def climb(
 def langevin_ends(
     conditional: Conditional, start: Tensor, refinement: Refinement, seed: int, chains: int
 ) -> Tensor:
-    """Ends of independent chains at temperature 1 from start [batch, latent]: [chains, batch, latent]."""
+    """Ends of independent chains at temperature 1 from start [batch, latent]: [chains, batch, latent].
+
+    Raises: NumericalError if they explode.
+    """
     stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
     size, steps = refinement.rate or LANGEVIN_STEP, refinement.steps
     drawn = [
@@ -89,4 +92,4 @@ def langevin_ends(
         return value + log_prior(z), gradient - z
 
     begin = start.expand(chains, *start.shape)
-    return short_run(log_joint, begin, [size] * steps, torch.stack(drawn, 1)).end
+    return settled(short_run(log_joint, begin, [size] * steps, torch.stack(drawn, 1))).end

@@ -14,6 +14,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sritool.errors import NumericalError
+
+FARTHEST = 1e4
+"""Largest ‖z‖ of a chain's end, in units of √d: a draw of the prior has √d ± 1.
+
+A chain on a sharp posterior strays, and may expand up to 19 times in a step, but the gradient of log p(x|z) is
+bounded and ½‖z‖² calls it back. At this bound float32 has three decimals left of the prior's own scale, so that the
+chain no longer resolves what it looks for; it overflows far later, and NaN comes only then.
+"""
+
 LogJoint = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """(z [batch, latent], step k) → log p(x, z) [batch] and its gradient [batch, latent]."""
 
@@ -60,6 +70,36 @@ def short_run(
     path = torch.stack(visited) if keep_path else None
     kept = torch.stack(values) if keep_path else None
     return Chain(start, noise, z, tuple(step_sizes), temperature, path, kept)
+
+
+def reach(z: Tensor) -> Tensor:
+    """How far the farthest z [..., latent] lies from 0, in units of √d: a scalar, NaN where one is NaN; no wait."""
+    norm: Tensor = z.norm(dim=-1).max()
+    return norm / math.sqrt(max(1, z.shape[-1]))
+
+
+def require_settled(reached: float, step_sizes: Sequence[float], temperature: float) -> None:
+    """Args:   reached: `reach` of the ends, read where values are waited for anyway.
+    Raises: NumericalError if the chain exploded."""
+    if reached <= FARTHEST:  # NaN is not
+        return
+    sizes = ", ".join(f"{size:.4g}" for size in step_sizes[:3]) + (", …" if len(step_sizes) > 3 else "")
+    raise NumericalError(
+        f"the chain explodes: after {len(step_sizes)} steps of {sizes} at temperature {temperature:.4g} ‖z‖ is "
+        f"{_size(reached)} √d, where the prior has 1; take smaller ones, with --set sampler.step_sizes=[…] or "
+        "sritool tune-step, or an earlier checkpoint"
+    )
+
+
+def settled(chain: Chain) -> Chain:
+    """The chain itself, once its end is known to lie within `FARTHEST`. Raises: NumericalError if it does not."""
+    if chain.end.numel():
+        require_settled(float(reach(chain.end)), chain.step_sizes, chain.temperature)
+    return chain
+
+
+def _size(reached: float) -> str:
+    return f"{reached:.1e}" if math.isfinite(reached) else "not finite"
 
 
 def noiseless_moves(chain: Chain) -> Tensor:

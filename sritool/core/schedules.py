@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sritool.core.bounds import require_sane
 from sritool.errors import UsageError
 
 
@@ -22,9 +23,7 @@ class Ramp:
     quantum: float = 0.0
 
     def __post_init__(self) -> None:
-        numbers = (self.start, self.end, self.begin, self.finish, self.quantum)
-        if not all(map(math.isfinite, numbers)):
-            raise UsageError(f"a schedule has {', '.join(map(str, numbers))}; give finite numbers")
+        require_sane("a schedule", self)
         if self.quantum < 0:
             raise UsageError(f"a schedule's stairs are {self.quantum} high; give 0 (none) or more")
         if not 0 <= self.begin <= self.finish:

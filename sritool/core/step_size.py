@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sritool.core.density import chain_density
-from sritool.core.langevin import Chain, log_prior, short_run
+from sritool.core.langevin import FARTHEST, Chain, log_prior, reach, short_run
 from sritool.core.likelihood import Target
 from sritool.core.random import Stream
 
@@ -101,7 +101,7 @@ def measure_schedule(
         runs.append(_run(target, noise.start[here], steps, schedule, temperature))
     ends = torch.cat([run.chain.end for run in runs])
     likelihood = torch.cat([run.likelihood for run in runs])  # at z_K  [chains, batch]
-    if not (ends.isfinite().all() and likelihood.isfinite().all()):
+    if not (float(reach(ends)) <= FARTHEST and likelihood.isfinite().all()):  # a NaN is not either
         return Sides(*ends.new_full((len(Sides._fields), batch), math.nan))
     looked_at = runs[0].of_first(min(density_chains, chains))
     folded, entropy_given_noise = _jacobians(target, looked_at.chain)

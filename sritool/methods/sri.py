@@ -13,7 +13,15 @@ from sritool.core.config import RunConfig
 from sritool.core.density import chain_density, kl_given_noise
 from sritool.core.dropout import Dropout, Masks
 from sritool.core.graph import GraphedFunction
-from sritool.core.langevin import Chain, log_prior, noiseless_moves, short_run
+from sritool.core.langevin import (
+    Chain,
+    log_prior,
+    noiseless_moves,
+    reach,
+    require_settled,
+    settled,
+    short_run,
+)
 from sritool.core.random import Kept, Stream
 from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
@@ -44,6 +52,8 @@ class ShortRunInference(Method):
 
         The visited z's outweigh z_K in the authors' code because their batch sums pile up in `.grad` during the
         chain while z_K enters through a batch mean.
+
+        Raises: NumericalError if the chain explodes.
         """
         start, noise = self._draw(batch, clock.stream("chain"), 1)
         scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)
@@ -59,7 +69,11 @@ class ShortRunInference(Method):
         for name, gradient in done.gradients.items():
             self.generator.get_parameter(name).grad = gradient
         moved = (done.chain.end - done.chain.start).norm(dim=-1)
-        sums = {"recon": float(done.recon.sum()), "moved": float(moved.sum())}
+        told = torch.stack(
+            (done.recon.sum(), moved.sum(), reach(done.chain.end))
+        ).tolist()  # one wait for all
+        require_settled(told[2], self.sampler.schedule(), self.sampler.temperature.at(clock.progress))
+        sums = {"recon": told[0], "moved": told[1]}
         if measured:
             sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain)
         return sums
@@ -130,16 +144,18 @@ class ShortRunInference(Method):
     def _evaluation_chain(
         self, conditional: Conditional, start: Tensor, noise: Tensor, keep_path: bool = False
     ) -> Chain:
-        """The chain as it is evaluated, without dropout, at the stored τ: start [..., batch, latent]."""
+        """The chain as it is evaluated, without dropout, at the stored τ: start [..., batch, latent].
+
+        Raises: NumericalError if it explodes.
+        """
 
         def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
             value, gradient = conditional.evaluate(z)
             return value + log_prior(z), gradient - z
 
         sampler = self.sampler
-        return short_run(
-            log_joint, start, sampler.schedule(), noise, sampler.evaluation_temperature, keep_path
-        )
+        tau = sampler.evaluation_temperature
+        return settled(short_run(log_joint, start, sampler.schedule(), noise, tau, keep_path))
 
     def _draw(self, batch: Batch, stream: Stream, chains: int) -> tuple[Tensor, Tensor]:
         """z_0 [chains, batch, latent] and ε [steps, chains, batch, latent]."""

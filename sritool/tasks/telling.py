@@ -75,6 +75,10 @@ class Telling:
             to_come += self.state.config.training.epochs * batches
         return min(position.step + to_come, self._max_steps or position.step + to_come)
 
+    def warn(self, text: str) -> None:
+        """What may be a defect of the model, and does not end the run."""
+        self.observer(events.Note(text, warning=True))
+
     def validating(self, label: str, done: int, total: int) -> None:
         """While a validation runs."""
         self.observer(events.Measuring(f"validation: {label}", done, total))

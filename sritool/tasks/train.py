@@ -6,6 +6,7 @@ position. A run that is stopped and resumed is therefore bit-identical to one th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from sritool.corpus.store import Corpus
 from sritool.errors import Interrupted, NumericalError
 from sritool.methods.base import Clock
 from sritool.tasks import events
+from sritool.tasks.overflow import never_finite, overflow, save_last
 from sritool.tasks.runs import BEST, LAST
 from sritool.tasks.state import RunState
 from sritool.tasks.telling import Telling
@@ -90,7 +92,7 @@ class Trainer:
                 self.state.end_pretraining()
             reason = self._run_epochs()
         except _Stop as stop:
-            self.state.save(LAST)
+            save_last(self.state)
             if stop.signal is not None:
                 raise Interrupted(
                     stop.signal,
@@ -98,6 +100,9 @@ class Trainer:
                     "go on with the same command and --resume",
                 ) from None
             reason = stop.reason
+        trouble = never_finite(self.state)
+        if trouble is not None:
+            raise trouble
         never_validated = self.state.position.best == float("inf")
         if never_validated and not self.state.position.pretraining:  # the model as it stands is all there is
             self.state.save(BEST)
@@ -118,8 +123,8 @@ class Trainer:
                 self._check_limits()
                 planned = self._step(batches)
                 if self.state.save_is_due(planned):
-                    self.state.save(LAST)
-            self.state.save(LAST)
+                    save_last(self.state)
+            save_last(self.state)
             better = self._validate()
             self.state.position.epoch += 1
             self.state.position.batch = 0
@@ -154,12 +159,17 @@ class Trainer:
         chosen = batches[position.batch if beside is None else beside]
         batch = collate(self.train, chosen, _LENGTH_MULTIPLE.get(self.state.device.type, 1))
         before = self.state.method.state()
-        with products_in(self.state.config.training.precision):
-            sums = self.state.method.gradients(batch.to(self.state.device), clock)
-        norm = clip_gradients(self.state.method.modules.parameters(), settings.clip)
-        if not np.isfinite(norm) or not np.isfinite(sums["recon"]):
+        try:
+            with products_in(self.state.config.training.precision):
+                sums = self.state.method.gradients(batch.to(self.state.device), clock)
+            norm = clip_gradients(self.state.method.modules.parameters(), settings.clip)
+            if not np.isfinite(norm) or not np.isfinite(sums["recon"]):
+                raise NumericalError(
+                    f"the gradient is not finite (norm {norm:.4g}, recon {sums['recon']:.4g})"
+                )
+        except NumericalError as error:
             self.state.method.restore(before)  # this update was not made
-            self._not_finite(norm)
+            raise overflow(self.state, str(error)) from error
         for group in self.state.optimizer.param_groups:
             group["lr"] = settings.learning_rate * settings.decay.at(clock.progress) * 0.5**position.halvings
         self.state.optimizer.step()
@@ -172,25 +182,23 @@ class Trainer:
         self.telling.step(sums, len(batch.examples), batch.predictions, norm, len(batches), planned)
         return planned
 
-    def _not_finite(self, norm: float) -> None:
-        last = self.state.folder / LAST
-        if all(bool(parameter.isfinite().all()) for parameter in self.state.method.modules.parameters()):
-            self.state.save(LAST)  # else what was saved before the parameters themselves overflowed stands
-        state = f"the last good state is in {last}" if last.is_file() else "it has no good state to save"
-        raise NumericalError(
-            f"the gradient is not finite at step {self.state.position.step} (norm {norm}); {state}; "
-            "try a smaller --set optimizer.learning_rate, or a smaller step size"
-        )
-
     def _validate(self) -> bool:
-        """Measure on the validation sentences; True if what the method is chosen by is the best so far."""
+        """Measure on the validation sentences; True if what the method is chosen by is the best so far.
+
+        A validation that is not finite is said, is not the best and does not count for patience; training goes on:
+        one sentence may be the reason, and if it is the model, its next gradient is not finite either.
+        """
 
         def report(label: str, done: int, total: int) -> None:
             self._check_signal()
             self.telling.validating(label, done, total)
 
         began = self.state.seconds()
-        estimates = validate(self.state.method, self.valid, self.state.config.validation, report)
+        try:
+            estimates = validate(self.state.method, self.valid, self.state.config.validation, report)
+        except NumericalError as error:
+            self.telling.warn(f"validation failed, and this epoch's model is not the best: {error}")
+            estimates = []
         better = self._compare({estimate.metric: estimate for estimate in estimates})
         self.telling.epoch(estimates, self._judge(), better, began)
         return better
@@ -198,7 +206,10 @@ class Trainer:
     def _compare(self, estimates: dict[str, Estimate]) -> bool:
         """Whether this validation is the best; after some that are not, the learning rate is halved."""
         position, halve_after = self.state.position, self.state.config.optimizer.halve_after
-        value = estimates[chosen_by(self.state.method)].value
+        chosen = estimates.get(chosen_by(self.state.method))
+        value = math.nan if chosen is None else chosen.value
+        if not math.isfinite(value):  # which is neither better nor worse
+            return False
         better = value < position.best
         position.best = min(value, position.best)
         position.epochs_without_better = 0 if better else position.epochs_without_better + 1
@@ -225,13 +236,15 @@ class Trainer:
         other way round it would be lost.
         """
         position, training = self.state.position, self.state.config.training
-        tuned = retune(
-            self.state.method,
-            self.valid,
-            position.epoch / training.epochs,
-            position.epoch,
-            lambda *_: self._check_signal(),
-        )
+        progress = position.epoch / training.epochs
+        try:
+            tuned = retune(
+                self.state.method, self.valid, progress, position.epoch, lambda *_: self._check_signal()
+            )
+        except NumericalError as error:
+            self.telling.warn(f"the step sizes stay as they are: {error}")
+            position.tuned = position.epoch
+            return
         self.state.config = adopt(self.state.method, tuned)
         position.tuned = position.epoch
         position.tuning_seconds += tuned.seconds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -49,6 +51,8 @@ def collapse(estimates: dict[str, Estimate], epochs_done: int) -> str | None:
     permuted = estimates.get("permuted")
     if permuted is None or permuted.draws == 0 or epochs_done < COLLAPSE_AFTER:
         return None
+    if not (math.isfinite(permuted.value) and math.isfinite(permuted.standard_error)):
+        return None  # nothing is known
     if permuted.value >= COLLAPSE_NATS + 2 * permuted.standard_error:
         return None
     return (
