@@ -169,13 +169,17 @@ def silence(part: str = "") -> Fault:
     return fault
 
 
-def portal(part: str = "") -> Fault:
-    """Such requests are answered with the page of a network that wants a login first."""
+def portal(part: str = "", like_a_file: bool = False) -> Fault:
+    """Such requests are answered with the page of a network that wants a login first.
+
+    Args: like_a_file: with the headers of a file of the hub, so that its client keeps the page.
+    """
+    headers = {"ETag": '"portal"', "X-Repo-Commit": SHA} if like_a_file else {}
 
     def fault(request: Handler) -> bool:
         if part not in request.where:
             return False
-        request.send(200, PORTAL, "text/html", {"ETag": '"portal"', "X-Repo-Commit": SHA})
+        request.send(200, PORTAL, "text/html", headers)
         return True
 
     return fault

@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sritool.errors import SritoolError
@@ -25,7 +26,7 @@ REVISION = "refs/convert/parquet"
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _LATER = (429, 500, 502, 503, 504)  # statuses that pass
-_NO_DATA = ("JSONDecodeError", "ArrowInvalid")  # a page for people in place of a listing or of Parquet
+_NO_DATA = ("JSONDecodeError", "FileMetadataError")  # a page for people in place of an answer
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class HubSet:
         """The addresses of each split's Parquet files."""
         base = f"hf://datasets/{self.hub_id}@{REVISION}/{self.config}"
         return {ours: f"{base}/{theirs}/*.parquet" for ours, theirs in self.splits.items()}
+
+    def kept(self) -> Path:
+        """Where the hub's client keeps what it fetched of it."""
+        from huggingface_hub import constants
+
+        return Path(constants.HF_HUB_CACHE) / f"datasets--{self.hub_id.replace('/', '--')}"
 
 
 THREE = {"train": "train", "valid": "validation", "test": "test"}
@@ -61,15 +68,14 @@ def fetch(name: str) -> Mapping[str, Any]:
     """
     import datasets
 
+    source = HUB_SETS[name]
     try:
         with _quietly(), _never_waiting_for_ever():
-            found: Mapping[str, Any] = datasets.load_dataset(
-                "parquet", data_files=HUB_SETS[name].data_files()
-            )
+            found: Mapping[str, Any] = datasets.load_dataset("parquet", data_files=source.data_files())
     except Exception as error:  # the client's errors are many, and change from one version to the next
         raise SritoolError(
-            f"cannot fetch {name} from the Hugging Face hub ({reason_of(error)}); with the files at hand, run: "
-            f"sritool preprocess {name} --from DIR"
+            f"cannot fetch {name} from the Hugging Face hub ({reason_of(error, source)}); "
+            f"with the files at hand, run: sritool preprocess {name} --from DIR"
         ) from error
     return found
 
@@ -124,7 +130,7 @@ def _never_waiting_for_ever() -> Iterator[None]:
     yield
 
 
-def reason_of(error: BaseException) -> str:
+def reason_of(error: BaseException, source: HubSet) -> str:
     """What went wrong, in words for people: the client's own name its functions, or are cut from a page."""
     chain = list(_chain(error))
     kinds = {kind.__name__ for link in chain for kind in type(link).__mro__}
@@ -144,6 +150,8 @@ def reason_of(error: BaseException) -> str:
             return f"{link.strerror}: {link.filename or 'where HF_HOME is'}"
     if kinds.intersection(_NO_DATA):
         return "what came is not the data: a login page of this network?"
+    if "ArrowInvalid" in kinds:  # the client takes a file that it keeps at its word, for ever
+        return f"what came is not Parquet; once the network is well, remove {source.kept()} and try again"
     network = [link for link in chain if isinstance(link, OSError) and link.strerror]
     if network:
         return f"{network[-1].strerror}{_proxy()}"
