@@ -47,7 +47,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     A link of this name is replaced, not followed: whoever packed a run folder could make us write anywhere.
 
-    Raises: CheckpointError if it cannot be written.
+    Raises: SritoolError if it cannot be written.
     """
     values = {
         "format": FORMAT,
@@ -68,7 +68,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):
             raise
-        raise CheckpointError(cannot_write(path, cause, "a folder you can write")) from error
+        raise SritoolError(cannot_write(path, cause, "a folder you can write")) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

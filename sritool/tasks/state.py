@@ -174,7 +174,20 @@ class RunState:
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
 
     def save(self, name: str) -> None:
-        """Write best.pt (the model) or last.pt (also what resuming needs)."""
+        """Write best.pt (the model) or last.pt (also what resuming needs).
+
+        Raises: SritoolError if it cannot be written, as on a full disk; what was saved before stands.
+        """
+        try:
+            self._write(name)
+        except SritoolError as error:
+            last = self.folder / LAST
+            stands = f"the state saved before stands in {last}; go on with the same command and --resume"
+            raise SritoolError(
+                f"{error}; {stands if last.is_file() else 'nothing of this run is saved'}"
+            ) from error
+
+    def _write(self, name: str) -> None:
         self.position.seconds = self.seconds()
         info = self.corpus.info
         trainer = None
