@@ -1,4 +1,14 @@
-"""Tables as text: cells and lines of every output format. Nothing is printed here."""
+"""Tables as text: cells and lines of every output format. Nothing is printed here.
+
+What has no number is told apart, and said in a note (`undefined_note`), so that no table has a silent gap:
+
+    what                                          TSV, CSV       JSON    people
+    not measured (None)                           empty          null    –
+    undefined from what there is (NaN)            nan            null    undefined
+    beyond the largest number (±∞)                inf, -inf      null    infinite, -infinite
+
+R and pandas read `nan` and an empty field as missing, `inf` as a number; JSON has no word for either.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +21,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 Format = Literal["auto", "table", "tsv", "plain", "json", "csv", "markdown", "latex"]
 FORMATS: tuple[str, ...] = get_args(Format)
+
+WORDS = {"nan": "undefined", "inf": "infinite", "-inf": "-infinite"}
+"""For people, what a float is that is no number."""
 
 TSV_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "\n": " ", "\r": " ", "\t": " "})
@@ -89,6 +102,25 @@ def latex_cell(cell: object) -> str:
     return f"${text}$" if is_number(native(cell)) and text.startswith("-") else text.translate(LATEX_ESCAPES)
 
 
+def undefined_note(table: Table, fmt: str) -> str:
+    """Which columns hold NaN or ±∞, and how they stand in this format; "" where all is finite.
+
+    It goes beside the table's own note, which has the reason where a task knows it.
+    """
+    found: dict[str, list[str]] = {}
+    for i, name in enumerate(table.columns):
+        values = (scalar(row[i]) for row in table.rows)
+        for word in dict.fromkeys(str(v) for v in values if isinstance(v, float) and not math.isfinite(v)):
+            found.setdefault(word, []).append(name)
+    people = fmt in ("table", "markdown", "latex")
+    reasons = {"nan": "too little was measured"}
+    notes = []
+    for word, names in found.items():
+        shown = "null" if fmt == "json" else WORDS[word] if people else word
+        notes.append(f"{shown} in {', '.join(names)}: {reasons.get(word, 'beyond the largest number')}")
+    return "; ".join(notes)
+
+
 def scalar(cell: object) -> Any:
     """A NumPy or PyTorch number as Python's, what is in `Best`; anything else as it is."""
     if isinstance(cell, Best):
@@ -125,8 +157,10 @@ def readable(cell: object) -> str:
         return "–"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    if not isinstance(cell, float) or not math.isfinite(cell) or cell == 0:
-        return "0" if isinstance(cell, float) and cell == 0 else str(cell)
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return WORDS[str(cell)]
+    if not isinstance(cell, float) or cell == 0:
+        return "0" if isinstance(cell, float) else str(cell)
     magnitude = math.floor(math.log10(abs(cell)))
     if not -4 <= magnitude < 7:
         return f"{cell:.3e}"

@@ -16,7 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sritool.cli.formats import FORMATS, Best, Table, lines_of, numeric_columns, readable
+from sritool.cli.formats import FORMATS, Best, Table, lines_of, numeric_columns, readable, undefined_note
 from sritool.cli.printable import printable, printable_columns
 from sritool.cli.talk import bars_hidden, say
 from sritool.errors import UsageError
@@ -52,6 +52,7 @@ def emit_all(tables: Sequence[Table], fmt: str = "auto") -> None:
 def print_table(table: Table, fmt: str, first: bool, named: bool) -> None:
     if any(len(row) != len(table.columns) for row in table.rows):
         raise ValueError(f"table {table.title!r} has a row that does not fit its columns")
+    table = table._replace(note="\n".join(filter(None, (table.note, undefined_note(table, fmt)))))
     if not first and fmt != "json":
         sys.stdout.write("\n")
     if fmt == "table":

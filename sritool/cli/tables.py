@@ -93,11 +93,17 @@ def known(value: float) -> float | None:
 
 def figure(estimate: Estimate) -> float:
     """The value, a whole number where it is a count."""
-    return int(estimate.value) if estimate.unit == "dimensions" else estimate.value
+    return (
+        int(estimate.value)
+        if estimate.unit == "dimensions" and math.isfinite(estimate.value)
+        else estimate.value
+    )
 
 
 def with_error(value: float, error: float) -> str:
-    """`78.12 ± 0.43`: two digits of the standard error, and as many places of the value."""
+    """`78.12 ± 0.43`: two digits of the standard error, and as many places of the value; `2.958 ± undefined`."""
+    if math.isfinite(value) and math.isnan(error):
+        return f"{readable(value)} ± {readable(error)}"
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return readable(value)
     places = min(max(1 - math.floor(math.log10(error)), 0), 6)

@@ -84,10 +84,10 @@ def require_settled(reached: float, step_sizes: Sequence[float], temperature: fl
     if reached <= FARTHEST:  # NaN is not
         return
     sizes = ", ".join(f"{size:.4g}" for size in step_sizes[:3]) + (", …" if len(step_sizes) > 3 else "")
+    where = f"‖z‖ is {reached:.1e} √d, where the prior has 1" if math.isfinite(reached) else "z is not finite"
     raise NumericalError(
-        f"the chain explodes: after {len(step_sizes)} steps of {sizes} at temperature {temperature:.4g} ‖z‖ is "
-        f"{_size(reached)} √d, where the prior has 1; take smaller ones, with --set sampler.step_sizes=[…] or "
-        "sritool tune-step, or an earlier checkpoint"
+        f"the chain explodes: after {len(step_sizes)} steps of {sizes} at temperature {temperature:.4g} {where}; "
+        "take smaller ones (--set sampler.step_sizes=[…] or sritool tune-step), or take an earlier checkpoint"
     )
 
 
@@ -96,10 +96,6 @@ def settled(chain: Chain) -> Chain:
     if chain.end.numel():
         require_settled(float(reach(chain.end)), chain.step_sizes, chain.temperature)
     return chain
-
-
-def _size(reached: float) -> str:
-    return f"{reached:.1e}" if math.isfinite(reached) else "not finite"
 
 
 def noiseless_moves(chain: Chain) -> Tensor:

@@ -34,7 +34,11 @@ class Reliability(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """One figure and what it rests on."""
+    """One figure and what it rests on.
+
+    A value that no number holds is inf (a perplexity above 1e308), one that is not defined is NaN (the standard error
+    of one sentence). Both are said wherever the figure is shown: `cli.formats` has the words, and a note says why.
+    """
 
     metric: str
     value: float
@@ -66,7 +70,8 @@ def perplexity(
         residual = -log_likelihood - rate * predictions
         error = float(residual.std(ddof=1) / math.sqrt(count) / predictions.mean())
     value = math.inf if rate > _LARGEST_RATE else math.exp(rate)
-    return Estimate(metric, value, value * error, unit, count, draws, estimator)
+    error = value * error if math.isfinite(value) else math.nan
+    return Estimate(metric, value, error, unit, count, draws, estimator)
 
 
 def active_units(halves: Array, threshold: float = ACTIVE_VARIANCE) -> int:
@@ -100,7 +105,7 @@ def naive_active_units(means: Array, threshold: float = ACTIVE_VARIANCE) -> int:
 
 
 def active_unit_estimates(draws: Array, estimator: str, seed: int) -> list[Estimate]:
-    """`au` and `au-naive` from draws [chains, n, latent], chains ≥ 2; errors by bootstrap over sentences."""
+    """`au` and `au-naive` from draws [chains, n, latent], chains and n ≥ 2; errors by bootstrap over sentences."""
     chains, sentences, _ = draws.shape
     halves = np.stack([draws[: chains // 2].mean(0), draws[chains // 2 :].mean(0)])
     means = draws.mean(0)

@@ -132,5 +132,7 @@ def _with_curve(figure: Callable[[str], Estimate], rows: Rows) -> Estimate:
 def _active_units(metric: str, rows: Rows, origin: Origin) -> list[Estimate]:
     if origin.chains == 0:
         return [Estimate(metric, 0.0, 0.0, "dimensions", len(rows["predictions"]), 0, origin.sampler)]
+    if len(rows["draws"]) < 2:  # of one sentence nothing varies
+        return []
     both = active_unit_estimates(np.moveaxis(rows["draws"], 1, 0), origin.sampler, origin.seed)
     return [estimate for estimate in both if estimate.metric == metric]

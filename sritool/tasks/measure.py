@@ -139,7 +139,7 @@ def measure(
     Args:   examples [n]: indices in the split, also the keys of the noise; finished: batches that were measured
             before, and where those of this call are written down.
     Raises: UsageError for an unknown metric, or an estimator or a refinement that the method cannot have;
-            NumericalError if the model is not finite.
+            NumericalError if a chain explodes, or a sentence's figure is not finite.
     """
     check_metrics(settings.metrics)
     estimators.check_estimator(settings.estimator, method)
@@ -155,7 +155,11 @@ def measure(
         ) from error
     origin = origin_of(method, settings)
     wanted = [name for name in NEEDS if name in settings.metrics]
-    found = [estimate for name in wanted for estimate in estimates_of(name, rows, origin)]
+    by_metric = {name: estimates_of(name, rows, origin) for name in wanted}
+    found = [estimate for estimates in by_metric.values() for estimate in estimates]
+    lacking = [name for name, estimates in by_metric.items() if not estimates]
+    if lacking and len(examples) < 2:
+        left_out.append(f"{', '.join(lacking)}: not measured, as one sentence is too few")
     notes = [*left_out, *notes_on(rows, found, origin, method)]
     flat = {name: values for name, values in rows.items() if values.ndim == 1}
     return Measured(found, flat, notes)

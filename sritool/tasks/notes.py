@@ -26,11 +26,22 @@ _EVEN_CHAINS, _AT_REST = 0.5, 0.05
 def notes_on(rows: Rows, estimates: Sequence[Estimate], origin: Origin, method: Method) -> list[str]:
     """One line each, the most general last."""
     metrics = {estimate.metric for estimate in estimates}
-    notes = list(_of_information(rows, metrics))
+    notes = list(_of_few(rows, estimates))
+    notes += _of_information(rows, metrics)
     notes += _of_kl(rows, metrics, method)
     notes += _broken_bound(rows)
     notes += _of_weights(rows, origin)
     return notes
+
+
+def _of_few(rows: Rows, estimates: Sequence[Estimate]) -> Iterator[str]:
+    """What is undefined, or beyond all numbers, and why."""
+    if any(estimate.sentences < 2 and math.isnan(estimate.standard_error) for estimate in estimates):
+        yield "the standard error of one sentence is undefined"
+    for estimate in estimates:
+        if math.isinf(estimate.value) and "signed" not in estimate.metric:
+            rate = -rows["log_likelihood"].sum() / rows["predictions"].sum()
+            yield f"{estimate.metric} is beyond the largest number, 1e308, at {rate:.4g} nats a token: compare nll"
 
 
 def _of_information(rows: Rows, metrics: set[str]) -> Iterator[str]:
@@ -38,8 +49,6 @@ def _of_information(rows: Rows, metrics: set[str]) -> Iterator[str]:
         if name in metrics and rows[column].any():
             count = int((~np.isnan(rows[column])).sum())
             yield f"{name} is at most log {count} = {math.log(count):.2f} nats"
-    if "recon" in rows and "draws" in rows and len(rows["recon"]) < 2 and "recon_permuted" not in rows:
-        yield "permuted needs two sentences or more"
 
 
 def _of_kl(rows: Rows, metrics: set[str], method: Method) -> Iterator[str]:

@@ -16,6 +16,7 @@ from sritool.core.information import information, log_sum_over_sentences
 from sritool.core.metrics import derangement
 from sritool.corpus.batches import collate, evaluation_batches
 from sritool.corpus.store import Split
+from sritool.errors import NumericalError
 from sritool.methods.base import Method
 from sritool.tasks import estimators
 from sritool.tasks.finished import FinishedBatches
@@ -35,6 +36,22 @@ Report = Callable[[str, int, int], None]
 _DENSITY_BATCH = 32
 # Of estimators that take seconds a sentence: progress moves, and a stop loses little.
 _SLOW, _SLOW_BATCH = ("sri", "ais"), 8
+
+
+# What a sentence may lack: k̂ of few draws, and signed weights that sum to 0.
+_MAY_LACK = ("pareto_k", "log_likelihood_signed", "sign_ratio")
+
+
+def _require_finite(label: str, found: Mapping[str, Array]) -> None:
+    """Raises: NumericalError if the model gives a sentence a figure that is not finite."""
+    for column, values in found.items():
+        sentences = values.reshape(len(values), -1)
+        bad = int((~np.isfinite(sentences).all(1)).sum())
+        if bad and column not in _MAY_LACK:
+            raise NumericalError(
+                f"{label}: {column.replace('_', ' ')} is not finite for {bad} of {len(values)} sentences; "
+                "take an earlier checkpoint, or smaller step sizes"
+            )
 
 
 class Stages:
@@ -105,6 +122,7 @@ class Stages:
                 batch = collate(self.split, self.examples[part]).to(self.method.generator.output.device)
                 tensors = work(self.method.conditional(batch), part)
                 found = {name: values.double().cpu().numpy() for name, values in tensors.items()}
+                _require_finite(label, found)
                 if self.finished:
                     self.finished.add(label, number, found)
             use(part, found)

@@ -67,7 +67,7 @@ def test_pipe_gets_tsv_and_the_note_on_stderr(capsys: pytest.CaptureFixture[str]
     emit(MEASURES)
     out, err = capsys.readouterr()
     assert out == "method\tppl\tnll\tkl\tcollapsed\nsri\t101.234568\t31.1\t4.5\tfalse\nlm\t98\tnan\t\ttrue\n"
-    assert err == "64 sentences\n"
+    assert err == "64 sentences\nnan in nll: too little was measured\n"
 
 
 def test_terminal_gets_a_drawn_table_with_title_and_note(
@@ -77,8 +77,9 @@ def test_terminal_gets_a_drawn_table_with_title_and_note(
     assert "Test split" in shown[0]
     assert plain(shown[1]).split() == ["method", "ppl", "nll", "kl", "collapsed"]
     assert shown[3].split() == ["sri", "101.2", "31.10", "4.500", "no"]
-    assert shown[4].split() == ["lm", "98.00", "nan", "–", "yes"]
+    assert shown[4].split() == ["lm", "98.00", "undefined", "–", "yes"]
     assert "64 sentences" in shown[5]
+    assert "undefined in nll: too little was measured" in shown[6]
     assert capsys.readouterr() == ("", "")
 
 
@@ -157,6 +158,42 @@ def test_json_has_native_types() -> None:
     assert "é" in text_of(table, "json")
 
 
+@pytest.mark.parametrize(
+    ("fmt", "cells"),
+    [
+        ("tsv", ["nan", "inf", "-inf", ""]),
+        ("plain", ["nan", "inf", "-inf", ""]),
+        ("csv", ["nan", "inf", "-inf", ""]),
+        ("json", [None, None, None, None]),
+        ("markdown", ["undefined", "infinite", "-infinite", "–"]),
+        ("latex", ["undefined", "infinite", "-infinite", "--"]),
+        ("table", ["undefined", "infinite", "-infinite", "–"]),
+    ],
+)
+def test_what_is_no_number_is_said_in_every_format(
+    fmt: str, cells: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    emit(Table("", ["a", "b", "c", "d"], [[math.nan, np.float32(math.inf), -math.inf, None]]), fmt)
+    out, err = capsys.readouterr()
+    line = [line for line in out.splitlines() if line.strip()][{"table": 2, "latex": 4}.get(fmt, -1)]
+    if fmt == "json":
+        assert [*json.loads(line, parse_constant=pytest.fail).values()] == cells
+    else:
+        split = {"tsv": "\t", "plain": "\t", "csv": ",", "table": None}.get(fmt, "|&"[fmt == "latex"])
+        found = line.strip("| \\").split(split)
+        assert [cell.strip() for cell in found] == cells
+    words = ["null", "null"] if fmt == "json" else cells[:2]
+    for word, column, why in zip(words, "ab", ("too little was measured", "the largest number"), strict=True):
+        assert f"{word} in {column}" in out + err
+        assert why in out + err
+
+
+def test_an_error_that_is_undefined_is_said() -> None:
+    assert with_error(2.9576, math.nan) == "2.958 ± undefined"
+    assert with_error(math.inf, math.nan) == "infinite"
+    assert with_error(2.9576, 0.0) == "2.958"
+
+
 def test_markdown() -> None:
     table = Table("", ["a|b", "n"], [["x|y\nz", 1.5], ["w", None]])
     assert text_of(table, "markdown") == "| a\\|b | n |\n| --- | ---: |\n| x\\|y z | 1.500 |\n| w | – |\n"
@@ -189,7 +226,9 @@ def test_latex() -> None:
         (0.012345, "0.01235"),
         (0.00012345, "0.000123"),
         (1e-7, "1.000e-07"),
-        (math.inf, "inf"),
+        (math.inf, "infinite"),
+        (np.float32(-math.inf), "-infinite"),
+        (math.nan, "undefined"),
         (32, "32"),
         (True, "yes"),
         (None, "–"),

@@ -190,7 +190,8 @@ def test_subwords_are_measured_per_word_too(make: Callable[..., Method], subword
 def test_one_sentence_has_nobody_to_borrow_from(make: Callable[..., Method], corpus: Corpus) -> None:
     found = measured(make(), corpus, [4], metrics=("nll", "permuted"))
     assert [estimate.metric for estimate in found.estimates] == ["nll"]
-    assert "permuted needs two sentences or more" in found.notes
+    assert "permuted: not measured, as one sentence is too few" in found.notes
+    assert "the standard error of one sentence is undefined" in found.notes
 
 
 def test_a_table_that_breaks_the_bound_says_so(
