@@ -27,11 +27,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
+from benchmarks.faults.killpoints import arm
+
 CLOSED = -1
 """Instead of a file descriptor: the stream is closed, as a shell's `>&-` does it."""
 
 WARM = (
-    *("torch", "numpy", "sklearn.svm", "sklearn.mixture", "sklearn.manifold", "scipy.optimize", "datasets"),
+    *(
+        "torch",
+        "torch._dynamo",
+        "numpy",
+        "sklearn.svm",
+        "sklearn.mixture",
+        "sklearn.manifold",
+        "scipy.optimize",
+        "datasets",
+    ),
     *("pyarrow", "sentencepiece", "rich.progress", "rich.console", "matplotlib.figure"),
     *("matplotlib.backends.backend_agg", "sacrebleu", "plotly.graph_objects"),
 )
@@ -295,4 +306,5 @@ def _warm_up() -> None:
 if __name__ == "__main__":
     _warm_up()
     _take_place(serve(sys.argv[1]))
+    arm()
     _end(_run())

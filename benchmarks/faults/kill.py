@@ -1,0 +1,200 @@
+"""SIGKILL at random moments, over everything that writes files: nothing is half written, and nothing lost but time.
+
+Processes are killed while they prepare a corpus, train by each method, tune step sizes, encode, evaluate, plot and
+report, and then started again until they end. After every kill each file is read whole; at the end all of it is bit
+for bit what an undisturbed process leaves, clocks apart, and nothing else lies about. Training saves every second
+step here, so that it is saving most of the time. The processes are forks of one that has imported everything, as a
+start of Python takes longer than all that they do; from the fork on they are what the command line runs.
+
+--every-call kills at each call that changes files, one after the other, in place of random moments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.faults import Broken
+from benchmarks.faults.killpoints import KILL_AT, STEPS, steps_in
+from benchmarks.faults.scene import (
+    METHODS,
+    SAVE_EVERY,
+    Job,
+    jobs,
+    preprocess,
+    train,
+    write_texts,
+)
+from benchmarks.faults.zygote import Done, Zygote
+from sritool.cli.render import say
+from sritool.core.checkpoint import load_checkpoint
+
+KILLED = 137  # 128 + SIGKILL, as the shell has it
+IN_A_ROW = 4  # kills of one piece of work before it is left to end
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `python -m benchmarks.faults kill`."""
+    parser.add_argument("--kills", type=int, default=100, help="in all, at random moments")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
+    parser.add_argument(
+        "--every-call", action="store_true", help="at every call that changes files, instead of --kills"
+    )
+
+
+def run(arguments: argparse.Namespace) -> dict[str, int | float]:
+    """Kill as often as was asked. Raises: Broken where something was lost."""
+    with laboratory() as lab:
+        work = [Once(lab, job) for job in jobs(tuple(arguments.methods))]
+        if arguments.every_call:
+            for once in work:
+                kills = once.at_every_call()
+                say(f"{once.job.name}: killed at each of its {kills} calls")
+        else:
+            rng = random.Random(arguments.seed)
+            for once in itertools.cycle(work):
+                kills = once.at_random(rng, min(IN_A_ROW, arguments.kills - lab.kills))
+                say(f"{once.job.name}: {kills} kills, {lab.kills} in all")
+                if lab.kills >= arguments.kills:
+                    break
+        return lab.counts()
+
+
+class Laboratory:
+    """A folder with a corpus and a run, the processes in it, and what was counted."""
+
+    def __init__(self, zygote: Zygote, folder: Path) -> None:
+        self.zygote, self.folder = zygote, folder
+        self.kills = self.survived = self.ended = self.lost = 0
+        self.steps = folder / "steps"
+
+    def do(self, command: tuple[object, ...], cwd: Path, **env: str) -> Done:
+        """Run a command to its end, or its kill."""
+        return self.zygote.run(command, cwd=cwd, env={STEPS: str(self.steps), **env})
+
+    def must(self, command: tuple[object, ...], cwd: Path) -> Done:
+        """Run it undisturbed. Raises: Broken if it fails."""
+        done = self.do(command, cwd)
+        if done.code:
+            raise Broken(f"sritool {' '.join(map(str, command))} ended with {done.code}: {done.err.strip()}")
+        return done
+
+    def counts(self) -> dict[str, int | float]:
+        """For the table at the end."""
+        return {
+            "kills": self.kills,
+            "kills survived": self.survived,
+            "pieces of work finished after kills": self.ended,
+            f"steps lost at most (saved every {SAVE_EVERY})": self.lost,
+        }
+
+
+@contextlib.contextmanager
+def laboratory() -> Iterator[Laboratory]:
+    """A place to kill in, gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as name, Zygote() as zygote:
+        lab = Laboratory(zygote, Path(name))
+        base = lab.folder / "base"
+        base.mkdir()
+        write_texts(base)
+        lab.must(preprocess(), base)
+        lab.must(train("sri"), base)  # what the commands after training read
+        yield lab
+
+
+class Once:
+    """One command, which is killed, and started again until it ends."""
+
+    def __init__(self, lab: Laboratory, job: Job) -> None:
+        self.lab, self.job = lab, job
+        before = self.place()
+        began = time.perf_counter()
+        lab.must(job.command, before)
+        self.seconds = time.perf_counter() - began
+        self.expected = job.result(before)
+        self.names = _names(before)
+        shutil.rmtree(before)
+
+    def place(self) -> Path:
+        """A folder as it is before the command."""
+        target = self.lab.folder / "place"
+        shutil.copytree(self.lab.folder / "base", target)
+        if self.job.name == "preprocess":
+            shutil.rmtree(target / "data")
+        if self.job.name.startswith("train"):
+            shutil.rmtree(target / "runs", ignore_errors=True)
+        self.lab.steps.unlink(missing_ok=True)
+        return target
+
+    def at_random(self, rng: random.Random, most: int) -> int:
+        """Kill at random moments, up to so many times, and let it end; how many times it was."""
+        place, kills = self.place(), 0
+        for _ in range(most):
+            process = self.lab.zygote.start(self.command(kills), cwd=place, env={STEPS: str(self.lab.steps)})
+            time.sleep(rng.uniform(0, self.seconds))
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                process.send(signal.SIGKILL)
+            done = process.wait()
+            if done.code != KILLED:
+                self.ended_well(done)
+                break
+            kills += 1
+            self.survive(place)
+        self.finish(place, kills)
+        return kills
+
+    def at_every_call(self, numbers: Iterator[int] | None = None) -> int:
+        """Kill at one call after another, each time from the beginning; how many calls there are."""
+        for kills, number in enumerate(numbers or itertools.count(1)):
+            place = self.place()
+            done = self.lab.do(self.command(0), place, **{KILL_AT: str(number)})
+            if done.code != KILLED:
+                self.ended_well(done)
+                shutil.rmtree(place)
+                return kills
+            self.survive(place)
+            self.finish(place, 1)
+        return kills + 1
+
+    def command(self, kills: int) -> tuple[object, ...]:
+        return (*self.job.command, *(self.job.again if kills else ()))
+
+    def ended_well(self, done: Done) -> None:
+        if done.code:
+            raise Broken(f"{self.job.name} ended with {done.code} after a kill: {done.err.strip()}")
+
+    def survive(self, place: Path) -> None:
+        """After a kill: every file is whole, and training has lost no more than what it had not saved."""
+        self.lab.kills += 1
+        self.job.whole(place)
+        if self.job.name.startswith("train"):
+            last = place / self.job.folder / "last.pt"
+            saved = int(load_checkpoint(last).progress["step"]) if last.is_file() else 0
+            lost = steps_in(self.lab.steps) - saved
+            self.lab.lost = max(self.lab.lost, lost)
+            if lost > SAVE_EVERY:
+                raise Broken(f"{self.job.name}: {lost} steps are lost by a kill, saved every {SAVE_EVERY}")
+        self.lab.survived += 1
+
+    def finish(self, place: Path, kills: int) -> None:
+        """Let it end: all is as if nothing had happened, and nothing lies about."""
+        self.ended_well(self.lab.do(self.command(kills), place))
+        if self.job.result(place) != self.expected:
+            raise Broken(f"{self.job.name} left something else after {kills} kills than without")
+        if _names(place) != self.names:
+            raise Broken(f"{self.job.name} left {sorted(_names(place) ^ self.names)} after {kills} kills")
+        self.lab.ended += bool(kills)
+        shutil.rmtree(place)
+
+
+def _names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}

@@ -1,0 +1,78 @@
+"""What a process of the `Zygote` is told by its environment: to kill itself at a chosen call, to count its steps.
+
+FAULTS_KILL_AT=n: SIGKILL just before the n-th call that changes files or locks. A kill before one call is a kill
+after the one before it, so that all n together are every moment at which the files can differ.
+FAULTS_STEPS=FILE: after every step of training its number is put there, where a kill does not undo it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+KILL_AT, STEPS = "FAULTS_KILL_AT", "FAULTS_STEPS"
+
+CALLS = {
+    *("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "symlink", "flock", "ftruncate", "truncate"),
+    *("pwrite", "fchmod", "write_record", "write_end_of_file"),
+}
+"""C functions that change what is on the disk, or what order it gets there in."""
+
+FUNCTIONS = {"_exchange"}
+"""Functions that make a system call by ctypes, which the profiler does not see."""
+
+
+def arm() -> None:
+    """Do what the environment says, if anything."""
+    if path := os.environ.get(STEPS):
+        _count_steps(Path(path))
+    if number := os.environ.get(KILL_AT):
+        sys.setprofile(_Killer(int(number)))
+
+
+class _Killer:
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_call":
+            counts = argument.__name__ in CALLS or _changes_a_file(argument)
+        else:
+            counts = event in ("call", "return") and frame.f_code.co_name in FUNCTIONS
+        if counts:
+            self.left -= 1
+            if not self.left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _changes_a_file(function: Any) -> bool:
+    """Whether it writes into a file that has a name, and is no standard stream."""
+    if function.__name__ not in ("write", "writelines", "flush", "close"):
+        return False
+    file = getattr(function, "__self__", None)
+    try:
+        return isinstance(getattr(file, "name", None), str | bytes | os.PathLike) and bool(file.writable())
+    except ValueError:  # it is closed
+        return False
+
+
+def _count_steps(path: Path) -> None:
+    from sritool.tasks.train import Trainer
+
+    original, descriptor = Trainer._step, os.open(path, os.O_WRONLY | os.O_CREAT)
+
+    def counted(self: Trainer, batches: Any) -> bool:
+        planned = original(self, batches)
+        os.pwrite(descriptor, self.state.position.step.to_bytes(8, "little"), 0)
+        return planned
+
+    Trainer._step = counted  # type: ignore[method-assign]
+
+
+def steps_in(path: Path) -> int:
+    """The number of the last step that was counted."""
+    return int.from_bytes(path.read_bytes(), "little") if path.is_file() else 0

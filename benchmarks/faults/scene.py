@@ -1,0 +1,235 @@
+"""A tiny invented corpus, commands on it that write files, and what must hold of the files whatever happens."""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.faults import Broken
+from sritool.core.checkpoint import Checkpoint, load_checkpoint
+from sritool.corpus.store import load_corpus
+from sritool.errors import SritoolError
+from sritool.tasks.codes import read_codes
+
+METHODS = ("sri", "lm", "ae", "vae-anneal", "vae-cyclical", "vae-lagging", "sa-vae", "vae-fbp", "vae-fb")
+SAVE_EVERY = 2
+CLOCKS = ("seconds", "validation_seconds", "tokens_per_second", "tuning_seconds", "share_of_training")
+RUN_FILES = {"best.pt", "last.pt", "config.toml", "metrics.jsonl"}
+
+_WHO = ("a gardener", "the old pilot", "one nurse", "every baker", "my neighbour")
+_DOES = ("greets", "paints", "never follows", "sells")
+_WHAT = ("a lantern", "kites", "the big red barrel", "two clocks")
+
+_SMALL = (
+    *("--embedding", 4, "--hidden", 6, "--batch-size", 8, "--epochs", 2, "--save-every", SAVE_EVERY),
+    *("--patience", 0, "--precision", "float32", "--no-summary", "--threads", 1),
+    *("--set", "validation.sentences=4", "--set", "validation.likelihood.samples=4"),
+    *("--set", "validation.likelihood.pilots=6", "--set", "validation.likelihood.rounds=1"),
+    *("--set", "validation.likelihood.modes=1"),
+)
+_OWN: dict[str, tuple[object, ...]] = {
+    "lm": (),
+    "sri": ("--latent", 2, "--langevin-steps", 3, "--tune-step-every", 1),
+    "vae-lagging": ("--latent", 2, "--set", "lagging.updates=3", "--set", "lagging.judge_every=2"),
+    "sa-vae": ("--latent", 2, "--set", "refinement.steps=2"),
+    "vae-fb": ("--latent", 2, "--pretraining-epochs", 1),
+    "vae-fbp": ("--latent", 2, "--pretraining-epochs", 1),
+}
+
+
+class Job(NamedTuple):
+    """A command that writes files, and how they are judged in the folder where it runs."""
+
+    name: str
+    command: tuple[object, ...]
+    whole: Callable[[Path], None]  # after a kill: raises Broken for a file that is neither old nor new
+    result: Callable[[Path], Any]  # after an end: what must be as if nothing had happened
+    again: tuple[object, ...] = ()  # added when it is run once more
+    files: frozenset[str] = frozenset()  # left at the end in `folder`, and nothing else
+    folder: str = "."
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    """Sentences that nobody wrote."""
+    rng = random.Random(seed)
+    return [" ".join(rng.choice(part) for part in (_WHO, _DOES, _WHAT)) for _ in range(count)]
+
+
+def write_texts(folder: Path) -> None:
+    """The files that the commands read."""
+    for number, (name, count) in enumerate({"train": 40, "valid": 8, "test": 8, "other": 40}.items()):
+        lines = "".join(f"{line}\n" for line in sentences(count, number))
+        (folder / f"{name}.txt").write_text(lines, encoding="utf-8")
+    lines = "".join(f"{line}\n" for line in sentences(48, 9))
+    (folder / "lines.txt").write_text(lines, encoding="utf-8")
+
+
+def preprocess(train: str = "train", *more: object) -> tuple[object, ...]:
+    """Prepares the corpus `mine` from the files."""
+    texts = ("--train", f"{train}.txt", "--valid", "valid.txt", "--test", "test.txt")
+    return ("preprocess", "--name", "mine", *texts, "--min-count", 1, *more)
+
+
+def train(method: str, *more: object) -> tuple[object, ...]:
+    """Trains for two epochs of five steps; two saves and a validation in each."""
+    own = _OWN.get(method, ("--latent", 2))
+    return ("train", "mine", "--method", method, *_SMALL, *own, *more)
+
+
+def train_job(method: str) -> Job:
+    """Training, to be gone on with after a kill."""
+    folder = f"runs/mine-{method}"
+    return Job(
+        f"train {method}",
+        train(method),
+        lambda where: check_run(where / folder),
+        lambda where: run_result(where / folder),
+        ("--resume",),
+        frozenset(RUN_FILES),
+        folder,
+    )
+
+
+def jobs(methods: tuple[str, ...] = METHODS) -> list[Job]:
+    """All commands that write files; those after training read `runs/mine-sri`."""
+    run = "runs/mine-sri"
+    measure = ("evaluate", run, "--metrics", "nll,recon,kl", "--samples", 4, "--threads", 1, "--limit", 6)
+    tune = ("tune-step", run, "--sentences", 2, "--chains", 8, "--grid", "0.5,1", "--shape", "checkpoint")
+    codes = ("encode", run, "--text", "lines.txt", "-o", "codes.npy", "--batch-size", 8, "--threads", 1)
+    page = ("report", run, "-o", "page.html", "--map-sentences", 12, "--limit", 4, "--threads", 1)
+    return [
+        Job("preprocess", preprocess(), check_corpora, corpus_result),
+        Job("preprocess --force", preprocess("other", "--force"), check_corpora, corpus_result),
+        *map(train_job, methods),
+        Job(
+            "tune-step --write",
+            (*tune, "--write", "tuned.pt", "--force", "--threads", 1),
+            lambda where: check_checkpoint(where / "tuned.pt"),
+            lambda where: checkpoint_result(where / "tuned.pt"),
+        ),
+        Job("encode", codes, check_codes, lambda where: read_codes(where / "codes.npy", 2).tobytes()),
+        Job("evaluate", measure, check_evaluations, evaluations_result),
+        Job(
+            "plot -o",
+            ("plot", "curves", run, "-o", "curves.svg"),
+            lambda where: check_end(where / "curves.svg", b"</svg>"),
+            lambda where: (where / "curves.svg").read_bytes(),
+        ),
+        Job(
+            "report -o",
+            page,
+            lambda where: check_end(where / "page.html", b"</html>"),
+            lambda where: (where / "page.html").is_file(),  # the time is on it
+        ),
+    ]
+
+
+def check_run(folder: Path) -> None:
+    """Every file of a run is whole."""
+    for name in ("best.pt", "last.pt"):
+        check_checkpoint(folder / name)
+    config = folder / "config.toml"
+    if config.is_file():
+        values = _read(config, lambda: tomllib.loads(config.read_text(encoding="utf-8")))
+        if "training" not in values:
+            raise Broken(f"{config} is cut short")
+    metrics = folder / "metrics.jsonl"
+    if metrics.is_file():
+        _read(metrics, lambda: [json.loads(line) for line in metrics.read_text("ascii").splitlines()])
+
+
+def check_checkpoint(path: Path) -> None:
+    """It is not there, or whole."""
+    if path.exists():
+        _read(path, lambda: load_checkpoint(path))
+
+
+def check_corpora(folder: Path) -> None:
+    """The corpus is not there, or whole, whichever of the two it is."""
+    if not (folder / "data" / "mine").exists():
+        return
+
+    def read() -> None:
+        corpus = load_corpus(folder / "data" / "mine")
+        for name in ("train", "valid", "test"):
+            corpus.split(name)
+
+    _read(folder / "data" / "mine", read)
+
+
+def check_codes(folder: Path) -> None:
+    """The file of codes is not there, or whole; what is kept beside the checkpoint may have a cut end."""
+    path = folder / "codes.npy"
+    if path.exists():
+        _read(path, lambda: read_codes(path, 2))
+
+
+def check_evaluations(folder: Path) -> None:
+    """Each line is whole: they are appended in one write."""
+    path = folder / "runs" / "mine-sri" / "evaluations.jsonl"
+    if path.exists():
+        _read(path, lambda: [json.loads(line) for line in path.read_text("ascii").splitlines()])
+
+
+def check_end(path: Path, end: bytes) -> None:
+    """It is not there, or goes to its end."""
+    if path.exists() and not path.read_bytes().rstrip().endswith(end):
+        raise Broken(f"{path} is cut short")
+
+
+def _read(path: Path, reader: Callable[[], Any]) -> Any:
+    try:
+        return reader()
+    except (SritoolError, ValueError, OSError) as error:
+        raise Broken(f"{path} is damaged after a kill: {error}") from error
+
+
+def run_result(folder: Path) -> Any:
+    """All of a finished run but its clocks, in a form that can be compared bit by bit."""
+    lines = (folder / "metrics.jsonl").read_text("ascii").splitlines()
+    config = (folder / "config.toml").read_text(encoding="utf-8")
+    kept = [checkpoint_result(folder / name) for name in ("best.pt", "last.pt")]
+    return [*kept, [without_clocks(json.loads(line)) for line in lines], config]
+
+
+def checkpoint_result(path: Path) -> Any:
+    """All of a checkpoint but its clocks, tensors as their bytes."""
+    checkpoint: Checkpoint = load_checkpoint(path)
+    return {
+        "config": repr(checkpoint.config),
+        **{name: _bits(getattr(checkpoint, name)) for name in ("weights", "progress", "metrics", "trainer")},
+    }
+
+
+def corpus_result(folder: Path) -> Any:
+    """The content of the corpus."""
+    return load_corpus(folder / "data" / "mine").info.content_hash
+
+
+def evaluations_result(folder: Path) -> Any:
+    """What was measured, each figure once."""
+    path = folder / "runs" / "mine-sri" / "evaluations.jsonl"
+    records = [json.loads(line) for line in path.read_text("ascii").splitlines()]
+    return [record["metrics"] for record in records]
+
+
+def without_clocks(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of metrics.jsonl without what two runs cannot have in common."""
+    return {name: value for name, value in record.items() if name not in CLOCKS}
+
+
+def _bits(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return str(value.dtype), tuple(value.shape), np.ascontiguousarray(value.numpy()).tobytes()
+    if isinstance(value, Mapping):
+        return {name: _bits(item) for name, item in value.items() if name not in CLOCKS}
+    if isinstance(value, list | tuple):
+        return [_bits(item) for item in value]
+    return value
