@@ -114,14 +114,24 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
-    """Copy weights into a module. Raises: CheckpointError if names or shapes differ."""
-    try:
-        module.load_state_dict(dict(weights))
-    except (RuntimeError, TypeError, AttributeError) as error:
+def check_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
+    """Whether weights have a module's names and shapes; the module may be one without memory (device "meta").
+
+    Raises: CheckpointError if they differ.
+    """
+    wanted = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    if not isinstance(weights, Mapping) or wanted != {
+        name: getattr(tensor, "shape", None) for name, tensor in weights.items()
+    }:
         raise CheckpointError(
             f"the weights in {path} do not fit its settings; the file is damaged, use another checkpoint"
-        ) from error
+        )
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
+    """Copy weights into a module. Raises: CheckpointError if names or shapes differ."""
+    check_weights(module, weights, path)
+    module.load_state_dict(dict(weights))
 
 
 def _bytes_to_tensors(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,15 @@ def owned(value: Any) -> Any:
     raise TypeError(f"a checkpoint holds plain values and tensors, not {type(value).__name__}")
 
 
+def check_types(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raises: ValueError if a value has no default of its name and type, or is a count below 0 or no number."""
+    for name, value in values.items():
+        if name not in defaults or type(value) is not type(defaults[name]):
+            raise ValueError(f"{quoted(name)} is {quoted(value)}")
+        if (type(value) is int and not _is_count(value)) or value != value:
+            raise ValueError(f"{quoted(name)} is {quoted(value)}")
+
+
 def is_clean(text: Any, longest: int = _LONGEST_NAME) -> bool:
     """Whether this is a text that may be shown on one line."""
     return isinstance(text, str) and len(text) <= longest and not CONTROL.search(text)
@@ -152,9 +161,9 @@ def _check_trainer(trainer: Any) -> None:
     if not isinstance(position, Mapping):
         raise ValueError("trainer has no position")
     for name, value in position.items():
-        number = type(value) is bool or _is_count(value) or (type(value) is float and value == value)
-        if not is_clean(name) or not number:
-            raise ValueError(f"trainer.position.{name} is {quoted(value)}")
+        number = type(value) is bool or _is_count(value) or (type(value) is float and abs(value) < _MOST)
+        if not is_clean(name) or not (number or value == math.inf):  # nothing validated yet
+            raise ValueError(f"trainer.position has {quoted(name)} = {quoted(value)}")
     if not isinstance(trainer.get("optimizer"), Mapping):
         raise ValueError("trainer has no optimizer")
     method = trainer.get("method", {})

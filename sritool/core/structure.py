@@ -21,6 +21,7 @@ from sritool.errors import UsageError
 
 T = TypeVar("T")
 _MOST = 1 << 63
+_LARGEST_TOML = 1 << 16  # the parser's time grows with the square of a dotted key's length
 _LONGEST_SHOWN = 80  # characters of a value in a message
 
 
@@ -129,7 +130,11 @@ def parse_assignment(text: str) -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's values. Raises: UsageError if it cannot be read or parsed."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_TOML + 1)
+        if len(data) > _LARGEST_TOML:
+            raise ValueError(f"it has more than {_LARGEST_TOML // 1024} KB")
+        return tomllib.loads(data.decode("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the configuration {path}: {error}; give a TOML file") from error
     except RecursionError as error:

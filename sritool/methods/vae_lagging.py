@@ -20,6 +20,7 @@ import torch
 from sritool.core.config import RunConfig
 from sritool.core.gaussian import DiagonalGaussian
 from sritool.core.information import encoder_information
+from sritool.core.sections import check_types
 from sritool.corpus.batches import Batch
 from sritool.methods.base import Clock
 from sritool.methods.encoding import EncoderMethod
@@ -98,9 +99,10 @@ class LaggingVae(EncoderMethod):
             examples.append(batch.examples)
         q = DiagonalGaussian(*(torch.cat(parts) for parts in zip(*codes, strict=True)))
         found = encoder_information(q, torch.cat(examples), clock.seed)
-        if found <= self.lag.information:
+        if not found > self.lag.information:  # nor has it risen where it is not finite
             self.lag.aggressive = False
-        self.lag.information = found
+        if np.isfinite(found):
+            self.lag.information = found
         return {"MI": found, "aggressive": float(self.lag.aggressive)}
 
     def state(self) -> dict[str, Any]:
@@ -108,5 +110,6 @@ class LaggingVae(EncoderMethod):
         return dataclasses.asdict(self.lag)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on there."""
+        """Go on there. Raises: ValueError if it is another method's, or damaged."""
+        check_types(state, dataclasses.asdict(Lag()))
         self.lag = Lag(**state)

@@ -198,7 +198,7 @@ def training_of(model: Model, data_dir: Path) -> Training:
     if last.trainer is None:
         left = f"no {LAST} beside it: time and epochs are those at the checkpoint"
     elif done < planned:
-        without_better = int(last.trainer["position"]["epochs_without_better"])
+        without_better = int(last.trainer["position"].get("epochs_without_better", 0))
         if not ends_early(model.method, config, done / planned, without_better):
             left = f"its training has not ended: {done} of {planned} epochs"
     of = prepared_corpus(model, data_dir).info.splits["train"].sentences

@@ -17,7 +17,7 @@ from sritool.core.random import Stream
 from sritool.corpus.prepare import encode_split, split_punctuation
 from sritool.corpus.store import Split
 from sritool.errors import CheckpointError, ShapeError, UsageError
-from sritool.methods.registry import build_method
+from sritool.methods.registry import build_fitting
 from sritool.tasks.measure import Report, Settings, measure
 
 Floats = NDArray[np.float32]
@@ -43,7 +43,7 @@ class Model:
     def __init__(self, checkpoint: Checkpoint, path: Path, device: torch.device) -> None:
         self.checkpoint, self.path, self.device = checkpoint, path, device
         self.tokenizer = checkpoint.tokenizer
-        self.method = build_method(checkpoint.config, len(checkpoint.tokenizer))
+        self.method = build_fitting(checkpoint.config, len(checkpoint.tokenizer), checkpoint.weights, path)
         load_weights(self.method.modules, checkpoint.weights, path)
         self.method.modules.to(device)
         self.generator = self.method.generator

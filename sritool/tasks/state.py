@@ -12,12 +12,13 @@ import torch
 from sritool.core.checkpoint import Checkpoint, load_weights, save_checkpoint
 from sritool.core.config import RunConfig
 from sritool.core.device import resolve_precision
+from sritool.core.sections import check_optimizer, check_types
 from sritool.core.structure import to_toml
 from sritool.corpus.store import Corpus, Split
 from sritool.errors import CheckpointError, DataError, SritoolError
 from sritool.files import cannot_write, write_text
 from sritool.methods.base import Method
-from sritool.methods.registry import build_method
+from sritool.methods.registry import build_fitting, build_method
 from sritool.tasks.configure import shown
 from sritool.tasks.pretrained import pretraining_epochs, take_encoder
 from sritool.tasks.runs import BEST, CONFIG, LAST
@@ -76,14 +77,13 @@ class RunState:
         self.corpus, self.folder, self.device = corpus, folder, device
         self.train = training_split(corpus, config)
         self.config = self._with_precision(config)
-        self.method = build_method(self.config, len(corpus.tokenizer))
+        self.method = self._method(resume)
         self.method.precision = self.config.training.precision
         self.method.initialise()
         self.method.modules.to(device)
         self.position = Position(pretraining=self.method.pretrains and not config.pretraining.encoder)
         self.metrics: list[dict[str, Any]] = []
         if resume is not None:
-            self._check_corpus(resume)
             load_weights(self.method.modules, resume.weights, folder / LAST)
         elif config.pretraining.encoder and self.method.pretrains:
             take_encoder(self.method, Path(config.pretraining.encoder), corpus)
@@ -147,6 +147,14 @@ class RunState:
         )
         return replace(config, training=replace(config.training, precision=precision))
 
+    def _method(self, resume: Checkpoint | None) -> Method:
+        """With parameters not yet drawn; of a checkpoint only where they have the sizes that it says."""
+        types = len(self.corpus.tokenizer)
+        if resume is None:
+            return build_method(self.config, types)
+        self._check_corpus(resume)
+        return build_fitting(self.config, types, resume.weights, self.folder / LAST)
+
     def _optimizer(self) -> torch.optim.Optimizer:
         settings = self.config.optimizer
         parameters = [p for p in self.method.modules.parameters() if p.numel()]
@@ -165,9 +173,13 @@ class RunState:
     def _restore(self, resume: Checkpoint) -> None:
         if resume.trainer is None:
             raise CheckpointError(f"{self.folder / BEST} cannot be resumed; resume from {LAST}")
+        position, shapes = resume.trainer["position"], [p.shape for p in self.method.modules.parameters()]
         try:
+            check_types(position, vars(Position()))
+            fresh = self.optimizer.state_dict()
+            check_optimizer(resume.trainer["optimizer"], fresh, [shape for shape in shapes if shape.numel()])
             self.optimizer.load_state_dict(resume.trainer["optimizer"])
-            self.position = Position(**resume.trainer["position"])
+            self.position = Position(**position)
             self.method.restore(resume.trainer["method"])
             self.metrics = list(resume.metrics)
         except (KeyError, TypeError, ValueError) as error:
