@@ -8,6 +8,8 @@ says more.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +19,13 @@ import typer
 from sritool.cli.durations import parse_duration
 from sritool.cli.formats import Format
 from sritool.cli.sizes import parse_bytes
-from sritool.errors import UsageError
+from sritool.errors import SritoolError, UsageError
 
 DEVICE_PANEL = "Device"
 FILES_PANEL = "Files and output"
+
+TRIAL_BYTES = 4096  # that a disk with room takes
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def duration(text: str | float) -> float:
@@ -34,11 +39,29 @@ def duration(text: str | float) -> float:
 
 
 def check_writable(path: Path, option: str = "-o") -> None:
-    """Raises: UsageError if a file cannot be written there; to be asked before the work."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{option} {path} cannot be written; give a file in a folder that is there")
-    if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
-        raise UsageError(f"{option} {path} cannot be written: no permission; give a file in another folder")
+    """Whether a file can be written there, found by trying; to be asked before the work.
+
+    Raises: UsageError if the place is impossible; SritoolError if its disk has no room.
+    """
+    import tempfile
+
+    try:
+        found = None
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+        if path.is_dir() or not path.parent.is_dir():
+            raise UsageError(f"{option} {path} cannot be written; give a file in a folder that is there")
+        if found is not None and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if found is None or path.is_file():
+            # A link goes on pointing to what it points to; the trial has no name and is gone at once.
+            with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent, buffering=0) as trial:
+                trial.write(bytes(TRIAL_BYTES))
+    except OSError as error:
+        refusal = f"{option} {path} cannot be written: {error.strerror or type(error).__name__}"
+        if error.errno in FULL:
+            raise SritoolError(f"{refusal}; free some space, or give a file on another disk") from error
+        raise UsageError(f"{refusal}; give a file in another folder") from error
 
 
 def size(text: str | int) -> int:
