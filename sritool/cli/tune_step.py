@@ -22,6 +22,7 @@ from sritool.cli.options import (
     SeedOpt,
     TextOpt,
     ThreadsOpt,
+    check_writable,
 )
 from sritool.cli.render import emit_all, resolve_format, say
 from sritool.cli.step_tables import steps_tables
@@ -196,6 +197,7 @@ def tune_step(
     path = find_checkpoint(checkpoint, runs_dir)
     if write is not None:
         check_target(write, path, force)
+        check_writable(write, "--write")
     if plot is not None:
         check_picture(plot, "--plot")
     if checkpoint is None:
