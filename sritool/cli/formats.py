@@ -113,7 +113,7 @@ def undefined_note(table: Table, fmt: str) -> str:
         for word in dict.fromkeys(str(v) for v in values if isinstance(v, float) and not math.isfinite(v)):
             found.setdefault(word, []).append(name)
     people = fmt in ("table", "markdown", "latex")
-    reasons = {"nan": "too little was measured"}
+    reasons = {"nan": "not defined for what was measured"}
     notes = []
     for word, names in found.items():
         shown = "null" if fmt == "json" else WORDS[word] if people else word

@@ -23,7 +23,7 @@ class Ramp:
     quantum: float = 0.0
 
     def __post_init__(self) -> None:
-        require_sane("a schedule", self)
+        require_sane("schedule", self)
         if self.quantum < 0:
             raise UsageError(f"a schedule's stairs are {self.quantum} high; give 0 (none) or more")
         if not 0 <= self.begin <= self.finish:

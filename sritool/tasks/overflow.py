@@ -25,12 +25,16 @@ def overflow(state: RunState, what: str) -> NumericalError:
     if not has_overflowed(state):
         state.save(LAST)  # else what was saved before the parameters themselves overflowed stands
     kept = f"the last good state is in {last}" if last.is_file() else "it has no good state to save"
-    advice = "try a smaller --set optimizer.learning_rate"
+    smaller = ["optimizer.learning_rate"]
     if step == 0:
-        advice = "try a smaller --set optimizer.initial_scale"
-    if state.config.method == "sri" and "step_sizes" not in what:
-        advice += ", or smaller --set sampler.step_sizes"
-    return NumericalError(f"{what} at step {step}; {kept}; {advice}")
+        smaller.append("optimizer.initial_scale")
+    if state.config.method == "sri":
+        smaller.insert(0 if "chain" in what else 1, "sampler.step_sizes")
+    if state.config.method == "sa-vae":
+        smaller.append("refinement.rate")
+    advice = f"try a smaller --set {' or '.join(smaller)}"
+    what, _, _ = what.partition("; ")  # without advice for a model that is trained already
+    return NumericalError(f"step {step}: {what}; {kept}; {advice}")
 
 
 def never_finite(state: RunState) -> NumericalError | None:

@@ -67,7 +67,7 @@ def test_pipe_gets_tsv_and_the_note_on_stderr(capsys: pytest.CaptureFixture[str]
     emit(MEASURES)
     out, err = capsys.readouterr()
     assert out == "method\tppl\tnll\tkl\tcollapsed\nsri\t101.234568\t31.1\t4.5\tfalse\nlm\t98\tnan\t\ttrue\n"
-    assert err == "64 sentences\nnan in nll: too little was measured\n"
+    assert err == "64 sentences\nnan in nll: not defined for what was measured\n"
 
 
 def test_terminal_gets_a_drawn_table_with_title_and_note(
@@ -79,7 +79,7 @@ def test_terminal_gets_a_drawn_table_with_title_and_note(
     assert shown[3].split() == ["sri", "101.2", "31.10", "4.500", "no"]
     assert shown[4].split() == ["lm", "98.00", "undefined", "–", "yes"]
     assert "64 sentences" in shown[5]
-    assert "undefined in nll: too little was measured" in shown[6]
+    assert "undefined in nll: not defined for what was measured" in shown[6]
     assert capsys.readouterr() == ("", "")
 
 
@@ -183,7 +183,9 @@ def test_what_is_no_number_is_said_in_every_format(
         found = line.strip("| \\").split(split)
         assert [cell.strip() for cell in found] == cells
     words = ["null", "null"] if fmt == "json" else cells[:2]
-    for word, column, why in zip(words, "ab", ("too little was measured", "the largest number"), strict=True):
+    for word, column, why in zip(
+        words, "ab", ("not defined for what was measured", "the largest number"), strict=True
+    ):
         assert f"{word} in {column}" in out + err
         assert why in out + err
 
