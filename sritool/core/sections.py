@@ -7,15 +7,13 @@ allocation before it has been looked at here.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What moves a terminal's cursor, ends a line or has no place in a text at all."""
+from sritool.corpus.tokenizer import CONTROL
 
 _MOST = 1 << 53  # a count that a float tells from its neighbours
 _LONGEST_NAME = 1_000

@@ -6,6 +6,7 @@ layer covers the ids from ``FIRST_PREDICTED`` on. ``encode`` adds neither ``<s>`
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
@@ -21,6 +22,9 @@ SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 FIRST_PREDICTED = EOS
 CHUNK = 1_000  # lines split at a time: their words stay in the processor's cache, and memory stays small
 LONGEST_WORD = 200  # characters; a longer "word" is data gone wrong, and never enters a vocabulary
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What moves a terminal's cursor, ends a line or has no place in a text at all."""
 
 IdArray = npt.NDArray[np.int32]
 OffsetArray = npt.NDArray[np.int64]
@@ -145,7 +149,8 @@ class SentencePieceTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the pieces, up to the first ``</s>``; an unknown character reads ``<unk>``."""
-        return str(self._processor.DecodeIds(content(ids)))
+        # A model that we did not train can make anything of its pieces, escape sequences too.
+        return CONTROL.sub(" ", str(self._processor.DecodeIds(content(ids))))
 
     def state(self) -> dict[str, Any]:
         """The kind and the model's bytes."""
@@ -242,7 +247,8 @@ def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePi
 def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer whose ``state()`` this is.
 
-    Raises: CheckpointError if it is nothing of the kind.
+    Raises: CheckpointError if it is nothing of the kind, or has words that no text here can have: longer than
+            ``LONGEST_WORD``, or with control characters, which would reach the terminal with the samples.
     """
     try:
         kind = state["kind"]
@@ -250,6 +256,10 @@ def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
             words = state["words"]
             if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
                 raise TypeError("words are not strings")
+            if max(map(len, words), default=0) > LONGEST_WORD:
+                raise DataError(f"a word has more than {LONGEST_WORD} characters")
+            if CONTROL.search(" ".join(words)):
+                raise DataError("a word has control characters")
             return WordTokenizer(words)
         if not isinstance(state["model"], bytes):
             raise TypeError("the model is not bytes")
