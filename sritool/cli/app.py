@@ -11,9 +11,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
-import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -99,7 +99,7 @@ class CommandGroup(TyperGroup):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         # Typer's own main() would turn Ctrl-C into its exit code: it is met before.
         try:
-            os.getcwd()  # where it is gone, PyTorch's libraries end the process with a word of their own
+            Path.cwd()  # where it is gone, PyTorch's libraries end the process with a word of their own
             super().invoke(ctx)
             sys.stdout.flush()  # so that a full disk is met here and not at shutdown
         except (Exception, KeyboardInterrupt) as error:

@@ -121,7 +121,8 @@ def remove_unsaved(folder: Path, lock: Lock) -> bool:
     """Remove a run folder, held by its lock, in which no checkpoint was saved; False if there is one."""
     if (folder / BEST).is_file() or (folder / LAST).is_file():
         return False
-    _remove_own(folder)
+    with contextlib.suppress(OSError):  # the folder is gone, or somebody has put a file in its place
+        _remove_own(folder)
     lock.release()
     with contextlib.suppress(OSError):  # what somebody else put there stays
         folder.rmdir()
