@@ -1,0 +1,115 @@
+"""docs/glossary.md has an entry for every name that the commands print, and none for others."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sritool.cli import classification_tables, noisy_tables, preprocess, step_tables
+from sritool.cli.tables import RELIABILITY
+from sritool.tasks.compare import TRAINING_COLUMNS
+from sritool.tasks.measure import NEEDS
+from sritool.tasks.sample_figures import METRICS as SAMPLE_METRICS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.DOTALL | re.MULTILINE))
+NAME = re.compile(r"`([^`]+)`")
+SHARED = {"run", "method", "sentences", "of", "draws", "estimator", "data", "se", "noise"}
+
+
+def entries(section: str) -> set[str]:
+    """The names that a section's headings and the first cells of its tables explain."""
+    lines = SECTIONS[section].splitlines()
+    firsts = [line.split(" | ")[0] for line in lines if line.startswith(("### ", "| `"))]
+    return {name for first in firsts for name in NAME.findall(first)}
+
+
+def nothing(**more: Any) -> Any:
+    """A result without rows, for the sake of its table's columns."""
+    return SimpleNamespace(rows=[], notes=[], counts=[], short=[], noise="swap", run="", **more)
+
+
+def test_every_metric_has_an_entry() -> None:
+    own = {"ppl-word", "ppl-signed", "nll-signed"}
+    assert entries("Figures of evaluate, compare and report") == {*NEEDS, *own}
+
+
+def test_every_figure_of_samples_has_an_entry() -> None:
+    assert entries("Figures of sample --metrics") == {*SAMPLE_METRICS, "nll-per-token"}
+
+
+def test_what_stands_beside_figures_has_an_entry() -> None:
+    found = entries("Beside a figure")
+    assert found >= {
+        *RELIABILITY,
+        "value",
+        "se",
+        "unit",
+        "sentences",
+        "of",
+        "draws",
+        "estimator",
+        "run",
+        "data",
+    }
+
+
+def test_the_columns_of_compare_have_entries() -> None:
+    programs = {"seconds", "planned epochs", "training sentences", "training split"}
+    assert entries("Columns of compare") == {*TRAINING_COLUMNS, *programs}
+
+
+def test_the_columns_of_tune_step_have_entries() -> None:
+    table = step_tables.exact_table(nothing(), "", "")
+    names = {name for name in table.columns if not name.endswith(" se")}
+    assert entries("Columns of tune-step") == names
+
+
+def test_the_columns_of_noisy_recon_have_entries() -> None:
+    names = {name for name in noisy_tables.long_table([nothing()]).columns if not name.endswith(" se")}
+    assert entries("Columns of noisy-recon") == names - SHARED | {"noise"}
+
+
+def test_the_columns_of_classify_have_entries() -> None:
+    names, _ = classification_tables.for_programs(nothing())
+    assert entries("Columns of classify") == set(names) - SHARED
+
+
+def test_the_columns_of_preprocess_have_entries() -> None:
+    info = SimpleNamespace(name="", source="", tokenizer="bpe", splits={}, labels=(), notes=(), vocabulary=0)
+    table = preprocess.corpus_table(SimpleNamespace(info=info, path="", fresh=False, seconds=0.0))
+    known = entries("Columns of interpolate, score and preprocess") | entries("Beside a figure")
+    assert {*table.columns} - known == {"split"}
+
+
+@pytest.mark.parametrize("run", ["words-sri", "words-vae-lagging"])
+def test_what_training_logs_has_an_entry(run: str) -> None:
+    lines = (ROOT / "tests/data/v1/runs" / run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    logged = {name for line in lines for name in json.loads(line) if not name.endswith(" se")}
+    known = entries("The log of training") | {*NEEDS} | {"seconds", "epoch", "step", "kind"}
+    assert logged <= known
+
+
+def test_the_list_at_the_top_names_every_section() -> None:
+    top = PAGE.partition("\n## ")[0]
+    listed = [name.replace("`", "") for name in re.findall(r"^- \[(.+?)\]", top, flags=re.MULTILINE)]
+    assert listed == list(SECTIONS)
+
+
+def test_names_in_code_that_look_like_metrics_are_metrics() -> None:
+    named = {
+        name for name in NAME.findall(PAGE) if re.fullmatch(r"(?:ppl|nll|kl|au|elbo|posterior)-[a-z-]+", name)
+    }
+    assert named <= {*NEEDS, "ppl-word", "ppl-signed", "nll-signed", "nll-per-token"}
+
+
+def test_terms_stand_in_alphabetical_order() -> None:
+    terms = re.findall(r"^- \*\*([^*]+)\*\*", SECTIONS["Terms"], flags=re.MULTILINE)
+    assert len(terms) > 30
+    assert terms == sorted(terms, key=str.lower)
