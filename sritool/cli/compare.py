@@ -98,7 +98,7 @@ def compare(
     Over the whole test split unless --split or --limit says otherwise. What was measured before, here or by
     evaluate, is on record in evaluations.jsonl beside the checkpoint and is not measured again.
 
-    The metrics are those of evaluate. tokens/s: words of the corpus a second of training, the median. time: all that
+    The metrics are those of evaluate. tokens/s: tokens of the corpus a second of training, the median. time: all that
     training took. epochs: done of those planned. The best of ppl, nll and recon (the lowest), mi, permuted and
     tokens/s (the highest) stands out; of the others neither more nor less is better.
     """
