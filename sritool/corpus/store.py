@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sritool.corpus.arrow import read_columns
 from sritool.corpus.folder import recover
+from sritool.corpus.info import (
+    FORMAT_VERSION,
+    CorpusInfo,
+    OtherVersionError,
+    SplitInfo,
+    digest_file,
+    parse_info,
+)
 from sritool.corpus.tokenizer import (
+    EOS,
+    FIRST_PREDICTED,
+    UNK,
     IdArray,
     OffsetArray,
     Tokenizer,
@@ -31,14 +44,11 @@ from sritool.corpus.tokenizer import (
 )
 from sritool.errors import CheckpointError, DataError
 
-FORMAT_VERSION = 1
+__all__ = ["FORMAT_VERSION", "Corpus", "CorpusInfo", "OtherVersionError", "Split", "SplitInfo"]
+
 INFO_FILE = "corpus.json"
 TOKENIZER_FILE, MODEL_FILE = "tokenizer.json", "tokenizer.model"
 OWN_FILES = frozenset({INFO_FILE, TOKENIZER_FILE, MODEL_FILE, "dataset_dict.json", "train", "valid", "test"})
-
-
-class OtherVersionError(DataError):
-    """A prepared corpus of a version that this sritool does not read: whole, and not to be replaced unasked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,63 +91,17 @@ class Split:
         return Split(np.concatenate(ids), offsets, labels, self.words[chosen])
 
 
-@dataclass(frozen=True)
-class SplitInfo:
-    """Counts of one split. ``tokens`` are words, or pieces of a SentencePiece tokenizer."""
-
-    sentences: int
-    words: int  # as the text separates them, without </s>
-    tokens: int  # without </s>
-    predictions: int  # with </s>
-    unknown: int  # tokens that are <unk>, those included that the text itself marks so
-    oov: int  # tokens that are <unk> because the vocabulary lacks them
-    empty: int  # lines without a word, dropped
-    dropped: int  # lines over max_length, dropped
-    truncated: int  # lines over max_length, cut
-    cleaned: int  # lines whose control characters became spaces
-    longest: int  # tokens of the longest line before cutting
-
-    @property
-    def oov_share(self) -> float:
-        """Share of tokens that the vocabulary lacks."""
-        return self.oov / self.tokens if self.tokens else 0.0
-
-
-@dataclass(frozen=True)
-class CorpusInfo:
-    """``corpus.json``: where a prepared corpus came from and what is in it."""
-
-    name: str
-    source: str
-    tokenizer: str
-    vocabulary: int  # words (or pieces) with <unk>, without <pad>, <s>, </s>
-    max_length: int
-    min_count: int
-    vocab_size: int | None
-    lowercase: bool
-    split_punctuation: bool
-    drop_long: bool
-    labels: tuple[str, ...]
-    notes: tuple[str, ...]
-    splits: Mapping[str, SplitInfo]
-    content_hash: str  # of tokenizer, labels, sentences; the same for the same content, wherever it came from
-    format_version: int = FORMAT_VERSION
-
-    def to_json(self) -> str:
-        """As stored, with the shares of unknown words spelled out."""
-        values = asdict(self)
-        for split, counts in self.splits.items():
-            values["splits"][split]["oov_share"] = round(counts.oov_share, 6)
-        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-
-
 class Corpus:
     """A prepared corpus; each split is read when it is first asked for."""
 
-    def __init__(self, path: Path, info: CorpusInfo, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, path: Path, info: CorpusInfo, tokenizer: Tokenizer, files: Mapping[str, str] | None = None
+    ) -> None:
+        """Args: files: SHA-256 of the files of the splits, None if the corpus was made without."""
         self.path = path
         self.info = info
         self.tokenizer = tokenizer
+        self._files = files
         self._splits: dict[str, Split] = {}
 
     def split(self, name: str) -> Split:
@@ -149,7 +113,7 @@ class Corpus:
             there = ", ".join(self.info.splits)
             raise DataError(f"corpus {self.info.name} has no split {name!r}; it has {there}")
         if name not in self._splits:
-            self._splits[name] = _read_split(self.path / name, self.info, name, len(self.tokenizer))
+            self._splits[name] = _read_split(self.path, name, self.info, len(self.tokenizer), self._files)
         return self._splits[name]
 
 
@@ -170,14 +134,33 @@ def load_corpus(path: Path) -> Corpus:
     if not (path / INFO_FILE).is_file():
         raise DataError(f"no prepared corpus in {path}; make one with: sritool preprocess")
     try:
-        info = _info_from_json(path, (path / INFO_FILE).read_text(encoding="utf-8"))
+        info, files = parse_info(path, (path / INFO_FILE).read_text(encoding="utf-8"))
+        has_model = (path / MODEL_FILE).is_file()
+        _check_digests(path, (TOKENIZER_FILE, MODEL_FILE)[: 1 + has_model], files)
         state = json.loads((path / TOKENIZER_FILE).read_text(encoding="utf-8"))
-        if (path / MODEL_FILE).is_file():
+        if has_model:
             state["model"] = (path / MODEL_FILE).read_bytes()
         tokenizer = tokenizer_from_state(state)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, CheckpointError) as error:
+        if tokenizer.kind != info.tokenizer or len(tokenizer) != info.vocabulary + UNK:
+            raise ValueError("it has another vocabulary than corpus.json says")
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        CheckpointError,
+    ) as error:
         raise _damaged(path, error) from error
-    return Corpus(path, info, tokenizer)
+    return Corpus(path, info, tokenizer, files)
+
+
+def _check_digests(folder: Path, names: Iterable[str], files: Mapping[str, str] | None) -> None:
+    """Raises: ValueError if a file is not the one that was written; older corpora do not say which that was."""
+    for name in names if files is not None else ():
+        if digest_file(folder / name) != (files or {}).get(name):
+            raise ValueError(f"its file {name} is not the one that was written")
 
 
 def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequence[str]) -> str:
@@ -216,7 +199,9 @@ def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split]
     if "model" in state:
         (folder / MODEL_FILE).write_bytes(state.pop("model"))
     (folder / TOKENIZER_FILE).write_text(json.dumps(state, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / INFO_FILE).write_text(info.to_json(), encoding="utf-8")
+    parts_of = [*folder.glob("*/*.arrow"), folder / TOKENIZER_FILE, folder / MODEL_FILE]
+    files = {path.relative_to(folder).as_posix(): digest_file(path) for path in parts_of if path.is_file()}
+    (folder / INFO_FILE).write_text(info.to_json(files), encoding="utf-8")
 
 
 def _to_dataset(split: Split, labels: Sequence[str], tokenizer: Tokenizer) -> Any:
@@ -236,60 +221,41 @@ def _to_dataset(split: Split, labels: Sequence[str], tokenizer: Tokenizer) -> An
     )
 
 
-def _read_split(folder: Path, info: CorpusInfo, name: str, types: int) -> Split:
+def _read_split(
+    corpus: Path, name: str, info: CorpusInfo, types: int, files: Mapping[str, str] | None
+) -> Split:
     import pyarrow as pa
 
+    folder = corpus / name
     try:
-        tables = [
-            pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in sorted(folder.glob("*.arrow"))
-        ]
-        table = pa.concat_tables(tables)
-        chunks = table.column("ids").chunks
-        ids = [_as_numpy(chunk.flatten(), np.int32) for chunk in chunks]
-        lengths = [np.diff(_as_numpy(chunk.offsets, np.int32)) for chunk in chunks]
-        flat = ids[0] if len(ids) == 1 else np.concatenate(ids)
-        offsets = offsets_of(np.concatenate(lengths))
-        labels, words = _column(table, "label"), _column(table, "words")
-        if len(offsets) - 1 != info.splits[name].sentences or len(flat) != info.splits[name].predictions:
-            raise ValueError("it holds other numbers of sentences than corpus.json says")
-        if len(flat) and not 0 <= int(flat.min()) <= int(flat.max()) < types:
-            raise ValueError("it holds ids outside the vocabulary")
-    except (OSError, ValueError, KeyError, IndexError, pa.ArrowException) as error:
+        parts = sorted(folder.glob("*.arrow"))
+        _check_digests(corpus, [f"{name}/{part.name}" for part in parts], files)
+        found = read_columns(parts)
+        offsets = offsets_of(found.lengths)
+        words = found.lengths if found.words is None else found.words
+        split = Split(found.ids, offsets, found.label, words)
+        _check_split(split, info.splits[name], types, len(info.labels))
+    except (OSError, ValueError, KeyError, IndexError, struct.error, pa.ArrowException) as error:
         raise _damaged(folder, error) from error
-    flat.flags.writeable = False
-    return Split(ids=flat, offsets=offsets, labels=labels, words=np.diff(offsets) if words is None else words)
+    split.ids.flags.writeable = False
+    return split
 
 
-def _column(table: Any, name: str) -> npt.NDArray[np.int64] | None:
-    if name not in table.column_names:
-        return None
-    return np.concatenate([_as_numpy(chunk, np.int64) for chunk in table.column(name).chunks])
-
-
-def _as_numpy(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """The values of an Arrow array without a copy. Its own ``to_numpy`` would import pandas: 0.3 s."""
-    if array.null_count or array.type.bit_width != np.dtype(dtype).itemsize * 8:
-        raise ValueError("a column has missing values or another type")
-    return np.frombuffer(array.buffers()[1], dtype=dtype)[array.offset : array.offset + len(array)]
-
-
-def _info_from_json(path: Path, text: str) -> CorpusInfo:
-    values = json.loads(text)
-    version = values["format_version"]
-    if not isinstance(version, int):
-        raise TypeError("its format version is no number")
-    if version != FORMAT_VERSION:
-        raise OtherVersionError(
-            f"the prepared corpus in {path} has format version {version}, this sritool reads {FORMAT_VERSION}; "
-            "upgrade sritool, or prepare the text again under another name"
-        )
-    known = {item.name for item in fields(SplitInfo)}
-    splits = {
-        name: SplitInfo(**{key: value for key, value in counts.items() if key in known})
-        for name, counts in values["splits"].items()
-    }
-    lists = {key: tuple(values[key]) for key in ("labels", "notes")}
-    return CorpusInfo(**{**values, **lists, "splits": splits})
+def _check_split(split: Split, counts: SplitInfo, types: int, labels: int) -> None:
+    """Raises: ValueError if a split is not what corpus.json says, or holds what no text becomes."""
+    if len(split) != counts.sentences or split.predictions != counts.predictions:
+        raise ValueError("it holds other numbers of sentences than corpus.json says")
+    if not len(split) or split.lengths.min() < 1:
+        raise ValueError("it holds an empty sentence, or none at all")
+    if not FIRST_PREDICTED <= int(split.ids.min()) <= int(split.ids.max()) < types:
+        raise ValueError("it holds ids outside the vocabulary")
+    ends = np.flatnonzero(split.ids == EOS)
+    if not np.array_equal(ends, (split.offsets[1:] - 1)[split.ids[split.offsets[1:] - 1] == EOS]):
+        raise ValueError("it holds a sentence that goes on after its end")
+    if split.labels is not None and not 0 <= int(split.labels.min()) <= int(split.labels.max()) < labels:
+        raise ValueError("it holds labels that corpus.json does not name")
+    if int(split.words.min()) < 0 or int(split.words.max()) >= 1 << 31:
+        raise ValueError("it holds absurd counts of words")
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
