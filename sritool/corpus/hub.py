@@ -13,7 +13,6 @@ import logging
 import os
 import socket
 import ssl
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ def _quietly() -> Iterator[None]:
 
     loggers = [logging.getLogger(name) for name in ("huggingface_hub", "datasets")]
     levels = [logger.level for logger in loggers]
-    hide_bars = not sys.stderr.isatty() and not datasets.utils.are_progress_bars_disabled()
+    hide_bars = not os.isatty(2) and not datasets.utils.are_progress_bars_disabled()
     if hide_bars:
         datasets.disable_progress_bars()
     try:
