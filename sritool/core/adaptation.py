@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sritool.core.config import LikelihoodConfig
+from sritool.core.decompositions import of_finite_matrices
 from sritool.core.langevin import log_prior
 from sritool.core.proposal import (
     StudentMixture,
@@ -75,6 +76,7 @@ class Pilots(NamedTuple):
     shares: Tensor  # of each component in each draw  [components, draws, batch]
 
 
+@of_finite_matrices()
 def adapt(
     target: Target, starts: Tensor, seed: int, examples: Tensor, config: LikelihoodConfig
 ) -> StudentMixture:
@@ -85,6 +87,7 @@ def adapt(
 
     Args:    starts [ends, batch, latent]: ends of different chains, or none.
     Returns: a mixture whose first component is the broad Gaussian matched by scores.
+    Raises:  NumericalError if values or gradients of the pilots are not finite.
     """
     found = _first(starts)
     active = torch.ones_like(found.log_weight[0], dtype=torch.bool)

@@ -53,6 +53,7 @@ class _Search:
         scores[:, 0] = 0.0  # one empty hypothesis
         state = state.take(codes.repeat_interleave(self.beam))
         for position in range(self.max_length):
+            self.rollout.require_finite()
             scores, parents, rows = self._extend(state.hidden, scores, codes, position)
             going = self.best[codes] < scores[:, 0]
             words = rows + FIRST_PREDICTED

@@ -74,6 +74,8 @@ def decode(
 
     Args: z [n, latent]; stream: needed unless greedy; a sentence's draws depend on its index alone, which is
           that in z, counted from `first`; done: told after every word how many sentences have ended.
+
+    Raises: NumericalError if the scores of the next words are not finite.
     """
     found: list[list[int]] = []
     rollout = Rollout(generator, len(z) * config.beam)
@@ -103,6 +105,7 @@ def _decode_rows(
     state = rollout.start(z)
     tokens = torch.full((len(z), config.max_length), EOS, device=z.device)
     for position in range(config.max_length):
+        rollout.require_finite()
         words = _choose(rollout, state.hidden, config, stream, rows + first, position) + FIRST_PREDICTED
         tokens[rows, position] = words
         going = words != EOS

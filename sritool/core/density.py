@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sritool.core.decompositions import of_finite_matrices
 from sritool.core.langevin import Chain, log_prior
 from sritool.core.likelihood import Target
 
@@ -24,8 +25,12 @@ class ChainDensity(NamedTuple):
     folded: Tensor  # share of steps with an eigenvalue of I − s_k H_k below 0: the map may not be one-to-one
 
 
+@of_finite_matrices()
 def chain_density(target: Target, chain: Chain) -> ChainDensity:
-    """Density of the very chain that gave z_K; path [steps + 1, batch, latent] must be kept."""
+    """Density of the very chain that gave z_K; path [steps + 1, batch, latent] must be kept.
+
+    Raises: NumericalError if a curvature is not finite.
+    """
     assert chain.path is not None, "run the chain with keep_path=True"
     log_density = log_prior(chain.start)
     sign, folded = torch.ones_like(log_density), torch.zeros_like(log_density)

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from sritool.core.decompositions import of_finite_matrices
 from sritool.core.langevin import log_prior
 
 WANTED_ACCEPTANCE = 0.8
@@ -54,6 +55,7 @@ class Metric(NamedTuple):
         return self.vectors * (1 + beta.unsqueeze(-1) * self.curvatures).rsqrt().unsqueeze(-2)
 
 
+@of_finite_matrices()
 def metric_of_covariance(covariance: Tensor) -> Metric:
     """From that of p(z|x) [batch, latent, latent]; a direction wider than the prior counts as flat."""
     eigenvalues, vectors = torch.linalg.eigh(covariance)

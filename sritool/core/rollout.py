@@ -8,6 +8,7 @@ the matrix product or more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from sritool.core.generator import Generator
 from sritool.core.workspace import Workspace
 from sritool.corpus.tokenizer import BOS
+from sritool.errors import NumericalError
 
 _LOGITS = 1 << 23  # held at a time: 32 MB in float32
 _TABLE = 1 << 24  # most numbers in a table of all words' projections: 64 MB in float32
@@ -54,6 +56,16 @@ class Rollout:
         self._embedding, self._projection = generator.embedding, generator.words_to_gates.t()
         often, small = 16 * sentences >= len(self._embedding), len(self._embedding) * 4 * hidden <= _TABLE
         self._table = self._embedding @ self._projection if often and small else None
+        # |h| ≤ 1, so that no logit is larger than this; one may be −∞, of a word that never comes.
+        largest = (generator.output.abs().sum(1) + generator.output_bias.clamp_min(0)).amax()
+        self._known = largest * 0  # 0 as long as all is finite, else NaN; read once a word
+
+    def require_finite(self) -> None:
+        """Raises: NumericalError if the scores of the next words are not finite; before they choose one."""
+        if not math.isfinite(float(self._known)):
+            raise NumericalError(
+                "the scores of the next words are not finite; take an earlier checkpoint, or other codes"
+            )
 
     def start(self, z: Tensor) -> State:
         """Before the first word: z [n, latent]."""
@@ -112,7 +124,9 @@ class Rollout:
         size = state.hidden.shape[1]
         out_gate, in_gate, forget = gates[:, : 3 * size].sigmoid_().chunk(3, dim=1)
         cell = (forget * state.cell).addcmul_(in_gate, gates[:, 3 * size :].tanh_())
-        return State(out_gate * cell.tanh(), cell, state.constant)
+        hidden = out_gate * cell.tanh()
+        self._known = self._known + hidden.sum() * 0
+        return State(hidden, cell, state.constant)
 
 
 def _column(each: Tensor, column: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from sritool.core.density import chain_density
 from sritool.core.langevin import FARTHEST, Chain, log_prior, reach, short_run
 from sritool.core.likelihood import Target
 from sritool.core.random import Stream
+from sritool.errors import NumericalError
 
 DENSITY_CHAINS = 2  # a sentence, of those drawn, whose steps' determinants and stability are looked at
 _ROWS_AT_ONCE = 256  # chains of all sentences together in one evaluation
@@ -101,10 +102,14 @@ def measure_schedule(
         runs.append(_run(target, noise.start[here], steps, schedule, temperature))
     ends = torch.cat([run.chain.end for run in runs])
     likelihood = torch.cat([run.likelihood for run in runs])  # at z_K  [chains, batch]
+    diverged = Sides(*ends.new_full((len(Sides._fields), batch), math.nan))
     if not (float(reach(ends)) <= FARTHEST and likelihood.isfinite().all()):  # a NaN is not either
-        return Sides(*ends.new_full((len(Sides._fields), batch), math.nan))
+        return diverged
     looked_at = runs[0].of_first(min(density_chains, chains))
-    folded, entropy_given_noise = _jacobians(target, looked_at.chain)
+    try:
+        folded, entropy_given_noise = _jacobians(target, looked_at.chain)
+    except NumericalError:  # on the way there
+        return diverged
     return Sides(
         recon=-likelihood.mean(0),
         log_prior=log_prior(ends).mean(0),

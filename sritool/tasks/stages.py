@@ -48,8 +48,9 @@ def _require_finite(label: str, found: Mapping[str, Array]) -> None:
         sentences = values.reshape(len(values), -1)
         bad = int((~np.isfinite(sentences).all(1)).sum())
         if bad and column not in _MAY_LACK:
+            what = column.removesuffix("_eighth").replace("_", " ")
             raise NumericalError(
-                f"{label}: {column.replace('_', ' ')} is not finite for {bad} of {len(values)} sentences; "
+                f"{label}: {what} is not finite for {bad} of {len(values)} sentences; "
                 "take an earlier checkpoint, or smaller step sizes"
             )
 
