@@ -118,8 +118,12 @@ def test_a_run_with_and_without_a_digest_goes_on_to_the_same_weights(invoke: Inv
     assert all((one[name] == other[name]).all() for name in one)
 
 
+@pytest.mark.parametrize("digests", [True, False])
 @pytest.mark.parametrize("name", ["words", "pieces"])
-def test_a_prepared_corpus_is_read(v1: Path, tally: Tally, name: str) -> None:
+def test_a_prepared_corpus_is_read(v1: Path, tally: Tally, name: str, digests: bool) -> None:
+    if not digests:
+        shutil.copyfile(DATA / "without-digest" / f"{name}.json", v1 / "data" / name / "corpus.json")
+    assert ("digest" in json.loads((v1 / "data" / name / "corpus.json").read_bytes())) is digests
     corpus = load_corpus(v1 / "data" / name)
     sizes = {split: len(corpus.split(split)) for split in corpus.info.splits}
     assert sizes == {"train": 46, "valid": 8, "test": 10}
