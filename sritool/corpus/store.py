@@ -199,7 +199,7 @@ def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split]
     if "model" in state:
         (folder / MODEL_FILE).write_bytes(state.pop("model"))
     (folder / TOKENIZER_FILE).write_text(json.dumps(state, ensure_ascii=False) + "\n", encoding="utf-8")
-    parts_of = [*folder.glob("*/*.arrow"), folder / TOKENIZER_FILE, folder / MODEL_FILE]
+    parts_of = [*sorted(folder.glob("*/*.arrow")), folder / TOKENIZER_FILE, folder / MODEL_FILE]
     files = {path.relative_to(folder).as_posix(): digest_file(path) for path in parts_of if path.is_file()}
     (folder / INFO_FILE).write_text(info.to_json(files), encoding="utf-8")
 
