@@ -123,7 +123,7 @@ class WordStore:
         """A batch's lines as tokens, some at a time, with which lines of the batch they are. Only once."""
         assert self._ids is not None
         flat = self._ids[self._batches[batch]]
-        self._batches[batch] = flat[:0]
+        self._batches[batch] = np.zeros(0, dtype=np.int32)
         yield slice(None), Tokens(flat, lengths.astype(np.int64), None)
 
 

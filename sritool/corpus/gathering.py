@@ -15,7 +15,7 @@ from sritool.corpus.compact import Choice, PieceStore, Store, Tokens, WordStore
 from sritool.corpus.normalise import label_name, normalised, with_control
 from sritool.corpus.raw import Cut, RawCorpus, RawSplit
 from sritool.corpus.sampling import Keys, homes, keys
-from sritool.corpus.targets import Targets
+from sritool.corpus.targets import LARGE, Targets
 from sritool.corpus.tokenizer import IdArray, Tokenizer
 from sritool.errors import DataError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sritool.corpus.prepare import PrepareOptions
 
 MOST_LABELS = 1_000
-BATCH_WORDS = 1 << 23  # 32 MiB of numbers: an array of that size goes back to the system when it is done with
 
 
 class _Batch(NamedTuple):
@@ -66,7 +65,7 @@ class Gathered:
             waiting.append(self._take_in(chunk, cut, where, lines))
             lines += len(chunk.texts)
             size += int(waiting[-1].lengths.sum())
-            if size >= BATCH_WORDS:
+            if size >= LARGE:
                 self._close(split, waiting)
                 waiting, size = [], 0
         if waiting:
@@ -102,11 +101,12 @@ class Gathered:
     def cut(self) -> None:
         """Say which sentences of train go where, if splits are to be cut from it; names the labels."""
         if self.raw.cut is not None:
-            batches = [batch for _, batch in self.batches["train"]]
-            all_keys = np.concatenate([batch.keys for batch in batches if batch.keys is not None])
+            batches = self.batches["train"]
+            all_keys = np.concatenate([batch.keys for _, batch in batches if batch.keys is not None])
             where = self.raw.splits["train"].where or "train"
             found = homes(all_keys, self.raw.cut.shares, self.raw.cut.seed, where)
-            self.homes = np.split(found, np.cumsum([len(batch.lengths) for batch in batches])[:-1])
+            self.homes = np.split(found, np.cumsum([len(batch.lengths) for _, batch in batches])[:-1])
+            self.batches["train"] = [(number, batch._replace(keys=None)) for number, batch in batches]
         self.label_names = sorted({label_name(label) for label in self.labels})
 
     def chosen(self, split: str) -> Iterator[tuple[int, IdArray, Choice]]:
@@ -144,6 +144,7 @@ class Gathered:
                     part = batch.some(rows)
                     for at, name in enumerate(self.from_train if home is not None else [split]):
                         _add(targets[name], tokens, part, None if home is None else home[rows] == at, named)
+        self.batches, self.homes = {}, []
         return targets
 
 

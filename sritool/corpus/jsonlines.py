@@ -51,7 +51,9 @@ def _json_object(line: str, where: str, number: int) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
-        raise DataError(f"{where} line {number} is not JSON ({reason}); mend or remove it") from error
+        raise DataError(
+            f"{where} line {number} is not JSON ({reason}); write one whole {{...}} a line"
+        ) from error
     if not isinstance(record, dict):
         raise DataError(f"{where} line {number} is not a JSON object; write one {{...}} a line")
     return record

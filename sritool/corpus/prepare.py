@@ -76,8 +76,10 @@ def prepare(name: str, raw: RawCorpus, options: PrepareOptions, folder: Path | N
     for split in raw.splits:
         gathered.read(split)
     gathered.cut()
+    called = {split: raw.splits[split].where if split in raw.splits else "" for split in gathered.names}
+    called = {split: f"{split} ({where})" if where else split for split, where in called.items()}
     for split in gathered.names:
-        _require(gathered.sentences(split), split, 2 if split == "train" else 1)
+        _require(gathered.sentences(split), called[split], 2 if split == "train" else 1)
     tokenizer, fewest = gathered.store.build(
         gathered.chosen("train"), lambda lines: fewest_occurrences(lines, options), options.vocab_size
     )
@@ -85,7 +87,7 @@ def prepare(name: str, raw: RawCorpus, options: PrepareOptions, folder: Path | N
     splits: dict[str, Split] = {}
     for split in gathered.names:
         splits[split] = targets[split].split()
-        _require(len(splits[split]), split, 1, f"; none is within --max-length {options.max_length}")
+        _require(len(splits[split]), called[split], 1, f"; none is within --max-length {options.max_length}")
     info = CorpusInfo(
         name=name,
         source=raw.source,

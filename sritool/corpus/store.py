@@ -46,6 +46,7 @@ from sritool.errors import CheckpointError, DataError
 
 __all__ = ["FORMAT_VERSION", "Corpus", "CorpusInfo", "OtherVersionError", "Split", "SplitInfo"]
 
+MOST_IN_CHUNK = 2**31 - 1  # ids in one Arrow array of lists
 INFO_FILE = "corpus.json"
 TOKENIZER_FILE, MODEL_FILE = "tokenizer.json", "tokenizer.model"
 OWN_FILES = frozenset({INFO_FILE, TOKENIZER_FILE, MODEL_FILE, "dataset_dict.json", "train", "valid", "test"})
@@ -190,7 +191,10 @@ def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split]
     quiet = datasets.utils.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        parts = {name: _to_dataset(split, info.labels, tokenizer) for name, split in splits.items()}
+        parts = {
+            name: _to_dataset(split, info.labels, tokenizer, f"{info.content_hash[:16]}-{name}")
+            for name, split in splits.items()
+        }
         datasets.DatasetDict(parts).save_to_disk(folder)
     finally:
         if not quiet:
@@ -204,11 +208,11 @@ def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split]
     (folder / INFO_FILE).write_text(info.to_json(files), encoding="utf-8")
 
 
-def _to_dataset(split: Split, labels: Sequence[str], tokenizer: Tokenizer) -> Any:
+def _to_dataset(split: Split, labels: Sequence[str], tokenizer: Tokenizer, fingerprint: str) -> Any:
     import datasets
     import pyarrow as pa
 
-    columns: dict[str, Any] = {"ids": pa.ListArray.from_arrays(split.offsets.astype(np.int32), split.ids)}
+    columns: dict[str, Any] = {"ids": _lists(split.ids, split.offsets)}
     features: dict[str, Any] = {"ids": datasets.List(datasets.Value("int32"))}
     if split.labels is not None:
         columns["label"] = pa.array(split.labels)
@@ -217,8 +221,26 @@ def _to_dataset(split: Split, labels: Sequence[str], tokenizer: Tokenizer) -> An
         columns["words"] = pa.array(split.words)
         features["words"] = datasets.Value("int64")
     return datasets.Dataset(
-        pa.table(columns), info=datasets.DatasetInfo(features=datasets.Features(features))
+        pa.table(columns),
+        info=datasets.DatasetInfo(features=datasets.Features(features)),
+        fingerprint=fingerprint,  # else `datasets` would pickle the whole table for one
     )
+
+
+def _lists(ids: IdArray, offsets: OffsetArray) -> Any:
+    """Sentences as Arrow lists, in chunks: an Arrow list counts its values in 32 bits."""
+    import pyarrow as pa
+
+    chunks = []
+    begin, end = 0, len(offsets) - 1
+    while begin < end:
+        next_begin = int(np.searchsorted(offsets, offsets[begin] + MOST_IN_CHUNK, side="right")) - 1
+        bounds = offsets[begin : next_begin + 1]
+        chunks.append(
+            pa.ListArray.from_arrays((bounds - bounds[0]).astype(np.int32), ids[bounds[0] : bounds[-1]])
+        )
+        begin = next_begin
+    return pa.chunked_array(chunks, type=pa.list_(pa.int32()))
 
 
 def _read_split(

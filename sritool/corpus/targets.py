@@ -11,9 +11,40 @@ import numpy.typing as npt
 from sritool.corpus.store import Split, SplitInfo
 from sritool.corpus.tokenizer import EOS, UNK, IdArray, OffsetArray, Tokenizer, offsets_of
 
+LARGE = 1 << 23  # numbers of four bytes: an array of 32 MiB is given back to the system when it is done with
+
 Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.bool_]
 T = TypeVar("T", bound="np.integer[Any]")
+
+
+class Parts:
+    """Numbers that come some at a time, kept in arrays so large that their memory goes back to the system."""
+
+    def __init__(self) -> None:
+        self._small: list[IdArray] = []
+        self._large: list[IdArray] = []
+        self._waiting = 0
+
+    def append(self, part: IdArray) -> None:
+        """Put more at the end."""
+        self._small.append(part)
+        self._waiting += len(part)
+        if self._waiting >= LARGE:
+            self._large.append(np.concatenate(self._small) if len(self._small) > 1 else part)
+            self._small, self._waiting = [], 0
+
+    def joined(self, dtype: type[T]) -> npt.NDArray[T]:
+        """All in a row. The parts are given up as it goes, so that memory is not taken twice."""
+        parts = [*self._large, *self._small]
+        self._large, self._small = [], []
+        whole = np.empty(sum(map(len, parts)), dtype=dtype)
+        end = len(whole)
+        while parts:
+            part = parts.pop()
+            whole[end - len(part) : end] = part
+            end -= len(part)
+        return whole
 
 
 class Targets:
@@ -25,10 +56,8 @@ class Targets:
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, drop_long: bool = False) -> None:
         self.tokenizer, self.max_length, self.drop_long = tokenizer, max_length, drop_long
-        self.ids: list[IdArray] = []
-        self.lengths: list[IdArray] = []
-        self.words: list[IdArray] = []
-        self.labels: list[IdArray] = []
+        self.ids, self.lengths, self.words, self.labels = Parts(), Parts(), Parts(), Parts()
+        self.has_words = self.has_labels = False
         self.oov = self.unknown = self.ends = self.dropped = self.truncated = self.longest = 0
         self.empty = self.cleaned = 0
 
@@ -55,6 +84,7 @@ class Targets:
         self.ends += len(ids) - len(flat)
         self.ids.append(ids)
         self.lengths.append(np.diff(bounds).astype(np.int32))
+        self.has_words, self.has_labels = words is not None, labels is not None
         if words is not None:
             counts = (words + 1)[kept]
             for row in np.flatnonzero(over[kept]):
@@ -74,10 +104,10 @@ class Targets:
 
     def split(self) -> Split:
         """The sentences so far; what was kept of them is given up."""
-        offsets = offsets_of(joined(self.lengths, np.int64))
-        words = joined(self.words, np.int64) if self.words else np.diff(offsets)
-        labels = joined(self.labels, np.int64) if self.labels else None
-        return Split(ids=joined(self.ids, np.int32), offsets=offsets, labels=labels, words=words)
+        offsets = offsets_of(self.lengths.joined(np.int64))
+        words = self.words.joined(np.int64) if self.has_words else np.diff(offsets)
+        labels = self.labels.joined(np.int64) if self.has_labels else None
+        return Split(ids=self.ids.joined(np.int32), offsets=offsets, labels=labels, words=words)
 
     def info(self, split: Split) -> SplitInfo:
         """Counts of the split that was made of it."""
@@ -111,17 +141,6 @@ def encode_split(tokenizer: Tokenizer, lines: Sequence[str], max_length: int) ->
 def words_of(lines: Sequence[str]) -> Ints:
     """Words of each line: [lines]."""
     return np.fromiter((len(line.split()) for line in lines), dtype=np.int64, count=len(lines))
-
-
-def joined(parts: list[npt.NDArray[np.int32]], dtype: type[T]) -> npt.NDArray[T]:
-    """Parts in a row. The list is emptied as it goes: so that memory is not taken twice."""
-    whole = np.empty(sum(map(len, parts)), dtype=dtype)
-    end = len(whole)
-    while parts:
-        part = parts.pop()
-        whole[end - len(part) : end] = part
-        end -= len(part)
-    return whole
 
 
 def _with_ends(flat: IdArray, lengths: Ints, ended: Rows) -> tuple[IdArray, OffsetArray]:

@@ -20,6 +20,7 @@ from sritool.errors import DataError, UsageError
 BLOCK = 1 << 16  # bytes read at a time: about a thousand lines, whose words stay in the processor's cache
 LONGEST_LINE = 1 << 25  # bytes; 32 MiB without an end of line is no sentence
 _MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
+_NOTHING = b" \t\n\r\x0b\x0c" + _MARK  # bytes that make no word
 _FOREIGN = (  # how files of other kinds begin, what they are, and what to do
     (b"\x1f\x8b", "a gzip file", "unpack it: gunzip FILE"),
     (b"PK\x03\x04", "a zip archive", "unpack it: unzip FILE"),
@@ -118,7 +119,7 @@ class _Decoder:
         self.begun = False  # a piece has been handed out, or a word is held
 
     def add(self, block: bytes) -> Iterator[str]:
-        self.begun = self.begun or bool(block.strip())
+        self.begun = self.begun or bool(block.strip(_NOTHING))
         end = block.rfind(b"\n") + 1
         if end and self.begun:
             yield self._text(b"".join([*self.held, block[:end]]))
@@ -134,14 +135,15 @@ class _Decoder:
         rest = b"".join(self.held)
         if not self.begun:
             raise DataError(f"{self.where} is empty; give a file with one sentence a line")
-        alone = not self.lines and b"\n" not in rest
-        if alone and not self.returns_end_lines and b"\r" in rest.strip():
-            raise DataError(
-                f"{self.where} ends its lines with carriage returns alone, as old Macs did; "
-                r"convert it with: tr '\r' '\n'"
-            )
         if rest:
-            yield self._text(rest)
+            text = self._text(rest)
+            alone = self.lines == 0 and not self.returns_end_lines
+            if alone and "\r" in text.strip():
+                raise DataError(
+                    f"{self.where} ends its lines with carriage returns alone, as old Macs did; "
+                    r"convert it with: tr '\r' '\n'"
+                )
+            yield text
 
     def _refuse_endless(self, start: bytes) -> None:
         size = f"{LONGEST_LINE >> 20} MiB"
@@ -162,6 +164,11 @@ class _Decoder:
             start = error.start + skipped
             line = self.lines + data.count(b"\n", 0, start) + 1
             byte = start - data.rfind(b"\n", 0, start)
+            if error.reason == "unexpected end of data":
+                raise DataError(
+                    f"{self.where} line {line} ends in the middle of a character; "
+                    "get the whole file, or remove its last bytes"
+                ) from error
             raise DataError(
                 f"{self.where} is not UTF-8: line {line}, byte {byte} (0x{data[start]:02x}); "
                 "convert it from the encoding it has, for example with: iconv -f LATIN1 -t UTF-8"
