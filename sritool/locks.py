@@ -67,7 +67,7 @@ def holder_of(path: Path) -> Holder:
     except OSError:
         return Holder()
     words = line.split()
-    if len(words) < 3 or not words[1].isdigit() or not line.isprintable():
+    if len(words) < 3 or not words[1].isdigit() or not (line.isascii() and line.isprintable()):
         return Holder()
     return Holder(words[0], words[1], " ".join(words[2:]))
 

@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, int | float]:
     """Kill as often as was asked. Raises: Broken where something was lost."""
-    with laboratory() as lab:
+    with Zygote() as zygote, laboratory(zygote) as lab:
         work = [Once(lab, job) for job in jobs(tuple(arguments.methods))]
         if arguments.every_call:
             for once in work:
@@ -99,9 +99,9 @@ class Laboratory:
 
 
 @contextlib.contextmanager
-def laboratory() -> Iterator[Laboratory]:
+def laboratory(zygote: Zygote) -> Iterator[Laboratory]:
     """A place to kill in, gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="faults-") as name, Zygote() as zygote:
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
         lab = Laboratory(zygote, Path(name))
         base = lab.folder / "base"
         base.mkdir()

@@ -3,10 +3,12 @@
 FAULTS_KILL_AT=n: SIGKILL just before the n-th call that changes files or locks. A kill before one call is a kill
 after the one before it, so that all n together are every moment at which the files can differ.
 FAULTS_STEPS=FILE: after every step of training its number is put there, where a kill does not undo it.
+FAULTS_NO_LOCKS=1: the file system has no locks.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -14,11 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-KILL_AT, STEPS = "FAULTS_KILL_AT", "FAULTS_STEPS"
+KILL_AT, STEPS, NO_LOCKS = "FAULTS_KILL_AT", "FAULTS_STEPS", "FAULTS_NO_LOCKS"
 
 CALLS = {
     *("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "symlink", "flock", "ftruncate", "truncate"),
-    *("pwrite", "fchmod", "write_record", "write_end_of_file"),
+    *("open", "pwrite", "fchmod"),
 }
 """C functions that change what is on the disk, or what order it gets there in."""
 
@@ -28,19 +30,28 @@ FUNCTIONS = {"_exchange"}
 
 def arm() -> None:
     """Do what the environment says, if anything."""
+    if os.environ.get(NO_LOCKS):
+        from sritool import locks
+
+        locks.take = lambda descriptor, wait=False: None
     if path := os.environ.get(STEPS):
         _count_steps(Path(path))
     if number := os.environ.get(KILL_AT):
-        sys.setprofile(_Killer(int(number)))
+        sys.setprofile(Killer(int(number)))
 
 
-class _Killer:
+class Killer:
+    """Counts calls, as `sys.setprofile` tells of them."""
+
     def __init__(self, number: int) -> None:
         self.left = number
+        self.written = (
+            ""  # the file of the call that was counted last: of writes in a row only the first counts
+        )
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "c_call":
-            counts = argument.__name__ in CALLS or _changes_a_file(argument)
+            counts = self._calls(argument) or self._writes(argument)
         else:
             counts = event in ("call", "return") and frame.f_code.co_name in FUNCTIONS
         if counts:
@@ -48,16 +59,27 @@ class _Killer:
             if not self.left:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    def _calls(self, function: Any) -> bool:
+        module = getattr(function, "__module__", None)  # a string has a `replace` too
+        if function.__name__ not in CALLS or module not in ("posix", "fcntl"):
+            return False
+        self.written = ""
+        return True
 
-def _changes_a_file(function: Any) -> bool:
-    """Whether it writes into a file that has a name, and is no standard stream."""
-    if function.__name__ not in ("write", "writelines", "flush", "close"):
-        return False
-    file = getattr(function, "__self__", None)
-    try:
-        return isinstance(getattr(file, "name", None), str | bytes | os.PathLike) and bool(file.writable())
-    except ValueError:  # it is closed
-        return False
+    def _writes(self, function: Any) -> bool:
+        """Whether it writes into a file that has a name, and is no standard stream."""
+        if function.__name__ not in ("write", "writelines", "flush", "close"):
+            return False
+        file = getattr(function, "__self__", None)
+        try:
+            name = str(getattr(file, "name", "<")) if file.writable() else "<"  # type: ignore[union-attr]
+        except (ValueError, AttributeError):  # it is closed, or no file
+            return False
+        again = function.__name__ == "write" and name == self.written and not isinstance(file, io.FileIO)
+        if name.isdigit() or name.startswith("<") or again:
+            return False
+        self.written = name
+        return True
 
 
 def _count_steps(path: Path) -> None:

@@ -79,11 +79,12 @@ def _begin(folder: Path) -> Lock | None:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    """Whether a run was begun there and nothing saved: its lock is left, and nothing but what it writes first."""
+    """Whether a run was begun there and nothing saved: a lock, and what is written first, or nothing at all."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}
-    return LOCK in names and all(name in (LOCK, CONFIG, METRICS) or _LEFT.fullmatch(name) for name in names)
+    ours = all(name in (LOCK, CONFIG, METRICS) or _LEFT.fullmatch(name) for name in names)
+    return not names or (LOCK in names and ours)
 
 
 def _remove_own(folder: Path) -> None:

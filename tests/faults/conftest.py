@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,24 @@ def tally(pytestconfig: pytest.Config) -> Callable[..., None]:
         counts[what] += times
 
     return add
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Any]:
+    """Starts processes of the program in milliseconds: `benchmarks.faults.zygote`."""
+    from benchmarks.faults.zygote import Zygote
+
+    with Zygote() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def lab(zygote: Any) -> Iterator[Any]:
+    """A folder `base` with a corpus `mine` and a run `mine-sri`, to be copied: `benchmarks.faults.kill`."""
+    from benchmarks.faults.kill import laboratory
+
+    with laboratory(zygote) as place:
+        yield place
 
 
 @pytest.fixture(autouse=True)

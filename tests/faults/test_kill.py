@@ -1,0 +1,187 @@
+"""SIGKILL while files are written: none is half written, and nothing lost but time.
+
+`python -m benchmarks.faults kill` does it at length.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sritool.core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sritool.core.config import RunConfig
+from sritool.corpus import folder as folders
+from sritool.corpus.folder import recover, staged
+from sritool.corpus.tokenizer import SPECIALS, WordTokenizer
+from sritool.files import write_text
+from sritool.tasks.runs import CONFIG, LOCK, METRICS, MetricsLog, new_run, read_metrics
+
+Tally = Callable[..., None]
+
+RANDOM = ["preprocess --force", "train sri", "train vae-fb", "evaluate"]
+CALLS = {  # some that every command makes, and for training those about the end of an epoch
+    "preprocess": (3, 30, 60),
+    "train lm": (5, 106, 111, 119, 121),
+    "tune-step --write": (2, 4),
+    "encode": (3, 8),
+}
+
+
+def once(lab: Any, name: str) -> Any:
+    from benchmarks.faults.kill import Once
+    from benchmarks.faults.scene import jobs
+
+    return Once(lab, next(job for job in jobs() if job.name == name))
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_commands_killed_at_random_moments(name: str, lab: Any, tally: Tally) -> None:
+    tally("kills survived", once(lab, name).at_random(random.Random(name), 2))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_commands_killed_at_a_call_that_changes_files(name: str, lab: Any, tally: Tally) -> None:
+    kills = once(lab, name).at_every_call(iter(CALLS[name]))
+    assert kills == len(CALLS[name])
+    tally("kills survived", kills)
+
+
+def killed_at(number: int, work: Callable[[], Any]) -> bool:
+    """Whether a process that does this work was killed before its n-th call; else it has done it."""
+    from benchmarks.faults.killpoints import Killer
+
+    child = os.fork()
+    if not child:
+        sys.setprofile(Killer(number))
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
+
+
+def at_every_call(work: Callable[[], Any], check: Callable[[], None], tally: Tally) -> None:
+    """Kill before each call that changes files, one after the other; each time the files are looked at."""
+    for number in itertools.count(1):
+        if not killed_at(number, work):
+            break
+        check()
+    assert number > 4
+    tally("kills survived", number - 1)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_is_the_old_one_or_the_new_at_every_call(link: bool, tmp_path: Path, tally: Tally) -> None:
+    target = tmp_path / "page.html"
+    if link:
+        (tmp_path / "real").mkdir()
+        target.symlink_to("real/page.html")
+    texts = itertools.cycle("ab")
+
+    def check() -> None:
+        assert target.read_text() in ("a" * 9999, "b" * 9999)
+        write_text(target, next(texts) * 9999)
+        there = names(tmp_path / "real") if link else names(tmp_path)
+        assert there == {"page.html"}
+
+    write_text(target, "a" * 9999)
+    at_every_call(lambda: write_text(target, "b" * 9999), check, tally)
+
+
+def test_a_checkpoint_is_the_old_one_or_the_new_at_every_call(tmp_path: Path, tally: Tally) -> None:
+    path = tmp_path / "last.pt"
+
+    def save(step: int) -> None:
+        weights = {"w": torch.full((300,), float(step))}
+        progress = {"epoch": 0, "step": step, "seconds": 0.0}
+        corpus = dict.fromkeys(("name", "path", "content_hash"), "mine")
+        corpus |= {"max_length": 9, "lowercase": False, "split_punctuation": False}
+        save_checkpoint(Checkpoint(RunConfig(), WordTokenizer(SPECIALS), weights, corpus, progress), path)
+
+    def check() -> None:
+        found = load_checkpoint(path)
+        assert float(found.weights["w"].mean()) == found.progress["step"]
+        save(found.progress["step"] + 1)
+        assert names(tmp_path) == {"last.pt"}
+
+    save(1)
+    at_every_call(lambda: save(99), check, tally)
+
+
+@pytest.mark.parametrize("way", ["exchange", "two renames"])
+def test_a_folder_is_the_old_one_or_the_new_at_every_call(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    if way == "two renames":
+        monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+    target = tmp_path / "corpus"
+
+    def write(text: str) -> None:
+        with staged(target) as new:
+            for name in "ab":
+                (new / name).write_text(text)
+
+    def check() -> None:
+        recover(target)
+        texts = {(target / name).read_text() for name in "ab"}
+        assert texts in ({"old"}, {"new"})
+        write("old")
+        assert names(tmp_path) == {"corpus"}
+
+    write("old")
+    at_every_call(lambda: write("new"), check, tally)
+
+
+def test_a_log_has_whole_lines_at_every_call(tmp_path: Path, tally: Tally) -> None:
+    path = tmp_path / METRICS
+    first = {"kind": "step", "step": 1, "epoch": 1}
+
+    def work() -> None:
+        log = MetricsLog(path, steps=1)
+        for step in (2, 3):
+            log.add({**first, "step": step})
+
+    def check() -> None:
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [record["step"] for record in records] == list(range(1, len(records) + 1))
+        MetricsLog(path, steps=1)
+        assert read_metrics(path) == [first]
+        assert names(tmp_path) == {METRICS}
+
+    MetricsLog(path).add(first)
+    at_every_call(work, check, tally)
+
+
+def test_a_run_is_begun_in_the_same_folder_after_every_call(tmp_path: Path, tally: Tally) -> None:
+    wanted = tmp_path / "runs" / "mine-sri"
+
+    def work() -> None:
+        folder, _ = new_run(wanted)
+        write_text(folder / CONFIG, "settings")
+        MetricsLog(folder / METRICS)
+
+    def check() -> None:
+        folder, lock = new_run(wanted)
+        assert folder == wanted
+        assert names(folder) == {LOCK}
+        lock.release()
+        assert not names(folder)
+
+    at_every_call(work, check, tally)
