@@ -18,7 +18,7 @@ from rich.text import Text
 
 from sritool.cli.formats import FORMATS, Best, Table, lines_of, numeric_columns, readable, undefined_note
 from sritool.cli.printable import printable, printable_columns
-from sritool.cli.talk import bars_hidden, say
+from sritool.cli.talk import bars_hidden, console_of, say
 from sritool.errors import UsageError
 
 __all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say"]
@@ -91,7 +91,7 @@ def draw(table: Table) -> None:
 
 def data_console() -> Console:
     """stdout as it is now: the terminal's width, or no bound."""
-    console = Console(file=sys.stdout)
+    console = console_of(sys.stdout)
     if not console.is_terminal:
         console.width = UNBOUNDED_WIDTH
     return console

@@ -4,11 +4,12 @@ from ending the work."""
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from sritool.cli.printable import printable
@@ -27,8 +28,19 @@ def stderr_console() -> Console:
     global _stderr_console
     stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # Rich stands before it while a bar runs
     if _stderr_console is None or _stderr_console.file is not stream:
-        _stderr_console = Console(file=stream)
+        _stderr_console = console_of(stream)
     return _stderr_console
+
+
+def console_of(stream: TextIO) -> Console:
+    """Rich's console of a stream; with the width of a dumb terminal too, which Rich takes to be 80."""
+    console = Console(file=stream)
+    if console.is_dumb_terminal and "COLUMNS" not in os.environ:
+        with contextlib.suppress(OSError, ValueError):  # no descriptor, or one of no terminal
+            columns, lines = os.get_terminal_size(stream.fileno())
+            if columns:
+                console.size = ConsoleDimensions(columns, lines)
+    return console
 
 
 running_bars: list[RichProgress] = []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sritool.cli.options import check_writable
+from sritool.cli.report_text import visible
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ def check_picture(path: Path, option: str = "-o") -> None:
 @contextlib.contextmanager
 def look() -> Iterator[None]:
     """Fonts, lines and axes as all pictures have them, for what is drawn while entered."""
+    # It warns where it cannot keep a cache of fonts, as without a home folder; the picture is the same.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib
 
     with matplotlib.rc_context():
@@ -96,8 +100,11 @@ def series(number: int) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """A user's text as it is: no formula between dollars, and a legend shows it even with `_` in front."""
-    escaped = text.replace("$", r"\$")
+    """A user's text as it is: no formula between dollars, and a legend shows it even with `_` in front.
+
+    What no font has, control characters and the bytes of a name that is no UTF-8, shows as a symbol.
+    """
+    escaped = visible(text).replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
