@@ -81,7 +81,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except IsADirectoryError as error:
-        raise UsageError(f"{path} is a folder, not a file; name its files, or give it with --from") from error
+        raise UsageError(f"{path} is a folder, not a file; name a file in it") from error
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}; check the path") from error
     except OSError as error:
@@ -205,6 +205,6 @@ def _wide_encoding(start: bytes) -> str:
         return "UTF-16"
     even, odd = start[::2], start[1::2]
     for zeros, letters, name in ((odd, even, "UTF-16LE"), (even, odd, "UTF-16BE")):
-        if zeros and zeros.count(0) > 0.7 * len(zeros) and not letters.count(0):
+        if len(zeros) > 4 and zeros.count(0) > 0.7 * len(zeros) and not letters.count(0):
             return name
     return ""

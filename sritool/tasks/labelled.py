@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from sritool.corpus.prepare import MOST_LABELS
 from sritool.corpus.readers import SENTIMENTS
 from sritool.corpus.sampling import same
 from sritool.corpus.store import Corpus, Split
+from sritool.corpus.textblocks import name_of
 from sritool.corpus.textfiles import Columns, form_of, parse, read_bytes
 from sritool.errors import DataError, UsageError
 from sritool.tasks.model import Model
@@ -90,9 +90,7 @@ def read_sentences(path: Path, columns: Columns, needs_labels: bool = True) -> S
 
     Raises: DataError if it cannot be read, has no sentence, or no labels where they are needed.
     """
-    piped = str(path) == "-"
-    name, form = "standard input" if piped else str(path), form_of(path)
-    data = sys.stdin.buffer.read() if piped else read_bytes(path)
+    name, form, data = name_of(path), form_of(path), read_bytes(path)
     if form == "text" and b"\t" in data.partition(b"\n")[0]:
         form = "tsv"
     raw = parse(data, name, form, columns)
@@ -140,6 +138,11 @@ def aligned(
             raise DataError(
                 f"the labels of {source.name} ({_some(source.labels)}) are none of {test.name}'s "
                 f"({_some(test.labels)}); give files with the same labels"
+            )
+        if source is not None and source.labels and len({*source.labels}) == 1:
+            raise DataError(
+                f"{source.name} has one label only ({source.labels[0]}), from which no classes can be told "
+                "apart; give a file with sentences of each"
             )
     classes = sorted(
         {label for source in (test, valid, *labelled) if source for label in source.labels or ()}

@@ -14,7 +14,8 @@ from sritool.core.config import LikelihoodConfig
 from sritool.core.decoding import DecodingConfig, decode
 from sritool.core.device import resolve_device
 from sritool.core.random import Stream
-from sritool.corpus.prepare import encode_split, split_punctuation
+from sritool.corpus.normalise import normalised, with_control
+from sritool.corpus.prepare import encode_split
 from sritool.corpus.store import Split
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.methods.registry import build_fitting
@@ -57,16 +58,17 @@ class Model:
         return self.method.latent
 
     def split(self, sentences: Sequence[str]) -> Split:
-        """Sentences as ids: lowercase, punctuation and cut as the model's corpus was prepared, order kept.
+        """Sentences as ids: control characters, lowercase, punctuation and cut as the model's corpus was prepared.
+
+        Order and number are kept.
 
         Raises: UsageError for a single string in place of a list of them.
         """
         if isinstance(sentences, str):
             raise UsageError("a list of sentences is needed, not a string; write [sentence]")
         corpus = self.checkpoint.corpus
-        lines = [text.lower() for text in sentences] if corpus["lowercase"] else list(sentences)
-        if corpus["split_punctuation"]:
-            lines = [split_punctuation(text) for text in lines]
+        clean = bool(with_control(sentences).any())
+        lines = normalised(sentences, bool(corpus["lowercase"]), bool(corpus["split_punctuation"]), clean)
         return encode_split(self.tokenizer, lines, int(corpus["max_length"]))
 
     def encode(

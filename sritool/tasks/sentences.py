@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool.corpus.store import Corpus, Split, find_corpus, load_corpus
+from sritool.corpus.textblocks import name_of
 from sritool.corpus.textfiles import read_split
 from sritool.corpus.tokenizer import SPECIALS, UNK
 from sritool.errors import DataError
 from sritool.tasks.model import Model
+from sritool.tasks.preprocess import DEFAULT_DATA_DIR
 
 SHOWN = 5  # words in a line for people
 LIMIT_SEED = 0  # of the choice of sentences under a limit: the same for every checkpoint
@@ -36,8 +38,7 @@ class Text(NamedTuple):
 
 def read_text(path: Path) -> Text:
     """A text file or "-", standard input. Raises: DataError if it cannot be read."""
-    name = "standard input" if str(path) == "-" else str(path)
-    return Text(name, [line.rstrip("\r") for line in read_split(path).texts])
+    return Text(name_of(path), [line.rstrip("\r") for line in read_split(path).texts])
 
 
 def unknown_words(model: Model, lines: Sequence[str]) -> str:
@@ -82,12 +83,19 @@ def prepared_split(model: Model, split: str, data_dir: Path) -> Split:
 
 
 def prepared_corpus(model: Model, data_dir: Path) -> Corpus:
-    """The very corpus that the model was trained on. Raises: DataError if it is not there."""
+    """The very corpus that the model was trained on: in `data_dir`, or where training found it.
+
+    Raises: DataError if it is not there; a folder other than the usual one has been asked for, and must have it.
+    """
     trained = model.checkpoint.corpus
-    path = find_corpus(str(trained["name"]), data_dir) or find_corpus(str(trained["path"]), data_dir)
+    path = find_corpus(str(trained["name"]), data_dir)
+    if path is None:
+        elsewhere = find_corpus(str(trained["path"]), data_dir)
+        path = elsewhere if data_dir == DEFAULT_DATA_DIR else None
+        found = f" (training found it in {elsewhere})" if elsewhere else ""
     if path is None:
         raise DataError(
-            f"corpus {trained['name']} is not in {data_dir}/; prepare it with sritool preprocess, "
+            f"corpus {trained['name']}{found} is not in {data_dir}/; prepare it with sritool preprocess, "
             "or give --data-dir or --text FILE"
         )
     corpus = load_corpus(path)
