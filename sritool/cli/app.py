@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from sritool import __version__
+from sritool.cli.counts import with_counts_bounded
 from sritool.cli.failures import exit_code_of, suggestion
 from sritool.cli.signals import deaf_to_signals, ended_by_signals
 from sritool.cli.streams import standard_streams
@@ -144,7 +145,7 @@ def command_of(name: str, function: Callable[..., None], panel: str, summary_onl
     register = single.command(
         name, help=help_of(function), rich_help_panel=panel, context_settings=CONTEXT_SETTINGS
     )
-    register((lambda: None) if summary_only else function)
+    register((lambda: None) if summary_only else with_counts_bounded(function))
     return typer.main.get_command(single)
 
 
