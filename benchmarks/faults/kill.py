@@ -19,6 +19,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,9 +63,9 @@ def run(arguments: argparse.Namespace) -> dict[str, int | float]:
         else:
             rng = random.Random(arguments.seed)
             for once in itertools.cycle(work):
-                kills = once.at_random(rng, min(IN_A_ROW, arguments.kills - lab.kills))
-                say(f"{once.job.name}: {kills} kills, {lab.kills} in all")
-                if lab.kills >= arguments.kills:
+                kills = once.at_random(rng, min(IN_A_ROW, arguments.kills - lab.kills.total()))
+                say(f"{once.job.name}: {kills} kills, {lab.kills.total()} in all")
+                if lab.kills.total() >= arguments.kills:
                     break
         return lab.counts()
 
@@ -74,7 +75,8 @@ class Laboratory:
 
     def __init__(self, zygote: Zygote, folder: Path) -> None:
         self.zygote, self.folder = zygote, folder
-        self.kills = self.survived = self.ended = self.lost = 0
+        self.kills: Counter[str] = Counter()  # by command
+        self.survived = self.ended = self.lost = 0
         self.steps = folder / "steps"
 
     def do(self, command: tuple[object, ...], cwd: Path, **env: str) -> Done:
@@ -91,7 +93,8 @@ class Laboratory:
     def counts(self) -> dict[str, int | float]:
         """For the table at the end."""
         return {
-            "kills": self.kills,
+            **{f"kills of {name}": kills for name, kills in self.kills.items()},
+            "kills": self.kills.total(),
             "kills survived": self.survived,
             "pieces of work finished after kills": self.ended,
             f"steps lost at most (saved every {SAVE_EVERY})": self.lost,
@@ -137,19 +140,20 @@ class Once:
 
     def at_random(self, rng: random.Random, most: int) -> int:
         """Kill at random moments, up to so many times, and let it end; how many times it was."""
-        place, kills = self.place(), 0
-        for _ in range(most):
+        place, kills, ended = self.place(), 0, False
+        while kills < most and not ended:
             process = self.lab.zygote.start(self.command(kills), cwd=place, env={STEPS: str(self.lab.steps)})
             time.sleep(rng.uniform(0, self.seconds))
             with contextlib.suppress(ProcessLookupError):  # it has ended
                 process.send(signal.SIGKILL)
             done = process.wait()
-            if done.code != KILLED:
+            if done.code == KILLED:
+                kills += 1
+                self.survive(place)
+            else:
                 self.ended_well(done)
-                break
-            kills += 1
-            self.survive(place)
-        self.finish(place, kills)
+                ended = True
+        self.finish(place, kills, ended)
         return kills
 
     def at_every_call(self, numbers: Iterator[int] | None = None) -> int:
@@ -174,7 +178,7 @@ class Once:
 
     def survive(self, place: Path) -> None:
         """After a kill: every file is whole, and training has lost no more than what it had not saved."""
-        self.lab.kills += 1
+        self.lab.kills[self.job.name] += 1
         self.job.whole(place)
         if self.job.name.startswith("train"):
             last = place / self.job.folder / "last.pt"
@@ -185,9 +189,10 @@ class Once:
                 raise Broken(f"{self.job.name}: {lost} steps are lost by a kill, saved every {SAVE_EVERY}")
         self.lab.survived += 1
 
-    def finish(self, place: Path, kills: int) -> None:
-        """Let it end: all is as if nothing had happened, and nothing lies about."""
-        self.ended_well(self.lab.do(self.command(kills), place))
+    def finish(self, place: Path, kills: int, ended: bool = False) -> None:
+        """Let it end, if it has not: all is as if nothing had happened, and nothing lies about."""
+        if not ended:
+            self.ended_well(self.lab.do(self.command(kills), place))
         if self.job.result(place) != self.expected:
             raise Broken(f"{self.job.name} left something else after {kills} kills than without")
         if _names(place) != self.names:

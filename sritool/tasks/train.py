@@ -7,7 +7,7 @@ position. A run that is stopped and resumed is therefore bit-identical to one th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from sritool.core.clipping import clip_gradients
 from sritool.core.config import RunConfig
 from sritool.core.device import products_in
 from sritool.core.metrics import Estimate
-from sritool.corpus.batches import collate, evaluation_batches, training_batches
+from sritool.corpus.batches import Batch, collate, evaluation_batches, training_batches
 from sritool.corpus.store import Corpus
 from sritool.errors import Interrupted, NumericalError
 from sritool.methods.base import Clock
@@ -199,8 +199,9 @@ class Trainer:
         except NumericalError as error:
             self.telling.warn(f"validation failed, and this epoch's model is not the best: {error}")
             estimates = []
+        judged = self._judge()  # can be stopped; what follows changes the position and cannot
         better = self._compare({estimate.metric: estimate for estimate in estimates})
-        self.telling.epoch(estimates, self._judge(), better, began)
+        self.telling.epoch(estimates, judged, better, began)
         return better
 
     def _compare(self, estimates: dict[str, Estimate]) -> bool:
@@ -219,9 +220,13 @@ class Trainer:
 
     def _judge(self) -> dict[str, float]:
         """What the method says of itself on the whole validation split."""
-        parts = evaluation_batches(self.valid.lengths, _JUDGED)
-        batches = (collate(self.valid, part).to(self.state.device) for part in parts)
-        return self.state.method.judge(batches, self._clock(1))
+
+        def batches() -> Iterator[Batch]:
+            for part in evaluation_batches(self.valid.lengths, _JUDGED):
+                self._check_signal()
+                yield collate(self.valid, part).to(self.state.device)
+
+        return self.state.method.judge(batches(), self._clock(1))
 
     def _tuning_is_due(self) -> bool:
         """At the start of an epoch, not yet done there, after every so many."""

@@ -18,6 +18,7 @@ from sritool.methods.base import Method
 from sritool.methods.registry import METHODS
 from sritool.tasks import events, state
 from sritool.tasks.runs import BEST, LAST, METRICS, read_metrics
+from sritool.tasks.train import Trainer
 
 NewRun = Callable[..., Any]
 EPOCH = 3  # steps
@@ -126,6 +127,25 @@ def test_stopped_by_a_signal_in_validation(method: str, whole: Any, new_run: New
     assert error.exit_code == 143
     position = run.load().trainer["position"]
     assert position["batch"] == 3, "not stopped in a validation"
+    run.train()
+    assert_same_run(run, whole)
+
+
+def test_stopped_by_a_signal_while_the_method_judges_itself(
+    begin_run: NewRun, new_run: NewRun, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may go over all validation sentences; nothing is changed by a judgement that was not finished."""
+    whole = begin_run(tmp_path, "vae-lagging", "whole")
+    whole.train()
+    run, judging, judge = new_run("vae-lagging"), [], Trainer._judge
+
+    def watched(self: Trainer) -> dict[str, float]:
+        judging.append(1)
+        return judge(self)
+
+    monkeypatch.setattr(Trainer, "_judge", watched)
+    run.stopped(Interrupted, signal=lambda: signal.SIGTERM if judging else None)
+    assert len(judging) == 1
     run.train()
     assert_same_run(run, whole)
 
