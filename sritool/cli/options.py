@@ -23,6 +23,7 @@ from sritool.errors import SritoolError, UsageError
 
 DEVICE_PANEL = "Device"
 FILES_PANEL = "Files and output"
+SPLITS = ("train", "valid", "test")
 
 TRIAL_BYTES = 4096  # that a disk with room takes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -72,6 +73,13 @@ def size(text: str | int) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def known_split(name: str | None) -> str | None:
+    """The name itself; the parser's own error if no corpus has such a split."""
+    if name is not None and name not in SPLITS:
+        raise typer.BadParameter(f"{name!r} is no split; give {', '.join(SPLITS[:-1])} or {SPLITS[-1]}")
+    return name
 
 
 FormatOpt = Annotated[
@@ -164,7 +172,12 @@ AgainOpt = Annotated[
 
 SplitOpt = Annotated[
     str | None,
-    typer.Option("--split", help="Split of the prepared corpus: train, valid or test.", show_default="test"),
+    typer.Option(
+        "--split",
+        callback=known_split,
+        help="Split of the prepared corpus: train, valid or test.",
+        show_default="test",
+    ),
 ]
 
 TextOpt = Annotated[

@@ -23,6 +23,7 @@ from sritool.cli.options import (
     TextOpt,
     ThreadsOpt,
     check_writable,
+    known_split,
 )
 from sritool.cli.render import emit_all, resolve_format, say
 from sritool.cli.step_tables import steps_tables
@@ -110,6 +111,7 @@ def tune_step(
     split: Annotated[
         str | None,
         typer.Option(
+            callback=known_split,
             help="Split of the prepared corpus: train, valid or test.",
             show_default="valid",
             rich_help_panel=MEASURE,

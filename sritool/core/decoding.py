@@ -21,6 +21,9 @@ from sritool.errors import UsageError
 _ROWS = 4096  # sentences decoded side by side; many, as the last long sentences of each such lot run alone
 
 
+_HOTTEST = 1e30  # temperature, and one over the coldest: float32 holds logits divided by it
+
+
 @dataclass(frozen=True)
 class DecodingConfig:
     """How the next word is chosen."""
@@ -33,8 +36,12 @@ class DecodingConfig:
     max_length: int = 200  # tokens, </s> not counted
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
+        if not self.temperature > 0:  # nor is NaN
             raise UsageError(f"temperature {self.temperature}: give more than 0, or leave it out for greedy")
+        if not 1 / _HOTTEST <= self.temperature <= _HOTTEST:
+            raise UsageError(
+                f"temperature {self.temperature}: give one from {1 / _HOTTEST:g} to {_HOTTEST:g}"
+            )
         if self.top_k < 0:
             raise UsageError(f"top-k {self.top_k}: give at least 0, which is all words")
         if not 0 < self.top_p <= 1:

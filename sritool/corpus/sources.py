@@ -47,7 +47,7 @@ class FileOptions:
 
     def __post_init__(self) -> None:
         shares = self.shares.values()
-        if min(shares) <= 0 or sum(shares) >= 0.9:
+        if not (min(shares) > 0 and sum(shares) < 0.9):  # nor is NaN
             raise UsageError("--valid-share and --test-share are above 0 and together below 0.9; change them")
 
     @property

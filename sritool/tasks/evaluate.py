@@ -15,7 +15,7 @@ from sritool.core.importance import CURVE
 from sritool.core.inference import Refinement
 from sritool.core.metrics import Estimate
 from sritool.corpus.store import Split
-from sritool.errors import DataError, UsageError
+from sritool.errors import DataError, NumericalError, UsageError
 from sritool.tasks import estimators
 from sritool.tasks.certify import Certificate
 from sritool.tasks.certify import certify as certify_model
@@ -134,11 +134,14 @@ def evaluate_model(
     if wanted:
         path = beside(model.path, content, split.ids, split.offsets, chosen, settings, wanted, kind)
         finished = FinishedBatches(path)
-        measured = measure(
-            *(model.method, split, chosen, settings._replace(metrics=wanted)),
-            lambda stage, done, total: report(label + stage, done, total),
-            finished,
-        )
+        try:
+            measured = measure(
+                *(model.method, split, chosen, settings._replace(metrics=wanted)),
+                lambda stage, done, total: report(label + stage, done, total),
+                finished,
+            )
+        except NumericalError as error:
+            raise NumericalError(f"{run_name(model.path)}: {error}") from error
         kept.add(wanted, measured, _about(model, data, chosen, len(split), settings, kind))
         finished.remove()
         notes = _of_finished(finished)

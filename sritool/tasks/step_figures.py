@@ -77,6 +77,8 @@ class Tuned(NamedTuple):
         if chosen.present:
             return f"step sizes stay {sizes}"
         gain = Figure(-present.upper_gain.value, present.upper_gain.error)
+        if not math.isfinite(gain.value):
+            return f"step sizes {chosen.label}, now {sizes}: the chains of those before diverge"
         return f"step sizes {chosen.label}, now {sizes}: {_shown(gain)} nats a sentence"
 
 
@@ -125,7 +127,8 @@ def _figure(values: torch.Tensor) -> Figure:
 
 def remarks(rows: Sequence[Row], objective: str) -> list[str]:
     """What the table says that is easily overlooked."""
-    notes = []
+    diverging = [row.label for row in rows if not math.isfinite(row.recon.value)]
+    notes = [f"the chains of {', '.join(diverging)} diverge"] if diverging else []
     chosen = next(row for row in rows if row.chosen)
     present = next((row for row in rows if row.present), None)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.core.decoding import DecodingConfig
+from sritool.core.langevin import FARTHEST
 from sritool.errors import UsageError
 from sritool.tasks.model import Model
 
@@ -47,9 +48,11 @@ def traverse(
 
     Args:   sentence: its code is moved, or without one the prior's first draw; dimensions: from 1; none: the FEW
             that change the most words.
-    Raises: UsageError for a model without z, or a dimension that there is not.
+    Raises: UsageError for a model without z, a dimension that there is not, or a reach that no code has.
     """
     model.require_latent("move a code")
+    if not 0 < reach <= FARTHEST:
+        raise UsageError(f"reach {reach}: give more than 0 and at most {FARTHEST:g}")
     for dimension in dimensions:
         if not 1 <= dimension <= model.latent:
             raise UsageError(f"no dimension {dimension}; give some of 1 to {model.latent}")

@@ -92,6 +92,9 @@ def refuses(run: Run, args: list[object], code: int, *parts: str, stdin: str | N
         (["evaluate", "mine-lm", "--metrics", "foo"], ["no metric 'foo'; known: ppl, nll"]),
         (["evaluate", "mine-lm", "--metrics", ","], ["no metric to measure; give some of ppl"]),
         (["evaluate", "mine-lm", "--text", "mine.txt", "--split", "test"], ["leave it or --text out"]),
+        (["evaluate", "mine-lm", "--split", "tests"], ["'tests' is no split; give train, valid or test"]),
+        (["compare", "mine-lm", "--split", "tests"], ["'tests' is no split"]),
+        (["tune-step", "mine-sri", "--split", "tests"], ["'tests' is no split"]),
         (["evaluate", "mine-lm", "--limit", "0"], ["--limit"]),
         (["evaluate", "mine-lm", "--estimator", "adaptative"], ["did you mean adaptive?"]),
         (["evaluate", "mine-lm", "--estimator", "x"], ["known: adaptive, sri, ais, encoder"]),
@@ -122,7 +125,6 @@ def test_usage(run: Run, args: list[object], parts: list[str]) -> None:
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
-        (["evaluate", "mine-lm", "--split", "tests"], ["no split 'tests'; it has train, valid, test"]),
         (["evaluate", "mine-lm", "--text", "nowhere.txt"], ["no such file: nowhere.txt; check the path"]),
         (["score", "mine-sri", "--text", "nowhere.txt"], ["no such file: nowhere.txt"]),
         (["evaluate", "nowhere.pt"], ["no checkpoint nowhere.pt; give a .pt file or a run folder"]),

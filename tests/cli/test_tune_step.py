@@ -139,7 +139,7 @@ def test_an_existing_file_is_kept_but_for_force(run: Run) -> None:
         (["--chains", "4"], 2, "give --chains of at least 5"),
         (["--temperature", "-1"], 2, "give 0 or more"),
         (["--text", "-", "--split", "test"], 2, "leave it or --text out"),
-        (["--split", "trane"], 3, "trane"),
+        (["--split", "trane"], 2, "trane"),
         (["--write", "runs/mine-sri/best.pt", "--force"], 2, "is the checkpoint itself"),
         (["--write", "no/new.pt"], 2, "there is no folder no"),
         (["--plot", "curve.bmp"], 2, "end its name in .png, .svg or .pdf"),
