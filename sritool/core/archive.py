@@ -25,6 +25,8 @@ _LOCAL = struct.Struct("<4sHHHHHIIIHH")  # before an entry: …, lengths of its 
 _END_MARK, _LOCAL_MARK = b"PK\x05\x06", b"PK\x03\x04"
 _DESCRIPTORS = (0, 12, 16, 20, 24)  # bytes behind an entry that repeat its size and checksum
 _FLAGS = 0x808  # sizes are repeated behind the entry; names are UTF-8
+_ELSEWHERE = 0xFFFFFFFF  # the place is in the record for archives of more than 4 GB
+_RECORDS_64 = 56 + 20  # bytes of that record and of the one that tells where it is; torch always writes them
 _MOST_ENTRIES = 10_000
 _LARGEST_DIRECTORY = 1 << 22
 _CHUNK = 1 << 20
@@ -118,8 +120,17 @@ class _Sealer:
         self._file.write(data)
 
 
-def _end_of(file: BinaryIO, size: int) -> tuple[bool, tuple[int, int]]:
-    """Whether the file has a digest, and the number of entries and the size of their directory."""
+class _End(NamedTuple):
+    """The last record of an archive: where it is, and what it says of the directory."""
+
+    begin: int
+    entries: int
+    size: int
+    place: int
+
+
+def _end_of(file: BinaryIO, size: int) -> tuple[bool, _End]:
+    """Whether the file has a digest, and its last record."""
     file.seek(0)
     if file.read(1) == b"\x80":
         raise Refused("it is a bare pickle, which may hold code, and was not run")
@@ -128,11 +139,11 @@ def _end_of(file: BinaryIO, size: int) -> tuple[bool, tuple[int, int]]:
         if begin < 0:
             continue
         file.seek(begin)
-        mark, disk, other, here, entries, directory, _, length = _END.unpack(file.read(_END.size))
+        mark, disk, other, here, entries, directory, place, length = _END.unpack(file.read(_END.size))
         if mark == _END_MARK and length == comment:
             if disk or other or here != entries or entries > _MOST_ENTRIES or directory > _LARGEST_DIRECTORY:
                 raise Refused("its directory is not one that torch.save writes")
-            return comment > 0, (entries, directory)
+            return comment > 0, _End(begin, entries, directory, place)
     raise Refused("truncated, or another kind of file")
 
 
@@ -149,14 +160,18 @@ def _check_seal(file: BinaryIO, size: int) -> None:
         raise Refused("damaged: its bytes are not those that were written")
 
 
-def _entries(file: BinaryIO, size: int, end: tuple[int, int]) -> dict[str, Entry]:
+def _entries(file: BinaryIO, size: int, end: _End) -> dict[str, Entry]:
     """Entries that lie one behind the other from the file's first byte on, none of them compressed."""
     try:
         with zipfile.ZipFile(file) as archive:
             listed, directory = archive.infolist(), archive.start_dir
     except Exception as error:  # what a damaged directory can do to its parser has no one name
         raise Refused("its directory is damaged") from error
-    if len(listed) != end[0] or not listed:
+    if (
+        not 0 < len(listed) == end.entries
+        or end.place not in (directory, _ELSEWHERE)
+        or end.begin - directory - end.size not in (0, _RECORDS_64)
+    ):
         raise Refused("its directory is damaged")
     entries: dict[str, Entry] = {}
     folder, position = listed[0].filename.partition("/")[0], 0

@@ -159,8 +159,11 @@ def _check_trainer(trainer: Any) -> None:
     if not isinstance(position, Mapping):
         raise ValueError("trainer has no position")
     for name, value in position.items():
-        number = type(value) is bool or _is_count(value) or (type(value) is float and abs(value) < _MOST)
-        if not is_clean(name) or not (number or value == math.inf):  # nothing validated yet
+        # The best validation so far is infinite while there was none.
+        bounded = type(value) is float and (
+            0 <= value < _MOST or (name.startswith("best") and value == value)
+        )
+        if not is_clean(name) or not (type(value) is bool or _is_count(value) or bounded):
             raise ValueError(f"trainer.position has {quoted(name)} = {quoted(value)}")
     if not isinstance(trainer.get("optimizer"), Mapping):
         raise ValueError("trainer has no optimizer")
@@ -188,12 +191,13 @@ def check_optimizer(
         for name, value in group.items():
             if not _fits(value, own.get(name)) or not is_clean(name):
                 raise ValueError(f"its optimizer has {quoted(name)} = {quoted(value)}")
+    tensors = {"step", "exp_avg", "exp_avg_sq"} if "betas" in fresh_groups[0] else {"momentum_buffer"}
     state = stored["state"]
     if not isinstance(state, Mapping) or any(key not in range(len(shapes)) for key in state):
         raise ValueError("its optimizer has other parameters")
     for key, of in state.items():
-        if not isinstance(of, Mapping):
-            raise ValueError("its optimizer has no tensors for a parameter")
+        if not isinstance(of, Mapping) or of.keys() != tensors:
+            raise ValueError(f"its optimizer has other tensors for parameter {key}")
         for name, value in of.items():
             if value is None:
                 continue  # SGD's momentum buffer without momentum

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sritool.core.checkpoint import Checkpoint, check_weights, load_checkpoint
+from sritool.core.checkpoint import Checkpoint, load_checkpoint
 from sritool.core.structure import flat
-from sritool.methods.registry import outline_method
+from sritool.methods.registry import outline_of
 from sritool.tasks.configure import shown
 from sritool.tasks.pretrained import pretraining_epochs
 from sritool.tasks.runs import LAST
@@ -15,8 +15,7 @@ from sritool.tasks.runs import LAST
 def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
     """(field, value) rows: method, corpus, sizes, every setting, progress and the best validation."""
     checkpoint = load_checkpoint(path)
-    method = outline_method(checkpoint.config, len(checkpoint.tokenizer), path)
-    check_weights(method.modules, checkpoint.weights, path)
+    method = outline_of(checkpoint, path)
     corpus, progress = checkpoint.corpus, checkpoint.progress
     rows: list[tuple[str, object]] = [
         ("file", str(path)),

@@ -9,6 +9,7 @@ from sritool.core.config import RunConfig
 from sritool.corpus.store import Corpus
 from sritool.errors import DataError, UsageError
 from sritool.methods.base import Method
+from sritool.methods.registry import outline_of
 
 _SHARE = 3  # of the planned epochs, one of so many, where nothing else is said
 
@@ -25,6 +26,7 @@ def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
             DataError if it was trained on another corpus.
     """
     given = load_checkpoint(path)
+    outline_of(given, path)
     prefix = "encoder."
     weights = {
         name.removeprefix(prefix): value for name, value in given.weights.items() if name.startswith(prefix)

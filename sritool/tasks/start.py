@@ -24,7 +24,7 @@ from sritool.corpus.named import NAMED, named_source
 from sritool.corpus.store import INFO_FILE, Corpus, find_corpus, load_corpus
 from sritool.errors import UsageError
 from sritool.methods.base import Clock
-from sritool.methods.registry import build_method
+from sritool.methods.registry import build_method, outline_of
 from sritool.tasks.configure import DEFAULT_METHOD, Given, resolve_config, shown
 from sritool.tasks.preprocess import preprocess_corpus
 from sritool.tasks.pretrained import pretraining_epochs
@@ -123,6 +123,8 @@ def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
 def _plan_of(start: Start, folder: Path | None) -> Plan:
     stamp = _stamp(folder) if folder is not None else ()
     resume = load_checkpoint(folder / LAST) if folder is not None else None
+    if resume is not None and folder is not None:
+        outline_of(resume, folder / LAST)
     under = resume.config if resume else None
     config = resolve_config(Path(start.corpus).name, given=start.given, under=under)
     return Plan(start, config, folder, resume, stamp)

@@ -1,0 +1,198 @@
+"""Checkpoints from strangers, each given to the real program: code, bombs, lies and damage.
+
+Each must be refused with exit code 3 and one line that names the file and a reason, in little time and memory, and
+without anything in it having run. At length: every byte of a small checkpoint with every bit flipped, and every
+length that it can be cut to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import random
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.faults.hostile_files import (
+    Hostile,
+    archive_files,
+    damaged_files,
+    flipped,
+    legacy_files,
+    pickled_files,
+    tensor_files,
+)
+from benchmarks.faults.hostile_values import value_files
+from sritool.core.archive import Archive, Refused
+from sritool.core.checkpoint import load_checkpoint
+from sritool.core.plain_values import read_values
+
+COMMANDS = {
+    "info": ["info", "FILE"],
+    "evaluate": ["evaluate", "FILE"],
+    "sample": ["sample", "FILE"],
+    "resume": ["train", "mine", "--resume", "runs/mine-sri"],
+    "from": ["train", "mine", "--config", "small.toml", "--method", "vae-fb", "--from", "FILE"],
+}
+SLOWEST = 20.0  # seconds that a refusal may take on a busy machine
+
+
+class Broken(AssertionError):  # noqa: N818 - what happened
+    """A hostile file was not met as it should be."""
+
+
+def hostile_files(good: Path, canary: str) -> Iterator[Hostile]:
+    """All of them, made from one honest checkpoint that can be resumed."""
+    content = good.read_bytes()
+    values = torch.load(good, weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield from pickled_files(canary)
+        yield from tensor_files()
+        yield from archive_files(content)
+        yield from legacy_files(values)
+        yield from value_files(values)
+    yield from damaged_files(content)
+
+
+def refused(hostile: Hostile, command: str, canary: str) -> str:
+    """Give a file to a command in the current folder, which has a run mine-sri; the line that it was refused with.
+
+    Raises: Broken if anything else happened.
+    """
+    from typer.testing import CliRunner
+
+    from sritool.cli.app import app
+
+    target = Path("runs/mine-sri/last.pt" if command == "resume" else "stranger.pt")
+    target.write_bytes(hostile.content)
+    words = [str(target) if word == "FILE" else word for word in COMMANDS[command]]
+    began = time.perf_counter()
+    result = CliRunner().invoke(app, words, prog_name="sritool")
+    seconds = time.perf_counter() - began
+    lines = result.stderr.splitlines()
+    told = f"{hostile.name}, {command}: exit code {result.exit_code}, {result.stderr[-600:]!r}"
+    if Path(canary).exists():
+        raise Broken(f"code has run: {told}")
+    if result.exit_code != 3 or result.stdout or len(lines) != 1 or not lines[0].startswith("error: "):
+        raise Broken(told)
+    if (
+        str(target) not in lines[0]
+        or ";" not in lines[0]
+        or len(lines[0]) > 500
+        or not lines[0].isprintable()
+    ):
+        raise Broken(told)
+    if seconds > SLOWEST:
+        raise Broken(f"{seconds:.0f} s: {told}")
+    return lines[0]
+
+
+def reads(content: bytes) -> bool:
+    """Whether an archive is taken as whole. Raises: whatever but Refused."""
+    try:
+        read_values(Archive(io.BytesIO(content)))
+    except Refused:
+        return False
+    return True
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How much of a checkpoint to damage."""
+    parser.add_argument("--seconds", type=float, default=600.0, help="for the flipped bits and the cuts")
+    parser.add_argument("--seed", type=int, default=0, help="of their order")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, int | float]:
+    """Every hostile file to every command, then flips and cuts in random order until the time is over."""
+    counts: dict[str, int | float] = {
+        "hostile files": 0,
+        "hostile files refused": 0,
+        "bits flipped": 0,
+        "files cut short": 0,
+    }
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        good = make_run()
+        canary = str(Path(folder) / "code-has-run")
+        for hostile in list(hostile_files(good, canary)):
+            counts["hostile files"] += 1
+            for command in [hostile.only] if hostile.only else COMMANDS:
+                refused(hostile, command, canary)
+                counts["hostile files refused"] += 1
+            print(f"\r{counts['hostile files']} hostile files", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+        damage = _all_damage(good.read_bytes(), arguments.seed)
+        end = time.monotonic() + arguments.seconds
+        for what, name, content in damage:
+            if time.monotonic() > end:
+                break
+            if reads(content):
+                raise Broken(f"{name} was not noticed")
+            counts[what] += 1
+    return counts
+
+
+def _all_damage(content: bytes, seed: int) -> Iterator[tuple[str, str, bytes]]:
+    cases = [(place, bit) for place in range(len(content)) for bit in range(-1, 8)]
+    random.Random(seed).shuffle(cases)
+    for place, bit in cases:
+        if bit < 0:
+            yield "files cut short", f"a cut to {place} bytes", content[:place]
+        else:
+            yield "bits flipped", f"bit {bit} of byte {place}", flipped(content, place, bit)
+
+
+def make_run() -> Path:
+    """A small run and its corpus in the current folder; a copy of its last.pt, which is not touched again."""
+    from typer.testing import CliRunner
+
+    from sritool.cli.app import app
+
+    words = ("heron", "kettle", "lantern", "mason", "otter", "pedlar")
+    lines = [f"the {a} finds the {b} by {c}" for a in words for b in words for c in words if a != b]
+    Path("mine.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    Path("small.toml").write_text(SMALL, encoding="utf-8")
+    for line in (
+        "preprocess mine.txt --name mine --valid-share 0.1 --test-share 0.1",
+        "train mine --config small.toml --threads 1 --no-summary --sampler tempered",
+    ):
+        result: Any = CliRunner().invoke(app, line.split(), prog_name="sritool")
+        if result.exit_code:
+            raise Broken(result.stderr)
+    good = Path(shutil.copy("runs/mine-sri/last.pt", "good.pt"))
+    load_checkpoint(good)
+    return good
+
+
+SMALL = """\
+[generator]
+embedding = 4
+hidden = 8
+latent = 2
+
+[sampler]
+steps = 2
+
+[training]
+epochs = 1
+batch_size = 32
+precision = "float32"
+
+[validation]
+sentences = 4
+final_sentences = 4
+
+[validation.likelihood]
+samples = 4
+pilots = 8
+rounds = 1
+"""

@@ -1,0 +1,205 @@
+"""Files from strangers: none runs anything, takes memory or is believed, and each is refused in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import copyreg
+import json
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.faults.hostile import COMMANDS, Hostile, hostile_files, make_run, reads, refused
+from benchmarks.faults.hostile_files import flipped
+from benchmarks.faults.hostile_pickles import EXTENSION, programs
+from sritool.core.checkpoint import load_checkpoint, save_checkpoint
+from sritool.errors import CheckpointError
+from sritool.methods.registry import outline_of
+
+Tally = Callable[..., None]
+EVERY = 5  # of the files, one in so many goes through a whole command too
+ABSURD = (
+    "terabyte",
+    "bomb",
+    "laughs",
+    "million",
+    "megabyte",
+    "bytearray",
+    "config.",
+    "size",
+    "stride",
+    "words",
+    "quoted",
+)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an honest run and its corpus, and good.pt."""
+    folder = tmp_path_factory.mktemp("strangers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_run()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def canary(home: Path) -> str:
+    return str(home / "code-has-run")
+
+
+@pytest.fixture(scope="module")
+def files(home: Path, canary: str) -> list[Hostile]:
+    return list(hostile_files(home / "good.pt", canary))
+
+
+@pytest.fixture
+def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(home)
+    return home
+
+
+def test_the_traps_are_real(canary: str) -> None:
+    copyreg.add_extension("os", "mkdir", EXTENSION)
+    try:
+        for program in programs(canary):
+            if program.runs:
+                with contextlib.suppress(Exception):  # some routes fail when the code has run
+                    pickle.loads(program.content)
+                assert Path(canary).exists(), program.name
+                Path(canary).rmdir()
+    finally:
+        copyreg.remove_extension("os", "mkdir", EXTENSION)
+
+
+def test_each_is_refused_when_it_is_loaded(
+    here: Path, files: list[Hostile], canary: str, tally: Tally
+) -> None:
+    assert len(files) > 400
+    path = here / "stranger.pt"
+    for hostile in files:
+        if hostile.only:
+            continue
+        path.write_bytes(hostile.content)
+        with pytest.raises(CheckpointError) as caught:
+            outline_of(load_checkpoint(path), path)
+        message = str(caught.value)
+        assert str(path) in message, hostile.name
+        assert message.isprintable(), hostile.name
+        assert ";" in message, hostile.name
+        assert not Path(canary).exists(), hostile.name
+        tally("hostile files refused")
+
+
+def test_commands_refuse_them_in_one_line(
+    here: Path, files: list[Hostile], canary: str, tally: Tally
+) -> None:
+    for number, hostile in enumerate(files[::EVERY]):
+        command = hostile.only or list(COMMANDS)[number % len(COMMANDS)]
+        refused(hostile, command, canary)
+        tally("hostile files refused by a command")
+
+
+def test_what_only_a_resumed_run_reads_is_refused_there(
+    here: Path, files: list[Hostile], canary: str, tally: Tally
+) -> None:
+    for hostile in files:
+        if hostile.only:
+            refused(hostile, hostile.only, canary)
+            tally("hostile files refused")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are Linux's")
+def test_absurd_claims_take_no_memory(
+    here: Path, files: list[Hostile], run_program: Callable[..., Any], tally: Tally
+) -> None:
+    """In one process, whose memory may not grow by a third of what the smallest absurd claim would take."""
+    folder = here / "absurd"
+    folder.mkdir()
+    claims = [
+        hostile for hostile in files if not hostile.only and any(word in hostile.name for word in ABSURD)
+    ]
+    assert len(claims) > 80
+    for number, hostile in enumerate(claims):
+        (folder / f"{number}.pt").write_bytes(hostile.content)
+    program = (
+        "import json, resource, sys; from pathlib import Path\n"
+        "from sritool.core.checkpoint import load_checkpoint; from sritool.errors import CheckpointError\n"
+        "from sritool.methods.registry import outline_of\n"
+        "good = Path('good.pt'); outline_of(load_checkpoint(good), good)\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before, refused = peak(), 0\n"
+        "for path in sorted(Path('absurd').iterdir()):\n"
+        "    try: outline_of(load_checkpoint(path), path)\n"
+        "    except CheckpointError: refused += 1\n"
+        "print(json.dumps({'grown': peak() - before, 'refused': refused}))"
+    )
+    done = run_program("-c", program, cwd=here)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert found["refused"] == len(claims)
+    assert found["grown"] < 300_000, f"{found['grown'] / 1024:.0f} MB"
+    tally("hostile files refused within 300 MB", found["refused"])
+
+
+def test_every_bit_counts(here: Path, tally: Tally) -> None:
+    """A sample over a whole file; the long run flips them all."""
+    content = (here / "good.pt").read_bytes()
+    assert reads(content)
+    places = [*range(0, len(content), 29), *range(len(content) - 120, len(content))]
+    for place in places:
+        assert not reads(flipped(content, place, place % 8)), place
+    for place in range(0, len(content), 97):
+        assert not reads(content[:place]), place
+    tally("bits flipped and noticed", len(places))
+    tally("cuts noticed", len(range(0, len(content), 97)))
+
+
+def test_a_file_without_a_digest_is_read_and_its_numbers_are_checked(here: Path, tmp_path: Path) -> None:
+    import torch
+
+    good = load_checkpoint(Path("good.pt"))
+    path = tmp_path / "old.pt"
+    torch.save(torch.load("good.pt", weights_only=True), path)
+    old = load_checkpoint(path)
+    assert old.config == good.config
+    assert all(torch.equal(old.weights[name], tensor) for name, tensor in good.weights.items())
+    content = path.read_bytes()
+    numbers = good.weights["generator.recurrent"].numpy().tobytes()
+    path.write_bytes(flipped(content, content.index(numbers) + 5, 2))
+    with pytest.raises(CheckpointError, match=r"the checksum of its entry data/\d+ is wrong"):
+        load_checkpoint(path)
+
+
+def test_torch_reads_a_file_with_a_digest(here: Path) -> None:
+    import torch
+
+    values = torch.load("good.pt", weights_only=True)
+    loaded = load_checkpoint(Path("good.pt"))
+    assert values["weights"].keys() == loaded.weights.keys()
+    assert all(torch.equal(values["weights"][name], tensor) for name, tensor in loaded.weights.items())
+
+
+def test_what_is_saved_owns_its_numbers_and_shares_no_list(here: Path, tmp_path: Path) -> None:
+    """Views of larger tensors, shared lists and NumPy's numbers would be refused when they are read again."""
+    import dataclasses
+
+    import numpy as np
+    import torch
+
+    good = load_checkpoint(Path("good.pt"))
+    record = {"epoch": 1, "nll": np.float64(3.5), "recon": 2.0}
+    weights = {name: torch.stack([tensor, tensor])[1] for name, tensor in good.weights.items()}
+    name = "generator.recurrent"
+    weights[name] = good.weights[name].t().contiguous().t()
+    shared = dataclasses.replace(good, weights=weights, metrics=[record, record])
+    save_checkpoint(shared, tmp_path / "m.pt")
+    loaded = load_checkpoint(tmp_path / "m.pt")
+    assert loaded.metrics == [record, record]
+    assert all(torch.equal(loaded.weights[key], tensor) for key, tensor in good.weights.items())
+    assert (tmp_path / "m.pt").stat().st_size < Path("good.pt").stat().st_size * 1.2
