@@ -62,11 +62,10 @@ def run(arguments: argparse.Namespace) -> dict[str, int | float]:
                 say(f"{once.job.name}: killed at each of its {kills} calls")
         else:
             rng = random.Random(arguments.seed)
-            for once in itertools.cycle(work):
+            while lab.kills.total() < arguments.kills:
+                once = min(work, key=lambda one: lab.kills[one.job.name])
                 kills = once.at_random(rng, min(IN_A_ROW, arguments.kills - lab.kills.total()))
-                say(f"{once.job.name}: {kills} kills, {lab.kills.total()} in all")
-                if lab.kills.total() >= arguments.kills:
-                    break
+                say(f"{once.job.name}: killed {kills} times; {lab.kills.total()} kills in all")
         return lab.counts()
 
 
@@ -142,17 +141,19 @@ class Once:
         """Kill at random moments, up to so many times, and let it end; how many times it was."""
         place, kills, ended = self.place(), 0, False
         while kills < most and not ended:
+            began = time.perf_counter()
             process = self.lab.zygote.start(self.command(kills), cwd=place, env={STEPS: str(self.lab.steps)})
             time.sleep(rng.uniform(0, self.seconds))
             with contextlib.suppress(ProcessLookupError):  # it has ended
                 process.send(signal.SIGKILL)
-            done = process.wait()
+            done, done_in = process.wait(), time.perf_counter() - began
             if done.code == KILLED:
                 kills += 1
                 self.survive(place)
             else:
                 self.ended_well(done)
-                ended = True
+                ended = True  # before its moment came: it takes less time than was thought
+                self.seconds = self.seconds if kills else min(self.seconds, done_in)
         self.finish(place, kills, ended)
         return kills
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sritool.errors import CheckpointError, SritoolError, UsageError
-from sritool.files import cannot_write, clear_leftovers, write_text
+from sritool.files import cannot_write, clear_leftovers, sync_folder, write_text
 from sritool.locks import Lock, holder_of
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
@@ -41,6 +41,7 @@ def new_run(folder: Path) -> tuple[Path, Lock]:
                     raise
                 continue
             if lock is not None:
+                sync_folder(folder.parent)
                 return candidate, lock
             number += 1
             candidate = folder.with_name(f"{folder.name}-{number}")
