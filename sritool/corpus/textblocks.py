@@ -18,6 +18,7 @@ from typing import BinaryIO
 from sritool.errors import DataError, UsageError
 
 BLOCK = 1 << 16  # bytes read at a time: about a thousand lines, whose words stay in the processor's cache
+HEAD = 400  # bytes that tell what kind of file it is
 LONGEST_LINE = 1 << 25  # bytes; 32 MiB without an end of line is no sentence
 _MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
 _NOTHING = b" \t\n\r\x0b\x0c" + _MARK  # bytes that make no word
@@ -116,13 +117,16 @@ class _Decoder:
         self.held: list[bytes] = []  # what has no end of line yet, or no word
         self.held_bytes = 0
         self.lines = 0  # that were handed out
-        self.begun = False  # a piece has been handed out, or a word is held
+        self.begun = False  # a word has been met
+        self.head = b""  # the first bytes, by which files of other kinds are known
 
     def add(self, block: bytes) -> Iterator[str]:
+        """What a block completes."""
         self.begun = self.begun or bool(block.strip(_NOTHING))
+        self.head += block[: HEAD - len(self.head)]
         end = block.rfind(b"\n") + 1
-        if end and self.begun:
-            yield self._text(b"".join([*self.held, block[:end]]))
+        if end and self.begun and len(self.head) == HEAD:
+            yield from self._texts(b"".join([*self.held, block[:end]]))
             self.held, self.held_bytes = [], 0
             block = block[end:]
         if block:
@@ -132,12 +136,12 @@ class _Decoder:
             self._refuse_endless(b"".join(self.held))
 
     def end(self) -> Iterator[str]:
-        rest = b"".join(self.held)
+        """What is left."""
         if not self.begun:
             raise DataError(f"{self.where} is empty; give a file with one sentence a line")
-        if rest:
-            text = self._text(rest)
-            alone = self.lines == 0 and not self.returns_end_lines
+        rest = b"".join(self.held)
+        alone = not self.lines and not self.returns_end_lines and b"\n" not in rest
+        for text in self._texts(rest) if rest else ():
             if alone and "\r" in text.strip():
                 raise DataError(
                     f"{self.where} ends its lines with carriage returns alone, as old Macs did; "
@@ -150,45 +154,61 @@ class _Decoder:
         if not self.begun:
             raise DataError(f"{self.where} has no word in its first {size}; give a file with sentences")
         line = self.lines + 1
-        self._refuse_binary(start)  # which says more
+        for _ in self._texts(start):  # if it is no text, that says more
+            pass
         raise DataError(
             f"{self.where} line {line} is longer than {size}; give a text with one sentence a line"
         )
 
-    def _text(self, data: bytes) -> str:
-        self._refuse_binary(data)
-        skipped = len(_MARK) if not self.lines and data.startswith(_MARK) else 0
-        try:
-            text = (data[skipped:] if skipped else data).decode("utf-8")
-        except UnicodeDecodeError as error:
-            start = error.start + skipped
-            line = self.lines + data.count(b"\n", 0, start) + 1
-            byte = start - data.rfind(b"\n", 0, start)
-            if error.reason == "unexpected end of data":
-                raise DataError(
-                    f"{self.where} line {line} ends in the middle of a character; "
-                    "get the whole file, or remove its last bytes"
-                ) from error
-            raise DataError(
-                f"{self.where} is not UTF-8: line {line}, byte {byte} (0x{data[start]:02x}); "
-                "convert it from the encoding it has, for example with: iconv -f LATIN1 -t UTF-8"
-            ) from error
-        self.lines += data.count(b"\n")
-        return text
-
-    def _refuse_binary(self, data: bytes) -> None:
+    def _texts(self, data: bytes) -> Iterator[str]:
+        """Lines as text; what is wrong in one is raised after the lines before it have been handed out."""
         if not self.lines:
-            _refuse_foreign(data, self.where)
-        nul = data.find(b"\0")
-        if nul >= 0:
-            line = self.lines + data.count(b"\n", 0, nul) + 1
-            raise DataError(
-                f"{self.where} line {line} has a NUL byte, so it is no text; give a UTF-8 text file"
+            _refuse_foreign(self.head, self.where)
+        try:
+            if b"\0" not in data:
+                yield self._text(data)
+                return
+            wrong = data.index(b"\0")
+            data[:wrong].decode()
+        except UnicodeDecodeError as error:
+            wrong = error.start
+        lines_before = data[: data.rfind(b"\n", 0, wrong) + 1]
+        if lines_before:
+            yield self._text(lines_before)
+        raise self._wrong(data[len(lines_before) :], wrong - len(lines_before))
+
+    def _text(self, data: bytes) -> str:
+        text = data.decode()
+        marked = not self.lines and text.startswith("\ufeff")
+        self.lines += data.count(b"\n")
+        return text[1:] if marked else text
+
+    def _wrong(self, line: bytes, at: int) -> DataError:
+        """What is wrong with the byte ``at`` of a line and what follows."""
+        place = f"{self.where} line {self.lines + 1}"
+        if line[at] == 0:
+            return DataError(f"{place} has a NUL byte, so it is no text; give a UTF-8 text file")
+        if _is_cut(line[at:]):
+            return DataError(
+                f"{place} ends in the middle of a character; get the whole file, or remove its last bytes"
             )
+        return DataError(
+            f"{self.where} is not UTF-8: line {self.lines + 1}, byte {at + 1} (0x{line[at]:02x}); "
+            "convert it from the encoding it has, for example with: iconv -f LATIN1 -t UTF-8"
+        )
+
+
+def _is_cut(rest: bytes) -> bool:
+    """Whether it is the beginning of a character, and no more."""
+    try:
+        rest.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data" and error.start == 0
+    return False
 
 
 def _refuse_foreign(data: bytes, where: str) -> None:
-    encoding = _wide_encoding(data[:400])
+    encoding = _wide_encoding(data)
     if encoding:
         name = encoding[:6]
         raise DataError(f"{where} is {name}, not UTF-8; convert it with: iconv -f {encoding} -t UTF-8")

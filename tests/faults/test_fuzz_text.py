@@ -1,0 +1,66 @@
+"""Fuzzing of the readers of text, shortly: `python -m benchmarks.faults text --inputs 200000` does it at length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.faults.fuzz_text import HEADED, check, fuzz
+from sritool.corpus.prepare import PrepareOptions, RawCorpus, RawSplit, prepare
+from sritool.corpus.raw import RawSplit as Read
+from sritool.corpus.textfiles import FORMATS
+
+Tally = Callable[..., None]
+
+INPUTS, EXAMPLES = 3_000, 250
+SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=6)
+CELLS = st.text(st.characters(codec="utf-8"), max_size=12)
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=8
+)
+
+
+def test_files_with_something_changed_are_read_or_refused(tally: Tally) -> None:
+    tally("inputs fuzzed", fuzz(INPUTS, seed=1))
+
+
+@settings(max_examples=EXAMPLES)
+@given(data=st.binary(max_size=300), form=st.sampled_from(FORMATS), sizes=SIZES)
+@example(data=b"a\nb\xff\n\0", form="text", sizes=[1])
+@example(data=b"\xef\xbb\xbf\n", form="text", sizes=[1])
+@example(data=b"a\nno label \xe9", form="tsv", sizes=[2])
+def test_any_bytes_are_read_or_refused(data: bytes, form: str, sizes: list[int]) -> None:
+    check(data, form, sizes)
+
+
+@settings(max_examples=EXAMPLES)
+@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=6), form=st.sampled_from(("tsv", "csv")), sizes=SIZES)
+def test_any_cells_are_read_or_refused(rows: list[tuple[str, str]], form: str, sizes: list[int]) -> None:
+    mark = "\t" if form == "tsv" else ","
+    data = HEADED[form] + "".join(f"{label}{mark}{text}\n" for label, text in rows)
+    check(data.encode(), form, sizes)
+
+
+def test_counts_of_bytes_and_cells(tally: Tally) -> None:
+    """The two tests above ran before this one, or failed."""
+    tally("inputs fuzzed", 2 * EXAMPLES)
+
+
+@given(lines=st.lists(st.lists(WORDS, min_size=1, max_size=6), min_size=2, max_size=8))
+def test_what_is_encoded_is_decoded(lines: list[list[str]]) -> None:
+    texts = [" ".join(words) for words in lines]
+    prepared = prepare("m", RawCorpus("a test", {"train": RawSplit(texts)}), PrepareOptions(min_count=1))
+    split = prepared.splits["train"]
+    decoded = [prepared.tokenizer.decode(split.targets(row)) for row in range(len(split))]
+    assert len(decoded) + prepared.info.splits["train"].empty == len(texts)
+    assert decoded == [
+        " ".join(text.replace("\ufeff", " ").split()) for text in texts if text.strip("\ufeff ")
+    ]
+
+
+def test_an_empty_read_is_none(tally: Tally) -> None:
+    for form in FORMATS:
+        assert not isinstance(check(b" \n\n", form, [1]), Read)
+    tally("inputs fuzzed", len(FORMATS))

@@ -1,0 +1,296 @@
+"""Any text that people have goes in, or is refused in one line; memory holds its ids, and not the text."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+import sritool
+from benchmarks.faults import text, text_files
+from benchmarks.faults.text_files import REFUSED, TAKEN, Refused, Taken
+from sritool.cli.preprocess import corpus_table
+from sritool.corpus import compact, gathering, store, targets, textblocks
+from sritool.corpus.compact import PieceStore
+from sritool.corpus.prepare import Prepared, PrepareOptions, RawCorpus, RawSplit, prepare
+from sritool.corpus.sources import FileOptions, file_source
+from sritool.corpus.store import load_corpus, write_corpus
+from sritool.corpus.textfiles import read_split
+from sritool.corpus.tokenizer import train_pieces
+from sritool.errors import DataError
+from sritool.tasks.preprocess import PreparedCorpus
+
+Invoke = Callable[..., Result]
+Tally = Callable[..., None]
+
+RUNS = Path(__file__).parents[1] / "data" / "v1"
+
+
+def of_file(path: Path, options: PrepareOptions | None = None) -> Prepared:
+    """A corpus of one file, not stored."""
+    return prepare(
+        "m", file_source({"train": path}, FileOptions()).read(), options or PrepareOptions(min_count=1)
+    )
+
+
+def refused(result: Result, name: str, parts: tuple[str, ...]) -> None:
+    """Exit code 3, one line with these parts on stderr, nothing on stdout."""
+    assert result.exit_code == 3, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert line.isprintable()
+    assert name in line
+    assert all(part in line for part in parts), line
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("item", REFUSED, ids=[f"{item.name}-{item.parts[0][:30]}" for item in REFUSED])
+def test_no_corpus_is_made_of_it_and_one_line_says_why(invoke: Invoke, item: Refused, tally: Tally) -> None:
+    Path(item.name).write_bytes(item.data)
+    refused(invoke("preprocess", item.name, "--name", "m"), item.name, item.parts)
+    assert not Path("data").exists()
+    tally("damaged texts met")
+
+
+@pytest.mark.parametrize("item", TAKEN, ids=[item.name for item in TAKEN])
+def test_odd_text_is_text(tmp_path: Path, item: Taken, tally: Tally) -> None:
+    path = tmp_path / item.name
+    path.write_bytes(item.data)
+    prepared = of_file(path)
+    assert sum(len(split) for split in prepared.splits.values()) == item.sentences
+    note = corpus_table(PreparedCorpus(Path("data/m"), prepared.info, True, 1.0)).note
+    assert item.note in note
+    assert note.isprintable()
+    tally("damaged texts met")
+
+
+@pytest.fixture
+def bench(invoke: Invoke) -> Invoke:
+    """`sritool` in a folder with the stored corpora and runs of version 1."""
+    for part in ("runs", "data"):
+        shutil.copytree(RUNS / part, part)
+    return invoke
+
+
+def runs_by_latent() -> list[str]:
+    return sorted(path.name for path in (RUNS / "runs").iterdir() if "lm" not in path.name)
+
+
+def test_every_command_that_reads_text_refuses_alike(bench: Invoke, tally: Tally) -> None:
+    run = f"runs/{runs_by_latent()[0]}"
+    commands = itertools.cycle((("score",), ("encode",), ("evaluate", "--metrics", "nll"), ("noisy-recon",)))
+    for item in [item for item in REFUSED if item.name.endswith((".txt", ".gz")) and item.name != "one.txt"]:
+        Path(item.name).write_bytes(item.data)
+        command, *options = next(commands)
+        refused(bench(command, run, "--text", item.name, *options), item.name, item.parts)
+        tally("damaged texts met")
+    refused(bench("score", run, stdin=b"a caf\xe9\n"), "standard input", ("not UTF-8: line 1, byte 6",))
+
+
+def test_labels_of_one_class_teach_nothing(bench: Invoke, tally: Tally) -> None:
+    run = f"runs/{runs_by_latent()[0]}"
+    Path("one.tsv").write_bytes(text_files.ROWS.replace("bad", "good").encode())
+    Path("two.tsv").write_bytes(text_files.ROWS.encode())
+    result = bench("classify", run, "--labelled", "one.tsv", "--test", "two.tsv", "--labels", "4")
+    refused(result, "one.tsv", ("one label only (good)",))
+    tally("damaged texts met")
+
+
+def test_another_data_folder_than_the_one_asked_for_is_not_taken(bench: Invoke) -> None:
+    run = f"runs/{runs_by_latent()[0]}"
+    assert bench("evaluate", run, "--metrics", "recon", "--limit", "2").exit_code == 0
+    Path("empty").mkdir()
+    result = bench("evaluate", run, "--metrics", "recon", "--limit", "2", "--data-dir", "empty")
+    refused(result, "is not in empty/", ("--data-dir",))
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_memory_is_that_of_ids_and_not_of_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled: bool
+) -> None:
+    """What ten times the lines take more: ids at 4 bytes, and per line what `benchmarks.faults.text` allows.
+
+    The strings of a line of ten words take 120 bytes alone, and 700 when cut into words.
+    """
+    for module in (gathering, targets):
+        monkeypatch.setattr(module, "LARGE", 1 << 14)
+    peaks, tokens = [], []
+    for count in (2_000, 20_000):
+        path = tmp_path / ("many.tsv" if labelled else "many.txt")
+        text.write_lines(path, count, labelled, vocabulary=500)
+        tracemalloc.start()
+        prepared = of_file(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        tokens.append(sum(split.predictions for split in prepared.splits.values()))
+        del prepared
+    more = text.PER_LINE * 18_000 + text.PER_TOKEN * (tokens[1] - tokens[0])
+    assert peaks[1] - peaks[0] < more
+
+
+def test_the_process_stays_small_too(tmp_path: Path) -> None:
+    path = tmp_path / "many.txt"
+    text.write_lines(path, 5_000, vocabulary=500)
+    peak = text.prepare(path, tmp_path / "data")
+    assert peak.memory < text.bound(5_000, 55_000, 500)
+
+
+def test_what_is_read_in_parts_is_what_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "many.tsv"
+    text.write_lines(path, 3_000, labelled=True, vocabulary=300)
+    for options in (
+        PrepareOptions(),
+        PrepareOptions(tokenizer="bpe", vocab_size=120, max_length=9, drop_long=True),
+    ):
+        whole = of_file(path, options)
+        with monkeypatch.context() as patch:
+            patch.setattr(textblocks, "BLOCK", 501)
+            for module in (gathering, targets):
+                patch.setattr(module, "LARGE", 700)
+            parts = of_file(path, options)
+        assert parts.info == whole.info
+
+
+def test_text_for_pieces_waits_in_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    genuine = PieceStore.build
+
+    def build(self: PieceStore, *args: object) -> object:
+        seen.append([*tmp_path.iterdir()])
+        return genuine(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PieceStore, "build", build)
+    raw = RawCorpus("a test", {"train": RawSplit(text_files.GOOD.splitlines())})
+    prepare("m", raw, PrepareOptions(tokenizer="bpe", vocab_size=40), tmp_path)
+    assert seen == [[]]
+
+
+def test_pieces_are_learnt_from_so_many_sentences_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[list[str]] = []
+    genuine = train_pieces
+
+    def train(lines: Iterator[str], kind: str, size: int) -> object:
+        learnt.append([*lines])
+        return genuine(learnt[-1], kind, size)
+
+    monkeypatch.setattr(compact, "train_pieces", train)
+    monkeypatch.setattr(compact, "MOST_TO_LEARN", 25)
+    every = text_files.GOOD.splitlines()
+    for _ in range(2):
+        raw = RawCorpus("a test", {"train": RawSplit(["", *every])})
+        prepare("m", raw, PrepareOptions(tokenizer="bpe", vocab_size=40))
+    assert learnt[0] == learnt[1]
+    assert len(learnt[0]) == 25
+    assert [line for line in every if line in {*learnt[0]}] == learnt[0]
+
+
+def test_words_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tally: Tally) -> None:
+    monkeypatch.setattr(compact, "MOST_WORDS", 100)
+    path = tmp_path / "hashes.txt"
+    path.write_text("".join(f"{number:x} {number * 7919:x}\n" for number in range(200)))
+    with pytest.raises(
+        DataError, match=r"hashes\.txt has more than 100 different words; .*--tokenizer unigram"
+    ):
+        of_file(path)
+    tally("damaged texts met")
+
+
+def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tally: Tally) -> None:
+    monkeypatch.setattr(textblocks, "LONGEST_LINE", 1 << 20)
+    for name, data, message in (
+        ("endless.txt", b"a b\n" + b"a " * (1 << 20), r"line 2 is longer than 1 MiB"),
+        ("blank.txt", b" \n" * (1 << 20), "has no word in its first 1 MiB"),
+        ("zeros.txt", b"a b\n" + bytes(1 << 21), "line 2 has a NUL byte"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match=message):
+            of_file(tmp_path / name)
+        tally("damaged texts met")
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, tally: Tally) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text(text_files.GOOD)
+    blocks = textblocks.read_blocks(path)
+    next(blocks)
+    with path.open("a") as file:
+        file.write("one more\n")
+    with pytest.raises(DataError, match=r"log\.txt changed while it was read; run again"):
+        list(blocks)
+    tally("damaged texts met")
+
+
+def test_a_pipe_with_a_name_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(text_files.GOOD,))
+    writer.start()
+    assert sum(len(split) for split in of_file(path).splits.values()) == 40
+    writer.join()
+
+
+def test_the_same_file_for_two_splits_is_told(invoke: Invoke) -> None:
+    Path("all.txt").write_text(text_files.GOOD)
+    result = invoke("preprocess", "--train", "all.txt", "--test", "./all.txt", "--name", "m")
+    assert result.exit_code == 0
+    assert "train and test are the same file" in result.stderr
+
+
+def test_devices_are_no_text(invoke: Invoke, tally: Tally) -> None:
+    refused(invoke("preprocess", "/dev/null", "--name", "m"), "/dev/null", ("is empty",))
+    with pytest.raises(DataError, match="NUL byte"):
+        read_split(Path("/dev/zero"))
+    tally("damaged texts met", 2)
+
+
+def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path, tally: Tally) -> None:
+    root = str(Path(sritool.__file__).parents[1])
+    with subprocess.Popen(["yes", "the heron lifts a lantern"], stdout=subprocess.PIPE) as endless:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sritool", "preprocess", "-", "--name", "m"],
+            stdin=endless.stdout,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": root},
+        )
+        assert endless.stdout is not None
+        endless.stdout.close()
+        while process.poll() is None and not [*tmp_path.glob("data/.m.new-*")]:
+            pass
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        endless.terminate()
+    assert process.returncode == 130, said
+    assert len(said.splitlines()) == 1
+    assert not [*tmp_path.glob("data/*")]
+    tally("damaged texts met")
+
+
+def test_more_ids_than_an_arrow_list_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An offset of 32 bits would have begun anew at 0; the largest array is made small here."""
+    assert store.MOST_IN_CHUNK < 2**31
+    monkeypatch.setattr(store, "MOST_IN_CHUNK", 30)
+    path = tmp_path / "many.tsv"
+    path.write_text(text_files.ROWS)
+    corpus = of_file(path)
+    folder = tmp_path / "stored"
+    folder.mkdir()
+    write_corpus(folder, corpus.tokenizer, corpus.splits, corpus.info)
+    stored = load_corpus(folder).split("train")
+    assert len(stored.ids) > 3 * 30
+    for field in ("ids", "offsets", "labels"):
+        np.testing.assert_array_equal(getattr(stored, field), getattr(corpus.splits["train"], field))
