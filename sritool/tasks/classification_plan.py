@@ -185,10 +185,19 @@ def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -
     return settings
 
 
+def _has_one_class(plan: Plan, source: int, chosen: Indices) -> bool:
+    return len(np.unique(plan.sources.numbers(plan.sources.labelled[source])[chosen])) < 2
+
+
 def notes_of(plan: Plan, request: Request) -> list[str]:
     """What was left out, and how the rest was done."""
     sources = plan.sources
     notes = [f"codes are means of {request.chains} chains, or an encoder's own"]
+    alone = [
+        setting for setting in plan.settings if any(_has_one_class(plan, *draw) for draw in setting.draws)
+    ]
+    for setting in alone:
+        notes.append(f"a draw of {setting.labels:,} labels is of one class, which is then the answer to all")
     if any(len(rows) > CHOSEN_ON for setting in plan.settings for _, rows in setting.draws):
         notes.append(f"the machines' C is chosen on {CHOSEN_ON:,} of the labels where there are more")
     named = "named by" if request.naming == "hungarian" else "each named by its most confident of"

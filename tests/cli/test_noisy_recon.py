@@ -105,7 +105,7 @@ def test_text_from_stdin_that_is_too_short(run: Run) -> None:
             2,
             "--write-noisy none/noisy.tsv cannot be written; give",
         ),
-        (["--split", "dev"], 3, "no split 'dev'"),
+        (["--split", "dev"], 2, "'dev' is no split"),
         (["mine-sri", "none"], 3, "none"),
     ],
 )

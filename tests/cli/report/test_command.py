@@ -158,8 +158,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(output: str, 
 
 def test_a_split_that_is_not_there_is_named(run: Run) -> None:
     result = run("report", "runs/mine-sri", "--split", "tset", *FEW)
-    assert result.exit_code == 3
-    assert "has no split 'tset'; it has" in result.stderr
+    assert result.exit_code == 2
+    assert "'tset' is no split; give train, valid or test" in result.stderr
 
 
 def test_the_commands_on_the_page_make_its_parts_again(run: Run, parse: Any) -> None:

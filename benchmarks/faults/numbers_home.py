@@ -1,0 +1,108 @@
+"""A folder with corpora and models of the smallest sizes there are, and copies of a model whose numbers overflow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+from typer.testing import CliRunner, Result
+
+from sritool.cli.app import app
+from sritool.core.checkpoint import load_checkpoint, save_checkpoint
+
+SMALL = """\
+[generator]
+embedding = 4
+hidden = 6
+latent = 3
+
+[sampler]
+steps = 3
+
+[training]
+epochs = 2
+batch_size = 16
+precision = "float32"
+
+[validation]
+sentences = 8
+final_sentences = 6
+
+[validation.likelihood]
+samples = 4
+pilots = 8
+rounds = 1
+"""
+
+NOUNS = ("weaver", "candle", "badger", "ladder", "piper", "kite")
+LINES = [f"the {one} {does} the {other}" for one in NOUNS for does in ("meets", "moves") for other in NOUNS]
+
+TEXTS = {
+    "mine": LINES,
+    "word": ["go"] * 7 + ["go go"] * 7 + ["go go go"] * 6,  # one word, and <unk>
+    "same": ["the badger sleeps"] * 20,
+    "lone": ["an owl"],  # of words that `mine` lacks
+}
+LABELS = {
+    "one": [f"x\t{line}" for line in LINES[:12]],
+    "two": [f"{'xy'[i % 2]}\t{line}" for i, line in enumerate(LINES[:12])],
+    "pair": [f"x\t{LINES[0]}", f"y\t{LINES[1]}"],
+    "equal": [f"{'xy'[i % 2]}\t{LINES[0]}" for i in range(12)],
+}
+
+COMMANDS = (
+    "preprocess mine.txt --name mine --valid-share 0.2 --test-share 0.3",
+    *(
+        f"preprocess --train {name}.txt --valid {name}.txt --test {name}.txt --name {name} --min-count 1"
+        for name in ("word", "same")
+    ),
+    "preprocess --train mine.txt --valid lone.txt --test lone.txt --name lone --min-count 1",
+    "train mine",
+    "train mine --method lm",
+    "train mine --method vae-anneal",
+    "train word --latent 1",
+    "train same --latent 1 --hidden 1 --embedding 1 --dropout 0.999",
+    "train lone --batch-size 1000",
+    "train lone --method lm --batch-size 1 --max-steps 1",
+)
+
+
+def sritool(*args: object, stdin: str | None = None) -> Result:
+    """Run the program in this process and the current folder."""
+    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, prog_name="sritool")
+
+
+def make_home() -> None:
+    """In the current folder: the corpora and runs above, and the damaged ones."""
+    Path("small.toml").write_text(SMALL, encoding="utf-8")
+    for name, lines in (*TEXTS.items(), *LABELS.items()):
+        ending = "tsv" if name in LABELS else "txt"
+        Path(f"{name}.{ending}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for command in COMMANDS:
+        settings = (
+            ["--config", "small.toml", "--no-summary", "--threads", 1] if "train" in command[:5] else []
+        )
+        result = sritool(*command.split(), *settings)
+        assert result.exit_code == 0, (command, result.stderr)
+    for method in ("sri", "lm", "vae-anneal"):
+        damage(f"mine-{method}", f"huge-{method}", lambda weights: [w.mul_(1e38) for w in weights.values()])
+    damage("mine-sri", "jumps", step_sizes=(1e6,))
+    damage("mine-sri", "creeps", step_sizes=(10.0,), steps=20)
+    damage("mine-sri", "boils", evaluation_temperature=1e30)
+
+
+def damage(
+    source: str, name: str, change: Callable[[dict[str, Tensor]], object] | None = None, **sampler: object
+) -> None:
+    """Write runs/NAME/best.pt: the model of another run with other weights or another chain, all of them finite."""
+    folder = Path("runs", name)
+    folder.mkdir()
+    checkpoint = load_checkpoint(Path("runs", source, "best.pt"))
+    weights = {key: value.clone() for key, value in checkpoint.weights.items()}
+    if change is not None:
+        change(weights)
+    chain = dataclasses.replace(checkpoint.config.sampler, **sampler)  # type: ignore[arg-type]
+    config = dataclasses.replace(checkpoint.config, sampler=chain)
+    save_checkpoint(dataclasses.replace(checkpoint, weights=weights, config=config), folder / "best.pt")

@@ -1,0 +1,375 @@
+"""Numbers that overflow and sizes that are degenerate: it works, or it says so in one line; nothing is silent.
+
+A figure that cannot be had is told apart in every format (`cli.formats`): `nan` and `inf` in TSV, null in JSON, a
+word for people, and a note on stderr beside each of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import Result
+
+from benchmarks.faults.numbers_home import make_home, sritool
+from sritool.core.checkpoint import load_checkpoint
+from sritool.core.langevin import FARTHEST, Chain, reach, settled
+from sritool.core.metrics import Estimate
+from sritool.errors import NumericalError
+from sritool.tasks import train as training
+from sritool.tasks.runs import MetricsLog
+
+Tally = Callable[..., None]
+
+TRAIN = "train mine --config small.toml --threads 1 --no-summary --name new"
+NO_NUMBER = re.compile(r"(?<![\w.])(nan|inf|infinity)(?![\w])", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("numbers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_home()
+    return folder
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the folder, which is the current one."""
+    shutil.copytree(made, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def run(command: str, stdin: str | None = None) -> Result:
+    """Run `sritool COMMAND`; a warning of a library would stand on the user's screen, and so fails."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("error", UserWarning)
+        return sritool(*shlex.split(command), stdin=stdin)
+
+
+def meets(command: str, code: int, *parts: str, stdin: str | None = None) -> Result:
+    """It ends with this code; with an error in one line with these parts, else with nothing silent in its figures."""
+    result = run(command, stdin)
+    assert result.exit_code == code, result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    for part in parts:
+        assert part in result.stderr, result.stderr
+    if code:
+        assert len(errors) == 1
+        assert result.stderr.splitlines()[-1] == errors[0]
+        assert result.stdout == ""
+        return result
+    assert not errors
+    if "-f json" in command:
+        records = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
+        assert records
+    for word in {match.group(1) for match in NO_NUMBER.finditer(result.stdout)}:
+        assert f"{word} in " in result.stderr, "which column that is, a note has to say"
+    return result
+
+
+WORKS = [
+    *(
+        f"evaluate {run} --metrics all --limit {limit} --again -f {fmt}"
+        for run in ("word-sri", "same-sri", "lone-sri", "lone-lm")
+        for limit, fmt in ((1, "json"), (2, "tsv"))
+    ),
+    "evaluate word-sri --metrics all --estimator sri --samples 2 --limit 1 -f json",
+    "evaluate word-sri --metrics all --estimator ais --rungs 1 --samples 2 --limit 2 -f json",
+    "evaluate word-sri --limit 1 --curve",
+    "evaluate word-sri --limit 1 --per-sentence -f json",
+    "evaluate word-sri --certify 2 --rungs 1 -f json",
+    "evaluate mine-sri --samples 2 --pilots 2 --limit 2",
+    "evaluate mine-vae-anneal --estimator encoder --samples 2 --limit 1 -f json",
+    "evaluate mine-vae-anneal --refine-steps 1 --limit 1 -f json",
+    "compare mine-sri mine-lm --limit 1 -f json",
+    "compare mine-sri mine-lm --limit 1 -f latex",
+    "score lone-sri --samples 2 -f json",
+    "encode same-sri --chains 1 -f json",
+    "noisy-recon word-sri --limit 1 --noise drop",
+    "noisy-recon lone-sri --k 0 -f json",
+    "interpolate word-sri --spherical -n 1",
+    "interpolate mine-sri --spherical --between 'the kite' 'the kite' --points 2",
+    "sample mine-sri -n 1 --metrics unique,distinct-1,distinct-2,self-bleu,nll --reference -f json",
+    "sample mine-sri -n 2 --temperature 1e-9",
+    "sample mine-lm -n 2 --temperature 1e9 --top-k 1000000000",
+    "sample word-sri -n 2 --beam 100 --max-length 2",
+    "sample mine-sri -n 1 --max-length 1",
+    "tune-step word-sri --sentences 1 --chains 4 -f json",
+    "tune-step mine-sri --sentences 2 --chains 8 --grid 1e6,1",
+    "tune-step creeps --sentences 1 --chains 8",
+    "tune-step mine-sri --sentences 1 --chains 8 --temperature 0",
+    "plot ppl-draws lone-sri --show-data",
+    "plot latent word-sri --show-data -f json --limit 20",
+    "plot traversal word-sri --show-data -f json",
+    "classify mine-sri --labelled pair.tsv --test two.tsv --no-zero -f json",
+    "classify mine-sri --labelled equal.tsv --test equal.tsv --train equal.tsv --valid equal.tsv --draws 1",
+    "classify word-sri --labelled two.tsv --test pair.tsv --no-zero --limit 1",
+    "report lone-sri -o page.html --limit 2 --samples 1 --map-sentences 3",
+    f"{TRAIN} --batch-size 1000 --epochs 1 --patience 5",
+    f"{TRAIN} --method vae-lagging --latent 1 --set lagging.updates=2 --max-steps 2",
+    f"{TRAIN} --set training.sentences=1 --langevin-steps 1 --max-steps 1",
+]
+
+
+@pytest.mark.parametrize("command", WORKS)
+def test_a_degenerate_size_works_and_says_what_is_undefined(here: Path, command: str, tally: Tally) -> None:
+    stdin = "the kite\n\nzz\n" if command.split()[0] in ("score", "encode") else None
+    meets(command, 0, stdin=stdin)
+    tally("degenerate cases met")
+
+
+REFUSED = [
+    *(
+        (f"{TRAIN} --set {setting}", 2, part)
+        for setting, part in (
+            ("sampler.steps=0", "give at least 1"),
+            ("sampler.step_sizes=[0.1,0]", "give positive numbers"),
+            ("sampler.step_sizes=[nan]", "give finite numbers"),
+            ("sampler.temperature=-1", "give 0 or more"),
+            ("sampler.temperature.quantum=nan", "give finite numbers"),
+            ("optimizer.learning_rate=inf", "give finite numbers"),
+            ("optimizer.decay=-1", "give 0 or more"),
+            ("training.epochs=1000000000000", "give at most"),
+            ("training.seed=9223372036854775808", "2^63"),
+            ("generator.hidden=1000000000000", "give at most"),
+            ("validation.likelihood.samples=1", "give at least 2"),
+        )
+    ),
+    ("evaluate mine-sri --chains 1000000000000", 2, "give at most 1000000"),
+    ("evaluate mine-sri --seed 9223372036854775808", 2, "--seed"),
+    ("evaluate mine-sri --samples 1", 2, "--samples"),
+    ("evaluate mine-sri --split foo", 2, "'foo' is no split"),
+    ("evaluate mine-vae-anneal --refine-steps 2 --refine-rate nan", 2, "--refine-rate is nan"),
+    ("sample mine-sri -n 0", 2, "--n"),
+    ("sample mine-sri -n 1000000000000", 2, "give at most"),
+    ("sample mine-sri --temperature nan", 2, "temperature nan"),
+    ("sample mine-sri --temperature 1e-300", 2, "give one from"),
+    ("sample mine-sri --temperature inf", 2, "give one from"),
+    ("sample mine-sri --top-p nan", 2, "top-p nan"),
+    ("sample mine-sri -n 4 --metrics reverse-ppl", 2, "at least 20 sentences"),
+    ("encode mine-sri --chains 0", 2, "--chains"),
+    ("tune-step mine-sri --grid nan", 2, "give positive numbers"),
+    ("tune-step mine-sri --temperature nan", 2, "the temperature is nan"),
+    ("tune-step mine-sri --sentences 1 --chains 2", 2, "have no covariance"),
+    ("tune-step mine-sri --sentences 1 --chains 8 --grid 1e6,1e30", 4, "every schedule diverge"),
+    ("plot traversal mine-sri --reach inf", 2, "reach inf"),
+    ("plot latent lone-sri", 2, "20 sentences or more, not 1"),
+    ("classify mine-sri --labelled one.tsv --test one.tsv --no-zero", 3, "one label only"),
+    ("classify word-sri --pca 2 --labelled two.tsv --test two.tsv", 2, "--pca 2 is more than the 1"),
+    ("preprocess mine.txt --name x --valid-share nan", 2, "--valid-share"),
+    ("preprocess mine.txt --name x --max-length 1000000000000000000000", 2, "--max-length"),
+    ("preprocess lone.txt --name x", 3, "one sentence only"),
+    ("preprocess --train lone.txt --valid lone.txt --test lone.txt --name x", 3, "takes 2 or more"),
+    (
+        "preprocess --train same.txt --valid same.txt --test same.txt --name x --min-count 100",
+        3,
+        "no word occurs 100 times",
+    ),
+]
+
+
+@pytest.mark.parametrize(("command", "code", "part"), REFUSED)
+def test_what_cannot_be_is_one_line(here: Path, command: str, code: int, part: str, tally: Tally) -> None:
+    meets(command, code, part, stdin="the kite\n" if command.startswith("encode") else None)
+    tally("degenerate cases met")
+
+
+OF_WEIGHTS = (
+    "evaluate {} --limit 4 --metrics all",
+    "evaluate {} --limit 4 --estimator ais --rungs 2",
+    "evaluate {} --certify 2 --rungs 2",
+    "compare {} mine-lm --limit 4",
+    "score {}",
+    "encode {}",
+    "sample {} -n 2",
+    "sample {} -n 2 --ancestral",
+    "sample {} -n 2 --beam 3",
+    "interpolate {} -n 1",
+    "noisy-recon {} --limit 4",
+    "tune-step {} --sentences 1 --chains 8",
+    "plot traversal {}",
+    "classify {} --labelled two.tsv --test two.tsv --no-zero",
+    "report {} --limit 4 --samples 2 -o page.html",
+)
+OF_CHAINS = tuple(
+    command for command in OF_WEIGHTS if command.split()[0] in ("evaluate", "encode", "noisy-recon")
+)
+NOT_OF = {  # a model without z, or without a chain, is refused before its numbers are looked at
+    "huge-lm": (
+        "certify",
+        "encode",
+        "interpolate",
+        "noisy-recon",
+        "tune-step",
+        "traversal",
+        "classify",
+        "ais",
+    ),
+    "huge-vae-anneal": ("tune-step", "encode", "classify"),  # whose codes are finite, of size 1e36
+    "huge-sri": ("encode",),  # whose gradient is 0 where all is saturated
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        *(
+            (name, command)
+            for name in ("huge-sri", "huge-lm", "huge-vae-anneal")
+            for command in OF_WEIGHTS
+            if not any(word in command for word in NOT_OF.get(name, ()))
+        ),
+        *((name, command) for name in ("jumps", "creeps", "boils") for command in OF_CHAINS),
+    ],
+)
+def test_a_model_that_overflows_ends_with_4(here: Path, name: str, command: str, tally: Tally) -> None:
+    given = "the kite\nthe badger moves\nthe weaver meets the badger\n"
+    meets(command.format(name), 4, stdin=given if command.split()[0] in ("score", "encode") else None)
+    assert not Path("page.html").exists()
+    tally("overflows met")
+
+
+def test_an_exploding_chain_names_its_steps_and_a_remedy(here: Path, tally: Tally) -> None:
+    meets("evaluate creeps --limit 2", 4, "creeps: ", "after 20 steps of 10, 10, 10, …", "sritool tune-step")
+    tally("overflows met")
+
+
+@pytest.mark.parametrize(
+    "method", ["sri", "lm", "ae", "vae-anneal", "vae-cyclical", "vae-lagging", "sa-vae", "vae-fbp", "vae-fb"]
+)
+@pytest.mark.parametrize("setting", ["optimizer.initial_scale=1e30", "optimizer.learning_rate=1e30"])
+def test_training_that_overflows_ends_with_4(here: Path, method: str, setting: str, tally: Tally) -> None:
+    result = meets(
+        f"{TRAIN} --method {method} --set {setting} --set optimizer.clip=0", 4, "step ", setting.split("=")[0]
+    )
+    last = Path("runs/new/last.pt")
+    assert last.exists() == (str(last) in result.stderr)
+    if last.exists():
+        assert all(bool(w.isfinite().all()) for w in load_checkpoint(last).weights.values())
+    tally("overflows met")
+
+
+@pytest.mark.parametrize("setting", ["step_sizes=[1e6]", "step_sizes=[1e30]", "temperature=1e6"])
+def test_a_chain_that_explodes_in_training_ends_with_4(here: Path, setting: str, tally: Tally) -> None:
+    meets(f"{TRAIN} --set sampler.{setting}", 4, "step 0: the chain explodes", "--set sampler.step_sizes")
+    tally("overflows met")
+
+
+def test_no_weights_that_overflowed_are_saved_over_good_ones(here: Path, tally: Tally) -> None:
+    # One update each epoch: the parameters overflow in the first of the second epoch, after which there is a save.
+    plan = f"{TRAIN} --method lm --epochs 2 --batch-size 1000 --set optimizer.clip=0"
+    overflow = (
+        "--set 'optimizer.decay={start = 0.0, end = 1e38, begin = 0.4, finish = 0.5}' --learning-rate 1"
+    )
+    meets(f"{plan} {overflow}", 4, "a parameter is not finite", "the last good state is in runs/new/last.pt")
+    saved = load_checkpoint(Path("runs/new/last.pt"))
+    assert saved.progress["epoch"] == 1
+    assert all(bool(w.isfinite().all()) for w in saved.weights.values())
+    tally("overflows met")
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, value: float | None, validations: set[int]) -> None:
+    """Let the figure that the best model is chosen by be so in these validations, counted from 1; None: an error."""
+    validate, count = training.validate, [0]
+
+    def spoiled(*given: Any) -> list[Estimate]:
+        count[0] += 1
+        found = validate(*given)
+        if count[0] not in validations:
+            return found
+        if value is None:
+            raise NumericalError("a curvature is not finite; take an earlier checkpoint")
+        return [e._replace(value=value) if e.metric == "nll" else e for e in found]
+
+    monkeypatch.setattr(training, "validate", spoiled)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
+def test_a_validation_that_is_not_finite_is_neither_best_nor_counted(
+    here: Path, monkeypatch: pytest.MonkeyPatch, value: float | None, tally: Tally
+) -> None:
+    spoil(monkeypatch, value, {1, 3})
+    assert run(f"{TRAIN} --method lm --epochs 4 --patience 1 --set optimizer.halve_after=1").exit_code == 0
+    position = load_checkpoint(Path("runs/new/last.pt")).trainer["position"]  # type: ignore[index]
+    assert (position["epoch"], position["epochs_without_better"], position["halvings"]) == (4, 0, 0)
+    assert math.isfinite(position["best"])
+    assert load_checkpoint(Path("runs/new/best.pt")).progress["epoch"] in (2, 4)
+    lines = Path("runs/new/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    epochs = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    told = [record.get("nll") for record in epochs if record["kind"] == "epoch"]
+    assert [figure is None for figure in told] == [True, False, True, False]
+    meets("plot curves new --show-data -f json", 0)
+    meets("report new -o page.html --limit 2 --samples 1 --map-sentences 3", 0)
+    tally("overflows met")
+
+
+def test_a_run_without_a_finite_validation_has_no_best_model(
+    here: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    spoil(monkeypatch, math.nan, {1, 2})
+    meets(f"{TRAIN} --method lm", 4, "no validation of this run was finite", "runs/new/last.pt")
+    assert not Path("runs/new/best.pt").exists()
+    tally("overflows met")
+
+
+def test_one_sentence_has_no_error_and_the_note_says_so(here: Path, tally: Tally) -> None:
+    command = "evaluate mine-sri --metrics nll,au,permuted,mi --limit 1 --again -f "
+    notes = (
+        "the standard error of one sentence is undefined",
+        "mi, permuted, au: not measured, as one sentence",
+    )
+    tsv = meets(command + "tsv", 0, *notes, "nan in se").stdout.splitlines()
+    assert tsv[1].split("\t")[:3:2] == ["nll", "nan"]
+    assert json.loads(meets(command + "json", 0, *notes, "null in se").stdout)["se"] is None
+    assert "± undefined" in run(command + "markdown").stdout
+    tally("degenerate cases met")
+
+
+def test_a_perplexity_beyond_all_numbers_is_said(here: Path, tally: Tally) -> None:
+    setting = "--set optimizer.initial_scale=1e4 --set optimizer.learning_rate=1e-9"
+    note = "ppl is beyond the largest number"
+    result = meets(f"{TRAIN.replace(' --no-summary', '')} --method lm {setting}", 0, note, "inf in value")
+    assert result.stdout.splitlines()[1].split("\t")[:3] == ["ppl", "inf", "nan"]
+    assert run("evaluate new --metrics ppl -f markdown").stdout.count("infinite") == 1
+    tally("overflows met")
+
+
+def test_the_bound_of_a_chain(tally: Tally) -> None:
+    def chain(end: torch.Tensor) -> Chain:
+        return Chain(torch.zeros_like(end), torch.zeros(2, *end.shape), end, (0.5, 0.25), 1.0)
+
+    inside = torch.full((3, 16), FARTHEST)  # whose norm is √d times that
+    assert float(reach(inside)) == pytest.approx(FARTHEST)
+    assert settled(chain(inside)).end is inside
+    assert settled(chain(inside[:0])).end.shape == (0, 16)
+    for value in (1.01 * FARTHEST, math.inf, math.nan):
+        beyond = inside.clone()
+        beyond[1] = value
+        with pytest.raises(NumericalError, match=r"after 2 steps of 0.5, 0.25 at temperature 1"):
+            settled(chain(beyond))
+    tally("overflows met", 3)
+
+
+def test_metrics_are_json_whatever_they_are(tmp_path: Path, tally: Tally) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"kind": "epoch", "step": 1, "epoch": 1, "nll": NaN}\n', encoding="utf-8")  # of before
+    MetricsLog(path, 1, 1).add(
+        {"kind": "tune", "step": 2, "epoch": 2, "sizes": [0.1, math.inf], "gain": -math.inf}
+    )
+    lines = path.read_text(encoding="utf-8").splitlines()
+    old, new = (json.loads(line, parse_constant=pytest.fail) for line in lines)
+    assert (old["nll"], new["sizes"], new["gain"]) == (None, [0.1, None], None)
+    tally("overflows met")
