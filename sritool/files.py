@@ -85,6 +85,31 @@ def write_text(path: Path, text: str, follow: bool = True) -> None:
     write_bytes(path, [text.encode("utf-8")], follow)
 
 
+def append(path: Path, content: bytes, head: bytes = b"", lines: bool = True, sync: bool = True) -> None:
+    """Append to a file in one write, so that several processes do not mix what they append.
+
+    A link is not followed: whoever packed a run folder could make us write anywhere.
+
+    Args:   head: what the file begins with, where it is new; lines: what a kill cut of the last line is ended first;
+            sync: return only when it is on the disk.
+    Raises: OSError if it cannot be written, or only a part of it.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        if not size:
+            content = head + content
+        elif lines and os.pread(descriptor, 1, size - 1) != b"\n":
+            content = b"\n" + content
+        if os.write(descriptor, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        if sync:
+            _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_output(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file that the user asked for, whole. Raises: SritoolError in one line if it cannot be written."""
     try:

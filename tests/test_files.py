@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sritool import files
-from sritool.files import clear_leftovers, whole_file, write_bytes, write_text
+from sritool.files import append, clear_leftovers, whole_file, write_bytes, write_text
 
 LEFT = ".codes.tsv.0123abcd.tmp"
 
@@ -219,3 +220,37 @@ def test_an_exception_takes_the_temporary_file_along(tmp_path: Path) -> None:
         file.write(b"half")
         raise KeyboardInterrupt
     assert not names(tmp_path)
+
+
+def test_what_is_appended_begins_and_ends_on_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    append(path, b"one\n", head=b"head\n")
+    append(path, b"two\n", head=b"head\n")
+    assert path.read_bytes() == b"head\none\ntwo\n"
+    path.write_bytes(b"one\ntw")  # a kill, or the end of a disk
+    append(path, b"three\n", sync=False)
+    assert path.read_bytes() == b"one\ntw\nthree\n"
+    append(path, b"block", lines=False)
+    append(path, b"block", lines=False)
+    assert path.read_bytes() == b"one\ntw\nthree\nblockblock"
+
+
+def test_a_part_of_what_is_appended_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"x" * 4090)
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, bounds[1]))  # room for six bytes more
+    try:
+        with pytest.raises(OSError, match="No space left on device"):
+            append(path, b"a longer line\n", lines=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+    assert path.stat().st_size == 4096
+
+
+def test_nothing_is_appended_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "evaluations.jsonl").symlink_to("precious")
+    with pytest.raises(OSError, match="symbolic links"):
+        append(tmp_path / "evaluations.jsonl", b"new\n")
+    assert (tmp_path / "precious").read_text() == "precious"

@@ -20,7 +20,7 @@ KILL_AT, STEPS, NO_LOCKS = "FAULTS_KILL_AT", "FAULTS_STEPS", "FAULTS_NO_LOCKS"
 
 CALLS = {
     *("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "symlink", "flock", "ftruncate", "truncate"),
-    *("open", "pwrite", "fchmod"),
+    *("open", "write", "pwrite", "fchmod"),
 }
 """C functions that change what is on the disk, or what order it gets there in."""
 

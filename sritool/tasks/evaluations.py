@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from sritool import __version__
 from sritool.core.config import LikelihoodConfig
 from sritool.core.metrics import Estimate, Reliability
 from sritool.corpus.store import Split
+from sritool.files import append
 from sritool.methods.base import Method
 from sritool.tasks import estimators
 from sritool.tasks.finished import VERSION, checksum, content_hash, fingerprint
@@ -79,18 +79,10 @@ class Evaluations:
             **_plain(part),
         }
         try:
-            self._append(json.dumps(record | {"checksum": checksum(json.dumps(record))}))
+            line = json.dumps(record | {"checksum": checksum(json.dumps(record))})
+            append(self.path, line.encode("ascii") + b"\n")
         except OSError:
             self.writable = False
-
-    def _append(self, line: str) -> None:
-        with self.path.open("a+b", buffering=0) as file:
-            cut = False
-            if file.seek(0, os.SEEK_END):
-                file.seek(-1, os.SEEK_END)
-                cut = file.read(1) != b"\n"  # a kill or a full disk cut the last line: it stays damaged alone
-            file.write((b"\n" if cut else b"") + line.encode("ascii") + b"\n")
-            os.fsync(file.fileno())
 
     def _read(self) -> Iterator[Part]:
         try:

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sritool.files import append
+
 Array = NDArray[np.float64]
 Arrays = Mapping[str, Array]
 
@@ -48,10 +50,8 @@ class FinishedBatches:
             return
         line = json.dumps({"stage": stage, "number": number, "arrays": _packed(arrays)})
         try:
-            with self.path.open("a", encoding="ascii") as file:
-                if file.tell() == 0:
-                    file.write(json.dumps({"version": VERSION}) + "\n")
-                file.write(f"{checksum(line)} {line}\n")
+            head = json.dumps({"version": VERSION}) + "\n"
+            append(self.path, f"{checksum(line)} {line}\n".encode("ascii"), head.encode("ascii"), sync=False)
         except OSError:
             self._writable = False
 

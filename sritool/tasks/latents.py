@@ -23,6 +23,7 @@ from sritool.core.structure import plain
 from sritool.corpus.batches import Batch, collate, evaluation_batches
 from sritool.corpus.store import Split
 from sritool.errors import NumericalError, UsageError
+from sritool.files import append
 from sritool.tasks.finished import fingerprint
 from sritool.tasks.model import Model
 from sritool.tasks.stages import Report
@@ -161,7 +162,7 @@ class _Kept:
         content = block.tobytes()
         try:
             self.path.parent.mkdir(exist_ok=True)
-            with self.path.open("ab", buffering=0) as file:
-                file.write(_HEAD.pack(_MARK, len(digests), zlib.crc32(content)) + content)
+            block_head = _HEAD.pack(_MARK, len(digests), zlib.crc32(content))
+            append(self.path, block_head + content, lines=False, sync=False)
         except OSError:
             self._writable = False

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sritool.errors import CheckpointError, SritoolError, UsageError
-from sritool.files import cannot_write, clear_leftovers, sync_folder, write_text
+from sritool.files import append, cannot_write, clear_leftovers, sync_folder, write_text
 from sritool.locks import Lock, holder_of
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
@@ -195,12 +193,8 @@ class MetricsLog:
 
         Raises: SritoolError if it cannot be written.
         """
-        line = _line(record).encode("ascii")
         try:
-            with self.path.open("ab", buffering=0) as file:
-                if file.write(line) < len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(file.fileno())
+            append(self.path, _line(record).encode("ascii"))
         except OSError as error:
             raise self._failed(error) from error
 
