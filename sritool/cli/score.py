@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sritool.cli.formats import lines_of
 from sritool.cli.opening import open_model
 from sritool.cli.options import (
     BatchSizeOpt,
@@ -21,7 +23,15 @@ from sritool.cli.options import (
     TextOpt,
     ThreadsOpt,
 )
-from sritool.cli.render import Table, emit, resolve_format, say
+from sritool.cli.render import Table, emit, resolve_format, say, write_lines
+from sritool.cli.tables import FOR_PEOPLE
+from sritool.cli.talk import bars_hidden
+
+if TYPE_CHECKING:
+    from sritool.tasks.score import Score
+
+TITLE = "log p(x), nats"
+COLUMNS = ("log_p", "predictions", "unknown", "sentence")
 
 
 def score(
@@ -44,19 +54,34 @@ def score(
     sritool score runs/tiny-sri --format plain < lines.txt | cut -f 1
 
     A row for every line, in the order of the lines: log_p, the tokens predicted (the end of the sentence is one),
-    how many of them the vocabulary lacks, and the line. An empty line is an empty sentence.
+    how many of them the vocabulary lacks, and the line. An empty line is an empty sentence. The rows of a long text
+    come as they are known, but for a table, markdown or latex.
     """
     from sritool.cli.watch import task_progress
     from sritool.core.config import LikelihoodConfig
     from sritool.tasks.score import score as score_lines
 
-    resolve_format(fmt)
+    form = resolve_format(fmt)
     model = open_model(checkpoint, runs_dir, device, gpu, threads, "scoring with")
     source = text or "-"
     if source == "-" and sys.stdin.isatty():
         say("type sentences, one a line; end with Ctrl-D")
     with task_progress(quiet) as report:
         likelihood = LikelihoodConfig(samples=samples)
-        found = score_lines(model, Path(source), seed, likelihood, batch_size or 64, report)
-    rows = [(s.log_p, s.predictions, s.unknown, s.sentence) for s in found]
-    emit(Table("log p(x), nats", ("log_p", "predictions", "unknown", "sentence"), rows), fmt)
+        parts = score_lines(model, Path(source), seed, likelihood, batch_size or 64, report)
+        if form not in FOR_PEOPLE:
+            show_parts(parts, form)
+            return
+        rows = [row for part in parts for row in part]
+    emit(Table(TITLE, COLUMNS, rows), form)
+
+
+def show_parts(parts: Iterable[list[Score]], form: str) -> None:
+    """Rows for programs, as they come: one table, whatever the parts."""
+    for number, part in enumerate(parts):
+        lines = lines_of(Table(TITLE, COLUMNS, part), form)
+        if number and form in ("tsv", "csv"):
+            next(lines)  # the header, which is there
+        with bars_hidden():
+            write_lines(lines)
+            sys.stdout.flush()

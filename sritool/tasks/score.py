@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from sritool.core.config import LikelihoodConfig
-from sritool.corpus.textfiles import read_split
+from sritool.corpus.tokenizer import UNK
 from sritool.tasks.measure import Report, Settings, measure
 from sritool.tasks.model import Model
+from sritool.tasks.sentences import read_text
+
+PART = 1_000  # lines that are scored before their figures are handed out
 
 
 class Score(NamedTuple):
@@ -24,15 +28,24 @@ class Score(NamedTuple):
 
 def score(
     model: Model, text: Path, seed: int, likelihood: LikelihoodConfig, batch_size: int, report: Report
-) -> list[Score]:
-    """Score every line of a file or "-"; order and number of lines are kept, an empty line is </s> alone."""
-    from sritool.corpus.tokenizer import UNK
+) -> Iterator[list[Score]]:
+    """Score every line of a file or "-", some lines at a time, so that a long text's figures come as they are known.
 
-    lines = [line.rstrip("\r") for line in read_split(text).texts]
-    split = model.split(lines)
+    Order and number of lines are kept; an empty line is </s> alone. All of the text is read before the first figure.
+    """
+    sentences = read_text(text).lines
+    split = model.split(sentences)
     settings = Settings(("nll",), likelihood, seed, batch_size=batch_size)
-    measured = measure(model.method, split, np.arange(len(split)), settings, report)
-    return [
-        Score(float(value), int(split.lengths[i]), int((split.targets(i) == UNK).sum()), lines[i])
-        for i, value in enumerate(measured.rows["log_likelihood"])
-    ]
+    for begin in range(0, len(split), PART):
+        rows = np.arange(begin, min(begin + PART, len(split)))
+
+        def tell(what: str, done: int, of: int, begin: int = begin, count: int = len(rows)) -> None:
+            report(what, begin + done * count // max(of, 1), len(split))
+
+        measured = measure(model.method, split, rows, settings, tell)
+        yield [
+            Score(
+                float(value), int(split.lengths[i]), int((split.targets(int(i)) == UNK).sum()), sentences[i]
+            )
+            for i, value in zip(rows, measured.rows["log_likelihood"], strict=True)
+        ]

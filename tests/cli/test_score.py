@@ -6,10 +6,13 @@ import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
 
+from sritool.errors import NumericalError
+from sritool.tasks import score as task
 from sritool.tasks.model import load_model
 
 Run = Callable[..., Result]
@@ -76,3 +79,30 @@ def test_json_lines_keep_an_empty_sentence(run: Run) -> None:
     lines = run("score", "mine-lm", "-q", "-f", "json", stdin="a\n\n").stdout.splitlines()
     assert len(lines) == 2
     assert '"sentence": ""' in lines[1]
+
+
+@pytest.mark.parametrize("form", ["tsv", "csv", "json", "plain"])
+def test_rows_come_in_parts_and_are_those_of_the_whole(
+    run: Run, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    whole = run("score", "mine-lm", "-q", "-f", form, stdin="\n".join(LINES)).stdout.splitlines()
+    monkeypatch.setattr(task, "PART", 4)
+    parts = run("score", "mine-lm", "-q", "-f", form, stdin="\n".join(LINES)).stdout.splitlines()
+    assert len(parts) == len(whole) == len(LINES) + (form in ("tsv", "csv"))
+    exact = [line for line, other in zip(parts, whole, strict=True) if line == other]
+    assert len(exact) >= len(whole) - 2  # another batch rounds otherwise
+
+
+def test_what_is_known_is_out_before_the_rest_is_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = task.measure
+
+    def measure(method: object, split: object, rows: Any, *rest: Any) -> Any:
+        if rows[0] > 0:
+            raise NumericalError("a chain exploded; take smaller steps")
+        return genuine(method, split, rows, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(task, "PART", 4)
+    monkeypatch.setattr(task, "measure", measure)
+    result = run("score", "mine-lm", "-q", stdin="\n".join(LINES))
+    assert result.exit_code == 4
+    assert len(result.stdout.splitlines()) == 1 + 4
