@@ -78,7 +78,7 @@ def _short(value: Any) -> str:
     """For a message: a file may hold an integer that takes minutes to print, or a text of megabytes."""
     if isinstance(value, int) and abs(value) >= _MOST:
         return "beyond 2^63"
-    text = repr(value[:_LONGEST_SHOWN] if isinstance(value, str) else value)
+    text = " ".join(repr(value[:_LONGEST_SHOWN] if isinstance(value, str) else value).split())
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 

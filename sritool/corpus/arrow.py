@@ -39,6 +39,8 @@ def read_columns(files: list[Path]) -> Columns:
     if not tables:
         raise ValueError("it has no .arrow file")
     table = pa.concat_tables(tables)
+    if table.column("ids").null_count:
+        raise ValueError("a sentence is missing")
     chunks = table.column("ids").chunks
     ids = [_as_numpy(chunk.flatten(), np.int32) for chunk in chunks]
     lengths = [np.diff(_as_numpy(chunk.offsets, np.int32)) for chunk in chunks]

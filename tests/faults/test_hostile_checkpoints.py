@@ -40,10 +40,12 @@ ABSURD = (
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an honest run and its corpus, and good.pt."""
-    folder = tmp_path_factory.mktemp("strangers")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        make_run()
+    folder = tmp_path_factory.getbasetemp() / "strangers"
+    if not folder.exists():  # made once, for two modules of tests
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            make_run()
     return folder
 
 

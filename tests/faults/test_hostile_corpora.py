@@ -1,0 +1,285 @@
+"""Prepared corpora that somebody else made, or that were damaged: read whole, or refused in one line."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from benchmarks.faults import fuzz
+from benchmarks.faults.hostile import make_run
+from benchmarks.faults.hostile_files import flipped
+from sritool.cli.app import app
+from sritool.corpus.store import load_corpus
+from sritool.errors import DataError
+
+Tally = Callable[..., None]
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an honest run and its corpus data/mine, and good.pt."""
+    folder = tmp_path_factory.getbasetemp() / "strangers"
+    if not folder.exists():  # made once, for two modules of tests
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            make_run()
+    return folder
+
+
+@pytest.fixture
+def corpus(home: Path, tmp_path: Path) -> Path:
+    """A copy of the corpus, without digests: what they would find is looked for behind them."""
+    folder = tmp_path / "data" / "mine"
+    shutil.copytree(home / "data" / "mine", folder)
+    change_info(folder, lambda info: (info.pop("digest"), info.pop("files")))
+    return folder
+
+
+def change_info(folder: Path, change: Change) -> None:
+    path = folder / "corpus.json"
+    info = json.loads(path.read_text(encoding="utf-8"))
+    change(info)
+    path.write_text(json.dumps(info), encoding="utf-8")
+
+
+def read_all(folder: Path) -> None:
+    corpus = load_corpus(folder)
+    for name in corpus.info.splits:
+        corpus.split(name)
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read_all(folder)
+    message = str(caught.value)
+    assert str(folder) in message
+    assert message.isprintable()
+    assert len(message) < 500
+    assert ";" in message
+    return message
+
+
+def test_a_corpus_without_digests_is_read(corpus: Path) -> None:
+    read_all(corpus)
+
+
+@pytest.mark.parametrize("name", ["corpus.json", "tokenizer.json", "train", "valid", "test"])
+def test_every_damage_is_found(home: Path, tmp_path: Path, tally: Tally, name: str) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(home / "data" / "mine", folder)
+    read_all(folder)
+    file = folder / name if name.endswith("json") else next((folder / name).glob("*.arrow"))
+    content = file.read_bytes()
+    for tenth in range(10):
+        file.write_bytes(content[: len(content) * tenth // 10])
+        refused(folder)
+    places = range(0, len(content), max(1, len(content) // 40))
+    for place in places:
+        file.write_bytes(flipped(content, place, place % 7))
+        refused(folder)
+    tally("damaged corpora refused", 10 + len(places))
+
+
+WRONG_INFO: dict[str, Change] = {
+    "a name missing": lambda info: info.pop("name"),
+    "a name with an escape sequence": lambda info: info.update(name="\x1b[2Jmine"),
+    "a name of two lines": lambda info: info.update(name="a\nb"),
+    "a key more": lambda info: info.update(more=1),
+    "splits that are a list": lambda info: info.update(splits=[]),
+    "no splits": lambda info: info.update(splits={}),
+    "a count missing": lambda info: info["splits"]["train"].pop("tokens"),
+    "a count below 0": lambda info: info["splits"]["train"].update(tokens=-1),
+    "a count that is a text": lambda info: info["splits"]["train"].update(tokens="9"),
+    "a count that is none": lambda info: info["splits"]["train"].update(tokens=1.5),
+    "absurd sentences": lambda info: info["splits"]["train"].update(sentences=10**12),
+    "absurd predictions": lambda info: info["splits"]["train"].update(predictions=10**30),
+    "an absurd vocabulary": lambda info: info.update(vocabulary=10**12),
+    "another tokenizer": lambda info: info.update(tokenizer="bpe"),
+    "a length that is a text": lambda info: info.update(max_length="9"),
+    "lowercase that is a text": lambda info: info.update(lowercase="no"),
+    "labels that are numbers": lambda info: info.update(labels=[1, 2]),
+    "labels that are a text": lambda info: info.update(labels="ab"),
+    "a version that is a text": lambda info: info.update(format_version="1"),
+    "a version below 0": lambda info: info.update(format_version=-1),
+    "a digest of something else": lambda info: info.update(digest="0" * 64, files={}),
+    "files without a digest": lambda info: info.update(files={}),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_INFO)
+def test_what_corpus_json_cannot_say(corpus: Path, tally: Tally, wrong: str) -> None:
+    change_info(corpus, WRONG_INFO[wrong])
+    assert "is damaged" in refused(corpus)
+    tally("hostile corpora refused")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "3", '"x"', "{", "[" * 100_000, "NaN", '{"a":' * 50_000, "\0"]
+)
+@pytest.mark.parametrize("name", ["corpus.json", "tokenizer.json"])
+def test_json_that_is_none(corpus: Path, tally: Tally, name: str, text: str) -> None:
+    (corpus / name).write_text(text)
+    refused(corpus)
+    tally("hostile corpora refused")
+
+
+def arrow_file(corpus: Path) -> Path:
+    return next((corpus / "train").glob("*.arrow"))
+
+
+def write_table(corpus: Path, table: pa.Table, **options: Any) -> None:
+    with pa.OSFile(str(arrow_file(corpus)), "wb") as sink:
+        settings_ = pa.ipc.IpcWriteOptions(**options)
+        with pa.ipc.new_stream(sink, table.schema, options=settings_) as writer:
+            writer.write_table(table)
+
+
+def honest(corpus: Path) -> pa.Table:
+    with pa.memory_map(str(arrow_file(corpus))) as source:
+        return pa.ipc.open_stream(source.read()).read_all()
+
+
+class Wrapped(pa.ExtensionType):
+    """A type that a reader would have to make again."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.list_(pa.int32()), "sritool.test.wrapped")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b"cos\nmkdir\n(Vcode-has-run\ntR."
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: Any, serialized: bytes) -> Wrapped:
+        raise AssertionError("the type was made again")
+
+
+def tables(table: pa.Table) -> dict[str, pa.Table]:
+    """Tables that we do not write, by what is wrong."""
+    ids = table.column("ids").combine_chunks()
+    lists, rows = ids.to_pylist(), len(ids)
+    i32 = pa.list_(pa.int32())
+
+    def of(values: Any, kind: Any = i32) -> pa.Table:
+        return pa.table({"ids": pa.array(values, kind)})
+
+    return {
+        "no ids": pa.table({"words": pa.array([1] * rows)}),
+        "a column more": table.append_column("more", pa.array([1] * rows)),
+        "ids of 64 bits": of(lists, pa.list_(pa.int64())),
+        "ids of float": of(lists, pa.list_(pa.float32())),
+        "ids in large lists": of(lists, pa.large_list(pa.int32())),
+        "ids in lists of lists": of([lists] * rows, pa.list_(i32)),
+        "ids that are texts": of(["x"] * rows, pa.string()),
+        "ids in a dictionary": pa.table({"ids": pa.array(["x"] * rows).dictionary_encode()}),
+        "a sentence missing": of([None, [*lists[0], *lists[1]][:-1], *lists[2:]]),
+        "a word missing": of([[None, *lists[0][1:]], *lists[1:]]),
+        "an empty sentence": of([[], lists[0] + lists[1], *lists[2:]]),
+        "a sentence after its end": of([[2, *lists[0][1:]], *lists[1:]]),
+        "padding in a sentence": of([[0, *lists[0][1:]], *lists[1:]]),
+        "an id below 0": of([[-5, *lists[0][1:]], *lists[1:]]),
+        "an id beyond the vocabulary": of([[10**9, *lists[0][1:]], *lists[1:]]),
+        "fewer sentences": of(lists[:-1]),
+        "labels without names": table.append_column("label", pa.array([0] * rows)),
+        "labels of text": table.append_column("label", pa.array(["a"] * rows)),
+        "words below 0": table.append_column("words", pa.array([-1] * rows)),
+        "absurd words": table.append_column("words", pa.array([1 << 60] * rows)),
+    }
+
+
+def test_arrow_files_that_we_do_not_write(corpus: Path, tally: Tally) -> None:
+    table = honest(corpus).combine_chunks()
+    write_table(corpus, table)
+    read_all(corpus)
+    for name, wrong in tables(table).items():
+        write_table(corpus, wrong)
+        assert refused(corpus), name
+        assert not Path("code-has-run").exists()
+        tally("hostile corpora refused")
+
+
+def test_a_type_of_somebody_else_is_not_made_again(corpus: Path) -> None:
+    """pyarrow once unpickled such types by itself; what lies in one is read as plain lists."""
+    ids = honest(corpus).column("ids").combine_chunks()
+    write_table(corpus, pa.table({"ids": pa.ExtensionArray.from_storage(Wrapped(), ids)}))
+    read_all(corpus)
+    assert not Path("code-has-run").exists()
+
+
+@pytest.mark.parametrize("method", ["lz4", "zstd"])
+def test_nothing_is_unpacked(corpus: Path, tally: Tally, method: str) -> None:
+    rows = 1_000_000
+    bomb = pa.table(
+        {
+            "ids": pa.ListArray.from_arrays(
+                pa.array(range(rows + 1), pa.int32()), pa.array([2] * rows, pa.int32())
+            )
+        }
+    )
+    write_table(corpus, bomb, compression=method)
+    assert "it is compressed, and was not unpacked" in refused(corpus)
+    tally("hostile corpora refused")
+
+
+def test_offsets_that_lie(corpus: Path, tally: Tally) -> None:
+    ids = honest(corpus).column("ids").combine_chunks()
+    content = ids.flatten()
+    for wrong in ([0, 2**30], [0, -5], [5, 3], [-(2**31), 2**31 - 1]):
+        offsets = ids.offsets.to_numpy(zero_copy_only=False).copy()
+        offsets[1:3] = wrong
+        buffers = [None, pa.py_buffer(offsets.tobytes())]
+        array = pa.Array.from_buffers(pa.list_(pa.int32()), len(ids), buffers, children=[content])
+        write_table(corpus, pa.table({"ids": array}))
+        refused(corpus)
+        tally("hostile corpora refused")
+
+
+@pytest.mark.parametrize(
+    "words", ["train mine", "train mine --dry-run", "evaluate good.pt", "compare good.pt good.pt"]
+)
+def test_commands_refuse_in_one_line(
+    home: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    folder = corpus.parents[1]
+    monkeypatch.chdir(folder)
+    shutil.copy(home / "good.pt", "good.pt")
+    for split in ("train", "valid", "test"):
+        file = next((corpus / split).glob("*.arrow"))
+        file.write_bytes(file.read_bytes()[:700])
+    result = CliRunner().invoke(app, words.split(), prog_name="sritool")
+    assert (result.exit_code, result.stdout) == (3, ""), result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: the prepared corpus in data/mine/")
+
+
+@settings(max_examples=80)
+@given(chance=st.randoms(use_true_random=False))
+def test_damaged_corpora_are_read_or_refused(
+    home: Path, tmp_path_factory: pytest.TempPathFactory, tally: Tally, chance: random.Random
+) -> None:
+    fuzz.check_corpus(home / "data" / "mine", tmp_path_factory.getbasetemp() / "fuzzed", chance)
+    tally("inputs fuzzed")
+
+
+@settings(max_examples=150)
+@given(chance=st.randoms(use_true_random=False))
+def test_damaged_checkpoints_are_read_or_refused(
+    home: Path, tmp_path_factory: pytest.TempPathFactory, tally: Tally, chance: random.Random
+) -> None:
+    import torch
+
+    path = tmp_path_factory.getbasetemp() / "fuzzed.pt"
+    values = torch.load(home / "good.pt", weights_only=True)
+    fuzz.check_checkpoint(path, fuzz.checkpoint_of((home / "good.pt").read_bytes(), values, chance))
+    tally("inputs fuzzed")
