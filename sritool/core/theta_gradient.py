@@ -137,6 +137,11 @@ class ThetaGradient:
         assert self._rows is not None
         assert self._target_weight is not None
         width, (output, bias) = self.generator.config.hidden, map(self._memory, ("output", "output_bias"))
+        if (
+            not self._expected
+        ):  # a batch of padding alone: no position, and memory that nothing was written to
+            output.zero_()
+            bias.zero_()
         for place, (with_bias, total) in enumerate(self._expected.items()):
             factor = bias.new_ones(1) if with_bias else self.generator.output_bias.exp()
             if place == 0:

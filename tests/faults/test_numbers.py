@@ -12,7 +12,7 @@ import re
 import shlex
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,14 @@ from typer.testing import Result
 
 from benchmarks.faults.numbers_home import make_home, sritool
 from sritool.core.checkpoint import load_checkpoint
+from sritool.core.config import GeneratorConfig, RunConfig
 from sritool.core.langevin import FARTHEST, Chain, reach, settled
 from sritool.core.metrics import Estimate
+from sritool.corpus.batches import Batch
+from sritool.corpus.tokenizer import PAD
 from sritool.errors import NumericalError
+from sritool.methods.base import Clock
+from sritool.methods.registry import METHODS
 from sritool.tasks import train as training
 from sritool.tasks.runs import MetricsLog
 
@@ -361,6 +366,31 @@ def test_the_bound_of_a_chain(tally: Tally) -> None:
         with pytest.raises(NumericalError, match=r"after 2 steps of 0.5, 0.25 at temperature 1"):
             settled(chain(beyond))
     tally("overflows met", 3)
+
+
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """Memory that nothing was written to is NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("poisoned_memory")
+@pytest.mark.parametrize("name", METHODS)
+def test_a_batch_of_padding_alone_moves_nothing_but_the_prior(name: str, tally: Tally) -> None:
+    sizes = GeneratorConfig(4, 6, 0 if name == "lm" else 3)
+    method = METHODS[name](RunConfig(method=name, generator=sizes), 9)
+    method.initialise()
+    padding = torch.full((3, 2), PAD)
+    batch = Batch(torch.arange(2), padding, padding, torch.zeros(2, dtype=torch.int64))
+    assert method.gradients(batch, Clock(0, 0, 0, 0.5))["recon"] == 0
+    gradients = {name: p.grad for name, p in method.modules.named_parameters() if p.grad is not None}
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients.values())
+    assert not any(bool(g.any()) for key, g in gradients.items() if key.startswith("generator."))
+    conditional = method.conditional(batch)
+    assert not conditional.log_likelihood(method.posterior(conditional, 0, 2)).any()
+    tally("degenerate cases met")
 
 
 def test_metrics_are_json_whatever_they_are(tmp_path: Path, tally: Tally) -> None:
