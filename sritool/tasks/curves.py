@@ -108,7 +108,7 @@ def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
             record = json.loads(line)
             int(record["step"]), int(record["epoch"]), str(record["kind"])
             records.append(record)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             damaged += 1
     return sorted(records, key=lambda record: int(record["step"])), damaged
 

@@ -96,7 +96,7 @@ class Evaluations:
                     raise ValueError("damaged")
                 if record["key"] == self.key:
                     yield _part(record)
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 self.damaged += 1
 
 

@@ -76,7 +76,7 @@ class FinishedBatches:
                     raise ValueError("damaged")
                 record = json.loads(content)
                 self._known[record["stage"], record["number"]] = _unpacked(record["arrays"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self.damaged, self._known = bool(whole), {}
             self.remove()
             return

@@ -35,7 +35,8 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
     if checkpoint.metrics:
         by = method.chosen_by
         trained = [record for record in checkpoint.metrics if not record.get("pretraining")]
-        best = min(trained, key=lambda record: float(record[by]), default={})
+        measured = [record for record in trained if isinstance(record.get(by), int | float)]
+        best = min(measured, key=lambda record: float(record[by]), default={})
         rows += [
             (f"best validation {name}", best[name])
             for name in ("epoch", "nll", "posterior-kl", "recon", "au", "permuted")

@@ -97,6 +97,6 @@ def _counts_on_record(checkpoint: Path) -> list[int]:
     for line in lines:
         try:
             counts.add(int(json.loads(line)["sentences"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # damaged: nobody's figures
     return sorted((count for count in counts if count > 0), reverse=True)
