@@ -17,7 +17,7 @@ from benchmarks.report import FORMATS, Report, machine, show
 from sritool.cli.render import Table, say
 from sritool.errors import SritoolError
 
-PARTS = ("kill", "hostile", "fuzz", "text")
+PARTS = ("kill", "pipes", "hostile", "fuzz", "text")
 
 
 def parts_there() -> dict[str, ModuleType]:

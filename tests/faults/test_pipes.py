@@ -1,0 +1,239 @@
+"""Pipes and terminals: every command with streams that are closed, full, unread or narrow, and with signals.
+
+`python -m benchmarks.faults pipes` puts every command under every fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+import sritool
+from benchmarks.faults.pipes import FAULTS, Command, Desk, commands, furnish, meet
+from benchmarks.faults.zygote import Done
+
+Tally = Callable[..., None]
+Seen = tuple[Done, str]
+
+COMMANDS = commands()
+NAMES = [fault.__name__ for fault in FAULTS]
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+LAST_WORDS = {"SIGINT": "stopped by Ctrl-C", "SIGTERM": "stopped by SIGTERM", "SIGHUP": "stopped by SIGHUP"}
+
+
+@pytest.fixture(scope="module")
+def desk(zygote: Any, lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    folder = tmp_path_factory.mktemp("desk")
+    furnish(lab, folder)
+    return Desk(zygote, folder)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("number", range(len(COMMANDS)), ids=list(COMMANDS))
+def test_streams(desk: Desk, number: int, tally: Tally) -> None:
+    name = list(COMMANDS)[number]
+    chosen = [] if name == "score" else [NAMES[0], NAMES[1 + number % (len(NAMES) - 1)]]  # all, by turns
+    tally("faults of pipes met", meet(desk, name, COMMANDS[name], chosen))
+
+
+def test_slow_reader_gets_everything(desk: Desk, tally: Tally) -> None:
+    codes = b"0.5 -1\n" * 4000
+    whole = desk.zygote.run(("decode", "mine-sri"), cwd=desk.folder, stdin=codes)
+    read, write = os.pipe()
+    running = desk.zygote.start(("decode", "mine-sri"), cwd=desk.folder, stdin=codes, stdout=write)
+    until(lambda: not select.select([], [write], [], 0)[1])  # from here on the process waits for its reader
+    os.close(write)
+    with os.fdopen(read, "rb") as stream:
+        content = stream.read()
+    assert (running.wait().code, content.decode()) == (0, whole.out)
+    assert len(content) > 65536
+    tally("faults of pipes met")
+
+
+def pending(descriptor: int) -> int:
+    """Bytes in a pipe."""
+    count = bytearray(4)
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso8859-1"])
+def test_output_is_utf_8_whatever_the_locale(desk: Desk, encoding: str, tally: Tally) -> None:
+    command = Command(("score", "mine-sri", "--samples", 4), "é 犬 🐕\n".encode())
+    here = desk.run(command)
+    assert "é 犬 🐕" in here.out
+    there = desk.zygote.run(command.args, cwd=desk.folder, stdin=command.stdin, encoding=encoding)
+    assert there == here
+    tally("faults of pipes met")
+
+
+@pytest.mark.parametrize(
+    ("columns", "term"),
+    [(300, "xterm"), (80, "xterm"), (40, "xterm"), (20, "xterm"), (40, "dumb"), (20, "dumb")],
+)
+def test_nothing_is_wider_than_the_terminal(desk: Desk, columns: int, term: str, tally: Tally) -> None:
+    for name in ("info", "score", "evaluate"):
+        done, shown = on_terminal(desk, COMMANDS[name], columns, TERM=term)
+        assert done.code == 0, shown
+        lines = [ANSI.sub("", line).split("\r")[-1] for line in shown.replace("\r\n", "\n").split("\n")]
+        assert max(map(cell_len, lines)) <= columns, (name, shown)
+        assert term != "dumb" or "\x1b" not in shown
+    tally("faults of pipes met")
+
+
+@pytest.mark.parametrize("form", ["auto", "tsv", "json", "csv", "markdown"])
+def test_text_does_not_act_on_a_terminal(desk: Desk, form: str, tally: Tally) -> None:
+    text = "a lantern \x1b[2J\x1b]0;owned\x07 \x9b31m kites\n".encode()
+    command = Command(("score", "mine-sri", "--samples", 4, "--format", form, "--quiet"), text)
+    done, shown = on_terminal(desk, command, 100, TERM="dumb")
+    assert done.code == 0, shown
+    assert not re.search(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]", shown.replace("\t", "")), shown
+    assert "lantern" in shown
+    if form == "tsv":
+        assert text.decode().strip() in desk.run(command).out  # a program gets what was written
+    tally("faults of pipes met")
+
+
+def test_names_do_not_act_on_a_terminal_and_stay_in_one_line(desk: Desk, tally: Tally) -> None:
+    for name in ("\x1b[31mred", "two\nlines", "\u202eturned", os.fsdecode(b"\xff\xfe"), "a" * 256):
+        done, shown = on_terminal(desk, Command(("sample", f"runs/{name}")), 1000)
+        assert done.code in (1, 3)
+        line = ANSI.sub("", shown.removeprefix("\x1b[1;31m")).strip()
+        assert line.startswith("error: ")
+        assert line.isprintable(), repr(line)
+    tally("faults of pipes met", 5)
+
+
+def test_terminal_is_told_that_text_is_awaited(desk: Desk, tally: Tally) -> None:
+    with terminal(80) as (own, theirs):
+        os.write(own, b"a lantern\n\x04")
+        done = desk.zygote.run(("score", "mine-sri", "--samples", 4), cwd=desk.folder, stdin=theirs)
+    assert done.code == 0
+    assert "type sentences, one a line; end with Ctrl-D" in done.err
+    assert done.out.splitlines()[1].endswith("\ta lantern")
+    tally("faults of pipes met")
+
+
+def test_terminal_that_goes_does_not_end_the_work(desk: Desk, tally: Tally) -> None:
+    with terminal(80) as (own, theirs):
+        os.close(own)
+        done = desk.zygote.run(
+            ("evaluate", "mine-sri", "--again", "--limit", 2), cwd=desk.folder, stderr=theirs
+        )
+    assert (done.code, done.out.splitlines()[0].split("\t")[0]) == (0, "metric")
+    tally("faults of pipes met")
+
+
+@pytest.mark.parametrize("name", LAST_WORDS)
+def test_signal_while_working(desk: Desk, name: str, tally: Tally) -> None:
+    number = signal.Signals[name]
+    args = ("evaluate", "mine-sri", "--again", "--samples", 1_000_000)
+    running = desk.zygote.start(args, cwd=desk.folder)
+    until(lambda: "0/" in running.errors())
+    running.send(signal.SIGPIPE)  # no harm
+    running.send(signal.SIGSTOP)
+    running.send(signal.SIGCONT)
+    running.send(number)
+    done = running.wait()
+    assert (done.code, done.out) == (128 + number, "")
+    assert done.err.splitlines()[-1] == LAST_WORDS[name]
+    assert "Traceback" not in done.err
+    assert not list(desk.folder.rglob("*.tmp"))
+    tally("faults of pipes met")
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Look again and again, without taking the processor from the process that is looked at."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        threading.Event().wait(0.005)
+
+
+def test_preparation_that_is_stopped_leaves_nothing(desk: Desk, tmp_path: Path, tally: Tally) -> None:
+    read, write = os.pipe()
+    running = desk.zygote.start(("preprocess", "-", "--name", "stopped"), cwd=tmp_path, stdin=read)
+    os.close(read)
+    os.write(write, b"a lantern\n" * 1000)
+    until(lambda: not pending(write))  # it has begun to read
+    running.send(signal.SIGTERM)
+    done = running.wait()
+    os.close(write)
+    assert (done.code, done.out, done.err) == (143, "", "stopped by SIGTERM\n")
+    assert list(tmp_path.iterdir()) == []
+    tally("faults of pipes met")
+
+
+def test_ctrl_c_while_the_program_is_imported(tmp_path: Path, tally: Tally) -> None:
+    program = """
+import os, runpy, signal, sys
+
+class Impatient:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Impatient())
+runpy.run_module("sritool", run_name="__main__")
+"""
+    root = str(Path(sritool.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": root},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    tally("faults of pipes met")
+
+
+@contextlib.contextmanager
+def terminal(columns: int) -> Iterator[tuple[int, int]]:
+    """A terminal of this width: our end, and the program's."""
+    own, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    try:
+        yield own, theirs
+    finally:
+        for descriptor in (own, theirs):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def on_terminal(desk: Desk, command: Command, columns: int, **env: str) -> Seen:
+    """Run a command whose stdout and stderr are a terminal; how it ended, and what was sent to the terminal."""
+    with terminal(columns) as (own, theirs):
+        streams = {"stdin": command.stdin, "stdout": theirs, "stderr": theirs}
+        running = desk.zygote.start(command.args, cwd=desk.folder, env=env, terminal=True, **streams)
+        os.close(theirs)
+        sent: list[bytes] = []
+        reader = threading.Thread(target=lambda: sent.extend(read_all(own)))
+        reader.start()
+        done = running.wait()
+        reader.join()
+    return done, b"".join(sent).decode("utf-8", "surrogateescape")
+
+
+def read_all(descriptor: int) -> Iterator[bytes]:
+    with contextlib.suppress(OSError):  # how a terminal says that it has no other end any more
+        while part := os.read(descriptor, 65536):
+            yield part
