@@ -15,7 +15,7 @@ from sritool.core import checkpoint as module
 from sritool.core.checkpoint import Checkpoint, save_checkpoint
 from sritool.core.config import RunConfig
 from sritool.corpus.tokenizer import SPECIALS, WordTokenizer
-from sritool.errors import CheckpointError
+from sritool.errors import SritoolError
 
 
 def sample_checkpoint() -> Checkpoint:
@@ -49,7 +49,7 @@ def test_a_failed_write_leaves_the_old_file(
         raise error
 
     monkeypatch.setattr(module.torch, "save", fail)
-    expected = CheckpointError if isinstance(error, OSError) else type(error)
+    expected = SritoolError if isinstance(error, OSError) else type(error)
     with pytest.raises(expected):
         save_checkpoint(sample_checkpoint(), path)
     assert path.read_bytes() == before
@@ -62,7 +62,7 @@ def test_a_disk_that_fills_while_torch_writes(tmp_path: Path) -> None:
     bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, bounds[1]))
     try:
-        with pytest.raises(CheckpointError, match="free some space"):
+        with pytest.raises(SritoolError, match="free some space"):
             save_checkpoint(large, tmp_path / "m.pt")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
@@ -70,7 +70,7 @@ def test_a_disk_that_fills_while_torch_writes(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="give a folder you can write"):
+    with pytest.raises(SritoolError, match="give a folder you can write"):
         save_checkpoint(sample_checkpoint(), tmp_path / "none" / "m.pt")
 
 
@@ -78,7 +78,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(CheckpointError, match="give a folder you can write"):
+        with pytest.raises(SritoolError, match="give a folder you can write"):
             save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
     finally:
         tmp_path.chmod(0o700)
