@@ -187,6 +187,7 @@ def test_a_run_is_begun_in_the_same_folder_after_every_call(tmp_path: Path, tall
     at_every_call(work, check, tally)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_step_sizes_are_written_though_the_table_cannot_be(lab: Any, tmp_path: Path) -> None:
     tuned = tmp_path / "tuned.pt"
     tune = ("tune-step", lab.folder / "base" / "runs" / "mine-sri", "--sentences", 1, "--chains", 4)
