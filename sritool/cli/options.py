@@ -56,8 +56,9 @@ def check_writable(path: Path, option: str = "-o") -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if found is None or path.is_file():
             # A link goes on pointing to what it points to; the trial has no name and is gone at once.
-            with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent, buffering=0) as trial:
+            with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent) as trial:
                 trial.write(bytes(TRIAL_BYTES))
+                trial.flush()
     except OSError as error:
         refusal = f"{option} {path} cannot be written: {error.strerror or type(error).__name__}"
         if error.errno in FULL:

@@ -7,13 +7,12 @@ normalised: composed and decomposed accents stay as they are.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from sritool.errors import DataError, UsageError
 
@@ -63,11 +62,13 @@ def read_blocks(path: Path) -> Iterator[bytes]:
             while it is read.
     """
     if str(path) == "-":
-        yield from _blocks(sys.stdin.buffer)
+        with _told(Path("standard input")):
+            stdin: Any = sys.stdin.buffer
+            yield from _blocks(stdin.read1)  # which meets the end once, so that one Ctrl-D is enough
         return
     with _told(path), path.open("rb", buffering=0) as file:
         before = os.fstat(file.fileno())
-        yield from _blocks(file)
+        yield from _blocks(file.read)
         after = path.stat() if stat.S_ISREG(before.st_mode) else before
     if (before.st_ino, before.st_size, before.st_mtime_ns) != (
         after.st_ino,
@@ -89,8 +90,8 @@ def _told(path: Path) -> Iterator[None]:
         raise DataError(f"cannot read {path} ({error.strerror}); check its permissions") from error
 
 
-def _blocks(file: BinaryIO | io.FileIO) -> Iterator[bytes]:
-    while block := file.read(BLOCK):
+def _blocks(read: Callable[[int], bytes | None]) -> Iterator[bytes]:
+    while block := read(BLOCK):
         yield block
 
 
