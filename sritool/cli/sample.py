@@ -20,6 +20,7 @@ from sritool.cli.decoding_options import (
     TopPOpt,
     decoding_config,
 )
+from sritool.cli.formats import readable
 from sritool.cli.opening import open_model
 from sritool.cli.options import (
     CheckpointArg,
@@ -201,12 +202,13 @@ def figures_table(figures: Figures, title: str, real: str, form: str) -> Table:
 def text_of(figure: Figure | None) -> str | None:
     """For people: the figure and its error."""
     value, error = cells(figure)
-    return None if value is None else with_error(value, math.nan if error is None else error)
+    if value is None:
+        return None
+    return readable(value) if error is None else with_error(value, error)
 
 
 def cells(figure: Figure | None) -> tuple[float | None, float | None]:
-    """Value and standard error, None where there is none."""
+    """Value, NaN where so few sentences have none; and standard error, None where there is none."""
     if figure is None:
         return None, None
-    finite = (value if math.isfinite(value) else None for value in figure[:2])
-    return next(finite), next(finite)
+    return figure.value, figure.standard_error if math.isfinite(figure.standard_error) else None

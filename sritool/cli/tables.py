@@ -100,11 +100,16 @@ def figure(estimate: Estimate) -> float:
     )
 
 
+_LARGEST_PLAIN = 1e7  # beyond it a figure has an exponent
+
+
 def with_error(value: float, error: float) -> str:
     """`78.12 ± 0.43`: two digits of the standard error, and as many places of the value; `2.958 ± undefined`."""
     if math.isfinite(value) and math.isnan(error):
         return f"{readable(value)} ± {readable(error)}"
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return readable(value)
+    if abs(value) >= _LARGEST_PLAIN:
+        return f"{readable(value)} ± {readable(error)}"
     places = min(max(1 - math.floor(math.log10(error)), 0), 6)
     return f"{value:z.{places}f} ± {error:.{places}f}"

@@ -194,6 +194,7 @@ def test_an_error_that_is_undefined_is_said() -> None:
     assert with_error(2.9576, math.nan) == "2.958 ± undefined"
     assert with_error(math.inf, math.nan) == "infinite"
     assert with_error(2.9576, 0.0) == "2.958"
+    assert with_error(3.5e92, 1.9e92) == "3.500e+92 ± 1.900e+92"
 
 
 def test_markdown() -> None:

@@ -343,6 +343,15 @@ def test_one_sentence_has_no_error_and_the_note_says_so(here: Path, tally: Tally
     tally("degenerate cases met")
 
 
+def test_few_samples_have_no_figure_and_it_is_said(here: Path, tally: Tally) -> None:
+    one = meets("sample mine-sri -n 1 --metrics unique,self-bleu", 0, "nan in value").stdout.splitlines()
+    assert one[2].split("\t")[:3] == ["self-bleu", "nan", ""]
+    shown = run("sample mine-sri -n 1 --metrics unique,self-bleu -f markdown").stdout
+    assert "| unique | 1.000 |" in shown
+    assert "| self-bleu | undefined |" in shown
+    tally("degenerate cases met")
+
+
 def test_a_perplexity_beyond_all_numbers_is_said(here: Path, tally: Tally) -> None:
     setting = "--set optimizer.initial_scale=1e4 --set optimizer.learning_rate=1e-9"
     note = "ppl is beyond the largest number"
