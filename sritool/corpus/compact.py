@@ -135,12 +135,15 @@ class PieceStore:
         self._kind = kind
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as the store
         self._begins = [0]
+        self._may_mark = False
         self._tokenizer: Tokenizer | None = None
 
     def add(self, texts: Sequence[str], where: str) -> IdArray:
         """Keep lines; returns the size of each in bytes, 0 for one without a word: [lines] int32."""
         encoded = [b"" if not text or text.isspace() else text.encode() for text in texts]
-        self._file.write(b"".join(encoded))
+        data = b"".join(encoded)
+        self._may_mark = self._may_mark or MARKED.encode() in data
+        self._file.write(data)
         return np.fromiter(map(len, encoded), dtype=np.int32, count=len(encoded))
 
     def close_batch(self) -> int:
@@ -159,7 +162,7 @@ class PieceStore:
             (batch, lengths, (lengths > 0) if chosen is None else chosen & (lengths > 0))
             for batch, lengths, chosen in train
         ]
-        if marks_unknown(self._chosen(batches)):
+        if self._may_mark and marks_unknown(self._chosen(batches)):
             raise UsageError(
                 "the text marks unknown words as <unk>, which pieces would spell out; use --tokenizer word"
             )
