@@ -152,6 +152,15 @@ class SentencePieceTokenizer:
         # A model that we did not train can make anything of its pieces, escape sequences too.
         return CONTROL.sub(" ", str(self._processor.DecodeIds(content(ids))))
 
+    def check_pieces(self) -> None:
+        """Raises: DataError if a piece is no text, as in a model that is damaged or not of our making."""
+        try:
+            for index in range(len(self)):
+                self._processor.IdToPiece(index)
+            self.decode(range(UNK, len(self)))
+        except (UnicodeDecodeError, RuntimeError, IndexError) as error:
+            raise DataError("a piece of the SentencePiece model is not UTF-8") from error
+
     def state(self) -> dict[str, Any]:
         """The kind and the model's bytes."""
         return {"kind": self.kind, "model": self.model}
@@ -263,7 +272,9 @@ def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
             return WordTokenizer(words)
         if not isinstance(state["model"], bytes):
             raise TypeError("the model is not bytes")
-        return SentencePieceTokenizer(kind, state["model"])
+        tokenizer = SentencePieceTokenizer(kind, state["model"])
+        tokenizer.check_pieces()
+        return tokenizer
     except (KeyError, TypeError, DataError) as error:
         raise CheckpointError(
             f"the stored tokenizer is damaged ({error}); use another checkpoint or prepare the corpus again"

@@ -219,7 +219,8 @@ def curves_of(model: Model) -> list[Point]:
     path = model.path.with_name(METRICS)
     records = read_records(path)[0] if model.path.name in (BEST, LAST) and path.is_file() else []
     if not any(record["kind"] == "epoch" for record in records):
-        records = [{"kind": "epoch", **record} for record in model.checkpoint.metrics]
+        stored = (record for record in model.checkpoint.metrics if isinstance(record.get("step"), int))
+        records = [{"kind": "epoch", **record} for record in stored]
     without_z = {name for name in VALIDATION if name != "nll"}
     found = points_of(run_name(model.path), records)
     return [point for point in found if model.latent or point.metric not in without_z]

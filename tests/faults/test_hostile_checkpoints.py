@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
 from benchmarks.faults.hostile import COMMANDS, Hostile, hostile_files, make_run, reads, refused
-from benchmarks.faults.hostile_files import flipped
+from benchmarks.faults.hostile_files import flipped, saved
 from benchmarks.faults.hostile_pickles import EXTENSION, programs
+from sritool.cli.app import app
 from sritool.core.checkpoint import load_checkpoint, save_checkpoint
 from sritool.errors import CheckpointError
 from sritool.methods.registry import outline_of
@@ -163,8 +166,6 @@ def test_every_bit_counts(here: Path, tally: Tally) -> None:
 
 
 def test_a_file_without_a_digest_is_read_and_its_numbers_are_checked(here: Path, tmp_path: Path) -> None:
-    import torch
-
     good = load_checkpoint(Path("good.pt"))
     path = tmp_path / "old.pt"
     torch.save(torch.load("good.pt", weights_only=True), path)
@@ -179,8 +180,6 @@ def test_a_file_without_a_digest_is_read_and_its_numbers_are_checked(here: Path,
 
 
 def test_torch_reads_a_file_with_a_digest(here: Path) -> None:
-    import torch
-
     values = torch.load("good.pt", weights_only=True)
     loaded = load_checkpoint(Path("good.pt"))
     assert values["weights"].keys() == loaded.weights.keys()
@@ -192,7 +191,6 @@ def test_what_is_saved_owns_its_numbers_and_shares_no_list(here: Path, tmp_path:
     import dataclasses
 
     import numpy as np
-    import torch
 
     good = load_checkpoint(Path("good.pt"))
     record = {"epoch": 1, "nll": np.float64(3.5), "recon": 2.0}
@@ -205,3 +203,32 @@ def test_what_is_saved_owns_its_numbers_and_shares_no_list(here: Path, tmp_path:
     assert loaded.metrics == [record, record]
     assert all(torch.equal(loaded.weights[key], tensor) for key, tensor in good.weights.items())
     assert (tmp_path / "m.pt").stat().st_size < Path("good.pt").stat().st_size * 1.2
+
+
+@pytest.mark.parametrize("record", [{}, {"nll": "low"}, {"nll": None}, {"step": "x", "nll": True}])
+@pytest.mark.parametrize("words", [["info", "odd.pt"], ["report", "odd.pt", "--output", "odd.html"]])
+def test_records_without_figures_are_no_reason_to_fail(
+    here: Path, tally: Tally, words: list[str], record: dict[str, Any]
+) -> None:
+    values = torch.load("good.pt", weights_only=True)
+    Path("odd.pt").write_bytes(saved(values | {"metrics": [{"epoch": 1, **record}]}))
+    result = CliRunner().invoke(app, words, prog_name="sritool")
+    assert result.exit_code == 0, result.stderr
+    tally("odd records left aside")
+
+
+@pytest.mark.parametrize(
+    "line", [b"[" * 100_000, b"null", b"3", b'{"kind": "step"}', b"\xff\xfe", b'{"a":' * 50_000]
+)
+@pytest.mark.parametrize("name", ["metrics.jsonl", "evaluations.jsonl"])
+def test_lines_beside_a_checkpoint_cannot_stop_a_command(
+    here: Path, tmp_path: Path, tally: Tally, name: str, line: bytes
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "last.pt").write_bytes(Path("good.pt").read_bytes())
+    (run / name).write_bytes(line + b"\n")
+    words = ["compare", str(run), "--metrics", "nll", "--limit", "2", "--samples", "2"]
+    result = CliRunner().invoke(app, words, prog_name="sritool")
+    assert result.exit_code == 0, result.stderr
+    tally("hostile lines left aside")

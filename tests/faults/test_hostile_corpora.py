@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -20,7 +21,8 @@ from benchmarks.faults.hostile import make_run
 from benchmarks.faults.hostile_files import flipped
 from sritool.cli.app import app
 from sritool.corpus.store import load_corpus
-from sritool.errors import DataError
+from sritool.corpus.tokenizer import CONTROL, tokenizer_from_state, train_pieces
+from sritool.errors import CheckpointError, DataError
 
 Tally = Callable[..., None]
 Change = Callable[[dict[str, Any]], Any]
@@ -282,4 +284,28 @@ def test_damaged_checkpoints_are_read_or_refused(
     path = tmp_path_factory.getbasetemp() / "fuzzed.pt"
     values = torch.load(home / "good.pt", weights_only=True)
     fuzz.check_checkpoint(path, fuzz.checkpoint_of((home / "good.pt").read_bytes(), values, chance))
+    tally("inputs fuzzed")
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    """A SentencePiece model of a few invented lines."""
+    lines = [f"the {noun} sings to the {noun} at noon" for noun in ("heron", "kettle", "otter")] * 9
+    return train_pieces(lines, "bpe", 40).model
+
+
+def test_pieces_that_are_no_text_are_refused(model: bytes, tally: Tally) -> None:
+    tokenizer_from_state({"kind": "bpe", "model": model})
+    with pytest.raises(CheckpointError, match="a piece of the SentencePiece model is not UTF-8"):
+        tokenizer_from_state({"kind": "bpe", "model": model.replace(b"in", b"i\xff")})
+    tally("hostile corpora refused")
+
+
+@settings(max_examples=300)
+@given(chance=st.randoms(use_true_random=False))
+def test_damaged_models_are_read_or_refused(model: bytes, tally: Tally, chance: random.Random) -> None:
+    with contextlib.suppress(CheckpointError):
+        tokenizer = tokenizer_from_state({"kind": "bpe", "model": fuzz.damaged(model, chance)})
+        assert not CONTROL.search(tokenizer.decode(tokenizer.encode("the heron sings")))
+        assert not CONTROL.search(tokenizer.decode(range(len(tokenizer))))
     tally("inputs fuzzed")
