@@ -1,0 +1,359 @@
+"""Disks that are full, read-only or gone, folders that vanish, files that may not be read, and odd names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import sritool
+from benchmarks.faults.scene import check_checkpoint, preprocess, sentences, train
+from benchmarks.faults.zygote import Done, Running
+from sritool.core.checkpoint import load_checkpoint
+
+Tally = Callable[..., None]
+
+NOBODY = 65534 if os.getuid() == 0 else None  # permissions do not bind root
+ENDLESS = ("--epochs", 1_000_000, "--save-every", 2, "--name", "long")
+TRAIN = train("sri")
+RUN = "runs/mine-sri"
+FEW = ("--limit", 4, "--threads", 1)
+
+
+class Writer(NamedTuple):
+    """A command that writes a file, and that file."""
+
+    args: tuple[object, ...]
+    file: str
+
+
+WRITERS = {
+    "encode -o": Writer(("encode", RUN, "--text", "lines.txt", "-o", "codes.npy"), "codes.npy"),
+    "plot -o": Writer(("plot", "curves", RUN, "-o", "curves.svg"), "curves.svg"),
+    "plot latent -o": Writer(
+        ("plot", "latent", RUN, "--split", "train", "--limit", 24, "-o", "map.png"), "map.png"
+    ),
+    "report -o": Writer(("report", RUN, "-o", "page.html", "--map-sentences", 12, *FEW), "page.html"),
+    "noisy-recon": Writer(("noisy-recon", RUN, "--write-noisy", "noisy.jsonl", *FEW), "noisy.jsonl"),
+    "tune-step": Writer(
+        ("tune-step", RUN, "--sentences", 2, "--chains", 8, "--write", "tuned.pt", "--force"), "tuned.pt"
+    ),
+}
+CACHED = {
+    "evaluate": ("evaluate", RUN, "--metrics", "nll,recon", "--samples", 4, *FEW),
+    "encode": ("encode", RUN, "--text", "lines.txt"),
+}
+
+
+@pytest.fixture
+def place(lab: Any, tmp_path: Path) -> Path:
+    """A folder with the texts, the corpus and the run of the laboratory."""
+    folder = tmp_path / "place"
+    shutil.copytree(lab.folder / "base", folder)
+    return folder
+
+
+@pytest.fixture
+def small_disk(lab: Any, tmp_path: Path) -> Iterator[Path]:
+    """The same on a disk of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no disk can be mounted here: that needs root")
+    try:
+        shutil.copytree(lab.folder / "base", folder, dirs_exist_ok=True)
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files but locks and what is kept only to save time."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    kept = ("evaluations.jsonl", ".codes")
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in found if not path.name.endswith(kept)
+    }
+
+
+def limited(zygote: Any, args: tuple[object, ...], cwd: Path, size: int) -> Done:
+    """Run a command under which no file grows beyond a size, what it prints aside."""
+    read, write = os.pipe()
+    out, into = os.pipe()
+    running = zygote.start(args, cwd=cwd, file_size=size, stderr=write, stdout=into)
+    os.close(write)
+    os.close(into)
+    said: dict[int, str] = {}
+
+    def take(descriptor: int) -> None:
+        with os.fdopen(descriptor, encoding="utf-8") as stream:
+            said[descriptor] = stream.read()
+
+    readers = [threading.Thread(target=take, args=(descriptor,)) for descriptor in (read, out)]
+    for reader in readers:
+        reader.start()
+    done: Done = running.wait()
+    for reader in readers:
+        reader.join()
+    return done._replace(out=said[out], err=said[read])
+
+
+def refused(done: Done, code: int, *parts: str) -> None:
+    """One line of an error, the last, with these parts."""
+    lines = done.err.splitlines()
+    assert done.code == code, done.err
+    assert [line.startswith("error: ") for line in lines].count(True) == 1, done.err
+    assert lines[-1].startswith("error: ")
+    assert all(part in lines[-1] for part in parts), lines[-1]
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_output_on_a_full_disk(zygote: Any, place: Path, name: str, tally: Tally) -> None:
+    writer = WRITERS[name]
+    (place / writer.file).write_bytes(b"older")
+    before = tree(place)
+    done = limited(zygote, writer.args, place, 100)
+    refused(done, 1, writer.file, "File too large; free some space, or give a file on another disk")
+    assert len(done.err.splitlines()) == 1  # before any work
+    assert tree(place) == before
+    tally("faults of disk met")
+
+
+def test_output_that_grows_beyond_the_disk(zygote: Any, place: Path, tally: Tally) -> None:
+    writer = WRITERS["plot latent -o"]
+    (place / writer.file).write_bytes(b"older")
+    before = tree(place)
+    refused(
+        limited(zygote, writer.args, place, 4096), 1, writer.file, "File too large; free some space or give"
+    )
+    assert tree(place) == before
+    tally("faults of disk met")
+
+
+def test_preprocess_on_a_full_disk(zygote: Any, place: Path, tally: Tally) -> None:
+    before = tree(place)
+    for size in (0, 600):
+        refused(
+            limited(zygote, preprocess("other", "--force"), place, size), 1, "File too large", "--data-dir"
+        )
+        assert tree(place) == before
+        tally("faults of disk met")
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_what_only_saves_time_is_no_reason_to_fail(zygote: Any, place: Path, name: str, tally: Tally) -> None:
+    shutil.rmtree(place / RUN / "latents", ignore_errors=True)
+    done = limited(zygote, CACHED[name], place, 0)
+    whole = zygote.run((*CACHED[name], *(["--again"] if name == "evaluate" else [])), cwd=place)
+    assert (done.code, done.out) == (0, whole.out), done.err
+    tally("faults of disk met")
+
+
+@pytest.mark.parametrize("size", [0, 2500])
+def test_new_training_on_a_full_disk(zygote: Any, place: Path, size: int, tally: Tally) -> None:
+    before = tree(place)
+    refused(
+        limited(zygote, (*TRAIN, "--name", "new"), place, size),
+        1,
+        "cannot write runs/new/",
+        "free some space",
+    )
+    assert tree(place) == before
+    assert not (place / "runs" / "new").exists()
+    tally("faults of disk met")
+
+
+def test_training_goes_on_after_a_full_disk(zygote: Any, small_disk: Path, tally: Tally) -> None:
+    running = begun(zygote, small_disk)
+    with (small_disk / "filler").open("wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(512))
+        except OSError:
+            pass
+    done = running.wait()
+    refused(
+        *(done, 1, "cannot write runs/long/", "No space left on device; free some space"),
+        "the state saved before stands in runs/long/last.pt; go on with the same command and --resume",
+    )
+    run = small_disk / "runs" / "long"
+    step = load_checkpoint(run / "last.pt").progress["step"]
+    check_checkpoint(run / "best.pt")
+    assert not list(run.glob(".*.tmp"))
+    (small_disk / "filler").unlink()
+    again = zygote.run((*TRAIN, *ENDLESS, "--resume", "--max-steps", step + 3), cwd=small_disk)
+    assert (again.code, load_checkpoint(run / "last.pt").progress["step"]) == (0, step + 3), again.err
+    tally("faults of disk met", 2)
+
+
+def begun(zygote: Any, cwd: Path) -> Running:
+    """An endless training that has saved."""
+    running: Running = zygote.start((*TRAIN, *ENDLESS), cwd=cwd)
+    end = time.monotonic() + 60
+    while "epoch 2/" not in running.errors():
+        assert time.monotonic() < end, running.errors()
+        threading.Event().wait(0.005)
+    return running
+
+
+def remove_runs(place: Path) -> None:
+    """The folder of all runs goes."""
+    (place / "runs").rename(place.parent / "elsewhere")
+
+
+def put_a_file_there(place: Path) -> None:
+    """A file takes its place."""
+    remove_runs(place)
+    (place / "runs").write_text("a file", encoding="utf-8")
+
+
+def put_a_folder_there(place: Path) -> None:
+    """A folder takes the place of last.pt."""
+    last = place / "runs" / "long" / "last.pt"
+    last.unlink()
+    last.mkdir()
+
+
+@pytest.mark.parametrize("damage", [remove_runs, put_a_file_there, put_a_folder_there])
+def test_run_folder_that_vanishes(
+    zygote: Any, place: Path, damage: Callable[[Path], None], tally: Tally
+) -> None:
+    running = begun(zygote, place)
+    damage(place)
+    refused(running.wait(), 1, "cannot write runs/long/")
+    tally("faults of disk met")
+
+
+def test_corpus_that_vanishes_is_needed_no_more(zygote: Any, place: Path, tally: Tally) -> None:
+    running = begun(zygote, place)
+    shutil.rmtree(place / "data")
+    saved = (place / "runs" / "long" / "last.pt").stat().st_mtime_ns
+    while (place / "runs" / "long" / "last.pt").stat().st_mtime_ns == saved:
+        threading.Event().wait(0.005)
+    running.send(15)
+    assert running.wait().code == 143
+    tally("faults of disk met")
+
+
+@pytest.mark.parametrize("args", [("info", RUN), ("--version",)])
+def test_current_folder_that_is_gone(tmp_path: Path, args: tuple[str, ...], tally: Tally) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = "import os, runpy, sys; os.rmdir(os.getcwd()); runpy.run_module('sritool', run_name='__main__')"
+    environment = os.environ | {"PYTHONPATH": str(Path(sritool.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *args],
+        cwd=gone,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = "error: No such file or directory: the current folder; change to a folder that is there\n"
+    expected = (1, "", line) if args[0] == "info" else (0, f"sritool {sritool.__version__}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == expected
+    tally("faults of disk met")
+
+
+def forbid_writing(place: Path) -> None:
+    """Nothing may be written."""
+    for path in [*place.rglob("*"), place]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def forbid_reading(place: Path) -> None:
+    """No file may be read."""
+    for path in place.rglob("*"):
+        if path.is_file():
+            path.chmod(0)
+
+
+def lead_nowhere(place: Path) -> None:
+    """Every file is a link to nothing."""
+    for path in [path for path in place.rglob("*") if path.is_file()]:
+        path.unlink()
+        path.symlink_to("/nowhere/at/all")
+
+
+def lead_in_circles(place: Path) -> None:
+    """Every file is a link to itself."""
+    for path in [path for path in place.rglob("*") if path.is_file()]:
+        path.unlink()
+        path.symlink_to(path.name)
+
+
+def make_folders(place: Path) -> None:
+    """Every file is a folder."""
+    for path in [path for path in place.rglob("*") if path.is_file()]:
+        path.unlink()
+        path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage", [forbid_writing, forbid_reading, lead_nowhere, lead_in_circles, make_folders]
+)
+def test_places_that_cannot_be_used(
+    zygote: Any, place: Path, damage: Callable[[Path], None], tally: Tally
+) -> None:
+    writers = [WRITERS[name].args for name in ("encode -o", "plot -o")]
+    args = [*writers, CACHED["evaluate"], TRAIN, preprocess("other", "--force")]
+    if NOBODY is not None:
+        for path in (place, *place.parents[:3]):
+            path.chmod(0o755)
+    damage(place)
+    names = sorted(str(path) for path in place.rglob("*"))
+    for one in args:
+        done = zygote.run(one, cwd=place, user=NOBODY)
+        assert done.err.splitlines()[-1].isprintable()
+        if damage is forbid_writing and one in CACHED.values():
+            assert done.code == 0, done.err
+        else:
+            assert done.code in (1, 2, 3), (one, done.err)
+            refused(done, done.code)
+        assert "Error" not in done.err, done.err
+    assert sorted(str(path) for path in place.rglob("*")) == names
+    for path in [place, *place.rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o755)
+    tally("faults of disk met", len(args))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with space", "two\nlines", "esc\x1b[31m", "$HOME", os.fsdecode(b"\xff\xfe"), "b" * 250],
+    ids=ascii,
+)
+def test_odd_names(zygote: Any, place: Path, name: str, tally: Tally) -> None:
+    (place / RUN).rename(place / "runs" / name)
+    text = Path(f"./{name}.txt")
+    (place / text).write_text("\n".join(sentences(3, 1)), encoding="utf-8")
+    for args, there in (
+        (("encode", f"runs/{name}", "--text", text, "-o", f"./{name}.npy"), f"{name}.npy"),
+        (("plot", "curves", f"runs/{name}", "-o", f"./{name}.svg"), f"{name}.svg"),
+    ):
+        done = zygote.run(args, cwd=place)
+        assert done.code == 0, done.err
+        assert (place / there).stat().st_size > 0
+    assert not list(place.rglob("*.tmp"))
+    tally("faults of disk met", 2)
+
+
+def test_name_that_is_too_long(zygote: Any, place: Path, tally: Tally) -> None:
+    long = "c" * 256
+    refused(
+        zygote.run(("encode", RUN, "-o", long), cwd=place, stdin=b"a\n"), 2, "File name too long; give a file"
+    )
+    refused(zygote.run(("sample", f"runs/{long}"), cwd=place), 1, "File name too long", "give a shorter name")
+    tally("faults of disk met", 2)
