@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,10 +131,17 @@ def evaluate_model(
     kind = (model.device.type, str(model.generator.output.dtype))
     kept = record_of(model, content, split, chosen, settings)
     wanted = settings.metrics if request.again else kept.missing(settings.metrics)
+
+    def unfinished(metrics: Sequence[str]) -> Path:
+        return beside(model.path, content, split.ids, split.offsets, chosen, settings, tuple(metrics), kind)
+
+    for metrics in kept.measured_together():  # a kill may have come just after they were put on record
+        if tuple(metrics) != wanted:
+            with contextlib.suppress(OSError):
+                unfinished(metrics).unlink(missing_ok=True)
     measured, notes = None, []
     if wanted:
-        path = beside(model.path, content, split.ids, split.offsets, chosen, settings, wanted, kind)
-        finished = FinishedBatches(path)
+        finished = FinishedBatches(unfinished(wanted))
         try:
             measured = measure(
                 *(model.method, split, chosen, settings._replace(metrics=wanted)),

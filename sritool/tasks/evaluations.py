@@ -52,6 +52,10 @@ class Evaluations:
         """Those that are still to be measured."""
         return tuple(name for name in metrics if name not in self._latest)
 
+    def measured_together(self) -> list[tuple[str, ...]]:
+        """The metrics of each measurement on record, in its order."""
+        return [tuple(part.estimates) for part in {id(part): part for part in self._latest.values()}.values()]
+
     def get(self, metrics: Iterable[str]) -> tuple[list[Estimate], list[str]]:
         """The estimates of these metrics, in the order of a table, and the notes on them."""
         wanted = [name for name in NEEDS if name in set(metrics) and name in self._latest]
