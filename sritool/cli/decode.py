@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from sritool.cli.decoding_options import (
     TopPOpt,
     decoding_config,
 )
-from sritool.cli.opening import open_model
+from sritool.cli.opening import open_model, tell_typed
 from sritool.cli.options import (
     CheckpointArg,
     DeviceOpt,
@@ -30,7 +29,7 @@ from sritool.cli.options import (
     SeedOpt,
     ThreadsOpt,
 )
-from sritool.cli.render import Table, emit, resolve_format, say
+from sritool.cli.render import Table, emit, resolve_format
 
 
 def decode(
@@ -73,8 +72,7 @@ def decode(
     config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)
     model = open_model(checkpoint, runs_dir, device, gpu, threads, "decoding with")
     model.require_latent("decode codes")
-    if codes == "-" and sys.stdin.isatty():
-        say("type codes, numbers with spaces between, one code a line; end with Ctrl-D")
+    tell_typed(codes, "codes, numbers with spaces between")
     given = read_codes(codes, model.latent)
     with task_progress(quiet or len(given) <= FEW) as report:
         sentences = model.decode(given, config, seed, report=report)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sritool.cli.opening import open_model, tell_unknown
+from sritool.cli.opening import open_model, tell_typed, tell_unknown
 from sritool.cli.options import (
     FILES_PANEL,
     BatchSizeOpt,
@@ -105,8 +105,7 @@ def encode(
     form = output_form(fmt, output)
     model = open_model(checkpoint, runs_dir, device, gpu, threads, "encoding with")
     source = text or "-"
-    if source == "-" and sys.stdin.isatty():
-        say("type sentences, one a line; end with Ctrl-D")
+    tell_typed(source)
     how = How(chains or (CHAINS if mean else 1), mean, seed)
     with task_progress(quiet) as report:
         found = encode_text(model, Path(source), how, batch_size or 64, report)

@@ -14,7 +14,7 @@ from sritool.cli.evaluation_tables import (
     runs_table,
     sentence_table,
 )
-from sritool.cli.opening import open_checkpoints, open_device
+from sritool.cli.opening import open_checkpoints, open_device, tell_typed
 from sritool.cli.options import (
     AgainOpt,
     BatchSizeOpt,
@@ -170,6 +170,7 @@ def evaluate(
     wanted = known[metrics] if metrics in known else split_names(str(metrics))
     if refinement and refinement.steps and not refinement.has_chains and not curve:
         wanted = tuple(dict.fromkeys((*wanted, "elbo-gain")))
+    tell_typed(text)
     request = task.Request(
         metrics=wanted,
         split=split or "test",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,7 @@ from sritool.cli.decoding_options import (
     TopPOpt,
     decoding_config,
 )
-from sritool.cli.opening import open_model, tell_unknown
+from sritool.cli.opening import open_model, tell_typed, tell_unknown
 from sritool.cli.options import (
     CheckpointArg,
     DeviceOpt,
@@ -31,7 +30,7 @@ from sritool.cli.options import (
     SeedOpt,
     ThreadsOpt,
 )
-from sritool.cli.render import Table, emit, emit_all, resolve_format, say
+from sritool.cli.render import Table, emit, emit_all, resolve_format
 from sritool.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -131,8 +130,7 @@ def interpolate(
     model = open_model(checkpoint, runs_dir, device, gpu, threads, "interpolating with")
     model.require_latent("interpolate")
     if text is not None:
-        if text == "-" and sys.stdin.isatty():
-            say("type pairs, one a line, a tab between the two sentences; end with Ctrl-D")
+        tell_typed(text, "pairs, a tab between the two sentences")
         pairs = task.read_pairs(text)
     if pairs:
         tell_unknown(model, [sentence for pair in pairs for sentence in pair])

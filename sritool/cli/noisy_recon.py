@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sritool.cli.noisy_tables import increase_table, long_table, recon_table
-from sritool.cli.opening import open_checkpoints, open_device
+from sritool.cli.opening import open_checkpoints, open_device, tell_typed
 from sritool.cli.options import (
     BatchSizeOpt,
     CheckpointsArg,
@@ -114,6 +114,7 @@ def noisy_recon(
         raise UsageError("--split is for the prepared corpus; leave it or --text out")
     if write_noisy is not None:
         check_writable(write_noisy, "--write-noisy")
+    tell_typed(text)
     request = task.Request(
         kind=noise or "swap",
         counts=parse_counts(counts) if counts is not None else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,12 @@ def open_model(
     where = open_device(device, gpu, threads)
     (path,) = open_checkpoints([checkpoint] if checkpoint else None, runs_dir, doing)
     return load_model(path, where)
+
+
+def tell_typed(source: object, what: str = "sentences") -> None:
+    """Say on stderr what is waited for, where `source` is "-" and a terminal: it would look stuck."""
+    if str(source) == "-" and sys.stdin.isatty():
+        say(f"type {what}, one a line; end with Ctrl-D")
 
 
 def tell_unknown(model: Model, sentences: Sequence[str]) -> None:

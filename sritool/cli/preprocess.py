@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sritool.cli.opening import tell_typed
 from sritool.cli.options import FILES_PANEL, DataDirOpt, FormatOpt, SeedOpt
 
 if TYPE_CHECKING:
@@ -206,6 +207,8 @@ def preprocess(
     files = {"train": train, "valid": valid, "test": test}
     splits = {split: path for split, path in files.items() if path is not None}
     reading = FileOptions(input_format, Columns(text_key, label_key), valid_share, test_share, seed)
+    for given in (*(inputs or ()), *splits.values()):
+        tell_typed(given)
     chosen, source = choose_source(Inputs(inputs or (), splits, folder, name), reading)
     options = with_overrides(
         source.options,

@@ -21,7 +21,7 @@ from sritool.cli.decoding_options import (
     decoding_config,
 )
 from sritool.cli.formats import readable
-from sritool.cli.opening import open_model
+from sritool.cli.opening import open_model, tell_typed
 from sritool.cli.options import (
     CheckpointArg,
     DataDirOpt,
@@ -141,6 +141,7 @@ def sample(
 
     real = None
     if reference or "reverse-ppl" in wanted:
+        tell_typed(text)
         own = read_text(Path(text)) if text is not None else None
         real = task.real_text(model, own, data_dir, reference and "reverse-ppl" in wanted)
     with task_progress(quiet) as report:

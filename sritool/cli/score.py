@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sritool.cli.formats import lines_of
-from sritool.cli.opening import open_model
+from sritool.cli.opening import open_model, tell_typed
 from sritool.cli.options import (
     BatchSizeOpt,
     CheckpointArg,
@@ -23,7 +23,7 @@ from sritool.cli.options import (
     TextOpt,
     ThreadsOpt,
 )
-from sritool.cli.render import Table, emit, resolve_format, say, write_lines
+from sritool.cli.render import Table, emit, resolve_format, write_lines
 from sritool.cli.tables import FOR_PEOPLE
 from sritool.cli.talk import bars_hidden
 
@@ -64,8 +64,7 @@ def score(
     form = resolve_format(fmt)
     model = open_model(checkpoint, runs_dir, device, gpu, threads, "scoring with")
     source = text or "-"
-    if source == "-" and sys.stdin.isatty():
-        say("type sentences, one a line; end with Ctrl-D")
+    tell_typed(source)
     with task_progress(quiet) as report:
         likelihood = LikelihoodConfig(samples=samples)
         parts = score_lines(model, Path(source), seed, likelihood, batch_size or 64, report)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sritool.cli.opening import tell_typed
 from sritool.cli.options import (
     FILES_PANEL,
     CheckpointArg,
@@ -204,6 +205,7 @@ def tune_step(
         check_picture(plot, "--plot")
     if checkpoint is None:
         say(f"tuning {path}")
+    tell_typed(text)
     with hold_target(write):
         model = load_model(path, str(where))
         sampler = sampler_of(model.method)

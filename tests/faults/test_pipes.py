@@ -118,6 +118,18 @@ def test_names_do_not_act_on_a_terminal_and_stay_in_one_line(desk: Desk, tally: 
     tally("faults of pipes met", 5)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["encode mine-sri", "evaluate mine-lm --text - --metrics nll", "preprocess - --name typed"],
+)
+def test_every_reader_of_a_terminal_says_so(desk: Desk, tally: Tally, words: str) -> None:
+    with terminal(80) as (own, theirs):
+        os.write(own, b"a lantern\na heron\na lantern at noon\n\x04")
+        done = desk.zygote.run(words.split(), cwd=desk.folder, stdin=theirs)
+    assert done.err.splitlines()[0] == "type sentences, one a line; end with Ctrl-D", done.err
+    tally("faults of pipes met")
+
+
 def test_terminal_is_told_that_text_is_awaited(desk: Desk, tally: Tally) -> None:
     with terminal(80) as (own, theirs):
         os.write(own, b"a lantern\n\x04")
