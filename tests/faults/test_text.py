@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -269,11 +270,15 @@ def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path, tally: Tally) -> Non
         )
         assert endless.stdout is not None
         endless.stdout.close()
-        while process.poll() is None and not [*tmp_path.glob("data/.m.new-*")]:
-            pass
+        end = time.monotonic() + 60
+        while process.poll() is None and not [*tmp_path.glob("data/.m.new-*")] and time.monotonic() < end:
+            threading.Event().wait(0.005)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-        endless.terminate()
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            endless.kill()
     assert process.returncode == 130, said
     assert len(said.splitlines()) == 1
     assert not [*tmp_path.glob("data/*")]
