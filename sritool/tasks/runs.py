@@ -57,16 +57,16 @@ def _begin(folder: Path) -> Lock | None:
         folder.mkdir()
     except FileExistsError:
         new = False
-        if not _is_abandoned(folder):
-            return None
     lock = Lock(folder / LOCK)
     try:
-        if not lock.acquire():
+        if not ((new or _is_abandoned(folder)) and lock.acquire()):
             return None
-    except OSError:
+    except OSError as error:
         if new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        elif isinstance(error, PermissionError):  # another user's, where several share a folder of runs
+            return None
         raise
     if lock.without:
         return lock if new else None
@@ -132,12 +132,20 @@ def remove_unsaved(folder: Path, lock: Lock) -> bool:
 def newest_run(runs_dir: Path, name: str = "") -> Path | None:
     """The run folder whose checkpoints are youngest; with `name`, of those called so or so with a number."""
     found = [
-        (max(path.stat().st_mtime for path in (folder / BEST, folder / LAST) if path.is_file()), folder)
+        (saved, folder)
         for folder in (runs_dir.iterdir() if runs_dir.is_dir() else ())
         if (not name or re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name))
-        and ((folder / BEST).is_file() or (folder / LAST).is_file())
+        and (saved := _last_saved(folder)) is not None
     ]
     return max(found)[1] if found else None
+
+
+def _last_saved(folder: Path) -> float | None:
+    """When a checkpoint of a run was last written; None without one, or where another user lets nobody look."""
+    with contextlib.suppress(PermissionError):
+        times = [path.stat().st_mtime for path in (folder / BEST, folder / LAST) if path.is_file()]
+        return max(times, default=None)
+    return None
 
 
 def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sritool.errors import CheckpointError, UsageError
-from sritool.tasks.runs import BEST, LAST, MetricsLog, find_checkpoint, new_run, newest_run, read_metrics
+from sritool.tasks.runs import (
+    BEST,
+    LAST,
+    LOCK,
+    MetricsLog,
+    find_checkpoint,
+    new_run,
+    newest_run,
+    read_metrics,
+)
 
 
 def checkpoint(folder: Path, *names: str, age: int = 0) -> Path:
@@ -27,6 +38,36 @@ def test_a_new_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
     assert [folder.name for folder, _ in made] == ["tiny-sri", "tiny-sri-2", "tiny-sri-3"]
     (tmp_path / "runs" / "tiny-lm").touch()
     assert new_run(tmp_path / "runs" / "tiny-lm")[0].name == "tiny-lm-2"
+
+
+def test_folders_of_other_users_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of runs that several share, one may not look into some, nor write in others."""
+    mine = checkpoint(tmp_path / "tiny-lm", LAST, age=50)
+    closed, unwritable = checkpoint(tmp_path / "tiny-sri", LAST), checkpoint(tmp_path / "tiny-sri-2")
+    (unwritable / LOCK).write_text("elsewhere 12 now")
+    opens, looks, lists = os.open, Path.stat, Path.iterdir
+
+    def refused(path: Path, *owners: Path) -> None:
+        if path.parent in owners:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def open_(path: Path, *given: int) -> int:
+        refused(Path(path), closed, unwritable)
+        return opens(path, *given)
+
+    def stat(path: Path, **given: bool) -> os.stat_result:
+        refused(path, closed)
+        return looks(path, **given)
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        refused(path / LOCK, closed)
+        return lists(path)
+
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert newest_run(tmp_path) == mine
+    assert new_run(tmp_path / "tiny-sri")[0].name == "tiny-sri-3"
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
