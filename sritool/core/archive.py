@@ -30,6 +30,7 @@ _RECORDS_64 = 56 + 20  # bytes of that record and of the one that tells where it
 _MOST_ENTRIES = 10_000
 _LARGEST_DIRECTORY = 1 << 22
 _CHUNK = 1 << 20
+_SHORTER = "it became shorter while it was read"
 _NAMES = re.compile(
     r"data\.pkl|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id|data/\d{1,6}"
 )
@@ -72,7 +73,7 @@ class Archive:
         content = bytearray(entry.size)
         self._file.seek(entry.begin)
         if self._file.readinto(content) != entry.size:  # type: ignore[attr-defined]
-            raise Refused("it became shorter while it was read")
+            raise Refused(_SHORTER)
         if not self._sealed and zlib.crc32(content) != entry.checksum:
             raise Refused(f"the checksum of its entry {name} is wrong")
         return content
@@ -139,7 +140,7 @@ def _end_of(file: BinaryIO, size: int) -> tuple[bool, _End]:
         if begin < 0:
             continue
         file.seek(begin)
-        mark, disk, other, here, entries, directory, place, length = _END.unpack(file.read(_END.size))
+        mark, disk, other, here, entries, directory, place, length = _END.unpack(_exactly(file, _END.size))
         if mark == _END_MARK and length == comment:
             if disk or other or here != entries or entries > _MOST_ENTRIES or directory > _LARGEST_DIRECTORY:
                 raise Refused("its directory is not one that torch.save writes")
@@ -147,13 +148,19 @@ def _end_of(file: BinaryIO, size: int) -> tuple[bool, _End]:
     raise Refused("truncated, or another kind of file")
 
 
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    """The next bytes. Raises: Refused if there are fewer, as of a file that is being copied there."""
+    found = file.read(size)
+    if len(found) < size:
+        raise Refused(_SHORTER)
+    return found
+
+
 def _check_seal(file: BinaryIO, size: int) -> None:
     file.seek(0)
     digest, left = hashlib.sha256(), size - _DIGITS
     while left:
-        part = file.read(min(_CHUNK, left))
-        if not part:
-            raise Refused("it became shorter while it was read")
+        part = _exactly(file, min(_CHUNK, left))
         digest.update(part)
         left -= len(part)
     if file.read(_DIGITS) != digest.hexdigest().encode("ascii"):
@@ -195,7 +202,7 @@ def _begin_of(file: BinaryIO, info: zipfile.ZipInfo, position: int, size: int) -
     if gap not in _DESCRIPTORS or info.header_offset + _LOCAL.size > size or (position == 0 and gap):
         raise Refused("its entries overlap, or something lies between them")
     file.seek(info.header_offset)
-    mark, _, _, method, *_, name, padding = _LOCAL.unpack(file.read(_LOCAL.size))
+    mark, _, _, method, *_, name, padding = _LOCAL.unpack(_exactly(file, _LOCAL.size))
     if mark != _LOCAL_MARK or method or file.read(name) != info.filename.encode("utf-8", "replace"):
         raise Refused("its directory and its entries contradict each other")
     begin = info.header_offset + _LOCAL.size + int(name) + int(padding)

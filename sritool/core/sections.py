@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sritool.core.bounds import LARGEST
 from sritool.corpus.tokenizer import CONTROL
 
 _MOST = 1 << 53  # a count that a float tells from its neighbours
@@ -211,7 +212,7 @@ def check_optimizer(
 def _fits(value: Any, own: Any) -> bool:
     """Whether a setting of an optimiser may stand where its own stands: a number for a number, else the same."""
     if type(own) in (int, float):
-        return type(value) in (int, float) and 0 <= value < _MOST
+        return _is_count(value) or (type(value) is float and 0 <= value <= LARGEST)
     if isinstance(own, tuple):
         return type(value) is tuple and len(value) == len(own) and all(map(_fits, value, own))
     if own is None or type(own) is bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from sritool.core.archive import Archive, Refused
 from sritool.core.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
 from sritool.core.config import GeneratorConfig, RunConfig, SamplerConfig
 from sritool.core.generator import Generator
 from sritool.core.schedules import Ramp
+from sritool.core.sections import check_optimizer
 from sritool.corpus.tokenizer import SPECIALS, Tokenizer, WordTokenizer, train_pieces
 from sritool.errors import CheckpointError
 
@@ -202,3 +205,39 @@ def test_weights_that_do_not_fit(harm: str) -> None:
     with pytest.raises(CheckpointError, match="do not fit its settings") as caught:
         load_weights(Generator(CONFIG.generator, len(WORDS)), weights, "m.pt")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-3, 1e30])
+def test_an_optimizer_of_any_learning_rate_fits(rate: float) -> None:
+    """Settings may ask for one that diverges; what was saved before must go on with a smaller one."""
+    checkpoint = sample_checkpoint()
+    assert checkpoint.trainer is not None
+    stored = checkpoint.trainer["optimizer"]
+    stored["param_groups"][0]["lr"] = rate
+    generator = Generator(CONFIG.generator, len(WORDS))
+    parameters = list(generator.parameters())
+    check_optimizer(
+        stored, torch.optim.Adam(parameters, lr=0.01).state_dict(), [part.shape for part in parameters]
+    )
+
+
+class _Shrinking(io.BytesIO):
+    """A file that tells a size and then has fewer bytes, as one that is being copied there does."""
+
+    def __init__(self, content: bytes, left: int) -> None:
+        super().__init__(content)
+        self._left = left
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        place = super().seek(offset, whence)
+        if whence == 0:
+            self.truncate(self._left)
+        return place
+
+
+@pytest.mark.parametrize("left", [0, 10, -80, -40, -1])
+def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, left: int) -> None:
+    save_checkpoint(sample_checkpoint(), tmp_path / "model.pt")
+    content = (tmp_path / "model.pt").read_bytes()
+    with pytest.raises(Refused):
+        Archive(_Shrinking(content, left % len(content) if left else 0))
