@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.faults.hostile import Broken, make_run
+from benchmarks.faults import Broken
+from benchmarks.faults.hostile import make_run
 from benchmarks.faults.hostile_files import saved, sealed
 from sritool.core.checkpoint import load_checkpoint
 from sritool.corpus.store import load_corpus

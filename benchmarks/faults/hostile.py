@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.faults import Broken
 from benchmarks.faults.hostile_files import (
     Hostile,
     archive_files,
@@ -44,10 +45,6 @@ COMMANDS = {
     "from": ["train", "mine", "--config", "small.toml", "--method", "vae-fb", "--from", "FILE"],
 }
 SLOWEST = 20.0  # seconds that a refusal may take on a busy machine
-
-
-class Broken(AssertionError):  # noqa: N818 - what happened
-    """A hostile file was not met as it should be."""
 
 
 def hostile_files(good: Path, canary: str) -> Iterator[Hostile]:

@@ -51,6 +51,18 @@ def lab(zygote: Any) -> Iterator[Any]:
         yield place
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an honest run, its corpus data/mine, and good.pt: `benchmarks.faults.hostile`."""
+    from benchmarks.faults.hostile import make_run
+
+    folder = tmp_path_factory.mktemp("strangers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_run()
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _timed(pytestconfig: pytest.Config) -> Iterator[None]:
     began = time.perf_counter()

@@ -15,7 +15,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.faults.hostile import COMMANDS, Hostile, hostile_files, make_run, reads, refused
+from benchmarks.faults.hostile import COMMANDS, Hostile, hostile_files, reads, refused
 from benchmarks.faults.hostile_files import flipped, saved
 from benchmarks.faults.hostile_pickles import EXTENSION, programs
 from sritool.cli.app import app
@@ -38,18 +38,6 @@ ABSURD = (
     "words",
     "quoted",
 )
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an honest run and its corpus, and good.pt."""
-    folder = tmp_path_factory.getbasetemp() / "strangers"
-    if not folder.exists():  # made once, for two modules of tests
-        folder.mkdir()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder)
-            make_run()
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from benchmarks.faults import fuzz
-from benchmarks.faults.hostile import make_run
 from benchmarks.faults.hostile_files import flipped
 from sritool.cli.app import app
 from sritool.corpus.store import load_corpus
@@ -26,18 +25,6 @@ from sritool.errors import CheckpointError, DataError
 
 Tally = Callable[..., None]
 Change = Callable[[dict[str, Any]], Any]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an honest run and its corpus data/mine, and good.pt."""
-    folder = tmp_path_factory.getbasetemp() / "strangers"
-    if not folder.exists():  # made once, for two modules of tests
-        folder.mkdir()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder)
-            make_run()
-    return folder
 
 
 @pytest.fixture
