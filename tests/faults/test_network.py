@@ -124,9 +124,10 @@ with serving(FILES) as hub:
     from huggingface_hub import HfFileSystem, constants
     from sritool.cli.app import app
 
-    constants.HF_HUB_DOWNLOAD_TIMEOUT = 0.1  # seconds; the variable takes whole ones
+    constants.HF_HUB_DOWNLOAD_TIMEOUT = 20  # seconds: a busy machine is no fault
     found = {"good": fetched()}
     for case in json.loads(sys.argv[2]):
+        constants.HF_HUB_DOWNLOAD_TIMEOUT = 0.1 if case.startswith("silence") else 20
         made = eval(case)
         if not hasattr(made, "__enter__"):
             hub.faults = [made]
@@ -139,7 +140,6 @@ with serving(FILES) as hub:
             if "remove " in found[case][2]:
                 shutil.rmtree(found[case][2].partition("remove ")[2].partition(" ")[0])
             found[f"after {case}"] = fetched(kept=True)
-constants.HF_HUB_DOWNLOAD_TIMEOUT = 5
 found["gone"] = fetched()
 print(json.dumps(found))
 """
@@ -165,7 +165,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -194,7 +194,7 @@ def test_a_fetch_that_fails_is_one_line_that_names_the_local_way(
     assert stderr.endswith(LOCAL)
     assert stderr.count("\n") == 1
     assert left == []
-    assert seconds < 30
+    assert seconds < 60
     tally("faults of the network met")
 
 
