@@ -1,4 +1,4 @@
-"""`python -m benchmarks.faults [kill|hostile|fuzz|text] [options]`; without a name all of them, one after another.
+"""`python -m benchmarks.faults [kill|pipes|hostile|fuzz|text] [options]`; without a name all, one after another.
 
 Each part does damage, checks how the program meets it, and hands back counts. The exit code is 1 where a check broke.
 """
@@ -66,10 +66,7 @@ def main(words: Sequence[str] | None = None) -> int:
         began = time.perf_counter()
         try:
             counts = dict(parts[name].run(own))
-        except (
-            AssertionError,
-            SritoolError,
-        ) as error:  # a Broken, or what the program raised against all checks
+        except (AssertionError, SritoolError) as error:  # a Broken, or what passed all checks
             say(f"{name}: {' '.join(str(error).split()) or type(error).__name__}", label="error")
             counts, report.failed = {"checks broken": 1}, True
         counts["seconds"] = round(time.perf_counter() - began, 1)

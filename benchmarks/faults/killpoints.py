@@ -45,9 +45,7 @@ class Killer:
 
     def __init__(self, number: int) -> None:
         self.left = number
-        self.written = (
-            ""  # the file of the call that was counted last: of writes in a row only the first counts
-        )
+        self.written = ""  # the file that was written last: of writes in a row only the first counts
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "c_call":
