@@ -129,19 +129,11 @@ def evaluate_model(
     split, chosen, data = choose_sentences(model, request.split, text, request.limit, request.data_dir)
     settings = request.settings(len(chosen))
     kind = (model.device.type, str(model.generator.output.dtype))
-    kept = record_of(model, content, split, chosen, settings)
+    kept = record_of(model, content, split, chosen, settings, request.again)
     wanted = settings.metrics if request.again else kept.missing(settings.metrics)
-
-    def unfinished(metrics: Sequence[str]) -> Path:
-        return beside(model.path, content, split.ids, split.offsets, chosen, settings, tuple(metrics), kind)
-
-    for metrics in kept.measured_together():  # a kill may have come just after they were put on record
-        if tuple(metrics) != wanted:
-            with contextlib.suppress(OSError):
-                unfinished(metrics).unlink(missing_ok=True)
     measured, notes = None, []
     if wanted:
-        finished = FinishedBatches(unfinished(wanted))
+        finished = FinishedBatches(_unfinished(model, content, split, chosen, settings, tuple(wanted)))
         try:
             measured = measure(
                 *(model.method, split, chosen, settings._replace(metrics=wanted)),
@@ -164,11 +156,39 @@ def evaluate_model(
 
 
 def record_of(
-    model: Model, content: str, split: Split, chosen: NDArray[np.int64], settings: Settings
+    model: Model,
+    content: str,
+    split: Split,
+    chosen: NDArray[np.int64],
+    settings: Settings,
+    again: bool = False,
 ) -> Evaluations:
-    """What is on record beside a checkpoint of these sentences and settings."""
+    """What is on record beside a checkpoint of these sentences and settings.
+
+    Batches of what is there as a whole are cleared away, unless it is measured `again`: they are of an evaluation
+    that was killed just after it was put on record.
+    """
     kind = (model.device.type, str(model.generator.output.dtype))
-    return Evaluations(model.path, key_of(content, model.method, split, chosen, settings, kind))
+    kept = Evaluations(model.path, key_of(content, model.method, split, chosen, settings, kind))
+    if not again and any(model.path.parent.glob(".evaluate-*.jsonl")):
+        for metrics in kept.measured_together():
+            with contextlib.suppress(OSError):
+                _unfinished(model, content, split, chosen, settings, metrics).unlink(missing_ok=True)
+    return kept
+
+
+def _unfinished(
+    model: Model,
+    content: str,
+    split: Split,
+    chosen: NDArray[np.int64],
+    settings: Settings,
+    metrics: tuple[str, ...],
+) -> Path:
+    """Where the batches are kept while these metrics are measured."""
+    kind = (model.device.type, str(model.generator.output.dtype))
+    used = (split.ids, split.offsets, chosen, settings._replace(metrics=metrics), kind)
+    return beside(model.path, content, *used)
 
 
 def _about(

@@ -33,6 +33,7 @@ CALLS = {  # some that every command makes, and for training those about the end
     "preprocess": (3, 30, 60),
     "train lm": (5, 106, 111, 119, 121),
     "tune-step --write": (2, 4),
+    "evaluate": (7, 8),
     "encode": (3, 8),
 }
 
