@@ -25,7 +25,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sritool.core.config import RunConfig
     from sritool.core.device import resolve_device
     from sritool.core.structure import build
-    from sritool.corpus.prepare import PrepareOptions, RawCorpus, RawSplit
+    from sritool.corpus.prepare import PrepareOptions
+    from sritool.corpus.raw import RawCorpus, RawSplit
     from sritool.corpus.sources import Source
     from sritool.corpus.store import load_corpus
     from sritool.tasks.preprocess import preprocess_corpus

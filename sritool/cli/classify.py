@@ -171,7 +171,7 @@ def classify(
     that was stopped goes on where it was, and another one on the same sentences has them at once.
     """
     from sritool.cli.watch import task_progress
-    from sritool.corpus.textfiles import Columns
+    from sritool.corpus.columns import Columns
     from sritool.tasks import classify as task
     from sritool.tasks.classification_plan import Request
 

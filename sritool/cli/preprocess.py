@@ -199,9 +199,9 @@ def preprocess(
     --from from files at hand: that is all that sritool asks the network for.
     """
     from sritool.cli.render import emit, say
+    from sritool.corpus.columns import Columns
     from sritool.corpus.hub import HUB_SETS
     from sritool.corpus.sources import FileOptions
-    from sritool.corpus.textfiles import Columns
     from sritool.tasks.preprocess import Inputs, choose_source, preprocess_corpus, with_overrides
 
     files = {"train": train, "valid": valid, "test": test}

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sritool.corpus.hub import HUB_SETS, fetch
-from sritool.corpus.prepare import PrepareOptions, RawCorpus, RawSplit, split_punctuation
+from sritool.corpus.normalise import split_punctuation
+from sritool.corpus.prepare import PrepareOptions
+from sritool.corpus.raw import RawCorpus, RawSplit
 from sritool.corpus.readers import (
     HUB_READERS,
     Reader,

@@ -7,25 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sritool.corpus.compact import marks_unknown
-from sritool.corpus.gathering import MOST_LABELS, Gathered
-from sritool.corpus.normalise import split_punctuation
-from sritool.corpus.raw import RawCorpus, RawSplit
-from sritool.corpus.store import CorpusInfo, Split, content_hash
-from sritool.corpus.targets import encode_split
+from sritool.corpus.gathering import Gathered
+from sritool.corpus.info import CorpusInfo
+from sritool.corpus.raw import RawCorpus
+from sritool.corpus.store import Split, content_hash
 from sritool.corpus.tokenizer import UNK, Tokenizer
 from sritool.errors import DataError, UsageError
-
-__all__ = [  # what callers look for here
-    "MOST_LABELS",
-    "PrepareOptions",
-    "Prepared",
-    "RawCorpus",
-    "RawSplit",
-    "encode_split",
-    "fewest_occurrences",
-    "prepare",
-    "split_punctuation",
-]
 
 TOKENIZERS = ("word", "unigram", "bpe")
 DEFAULT_MAX_LENGTH = 200

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sritool.corpus.prepare import RawSplit, split_punctuation
+from sritool.corpus.normalise import split_punctuation
+from sritool.corpus.raw import RawSplit
 from sritool.corpus.sampling import merged
 from sritool.corpus.textfiles import decode, parse, read_bytes, read_split
 from sritool.errors import DataError

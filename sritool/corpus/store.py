@@ -24,9 +24,7 @@ import numpy.typing as npt
 from sritool.corpus.arrow import read_columns
 from sritool.corpus.folder import recover
 from sritool.corpus.info import (
-    FORMAT_VERSION,
     CorpusInfo,
-    OtherVersionError,
     SplitInfo,
     digest_file,
     parse_info,
@@ -43,8 +41,6 @@ from sritool.corpus.tokenizer import (
     tokenizer_from_state,
 )
 from sritool.errors import CheckpointError, DataError
-
-__all__ = ["FORMAT_VERSION", "Corpus", "CorpusInfo", "OtherVersionError", "Split", "SplitInfo"]
 
 MOST_IN_CHUNK = 2**31 - 1  # ids in one Arrow array of lists
 INFO_FILE = "corpus.json"

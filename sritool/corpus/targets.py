@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sritool.corpus.store import Split, SplitInfo
+from sritool.corpus.info import SplitInfo
+from sritool.corpus.store import Split
 from sritool.corpus.tokenizer import EOS, UNK, IdArray, OffsetArray, Tokenizer, offsets_of
 
 LARGE = 1 << 23  # numbers of four bytes: an array of 32 MiB is given back to the system when it is done with

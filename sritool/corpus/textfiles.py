@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sritool.corpus.columns import Columns as Columns  # which readers are given
-from sritool.corpus.columns import lines_of
+from sritool.corpus.columns import Columns, lines_of
 from sritool.corpus.jsonlines import parse_jsonl
 from sritool.corpus.raw import RawSplit, gathered
 from sritool.corpus.tables import parse_csv, parse_tsv

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.core.classification import CHOSEN_ON, KERNELS, NAMINGS
-from sritool.corpus.textfiles import Columns
+from sritool.corpus.columns import Columns
 from sritool.errors import DataError, UsageError
 from sritool.tasks.evaluate import require_one_corpus
 from sritool.tasks.labelled import (

@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.corpus.prepare import MOST_LABELS
+from sritool.corpus.columns import Columns
+from sritool.corpus.gathering import MOST_LABELS
 from sritool.corpus.readers import SENTIMENTS
 from sritool.corpus.sampling import same
 from sritool.corpus.store import Corpus, Split
 from sritool.corpus.textblocks import name_of
-from sritool.corpus.textfiles import Columns, form_of, parse, read_bytes
+from sritool.corpus.textfiles import form_of, parse, read_bytes
 from sritool.errors import DataError, UsageError
 from sritool.tasks.model import Model
 from sritool.tasks.sentences import LIMIT_SEED

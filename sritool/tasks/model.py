@@ -15,8 +15,8 @@ from sritool.core.decoding import DecodingConfig, decode
 from sritool.core.device import resolve_device
 from sritool.core.random import Stream
 from sritool.corpus.normalise import normalised, with_control
-from sritool.corpus.prepare import encode_split
 from sritool.corpus.store import Split
+from sritool.corpus.targets import encode_split
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.methods.registry import build_fitting
 from sritool.tasks.measure import Report, Settings, measure

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sritool.corpus.folder import staged
+from sritool.corpus.info import CorpusInfo, OtherVersionError
 from sritool.corpus.named import NAMED, check_name, named_source
 from sritool.corpus.prepare import PrepareOptions, prepare
 from sritool.corpus.sources import (
@@ -21,14 +22,7 @@ from sritool.corpus.sources import (
     file_source,
     folder_source,
 )
-from sritool.corpus.store import (
-    INFO_FILE,
-    OWN_FILES,
-    CorpusInfo,
-    OtherVersionError,
-    load_corpus,
-    write_corpus,
-)
+from sritool.corpus.store import INFO_FILE, OWN_FILES, load_corpus, write_corpus
 from sritool.errors import DataError, UsageError
 
 DEFAULT_DATA_DIR = Path("data")

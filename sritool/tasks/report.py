@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sritool import __version__
 from sritool.core.config import RunConfig
 from sritool.core.metrics import Estimate
-from sritool.corpus.store import CorpusInfo
+from sritool.corpus.info import CorpusInfo
 from sritool.corpus.tokenizer import EOS
 from sritool.errors import DataError
 from sritool.tasks import sample

@@ -24,7 +24,8 @@ from sritool.core.config import (
     ValidationConfig,
 )
 from sritool.core.metrics import Estimate
-from sritool.corpus.store import Corpus, CorpusInfo, Split, content_hash
+from sritool.corpus.info import CorpusInfo
+from sritool.corpus.store import Corpus, Split, content_hash
 from sritool.errors import UsageError
 from sritool.tasks import events
 from sritool.tasks.measure import Report, Settings, measure

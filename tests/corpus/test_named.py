@@ -9,7 +9,7 @@ import pytest
 
 from sritool.corpus import named
 from sritool.corpus.named import NAMED, check_name, named_source
-from sritool.corpus.prepare import RawCorpus
+from sritool.corpus.raw import RawCorpus
 from sritool.errors import DataError, UsageError
 
 

@@ -8,16 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.corpus.prepare import (
-    MOST_LABELS,
-    PrepareOptions,
-    RawCorpus,
-    RawSplit,
-    encode_split,
-    fewest_occurrences,
-    prepare,
-    split_punctuation,
-)
+from sritool.corpus.gathering import MOST_LABELS
+from sritool.corpus.normalise import split_punctuation
+from sritool.corpus.prepare import PrepareOptions, fewest_occurrences, prepare
+from sritool.corpus.raw import RawCorpus, RawSplit
+from sritool.corpus.targets import encode_split
 from sritool.corpus.tokenizer import EOS, UNK, train_words
 from sritool.errors import DataError, UsageError
 

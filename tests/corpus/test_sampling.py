@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.corpus.prepare import RawSplit
+from sritool.corpus.raw import RawSplit
 from sritool.corpus.sampling import merged, sample, split_by_ratio, unique
 from sritool.errors import DataError
 

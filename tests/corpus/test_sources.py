@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sritool.corpus.columns import Columns
 from sritool.corpus.raw import RawCorpus, RawSplit, gathered
 from sritool.corpus.sampling import split_by_ratio
 from sritool.corpus.sources import (
@@ -17,7 +18,6 @@ from sritool.corpus.sources import (
     split_files,
     split_of,
 )
-from sritool.corpus.textfiles import Columns
 from sritool.errors import DataError, UsageError
 
 

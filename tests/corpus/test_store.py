@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sritool.corpus.prepare import Prepared, PrepareOptions, RawCorpus, RawSplit, prepare
+from sritool.corpus.prepare import Prepared, PrepareOptions, prepare
+from sritool.corpus.raw import RawCorpus, RawSplit
 from sritool.corpus.store import content_hash, find_corpus, load_corpus, write_corpus
 from sritool.errors import DataError
 
@@ -158,7 +159,7 @@ def test_damaged_split(path: Path) -> None:
 
 def test_a_split_of_another_corpus_is_noticed(path: Path) -> None:
     next((path / "train").glob("*.arrow")).write_bytes(next((path / "valid").glob("*.arrow")).read_bytes())
-    with pytest.raises(DataError, match="train/data-.*arrow is not the one that was written"):
+    with pytest.raises(DataError, match=r"train/data-.*arrow is not the one that was written"):
         load_corpus(path).split("train")
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.corpus.textfiles import Columns, decode, form_of, parse, read_split
+from sritool.corpus.columns import Columns
+from sritool.corpus.textfiles import decode, form_of, parse, read_split
 from sritool.errors import DataError, UsageError
 
 

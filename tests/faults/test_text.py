@@ -24,7 +24,8 @@ from benchmarks.faults.text_files import REFUSED, TAKEN, Refused, Taken
 from sritool.cli.preprocess import corpus_table
 from sritool.corpus import compact, gathering, store, targets, textblocks
 from sritool.corpus.compact import PieceStore
-from sritool.corpus.prepare import Prepared, PrepareOptions, RawCorpus, RawSplit, prepare
+from sritool.corpus.prepare import Prepared, PrepareOptions, prepare
+from sritool.corpus.raw import RawCorpus, RawSplit
 from sritool.corpus.sources import FileOptions, file_source
 from sritool.corpus.store import load_corpus, write_corpus
 from sritool.corpus.textfiles import read_split

@@ -15,6 +15,7 @@ from typer.testing import Result
 from sritool.core import checkpoint as checkpoints
 from sritool.core.checkpoint import load_checkpoint, save_checkpoint
 from sritool.corpus import store
+from sritool.corpus.info import FORMAT_VERSION
 from sritool.corpus.store import load_corpus
 from sritool.tasks import evaluations, latents
 from sritool.tasks.model import load_model
@@ -194,7 +195,7 @@ def test_a_newer_checkpoint_is_refused(
 def newer_corpus(folder: Path) -> bytes:
     """Say in corpus.json that a newer version wrote it; its content."""
     info = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-    info |= {"format_version": store.FORMAT_VERSION + 1, "a field that there is not yet": [1]}
+    info |= {"format_version": FORMAT_VERSION + 1, "a field that there is not yet": [1]}
     (folder / "corpus.json").write_text(json.dumps(info), encoding="utf-8")
     return (folder / "corpus.json").read_bytes()
 
@@ -221,7 +222,7 @@ def test_a_newer_corpus_is_not_taken_for_a_damaged_one_and_replaced(
     refused(invoke(*command), 2, "data/words holds a corpus that another version of sritool made", "--force")
     assert (v1 / "data" / "words" / "corpus.json").read_bytes() == content
     assert invoke(*command, "--force").exit_code == 0
-    assert load_corpus(v1 / "data" / "words").info.format_version == store.FORMAT_VERSION
+    assert load_corpus(v1 / "data" / "words").info.format_version == FORMAT_VERSION
     tally("newer versions refused")
 
 

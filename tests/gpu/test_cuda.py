@@ -15,7 +15,7 @@ from sritool.core.generator import Generator
 from sritool.core.random import Stream
 from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch, collate
-from sritool.corpus.prepare import encode_split
+from sritool.corpus.targets import encode_split
 from sritool.corpus.tokenizer import SPECIALS, WordTokenizer
 from sritool.methods.registry import METHODS
 

@@ -13,7 +13,8 @@ import torch
 from sritool.core.checkpoint import Checkpoint, load_checkpoint
 from sritool.core.config import RunConfig
 from sritool.core.structure import build, merge
-from sritool.corpus.prepare import PrepareOptions, RawCorpus, RawSplit, prepare
+from sritool.corpus.prepare import PrepareOptions, prepare
+from sritool.corpus.raw import RawCorpus, RawSplit
 from sritool.corpus.store import Corpus, Split
 from sritool.errors import SritoolError
 from sritool.tasks import events

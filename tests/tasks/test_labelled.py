@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sritool.corpus.prepare import PrepareOptions, RawCorpus, RawSplit, prepare
+from sritool.corpus.columns import Columns
+from sritool.corpus.prepare import PrepareOptions, prepare
+from sritool.corpus.raw import RawCorpus, RawSplit
 from sritool.corpus.store import Corpus, Split
-from sritool.corpus.textfiles import Columns
 from sritool.errors import DataError, UsageError
 from sritool.tasks.labelled import (
     Sentences,
@@ -166,7 +167,7 @@ def test_what_recurs_as_the_models_words(tmp_path: Path) -> None:
     model: Any = None  # nor does a prepared corpus need one
     assert in_other(train, test, model).tolist() == [False, False, False, True] * 2
     assert in_other(valid, test, model).tolist() == [False, True]  # a rude <unk>, both of them
-    from sritool.corpus.prepare import encode_split
+    from sritool.corpus.targets import encode_split
 
     reader: Any = SimpleNamespace(split=lambda texts: encode_split(corpus.tokenizer, list(texts), 10))
     file = sentences("file", "bad bad good", ["a rude otter", "a rude kettle", "a kind otter"])

@@ -13,7 +13,7 @@ import pytest
 
 from sritool.core.config import RunConfig
 from sritool.core.metrics import Estimate
-from sritool.corpus.store import CorpusInfo, SplitInfo
+from sritool.corpus.info import CorpusInfo, SplitInfo
 from sritool.tasks.compare import Training
 from sritool.tasks.curves import Point
 from sritool.tasks.report import Map, Request, RunReport
