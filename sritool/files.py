@@ -24,6 +24,7 @@ from sritool.locks import is_named, take
 
 ABANDONED_AFTER = 86_400.0  # seconds; for leftovers where there are no locks that could tell
 _LONGEST_NAME = 200  # bytes of the target's in that of the temporary file: 255 is what file systems take
+_OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_SYNCED = {
     errno.EINVAL,
@@ -37,15 +38,16 @@ _NOT_SYNCED = {
 def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of `path` when the block ends without an exception.
 
-    It has the permissions of the file that it replaces, or else those that the umask leaves. Into a pipe or a
-    device it is written as it is.
+    It has the permissions of the file that it replaces, or else those that the umask leaves. Into a pipe, a device
+    or what is open already, as /dev/stdout, it is written as it is.
 
     Args:   follow: a link goes on pointing to what it points to, which is written; else it is replaced itself.
     Raises: OSError if it cannot be written; then the old file stands.
     """
     found = _stat(path, follow)
-    if found is not None and not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
-        with path.open("wb") as stream:
+    stream = _stream(path, found)
+    if stream is not None:
+        with stream:
             yield stream
         return
     target = Path(os.path.realpath(path)) if follow else path
@@ -154,6 +156,20 @@ def _stat(path: Path, follow: bool) -> os.stat_result | None:
         return path.stat(follow_symlinks=follow)
     except FileNotFoundError:
         return None
+
+
+def _stream(path: Path, found: os.stat_result | None) -> BinaryIO | None:
+    """What is written to as it is, or None for a file.
+
+    Of `-o /dev/stdout >> FILE` the name would lead to FILE, and what is in it would be lost.
+    """
+    opened = _OPENED.fullmatch(str(path))
+    if opened:
+        number = {"stdout": 1, "stderr": 2}.get(opened[1]) or int(opened[2])
+        return os.fdopen(os.dup(number), "wb")
+    if found is None or stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
+        return None
+    return path.open("wb")
 
 
 def _prefix(target: Path) -> str:

@@ -112,6 +112,23 @@ def test_a_device_stays_one() -> None:
     assert not Path(os.devnull).is_file()
 
 
+@pytest.mark.parametrize("way", ["/dev/fd", "/proc/self/fd"])
+def test_what_is_open_already_goes_on(tmp_path: Path, way: str) -> None:
+    """As the shell has opened standard output with `>> FILE`: what it holds stays, and the writing goes on behind."""
+    target = tmp_path / "log"
+    target.write_text("before\n")
+    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND)
+    try:
+        write_text(Path(way) / str(descriptor), "new\n")
+        os.write(descriptor, b"after\n")
+    finally:
+        os.close(descriptor)
+    assert target.read_text() == "before\nnew\nafter\n"
+    assert names(tmp_path) == {"log"}
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        write_text(Path(way) / str(descriptor), "new\n")
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_bytes(tmp_path / "none" / "codes.tsv", [b""])
