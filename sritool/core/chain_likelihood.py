@@ -93,10 +93,9 @@ def kl_on_the_prior(sampler: SamplerConfig, latent: int) -> float:
     """
     shrink, noise = 1.0, 0.0
     for step_size in sampler.schedule():
-        shrink *= 1.0 - step_size
-        noise = (1.0 - step_size) * (
-            1.0 - step_size
-        ) * noise + 2.0 * step_size * sampler.evaluation_temperature**2
+        kept = 1.0 - step_size  # squared by a product: Python's ** raises an error where that is beyond 1e308
+        shrink *= kept
+        noise = kept * kept * noise + 2.0 * step_size * sampler.evaluation_temperature**2
     if shrink == 0.0 or not math.isfinite(shrink):
         return math.inf
     return latent * (0.5 * (shrink * shrink + noise - 1.0) - math.log(abs(shrink)))

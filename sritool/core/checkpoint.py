@@ -36,8 +36,8 @@ class Checkpoint:
     config: RunConfig
     tokenizer: Tokenizer
     weights: Mapping[str, Tensor]
-    corpus: Mapping[str, Any]  # name, content_hash, max_length, data_dir
-    progress: Mapping[str, Any]  # epoch, step, seconds of training
+    corpus: Mapping[str, Any]  # name, path, content_hash, and how its text was cleaned and cut
+    progress: Mapping[str, Any]  # epoch, step, seconds of training, whether it was pretraining
     metrics: list[dict[str, Any]] = field(default_factory=list)  # validation, an entry an epoch
     trainer: Mapping[str, Any] | None = None  # optimiser and position in the data
 

@@ -137,9 +137,7 @@ class ThetaGradient:
         assert self._rows is not None
         assert self._target_weight is not None
         width, (output, bias) = self.generator.config.hidden, map(self._memory, ("output", "output_bias"))
-        if (
-            not self._expected
-        ):  # a batch of padding alone: no position, and memory that nothing was written to
+        if not self._expected:  # a batch of padding alone: nothing was written to this memory
             output.zero_()
             bias.zero_()
         for place, (with_bias, total) in enumerate(self._expected.items()):
