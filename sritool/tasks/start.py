@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from sritool.tasks.pretrained import pretraining_epochs
 from sritool.tasks.runs import (
     BEST,
     LAST,
+    LOCK,
     clear_leavings,
     find_checkpoint,
     hold,
@@ -87,9 +89,14 @@ class Plan:
                 yield Opened(self._anew(self.folder), self.folder, not lock.without)
             return
         new_parent = not runs_dir.exists()
-        folder, lock = new_run(runs_dir / _run_name(self.start, self.config.method))
+        wanted = runs_dir / _run_name(self.start, self.config.method)
+        folder, lock = new_run(wanted)
         with lock:
             try:
+                if self.start.resume and folder != wanted and _is_locked(wanted):
+                    hold(
+                        wanted
+                    ).release()  # refused: another process has begun this run, and not saved it yet
                 yield Opened(self, folder, not lock.without)
             finally:
                 if remove_unsaved(folder, lock) and new_parent:
@@ -128,6 +135,11 @@ def _plan_of(start: Start, folder: Path | None) -> Plan:
     under = resume.config if resume else None
     config = resolve_config(Path(start.corpus).name, given=start.given, under=under)
     return Plan(start, config, folder, resume, stamp)
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether it looks so; another user's folder is no run of ours."""
+    return (folder / LOCK).exists() and os.access(folder, os.W_OK)
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

@@ -69,6 +69,19 @@ def test_a_second_process_is_refused(lab: Any, place: Path, tally: Tally) -> Non
     assert started(lab, place, *train("sri", "--resume", "--epochs", 3)).wait().code == 0
 
 
+def test_a_run_that_was_begun_and_not_saved_yet_is_not_begun_again(
+    lab: Any, place: Path, tally: Tally
+) -> None:
+    shutil.rmtree(place / "runs")
+    folder, lock = new_run(place / "runs" / "mine-sri")
+    with lock:
+        done = started(lab, place, *train("sri", "--resume")).wait()
+        assert (done.code, done.out) == (2, "")
+        assert f"mine-sri is in use by process {os.getpid()}" in done.err
+        assert names(folder.parent) == {"mine-sri"}
+    tally("second processes refused")
+
+
 def test_readers_need_no_lock(lab: Any, place: Path) -> None:
     folder = place / "runs" / "mine-sri"
     measure = ("evaluate", "runs/mine-sri", "--metrics", "recon", "--limit", 2, "--threads", 1)
