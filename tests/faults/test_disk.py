@@ -201,11 +201,16 @@ def test_training_goes_on_after_a_full_disk(zygote: Any, small_disk: Path, tally
 def begun(zygote: Any, cwd: Path) -> Running:
     """An endless training that has saved."""
     running: Running = zygote.start((*TRAIN, *ENDLESS), cwd=cwd)
+    until(lambda: "epoch 2/" in running.errors(), running)
+    return running
+
+
+def until(condition: Callable[[], bool], running: Running) -> None:
+    """Look again and again, for a minute at most."""
     end = time.monotonic() + 60
-    while "epoch 2/" not in running.errors():
+    while not condition():
         assert time.monotonic() < end, running.errors()
         threading.Event().wait(0.005)
-    return running
 
 
 def remove_runs(place: Path) -> None:
@@ -239,9 +244,9 @@ def test_run_folder_that_vanishes(
 def test_corpus_that_vanishes_is_needed_no_more(zygote: Any, place: Path, tally: Tally) -> None:
     running = begun(zygote, place)
     shutil.rmtree(place / "data")
-    saved = (place / "runs" / "long" / "last.pt").stat().st_mtime_ns
-    while (place / "runs" / "long" / "last.pt").stat().st_mtime_ns == saved:
-        threading.Event().wait(0.005)
+    last = place / "runs" / "long" / "last.pt"
+    saved = last.stat().st_mtime_ns
+    until(lambda: last.stat().st_mtime_ns != saved, running)
     running.send(15)
     assert running.wait().code == 143
     tally("faults of disk met")
@@ -332,7 +337,13 @@ def test_places_that_cannot_be_used(
 
 @pytest.mark.parametrize(
     "name",
-    ["with space", "two\nlines", "esc\x1b[31m", "$HOME", os.fsdecode(b"\xff\xfe"), "b" * 250],
+    [
+        *("with space", "two\nlines", "esc\x1b[31m", "$HOME", "b" * 250),
+        pytest.param(
+            os.fsdecode(b"\xff\xfe"),
+            marks=pytest.mark.skipif(sys.platform == "darwin", reason="no such name there"),
+        ),
+    ],
     ids=ascii,
 )
 def test_odd_names(zygote: Any, place: Path, name: str, tally: Tally) -> None:
