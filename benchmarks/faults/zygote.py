@@ -97,9 +97,8 @@ class Zygote:
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
         command = [sys.executable, "-m", "benchmarks.faults.zygote", self._address]
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        if not os.access(
-            Path("~").expanduser(), os.W_OK
-        ):  # else matplotlib makes a folder that each fork would remove
+        if not os.access(Path("~").expanduser(), os.W_OK):
+            # matplotlib would make a folder, which each fork would remove at its end
             environment["MPLCONFIGDIR"] = self._folder.name
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
@@ -304,7 +303,7 @@ def _warm_up() -> None:
     for module in pkgutil.walk_packages(sritool.__path__, "sritool."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    # A fork that becomes another user may not read the folder of the libraries, so that Typer's late imports come here.
+    # A fork that becomes another user may not read the folder of the libraries, so Typer's late imports come here.
     late = [module.name for module in pkgutil.walk_packages(typer.__path__, "typer.")]
     for name in (*WARM, *(name for name in late if not name.endswith(("__main__", ".cli")))):
         with contextlib.suppress(ImportError, AssertionError):  # AssertionError: Typer's module for Windows

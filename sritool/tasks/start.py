@@ -94,9 +94,8 @@ class Plan:
         with lock:
             try:
                 if self.start.resume and folder != wanted and _is_locked(wanted):
-                    hold(
-                        wanted
-                    ).release()  # refused: another process has begun this run, and not saved it yet
+                    # Refused where another process has begun this run, and not saved it yet.
+                    hold(wanted).release()
                 yield Opened(self, folder, not lock.without)
             finally:
                 if remove_unsaved(folder, lock) and new_parent:
