@@ -296,18 +296,20 @@ def _warm_up() -> None:
     import importlib
     import pkgutil
 
-    import typer
+    from typer.testing import CliRunner
 
     import sritool
+    from sritool.cli.app import app
 
     for module in pkgutil.walk_packages(sritool.__path__, "sritool."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    # A fork that becomes another user may not read the folder of the libraries, so Typer's late imports come here.
-    late = [module.name for module in pkgutil.walk_packages(typer.__path__, "typer.")]
-    for name in (*WARM, *(name for name in late if not name.endswith(("__main__", ".cli")))):
-        with contextlib.suppress(ImportError, AssertionError):  # AssertionError: Typer's module for Windows
+    for name in WARM:
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    # A fork that becomes another user may not read the folder of the libraries: what the parser imports when it is
+    # used comes with a command that fails at once.
+    CliRunner().invoke(app, ["info", "nowhere.pt"])
 
 
 if __name__ == "__main__":
