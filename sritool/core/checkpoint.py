@@ -81,7 +81,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} is not a sritool checkpoint; give a .pt file that `sritool train` wrote"
         )
-    if values.get("version") != VERSION:
+    if type(values.get("version")) is not int or values["version"] != VERSION:  # a tensor compares to no bool
         raise CheckpointError(
             f"{path} has checkpoint version {quoted(values.get('version'))}, this sritool reads {VERSION}; "
             "upgrade sritool, or use the version that wrote it"

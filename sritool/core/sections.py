@@ -217,4 +217,4 @@ def _fits(value: Any, own: Any) -> bool:
         return type(value) is tuple and len(value) == len(own) and all(map(_fits, value, own))
     if own is None or type(own) is bool:
         return value is None or type(value) is bool
-    return bool(value == own)
+    return type(value) is type(own) and bool(value == own)

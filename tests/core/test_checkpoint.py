@@ -156,6 +156,11 @@ def test_a_newer_version_is_named(tmp_path: Path) -> None:
     assert "version 99" in refused(altered(tmp_path / "m.pt", version=99))
 
 
+@pytest.mark.parametrize("version", [None, True, 1.0, "1", [1], torch.zeros(2)], ids=str)
+def test_a_version_that_is_no_whole_number(version: Any, tmp_path: Path) -> None:
+    assert "has checkpoint version" in refused(altered(tmp_path / "m.pt", version=version))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
