@@ -71,7 +71,7 @@ REFUSED = (
     Refused("blank.txt", b"\n\n \r\n\t\n", ("is empty",)),
     Refused("mark.txt", b"\xef\xbb\xbf", ("is empty",)),
     Refused("one.txt", b"one sentence\n", ("one sentence only",)),
-    Refused("text.gz", gzip.compress(PLAIN), ("is a gzip file", "gunzip text.gz")),
+    Refused("text.gz", gzip.compress(PLAIN), ("is a gzip file", "gunzip -c text.gz > ")),
     Refused("text.txt.bz2", bz2.compress(PLAIN), ("is a bzip2 file", "bunzip2 ")),
     Refused("text.xz", lzma.compress(PLAIN), ("is an xz file", "unxz ")),
     Refused("text.docx", _zipped(), ("is a zip archive", "unzip ")),

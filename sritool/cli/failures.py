@@ -80,8 +80,17 @@ def describe(error: BaseException | None, debug: bool = False) -> tuple[str, int
         return one_line(describe_usage(error)), 2
     if isinstance(error, OSError) and error.strerror:
         return describe_system(error), 1
+    if lacks_memory(error):
+        return "out of memory; give a smaller --batch-size, or less --memory where the command has it", 1
     hint = "" if debug else f" ({DEBUG_HINT})"
     return f"{type(error).__name__}: {one_line(str(error))[:300]}{hint}", 1
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether memory was asked for that is not there: by Python, by NumPy, or by torch on a CPU or a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def describe_system(error: OSError) -> str:

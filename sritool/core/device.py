@@ -10,6 +10,8 @@ import torch
 
 from sritool.errors import UsageError
 
+MOST_THREADS = 1024
+
 
 def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device:
     """The device asked for: `gpu` "0" or "0,1" wins over `device` cpu, cuda, cuda:N, mps or auto.
@@ -54,8 +56,8 @@ def _cuda(number: int, asked: str) -> torch.device:
 def set_threads(threads: int | None) -> None:
     """Bound PyTorch's threads on the CPU; None leaves its own choice."""
     if threads is not None:
-        if threads < 1:
-            raise UsageError(f"--threads {threads}: give at least 1")
+        if not 1 <= threads <= MOST_THREADS:  # more than the system grants end the process without a word
+            raise UsageError(f"--threads {threads}: give 1 to {MOST_THREADS}, as many as there are cores")
         torch.set_num_threads(threads)
 
 

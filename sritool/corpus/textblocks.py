@@ -22,11 +22,11 @@ LONGEST_LINE = 1 << 25  # bytes; 32 MiB without an end of line is no sentence
 _MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
 _NOTHING = b" \t\n\r\x0b\x0c" + _MARK  # bytes that make no word
 _FOREIGN = (  # how files of other kinds begin, what they are, and what to do
-    (b"\x1f\x8b", "a gzip file", "unpack it: gunzip FILE"),
+    (b"\x1f\x8b", "a gzip file", "unpack it: gunzip -c FILE > NEW.txt"),
     (b"PK\x03\x04", "a zip archive", "unpack it: unzip FILE"),
-    (b"BZh91AY&SY", "a bzip2 file", "unpack it: bunzip2 FILE"),
-    (b"\xfd7zXZ\0", "an xz file", "unpack it: unxz FILE"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it: unzstd FILE"),
+    (b"BZh91AY&SY", "a bzip2 file", "unpack it: bunzip2 -c FILE > NEW.txt"),
+    (b"\xfd7zXZ\0", "an xz file", "unpack it: unxz -c FILE > NEW.txt"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it: unzstd -c FILE > NEW.txt"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it: 7z x FILE"),
     (b"%PDF-", "a PDF", "take its text out: pdftotext FILE"),
     (b"PAR1\x15", "a Parquet file", "write its text column as JSON lines"),

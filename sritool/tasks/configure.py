@@ -170,7 +170,7 @@ def _check_method(config: RunConfig, given: Given) -> None:
 def _refuse_change(key: str, old: object, new: object) -> NoReturn:
     raise UsageError(
         f"the run to go on with has {key} {_or_none(old)}, not {_or_none(new)}; "
-        "leave that setting out, or start a new run without --resume"
+        "leave that setting out, start a new run without --resume, or give it a name of its own: --name NAME"
     )
 
 

@@ -23,7 +23,7 @@ from sritool.corpus.batches import collate, training_batches
 from sritool.corpus.hub import HUB_SETS
 from sritool.corpus.named import NAMED, named_source
 from sritool.corpus.store import INFO_FILE, Corpus, find_corpus, load_corpus
-from sritool.errors import UsageError
+from sritool.errors import CheckpointError, UsageError
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method, outline_of
 from sritool.tasks.configure import DEFAULT_METHOD, Given, resolve_config, shown
@@ -128,12 +128,21 @@ def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
 
 def _plan_of(start: Start, folder: Path | None) -> Plan:
     stamp = _stamp(folder) if folder is not None else ()
-    resume = load_checkpoint(folder / LAST) if folder is not None else None
+    resume = _resumable(folder) if folder is not None else None
     if resume is not None and folder is not None:
         outline_of(resume, folder / LAST)
     under = resume.config if resume else None
     config = resolve_config(Path(start.corpus).name, given=start.given, under=under)
     return Plan(start, config, folder, resume, stamp)
+
+
+def _resumable(folder: Path) -> Checkpoint:
+    """What to go on from. Raises: CheckpointError with what else there is."""
+    try:
+        return load_checkpoint(folder / LAST)
+    except CheckpointError as error:
+        best = f" ({folder / BEST} may still be good)" if (folder / BEST).is_file() else ""
+        raise CheckpointError(f"{error}, or start a new run without --resume{best}") from error
 
 
 def _is_locked(folder: Path) -> bool:

@@ -55,6 +55,7 @@ def refuses(run: Run, args: list[object], code: int, *parts: str, stdin: str | N
         ([*TRAIN, "--gpu", "first"], ["--gpu 'first' names no GPU", "--gpu 0"]),
         ([*TRAIN, "--device", "foo"], ["--device 'foo' is unknown; use cpu"]),
         ([*TRAIN, "--threads", "0"], ["--threads"]),
+        ([*TRAIN, "--threads", "100000"], ["--threads 100000: give 1 to 1024"]),
         ([*TRAIN, "--method", "sry"], ["unknown method 'sry'; did you mean sri?"]),
         ([*TRAIN, "--preset", "tny"], ["unknown preset 'tny'; did you mean tiny?"]),
         ([*TRAIN, "--sampler", "papers"], ["unknown sampler 'papers'; did you mean paper?"]),
@@ -224,7 +225,10 @@ def test_runs_of_different_corpora_are_not_compared(run: Run) -> None:
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
-        (["--hidden", "32"], ["has generator.hidden 16, not 32", "start a new run without --resume"]),
+        (
+            ["--hidden", "32"],
+            ["has generator.hidden 16, not 32", "start a new run without --resume", "--name"],
+        ),
         (["--seed", "5"], ["has training.seed 0, not 5"]),
         (["--batch-size", "8"], ["has training.batch_size 16, not 8"]),
         (["--method", "lm"], ["has method sri, not lm"]),
