@@ -20,6 +20,8 @@ _MOST = {
 }
 """Largest value of a count, and entries of a list, so that a slip of the finger is refused and not allocated."""
 _MOST_OTHERWISE = 1_000_000_000
+LONGEST_NAME, LONGEST_PATH = 200, 4096
+"""Characters of a text."""
 LARGEST = 1e38
 """Of a number that is no count: float32 ends at 3.4e38."""
 
@@ -41,6 +43,9 @@ def require_sane(section: str, settings: Any) -> None:
         most = _MOST.get(entry.name, _MOST_OTHERWISE)
         if isinstance(value, int):
             require(value <= most, f"{name} is {value}; give at most {most}")
+        if isinstance(value, str):
+            longest = LONGEST_PATH if entry.name == "encoder" else LONGEST_NAME
+            require(len(value) <= longest, f"{name} has {len(value)} characters; give at most {longest}")
         if isinstance(value, tuple):
             require(len(value) <= most, f"{name} are {len(value)} numbers; give at most {most}")
         for number in value if isinstance(value, tuple) else (value,):

@@ -80,7 +80,7 @@ def preprocess_corpus(
     def is_new(folder: Path) -> bool:
         """Asked before writing, and again when no other process can put another corpus there."""
         nonlocal same
-        stored = _stored_info(target, force)
+        stored = _stored_info(target, prepared.info.content_hash, force)
         same = stored if stored and stored.content_hash == prepared.info.content_hash else None
         if stored is not None and same is None and not force:
             raise UsageError(
@@ -183,8 +183,11 @@ def _looks_like_name(word: str) -> bool:
     return word != "-" and not path.exists() and path.name == word and path.suffix.lower() not in SUFFIXES
 
 
-def _stored_info(target: Path, force: bool) -> CorpusInfo | None:
+def _stored_info(target: Path, content: str, force: bool) -> CorpusInfo | None:
     """The corpus stored there, or None; a damaged one counts as none and may be replaced.
+
+    Its sentences are read only where that decides: not where `force` replaces it by other `content` in any case, so
+    that two corpora are not in memory at once.
 
     Raises: UsageError if it is of another version of sritool, which is not damage, unless `force` replaces it.
     """
@@ -192,8 +195,9 @@ def _stored_info(target: Path, force: bool) -> CorpusInfo | None:
         return None
     try:
         corpus = load_corpus(target)
-        for split in SPLIT_WORDS:
-            corpus.split(split)
+        if not force or corpus.info.content_hash == content:
+            for split in SPLIT_WORDS:
+                corpus.split(split)
     except OtherVersionError as error:
         if force:
             return None

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sritool
-from sritool.core.config import LikelihoodConfig, RunConfig, SamplerConfig
+from sritool.core.config import KlConfig, LikelihoodConfig, PretrainingConfig, RunConfig, SamplerConfig
 from sritool.core.schedules import Ramp
 from sritool.core.structure import build, merge, nested, parse_assignment, plain, read_toml, to_toml
 from sritool.errors import UsageError
@@ -250,3 +250,15 @@ def test_every_setting_is_read() -> None:
     read = attributes_read()
     assert "no_such_setting" not in read
     assert {(kind, name) for kind, name in known if name not in read} == set()
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "longest"),
+    [(KlConfig, "ramp", 200), (SamplerConfig, "name", 200), (PretrainingConfig, "encoder", 4096)],
+)
+def test_a_text_is_no_longer_than_names_and_paths_are(section: Any, field: str, longest: int) -> None:
+    with pytest.raises(
+        UsageError, match=f"{field} has {longest + 1} characters; give at most {longest}"
+    ) as caught:
+        section(**{field: "x" * (longest + 1)})
+    assert len(str(caught.value)) < 100
