@@ -66,8 +66,9 @@ def test_threads() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
-    with pytest.raises(UsageError, match="give at least 1"):
-        set_threads(0)
+    for threads in (0, 1025):
+        with pytest.raises(UsageError, match=f"--threads {threads}: give 1 to 1024"):
+            set_threads(threads)
 
 
 @pytest.mark.parametrize(
