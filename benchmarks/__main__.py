@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks import chain, equality, evaluate, growth, preprocess, sample, train
-from benchmarks.options import context_of
+from benchmarks.options import add_command, context_of
 from benchmarks.report import machine, show
 from sritool.errors import SritoolError
 
@@ -27,14 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = top.add_subparsers(dest="benchmark", required=True)
     for name, module in BENCHMARKS.items():
-        text = (module.__doc__ or "").strip()
-        one = commands.add_parser(
-            name,
-            help=text.splitlines()[0],
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_options(one)
+        add_command(commands, name, module)
     return top
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -13,6 +14,19 @@ from benchmarks.report import FORMATS
 from benchmarks.shapes import SHAPES, Shape, shapes_named
 from sritool.core.device import resolve_device, resolve_precision, set_threads
 from sritool.errors import UsageError
+
+
+def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
+    """A sub-command of a module that has `add_options`: its docstring is the help."""
+    text = (module.__doc__ or "").strip()
+    one: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text.splitlines()[0],
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_options(one)
+    return one
 
 
 @dataclass(frozen=True)

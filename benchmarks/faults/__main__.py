@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
+from benchmarks.options import add_command
 from benchmarks.report import FORMATS, Report, machine, show
 from sritool.cli.render import Table, say
 from sritool.errors import SritoolError
@@ -38,14 +39,7 @@ def parser(parts: dict[str, ModuleType]) -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="part")
     for name, module in parts.items():
-        text = (module.__doc__ or "").strip()
-        one = commands.add_parser(
-            name,
-            help=text.splitlines()[0],
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_options(one)
+        one = add_command(commands, name, module)
         # After the part's name it may stand too; there its default must not undo what stood before.
         one.add_argument("--format", choices=FORMATS, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return top

@@ -128,7 +128,6 @@ def evaluate_model(
     """
     split, chosen, data = choose_sentences(model, request.split, text, request.limit, request.data_dir)
     settings = request.settings(len(chosen))
-    kind = (model.device.type, str(model.generator.output.dtype))
     kept = record_of(model, content, split, chosen, settings, request.again)
     wanted = settings.metrics if request.again else kept.missing(settings.metrics)
     measured, notes = None, []
@@ -142,7 +141,7 @@ def evaluate_model(
             )
         except NumericalError as error:
             raise NumericalError(f"{run_name(model.path)}: {error}") from error
-        kept.add(wanted, measured, _about(model, data, chosen, len(split), settings, kind))
+        kept.add(wanted, measured, _about(model, data, chosen, len(split), settings))
         finished.remove()
         notes = _of_finished(finished)
     estimates, of_figures = kept.get(settings.metrics)
@@ -168,8 +167,7 @@ def record_of(
     Batches of what is there as a whole are cleared away, unless it is measured `again`: they are of an evaluation
     that was killed just after it was put on record.
     """
-    kind = (model.device.type, str(model.generator.output.dtype))
-    kept = Evaluations(model.path, key_of(content, model.method, split, chosen, settings, kind))
+    kept = Evaluations(model.path, key_of(content, model.method, split, chosen, settings, model.arithmetic))
     if not again and any(model.path.parent.glob(".evaluate-*.jsonl")):
         for metrics in kept.measured_together():
             with contextlib.suppress(OSError):
@@ -186,13 +184,12 @@ def _unfinished(
     metrics: tuple[str, ...],
 ) -> Path:
     """Where the batches are kept while these metrics are measured."""
-    kind = (model.device.type, str(model.generator.output.dtype))
-    used = (split.ids, split.offsets, chosen, settings._replace(metrics=metrics), kind)
+    used = (split.ids, split.offsets, chosen, settings._replace(metrics=metrics), model.arithmetic)
     return beside(model.path, content, *used)
 
 
 def _about(
-    model: Model, data: str, chosen: NDArray[np.int64], total: int, settings: Settings, kind: tuple[str, str]
+    model: Model, data: str, chosen: NDArray[np.int64], total: int, settings: Settings
 ) -> dict[str, object]:
     """What a line of the record tells its readers beside the key."""
     used = decisive(settings, model.method, len(chosen))._asdict()
@@ -207,7 +204,7 @@ def _about(
         "data": data,
         "sentences": len(chosen),
         "of": total,
-        "device": " ".join(kind),
+        "device": " ".join(model.arithmetic),
         "settings": shown,
     }
 

@@ -117,7 +117,7 @@ def _file(model: Model, how: How) -> Path:
     ]
     config, refinement = model.checkpoint.config, getattr(model.method, "refinement", None)
     used = (plain(config.sampler), refinement, *([plain(config.refinement)] if refinement else []))
-    kind = (model.method.name, model.device.type, str(model.generator.output.dtype))
+    kind = (model.method.name, *model.arithmetic)
     key = fingerprint(VERSION, __version__, weights, used, kind, tuple(how))
     return model.path.with_name(FOLDER) / f"{key[:24]}.codes"
 

@@ -53,6 +53,11 @@ class Model:
         return f"<sritool {self.method.name} model of {self.checkpoint.corpus['name']}, {self.path}>"
 
     @property
+    def arithmetic(self) -> tuple[str, str]:
+        """Kind of device and type of the numbers, on which the last digits of every figure depend."""
+        return self.device.type, str(self.generator.output.dtype)
+
+    @property
     def latent(self) -> int:
         """Dimensions of z; 0 for a language model."""
         return self.method.latent

@@ -143,7 +143,7 @@ def _measure(
     """One run's row; batches that a stopped measurement finished are not done again."""
     counts, split, places = (0, *noisy.noisy), sentences.split, sentences.places
     settings = ("noisy-recon", VERSION, request.chains, request.seed, request.batch_size)
-    kind = (model.device.type, str(model.generator.output.dtype))
+    kind = model.arithmetic
     chosen = (split.ids, split.offsets, places, sentences.keys)
     finished = FinishedBatches(beside(model.path, content, *chosen, noisy.noisy, settings, kind))
     work = NoisyLosses(model, sentences, list(noisy.noisy.values()), request.chains, request.seed)
