@@ -18,6 +18,7 @@ PATHS = {
     "sampler": "sampler.name",
     "theta_gradient": "sampler.theta_gradient",
     "langevin_steps": "sampler.steps",
+    "words": "sampler.words",
     "ramp": "kl.ramp",
     "target_kl": "free_bits.target",
     "pretraining_epochs": "pretraining.epochs",
@@ -101,8 +102,9 @@ SamplerOpt = Annotated[
     setting(
         "sampler",
         SAMPLER,
-        "Named settings of the chain that infers z. paper: as the paper says. authors: as their code does. "
-        "tempered: the same with more noise and a lower learning rate in the second half.",
+        "Named settings of the chain that infers z. preconditioned: few steps, scaled by the posterior's mean "
+        "covariance. paper: as the paper says. authors: as their code does. tempered: the same with more noise and a "
+        "lower learning rate in the second half.",
         "by preset",
     ),
 ]
@@ -118,7 +120,18 @@ ThetaGradientOpt = Annotated[
 ]
 
 LangevinStepsOpt = Annotated[
-    int | None, setting("langevin-steps", SAMPLER, "Steps K of a sentence's chain.", "20")
+    int | None, setting("langevin-steps", SAMPLER, "Steps K of a sentence's chain.", "by sampler")
+]
+
+WordsOpt = Annotated[
+    int | None,
+    setting(
+        "words",
+        SAMPLER,
+        "Words that the softmax of a training chain draws besides its targets, in place of the whole vocabulary; "
+        "0, or a vocabulary of less than three times as many: all. The generator's own update always sees all.",
+        "by sampler",
+    ),
 ]
 
 TuneStepEveryOpt = Annotated[

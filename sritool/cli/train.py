@@ -39,6 +39,7 @@ from sritool.cli.settings import (
     TrainBatchOpt,
     TrainSeedOpt,
     TuneStepEveryOpt,
+    WordsOpt,
     given_settings,
 )
 
@@ -68,6 +69,7 @@ def train(
     sampler: SamplerOpt = None,
     theta_gradient: ThetaGradientOpt = None,
     langevin_steps: LangevinStepsOpt = None,
+    words: WordsOpt = None,
     tune_step_every: TuneStepEveryOpt = None,
     ramp: RampOpt = None,
     target_kl: TargetKlOpt = None,

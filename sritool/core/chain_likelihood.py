@@ -38,11 +38,12 @@ class ChainPlan(NamedTuple):
     temperature: float  # τ
     draws: int  # M
     rows: int = 256  # chains, of all sentences together, that are worked on at a time
+    root: Tensor | None = None  # of the preconditioner
 
 
-def plan_of(sampler: SamplerConfig, draws: int, rows: int) -> ChainPlan:
-    """The chain of a sampler as it is evaluated."""
-    return ChainPlan(sampler.schedule(), sampler.evaluation_temperature, draws, rows)
+def plan_of(sampler: SamplerConfig, draws: int, rows: int, root: Tensor | None = None) -> ChainPlan:
+    """The chain of a sampler as it is evaluated, with its preconditioner's root."""
+    return ChainPlan(sampler.schedule(), sampler.evaluation_temperature, draws, rows, root)
 
 
 def chain_draws(
@@ -77,8 +78,9 @@ def _chains(
         value, gradient = target.evaluate(z)
         return value + log_prior(z), gradient - z
 
+    start, noise = drawn[0], drawn[1:]
     chain = settled(
-        short_run(log_joint, drawn[0], plan.step_sizes, drawn[1:], plan.temperature, keep_path=True)
+        short_run(log_joint, start, plan.step_sizes, noise, plan.temperature, keep_path=True, root=plan.root)
     )
     density = chain_density(target, chain)
     conditional = target.log_likelihood(chain.end)
@@ -86,19 +88,28 @@ def _chains(
     return chain.end, conditional, log_weights, density.sign, density.folded
 
 
-def kl_on_the_prior(sampler: SamplerConfig, latent: int) -> float:
+def kl_on_the_prior(sampler: SamplerConfig, latent: int, root: Tensor | None = None) -> float:
     """KL(q(z_K | ε) ‖ p) in nats, over ε, of the chain on a model that ignores z: contraction and nothing else.
 
-    There U = ½‖z‖², so that z_K = a z_0 + noise with a = Π (1 − s_k), and the noise has a variance in closed form.
+    There U = ½‖z‖², so that along an eigenvector of P with eigenvalue λ z_K = a z_0 + noise with
+    a = Π (1 − λ s_k), and the noise has a variance in closed form.
     """
+    if root is None:
+        return latent * _kl_on_a_line(sampler, 1.0)
+    scales: list[float] = torch.linalg.eigvalsh(root @ root.t()).tolist()
+    return sum(_kl_on_a_line(sampler, scale) for scale in scales)
+
+
+def _kl_on_a_line(sampler: SamplerConfig, scale: float) -> float:
     shrink, noise = 1.0, 0.0
     for step_size in sampler.schedule():
-        kept = 1.0 - step_size  # squared by a product: Python's ** raises an error where that is beyond 1e308
+        # Squared by a product: Python's ** raises an error where that is beyond 1e308.
+        kept = 1.0 - scale * step_size
         shrink *= kept
-        noise = kept * kept * noise + 2.0 * step_size * sampler.evaluation_temperature**2
+        noise = kept * kept * noise + 2.0 * scale * step_size * sampler.evaluation_temperature**2
     if shrink == 0.0 or not math.isfinite(shrink):
         return math.inf
-    return latent * (0.5 * (shrink * shrink + noise - 1.0) - math.log(abs(shrink)))
+    return 0.5 * (shrink * shrink + noise - 1.0) - math.log(abs(shrink))
 
 
 def rows_within(memory: int, generator: GeneratorConfig, time: int, itemsize: int = 4) -> int:

@@ -17,6 +17,7 @@ from sritool.core.generator import Generator
 from sritool.core.output_layer import OutputLayer
 from sritool.core.recurrence import Recurrence
 from sritool.core.theta_gradient import BeforeOutput, ThetaGradient
+from sritool.core.word_subset import WordSubset
 from sritool.core.workspace import Workspace
 from sritool.corpus.batches import Batch
 from sritool.corpus.tokenizer import FIRST_PREDICTED
@@ -126,11 +127,16 @@ class Conditional:
 
     @torch.no_grad()
     def evaluate(
-        self, z: Tensor, masks: Masks | None = None, theta: ThetaGradient | None = None
+        self,
+        z: Tensor,
+        masks: Masks | None = None,
+        theta: ThetaGradient | None = None,
+        subset: WordSubset | None = None,
     ) -> Evaluation:
         """log p(x|z) and ∇_z log p(x|z); with `theta`, adds its weighted parameter gradients there too.
 
-        Args: z [..., batch, latent]; masks: dropout factors, for z [batch, latent] only.
+        Args: z [..., batch, latent]; masks: dropout factors, for z [batch, latent] only; subset: the words that the
+              softmax sees, for z [batch, latent] only; None: all.
         """
         generator = self.weights.generator
         embedded = None if masks is None else self.embedded(masks)
@@ -139,7 +145,7 @@ class Conditional:
             self._recurrence = self._new_recurrence(rows)
         recurrence = self.run(z, embedded, self._recurrence)
         hidden = recurrence.hidden[1:] if masks is None else recurrence.hidden[1:] * masks.hidden
-        log_likelihood, grad_hidden = self.through_output(hidden, z.shape[:-1], theta)
+        log_likelihood, grad_hidden = self.through_output(hidden, z.shape[:-1], theta, subset)
         if masks is not None:
             grad_hidden.mul_(masks.hidden)
         grad_gates, grad_initial = recurrence.backward(grad_hidden, generator.recurrent)
@@ -153,14 +159,21 @@ class Conditional:
         return Evaluation(log_likelihood, gradient.view_as(z))
 
     def through_output(
-        self, hidden: Tensor, shape: torch.Size, theta: ThetaGradient | None = None
+        self,
+        hidden: Tensor,
+        shape: torch.Size,
+        theta: ThetaGradient | None = None,
+        subset: WordSubset | None = None,
     ) -> tuple[Tensor, Tensor]:
         """log p [*shape] and its gradient in the hidden states, both for hidden [time, draws·batch, hidden]."""
         valid, rows = self.positions(shape.numel() // self.size)
+        layer = self.weights.output
+        if subset is not None:
+            layer, rows = layer.of(subset), subset.targets if valid is None else subset.targets[valid]
         flat = hidden.flatten(0, 1)
         used = flat if valid is None else flat[valid]
         counted = self._counted(shape, hidden.dtype) if self._static else None
-        log_p, grad = self.weights.output.gradient(used, rows, theta, counted)
+        log_p, grad = layer.gradient(used, rows, theta, counted)
         if valid is not None:
             grad = torch.zeros_like(flat).index_copy_(0, valid, grad)
         return self._per_sentence(log_p, valid, shape), grad.view_as(hidden)

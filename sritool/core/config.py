@@ -41,6 +41,10 @@ class SamplerConfig:
     chain_dropout: bool = False  # fresh dropout masks at each step while training
     theta_gradient: str = "end"  # "end": at z_K; "path": also at every visited z_k
     end_weight: float = 1.0  # weight of z_K against each visited z_k when theta_gradient is "path"
+    preconditioned: bool = False  # steps by (I + F)⁻¹, F the running Fisher information of z
+    words: int = (
+        0  # that the training chain's softmax draws besides its targets; 0, or a small vocabulary: all
+    )
 
     def __post_init__(self) -> None:
         _require_sane("sampler", self)
@@ -51,6 +55,7 @@ class SamplerConfig:
             self.theta_gradient in ("end", "path"),
             f"sampler.theta_gradient is {self.theta_gradient!r}; give end or path",
         )
+        _require(self.words >= 0, f"sampler.words is {self.words}; give 0 (all) or more")
         _require(self.end_weight > 0, f"sampler.end_weight is {self.end_weight}; give a positive number")
         lowest = min(self.temperature.start, self.temperature.end, self.evaluation_temperature)
         _require(lowest >= 0, f"a sampler temperature is {lowest}; give 0 or more")

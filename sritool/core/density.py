@@ -1,6 +1,8 @@
 """Density of a chain's end for a fixed noise path, by the chain rule on its Jacobian.
 
-log q(z_K | x, ε) = log p(z_0) − Σ_k log |det(I − s_k ∇²U(z_k))|
+log q(z_K | x, ε) = log p(z_0) − Σ_k log |det(I − s_k P ∇²U(z_k))|
+
+With P = L Lᵀ the matrix of a step is similar to I − s_k Lᵀ ∇²U L, which is symmetric.
 
 Source: Pang et al. 2021, eq. (18), with the determinant of each step instead of the whole chain's.
 """
@@ -22,7 +24,7 @@ class ChainDensity(NamedTuple):
 
     log_density: Tensor  # nats
     sign: Tensor  # of the Jacobian's determinant, ±1
-    folded: Tensor  # share of steps with an eigenvalue of I − s_k H_k below 0: the map may not be one-to-one
+    folded: Tensor  # share of steps with an eigenvalue of their matrix below 0: the map may not be one-to-one
 
 
 @of_finite_matrices()
@@ -36,7 +38,10 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
     sign, folded = torch.ones_like(log_density), torch.zeros_like(log_density)
     identity = torch.eye(chain.start.shape[-1], dtype=chain.start.dtype, device=chain.start.device)
     for z, step_size in zip(chain.path[:-1], chain.step_sizes, strict=True):
-        curvature = torch.linalg.eigvalsh(target.hessian(z) + identity)  # of U  [batch, latent]
+        of_energy = target.hessian(z) + identity  # ∇²U  [batch, latent, latent]
+        if chain.root is not None:
+            of_energy = chain.root.t() @ of_energy @ chain.root
+        curvature = torch.linalg.eigvalsh(of_energy)  # [batch, latent]
         factors = 1.0 - step_size * curvature
         log_density = log_density - factors.abs().log().sum(-1)
         sign = sign * factors.sign().prod(-1)

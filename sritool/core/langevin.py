@@ -1,8 +1,9 @@
 """Short-run Langevin inference as one pure function of (log-joint, start, schedule, noise).
 
-U(z) = −log p(x, z);  z_{k+1} = z_k − s_k ∇U(z_k) + τ √(2 s_k) ε_k.
+U(z) = −log p(x, z);  z_{k+1} = z_k − s_k P ∇U(z_k) + τ √(2 s_k) L ε_k,  P = L Lᵀ, which is the identity unless a
+root L is given.
 
-Source: Pang et al. 2021, eq. (6)-(7).
+Source: Pang et al. 2021, eq. (6)-(7); P as in `preconditioner`.
 """
 
 from __future__ import annotations
@@ -38,14 +39,35 @@ class Chain(NamedTuple):
     temperature: float  # τ
     path: Tensor | None = None  # z_0 … z_K  [steps + 1, batch, latent]
     log_joint: Tensor | None = None  # log p(x, z_k) at the visited z_k, k < K  [steps, batch]
+    root: Tensor | None = None  # L  [latent, latent]; None: the identity
 
 
 def langevin_step(
-    z: Tensor, grad_log_joint: Tensor, step_size: float, noise: Tensor, temperature: float
+    z: Tensor,
+    grad_log_joint: Tensor,
+    step_size: float,
+    noise: Tensor,
+    temperature: float,
+    root: Tensor | None = None,
 ) -> Tensor:
-    """One step of eq. (7): z + s ∇log p(x, z) + τ √(2s) ε; all tensors [batch, latent]."""
-    moved = torch.add(z, grad_log_joint, alpha=step_size)
-    return moved.add_(noise, alpha=temperature * math.sqrt(2.0 * step_size))
+    """One step of eq. (7): z + s P ∇log p(x, z) + τ √(2s) L ε; root L [latent, latent], the others [..., latent]."""
+    moved = torch.add(z, preconditioned(grad_log_joint, root), alpha=step_size)
+    return moved.add_(correlated(noise, root), alpha=temperature * math.sqrt(2.0 * step_size))
+
+
+def preconditioned(gradient: Tensor, root: Tensor | None) -> Tensor:
+    """P g for gradients g [..., latent]."""
+    return gradient if root is None else gradient @ root @ root.t()
+
+
+def correlated(noise: Tensor, root: Tensor | None) -> Tensor:
+    """L ε for noise ε [..., latent]."""
+    return noise if root is None else noise @ root.t()
+
+
+def whitened(difference: Tensor, root: Tensor | None) -> Tensor:
+    """L⁻¹ v for differences v [..., latent] of z: in these coordinates the chain is one without P."""
+    return difference if root is None else torch.linalg.solve(root, difference.mT).mT
 
 
 def short_run(
@@ -55,21 +77,22 @@ def short_run(
     noise: Tensor,
     temperature: float = 1.0,
     keep_path: bool = False,
+    root: Tensor | None = None,
 ) -> Chain:
-    """Run the chain from `start` with the given noise [steps, batch, latent].
+    """Run the chain from `start` with the given noise [steps, batch, latent] and the preconditioner's root.
 
     Returns: the trace; with `keep_path` also every visited z and its log-joint.
     """
     z, visited, values = start, [start], []
     for k, step_size in enumerate(step_sizes):
         value, gradient = log_joint(z, k)
-        z = langevin_step(z, gradient, step_size, noise[k], temperature)
+        z = langevin_step(z, gradient, step_size, noise[k], temperature, root)
         if keep_path:
             visited.append(z)
             values.append(value)
     path = torch.stack(visited) if keep_path else None
     kept = torch.stack(values) if keep_path else None
-    return Chain(start, noise, z, tuple(step_sizes), temperature, path, kept)
+    return Chain(start, noise, z, tuple(step_sizes), temperature, path, kept, root)
 
 
 def reach(z: Tensor) -> Tensor:
@@ -99,10 +122,11 @@ def settled(chain: Chain) -> Chain:
 
 
 def noiseless_moves(chain: Chain) -> Tensor:
-    """z_k − s_k ∇U(z_k) for every step, recovered from the trace: [steps, batch, latent]."""
+    """z_k − s_k P ∇U(z_k) for every step, recovered from the trace: [steps, batch, latent]."""
     assert chain.path is not None, "run the chain with keep_path=True"
     sizes = torch.tensor(chain.step_sizes, dtype=chain.noise.dtype, device=chain.noise.device)
-    return chain.path[1:] - chain.temperature * torch.sqrt(2.0 * sizes)[:, None, None] * chain.noise
+    scale = chain.temperature * torch.sqrt(2.0 * sizes)[:, None, None]
+    return chain.path[1:] - scale * correlated(chain.noise, chain.root)
 
 
 def log_prior(z: Tensor) -> Tensor:

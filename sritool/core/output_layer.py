@@ -11,14 +11,16 @@ Where that could overflow or lose digits, and where a fused softmax is cheap (a 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from sritool.core.generator import Generator
 from sritool.core.theta_gradient import COLUMNS, SoftmaxFactors, ThetaGradient
+from sritool.core.word_subset import WordSubset
 from sritool.core.workspace import Workspace
 
 _BUFFER_ELEMENTS = 1 << 23  # logits held at a time: 32 MB in float32
@@ -46,14 +48,23 @@ class OutputLayer:
         self.type = torch.bfloat16 if precision == "bfloat16" and own == torch.float32 else own
         self.weight = generator.output.detach().to(self.type)  # [V, hidden]
         self.bias = generator.output_bias.detach().to(self.type)  # [V]
-        self._exact = generator.output.detach()
+        self._own_type = own
         self._bias_in_product = self.type != own
+        self._subset: WordSubset | None = None
         self._workspace = workspace
         self._scaled: Tensor | None = None  # c ∘ [W | 1 | 0 …]  [V, hidden + COLUMNS]
         on_cpu = self.weight.device.type == "cpu"
         self._unnormalised = on_cpu and (
             self._bias_in_product or bool(self.bias.abs().max() <= _LARGEST_BIAS)
         )
+
+    def of(self, subset: WordSubset) -> Self:
+        """The layer with these words alone, their logits raised by −log π; its rows are places among them."""
+        other = copy.copy(self)
+        other.weight = self.weight[subset.words]
+        other.bias = (self.bias[subset.words].to(self._own_type) - subset.log_inclusion).to(self.type)
+        other._subset, other._scaled = subset, None
+        return other
 
     def log_likelihood(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """log p of each position's target in nats: hidden [n, hidden], rows of the layer [n] → [n]."""
@@ -90,12 +101,13 @@ class OutputLayer:
             log_p[part] = expected.log_p
             torch.sub(self.weight[targets.squeeze(1)], expected.mean, out=grad[part])
             if theta is not None:
-                theta.add_expected(expected.factors, states, None if counted is None else counted[part])
+                here = None if counted is None else counted[part]
+                theta.add_expected(expected.factors, states, here, self._subset)
         if counted is not None:
             log_p.mul_(counted)
             grad.mul_(counted.unsqueeze(1))
         if theta is not None:
-            theta.add_targets(hidden, rows, counted)
+            theta.add_targets(hidden, rows if self._subset is None else self._subset.words[rows], counted)
         return log_p, grad
 
     def _unnormalised_softmax(self, states: Tensor, targets: Tensor) -> _Expected | None:
@@ -114,7 +126,7 @@ class OutputLayer:
 
     def _softmax(self, states: Tensor, targets: Tensor) -> _Expected:
         logits = self._logits(states)
-        chosen = logits.gather(1, targets).squeeze(1).to(self._exact.dtype)
+        chosen = logits.gather(1, targets).squeeze(1).to(self._own_type)
         highest = logits.amax(-1).to(chosen.dtype)
         p = torch.softmax(logits, -1, out=logits)
         # The target's own p may underflow; that of the likeliest word cannot.
@@ -125,13 +137,13 @@ class OutputLayer:
         """Logits [n, V], in float32 without the bias, and those of the targets with it [n]."""
         if self._bias_in_product:
             logits = self._logits(states)
-            return logits, logits.gather(1, targets).squeeze(1).to(self._exact.dtype)
+            return logits, logits.gather(1, targets).squeeze(1).to(self._own_type)
         logits = torch.mm(states, self.weight.t(), out=self._buffer(states))
         return logits, logits.gather(1, targets).squeeze(1) + self.bias[targets.squeeze(1)]
 
     def _sums(self, weights: Tensor, factor: Tensor) -> Tensor:
         if self._bias_in_product:
-            return weights.sum(-1, dtype=self._exact.dtype)
+            return weights.sum(-1, dtype=self._own_type)
         return torch.mv(weights, factor)
 
     def _logits(self, states: Tensor) -> Tensor:

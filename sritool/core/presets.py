@@ -21,7 +21,10 @@ _AUTHORS_SAMPLER: dict[str, Any] = {
     "chain_dropout": True,
     "theta_gradient": "path",
     "end_weight": 1 / 32,  # their batch mean at z_K against batch sums (of 32) on the way
+    "preconditioned": False,
+    "words": 0,
 }
+_WORDS = 1000  # of some 5,000 to 20,000 that the corpora have
 
 # Whole schedules, so that one laid over another leaves nothing of it.
 SAMPLERS: dict[str, dict[str, Any]] = {
@@ -35,15 +38,33 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "chain_dropout": False,
             "theta_gradient": "end",
             "end_weight": 1.0,
+            "preconditioned": False,
+            "words": 0,
         }
     },
     "authors": {"sampler": {"name": "authors", **_AUTHORS_SAMPLER}},
+    "preconditioned": {
+        "sampler": {
+            "name": "preconditioned",
+            "steps": 8,
+            "step_sizes": [0.35],
+            "temperature": plain(Ramp(0.5, 0.8)),
+            "evaluation_temperature": 0.8,
+            "chain_dropout": False,
+            "theta_gradient": "end",
+            "end_weight": 1.0,
+            "preconditioned": True,
+            "words": _WORDS,
+        },
+        "optimizer": {"decay": plain(Ramp(1.0, 1 / 3, begin=0.5))},
+    },
     "tempered": {
         "sampler": {
             "name": "tempered",
             **_AUTHORS_SAMPLER,
             "temperature": plain(Ramp(0.2, 0.5, begin=0.5)),
             "evaluation_temperature": 0.5,
+            "words": _WORDS,
         },
         "optimizer": {"decay": plain(Ramp(1.0, 1 / 3, begin=0.5))},
     },
@@ -66,7 +87,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 DEFAULT_PRESET = "captions"  # for a user's own corpus
 DEFAULT_SAMPLER = "authors"
 PRESET_SAMPLERS = {"tiny": "tempered"}  # in place of the default
-
 
 # What a method's own publication sets otherwise than the settings' defaults.
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {

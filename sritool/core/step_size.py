@@ -22,7 +22,15 @@ import torch
 from torch import Tensor
 
 from sritool.core.density import chain_density
-from sritool.core.langevin import FARTHEST, Chain, log_prior, reach, short_run
+from sritool.core.langevin import (
+    FARTHEST,
+    Chain,
+    log_prior,
+    preconditioned,
+    reach,
+    short_run,
+    whitened,
+)
 from sritool.core.likelihood import Target
 from sritool.core.random import Stream
 from sritool.errors import NumericalError
@@ -38,7 +46,7 @@ class Sides(NamedTuple):
     log_prior: Tensor  # E log p(z_K)
     gaussian_entropy: Tensor  # of the covariance of z_K over chains: above H(q(z_K|x))
     entropy_given_noise: Tensor  # E H(q(z_K|x, ε)): below H(q(z_K|x)) where nothing folds
-    folded: Tensor  # share of steps with an eigenvalue of I − s_k ∇²U below 0
+    folded: Tensor  # share of steps with an eigenvalue of I − s_k P ∇²U below 0
     unstable: Tensor  # share of steps whose noiseless part raises U
     acceptance: Tensor  # mean that a Metropolis test of each step would have; NaN at temperature 0
 
@@ -88,18 +96,19 @@ def measure_schedule(
     schedule: Sequence[float],
     temperature: float,
     density_chains: int = DENSITY_CHAINS,
+    root: Tensor | None = None,
 ) -> Sides:
     """Run the chains under a schedule and measure both sides of its objective.
 
     Args: schedule: s_k, as many as the noise has steps or fewer; density_chains: how many of the chains are
-          looked at with K Hessians each.
+          looked at with K Hessians each; root: of the chain's preconditioner.
     """
     chains, batch, _ = noise.start.shape
     runs, part = [], max(density_chains, _ROWS_AT_ONCE // batch)
     for begin in range(0, chains, part):
         here = slice(begin, begin + part)
         steps = noise.steps[: len(schedule), here]
-        runs.append(_run(target, noise.start[here], steps, schedule, temperature))
+        runs.append(_run(target, noise.start[here], steps, schedule, temperature, root))
     ends = torch.cat([run.chain.end for run in runs])
     likelihood = torch.cat([run.likelihood for run in runs])  # at z_K  [chains, batch]
     diverged = Sides(*ends.new_full((len(Sides._fields), batch), math.nan))
@@ -161,7 +170,14 @@ class _Run(NamedTuple):
         return _Run(kept, self.gradients[:, :count], self.log_joint[:, :count], self.likelihood[:count])
 
 
-def _run(target: Target, start: Tensor, noise: Tensor, schedule: Sequence[float], temperature: float) -> _Run:
+def _run(
+    target: Target,
+    start: Tensor,
+    noise: Tensor,
+    schedule: Sequence[float],
+    temperature: float,
+    root: Tensor | None,
+) -> _Run:
     gradients, values = [], []
 
     def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -170,7 +186,7 @@ def _run(target: Target, start: Tensor, noise: Tensor, schedule: Sequence[float]
         values.append(value + log_prior(z))
         return values[-1], gradients[-1]
 
-    chain = short_run(log_joint, start, schedule, noise, temperature, keep_path=True)
+    chain = short_run(log_joint, start, schedule, noise, temperature, keep_path=True, root=root)
     joint, _ = log_joint(chain.end, len(schedule))
     likelihood = joint - log_prior(chain.end)
     return _Run(chain, torch.stack(gradients), torch.stack(values), likelihood)
@@ -195,7 +211,8 @@ def _sizes(chain: Chain) -> Tensor:
 def _unstable_share(target: Target, run: _Run) -> Tensor:
     """[batch]: how many of the steps raise U but for their noise."""
     assert run.chain.path is not None
-    moved = run.chain.path[:-1] + _sizes(run.chain)[..., None] * run.gradients[:-1]
+    drift = preconditioned(run.gradients[:-1], run.chain.root)
+    moved = run.chain.path[:-1] + _sizes(run.chain)[..., None] * drift
     after = target.log_likelihood(moved) + log_prior(moved)
     return (after < run.log_joint[:-1]).to(after.dtype).mean((0, 1))
 
@@ -210,7 +227,8 @@ def _acceptance(run: _Run) -> Tensor:
     if chain.temperature == 0:
         return torch.full_like(run.likelihood, math.nan)
     sizes, heat = _sizes(chain), chain.temperature**2
-    back = chain.path[:-1] - chain.path[1:] - sizes[..., None] * run.gradients[1:]
+    drift = sizes[..., None] * preconditioned(run.gradients[1:], chain.root)
+    back = whitened(chain.path[:-1] - chain.path[1:] - drift, chain.root)
     log_ratio = (
         (run.log_joint[1:] - run.log_joint[:-1]) / heat
         - back.square().sum(-1) / (4 * sizes * heat)

@@ -1,4 +1,4 @@
-"""The gradient in θ that a backward pass in z has the factors of, added up along a chain."""
+"""Accumulates the gradient for θ along a chain, from factors that the backward pass for z computes anyway."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sritool.core.dropout import Masks
 from sritool.core.generator import Generator
+from sritool.core.word_subset import WordSubset
 from sritool.core.workspace import Workspace
 
 COLUMNS = 16  # beside the hidden units: one for the bias, the rest keep the products' width a multiple of 16
@@ -61,8 +62,17 @@ class ThetaGradient:
         self._inputs: Tensor | None = None  # [time, batch]
         self._embedded: Tensor | None = None  # Σ weight·∇ of the embedded words  [time, batch, embedding]
 
-    def add_expected(self, factors: SoftmaxFactors, hidden: Tensor, counted: Tensor | None = None) -> None:
-        """Softmax part: hidden [n, hidden]; counted [n]: 1, or 0 where nothing is to be added."""
+    def add_expected(
+        self,
+        factors: SoftmaxFactors,
+        hidden: Tensor,
+        counted: Tensor | None = None,
+        subset: WordSubset | None = None,
+    ) -> None:
+        """Softmax part: hidden [n, hidden].
+
+        Args: counted [n]: 1, or 0 where nothing is to be added; subset: the words that the factors are of.
+        """
         rows, width = hidden.shape
         states = hidden.new_zeros(rows, width + COLUMNS)
         states[:, :width] = hidden
@@ -71,19 +81,42 @@ class ThetaGradient:
             states /= factors.sums.unsqueeze(1)
         if counted is not None:
             states *= counted.unsqueeze(1)
-        self.add_products(factors.values, states, factors.with_bias)
+        if subset is None:
+            self.add_products(factors.values, states, factors.with_bias)
+        else:
+            self._scatter_products(factors, states, subset)
 
     def add_products(self, values: Tensor, states: Tensor, with_bias: bool = True) -> None:
         """Σ_n values_n ⊗ states_n: [n, V] with [n, hidden + COLUMNS], whose column `hidden` is the bias's."""
-        into, kept = self._expected.get(with_bias), 1.0
-        if into is None:
-            shape = (values.shape[1], states.shape[1])
-            into = self._workspace.take(f"expected, bias {with_bias}", shape, self.generator.output)
-            self._expected[with_bias], kept = into, 0.0  # what it holds is overwritten
+        into, is_new = self._expected_sum(states.shape[1], with_bias)
         if values.dtype == into.dtype:
-            into.addmm_(values.t(), states, beta=kept, alpha=self.weight)
+            into.addmm_(values.t(), states, beta=0.0 if is_new else 1.0, alpha=self.weight)
         else:
-            torch.add(into if kept else into.zero_(), values.t() @ states, alpha=self.weight, out=into)
+            torch.add(into.zero_() if is_new else into, values.t() @ states, alpha=self.weight, out=into)
+
+    def _scatter_products(self, factors: SoftmaxFactors, states: Tensor, subset: WordSubset) -> None:
+        """The same for factors [n, size] of some words: their mean over subsets is the sum over all words."""
+        into, is_new = self._expected_sum(states.shape[1], factors.with_bias)
+        products = (factors.values.t() @ states).to(into.dtype)
+        if not factors.with_bias:  # a subset's biases hold −log π, and are left out of the factors
+            products *= subset.log_inclusion.neg().exp().unsqueeze(1)
+        (into.zero_() if is_new else into).index_add_(0, subset.words, products, alpha=self.weight)
+
+    def _expected_sum(self, width: int, with_bias: bool) -> tuple[Tensor, bool]:
+        """Memory for Σ_n p_n ⊗ [h_n | 1 | 0 …], [V, width], and whether it is new and holds nothing of use."""
+        is_new = with_bias not in self._expected
+        if is_new:
+            name, shape = f"expected, bias {with_bias}", (len(self.generator.output), width)
+            self._expected[with_bias] = self._workspace.take(name, shape, self.generator.output)
+        return self._expected[with_bias], is_new
+
+    def word_mass(self) -> Tensor:
+        """Σ weight·p of every word over the positions that were added so far: [V]."""
+        width, mass = self.generator.config.hidden, torch.zeros_like(self.generator.output_bias)
+        for with_bias, total in self._expected.items():
+            factor = 1.0 if with_bias else self.generator.output_bias.exp()
+            mass += total[:, width] * factor
+        return mass
 
     def add_targets(
         self, hidden: Tensor, rows: Tensor, counted: Tensor | None = None, bias: bool = True

@@ -76,6 +76,11 @@ class Method(ABC):
         )
 
     @property
+    def root(self) -> Tensor | None:
+        """L of the preconditioner L Lᵀ of the method's chain [latent, latent]; None: no chain, or no preconditioner."""
+        return None
+
+    @property
     def latent(self) -> int:
         """Dimensions of z; 0 for a language model."""
         return self.config.generator.latent

@@ -22,9 +22,12 @@ from sritool.core.langevin import (
     settled,
     short_run,
 )
+from sritool.core.preconditioner import Preconditioner
 from sritool.core.random import Kept, Stream
 from sritool.core.theta_gradient import ThetaGradient
+from sritool.core.word_subset import WordMass, WordSubset, draw_subsets, stacked, unstacked, worthwhile
 from sritool.corpus.batches import Batch
+from sritool.corpus.tokenizer import FIRST_PREDICTED
 from sritool.methods.base import Clock, Method, PriorKl
 
 
@@ -34,6 +37,8 @@ class _Pass(NamedTuple):
     chain: Chain
     recon: Tensor  # −log p(x|z_K) under dropout, nats  [batch]
     gradients: dict[str, Tensor]  # by the generator's parameter names
+    scores: Tensor  # ∇_z log p(x|z_K) under dropout  [batch, latent]
+    word_mass: Tensor | None  # of θ's softmax at z_K, where the chain draws words; any scale  [V]
 
 
 class ShortRunInference(Method):
@@ -45,7 +50,21 @@ class ShortRunInference(Method):
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
         self.sampler = config.sampler
+        self.preconditioner: Preconditioner | None = None
+        self.word_mass: WordMass | None = None
+        if self.sampler.preconditioned:
+            self.preconditioner = Preconditioner(self.latent)
+            self.modules["preconditioner"] = self.preconditioner
+        predicted = vocabulary_size - FIRST_PREDICTED
+        if worthwhile(self.sampler.words, predicted):
+            self.word_mass = WordMass(predicted)
+            self.modules["word_mass"] = self.word_mass
         self._graphed_pass = GraphedFunction(self._static_pass)
+
+    @property
+    def root(self) -> Tensor | None:
+        """L of the preconditioner, None for a chain without one."""
+        return None if self.preconditioner is None else self.preconditioner.root()
 
     def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
         """Gradient at z_K (`end`: batch mean), or batch sums at every visited z_k and end_weight at z_K (`path`).
@@ -59,20 +78,30 @@ class ShortRunInference(Method):
         scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)
         dropout = self._dropout(batch, clock)
         measured = self._measured(clock)
-        conditional = self.conditional(batch, self.precision)
-        if _replayed(batch) and not measured:
-            bits = () if dropout.kept is None else (dropout.kept.words,)
-            schedule = tuple(self.sampler.schedule())
-            done = self._graphed_pass((schedule,), *batch, start[0], scaled, *bits)
+        conditional, root = self.conditional(batch, self.precision), self.root
+        schedule = self.sampler.schedule()
+        replayed = _replayed(batch) and not measured
+        subsets = self._draw_words(batch, clock, replayed)
+        if replayed:
+            bits = None if dropout.kept is None else dropout.kept.words
+            words = (None,) * 3 if subsets is None else stacked(subsets)
+            given = (*batch, start[0], scaled, bits, root, *words)
+            present = tuple(tensor is not None for tensor in given)
+            tensors = (tensor for tensor in given if tensor is not None)
+            done = self._graphed_pass((tuple(schedule), present), *tensors)
         else:
-            done = self._pass(conditional, dropout, start[0], scaled, self.sampler.schedule(), measured)
+            done = self._pass(conditional, dropout, start[0], scaled, schedule, root, subsets, measured)
+        if self.preconditioner is not None:
+            self.preconditioner.update(done.scores)
+        if self.word_mass is not None and done.word_mass is not None:
+            self.word_mass.update(done.word_mass)
         for name, gradient in done.gradients.items():
             self.generator.get_parameter(name).grad = gradient
         moved = (done.chain.end - done.chain.start).norm(dim=-1)
         told = torch.stack(
             (done.recon.sum(), moved.sum(), reach(done.chain.end))
         ).tolist()  # one wait for all
-        require_settled(told[2], self.sampler.schedule(), self.sampler.temperature.at(clock.progress))
+        require_settled(told[2], schedule, self.sampler.temperature.at(clock.progress))
         sums = {"recon": told[0], "moved": told[1]}
         if measured:
             sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain)
@@ -90,39 +119,44 @@ class ShortRunInference(Method):
         start: Tensor,
         noise: Tensor,
         schedule: Sequence[float],
-        keep_path: bool,
+        root: Tensor | None,
+        subsets: Sequence[WordSubset] | None,
+        keep_path: bool = False,
     ) -> _Pass:
         """Chain and gradient; noise [steps, batch, latent] has the temperature in it."""
         theta = ThetaGradient(self.generator, self._workspace)
         along = theta if self.sampler.theta_gradient == "path" else None
 
         def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-            value, gradient = conditional.evaluate(z, self._masks(dropout, step), along)
+            subset = subsets[step] if subsets else None
+            value, gradient = conditional.evaluate(z, self._masks(dropout, step), along, subset)
             return value + log_prior(z), gradient - z
 
-        chain = short_run(log_joint, start, schedule, noise, 1.0, keep_path)
+        chain = short_run(log_joint, start, schedule, noise, 1.0, keep_path, root)
+        on_the_way = theta.word_mass() if subsets else None
         theta.weight = self.sampler.end_weight if along else 1.0 / conditional.size
         last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
-        return _Pass(chain, -last.log_likelihood, theta.gradients())
+        word_mass = None if on_the_way is None else theta.word_mass() - on_the_way
+        return _Pass(chain, -last.log_likelihood, theta.gradients(), last.gradient, word_mass)
 
-    def _static_pass(
-        self,
-        schedule: Sequence[float],
-        examples: Tensor,
-        inputs: Tensor,
-        targets: Tensor,
-        lengths: Tensor,
-        start: Tensor,
-        noise: Tensor,
-        bits: Tensor | None = None,
-    ) -> _Pass:
-        """`_pass` of tensors alone, without a look at their values: what is captured as a CUDA graph."""
-        generator = self.config.generator
+    def _static_pass(self, schedule: Sequence[float], present: Sequence[bool], *tensors: Tensor) -> _Pass:
+        """`_pass` of tensors alone, without a look at their values: what is captured as a CUDA graph.
+
+        Args: present: which of these the tensors are: the batch's four, start, noise, dropout's bits, the root, the
+              subsets' three.
+        """
+        following = iter(tensors)
+        given = [next(following) if there else None for there in present]
+        batch, (start, noise), (bits, root), words = Batch(*given[:4]), given[4:6], given[6:8], given[8:]  # type: ignore[arg-type]
+        subsets = None if words[0] is None else unstacked(*words)  # type: ignore[arg-type]
+        targets, generator = batch.targets, self.config.generator
+        assert start is not None
+        assert noise is not None
         widths, time = (generator.embedding, generator.hidden), targets.shape[0]
         kept = None if bits is None else Kept(bits, time * sum(widths), generator.dropout)
         weights = Weights(self.generator, self.precision, self._workspace)
-        conditional = Conditional(weights, Batch(examples, inputs, targets, lengths), static=True)
-        return self._pass(conditional, Dropout(time, widths, kept), start, noise, schedule, keep_path=False)
+        conditional = Conditional(weights, batch, static=True)
+        return self._pass(conditional, Dropout(time, widths, kept), start, noise, schedule, root, subsets)
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """Ends of independent chains at the evaluation temperature: [chains, batch, latent]."""
@@ -153,9 +187,8 @@ class ShortRunInference(Method):
             value, gradient = conditional.evaluate(z)
             return value + log_prior(z), gradient - z
 
-        sampler = self.sampler
-        tau = sampler.evaluation_temperature
-        return settled(short_run(log_joint, start, sampler.schedule(), noise, tau, keep_path))
+        schedule, tau = self.sampler.schedule(), self.sampler.evaluation_temperature
+        return settled(short_run(log_joint, start, schedule, noise, tau, keep_path, self.root))
 
     def _draw(self, batch: Batch, stream: Stream, chains: int) -> tuple[Tensor, Tensor]:
         """z_0 [chains, batch, latent] and ε [steps, chains, batch, latent]."""
@@ -165,6 +198,17 @@ class ShortRunInference(Method):
         ]
         together = torch.stack(draws).view(chains, len(batch.examples), steps + 1, latent)
         return together[:, :, 0], together[:, :, 1:].permute(2, 0, 1, 3)
+
+    def _draw_words(self, batch: Batch, clock: Clock, fixed_size: bool) -> list[WordSubset] | None:
+        """The words that each Langevin step of this update sees; None: all."""
+        if self.word_mass is None:
+            return None
+        pi, here = self.word_mass.inclusion(self.sampler.words), batch.targets.device
+        update = torch.tensor([clock.step], device=here)  # they are one draw for all sentences of an update
+        words = clock.stream("words").words(update, range(self.sampler.steps), len(pi))[:, 0]
+        uniforms = (words.to(pi.dtype) + 0.5) * 2.0**-32
+        rows = (batch.targets.flatten() - FIRST_PREDICTED).clamp_min(0)
+        return draw_subsets(pi, rows, uniforms, fixed_size)
 
     def _dropout(self, batch: Batch, clock: Clock) -> Dropout:
         """Masks of every step of a chain, step K being θ's; without chain dropout of that one alone."""

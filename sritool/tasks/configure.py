@@ -32,6 +32,7 @@ _FLAGS = {
     "sampler.name": "--sampler",
     "sampler.steps": "--langevin-steps",
     "sampler.theta_gradient": "--theta-gradient",
+    "sampler.words": "--words",
     "kl.ramp": "--ramp",
     "free_bits.target": "--target-kl",
     "pretraining.epochs": "--pretraining-epochs",

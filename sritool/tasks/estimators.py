@@ -96,7 +96,7 @@ def _adaptive(method: Method, conditional: Conditional, starts: Tensor, plan: Pl
 def _sri(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
     dtype = starts.dtype
     rows = rows_within(plan.memory, method.config.generator, conditional.time, starts.element_size())
-    chain = plan_of(method.config.sampler, plan.likelihood.samples, rows)
+    chain = plan_of(method.config.sampler, plan.likelihood.samples, rows, method.root)
     return chain_draws(conditional, conditional.batch.examples, method.latent, chain, plan.seed, dtype)
 
 

@@ -58,7 +58,7 @@ def _of_kl(rows: Rows, metrics: set[str], method: Method) -> Iterator[str]:
     if folded > 0:
         yield f"kl: {100 * folded:.1f} % of the steps fold, so that it may lie on either side of the truth"
     if method.name == "sri":
-        alone = kl_on_the_prior(method.config.sampler, method.latent)
+        alone = kl_on_the_prior(method.config.sampler, method.latent, method.root)
         size = f"{alone:.1f}" if math.isfinite(alone) else "infinitely many"
         yield f"kl: the same chain on a model that ignores z has {size} nats, none of them about x"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sritool.core.checkpoint import Checkpoint, load_weights, save_checkpoint
 from sritool.core.config import RunConfig
@@ -84,7 +85,7 @@ class RunState:
         self.position = Position(pretraining=self.method.pretrains and not config.pretraining.encoder)
         self.metrics: list[dict[str, Any]] = []
         if resume is not None:
-            load_weights(self.method.modules, resume.weights, folder / LAST)
+            load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
         elif config.pretraining.encoder and self.method.pretrains:
             take_encoder(self.method, Path(config.pretraining.encoder), corpus)
             self.method.end_pretraining()
@@ -150,10 +151,18 @@ class RunState:
     def _method(self, resume: Checkpoint | None) -> Method:
         """With parameters not yet drawn; of a checkpoint only where they have the sizes that it says."""
         types = len(self.corpus.tokenizer)
-        if resume is None:
-            return build_method(self.config, types)
-        self._check_corpus(resume)
-        return build_fitting(self.config, types, resume.weights, self.folder / LAST)
+        if resume is not None:
+            self._check_corpus(resume)
+            # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
+            build_fitting(resume.config, types, resume.weights, self.folder / LAST)
+        return build_method(self.config, types)
+
+    def _fitting_weights(self, resume: Checkpoint) -> dict[str, Tensor]:
+        """The run's weights, and of its running statistics those that its settings still want; new ones begin anew."""
+        wanted = self.method.modules.state_dict()
+        statistics = {name for name, _ in self.method.modules.named_buffers()}
+        known = {name: tensor for name, tensor in resume.weights.items() if name in wanted}
+        return known | {name: wanted[name] for name in statistics - known.keys()}
 
     def _optimizer(self) -> torch.optim.Optimizer:
         settings = self.config.optimizer

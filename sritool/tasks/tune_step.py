@@ -206,7 +206,12 @@ class _Bench:
             for table, schedule in zip(tables, schedules, strict=True):
                 self.report("chains", self.done, self.total)
                 sides = measure_schedule(
-                    conditional, noise, schedule, self.temperature, tuning.density_chains
+                    conditional,
+                    noise,
+                    schedule,
+                    self.temperature,
+                    density_chains=tuning.density_chains,
+                    root=self.method.root,
                 )
                 table[:, torch.from_numpy(part)] = torch.stack(sides).double().cpu()
                 self.done += len(part) * chains

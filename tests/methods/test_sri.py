@@ -32,9 +32,15 @@ def chains(monkeypatch: pytest.MonkeyPatch) -> list[Chain]:
     original = sri.short_run
 
     def spied(
-        log_joint: Any, start: Tensor, steps: Any, noise: Tensor, temperature: float, keep: bool
+        log_joint: Any,
+        start: Tensor,
+        steps: Any,
+        noise: Tensor,
+        temperature: float,
+        keep: bool,
+        root: Tensor | None,
     ) -> Chain:
-        seen.append(original(log_joint, start, steps, noise, temperature, keep_path=True))
+        seen.append(original(log_joint, start, steps, noise, temperature, keep_path=True, root=root))
         return seen[-1] if keep else seen[-1]._replace(path=None, log_joint=None)
 
     monkeypatch.setattr(sri, "short_run", spied)
@@ -178,9 +184,9 @@ def test_masks_are_fresh_at_each_step(
     used: list[Masks | None] = []
     original = sri.Conditional.evaluate
 
-    def spied(self: Any, z: Tensor, masks: Masks | None = None, theta: Any = None) -> Any:
+    def spied(self: Any, z: Tensor, masks: Masks | None = None, *others: Any) -> Any:
         used.append(masks)
-        return original(self, z, masks, theta)
+        return original(self, z, masks, *others)
 
     monkeypatch.setattr(sri.Conditional, "evaluate", spied)
     make_method(dropout=0.5, chain_dropout=chain_dropout).gradients(batch_of(EXAMPLES), clock)
