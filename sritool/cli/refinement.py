@@ -32,7 +32,8 @@ RefineOpt = Annotated[
         "--refine",
         metavar="KIND",
         help="svi: climb a sentence's own elbo in mean and variance (an ae's log p(x|z), in the mean alone). "
-        "langevin: a chain from the encoder's mean for each code, which has no kl and no elbo.",
+        "langevin: a chain from the encoder's mean for each code, which has no kl and no elbo. preconditioned: "
+        "such a chain, its steps scaled by the encoder's variances; not for ae, which has none.",
         show_default="svi",
         rich_help_panel=PANEL,
     ),
@@ -43,8 +44,8 @@ RefineRateOpt = Annotated[
     typer.Option(
         "--refine-rate",
         metavar="R",
-        help="Rate of svi, or step size of langevin.",
-        show_default="svi refinement.rate of the run, langevin 0.01",
+        help="Rate of svi, or step size of a chain.",
+        show_default="svi refinement.rate of the run, langevin 0.01, preconditioned from 0.9 down to 0.12",
         rich_help_panel=PANEL,
     ),
 ]

@@ -78,18 +78,25 @@ class Pilots(NamedTuple):
 
 @of_finite_matrices()
 def adapt(
-    target: Target, starts: Tensor, seed: int, examples: Tensor, config: LikelihoodConfig
+    target: Target,
+    starts: Tensor,
+    seed: int,
+    examples: Tensor,
+    config: LikelihoodConfig,
+    covariance: Tensor | None = None,
 ) -> StudentMixture:
     """The proposal of each sentence after at most `config.rounds` rounds of `config.pilots` draws.
 
     A sentence has no more rounds once its pilots reach their goal or the mean log weight under its broad component
     grows no more. What other sentences do changes nothing for it.
 
-    Args:    starts [ends, batch, latent]: ends of different chains, or none.
+    Args:    starts [ends, batch, latent]: ends of different chains, or none; covariance: a guess at the posteriors',
+             [latent, latent] for all sentences or [batch, latent, latent], None where there is none: then the pilots
+             begin at the prior.
     Returns: a mixture whose first component is the broad Gaussian matched by scores.
     Raises:  NumericalError if values or gradients of the pilots are not finite.
     """
-    found = _first(starts)
+    found = _first(starts, covariance)
     active = torch.ones_like(found.log_weight[0], dtype=torch.bool)
     best = torch.full_like(found.log_weight[0], -math.inf)
     for index in range(config.rounds):
@@ -105,15 +112,17 @@ def adapt(
     return found.mixture(config.degrees)
 
 
-def _first(starts: Tensor) -> Components:
-    """The prior, three times, and a small ball around each chain's end."""
+def _first(starts: Tensor, covariance: Tensor | None) -> Components:
+    """The prior, three times, and a small ball around each chain's end; with a guess, that around the ends' mean."""
     ends, batch, latent = starts.shape
     eye = torch.eye(latent, dtype=starts.dtype, device=starts.device).expand(batch, latent, latent)
     zero = starts.new_zeros(batch, latent)
-    covariances = torch.cat((eye.unsqueeze(0), (_LOCAL_VARIANCE * eye).expand(ends, -1, -1, -1)))
+    broad = eye if covariance is None else covariance.expand_as(eye)
+    covariances = torch.cat((broad.unsqueeze(0), (_LOCAL_VARIANCE * broad).expand(ends, -1, -1, -1)))
     shares = [*_FIRST_SHARES[:3], *([_FIRST_SHARES[3] / max(1, ends)] * ends)]
     log_weight = torch.tensor(shares, dtype=starts.dtype, device=starts.device).log()
-    centres = torch.cat((zero.unsqueeze(0), starts))
+    centre = zero if covariance is None else starts.mean(0)
+    centres = torch.cat((centre.unsqueeze(0), starts))
     log_weight = torch.log_softmax(log_weight, 0).unsqueeze(1).repeat(1, batch)
     return Components(centres, covariances, zero, eye, log_weight)
 

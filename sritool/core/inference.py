@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,28 +16,40 @@ from sritool.core.langevin import log_prior, settled, short_run
 from sritool.core.random import Stream
 from sritool.core.refinement import refine
 from sritool.core.second_order import SecondOrder
+from sritool.core.step_size import geometric
 
-KINDS = ("svi", "langevin")
-LANGEVIN_STEP = 0.01  # of a chain unless a rate is given
+KINDS = ("svi", "langevin", "preconditioned")
+LANGEVIN_STEP = 0.01  # of a plain chain unless a rate is given
+PRECONDITIONED_STEPS = (
+    0.9,
+    0.12,
+)  # first and last of a preconditioned one; equal factors lead from one to the other
 
 
 class Refinement(NamedTuple):
     """Steps from an encoder's q(z|x) towards the posterior.
 
     `svi` climbs a sentence's own ELBO in mean and log-variance; `langevin` runs a chain from the mean for each draw,
-    whose end has no density.
+    whose end has no density; `preconditioned` scales the steps of such a chain by the variances of q(z|x).
     """
 
     steps: int
     kind: str = "svi"
     rate: float | None = (
-        None  # of svi, or the chain's step size; None: as the method is trained, or `LANGEVIN_STEP`
+        None  # of svi, or the chain's step size; None: as the method is trained, or the constants above
     )
 
     @property
     def has_chains(self) -> bool:
         """Whether draws are the ends of chains."""
-        return self.kind == "langevin" and self.steps > 0
+        return self.kind != "svi" and self.steps > 0
+
+    @property
+    def step_sizes(self) -> Sequence[float]:
+        """s_k of the chain."""
+        if self.rate is None and self.kind == "preconditioned":
+            return geometric(*PRECONDITIONED_STEPS, self.steps)
+        return [self.rate or LANGEVIN_STEP] * self.steps
 
     @property
     def name(self) -> str:
@@ -75,21 +88,31 @@ def climb(
 
 
 def langevin_ends(
-    conditional: Conditional, start: Tensor, refinement: Refinement, seed: int, chains: int
+    conditional: Conditional, start: DiagonalGaussian, refinement: Refinement, seed: int, chains: int
 ) -> Tensor:
-    """Ends of independent chains at temperature 1 from start [batch, latent]: [chains, batch, latent].
+    """Ends of independent chains at temperature 1 from the mean of q [batch, latent]: [chains, batch, latent].
+
+    A preconditioned chain runs in u = z / σ, where it is a plain one.
 
     Raises: NumericalError if they explode.
     """
-    stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
-    size, steps = refinement.rate or LANGEVIN_STEP, refinement.steps
+    stream, examples, steps = (
+        Stream(seed, "evaluation refinement"),
+        conditional.batch.examples,
+        refinement.steps,
+    )
+    mean = start.mean
     drawn = [
-        step_noise(stream, examples, steps, start.shape[-1], start.dtype, chain) for chain in range(chains)
+        step_noise(stream, examples, steps, mean.shape[-1], mean.dtype, chain) for chain in range(chains)
     ]
+    is_scaled = refinement.kind == "preconditioned"
+    scale = (0.5 * start.log_variance).exp() if is_scaled else torch.ones_like(mean)
 
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def log_joint(u: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        z = scale * u
         value, gradient = conditional.evaluate(z)
-        return value + log_prior(z), gradient - z
+        return value + log_prior(z), scale * (gradient - z)
 
-    begin = start.expand(chains, *start.shape)
-    return settled(short_run(log_joint, begin, [size] * steps, torch.stack(drawn, 1))).end
+    begin = (mean / scale).expand(chains, *mean.shape)
+    chain = short_run(log_joint, begin, refinement.step_sizes, torch.stack(drawn, 1))
+    return scale * settled(chain).end

@@ -6,10 +6,11 @@ posterior's covariance, and the steps
 
     z_{k+1} = z_k + s P ∇ log p(x, z_k) + τ √(2s) L ε_k,    P = L Lᵀ,
 
-contract every direction by about the same factor 1 − s. They leave the same distribution invariant as steps without P.
+contract every direction by about the same factor 1 − s. At τ = 1 and small s they sample the same density as steps
+without P.
 
-Source: Langevin dynamics with a constant preconditioner as in Girolami and Calderhead 2011, section 5, with the metric
-of their eq. (10) averaged over sentences; the running mean of squared gradients as in Li et al. 2016.
+Source: preconditioned Langevin dynamics as in Girolami and Calderhead 2011, whose metric is the Fisher information
+too; here it is one constant matrix, the mean over sentences, so that no derivative of it is needed.
 """
 
 from __future__ import annotations
@@ -39,4 +40,5 @@ class Preconditioner(nn.Module):
         """L = (I + F)^(−1/2), symmetric: [latent, latent]."""
         eigenvalues, vectors = torch.linalg.eigh(self.fisher.double())
         scale = (1.0 + eigenvalues.clamp_min(0.0)).rsqrt()  # a running mean of squares has none below 0
-        return ((vectors * scale) @ vectors.t()).to(self.fisher.dtype)
+        root: Tensor = (vectors * scale) @ vectors.t()
+        return root.to(self.fisher.dtype)

@@ -19,6 +19,12 @@ DEFAULT_GRIDS = {
     "constant": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
     "geometric": (0.003, 0.01, 0.03, 0.1),
 }
+# A preconditioned step of 1 is Newton's.
+PRECONDITIONED_GRIDS = {
+    "checkpoint": (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0, 1.25),
+    "constant": (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9),
+    "geometric": (0.05, 0.1, 0.2, 0.4, 0.9),
+}
 _SPAN = 0.1  # in the logarithm, on either side: the finite difference of the ascent
 _RATE = 0.3  # in the logarithm: the ascent's first step
 

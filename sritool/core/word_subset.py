@@ -5,9 +5,9 @@ independently of the others (Poisson sampling),
 
     Σ_{v ∈ S} exp(l_v − log π_v)
 
-has that sum as its mean, whatever π is, and little variance where π_v is large wherever exp(l_v) is. So the words of S
-with their logits raised by −log π_v replace the vocabulary. The targets of the batch are always in S (π = 1), and the
-others with π_v = min(1, c q_v), where q mixes the softmax's own mean mass with a uniform floor.
+has that sum as its mean, whatever π is, and little variance where π_v is large wherever exp(l_v) is. So the words
+of S with their logits raised by −log π_v replace the vocabulary. The targets of the batch are always in S (π = 1),
+and the others with π_v = min(1, c q_v), where q mixes the softmax's own mean mass with a uniform floor.
 
 Source: the Horvitz-Thompson estimator (1952) of the normaliser; sampled softmax as in Jean et al. 2015 corrects its
 logits in the same way, with a fixed proposal and without the guarantee that frequent words are always there.

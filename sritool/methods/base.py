@@ -77,7 +77,7 @@ class Method(ABC):
 
     @property
     def root(self) -> Tensor | None:
-        """L of the preconditioner L Lᵀ of the method's chain [latent, latent]; None: no chain, or no preconditioner."""
+        """L of the chain's preconditioner P = L Lᵀ [latent, latent]; None: the identity, or no chain."""
         return None
 
     @property
@@ -100,6 +100,9 @@ class Method(ABC):
         Returns: "recon" (−log p(x|z) in nats under dropout) and the method's own columns. A key that starts with
                  "mean " is a mean already and is measured on some steps only.
         """
+
+    def after_update(self) -> None:
+        """θ was moved along the last gradients: keep what they told for running statistics."""
 
     def settled_at(self) -> float:
         """Share of the planned epochs after which none of the method's own schedules moves."""

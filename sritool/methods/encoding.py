@@ -24,6 +24,7 @@ from sritool.core.random import Stream
 from sritool.core.schedules import rise
 from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
+from sritool.errors import UsageError
 from sritool.methods.base import Clock, Method, PriorKl
 
 
@@ -139,7 +140,12 @@ class EncoderMethod(Method):
                 parameter.grad = found.get(name)
 
     def refined(self, refinement: Refinement) -> Self:
-        """The same parameters, and another q(z|x)."""
+        """The same parameters, and another q(z|x).
+
+        Raises: UsageError for a chain scaled by variances, where q is a point.
+        """
+        if refinement.kind == "preconditioned" and self.is_point:
+            raise UsageError(f"{self.name} has no variances that could scale a chain; take --refine langevin")
         other = copy(self)
         other.refinement, other._last = refinement, None
         return other
@@ -164,7 +170,7 @@ class EncoderMethod(Method):
         q = self.proposal(conditional, seed)
         steps = self.refinement
         if steps is not None and steps.has_chains:
-            return langevin_ends(conditional, q.mean, steps, seed, chains)
+            return langevin_ends(conditional, q, steps, seed, chains)
         if self.is_point:
             return q.mean.expand(chains, -1, -1)
         return q.sample(Stream(seed, "evaluation"), conditional.batch.examples, chains)

@@ -30,6 +30,9 @@ from sritool.corpus.batches import Batch
 from sritool.corpus.tokenizer import FIRST_PREDICTED
 from sritool.methods.base import Clock, Method, PriorKl
 
+PRECONDITIONER = "preconditioner"
+"""Name of the module, in checkpoints too."""
+
 
 class _Pass(NamedTuple):
     """A training chain and what θ gets from it."""
@@ -54,12 +57,13 @@ class ShortRunInference(Method):
         self.word_mass: WordMass | None = None
         if self.sampler.preconditioned:
             self.preconditioner = Preconditioner(self.latent)
-            self.modules["preconditioner"] = self.preconditioner
+            self.modules[PRECONDITIONER] = self.preconditioner
         predicted = vocabulary_size - FIRST_PREDICTED
         if worthwhile(self.sampler.words, predicted):
             self.word_mass = WordMass(predicted)
             self.modules["word_mass"] = self.word_mass
         self._graphed_pass = GraphedFunction(self._static_pass)
+        self._last: _Pass | None = None  # of the gradients that θ has not been moved along yet
 
     @property
     def root(self) -> Tensor | None:
@@ -91,10 +95,7 @@ class ShortRunInference(Method):
             done = self._graphed_pass((tuple(schedule), present), *tensors)
         else:
             done = self._pass(conditional, dropout, start[0], scaled, schedule, root, subsets, measured)
-        if self.preconditioner is not None:
-            self.preconditioner.update(done.scores)
-        if self.word_mass is not None and done.word_mass is not None:
-            self.word_mass.update(done.word_mass)
+        self._last = done
         for name, gradient in done.gradients.items():
             self.generator.get_parameter(name).grad = gradient
         moved = (done.chain.end - done.chain.start).norm(dim=-1)
@@ -106,6 +107,15 @@ class ShortRunInference(Method):
         if measured:
             sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain)
         return sums
+
+    def after_update(self) -> None:
+        """Take the scores at the chains' ends and the words' mass into their running means."""
+        assert self._last is not None, "there are no gradients yet"
+        if self.preconditioner is not None:
+            self.preconditioner.update(self._last.scores)
+        if self.word_mass is not None and self._last.word_mass is not None:
+            self.word_mass.update(self._last.word_mass)
+        self._last = None
 
     def settled_at(self) -> float:
         """When the temperature has come to its end."""

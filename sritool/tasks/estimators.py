@@ -89,7 +89,9 @@ def largest_batch(method: Method, plan: Plan, time: int) -> int:
 
 def _adaptive(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
     examples, config = conditional.batch.examples, plan.likelihood
-    proposal = adapt(conditional, starts[: config.modes], plan.seed, examples, config)
+    root, ends = method.root, starts[: config.modes]
+    covariance = None if root is None else root @ root.t()
+    proposal = adapt(conditional, ends, plan.seed, examples, config, covariance)
     return draw(conditional, proposal, Stream(plan.seed, "weighed"), examples, config.samples)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from sritool.core.checkpoint import Checkpoint, load_checkpoint
 from sritool.core.structure import flat
 from sritool.methods.registry import outline_of
+from sritool.methods.sri import PRECONDITIONER
 from sritool.tasks.configure import shown
 from sritool.tasks.pretrained import pretraining_epochs
 from sritool.tasks.runs import LAST
@@ -27,6 +30,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         ("tokenizer", checkpoint.tokenizer.kind),
         ("vocabulary", len(checkpoint.tokenizer)),
         ("parameters", sum(p.numel() for p in method.modules.parameters())),
+        *_preconditioner(checkpoint),
         *_stage(checkpoint),
         ("epochs done", progress["epoch"]),
         ("steps done", progress["step"]),
@@ -43,6 +47,15 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
             if name in best
         ]
     return rows + [row for row in flat(shown(checkpoint.config)).items() if "." in row[0]]
+
+
+def _preconditioner(checkpoint: Checkpoint) -> list[tuple[str, object]]:
+    """How sharp the posterior is beside the prior, by direction, as the chain of a preconditioned sampler has it."""
+    fisher = checkpoint.weights.get(f"{PRECONDITIONER}.fisher")
+    if fisher is None or not bool(fisher.isfinite().all()):
+        return []
+    values: list[float] = torch.linalg.eigvalsh(fisher.double()).tolist()
+    return [("Fisher information of z, least and largest eigenvalue", f"{values[0]:.3g}, {values[-1]:.3g}")]
 
 
 def _stage(checkpoint: Checkpoint) -> list[tuple[str, object]]:

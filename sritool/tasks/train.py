@@ -173,6 +173,7 @@ class Trainer:
         for group in self.state.optimizer.param_groups:
             group["lr"] = settings.learning_rate * settings.decay.at(clock.progress) * 0.5**position.halvings
         self.state.optimizer.step()
+        self.state.method.after_update()
         if beside is None:
             position.batch += 1
             position.step += 1

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from sritool.core.checkpoint import save_checkpoint
 from sritool.core.config import RunConfig, SamplerConfig
 from sritool.core.random import Stream
-from sritool.core.step_search import DEFAULT_GRIDS, Choice, Family, Values, ascend, choose
+from sritool.core.step_search import (
+    DEFAULT_GRIDS,
+    PRECONDITIONED_GRIDS,
+    Choice,
+    Family,
+    Values,
+    ascend,
+    choose,
+)
 from sritool.core.step_size import DENSITY_CHAINS, Sides, draw_noise, measure_schedule
 from sritool.corpus.batches import collate, evaluation_batches
 from sritool.corpus.store import Split
@@ -82,7 +90,8 @@ def tune(
     family = Family(tuning.shape, len(base), tuple(base))
     temperature = sampler.evaluation_temperature if tuning.temperature is None else tuning.temperature
     bench = _Bench(method, split, examples, tuning, temperature, report or (lambda *_: None))
-    candidates = _candidates(family, tuning.grid)
+    grids = PRECONDITIONED_GRIDS if sampler.preconditioned else DEFAULT_GRIDS
+    candidates = _candidates(family, grids[family.shape] if tuning.grid is None else tuning.grid)
     ascent = 2 * tuning.gradient_steps * len(_names(family))
     bench.expect(len(candidates) + bool(ascent), ascent)
     sides = bench.measure([candidate.schedule for candidate in candidates])
@@ -223,13 +232,9 @@ def _names(family: Family) -> tuple[str, ...]:
     return {"checkpoint": ("factor",), "constant": ("s",), "geometric": ("s_0", "s_K")}[family.shape]
 
 
-def _candidates(family: Family, grid: Sequence[float] | None) -> list[Candidate]:
+def _candidates(family: Family, grid: Sequence[float]) -> list[Candidate]:
     """Those of the grid, and the present schedule to compare with if it is not among them."""
-    own = DEFAULT_GRIDS[family.shape]
-    found = [
-        Candidate(values, family.schedule(values), family.label(values))
-        for values in family.grid(own if grid is None else grid)
-    ]
+    found = [Candidate(values, family.schedule(values), family.label(values)) for values in family.grid(grid)]
     if any(same_schedule(candidate.schedule, family.base) for candidate in found):
         return found
     return [*found, Candidate(None, family.base, "checkpoint")]

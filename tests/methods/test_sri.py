@@ -16,12 +16,14 @@ from sritool.core.langevin import Chain
 from sritool.core.presets import layered
 from sritool.core.structure import build
 from sritool.core.theta_gradient import Masks
+from sritool.core.word_subset import WordSubset
 from sritool.corpus.batches import Batch
 from sritool.methods import sri
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 
 EXAMPLES = [0, 1, 2, 4, 11]
+OURS = {"preconditioned": True, "words": 2}
 Gradients = Callable[[Method, Batch, Clock], dict[str, Tensor]]
 
 
@@ -45,6 +47,13 @@ def chains(monkeypatch: pytest.MonkeyPatch) -> list[Chain]:
 
     monkeypatch.setattr(sri, "short_run", spied)
     return seen
+
+
+def step(method: Method, batch: Batch, clock: Clock) -> dict[str, float]:
+    """What an update does to the method, but for θ."""
+    sums = method.gradients(batch, clock)
+    method.after_update()
+    return sums
 
 
 def nll(method: Method, batch: Batch, z: Tensor) -> Tensor:
@@ -144,23 +153,36 @@ def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
         assert not torch.equal(other.noise, chains[0].noise)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("chain_dropout", [True, False])
 @pytest.mark.parametrize("choice", ["path", "end"])
+@pytest.mark.parametrize("ours", [{}, {"preconditioned": True}, {"words": 2}, OURS])
 def test_the_form_that_a_gpu_replays_computes_the_same(
     make_method: Callable[..., Method],
     batch_of: Callable[..., Batch],
     clock: Clock,
     gradients: Gradients,
     monkeypatch: pytest.MonkeyPatch,
+    dropout: float,
     chain_dropout: bool,
     choice: str,
+    ours: dict[str, Any],
 ) -> None:
     """Padding left out by multiplication, everything that changes passed as a tensor: same gradients and figures."""
-    method = make_method(theta_gradient=choice, end_weight=0.125, dropout=0.5, chain_dropout=chain_dropout)
+
+    def made() -> Method:
+        method = make_method(
+            theta_gradient=choice, end_weight=0.125, dropout=dropout, chain_dropout=chain_dropout, **ours
+        )
+        for _ in range(3):  # for running statistics that are not what they begin as
+            step(method, batch, clock)
+        return method
+
     batch = batch_of(EXAMPLES)
     assert int(batch.lengths.min()) < len(batch.targets), "without padding there is nothing to leave out"
-    expected, sums = gradients(method, batch, clock), method.gradients(batch, clock)
-    calls = []
+    method = made()
+    expected, sums, statistics = gradients(method, batch, clock), step(method, batch, clock), method
+    method, calls = made(), []
 
     def replayed(constants: tuple[Any, ...], *tensors: Tensor) -> Any:
         calls.append(constants)
@@ -169,8 +191,112 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
     monkeypatch.setattr(method, "_graphed_pass", replayed)
     monkeypatch.setattr(sri, "_replayed", lambda batch: True)
     agree(gradients(method, batch, clock), expected)
-    assert method.gradients(batch, clock) == pytest.approx(sums)
+    assert step(method, batch, clock) == pytest.approx(sums)
     assert calls
+    for name, kept in method.modules.named_buffers():
+        torch.testing.assert_close(kept, statistics.modules.get_buffer(name))
+
+
+def test_the_chain_follows_the_preconditioned_equation_on_the_words_that_were_drawn(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    chains: list[Chain],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method, batch, drawn = make_method(**OURS), batch_of(EXAMPLES), []
+    original = sri.draw_subsets
+
+    def spied(*given: Any) -> list[WordSubset]:
+        drawn.append(original(*given))
+        return drawn[-1]
+
+    monkeypatch.setattr(sri, "draw_subsets", spied)
+    for _ in range(20):
+        step(method, batch, clock)
+    root = method.root
+    assert root is not None
+    assert float((root - torch.eye(3)).abs().max()) > 0.05, "F is still nothing"
+    method.gradients(batch, clock)
+    chain, subsets = chains[-1], drawn[-1]
+    assert len(subsets) == len(chain.step_sizes) == 4
+    assert {len(subset.words) for subset in subsets} != {7}, "every word was drawn"
+    z = chain.start
+    for step, epsilon, subset in zip(chain.step_sizes, chain.noise, subsets, strict=True):
+        at = z.clone().requires_grad_()
+        slope = torch.autograd.grad(-raised_nll(method, batch, at, subset) - 0.5 * at.square().sum(), at)[0]
+        z = z + step * slope @ root @ root.T + math.sqrt(2 * step) * chain.temperature * epsilon @ root.T
+    torch.testing.assert_close(chain.end, z, rtol=1e-10, atol=1e-10)
+
+
+def raised_nll(method: Method, batch: Batch, z: Tensor, subset: WordSubset) -> Tensor:
+    """Σ_batch −log p(x|z) by autograd where a softmax sees some words, their logits raised by −log π."""
+    generator = method.generator
+    raised = torch.full((7,), -torch.inf).double().index_copy_(0, subset.words, -subset.log_inclusion)
+    logits = generator.hidden_states(batch.inputs, z) @ generator.output.t() + generator.output_bias + raised
+    targets = batch.targets.flatten() - 2
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets, ignore_index=-2, reduction="sum")
+
+
+def test_the_last_gradient_sees_every_word(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    gradients: Gradients,
+    chains: list[Chain],
+) -> None:
+    method, batch = make_method(theta_gradient="end", **OURS), batch_of(EXAMPLES)
+    found = gradients(method, batch, clock)
+    agree(found, autograd(method, nll(method, batch, chains[0].end).mean()))
+
+
+def test_words_depend_on_seed_epoch_update_and_step(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Tensor] = []
+    original = sri.draw_subsets
+
+    def spied(pi: Tensor, rows: Tensor, uniforms: Tensor, fixed: bool) -> list[WordSubset]:
+        seen.append(uniforms)
+        return original(pi, rows, uniforms, fixed)
+
+    monkeypatch.setattr(sri, "draw_subsets", spied)
+    for when in (clock, clock._replace(step=41), clock._replace(epoch=3), clock._replace(seed=4)):
+        make_method(**OURS).gradients(batch_of(EXAMPLES), when)
+    make_method(**OURS).gradients(batch_of(EXAMPLES[:2]), clock)
+    assert torch.equal(seen[-1], seen.pop(0)), "they depend on who is in the batch"
+    rows = [tuple(row.tolist()) for uniforms in seen for row in uniforms]
+    assert len(set(rows)) == len(rows) == 4 * 4
+
+
+def test_statistics_are_fixed_at_evaluation_and_the_chain_there_sees_every_word(
+    make_method: Callable[..., Method], batch_of: Callable[..., Batch], clock: Clock, chains: list[Chain]
+) -> None:
+    method, batch = make_method(**OURS), batch_of(EXAMPLES)
+    for _ in range(20):
+        step(method, batch, clock)
+    before = {name: kept.clone() for name, kept in method.modules.named_buffers()}
+    assert before.keys() == {"preconditioner.fisher", "word_mass.mass"}
+    method.posterior(method.conditional(batch), 0, 2)
+    method.kl_to_prior(method.conditional(batch), 0)
+    for name, kept in method.modules.named_buffers():
+        assert torch.equal(kept, before[name])
+    root, chain = method.root, chains[-2]
+    assert root is not None
+    z = chain.start
+    for step, epsilon in zip(chain.step_sizes, chain.noise, strict=True):
+        slope = torch.stack([of_joint(method, batch, part) for part in z])
+        z = z + step * slope @ root @ root.T + math.sqrt(2 * step) * chain.temperature * epsilon @ root.T
+    torch.testing.assert_close(chain.end, z, rtol=1e-9, atol=1e-9)
+
+
+def of_joint(method: Method, batch: Batch, z: Tensor) -> Tensor:
+    """∇_z log p(x, z) by autograd."""
+    at = z.clone().requires_grad_()
+    return torch.autograd.grad(-nll(method, batch, at).sum() - 0.5 * at.square().sum(), at)[0]
 
 
 @pytest.mark.parametrize("chain_dropout", [True, False])

@@ -14,7 +14,7 @@ from sritool.core.adaptation import adapt
 from sritool.core.config import LikelihoodConfig
 from sritool.core.density import chain_density, kl_given_noise
 from sritool.core.langevin import Chain, log_prior, short_run
-from sritool.core.likelihood import Weighed, adaptive_likelihood
+from sritool.core.likelihood import Weighed, adaptive_likelihood, estimate_likelihood
 from sritool.core.random import Stream
 
 SPECTRA = {
@@ -56,6 +56,24 @@ def test_adaptive_finds_the_evidence_and_the_posterior_kl(
     kl = weighed.conditional - weighed.log_likelihood
     assert float((kl - target.posterior_kl).abs().max()) < 0.3
     assert float((kl - target.posterior_kl).mean().abs()) < 0.08
+
+
+def test_a_guess_at_the_covariance_makes_few_pilots_enough(linear_gaussian: Callable[..., Any]) -> None:
+    """Ends near the posterior's mean and its covariance, as a preconditioned chain has both."""
+    target, latent = linear_gaussian(SPECTRA["many dimensions"], batch=16), len(SPECTRA["many dimensions"])
+    config, sizes = LikelihoodConfig(samples=200, pilots=16, rounds=1), []
+    deviation = (target.posterior.scale_tril @ starts(16, latent).unsqueeze(-1)).squeeze(-1)
+    ends = target.posterior.mean + 0.5 * deviation
+    for guess in (None, target.posterior.covariance_matrix, 1.5 * target.posterior.covariance_matrix):
+        proposal = adapt(target, ends, 1, torch.arange(16), config, guess)
+        stream = Stream(1, "weighed")
+        weighed = estimate_likelihood(target, proposal, stream, torch.arange(16), config.samples)
+        error = standard_error(weighed, config.samples)
+        if guess is not None:
+            assert float(((weighed.log_likelihood - target.evidence) / error).abs().max()) < 5
+        sizes.append(float(weighed.effective_sample_size.mean()))
+    assert sizes[1] > 3 * sizes[0]
+    assert sizes[2] > 3 * sizes[0]
 
 
 def test_adaptive_is_exact_when_z_is_ignored(flat: Any) -> None:

@@ -55,7 +55,14 @@ def subword_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 SMALL: dict[str, Any] = {
     "generator": {"embedding": 4, "hidden": 6, "latent": 3},
-    "sampler": {"steps": 3, "step_sizes": [0.2, 0.1], "temperature": 0.3, "chain_dropout": True},
+    "sampler": {
+        "steps": 3,
+        "step_sizes": [0.2, 0.1],
+        "temperature": 0.3,
+        "chain_dropout": True,
+        "preconditioned": True,
+        "words": 4,
+    },
     "optimizer": {"learning_rate": 0.01},
     "training": {"epochs": 2, "batch_size": 8, "patience": 0, "precision": "float32", "save_every": 2},
     "validation": {"sentences": 5, "likelihood": {"samples": 4, "pilots": 6, "rounds": 1, "modes": 1}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from sritool.core.config import LikelihoodConfig, RunConfig
-from sritool.core.inference import Refinement
+from sritool.core.inference import KINDS, Refinement, step_noise
 from sritool.core.langevin import langevin_step
+from sritool.core.random import Stream
 from sritool.corpus.batches import collate
 from sritool.corpus.store import Corpus
 from sritool.errors import UsageError
@@ -105,6 +107,27 @@ def test_draws_of_langevin_are_ends_of_chains_from_the_mean(
     assert min(float(difference.abs().min()) for difference in apart) > 0
 
 
+def test_a_preconditioned_chain_is_scaled_by_the_encoders_variances(
+    make: Callable[..., EncoderMethod], corpus: Corpus
+) -> None:
+    method = make().refined(Refinement(3, "preconditioned"))
+    batch = collate(corpus.split("test"), [3, 1])
+    conditional, q = method.conditional(batch), method.encoder.run(batch).q
+    found = method.posterior(conditional, 4, 2)
+    sizes, z = (0.9, (0.9 * 0.12) ** 0.5, 0.12), q.mean.expand(2, -1, -1)
+    stream = Stream(4, "evaluation refinement")
+    noise = torch.stack(
+        [step_noise(stream, batch.examples, 3, 3, torch.float64, chain) for chain in range(2)], 1
+    )
+    for size, epsilon in zip(sizes, noise, strict=True):
+        scale = q.log_variance.exp().sqrt()
+        slope = conditional.evaluate(z).gradient - z
+        z = z + size * scale**2 * slope + math.sqrt(2 * size) * scale * epsilon
+    torch.testing.assert_close(found, z, rtol=1e-5, atol=1e-6)
+    with pytest.raises(UsageError, match="langevin"):
+        make("ae").refined(Refinement(3, "preconditioned"))
+
+
 @pytest.mark.parametrize("name", ["vae-anneal", "ae"])
 def test_langevin_has_no_kl_and_says_so(
     make: Callable[..., EncoderMethod], corpus: Corpus, name: str
@@ -121,7 +144,7 @@ def test_the_mean_of_an_autoencoder_climbs(make: Callable[..., EncoderMethod], c
     assert recon[0] > recon[1] > recon[2]
 
 
-@pytest.mark.parametrize("kind", ["svi", "langevin"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_neither_batch_size_nor_company_changes_a_figure(
     make: Callable[..., EncoderMethod], corpus: Corpus, kind: str
 ) -> None:

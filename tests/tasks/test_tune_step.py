@@ -96,8 +96,8 @@ def test_folding_is_avoided_and_said(
 ) -> None:
     measured = step_size.measure_schedule
 
-    def folding(target: Any, noise: Any, schedule: Any, *rest: Any) -> Any:
-        sides = measured(target, noise, schedule, *rest)
+    def folding(target: Any, noise: Any, schedule: Any, *rest: Any, **named: Any) -> Any:
+        sides = measured(target, noise, schedule, *rest, **named)
         high = sides.recon - (10.0 if schedule[0] > 0.05 else 0.0)
         return sides._replace(recon=high, folded=torch.full_like(high, 0.25 if schedule[0] > 0.05 else 0.0))
 

@@ -1,0 +1,203 @@
+"""The preconditioned chain where everything is Gaussian, and against the plain chain in whitened coordinates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sritool.core.chain_likelihood import kl_on_the_prior
+from sritool.core.config import SamplerConfig
+from sritool.core.density import chain_density
+from sritool.core.langevin import log_prior, short_run
+from sritool.core.preconditioner import Preconditioner
+from sritool.core.presets import SAMPLERS
+from sritool.core.random import Stream
+from sritool.core.step_size import draw_noise, measure_schedule
+from sritool.core.structure import build
+
+PRESET = build(SamplerConfig, SAMPLERS["preconditioned"]["sampler"])
+CONDITIONS = (2.0, 10.0, 50.0, 400.0)
+
+
+def joint_of(target: Any) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
+    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = target.evaluate(z)
+        return value + log_prior(z), gradient - z
+
+    return log_joint
+
+
+def root_of(matrix: Tensor) -> Tensor:
+    """L of (I + F)⁻¹ for one F [latent, latent]."""
+    made = Preconditioner(len(matrix)).double()
+    made.fisher.copy_(matrix)
+    return made.root()
+
+
+def moments(target: Any, sizes: list[float], root: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean [batch, latent] and covariance of q_s(z_K|x) at temperature 1, by the affine recursion."""
+    scale = target.identity if root is None else root @ root.T
+    aim, precision = target.posterior.mean, target.precision[0]
+    mean, covariance = torch.zeros_like(aim), target.identity
+    for size in sizes:
+        step = target.identity - size * scale @ precision
+        mean = aim + (mean - aim) @ step.T
+        covariance = step @ covariance @ step.T + 2 * size * scale
+    return mean, covariance
+
+
+def distance(target: Any, sizes: list[float], root: Tensor | None) -> float:
+    """KL(q_s(z_K|x) ‖ p(z|x)) in nats, the mean over sentences."""
+    mean, covariance = moments(target, sizes, root)
+    precision, away = target.precision[0], mean - target.posterior.mean
+    product = precision @ covariance
+    of_covariance = product.trace() - len(product) - torch.linalg.slogdet(product).logabsdet
+    return float(0.5 * (of_covariance + ((away @ precision) * away).sum(-1).mean()))
+
+
+def same_precision(linear_gaussian: Callable[..., Any], condition: float, batch: int = 16) -> Any:
+    """Sentences of one posterior covariance, with curvatures from 1 to the condition number."""
+    target = linear_gaussian((condition - 1, (condition - 1) / 4, 0.0), batch=batch)
+    target.matrices = target.matrices[:1].expand(batch, -1, -1)
+    noise = Stream(5, "data").normal(torch.arange(batch), 6, dtype=torch.float64)
+    clean = (target.matrices @ noise[:, :3].unsqueeze(-1)).squeeze(-1)
+    target.data = clean + math.sqrt(target.variance) * noise[:, 3:]
+    return target
+
+
+def test_the_running_fisher_is_that_of_the_model(linear_gaussian: Callable[..., Any]) -> None:
+    """Scores at draws of the posterior have the covariance AᵀA / variance, over sentences from the model."""
+    target = same_precision(linear_gaussian, 10.0, batch=64)
+    root = target.posterior.scale_tril
+    of_data = (
+        torch.linalg.inv(target.precision) @ target.matrices.mT / target.variance
+    )  # posterior mean = this · x
+    kept = Preconditioner(3).double()
+    for update in range(200):
+        draw = Stream(update, "model").normal(torch.arange(64), 9, dtype=torch.float64)
+        clean = (target.matrices @ draw[:, :3].unsqueeze(-1)).squeeze(-1)
+        target.data = clean + math.sqrt(target.variance) * draw[:, 3:6]
+        mean = (of_data @ target.data.unsqueeze(-1)).squeeze(-1)
+        z = mean + (root @ draw[:, 6:].unsqueeze(-1)).squeeze(-1)
+        kept.update(target.evaluate(z)[1])
+    fisher = target.precision[0] - target.identity
+    assert float((kept.fisher - fisher).norm() / fisher.norm()) < 0.1
+    covariance = kept.root() @ kept.root().T
+    expected = torch.linalg.inv(target.precision[0])
+    assert float((covariance - expected).norm() / expected.norm()) < 0.1
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_the_chain_has_the_closed_forms_moments(
+    linear_gaussian: Callable[..., Any], condition: float
+) -> None:
+    target = same_precision(linear_gaussian, condition)
+    root, sizes, chains = root_of(target.precision[0] - target.identity), PRESET.schedule(), 600
+    noise = draw_noise(Stream(1, "chain"), torch.arange(16), chains, len(sizes), 3, torch.float64)
+    chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 1.0, root=root)
+    mean, covariance = moments(target, sizes, root)
+    white = torch.linalg.solve(torch.linalg.cholesky(covariance), (chain.end - mean).unsqueeze(-1)).squeeze(
+        -1
+    )
+    count = chains * 16
+    assert float(white.mean((0, 1)).abs().max()) < 5 / math.sqrt(count)
+    spread = white.flatten(0, 1).T @ white.flatten(0, 1) / count
+    assert float((spread - target.identity).abs().max()) < 5 * math.sqrt(2 / count)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_it_ends_nearer_to_the_posterior_than_other_schedules(
+    linear_gaussian: Callable[..., Any], condition: float
+) -> None:
+    """Than the published ones, and than as many constant steps of the best size for this very posterior."""
+    target = same_precision(linear_gaussian, condition)
+    ours = distance(target, PRESET.schedule(), root_of(target.precision[0] - target.identity))
+    sizes = [1.9 / condition * k / 40 for k in range(1, 40)]
+    assert ours < min(distance(target, [size] * PRESET.steps, None) for size in sizes)
+    for name in ("paper", "authors"):
+        published = build(SamplerConfig, SAMPLERS[name]["sampler"]).schedule()
+        assert ours < distance(target, published, None), name
+
+
+class Whitened:
+    """The target of u = L⁻¹ z, so that its joint density is the other's at L u."""
+
+    def __init__(self, target: Any, root: Tensor) -> None:
+        self.target, self.root = target, root
+
+    def log_likelihood(self, u: Tensor) -> Tensor:
+        z = u @ self.root.T
+        return self.target.log_likelihood(z) + log_prior(z) - log_prior(u)
+
+    def evaluate(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = self.target.evaluate(u @ self.root.T)[1] - u @ self.root.T
+        return self.log_likelihood(u), gradient @ self.root + u
+
+    def hessian(self, u: Tensor) -> Tensor:
+        curvature = self.target.hessian(u @ self.root.T) + torch.eye(len(self.root)).to(u.dtype)
+        return self.root.T @ curvature @ self.root - torch.eye(len(self.root)).to(u.dtype)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_is_the_plain_chain_in_whitened_coordinates(
+    linear_gaussian: Callable[..., Any], seed: int
+) -> None:
+    """Ends, densities, folds, stability and acceptance, with a root that is not the posterior's and not symmetric."""
+    target, sizes = linear_gaussian((9.0, 3.0, 0.5), batch=5, seed=seed), [0.5, 0.3, 0.2]
+    root = torch.tensor([[0.5, 0.0, 0.0], [0.2, 0.9, 0.0], [-0.3, 0.1, 1.1]], dtype=torch.float64)
+    noise = draw_noise(Stream(seed, "noise"), torch.arange(5), 40, 3, 3, torch.float64)
+    plain = Whitened(target, root)
+    white = noise._replace(start=torch.linalg.solve(root, noise.start.mT).mT)
+
+    chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 0.7, keep_path=True, root=root)
+    other = short_run(joint_of(plain), white.start, sizes, white.steps, 0.7, keep_path=True)
+    torch.testing.assert_close(chain.end, other.end @ root.T)
+    # log p(z_0) is a density of z, and here stands for one of u too: only the determinants compare.
+    stretched = [
+        log_prior(one.start) - chain_density(t, one).log_density
+        for t, one in ((target, chain), (plain, other))
+    ]
+    torch.testing.assert_close(*stretched)
+
+    ours = measure_schedule(target, noise, sizes, 0.7, root=root)
+    theirs = measure_schedule(plain, white, sizes, 0.7)
+    for field in ("entropy_given_noise", "folded", "unstable", "acceptance"):
+        torch.testing.assert_close(getattr(ours, field), getattr(theirs, field), msg=field)
+    assert 0 < float(ours.acceptance.mean()) < 1
+
+
+def test_density_is_that_of_the_chains_own_map(linear_gaussian: Callable[..., Any]) -> None:
+    """The determinant of ∂z_K/∂z_0 by autograd."""
+    target, sizes = linear_gaussian((6.0, 2.0), batch=1), [0.4, 0.3]
+    root = root_of(torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64))
+    noise = draw_noise(Stream(0, "noise"), torch.arange(1), 1, 2, 2, torch.float64)
+
+    def end(start: Tensor) -> Tensor:
+        z = start
+        for size, epsilon in zip(sizes, noise.steps[:, 0, 0], strict=True):
+            slope = -target.precision[0] @ (z - target.posterior.mean[0])
+            z = z + size * root @ root.T @ slope + 0.7 * math.sqrt(2 * size) * root @ epsilon
+        return z
+
+    start = noise.start[0]
+    chain = short_run(joint_of(target), start, sizes, noise.steps[:, 0], 0.7, keep_path=True, root=root)
+    torch.testing.assert_close(chain.end[0], end(start[0]))
+    jacobian = torch.autograd.functional.jacobian(end, start[0])
+    expected = log_prior(start) - torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(chain_density(target, chain).log_density, expected)
+
+
+def test_contraction_alone_has_the_nats_of_its_closed_form(flat: Any) -> None:
+    """Where z is ignored the chain's KL given noise is the one that is told apart as contraction."""
+    root = root_of(torch.diag(torch.tensor([9.0, 3.0, 1.0, 0.0], dtype=torch.float64)))
+    noise = draw_noise(Stream(0, "noise"), torch.arange(3), 400, PRESET.steps, 4, torch.float64)
+    tau = PRESET.evaluation_temperature
+    chain = short_run(joint_of(flat), noise.start, PRESET.schedule(), noise.steps, tau, True, root)
+    kl = chain_density(flat, chain).log_density - log_prior(chain.end)
+    error = float(kl.std()) / math.sqrt(kl.numel())
+    assert abs(float(kl.mean()) - kl_on_the_prior(PRESET, 4, root)) < 5 * error
