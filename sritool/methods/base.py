@@ -101,7 +101,7 @@ class Method(ABC):
                  "mean " is a mean already and is measured on some steps only.
         """
 
-    def after_update(self) -> None:
+    def after_update(self) -> None:  # noqa: B027 - most methods keep nothing
         """θ was moved along the last gradients: keep what they told for running statistics."""
 
     def settled_at(self) -> float:

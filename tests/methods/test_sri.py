@@ -49,7 +49,7 @@ def chains(monkeypatch: pytest.MonkeyPatch) -> list[Chain]:
     return seen
 
 
-def step(method: Method, batch: Batch, clock: Clock) -> dict[str, float]:
+def update(method: Method, batch: Batch, clock: Clock) -> dict[str, float]:
     """What an update does to the method, but for θ."""
     sums = method.gradients(batch, clock)
     method.after_update()
@@ -175,13 +175,13 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
             theta_gradient=choice, end_weight=0.125, dropout=dropout, chain_dropout=chain_dropout, **ours
         )
         for _ in range(3):  # for running statistics that are not what they begin as
-            step(method, batch, clock)
+            update(method, batch, clock)
         return method
 
     batch = batch_of(EXAMPLES)
     assert int(batch.lengths.min()) < len(batch.targets), "without padding there is nothing to leave out"
     method = made()
-    expected, sums, statistics = gradients(method, batch, clock), step(method, batch, clock), method
+    expected, sums, statistics = gradients(method, batch, clock), update(method, batch, clock), method
     method, calls = made(), []
 
     def replayed(constants: tuple[Any, ...], *tensors: Tensor) -> Any:
@@ -191,7 +191,7 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
     monkeypatch.setattr(method, "_graphed_pass", replayed)
     monkeypatch.setattr(sri, "_replayed", lambda batch: True)
     agree(gradients(method, batch, clock), expected)
-    assert step(method, batch, clock) == pytest.approx(sums)
+    assert update(method, batch, clock) == pytest.approx(sums)
     assert calls
     for name, kept in method.modules.named_buffers():
         torch.testing.assert_close(kept, statistics.modules.get_buffer(name))
@@ -213,7 +213,7 @@ def test_the_chain_follows_the_preconditioned_equation_on_the_words_that_were_dr
 
     monkeypatch.setattr(sri, "draw_subsets", spied)
     for _ in range(20):
-        step(method, batch, clock)
+        update(method, batch, clock)
     root = method.root
     assert root is not None
     assert float((root - torch.eye(3)).abs().max()) > 0.05, "F is still nothing"
@@ -277,7 +277,7 @@ def test_statistics_are_fixed_at_evaluation_and_the_chain_there_sees_every_word(
 ) -> None:
     method, batch = make_method(**OURS), batch_of(EXAMPLES)
     for _ in range(20):
-        step(method, batch, clock)
+        update(method, batch, clock)
     before = {name: kept.clone() for name, kept in method.modules.named_buffers()}
     assert before.keys() == {"preconditioner.fisher", "word_mass.mass"}
     method.posterior(method.conditional(batch), 0, 2)

@@ -15,6 +15,7 @@ import torch
 from sritool.core import step_size
 from sritool.core.checkpoint import load_checkpoint
 from sritool.core.presets import SAMPLERS
+from sritool.core.step_search import PRECONDITIONED_GRIDS
 from sritool.core.structure import build, plain
 from sritool.errors import NumericalError, UsageError
 from sritool.methods.base import Method
@@ -52,9 +53,9 @@ def figures(row: Row) -> list[float]:
 def test_default_is_the_models_schedule_and_factors_on_it(tuned_with: Callable[..., Tuned]) -> None:
     tuned = tuned_with()
     assert tuned.names == ("factor",)
-    assert [row.values for row in tuned.rows] == [(f,) for f in (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0)]
+    assert [row.values for row in tuned.rows] == [(f,) for f in PRECONDITIONED_GRIDS["checkpoint"]]
     assert [row.schedule for row in tuned.rows if row.present] == [(0.2, 0.1, 0.1)]
-    assert tuned.rows[-1].schedule == (0.4, 0.2, 0.2)
+    assert tuned.rows[-1].schedule == (0.25, 0.125, 0.125)
     assert (tuned.temperature, tuned.sentences, tuned.chains) == (1.0, 4, 12)
     assert all(math.isfinite(number) for row in tuned.rows for number in figures(row))
 
