@@ -1,4 +1,4 @@
-"""`python -m benchmarks chain|train|evaluate|sample|preprocess|growth|equality`; each has `--help`."""
+"""`python -m benchmarks chain|train|evaluate|sample|preprocess|growth|equality|words`; each has `--help`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import chain, equality, evaluate, growth, preprocess, sample, train
+from benchmarks import chain, equality, evaluate, growth, preprocess, sample, train, words
 from benchmarks.options import add_command, context_of
 from benchmarks.report import machine, show
 from sritool.errors import SritoolError
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "preprocess": preprocess,
     "growth": growth,
     "equality": equality,
+    "words": words,
 }
 
 

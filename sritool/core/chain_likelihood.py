@@ -23,7 +23,7 @@ from torch import Tensor
 from sritool.core.config import GeneratorConfig, SamplerConfig
 from sritool.core.density import chain_density
 from sritool.core.importance import WeightedDraws
-from sritool.core.langevin import log_prior, settled, short_run
+from sritool.core.langevin import draw_noise, log_prior, settled, short_run
 from sritool.core.likelihood import Target
 from sritool.core.random import Stream
 
@@ -39,11 +39,13 @@ class ChainPlan(NamedTuple):
     draws: int  # M
     rows: int = 256  # chains, of all sentences together, that are worked on at a time
     root: Tensor | None = None  # of the preconditioner
+    averaged: bool = False  # noise
 
 
 def plan_of(sampler: SamplerConfig, draws: int, rows: int, root: Tensor | None = None) -> ChainPlan:
     """The chain of a sampler as it is evaluated, with its preconditioner's root."""
-    return ChainPlan(sampler.schedule(), sampler.evaluation_temperature, draws, rows, root)
+    schedule, temperature = sampler.schedule(), sampler.evaluation_temperature
+    return ChainPlan(schedule, temperature, draws, rows, root, sampler.averaged_noise)
 
 
 def chain_draws(
@@ -71,14 +73,12 @@ def _chains(
     numbers: range,
 ) -> tuple[Tensor, ...]:
     steps, stream = len(plan.step_sizes), Stream(seed, "sri likelihood")
-    flat = torch.stack([stream.normal(examples, (steps + 1) * latent, number, dtype) for number in numbers])
-    drawn = flat.view(len(numbers), len(examples), steps + 1, latent).permute(2, 0, 1, 3)
+    start, noise, _ = draw_noise(stream, examples, numbers, steps, latent, dtype, plan.averaged)
 
     def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
         value, gradient = target.evaluate(z)
         return value + log_prior(z), gradient - z
 
-    start, noise = drawn[0], drawn[1:]
     chain = settled(
         short_run(log_joint, start, plan.step_sizes, noise, plan.temperature, keep_path=True, root=plan.root)
     )
@@ -101,12 +101,17 @@ def kl_on_the_prior(sampler: SamplerConfig, latent: int, root: Tensor | None = N
 
 
 def _kl_on_a_line(sampler: SamplerConfig, scale: float) -> float:
-    shrink, noise = 1.0, 0.0
+    shrink, noise, before = 1.0, 0.0, 0.0  # before: the step's factor on noise that the next step sees again
     for step_size in sampler.schedule():
         # Squared by a product: Python's ** raises an error where that is beyond 1e308.
-        kept = 1.0 - scale * step_size
+        kept, variance = 1.0 - scale * step_size, 2.0 * scale * step_size * sampler.evaluation_temperature**2
         shrink *= kept
-        noise = kept * kept * noise + 2.0 * scale * step_size * sampler.evaluation_temperature**2
+        if sampler.averaged_noise:
+            factor = 0.5 * math.sqrt(variance)
+            noise = kept * kept * noise + 2.0 * factor * factor + 2.0 * kept * factor * before
+            before = factor
+        else:
+            noise = kept * kept * noise + variance
     if shrink == 0.0 or not math.isfinite(shrink):
         return math.inf
     return 0.5 * (shrink * shrink + noise - 1.0) - math.log(abs(shrink))

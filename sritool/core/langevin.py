@@ -3,7 +3,11 @@
 U(z) = −log p(x, z);  z_{k+1} = z_k − s_k P ∇U(z_k) + τ √(2 s_k) L ε_k,  P = L Lᵀ, which is the identity unless a
 root L is given.
 
-Source: Pang et al. 2021, eq. (6)-(7); P as in `preconditioner`.
+The ε_k may be independent, or means of two neighbours among independent R_k: ε_k = (R_k + R_{k+1}) / 2. For a
+Gaussian log-density and a constant step size the latter leave its variance exactly as it is, where independent ones
+inflate it by 1 / (1 − s/2) along directions of curvature 1, so that larger and fewer steps do.
+
+Source: Pang et al. 2021, eq. (6)-(7); P as in `preconditioner`; averaged noise of Leimkuhler and Matthews 2013.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sritool.core.random import Stream
 from sritool.errors import NumericalError
 
 FARTHEST = 1e4
@@ -27,6 +32,31 @@ chain no longer resolves what it looks for; it overflows far later, and NaN come
 
 LogJoint = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """(z [batch, latent], step k) → log p(x, z) [batch] and its gradient [batch, latent]."""
+
+
+class Noise(NamedTuple):
+    """Starts and noise of many chains a sentence."""
+
+    start: Tensor  # z_0  [chains, batch, latent]
+    steps: Tensor  # ε_k  [steps, chains, batch, latent]
+    averaged: bool = False  # ε_k are means of two neighbours, and not independent
+
+
+def draw_noise(
+    stream: Stream,
+    examples: Tensor,
+    chains: Sequence[int],
+    steps: int,
+    latent: int,
+    dtype: torch.dtype = torch.float32,
+    averaged: bool = False,
+) -> Noise:
+    """Keyed by sentence and by the chain's number: a longer schedule or more chains go on with the same numbers."""
+    count = 1 + steps + averaged
+    flat = torch.stack([stream.normal(examples, count * latent, chain, dtype) for chain in chains])
+    drawn = flat.view(len(chains), len(examples), count, latent).permute(2, 0, 1, 3)
+    noise = 0.5 * (drawn[1:-1] + drawn[2:]) if averaged else drawn[1:]
+    return Noise(drawn[0], noise, averaged)
 
 
 class Chain(NamedTuple):

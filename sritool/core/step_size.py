@@ -25,6 +25,7 @@ from sritool.core.density import chain_density
 from sritool.core.langevin import (
     FARTHEST,
     Chain,
+    Noise,
     log_prior,
     preconditioned,
     reach,
@@ -32,7 +33,6 @@ from sritool.core.langevin import (
     whitened,
 )
 from sritool.core.likelihood import Target
-from sritool.core.random import Stream
 from sritool.errors import NumericalError
 
 DENSITY_CHAINS = 2  # a sentence, of those drawn, whose steps' determinants and stability are looked at
@@ -48,7 +48,7 @@ class Sides(NamedTuple):
     entropy_given_noise: Tensor  # E H(q(z_K|x, ε)): below H(q(z_K|x)) where nothing folds
     folded: Tensor  # share of steps with an eigenvalue of I − s_k P ∇²U below 0
     unstable: Tensor  # share of steps whose noiseless part raises U
-    acceptance: Tensor  # mean that a Metropolis test of each step would have; NaN at temperature 0
+    acceptance: Tensor  # mean of a Metropolis test of each step; NaN at temperature 0 and for averaged noise
 
     @property
     def upper(self) -> Tensor:
@@ -64,23 +64,6 @@ class Sides(NamedTuple):
     def kl(self) -> Tensor:
         """KL(q(z_K|x, ε) ‖ p(z)): recon + kl = −lower."""
         return -self.entropy_given_noise - self.log_prior
-
-
-class Noise(NamedTuple):
-    """Starts and noise of many chains a sentence: common random numbers for every schedule."""
-
-    start: Tensor  # z_0  [chains, batch, latent]
-    steps: Tensor  # ε_k  [steps, chains, batch, latent]
-
-
-def draw_noise(
-    stream: Stream, examples: Tensor, chains: int, steps: int, latent: int, dtype: torch.dtype = torch.float32
-) -> Noise:
-    """Keyed by sentence and chain: a longer schedule or more chains go on with the same numbers."""
-    draws = torch.stack(
-        [stream.normal(examples, (steps + 1) * latent, chain, dtype) for chain in range(chains)]
-    ).view(chains, len(examples), steps + 1, latent)
-    return Noise(draws[:, :, 0], draws[:, :, 1:].permute(2, 0, 1, 3))
 
 
 def geometric(first: float, last: float, steps: int) -> tuple[float, ...]:
@@ -126,7 +109,7 @@ def measure_schedule(
         entropy_given_noise=entropy_given_noise,
         folded=folded,
         unstable=_unstable_share(target, looked_at),
-        acceptance=torch.cat([_acceptance(run) for run in runs]).mean(0),
+        acceptance=torch.cat([_acceptance(run, noise.averaged) for run in runs]).mean(0),
     )
 
 
@@ -217,14 +200,15 @@ def _unstable_share(target: Target, run: _Run) -> Tensor:
     return (after < run.log_joint[:-1]).to(after.dtype).mean((0, 1))
 
 
-def _acceptance(run: _Run) -> Tensor:
+def _acceptance(run: _Run, averaged: bool) -> Tensor:
     """Mean over steps of the acceptance that a Metropolis test (MALA) would have: [chains, batch].
 
-    At temperature τ a step is a proposal for the density p(x, z)^(1/τ²).
+    At temperature τ a step is a proposal for the density p(x, z)^(1/τ²). One with averaged noise is none, as it
+    depends on the step before.
     """
     chain = run.chain
     assert chain.path is not None
-    if chain.temperature == 0:
+    if chain.temperature == 0 or averaged:
         return torch.full_like(run.likelihood, math.nan)
     sizes, heat = _sizes(chain), chain.temperature**2
     drift = sizes[..., None] * preconditioned(run.gradients[1:], chain.root)

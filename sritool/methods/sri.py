@@ -15,6 +15,8 @@ from sritool.core.dropout import Dropout, Masks
 from sritool.core.graph import GraphedFunction
 from sritool.core.langevin import (
     Chain,
+    Noise,
+    draw_noise,
     log_prior,
     noiseless_moves,
     reach,
@@ -78,7 +80,7 @@ class ShortRunInference(Method):
 
         Raises: NumericalError if the chain explodes.
         """
-        start, noise = self._draw(batch, clock.stream("chain"), 1)
+        start, noise, _ = self._draw(batch, clock.stream("chain"), 1)
         scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)
         dropout = self._dropout(batch, clock)
         measured = self._measured(clock)
@@ -170,7 +172,7 @@ class ShortRunInference(Method):
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """Ends of independent chains at the evaluation temperature: [chains, batch, latent]."""
-        start, noise = self._draw(conditional.batch, Stream(seed, "evaluation"), chains)
+        start, noise, _ = self._draw(conditional.batch, Stream(seed, "evaluation"), chains)
         return self._evaluation_chain(conditional, start, noise).end
 
     @property
@@ -180,7 +182,7 @@ class ShortRunInference(Method):
 
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
         """KL of the chain given its noise, from one chain a sentence: an upper bound where nothing folds."""
-        start, noise = self._draw(conditional.batch, Stream(seed, "evaluation"), 1)
+        start, noise, _ = self._draw(conditional.batch, Stream(seed, "evaluation"), 1)
         chain = self._evaluation_chain(conditional, start[0], noise[:, 0], keep_path=True)
         density = chain_density(conditional, chain)
         return PriorKl(kl_given_noise(chain, density), density.folded)
@@ -200,14 +202,12 @@ class ShortRunInference(Method):
         schedule, tau = self.sampler.schedule(), self.sampler.evaluation_temperature
         return settled(short_run(log_joint, start, schedule, noise, tau, keep_path, self.root))
 
-    def _draw(self, batch: Batch, stream: Stream, chains: int) -> tuple[Tensor, Tensor]:
-        """z_0 [chains, batch, latent] and ε [steps, chains, batch, latent]."""
-        steps, latent, like = self.sampler.steps, self.latent, self.generator.output
-        draws = [
-            stream.normal(batch.examples, (steps + 1) * latent, chain, like.dtype) for chain in range(chains)
-        ]
-        together = torch.stack(draws).view(chains, len(batch.examples), steps + 1, latent)
-        return together[:, :, 0], together[:, :, 1:].permute(2, 0, 1, 3)
+    def _draw(self, batch: Batch, stream: Stream, chains: int) -> Noise:
+        sampler, dtype = self.sampler, self.generator.output.dtype
+        numbers = range(chains)
+        return draw_noise(
+            stream, batch.examples, numbers, sampler.steps, self.latent, dtype, sampler.averaged_noise
+        )
 
     def _draw_words(self, batch: Batch, clock: Clock, fixed_size: bool) -> list[WordSubset] | None:
         """The words that each Langevin step of this update sees; None: all."""

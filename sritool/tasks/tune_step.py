@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sritool.core.checkpoint import save_checkpoint
 from sritool.core.config import RunConfig, SamplerConfig
+from sritool.core.langevin import draw_noise
 from sritool.core.random import Stream
 from sritool.core.step_search import (
     DEFAULT_GRIDS,
@@ -26,7 +27,7 @@ from sritool.core.step_search import (
     ascend,
     choose,
 )
-from sritool.core.step_size import DENSITY_CHAINS, Sides, draw_noise, measure_schedule
+from sritool.core.step_size import DENSITY_CHAINS, Sides, measure_schedule
 from sritool.corpus.batches import collate, evaluation_batches
 from sritool.corpus.store import Split
 from sritool.errors import NumericalError, UsageError
@@ -211,7 +212,8 @@ class _Bench:
         for part in self.batches:
             batch = collate(self.split, self.examples[part]).to(self.method.generator.output.device)
             conditional = self.method.conditional(batch)
-            noise = draw_noise(stream, batch.examples, chains, steps, latent, dtype)
+            averaged = sampler_of(self.method).averaged_noise
+            noise = draw_noise(stream, batch.examples, range(chains), steps, latent, dtype, averaged)
             for table, schedule in zip(tables, schedules, strict=True):
                 self.report("chains", self.done, self.total)
                 sides = measure_schedule(

@@ -13,11 +13,11 @@ from torch import Tensor
 from sritool.core.chain_likelihood import kl_on_the_prior
 from sritool.core.config import SamplerConfig
 from sritool.core.density import chain_density
-from sritool.core.langevin import log_prior, short_run
+from sritool.core.langevin import draw_noise, log_prior, short_run
 from sritool.core.preconditioner import Preconditioner
 from sritool.core.presets import SAMPLERS
 from sritool.core.random import Stream
-from sritool.core.step_size import draw_noise, measure_schedule
+from sritool.core.step_size import measure_schedule
 from sritool.core.structure import build
 
 PRESET = build(SamplerConfig, SAMPLERS["preconditioned"]["sampler"])
@@ -40,15 +40,23 @@ def root_of(matrix: Tensor) -> Tensor:
 
 
 def moments(target: Any, sizes: list[float], root: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean [batch, latent] and covariance of q_s(z_K|x) at temperature 1, by the affine recursion."""
-    scale = target.identity if root is None else root @ root.T
-    aim, precision = target.posterior.mean, target.precision[0]
-    mean, covariance = torch.zeros_like(aim), target.identity
-    for size in sizes:
+    """Mean [batch, latent] and covariance of q_s(z_K|x) at temperature 1.
+
+    z_K is affine in z_0 and in the draws R of which the noise is made: with a root the preset's, of two each.
+    """
+    latent, aim, precision = len(target.identity), target.posterior.mean, target.precision[0]
+    mean, of_start, scale = torch.zeros_like(aim), target.identity, target.identity
+    if root is not None:
+        scale = root @ root.T
+    of_draws = [torch.zeros(latent, latent).double() for _ in range(len(sizes) + 1)]
+    for k, size in enumerate(sizes):
         step = target.identity - size * scale @ precision
         mean = aim + (mean - aim) @ step.T
-        covariance = step @ covariance @ step.T + 2 * size * scale
-    return mean, covariance
+        of_start, of_draws = step @ of_start, [step @ factor for factor in of_draws]
+        noise = math.sqrt(2 * size) * (target.identity if root is None else root)
+        for draw, share in ((k, 1.0),) if root is None else ((k, 0.5), (k + 1, 0.5)):
+            of_draws[draw] = of_draws[draw] + share * noise
+    return mean, sum((factor @ factor.T for factor in of_draws), of_start @ of_start.T)
 
 
 def distance(target: Any, sizes: list[float], root: Tensor | None) -> float:
@@ -98,7 +106,9 @@ def test_the_chain_has_the_closed_forms_moments(
 ) -> None:
     target = same_precision(linear_gaussian, condition)
     root, sizes, chains = root_of(target.precision[0] - target.identity), PRESET.schedule(), 600
-    noise = draw_noise(Stream(1, "chain"), torch.arange(16), chains, len(sizes), 3, torch.float64)
+    noise = draw_noise(
+        Stream(1, "chain"), torch.arange(16), range(chains), len(sizes), 3, torch.float64, True
+    )
     chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 1.0, root=root)
     mean, covariance = moments(target, sizes, root)
     white = torch.linalg.solve(torch.linalg.cholesky(covariance), (chain.end - mean).unsqueeze(-1)).squeeze(
@@ -150,7 +160,7 @@ def test_it_is_the_plain_chain_in_whitened_coordinates(
     """Ends, densities, folds, stability and acceptance, with a root that is not the posterior's and not symmetric."""
     target, sizes = linear_gaussian((9.0, 3.0, 0.5), batch=5, seed=seed), [0.5, 0.3, 0.2]
     root = torch.tensor([[0.5, 0.0, 0.0], [0.2, 0.9, 0.0], [-0.3, 0.1, 1.1]], dtype=torch.float64)
-    noise = draw_noise(Stream(seed, "noise"), torch.arange(5), 40, 3, 3, torch.float64)
+    noise = draw_noise(Stream(seed, "noise"), torch.arange(5), range(40), 3, 3, torch.float64)
     plain = Whitened(target, root)
     white = noise._replace(start=torch.linalg.solve(root, noise.start.mT).mT)
 
@@ -175,7 +185,7 @@ def test_density_is_that_of_the_chains_own_map(linear_gaussian: Callable[..., An
     """The determinant of ∂z_K/∂z_0 by autograd."""
     target, sizes = linear_gaussian((6.0, 2.0), batch=1), [0.4, 0.3]
     root = root_of(torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64))
-    noise = draw_noise(Stream(0, "noise"), torch.arange(1), 1, 2, 2, torch.float64)
+    noise = draw_noise(Stream(0, "noise"), torch.arange(1), [0], 2, 2, torch.float64)
 
     def end(start: Tensor) -> Tensor:
         z = start
@@ -195,7 +205,7 @@ def test_density_is_that_of_the_chains_own_map(linear_gaussian: Callable[..., An
 def test_contraction_alone_has_the_nats_of_its_closed_form(flat: Any) -> None:
     """Where z is ignored the chain's KL given noise is the one that is told apart as contraction."""
     root = root_of(torch.diag(torch.tensor([9.0, 3.0, 1.0, 0.0], dtype=torch.float64)))
-    noise = draw_noise(Stream(0, "noise"), torch.arange(3), 400, PRESET.steps, 4, torch.float64)
+    noise = draw_noise(Stream(0, "noise"), torch.arange(3), range(400), PRESET.steps, 4, torch.float64, True)
     tau = PRESET.evaluation_temperature
     chain = short_run(joint_of(flat), noise.start, PRESET.schedule(), noise.steps, tau, True, root)
     kl = chain_density(flat, chain).log_density - log_prior(chain.end)

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from sritool.core.langevin import Noise, draw_noise
 from sritool.core.random import Stream
 from sritool.core.step_search import ascend
-from sritool.core.step_size import Noise, Sides, draw_noise, gaussian_entropy, geometric, measure_schedule
+from sritool.core.step_size import Sides, gaussian_entropy, geometric, measure_schedule
 
 STEPS = 20
 CONSTANT = math.log(2 * math.pi * math.e)
@@ -43,7 +44,7 @@ def exact(curvature: float, schedule: Sequence[float], temperature: float = 1.0)
 
 def noise_for(target: Any, chains: int, steps: int = STEPS, seed: int = 0) -> Noise:
     batch, latent = target.posterior.mean.shape
-    return draw_noise(Stream(seed, "tune"), torch.arange(batch), chains, steps, latent, torch.float64)
+    return draw_noise(Stream(seed, "tune"), torch.arange(batch), range(chains), steps, latent, torch.float64)
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
@@ -207,8 +208,8 @@ def test_chains_that_diverge_are_told_and_not_raised(equal_curvature: Callable[.
 
 def test_noise_is_that_of_the_sentence_and_the_chain() -> None:
     stream, some = Stream(5, "tune"), torch.tensor([7, 2])
-    noise = draw_noise(stream, some, 3, 4, 2)
-    more = draw_noise(stream, torch.tensor([2, 9]), 5, 6, 2)
+    noise = draw_noise(stream, some, range(3), 4, 2)
+    more = draw_noise(stream, torch.tensor([2, 9]), range(5), 6, 2)
     assert torch.equal(noise.start[:, 1], more.start[:3, 0])
     assert torch.equal(noise.steps[:, :, 1], more.steps[:4, :3, 0])
 

@@ -1,0 +1,108 @@
+"""How far the score ∇_z log p(x|z) is off where a softmax sees drawn words, against how many are drawn.
+
+On a trained run's validation sentences, at the ends of their chains: the relative error of the score from one subset
+(root mean square over sentences and subsets), and that of the mean over all subsets, beside what it would be if each
+subset's error were noise alone. π comes from the running mean of the softmax's mass that training keeps; of a run
+that keeps none, from the mass on the batch itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.options import Context, add_common
+from benchmarks.report import Report
+from sritool.cli.render import Table
+from sritool.core.conditional import Conditional
+from sritool.core.random import Stream
+from sritool.core.theta_gradient import ThetaGradient
+from sritool.core.word_subset import WordMass, draw_subsets
+from sritool.corpus.batches import Batch, collate
+from sritool.corpus.store import load_corpus
+from sritool.corpus.tokenizer import FIRST_PREDICTED
+from sritool.methods.base import Method
+from sritool.tasks.model import load_model
+from sritool.tasks.runs import find_checkpoint
+
+SIZES = (50, 100, 200, 400, 800, 1600)
+
+
+class Scores(NamedTuple):
+    """∇_z log p(x|z) of a batch."""
+
+    exact: Tensor  # [batch, latent]
+    drawn: Tensor  # from each subset  [subsets, batch, latent]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    add_common(parser)
+    parser.add_argument("run", type=Path, help="folder of a run with a z, or a checkpoint")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of its prepared corpus")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), metavar="N")
+    parser.add_argument("--subsets", type=int, default=64, help="drawn of each size for every batch")
+    parser.add_argument("--batches", type=int, default=8, help="of 32 sentences")
+
+
+def run(context: Context, arguments: argparse.Namespace) -> Report:
+    """One row a size."""
+    path = find_checkpoint(arguments.run, Path("runs"))
+    method = load_model(path, "cpu").method
+    split = load_corpus(arguments.corpus).split("valid")
+    chosen = np.random.default_rng(0).permutation(len(split))[: 32 * arguments.batches]
+    batches = [collate(split, part) for part in np.array_split(chosen, arguments.batches)]
+    rows = [measure(method, batches, size, arguments.subsets) for size in arguments.sizes]
+    columns = ("words drawn", "words seen", "of", "relative error", "of the mean", "expected without a bias")
+    note = f"{path}, {len(chosen)} validation sentences, {arguments.subsets} subsets for every 32"
+    settings = {"run": str(path), "subsets": arguments.subsets, "batches": arguments.batches}
+    return Report(
+        "words", settings, {"sizes": rows}, [Table("score", columns, [list(r.values()) for r in rows], note)]
+    )
+
+
+def measure(method: Method, batches: list[Batch], size: int, subsets: int) -> dict[str, Any]:
+    """Errors of the score with `size` drawn words, over all batches."""
+    squares, of_mean, norms, seen = [], [], [], []
+    for number, batch in enumerate(batches):
+        conditional = method.conditional(batch)
+        z = method.posterior(conditional, 0, 1)[0]
+        scores, words = scores_of(method, conditional, z, size, subsets, number)
+        seen.append(words)
+        norms.append(scores.exact.square().sum(-1))
+        squares.append((scores.drawn - scores.exact).square().sum(-1).mean(0))
+        of_mean.append((scores.drawn.mean(0) - scores.exact).square().sum(-1))
+    norm = torch.cat(norms).mean()
+    spread = math.sqrt(float(torch.cat(squares).mean() / norm))
+    return {
+        "words drawn": size,
+        "words seen": round(sum(seen) / len(seen)),
+        "of": method.generator.vocabulary_size - FIRST_PREDICTED,
+        "relative error": spread,
+        "of the mean": math.sqrt(float(torch.cat(of_mean).mean() / norm)),
+        "expected without a bias": spread / math.sqrt(subsets),
+    }
+
+
+def scores_of(
+    method: Method, conditional: Conditional, z: Tensor, size: int, subsets: int, number: int
+) -> tuple[Scores, float]:
+    """Scores at z [batch, latent], and how many words a subset has on average."""
+    theta = ThetaGradient(method.generator)
+    exact = conditional.evaluate(z, None, theta).gradient
+    mass = getattr(method, "word_mass", None)
+    if mass is None:
+        mass = WordMass(len(method.generator.output))
+        mass.mass.copy_(theta.word_mass() / theta.word_mass().sum())
+    pi = mass.inclusion(min(size, len(mass.mass)))
+    rows = (conditional.batch.targets.flatten() - FIRST_PREDICTED).clamp_min(0)
+    uniforms = Stream(number, "words").uniform(torch.arange(subsets), len(pi)).to(pi.dtype)
+    drawn = draw_subsets(pi, rows, uniforms)
+    scores = [conditional.evaluate(z, None, None, subset).gradient for subset in drawn]
+    return Scores(exact, torch.stack(scores)), sum(len(subset.words) for subset in drawn) / subsets
