@@ -105,7 +105,7 @@ SamplerOpt = Annotated[
         "Named settings of the chain that infers z. preconditioned: few steps, scaled by the posterior's mean "
         "covariance. paper: as the paper says. authors: as their code does. tempered: the same with more noise and a "
         "lower learning rate in the second half.",
-        "by preset",
+        "preconditioned",
     ),
 ]
 

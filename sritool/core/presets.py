@@ -89,8 +89,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 DEFAULT_PRESET = "captions"  # for a user's own corpus
-DEFAULT_SAMPLER = "authors"
-PRESET_SAMPLERS = {"tiny": "tempered"}  # in place of the default
+DEFAULT_SAMPLER = "preconditioned"
+
 
 # What a method's own publication sets otherwise than the settings' defaults.
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {

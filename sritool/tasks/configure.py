@@ -12,7 +12,6 @@ from sritool.core.config import RunConfig
 from sritool.core.presets import (
     DEFAULT_PRESET,
     DEFAULT_SAMPLER,
-    PRESET_SAMPLERS,
     PRESETS,
     SAMPLERS,
     layered,
@@ -102,7 +101,7 @@ def resolve_config(
     if under is None:
         preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
         preset = _known("preset", preset, PRESETS)
-        sampler = sampler or PRESET_SAMPLERS.get(preset, DEFAULT_SAMPLER)
+        sampler = sampler or DEFAULT_SAMPLER
         with_chain = "sampler" in METHODS[method].sections
         base = merge(plain(RunConfig()), layered(preset, sampler if with_chain else None, method))
     else:

@@ -16,7 +16,7 @@ from typer.testing import Result
 from sritool.cli.settings import PATHS
 from sritool.cli.train import train as train_command
 from sritool.core.config import RunConfig
-from sritool.core.presets import METHOD_SETTINGS, PRESETS, SAMPLERS
+from sritool.core.presets import DEFAULT_SAMPLER, METHOD_SETTINGS, PRESETS, SAMPLERS
 from sritool.core.structure import plain
 from sritool.methods.registry import METHODS
 
@@ -30,7 +30,7 @@ CHANGED = {
     "latent": 5,
     "dropout": 0.25,
     "sampler": "paper",
-    "theta_gradient": "end",
+    "theta_gradient": "path",
     "langevin_steps": 7,
     "words": 500,
     "epochs": 3,
@@ -130,17 +130,13 @@ def test_defaults_in_the_help_are_the_defaults() -> None:
     usual, changed = plain(RunConfig()), [*PRESETS.values(), *SAMPLERS.values()]
     told = {name: hints[name].__metadata__[0].show_default for name in PATHS}
     for name, default in told.items():
-        if default in ("by preset", "by sampler") or name in (
-            "method",
-            "preset",
-            "theta_gradient",
-            "target_kl",
-        ):
+        if default in ("by preset", "by sampler") or name in ("method", "preset", "sampler", "target_kl"):
             continue
         assert str(value_at(usual, PATHS[name])) == default, name
         table, _, key = PATHS[name].partition(".")
         assert {str(values.get(table, {}).get(key, default)) for values in changed} == {default}, name
     assert all(told.values())
+    assert told["sampler"] == DEFAULT_SAMPLER
     targets = [METHOD_SETTINGS[name]["free_bits"]["target"] for name in ("vae-fb", "vae-fbp")]
     assert told["target_kl"] == "{:g} for vae-fb, {:g} for vae-fbp".format(*targets)
 

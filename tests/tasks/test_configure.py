@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sritool.core.config import RunConfig
-from sritool.core.presets import PRESETS, SAMPLERS
+from sritool.core.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS
 from sritool.core.structure import merge, nested, plain, to_toml
 from sritool.errors import UsageError
 from sritool.tasks.configure import gather, resolve_config
@@ -57,7 +57,7 @@ def test_a_later_assignment_wins() -> None:
 
 def test_a_part_of_a_schedule_can_be_set() -> None:
     config = resolved(assignments=("sampler.temperature.end=0.9",))
-    published = SAMPLERS["authors"]["sampler"]["temperature"]
+    published = SAMPLERS[DEFAULT_SAMPLER]["sampler"]["temperature"]
     assert config.sampler.temperature.end == 0.9
     assert config.sampler.temperature.start == published["start"]
 
@@ -85,14 +85,14 @@ def test_a_named_sampler_is_the_published_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["sampler.steps=19", "sampler.temperature.end=0.3", "sampler.theta_gradient=end"]
+    "text", ["sampler.steps=19", "sampler.temperature.end=0.3", "sampler.theta_gradient=path"]
 )
 def test_a_changed_sampler_is_called_custom(text: str) -> None:
-    assert resolved(assignments=(text,)).sampler.name == "custom (authors)"
+    assert resolved(assignments=(text,)).sampler.name == "custom (preconditioned)"
 
 
 def test_a_sampler_changed_back_has_its_name_again(tmp_path: Path) -> None:
-    changed = resolved(assignments=("sampler.steps=19",))
+    changed = resolved(assignments=("sampler.name=authors", "sampler.steps=19"))
     file = toml(tmp_path, to_toml(plain(changed)))
     assert resolved(file=file).sampler == changed.sampler
     assert resolved(file=file, assignments=("sampler.steps=20",)).sampler.name == "authors"
