@@ -1,0 +1,102 @@
+"""The end of a command that has a `--max-time`, and what must still fit before it."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import NamedTuple
+
+from sritool.core.config import LikelihoodConfig
+from sritool.tasks.budget import Level, passes_of
+from sritool.tasks.state import RunState
+
+LEAST_SUMMARY = 10.0  # seconds that the final summary may take, however short training was
+_SHARE_OF_SHORT = 0.25  # of a command that is too short for that
+_SLACK = 0.02  # of the whole, for what is not foreseen
+
+
+class Deadline(NamedTuple):
+    """When a command has to be at its end."""
+
+    seconds: float | None = None  # that the whole command may take; None: no limit
+    began: float = 0.0  # time.monotonic() at its start
+    summary: bool = False  # whether it ends with measuring
+
+    def left(self) -> float:
+        """Seconds until the end, less some slack; infinite without a limit."""
+        if self.seconds is None:
+            return math.inf
+        return self.began + (1 - _SLACK) * self.seconds - time.monotonic()
+
+    def for_summary(self, share: float, training: float, validating: float) -> float:
+        """Seconds that the summary may take.
+
+        Args: share: of the seconds of training that all measuring may take (0: no bound); validating: seconds that
+              validations took of them.
+        """
+        if share == 0:
+            return math.inf
+        short = math.inf if self.seconds is None else _SHARE_OF_SHORT * self.seconds
+        return max(min(LEAST_SUMMARY, short), share * training - validating)
+
+
+class Timetable:
+    """What this process has spent on a run, and what the end of its command will take."""
+
+    def __init__(self, state: RunState, deadline: Deadline) -> None:
+        self._state, self._deadline = state, deadline
+        self._mean_length = float(state.train.lengths.mean())
+        self._sentences = 0  # that planned updates were made on
+        self._validating = 0.0  # seconds
+        self._last: float | None = None  # seconds that the last validation at the present level took
+        self.level: Level
+
+    def begin(self, level: Level) -> None:
+        """From here on validations are at this level."""
+        self.level, self._last = level, None
+
+    def trained(self, sentences: int) -> None:
+        """After a planned update."""
+        self._sentences += sentences
+
+    def validated(self, seconds: float) -> None:
+        """After a validation."""
+        self._last = seconds
+        self._validating += seconds
+
+    def is_over(self, ahead: float = 0.0) -> bool:
+        """Whether what is ahead, and then the end of the command, would no longer fit."""
+        left = self._deadline.left()
+        return left < math.inf and left <= ahead + self._reserve()
+
+    def fits_validation(self) -> bool:
+        """Whether there is time for one, whatever comes after."""
+        return self._sentences > 0 and self._deadline.left() > self.validation()
+
+    def validation(self) -> float:
+        """Seconds that a validation takes: the last one's, or an estimate."""
+        if self._last is not None:
+            return self._last
+        return self.level.sentences * self._seconds_a_sentence(self.level.likelihood)
+
+    def _reserve(self) -> float:
+        """Seconds that saving, a first validation and the summary will take."""
+        state, deadline = self._state, self._deadline
+        if state.position.pretraining:  # which ends without a best.pt and a summary
+            return state.save_seconds
+        first = self.validation() if state.lacks_best() else 0.0
+        summary = 0.0
+        if deadline.summary:
+            settings, spent = state.config.validation, time.monotonic() - deadline.began
+            whole = settings.final_sentences * self._seconds_a_sentence(settings.likelihood)
+            summary = min(whole, deadline.for_summary(settings.share, spent, self._validating + first))
+        return 2 * state.save_seconds + first + summary
+
+    def _seconds_a_sentence(self, likelihood: LikelihoodConfig) -> float:
+        """What measuring one takes, by the speed of training in this process."""
+        if not self._sentences:
+            return 0.0
+        method = self._state.method
+        seconds = self._state.seconds_here() - self._validating
+        a_pass = seconds / (self._sentences * method.work().training)
+        return a_pass * passes_of(method, method.validated, likelihood, self._mean_length)
