@@ -223,7 +223,8 @@ def train(
         report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
         share, seed = plan.config.validation.share, plan.config.training.seed
         seconds = min(
-            deadline.left(), deadline.for_summary(share, outcome.seconds - outcome.validating, outcome.validating)
+            deadline.left(),
+            deadline.for_summary(share, outcome.seconds - outcome.validating, outcome.validating),
         )
         shown = summarise(prepared, folder, str(where), seed, report, seconds)
     show_summary(folder.name, shown, form)

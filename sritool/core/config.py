@@ -239,7 +239,9 @@ class ValidationConfig:
         _require_sane("validation", self)
         fewest = min(self.sentences, self.final_sentences)
         _require(fewest >= 2, f"validation.sentences and final_sentences: {fewest}; give at least 2")
-        _require(0 <= self.share <= 1, f"validation.share is {self.share}; give a share in [0, 1], 0 for no bound")
+        _require(
+            0 <= self.share <= 1, f"validation.share is {self.share}; give a share in [0, 1], 0 for no bound"
+        )
 
 
 @dataclass(frozen=True)

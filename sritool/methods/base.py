@@ -88,7 +88,7 @@ class Method(ABC):
 
     @property
     def root(self) -> Tensor | None:
-        """L of the preconditioner L Lᵀ of the method's chain [latent, latent]; None: no chain, or no preconditioner."""
+        """L of the preconditioner L Lᵀ of the method's chain [latent, latent]; None where there is none."""
         return None
 
     @property

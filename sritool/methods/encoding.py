@@ -26,7 +26,6 @@ from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
 
-
 _ENCODER = 2.0  # forward passes of p(x|z) that a pass of the encoder there and back takes; timed
 
 

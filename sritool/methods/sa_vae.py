@@ -20,7 +20,6 @@ from sritool.corpus.batches import Batch
 from sritool.methods.base import GRADIENT, Clock, Work
 from sritool.methods.encoding import EncoderMethod
 
-
 _SECOND_ORDER = 4.0  # forward passes of p(x|z) that a Hessian times a vector takes
 
 

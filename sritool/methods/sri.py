@@ -30,7 +30,6 @@ from sritool.corpus.batches import Batch
 from sritool.corpus.tokenizer import FIRST_PREDICTED
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
 
-
 _TARGETS = 6  # different words that a sentence adds to those that a batch's chain draws, about
 
 
@@ -112,11 +111,17 @@ class ShortRunInference(Method):
 
     def work(self) -> Work:
         """A chain's steps see the drawn words alone, and under `path` each has a gradient in θ too."""
-        steps, recurrence, words = self.sampler.steps, 4 * self.generator.config.hidden, len(self.generator.output)
+        steps, recurrence, words = (
+            self.sampler.steps,
+            4 * self.generator.config.hidden,
+            len(self.generator.output),
+        )
         seen = words
         if self.word_mass is not None:
             seen = min(words, self.sampler.words + _TARGETS * self.config.training.batch_size)
-        step = (recurrence + seen) / (recurrence + words) * (GRADIENT + (self.sampler.theta_gradient == "path"))
+        step = (
+            (recurrence + seen) / (recurrence + words) * (GRADIENT + (self.sampler.theta_gradient == "path"))
+        )
         return Work(UPDATE + steps * step, 2 * steps * GRADIENT)
 
     def settled_at(self) -> float:

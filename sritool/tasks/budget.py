@@ -113,7 +113,9 @@ def in_a_line(level: Level, method: Method, config: RunConfig, valid: Split, epo
     settings = config.validation
     if level == Level(min(settings.sentences, len(valid)), settings.likelihood):
         return None
-    draws = f", {level.likelihood.samples} draws" if "nll" in validated_metrics(method) and method.latent else ""
+    draws = (
+        f", {level.likelihood.samples} draws" if "nll" in validated_metrics(method) and method.latent else ""
+    )
     share = f"{100 * settings.share:g} % of training"
     if level.every > epochs:
         when = f"after the last epoch alone, and even that takes more than {share}"

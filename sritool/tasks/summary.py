@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from sritool.core.decoding import DecodingConfig
 from sritool.core.metrics import Estimate
 from sritool.corpus.store import Corpus, Split
 from sritool.methods.base import Method
-from sritool.tasks.budget import Level, affordable, passes_of, rungs
+from sritool.tasks.budget import Level, passes_of, rungs
 from sritool.tasks.measure import DEFAULT_METRICS, Measured, Report, Settings, measure
 from sritool.tasks.model import load_model
 from sritool.tasks.runs import BEST
@@ -22,6 +23,7 @@ from sritool.tasks.runs import BEST
 SAMPLES = 5
 POINTS = 7
 LEAST = 16  # sentences that are measured, however short the time
+ENOUGH = 100  # sentences, before the time goes into more draws of each
 _CAUTION = 0.8  # share of the time left that is planned with
 
 
@@ -90,11 +92,22 @@ def _measure(
     first = measured(least, cheapest)
     a_pass = (time.monotonic() - began) / (least * cost(cheapest))
     passes = max(0.0, _CAUTION * (end - time.monotonic())) / a_pass
-    level = affordable(passes, cost, most, settings.likelihood, least)
+    level = _level(passes, cost, most, settings.likelihood)
     found = first if level == Level(least, cheapest) else measured(level.sentences, level.likelihood)
     if level == Level(most, settings.likelihood):
         return found
     return found._replace(notes=[_in_a_line(level, most, method), *found.notes])
+
+
+def _level(
+    passes: float, cost: Callable[[LikelihoodConfig], float], most: int, likelihood: LikelihoodConfig
+) -> Level:
+    """As many draws as leave passes for enough sentences, and then as many sentences as there are passes for."""
+    for candidate in rungs(likelihood):
+        fitting = min(most, int(passes / cost(candidate)))
+        if fitting >= min(most, ENOUGH):
+            return Level(fitting, candidate)
+    return Level(max(fitting, min(most, LEAST)), candidate)
 
 
 def _in_a_line(level: Level, most: int, method: Method) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ class Limits:
     """When to stop before the plan is done."""
 
     max_steps: int | None = None
-    deadline: Deadline = Deadline()
+    deadline: Deadline = field(default_factory=Deadline)
     signal: Callable[[], int | None] = lambda: None  # the number of a signal that asks to stop
 
 

@@ -58,7 +58,11 @@ SMALL: dict[str, Any] = {
     "sampler": {"steps": 3, "step_sizes": [0.2, 0.1], "temperature": 0.3, "chain_dropout": True},
     "optimizer": {"learning_rate": 0.01},
     "training": {"epochs": 2, "batch_size": 8, "patience": 0, "precision": "float32", "save_every": 2},
-    "validation": {"sentences": 5, "likelihood": {"samples": 4, "pilots": 6, "rounds": 1, "modes": 1}},
+    "validation": {
+        "share": 0.0,
+        "sentences": 5,
+        "likelihood": {"samples": 4, "pilots": 6, "rounds": 1, "modes": 1},
+    },
 }
 
 

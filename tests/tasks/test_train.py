@@ -19,6 +19,7 @@ from sritool.methods.registry import METHODS
 from sritool.tasks import events
 from sritool.tasks import state as module
 from sritool.tasks import validate as validation
+from sritool.tasks.deadline import Deadline
 from sritool.tasks.measure import Measured
 from sritool.tasks.runs import BEST, CONFIG, LAST, METRICS, read_metrics
 from sritool.tasks.validate import has_collapsed
@@ -46,7 +47,7 @@ def fake_nll(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.mark.parametrize("method", METHODS)
 def test_no_time_at_all_still_leaves_a_run(method: str, new_run: NewRun) -> None:
     run = new_run(method)
-    outcome = run.train(max_seconds=0)
+    outcome = run.train(deadline=Deadline(0))
     assert (outcome.reason, outcome.steps) == ("max-time", 0)
     # What is still the autoencoder that a method begins with is no model of its own.
     best = set() if outcome.pretraining else {BEST}
