@@ -215,7 +215,7 @@ def train(
         if changes := plan.changes():
             say(f"from here on with other settings: {'; '.join(changes)}")
         outcome = trainer.run()
-        say(ending(outcome, plan.resume))
+        say(ending(outcome, plan.resume, "training.minutes" if max_time is None else "--max-time"))
         if max_time is None and minutes:
             say(longer(corpus, plan.config))
         if not summary or outcome.pretraining:
@@ -244,12 +244,16 @@ def chosen_precision(plan: Plan, precision: str) -> str:
     return f", products in {precision}" if plan.config.training.precision == "auto" else ""
 
 
-def ending(outcome: Outcome, resumed: Checkpoint | None) -> str:
-    """Why a run ended, in one line."""
+def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
+    """Why a run ended, in one line.
+
+    Args: clock: what limits its time.
+    """
     from sritool.cli.durations import format_duration
 
     ends = {"done": "finished the plan", "early stop": "stopped early: validation no longer gets better"}
-    why = ends.get(outcome.reason, f"stopped by --{outcome.reason}")
+    limit = clock if outcome.reason == "max-time" else f"--{outcome.reason}"
+    why = ends.get(outcome.reason, f"stopped by {limit}")
     if resumed is not None and resumed.progress["step"] == outcome.steps and outcome.reason in ends:
         why = f"had {why} already" if outcome.reason == "done" else f"had {why}"
         return f"{outcome.folder} {why}; to go further, give more --epochs or another --patience"

@@ -12,6 +12,7 @@ from sritool.tasks.state import RunState
 
 LEAST_SUMMARY = 10.0  # seconds that the final summary may take, however short training was
 _SHARE_OF_SHORT = 0.25  # of a command that is too short for that
+_ROUGHLY = 0.7  # of an estimate that is on the safe side
 _SLACK = 0.02  # of the whole, for what is not foreseen
 
 
@@ -46,7 +47,7 @@ class Timetable:
     def __init__(self, state: RunState, deadline: Deadline) -> None:
         self._state, self._deadline = state, deadline
         self._mean_length = float(state.train.lengths.mean())
-        self._sentences = 0  # that planned updates were made on
+        self._updates, self._sentences = 0, 0  # planned updates in this process, and what they were made on
         self._validating = 0.0  # seconds
         self._last: float | None = None  # seconds that the last validation at the present level took
         self.level: Level
@@ -57,6 +58,7 @@ class Timetable:
 
     def trained(self, sentences: int) -> None:
         """After a planned update."""
+        self._updates += 1
         self._sentences += sentences
 
     def validated(self, seconds: float) -> None:
@@ -64,20 +66,30 @@ class Timetable:
         self._last = seconds
         self._validating += seconds
 
-    def is_over(self, ahead: float = 0.0) -> bool:
-        """Whether what is ahead, and then the end of the command, would no longer fit."""
+    def is_over(self, ahead: float | None = None) -> bool:
+        """Whether what is ahead, and then the end of the command, would no longer fit.
+
+        Args: ahead: seconds; None: those of an update.
+        """
         left = self._deadline.left()
-        return left < math.inf and left <= ahead + self._reserve()
+        if left == math.inf:
+            return False
+        update = self._training() / self._updates if self._updates else 0.0
+        return left <= (update if ahead is None else ahead) + self._reserve()
 
     def fits_validation(self) -> bool:
-        """Whether there is time for one, whatever comes after."""
-        return self._sentences > 0 and self._deadline.left() > self.validation()
+        """Whether there is time for one, roughly, whatever comes after."""
+        return self._updates > 0 and self._deadline.left() > _ROUGHLY * self.validation()
 
     def validation(self) -> float:
         """Seconds that a validation takes: the last one's, or an estimate."""
         if self._last is not None:
             return self._last
         return self.level.sentences * self._seconds_a_sentence(self.level.likelihood)
+
+    def _training(self) -> float:
+        """Seconds of this process that no validation took."""
+        return self._state.seconds_here() - self._validating
 
     def _reserve(self) -> float:
         """Seconds that saving, a first validation and the summary will take."""
@@ -97,6 +109,5 @@ class Timetable:
         if not self._sentences:
             return 0.0
         method = self._state.method
-        seconds = self._state.seconds_here() - self._validating
-        a_pass = seconds / (self._sentences * method.work().training)
+        a_pass = self._training() / (self._sentences * method.work().training)
         return a_pass * passes_of(method, method.validated, likelihood, self._mean_length)

@@ -163,7 +163,7 @@ class RunState:
         return build_method(self.config, types)
 
     def _fitting_weights(self, resume: Checkpoint) -> dict[str, Tensor]:
-        """The run's weights, and its running statistics as far as its settings still want them; new ones begin anew."""
+        """The run's weights, and the running statistics that its settings still want; new ones begin anew."""
         wanted = self.method.modules.state_dict()
         statistics = {name for name, _ in self.method.modules.named_buffers()}
         known = {name: tensor for name, tensor in resume.weights.items() if name in wanted}
