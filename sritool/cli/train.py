@@ -179,7 +179,7 @@ def train(
     began = time.monotonic()
     from sritool.cli.signals import StopRequest
     from sritool.cli.watch import Watch
-    from sritool.core.device import resolve_device, set_threads
+    from sritool.core.device import enough_threads, resolve_device, set_threads
     from sritool.core.structure import merge
     from sritool.tasks.configure import gather
     from sritool.tasks.deadline import Deadline
@@ -189,13 +189,13 @@ def train(
 
     form = resolve_format(fmt)
     where = resolve_device(device, gpu)
-    set_threads(threads)
     variables, flags = given_settings(ctx)
     encoder, source = sort_sources(sources or [])
     if encoder:
         flags = merge(flags, {"pretraining": {"encoder": str(encoder)}})
     given = gather(config, variables, assignments or (), flags)
     plan = plan_run(Start(corpus, given, resume, name), runs_dir, data_dir)
+    set_threads(threads if threads is not None else enough_threads(plan.config.generator.hidden))
     if print_config:
         typer.echo(plan.toml(), nl=False)
         return

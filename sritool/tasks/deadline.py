@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
+from statistics import median
 from typing import NamedTuple
 
 from sritool.core.config import LikelihoodConfig
@@ -12,6 +14,8 @@ from sritool.tasks.state import RunState
 
 LEAST_SUMMARY = 10.0  # seconds that the final summary may take, however short training was
 _SHARE_OF_SHORT = 0.25  # of a command that is too short for that
+_RECENT = 25  # updates that tell how long the next one takes
+_MOST_RESERVED = 0.4  # of the whole, for what comes after training: an estimate may be far off
 _ROUGHLY = 0.7  # of an estimate that is on the safe side
 _SLACK = 0.02  # of the whole, for what is not foreseen
 
@@ -48,6 +52,8 @@ class Timetable:
         self._state, self._deadline = state, deadline
         self._mean_length = float(state.train.lengths.mean())
         self._updates, self._sentences = 0, 0  # planned updates in this process, and what they were made on
+        self._recent: deque[float] = deque(maxlen=_RECENT)  # seconds of the last updates
+        self._since = time.monotonic()  # the end of the last update or validation
         self._validating = 0.0  # seconds
         self._last: float | None = None  # seconds that the last validation at the present level took
         self.level: Level
@@ -60,11 +66,14 @@ class Timetable:
         """After a planned update."""
         self._updates += 1
         self._sentences += sentences
+        self._recent.append(time.monotonic() - self._since)
+        self._since = time.monotonic()
 
     def validated(self, seconds: float) -> None:
         """After a validation."""
         self._last = seconds
         self._validating += seconds
+        self._since = time.monotonic()
 
     def is_over(self, ahead: float | None = None) -> bool:
         """Whether what is ahead, and then the end of the command, would no longer fit.
@@ -74,8 +83,7 @@ class Timetable:
         left = self._deadline.left()
         if left == math.inf:
             return False
-        update = self._training() / self._updates if self._updates else 0.0
-        return left <= (update if ahead is None else ahead) + self._reserve()
+        return left <= (self._update() if ahead is None else ahead) + self._reserve()
 
     def fits_validation(self) -> bool:
         """Whether there is time for one, roughly, whatever comes after."""
@@ -87,9 +95,9 @@ class Timetable:
             return self._last
         return self.level.sentences * self._seconds_a_sentence(self.level.likelihood)
 
-    def _training(self) -> float:
-        """Seconds of this process that no validation took."""
-        return self._state.seconds_here() - self._validating
+    def _update(self) -> float:
+        """Seconds that an update takes; the first ones of a process, which warm up, soon count no more."""
+        return median(self._recent) if self._recent else 0.0
 
     def _reserve(self) -> float:
         """Seconds that saving, a first validation and the summary will take."""
@@ -102,12 +110,13 @@ class Timetable:
             settings, spent = state.config.validation, time.monotonic() - deadline.began
             whole = settings.final_sentences * self._seconds_a_sentence(settings.likelihood)
             summary = min(whole, deadline.for_summary(settings.share, spent, self._validating + first))
-        return 2 * state.save_seconds + first + summary
+        most = math.inf if deadline.seconds is None else _MOST_RESERVED * deadline.seconds
+        return min(most, 2 * state.save_seconds + first + summary)
 
     def _seconds_a_sentence(self, likelihood: LikelihoodConfig) -> float:
         """What measuring one takes, by the speed of training in this process."""
         if not self._sentences:
             return 0.0
         method = self._state.method
-        a_pass = self._training() / (self._sentences * method.work().training)
+        a_pass = self._update() * self._updates / (self._sentences * method.work().training)
         return a_pass * passes_of(method, method.validated, likelihood, self._mean_length)

@@ -53,11 +53,11 @@ def test_a_run_stopped_before_its_first_validation_is_validated_aside(
     new_run: NewRun, ticking: Callable[[Any], None]
 ) -> None:
     """And goes on as if that had not been."""
-    run, whole = new_run("lm"), new_run("lm", "whole")
+    run, whole = (new_run("lm", name, training={"batch_size": 4}) for name in ("run", "whole"))
     ticking(run)
-    outcome = run.train(deadline=Deadline(30.0, 0.0))
+    outcome = run.train(deadline=Deadline(50.0, 0.0))
     assert outcome.reason == "max-time"
-    assert 1 <= outcome.steps < 3
+    assert 1 <= outcome.steps < 6
     assert len(run.load(BEST).metrics) == 1
     assert math.isfinite(run.load(BEST).metrics[0]["nll"])
     assert run.load().metrics == []
