@@ -17,6 +17,7 @@ from sritool.tasks.measure import NEEDS
 from sritool.tasks.validate import validated_metrics
 
 FEWEST = 64  # sentences of a validation: with fewer, epochs are told apart by chance
+_SINGLE = 1.3  # passes that one costs in a batch that has a draw or two of each sentence
 _CHAINS = 2  # draws of q(z|x) that a sentence is reconstructed from
 _CHEAPER = ((40, 48, 2), (32, 32, 1), (20, 16, 1))  # draws, pilots and rounds at most, below what is set
 # Multiply-adds that take as long as what is no matrix product of the generator; timed on one thread.
@@ -98,7 +99,7 @@ def passes_of(
     """Cost of measuring one sentence by `adaptive`, all rounds of pilots counted: forward passes."""
     needs = {need for name in metrics for need in NEEDS[name]}
     if method.latent == 0:
-        return _MARGIN * sum(need in needs for need in ("likelihood", "draws"))
+        return _MARGIN * _SINGLE * (("likelihood" in needs) + _CHAINS * ("draws" in needs))
     total = method.work().inference + _CHAINS * (("draws" in needs) + ("permuted" in needs))
     if "likelihood" in needs:
         pass_ = _BESIDE_PASS + mean_length * method.generator.products
