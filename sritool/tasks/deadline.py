@@ -66,7 +66,8 @@ class Timetable:
         """After a planned update."""
         self._updates += 1
         self._sentences += sentences
-        self._recent.append(time.monotonic() - self._since)
+        if self._updates > 1:  # the first one warms up
+            self._recent.append(time.monotonic() - self._since)
         self._since = time.monotonic()
 
     def validated(self, seconds: float) -> None:
@@ -96,7 +97,7 @@ class Timetable:
         return self.level.sentences * self._seconds_a_sentence(self.level.likelihood)
 
     def _update(self) -> float:
-        """Seconds that an update takes; the first ones of a process, which warm up, soon count no more."""
+        """Seconds that an update takes; 0 before there have been two."""
         return median(self._recent) if self._recent else 0.0
 
     def _reserve(self) -> float:
