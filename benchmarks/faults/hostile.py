@@ -185,6 +185,7 @@ batch_size = 32
 precision = "float32"
 
 [validation]
+share = 0.0
 sentences = 4
 final_sentences = 4
 

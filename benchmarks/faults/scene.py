@@ -30,7 +30,14 @@ _WHAT = ("a lantern", "kites", "the big red barrel", "two clocks")
 _SMALL = (
     *("--embedding", 4, "--hidden", 6, "--batch-size", 8, "--epochs", 2, "--save-every", SAVE_EVERY),
     *("--patience", 0, "--precision", "float32", "--no-summary", "--threads", 1),
-    *("--set", "validation.sentences=4", "--set", "validation.likelihood.samples=4"),
+    *(
+        "--set",
+        "validation.share=0",
+        "--set",
+        "validation.sentences=4",
+        "--set",
+        "validation.likelihood.samples=4",
+    ),
     *("--set", "validation.likelihood.pilots=6", "--set", "validation.likelihood.rounds=1"),
     *("--set", "validation.likelihood.modes=1"),
 )

@@ -246,8 +246,8 @@ MaxTimeOpt = Annotated[
         parser=duration,
         metavar="TIME",
         envvar="SRITOOL_MAX_TIME",
-        help="Save and stop after this long of training: 90s, 9m, 1h30m or 00:09:00; a validation that has begun "
-        "and the final measures come on top.",
+        help="Be done after this long, preparing, validation and the final measures included: 90s, 9m, 1h30m or "
+        "00:09:00. Training stops and is saved early enough.",
         show_default=False,
         rich_help_panel="This run",
     ),

@@ -184,7 +184,7 @@ TrainSeedOpt = Annotated[int | None, setting("seed", PLAN, "Seed of every random
 
 PatienceOpt = Annotated[
     int | None,
-    setting("patience", PLAN, "Epochs without a better validation NLL before it ends; 0: never.", "5"),
+    setting("patience", PLAN, "Validations in a row without a better NLL before it ends; 0: never.", "5"),
 ]
 
 SaveEveryOpt = Annotated[

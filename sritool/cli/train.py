@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,7 @@ from sritool.cli.settings import (
 
 if TYPE_CHECKING:
     from sritool.core.checkpoint import Checkpoint
+    from sritool.core.config import RunConfig
     from sritool.tasks.start import Plan
     from sritool.tasks.summary import Summary
     from sritool.tasks.train import Outcome
@@ -174,24 +176,26 @@ def train(
     A setting comes from its flag, else from --set, else from its variable (SRITOOL_EPOCHS for --epochs), else
     from --config, else from the preset.
     """
+    began = time.monotonic()
     from sritool.cli.signals import StopRequest
     from sritool.cli.watch import Watch
-    from sritool.core.device import resolve_device, set_threads
+    from sritool.core.device import enough_threads, resolve_device, set_threads
     from sritool.core.structure import merge
     from sritool.tasks.configure import gather
+    from sritool.tasks.deadline import Deadline
     from sritool.tasks.start import Start, describe, plan_run, prepare_corpus, sort_sources
     from sritool.tasks.summary import summarise
     from sritool.tasks.train import Limits, Trainer
 
     form = resolve_format(fmt)
     where = resolve_device(device, gpu)
-    set_threads(threads)
     variables, flags = given_settings(ctx)
     encoder, source = sort_sources(sources or [])
     if encoder:
         flags = merge(flags, {"pretraining": {"encoder": str(encoder)}})
     given = gather(config, variables, assignments or (), flags)
     plan = plan_run(Start(corpus, given, resume, name), runs_dir, data_dir)
+    set_threads(threads if threads is not None else enough_threads(plan.config.generator.hidden))
     if print_config:
         typer.echo(plan.toml(), nl=False)
         return
@@ -202,18 +206,27 @@ def train(
     with StopRequest() as stop, Watch(quiet) as watch, plan.open_folder(runs_dir) as (plan, folder, locked):
         if not locked:
             say(f"{folder} is on a file system without locks: let no other process work on this run")
-        limits = Limits(max_steps, max_time, stop)
+        minutes = plan.config.training.minutes
+        allowed = max_time if max_time is not None else 60 * minutes or None
+        deadline = Deadline(allowed, began, summary)
+        limits = Limits(max_steps, deadline, stop)
         trainer = Trainer(prepared, plan.config, folder, where, limits, watch, plan.resume)
         say(beginning(plan, folder) + chosen_precision(plan, trainer.state.config.training.precision))
         if changes := plan.changes():
             say(f"from here on with other settings: {'; '.join(changes)}")
         outcome = trainer.run()
-        say(ending(outcome, plan.resume))
+        say(ending(outcome, plan.resume, "training.minutes" if max_time is None else "--max-time"))
+        if max_time is None and minutes:
+            say(longer(corpus, plan.config))
         if not summary or outcome.pretraining:
             return
         report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
-        limit = plan.config.validation.final_sentences
-        shown = summarise(prepared, folder, str(where), plan.config.training.seed, limit, report)
+        share, seed = plan.config.validation.share, plan.config.training.seed
+        seconds = min(
+            deadline.left(),
+            deadline.for_summary(share, outcome.seconds - outcome.validating, outcome.validating),
+        )
+        shown = summarise(prepared, folder, str(where), seed, report, seconds)
     show_summary(folder.name, shown, form)
 
 
@@ -231,12 +244,16 @@ def chosen_precision(plan: Plan, precision: str) -> str:
     return f", products in {precision}" if plan.config.training.precision == "auto" else ""
 
 
-def ending(outcome: Outcome, resumed: Checkpoint | None) -> str:
-    """Why a run ended, in one line."""
+def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
+    """Why a run ended, in one line.
+
+    Args: clock: what limits its time.
+    """
     from sritool.cli.durations import format_duration
 
     ends = {"done": "finished the plan", "early stop": "stopped early: validation no longer gets better"}
-    why = ends.get(outcome.reason, f"stopped by --{outcome.reason}")
+    limit = clock if outcome.reason == "max-time" else f"--{outcome.reason}"
+    why = ends.get(outcome.reason, f"stopped by {limit}")
     if resumed is not None and resumed.progress["step"] == outcome.steps and outcome.reason in ends:
         why = f"had {why} already" if outcome.reason == "done" else f"had {why}"
         return f"{outcome.folder} {why}; to go further, give more --epochs or another --patience"
@@ -245,6 +262,15 @@ def ending(outcome: Outcome, resumed: Checkpoint | None) -> str:
         f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "
         f"{format_duration(outcome.seconds)}{still}; saved in {outcome.folder}"
         + ("" if outcome.reason in ends else "; go on with the same command and --resume")
+    )
+
+
+def longer(corpus: str, config: RunConfig) -> str:
+    """What to type for a run that its settings do not hold to some minutes, in one line."""
+    minutes, epochs = config.training.minutes, config.training.epochs
+    return (
+        f"training.minutes holds this run to {minutes:g} minutes; one of four times as long learns more: "
+        f"sritool train {corpus} --max-time {4 * minutes:g}m --epochs {4 * epochs}"
     )
 
 

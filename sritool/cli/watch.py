@@ -113,7 +113,7 @@ class Watch:
         fields["gradient"] = event.gradient_norm
         fields["tokens/s"] = round(event.tokens_per_second)
         label = f"{stage(event)} {event.epoch}/{event.epochs}"
-        validations = self._validation_seconds * (event.epochs - event.epoch + 1)
+        validations = self._validation_seconds * event.validations
         self._show().update(event.step, event.steps, label=label, unit="steps", later=validations, **fields)
 
     def _epoch(self, event: Epoch) -> None:

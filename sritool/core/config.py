@@ -164,7 +164,7 @@ class OptimizerConfig:
     name: str = "adam"
     learning_rate: float = 1e-3
     decay: Ramp = constant(1.0)  # factor on the learning rate over the planned epochs
-    halve_after: int = 0  # epochs without a better validation before it is halved; 0: never
+    halve_after: int = 0  # validations without a better one before it is halved; 0: never
     clip: float = 5.0  # bound on the gradient's norm; 0: none
     initial_scale: float = 0.1  # parameters start in U(−scale, scale)
 
@@ -186,7 +186,8 @@ class TrainingConfig:
     epochs: int = 60
     batch_size: int = 32
     seed: int = 0
-    patience: int = 5  # epochs without a better validation NLL; 0: never stop early
+    minutes: float = 0.0  # that the command may take, like --max-time; 0: no limit
+    patience: int = 5  # validations in a row without a better NLL; 0: never stop early
     precision: str = "auto"  # of the products: auto, float32, tf32 (CUDA), bfloat16 (output layer)
     save_every: int = 500  # steps between saves of last.pt
     measure_every: int = 50  # steps between measurements of unstable Langevin steps; 0: never
@@ -198,7 +199,7 @@ class TrainingConfig:
         counts = {"epochs": self.epochs, "batch_size": self.batch_size, "save_every": self.save_every}
         for name, value in counts.items():
             _require(value >= 1, f"training.{name} is {value}; give at least 1")
-        for name in ("seed", "patience", "measure_every", "sentences", "tune_step_every"):
+        for name in ("seed", "minutes", "patience", "measure_every", "sentences", "tune_step_every"):
             value = getattr(self, name)
             _require(value >= 0, f"training.{name} is {value}; give 0 or more")
         _require(
@@ -228,16 +229,20 @@ class LikelihoodConfig:
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """What is measured after each epoch, on the same sentences each time."""
+    """What is measured after an epoch, on the same sentences each time."""
 
-    sentences: int = 256  # so that an epoch is a tenth of validation at most
-    final_sentences: int = 512  # of the test split, at the end of training
+    sentences: int = 256  # at most; how many, how many draws and how often follow from `share`
+    final_sentences: int = 512  # of the test split, at the end of training; at most
+    share: float = 0.1  # of training that all measuring may take; 0: no bound
     likelihood: LikelihoodConfig = field(default_factory=lambda: LikelihoodConfig(samples=50, rounds=3))
 
     def __post_init__(self) -> None:
         _require_sane("validation", self)
         fewest = min(self.sentences, self.final_sentences)
         _require(fewest >= 2, f"validation.sentences and final_sentences: {fewest}; give at least 2")
+        _require(
+            0 <= self.share <= 1, f"validation.share is {self.share}; give a share in [0, 1], 0 for no bound"
+        )
 
 
 @dataclass(frozen=True)

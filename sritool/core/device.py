@@ -10,6 +10,7 @@ import torch
 
 from sritool.errors import UsageError
 
+_SMALL = 128  # hidden units
 MOST_THREADS = 1024
 
 
@@ -59,6 +60,14 @@ def set_threads(threads: int | None) -> None:
         if not 1 <= threads <= MOST_THREADS:  # more than the system grants end the process without a word
             raise UsageError(f"--threads {threads}: give 1 to {MOST_THREADS}, as many as there are cores")
         torch.set_num_threads(threads)
+
+
+def enough_threads(hidden: int) -> int | None:
+    """Threads for a generator of this width where PyTorch's own choice is too many, as its products are small.
+
+    On cores that other processes use too, threads then wait for one another for longer than they compute.
+    """
+    return 1 if hidden <= _SMALL else None
 
 
 def resolve_precision(precision: str, device: torch.device, hidden: int, rows: int, vocabulary: int) -> str:

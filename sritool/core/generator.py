@@ -36,6 +36,11 @@ class Generator(nn.Module):
         self.output = nn.Parameter(torch.empty(vocabulary_size - FIRST_PREDICTED, hidden))
         self.output_bias = nn.Parameter(torch.empty(vocabulary_size - FIRST_PREDICTED))
 
+    @property
+    def products(self) -> int:
+        """Multiply-adds of the matrix products for one word: recurrence and output layer."""
+        return self.config.hidden * (4 * self.config.hidden + self.output.shape[0])
+
     def initialise(self, scale: float, seed: int, purpose: str = "") -> None:
         """Draw every parameter from U(−scale, scale), as `draw_uniform` does."""
         draw_uniform(self, scale, seed, purpose)

@@ -35,6 +35,17 @@ class Clock(NamedTuple):
         return Stream(self.seed, purpose, self.epoch)
 
 
+UPDATE = 3.0  # forward passes of p(x|z) that an update of θ at one z takes; timed
+GRADIENT = 2.0  # passes of log p(x|z) with its gradient in z
+
+
+class Work(NamedTuple):
+    """What a method costs for one sentence, in forward passes of p(x|z) over the whole vocabulary."""
+
+    training: float  # one update on it
+    inference: float  # two draws of q(z|x), as they are measured
+
+
 class PriorKl(NamedTuple):
     """KL of a method's q(z|x) to the prior, sentence by sentence."""
 
@@ -103,6 +114,10 @@ class Method(ABC):
 
     def after_update(self) -> None:  # noqa: B027 - most methods keep nothing
         """θ was moved along the last gradients: keep what they told for running statistics."""
+
+    def work(self) -> Work:
+        """What training and inference cost, roughly; validation is held to a share of it."""
+        return Work(UPDATE, 0.0)
 
     def settled_at(self) -> float:
         """Share of the planned epochs after which none of the method's own schedules moves."""

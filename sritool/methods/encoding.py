@@ -25,7 +25,9 @@ from sritool.core.schedules import rise
 from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
 from sritool.errors import UsageError
-from sritool.methods.base import Clock, Method, PriorKl
+from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
+
+_ENCODER = 2.0  # forward passes of p(x|z) that a pass of the encoder there and back takes; timed
 
 
 class Descent(NamedTuple):
@@ -76,6 +78,11 @@ class EncoderMethod(Method):
         length = self._ramp_share()
         share = clock.progress / length if length else 1.0
         return kl.start + (1.0 - kl.start) * rise(share, kl.ramp)
+
+    def work(self) -> Work:
+        """One z a sentence, and the encoder there and back; refinement, where there is some, when it is measured."""
+        steps = self.refinement.steps if self.refinement is not None else 0
+        return Work(UPDATE + _ENCODER, 1.0 + steps * GRADIENT)
 
     def settled_at(self) -> float:
         """When the KL has its full weight."""

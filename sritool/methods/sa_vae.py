@@ -17,8 +17,10 @@ from sritool.core.refinement import refine, refine_backward
 from sritool.core.second_order import SecondOrder
 from sritool.core.theta_gradient import ThetaGradient
 from sritool.corpus.batches import Batch
-from sritool.methods.base import Clock
+from sritool.methods.base import GRADIENT, Clock, Work
 from sritool.methods.encoding import EncoderMethod
+
+_SECOND_ORDER = 4.0  # forward passes of p(x|z) that a Hessian times a vector takes
 
 
 class SemiAmortizedVae(EncoderMethod):
@@ -30,6 +32,12 @@ class SemiAmortizedVae(EncoderMethod):
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
         self.refinement = Refinement(config.refinement.steps, rate=config.refinement.rate)
+
+    def work(self) -> Work:
+        """Every step of refinement is climbed once and differentiated once."""
+        plain = super().work()
+        steps = self.config.refinement.steps
+        return plain._replace(training=plain.training + steps * (GRADIENT + _SECOND_ORDER))
 
     def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
         """Gradient of the batch mean of recon + w·KL at q_K, in θ and, through q_0, in the encoder.

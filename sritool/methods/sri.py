@@ -30,7 +30,9 @@ from sritool.core.theta_gradient import ThetaGradient
 from sritool.core.word_subset import WordMass, WordSubset, draw_subsets, stacked, unstacked, worthwhile
 from sritool.corpus.batches import Batch
 from sritool.corpus.tokenizer import FIRST_PREDICTED
-from sritool.methods.base import Clock, Method, PriorKl
+from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
+
+_TARGETS = 6  # different words that a sentence adds to those that a batch's chain draws, about
 
 PRECONDITIONER = "preconditioner"
 """Name of the module, in checkpoints too."""
@@ -118,6 +120,21 @@ class ShortRunInference(Method):
         if self.word_mass is not None and self._last.word_mass is not None:
             self.word_mass.update(self._last.word_mass)
         self._last = None
+
+    def work(self) -> Work:
+        """A chain's steps see the drawn words alone, and under `path` each has a gradient in θ too."""
+        steps, recurrence, words = (
+            self.sampler.steps,
+            4 * self.generator.config.hidden,
+            len(self.generator.output),
+        )
+        seen = words
+        if self.word_mass is not None:
+            seen = min(words, self.sampler.words + _TARGETS * self.config.training.batch_size)
+        step = (
+            (recurrence + seen) / (recurrence + words) * (GRADIENT + (self.sampler.theta_gradient == "path"))
+        )
+        return Work(UPDATE + steps * step, 2 * steps * GRADIENT)
 
     def settled_at(self) -> float:
         """When the temperature has come to its end."""

@@ -20,6 +20,7 @@ class Step(NamedTuple):
     gradient_norm: float  # before clipping
     columns: dict[str, float]  # the method's own, like "moved" and "unstable"
     pretraining: bool = False  # epochs are those of the autoencoder that comes first
+    validations: int = 0  # still to come in these epochs
 
 
 class Epoch(NamedTuple):

@@ -44,7 +44,7 @@ LM = RunConfig(
     training=TrainingConfig(
         epochs=EPOCHS, batch_size=32, patience=2, precision="float32", save_every=1_000_000_000, seed=0
     ),
-    validation=ValidationConfig(sentences=512),
+    validation=ValidationConfig(sentences=512, share=0.0),
 )
 """The language model of every reverse perplexity."""
 

@@ -36,7 +36,7 @@ class Position:
     step: int = 0
     seconds: float = 0.0
     best: float = float("inf")  # validation figure that the method is chosen by
-    epochs_without_better: int = 0
+    epochs_without_better: int = 0  # validations, as not every epoch need have one
     recon: float = 0.0  # sums over the present epoch
     sentences: int = 0
     tuned: int = 0  # epochs done when the step sizes were last chosen
@@ -54,7 +54,7 @@ def training_split(corpus: Corpus, config: RunConfig) -> Split:
 def ends_early(method: Method, config: RunConfig, share: float, without_better: int) -> bool:
     """Whether a run ends before its plan: patience is used up, and no schedule moves any more.
 
-    Args: share: epochs done of those planned; without_better: epochs since the best validation.
+    Args: share: epochs done of those planned; without_better: validations since the best one.
     """
     decay = config.optimizer.decay
     settled = decay.finish if decay.start != decay.end else 0.0
@@ -94,6 +94,7 @@ class RunState:
             self._restore(resume)
         self.method.pretraining = self.position.pretraining
         self.write_config()
+        self.save_seconds = 0.0  # that the last save took
         self._began = self._saved = time.monotonic()
         self._seconds_before = self.position.seconds
 
@@ -107,6 +108,10 @@ class RunState:
         position = self.position
         share = position.epoch / self.epochs
         return ends_early(self.method, self.config, share, position.epochs_without_better)
+
+    def lacks_best(self) -> bool:
+        """Whether no validation has chosen a best.pt yet, though there could be one."""
+        return self.position.best == float("inf") and not self.position.pretraining
 
     def end_pretraining(self) -> None:
         """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps."""
@@ -209,6 +214,7 @@ class RunState:
             ) from error
 
     def _write(self, name: str) -> None:
+        began = time.monotonic()
         self.position.seconds = self.seconds()
         info = self.corpus.info
         trainer = None
@@ -244,3 +250,4 @@ class RunState:
             ),
             self.folder / name,
         )
+        self.save_seconds = time.monotonic() - began

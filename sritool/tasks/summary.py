@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from sritool.core.config import LikelihoodConfig, ValidationConfig
 from sritool.core.decoding import DecodingConfig
 from sritool.core.metrics import Estimate
-from sritool.corpus.store import Corpus
-from sritool.tasks.measure import DEFAULT_METRICS, Report, Settings, measure
+from sritool.corpus.store import Corpus, Split
+from sritool.methods.base import Method
+from sritool.tasks.budget import Level, passes_of, rungs
+from sritool.tasks.measure import DEFAULT_METRICS, Measured, Report, Settings, measure
 from sritool.tasks.model import load_model
 from sritool.tasks.runs import BEST
 
 SAMPLES = 5
 POINTS = 7
+LEAST = 16  # sentences that are measured, however short the time
+ENOUGH = 100  # sentences, before the time goes into more draws of each
+_CAUTION = 0.8  # share of the time left that is planned with
 
 
 class Summary(NamedTuple):
@@ -30,24 +39,80 @@ class Summary(NamedTuple):
     notes: list[str]
 
 
-def summarise(corpus: Corpus, folder: Path, device: str, seed: int, limit: int, report: Report) -> Summary:
-    """Measure best.pt on a seeded choice of `limit` test sentences (valid without a test split)."""
+def summarise(
+    corpus: Corpus, folder: Path, device: str, seed: int, report: Report, seconds: float = math.inf
+) -> Summary:
+    """Measure best.pt on a seeded choice of test sentences (valid without a test split), and show samples of it.
+
+    Args: seconds: that all of it may take; as many sentences are measured as fit, `validation.final_sentences` at
+          most.
+    """
+    began = time.monotonic()
     model = load_model(folder / BEST, device)
     name = "test" if "test" in corpus.info.splits else "valid"
     split = corpus.split(name)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:limit])
-    config = model.checkpoint.config.validation.likelihood
-    measured = measure(model.method, split, chosen, Settings(DEFAULT_METRICS, config, seed), report)
     # An untrained model does not know when to end: nothing longer than what it was trained on is shown.
     longest = max(1, int(corpus.split("train").lengths.max()) - 1)
     greedy = DecodingConfig(max_length=longest)
     decoding = greedy if model.latent else DecodingConfig(greedy=False, max_length=longest)
+    samples = model.sample(SAMPLES, seed, decoding)
+    interpolation = model.interpolate(POINTS, seed, greedy) if model.latent else []
+    settings = model.checkpoint.config.validation
+    measured = _measure(model.method, split, settings, seed, report, began + seconds)
     return Summary(
         measured.estimates,
         f"{corpus.info.name} {name}",
         len(split),
         "greedy, codes from the prior" if model.latent else "words drawn one by one",
-        model.sample(SAMPLES, seed, decoding),
-        model.interpolate(POINTS, seed, greedy) if model.latent else [],
+        samples,
+        interpolation,
         measured.notes,
+    )
+
+
+def _measure(
+    method: Method, split: Split, settings: ValidationConfig, seed: int, report: Report, end: float
+) -> Measured:
+    """As many sentences and draws as fit before `end`, judged by the time that the first few sentences take."""
+    order = np.random.default_rng(0).permutation(len(split))
+    most = min(settings.final_sentences, len(split))
+
+    def measured(sentences: int, likelihood: LikelihoodConfig) -> Measured:
+        wanted = Settings(DEFAULT_METRICS, likelihood, seed)
+        return measure(method, split, np.sort(order[:sentences]), wanted, report)
+
+    if end == math.inf:
+        return measured(most, settings.likelihood)
+
+    def cost(likelihood: LikelihoodConfig) -> float:
+        return passes_of(method, DEFAULT_METRICS, likelihood, float(split.lengths.mean()))
+
+    least, cheapest = min(most, LEAST), rungs(settings.likelihood)[-1]
+    began = time.monotonic()
+    first = measured(least, cheapest)
+    a_pass = (time.monotonic() - began) / (least * cost(cheapest))
+    passes = max(0.0, _CAUTION * (end - time.monotonic())) / a_pass
+    level = _level(passes, cost, most, settings.likelihood)
+    found = first if level == Level(least, cheapest) else measured(level.sentences, level.likelihood)
+    if level == Level(most, settings.likelihood):
+        return found
+    return found._replace(notes=[_in_a_line(level, most, method), *found.notes])
+
+
+def _level(
+    passes: float, cost: Callable[[LikelihoodConfig], float], most: int, likelihood: LikelihoodConfig
+) -> Level:
+    """As many draws as leave passes for enough sentences, and then as many sentences as there are passes for."""
+    for candidate in rungs(likelihood):
+        fitting = min(most, int(passes / cost(candidate)))
+        if fitting >= min(most, ENOUGH):
+            return Level(fitting, candidate)
+    return Level(max(fitting, min(most, LEAST)), candidate)
+
+
+def _in_a_line(level: Level, most: int, method: Method) -> str:
+    draws = f", {level.likelihood.samples} draws each" if method.latent else ""
+    return (
+        f"measured on {level.sentences} of the {most} sentences that the settings ask for{draws}, to end in time; "
+        "`sritool evaluate` measures all"
     )

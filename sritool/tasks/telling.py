@@ -8,6 +8,7 @@ from typing import Any
 
 from sritool.core.metrics import Estimate
 from sritool.tasks import events
+from sritool.tasks.budget import Level
 from sritool.tasks.runs import METRICS, MetricsLog
 from sritool.tasks.state import RunState
 from sritool.tasks.validate import collapse, sample_of
@@ -26,6 +27,7 @@ class Telling:
         self.log = MetricsLog(path, *done, position.tuned)
         self._tokens, self._tokens_since = 0, time.monotonic()
         self._columns: dict[str, float] = {}
+        self.level: Level | None = None  # of the validations to come
         self._warned = False  # of a collapse, which is said when it begins and not each epoch
 
     def step(
@@ -56,6 +58,7 @@ class Telling:
                 norm,
                 dict(self._columns),
                 position.pretraining,
+                self._validations_to_come(),
             )
         )
         if planned and (position.step % _LOGGED_EVERY == 0 or position.step == 1):
@@ -66,6 +69,12 @@ class Telling:
             record |= {"recon": recon, "gradient_norm": norm, **own, "tokens_per_second": round(speed, 1)}
             self.log.add({**record, "seconds": round(self.state.seconds(), 2)})
             self._tokens, self._tokens_since = 0, now
+
+    def _validations_to_come(self) -> int:
+        """In the present stage."""
+        planned, level = self.state.epochs, self.level
+        later = range(self.state.position.epoch + 1, planned + 1)
+        return sum(level is not None and level.is_due(done, planned) for done in later)
 
     def _last_step(self, batches: int) -> int:
         """Of the whole plan, or where a limit ends it."""
@@ -84,9 +93,14 @@ class Telling:
         self.observer(events.Measuring(f"validation: {label}", done, total))
 
     def epoch(
-        self, estimates: Sequence[Estimate], judged: dict[str, float], better: bool, began: float
+        self,
+        estimates: Sequence[Estimate],
+        judged: dict[str, float],
+        better: bool,
+        began: float,
+        sentences: int,
     ) -> None:
-        """After a validation that began when the run had taken so many seconds."""
+        """After a validation of so many sentences that began when the run had taken so many seconds."""
         state, position = self.state, self.state.position
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
         if position.pretraining:
@@ -94,6 +108,8 @@ class Telling:
         record["train_recon"] = position.recon / max(1, position.sentences)
         record["seconds"] = round(state.seconds(), 2)
         record["validation_seconds"] = round(state.seconds() - began, 2)
+        record["sentences"] = sentences
+        record["draws"] = next((found.draws for found in estimates if found.metric == "nll"), 0)
         for estimate in estimates:
             record[estimate.metric] = estimate.value
             record[f"{estimate.metric} se"] = estimate.standard_error

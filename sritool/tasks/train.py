@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,8 @@ from sritool.corpus.batches import Batch, collate, evaluation_batches, training_
 from sritool.corpus.store import Corpus
 from sritool.errors import Interrupted, NumericalError
 from sritool.methods.base import Clock
-from sritool.tasks import events
+from sritool.tasks import budget, events
+from sritool.tasks.deadline import Deadline, Timetable
 from sritool.tasks.overflow import never_finite, overflow, save_last
 from sritool.tasks.runs import BEST, LAST
 from sritool.tasks.state import RunState
@@ -39,10 +40,10 @@ _JUDGED = 128  # validation sentences in a batch that a method looks at
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop before the plan is done. Seconds count from the start of this process' training."""
+    """When to stop before the plan is done."""
 
     max_steps: int | None = None
-    max_seconds: float | None = None
+    deadline: Deadline = field(default_factory=Deadline)
     signal: Callable[[], int | None] = lambda: None  # the number of a signal that asks to stop
 
 
@@ -53,6 +54,7 @@ class Outcome(NamedTuple):
     reason: str  # "done", "early stop", "max-steps", "max-time"
     steps: int
     seconds: float
+    validating: float  # seconds of these that validations took
     pretraining: bool = False  # ended before the method itself began
 
 
@@ -80,6 +82,7 @@ class Trainer:
         self.state = RunState(corpus, config, folder, device, resume)
         self.train, self.valid = self.state.train, corpus.split("valid")
         self.telling = Telling(self.state, observer, limits.max_steps)
+        self.times = Timetable(self.state, limits.deadline)
 
     def run(self) -> Outcome:
         """Train until the plan is done, early stopping, or a limit; last.pt is up to date at the end.
@@ -87,27 +90,59 @@ class Trainer:
         Raises: Interrupted on a signal, NumericalError on a loss that is not finite; both after saving.
         """
         try:
+            self._choose_level()
             if self.state.position.pretraining:
                 self._run_epochs()
                 self.state.end_pretraining()
+                self._choose_level()
             reason = self._run_epochs()
         except _Stop as stop:
             save_last(self.state)
             if stop.signal is not None:
-                raise Interrupted(
-                    stop.signal,
-                    f"stopped at step {self.state.position.step}, saved in {self.state.folder / LAST}; "
-                    "go on with the same command and --resume",
-                ) from None
+                raise self._interrupted(stop.signal) from None
             reason = stop.reason
         trouble = never_finite(self.state)
         if trouble is not None:
             raise trouble
-        never_validated = self.state.position.best == float("inf")
-        if never_validated and not self.state.position.pretraining:  # the model as it stands is all there is
+        if self.state.lacks_best():
+            self._keep_as_it_stands(validated=reason == "max-time")
+        position, records = self.state.position, self.state.metrics
+        validating = sum(float(record["validation_seconds"]) for record in records)
+        seconds = self.state.seconds()
+        return Outcome(self.state.folder, reason, position.step, seconds, validating, position.pretraining)
+
+    def _interrupted(self, signal: int) -> Interrupted:
+        step, last = self.state.position.step, self.state.folder / LAST
+        return Interrupted(
+            signal, f"stopped at step {step}, saved in {last}; go on with the same command and --resume"
+        )
+
+    def _keep_as_it_stands(self, validated: bool) -> None:
+        """best.pt of a run that stops before its first validation; measured where time is left for that.
+
+        Neither the position nor last.pt knows of it, so that a resumed run is what it would have been.
+        """
+        before = list(self.state.metrics)
+        try:
+            if validated and self.times.fits_validation():
+                began = self.state.seconds()
+                self.telling.epoch(self._measure(), {}, True, began, self.times.level.sentences)
+        except _Stop as stop:
+            if stop.signal is not None:
+                raise self._interrupted(stop.signal) from None
+        finally:
             self.state.save(BEST)
-        position = self.state.position
-        return Outcome(self.state.folder, reason, position.step, self.state.seconds(), position.pretraining)
+            self.state.metrics = before
+
+    def _choose_level(self) -> None:
+        """What validations look at from here on; said where it is less than what is set."""
+        method, config = self.state.method, self.state.config
+        level = budget.level_of(method, config, self.train, self.valid)
+        line = budget.in_a_line(level, method, config, self.valid, self.state.epochs)
+        if line is not None:
+            self.telling.observer(events.Note(line))
+        self.telling.level = level
+        self.times.begin(level)
 
     def _run_epochs(self) -> str:
         training = self.state.config.training
@@ -125,7 +160,7 @@ class Trainer:
                 if self.state.save_is_due(planned):
                     save_last(self.state)
             save_last(self.state)
-            better = self._validate()
+            better = self._end_epoch()
             self.state.position.epoch += 1
             self.state.position.batch = 0
             self.state.position.recon, self.state.position.sentences = 0.0, 0
@@ -143,7 +178,7 @@ class Trainer:
         self._check_signal()
         if self.limits.max_steps is not None and self.state.position.step >= self.limits.max_steps:
             raise _Stop("max-steps")
-        if self.limits.max_seconds is not None and self.state.seconds_here() >= self.limits.max_seconds:
+        if self.times.is_over():
             raise _Stop("max-time")
 
     def _clock(self, batches: int) -> Clock:
@@ -177,14 +212,31 @@ class Trainer:
         if beside is None:
             position.batch += 1
             position.step += 1
+            self.times.trained(len(batch.examples))
             position.recon += sums["recon"]
             position.sentences += len(batch.examples)
         planned = beside is None
         self.telling.step(sums, len(batch.examples), batch.predictions, norm, len(batches), planned)
         return planned
 
-    def _validate(self) -> bool:
-        """Measure on the validation sentences; True if what the method is chosen by is the best so far.
+    def _end_epoch(self) -> bool:
+        """Validate where that is due; True if what the method is chosen by is the best so far."""
+        level = self.times.level
+        if not level.is_due(self.state.position.epoch + 1, self.state.epochs):
+            self._judge()
+            return False
+        if not self.state.lacks_best() and self.times.is_over(self.times.validation()):
+            raise _Stop("max-time")
+        began = self.state.seconds()
+        estimates = self._measure()
+        judged = self._judge()  # can be stopped; what follows changes the position and cannot
+        better = self._compare({estimate.metric: estimate for estimate in estimates})
+        self.telling.epoch(estimates, judged, better, began, level.sentences)
+        self.times.validated(self.state.seconds() - began)
+        return better
+
+    def _measure(self) -> list[Estimate]:
+        """Measure on the validation sentences.
 
         A validation that is not finite is said, is not the best and does not count for patience; training goes on:
         one sentence may be the reason, and if it is the model, its next gradient is not finite either.
@@ -194,16 +246,12 @@ class Trainer:
             self._check_signal()
             self.telling.validating(label, done, total)
 
-        began = self.state.seconds()
+        level = self.times.level
         try:
-            estimates = validate(self.state.method, self.valid, self.state.config.validation, report)
+            return validate(self.state.method, self.valid, level.sentences, level.likelihood, report)
         except NumericalError as error:
             self.telling.warn(f"validation failed, and this epoch's model is not the best: {error}")
-            estimates = []
-        judged = self._judge()  # can be stopped; what follows changes the position and cannot
-        better = self._compare({estimate.metric: estimate for estimate in estimates})
-        self.telling.epoch(estimates, judged, better, began)
-        return better
+            return []
 
     def _compare(self, estimates: dict[str, Estimate]) -> bool:
         """Whether this validation is the best; after some that are not, the learning rate is halved."""

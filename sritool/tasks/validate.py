@@ -1,4 +1,4 @@
-"""What is measured after each epoch: the same sentences and the same noise, for every run and every method."""
+"""What a validation measures: the same sentences and the same noise, for every run and every method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sritool.core.checkpoint import Checkpoint
-from sritool.core.config import ValidationConfig
+from sritool.core.config import LikelihoodConfig
 from sritool.core.decoding import DecodingConfig, decode
 from sritool.core.metrics import Estimate
 from sritool.core.random import Stream
@@ -30,12 +30,18 @@ def chosen_by(method: Method) -> str:
     return "recon" if method.pretraining else method.chosen_by
 
 
-def validate(method: Method, split: Split, config: ValidationConfig, report: Report) -> list[Estimate]:
+def validated_metrics(method: Method) -> tuple[str, ...]:
+    """What a validation measures."""
+    return PRETRAINING if method.pretraining else method.validated
+
+
+def validate(
+    method: Method, split: Split, sentences: int, likelihood: LikelihoodConfig, report: Report
+) -> list[Estimate]:
     """Measure the method on a seeded choice of the split's sentences, in float32 and without dropout."""
-    metrics = PRETRAINING if method.pretraining else method.validated
-    count = min(config.sentences, len(split))
-    chosen = np.sort(np.random.default_rng(SEED).permutation(len(split))[:count])
-    return measure(method, split, chosen, Settings(metrics, config.likelihood, SEED), report).estimates
+    chosen = np.sort(np.random.default_rng(SEED).permutation(len(split))[:sentences])
+    settings = Settings(validated_metrics(method), likelihood, SEED)
+    return measure(method, split, chosen, settings, report).estimates
 
 
 def sample_of(method: Method, tokenizer: Tokenizer) -> str:

@@ -28,6 +28,7 @@ batch_size = 16
 precision = "float32"
 
 [validation]
+share = 0.0
 sentences = 8
 final_sentences = 6
 

@@ -149,6 +149,16 @@ def test_max_time_saves_and_ends_with_0(train_small: Run) -> None:
     assert Path("runs/mine-lm-2/best.pt").is_file()
 
 
+def test_minutes_of_a_file_limit_a_run_unless_max_time_does(train_small: Run) -> None:
+    forever = ["--method", "lm", "--epochs", 100000, "--patience", 0, "--set", "training.minutes=0.005"]
+    limited = train_small(*forever)
+    assert limited.exit_code == 0
+    assert "stopped by training.minutes" in limited.stderr
+    assert "--max-time" in limited.stderr.splitlines()[-1]  # what to type for more
+    other = train_small(*forever[:-1], "training.minutes=9", "--max-time", "0.1s")
+    assert "stopped by --max-time" in other.stderr
+
+
 def test_the_same_command_again_and_again_ends_with_the_plan(train_small: Run) -> None:
     command = ["--method", "lm", "--name", "queue", "--preset", "captions", "--seed", 3, "--resume", "auto"]
     first = train_small(*command, "--max-steps", 4)

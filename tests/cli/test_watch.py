@@ -19,7 +19,8 @@ class Clock:
 
 
 def step(number: int, epoch: int = 1) -> Step:
-    return Step(epoch, 3, number, 90, 1234.5, 41.25, 2.5, {"moved": 3.0, "unstable": 0.025})
+    columns = {"moved": 3.0, "unstable": 0.025}
+    return Step(epoch, 3, number, 90, 1234.5, 41.25, 2.5, columns, validations=4 - epoch)
 
 
 def estimate(metric: str, value: float, draws: int) -> Estimate:

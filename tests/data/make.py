@@ -32,6 +32,7 @@ patience = 0
 precision = "float32"
 
 [validation]
+share = 0.0
 sentences = 4
 
 [validation.likelihood]

@@ -65,7 +65,11 @@ SMALL: dict[str, Any] = {
     },
     "optimizer": {"learning_rate": 0.01},
     "training": {"epochs": 2, "batch_size": 8, "patience": 0, "precision": "float32", "save_every": 2},
-    "validation": {"sentences": 5, "likelihood": {"samples": 4, "pilots": 6, "rounds": 1, "modes": 1}},
+    "validation": {
+        "share": 0.0,
+        "sentences": 5,
+        "likelihood": {"samples": 4, "pilots": 6, "rounds": 1, "modes": 1},
+    },
 }
 
 

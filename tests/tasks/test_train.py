@@ -17,8 +17,8 @@ from sritool.core.structure import build, read_toml
 from sritool.corpus.batches import training_batches
 from sritool.methods.registry import METHODS
 from sritool.tasks import events
-from sritool.tasks import state as module
 from sritool.tasks import validate as validation
+from sritool.tasks.deadline import Deadline
 from sritool.tasks.measure import Measured
 from sritool.tasks.runs import BEST, CONFIG, LAST, METRICS, read_metrics
 from sritool.tasks.validate import has_collapsed
@@ -46,7 +46,7 @@ def fake_nll(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.mark.parametrize("method", METHODS)
 def test_no_time_at_all_still_leaves_a_run(method: str, new_run: NewRun) -> None:
     run = new_run(method)
-    outcome = run.train(max_seconds=0)
+    outcome = run.train(deadline=Deadline(0))
     assert (outcome.reason, outcome.steps) == ("max-time", 0)
     # What is still the autoencoder that a method begins with is no model of its own.
     best = set() if outcome.pretraining else {BEST}
@@ -62,16 +62,6 @@ def test_steps_are_counted_towards_what_will_be_run(new_run: NewRun) -> None:
     whole = new_run("lm", "whole")
     whole.train()
     assert {event.steps for event in whole.told(events.Step)} == {6}
-
-
-def test_time_is_looked_at_before_each_step(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = new_run("lm")
-    monkeypatch.setattr(module.time, "monotonic", lambda: 10.0 * len(run.told(events.Step)))
-    outcome = run.train(max_seconds=15)
-    assert (outcome.reason, outcome.steps) == ("max-time", 2)
-    assert outcome.seconds == 20
-    assert run.train(max_seconds=15).steps == 4, "the second process counts from its own start"
-    assert run.load().progress["seconds"] == pytest.approx(40)
 
 
 def test_files_of_a_run(new_run: NewRun) -> None:

@@ -1,0 +1,145 @@
+"""Does the cheap validation choose the epoch that a thorough one chooses? Both on every epoch of one run.
+
+    python -m benchmarks.validation captions OUT -- method=vae-anneal training.epochs=8 training.sentences=2000
+    python -m benchmarks.validation captions OUT -- …      # again: measures what OUT holds and is not measured yet
+
+Trains once with the settings after `--`, as `--set` takes them, and keeps each epoch as OUT/epoch-N.pt. Then it
+measures each by the run's own level, and by all that the settings allow (`validation.share=0`), and prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sritool.core.config import RunConfig
+from sritool.core.device import set_threads
+from sritool.corpus.store import Corpus, find_corpus, load_corpus
+from sritool.tasks import events
+from sritool.tasks.budget import Level, level_of
+from sritool.tasks.configure import gather, resolve_config
+from sritool.tasks.model import load_model
+from sritool.tasks.runs import LAST
+from sritool.tasks.train import Limits, Trainer
+from sritool.tasks.validate import chosen_by, validate
+
+FOUND = "validations.jsonl"
+KINDS = ("cheap", "thorough")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Train what is not trained, measure what is not measured, print both curves."""
+    words = list(sys.argv[1:] if words is None else words)
+    cut = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.validation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("corpus")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args(words[:cut])
+    set_threads(given.threads)
+    path = find_corpus(given.corpus, given.data_dir)
+    if path is None:
+        parser.error(f"no prepared corpus {given.corpus!r} in {given.data_dir}")
+    corpus = load_corpus(path)
+    config = resolve_config(given.corpus, given=gather(assignments=assignments(words[cut + 1 :])))
+    given.out.mkdir(parents=True, exist_ok=True)
+    train(corpus, config, given.out)
+    print(table(measured(corpus, config, given.out)))
+    return 0
+
+
+def assignments(words: Sequence[str]) -> list[str]:
+    """`KEY=VALUE …`, with or without `--set` before each."""
+    return [word for word in words if word != "--set"]
+
+
+def train(corpus: Corpus, config: RunConfig, out: Path) -> None:
+    """Train the plan once, in OUT/run, and keep last.pt of every epoch."""
+    if (out / f"epoch-{config.training.epochs}.pt").is_file():
+        return
+    run = out / "run"
+    run.mkdir(exist_ok=True)
+    kept = 0
+
+    def keep(event: events.Event) -> None:
+        """At the first step of an epoch last.pt still holds the end of the one before."""
+        nonlocal kept
+        if isinstance(event, events.Step) and not event.pretraining and event.epoch - 1 > kept:
+            kept = event.epoch - 1
+            shutil.copy(run / LAST, out / f"epoch-{kept}.pt")
+
+    Trainer(corpus, config, run, torch.device("cpu"), Limits(), keep).run()
+    shutil.copy(run / LAST, out / f"epoch-{config.training.epochs}.pt")
+
+
+def measured(corpus: Corpus, config: RunConfig, out: Path) -> list[dict[str, Any]]:
+    """A record an epoch: what the method is chosen by, cheap and thorough, with errors and seconds."""
+    file = out / FOUND
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    records = [json.loads(line) for line in lines]
+    valid = corpus.split("valid")
+    for epoch in range(len(records) + 1, config.training.epochs + 1):
+        method = load_model(out / f"epoch-{epoch}.pt", "cpu").method
+        cheap = level_of(method, config, corpus.split("train").choice(_sentences(corpus, config)), valid)
+        settings = config.validation
+        thorough = Level(min(settings.sentences, len(valid)), settings.likelihood)
+        record: dict[str, Any] = {"epoch": epoch, "every": cheap.every}
+        for name, level in zip(KINDS, (cheap, thorough), strict=True):
+            began = time.monotonic()
+            found = validate(method, valid, level.sentences, level.likelihood, lambda *_: None)
+            (figure,) = [estimate for estimate in found if estimate.metric == chosen_by(method)]
+            record[name] = {
+                "value": figure.value,
+                "se": figure.standard_error,
+                "sentences": level.sentences,
+                "draws": level.likelihood.samples,
+                "seconds": round(time.monotonic() - began, 1),
+            }
+        records.append(record)
+        with file.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
+    return records
+
+
+def _sentences(corpus: Corpus, config: RunConfig) -> int:
+    return config.training.sentences or len(corpus.split("train"))
+
+
+def table(records: Sequence[dict[str, Any]]) -> str:
+    """Both curves as Markdown, and the epoch that each chooses."""
+    heads = [
+        f"{kind}: {records[0][kind]['sentences']} × {records[0][kind]['draws']} draws | s" for kind in KINDS
+    ]
+    lines = [f"| epoch | {' | '.join(heads)} |", "|---:" * 5 + "|"]
+    for record in records:
+        cells = [
+            f"{record[kind]['value']:.2f} ± {record[kind]['se']:.2f} | {record[kind]['seconds']:.0f}"
+            for kind in KINDS
+        ]
+        lines.append(f"| {record['epoch']} | {' | '.join(cells)} |")
+    chosen = [f"{kind} chooses epoch {best(records, kind)}" for kind in KINDS]
+    return "\n".join(
+        [*lines, "", "; ".join([*chosen, f"the run validates every {records[0]['every']} epochs"])]
+    )
+
+
+def best(records: Sequence[dict[str, Any]], kind: str) -> int:
+    """The epoch with the lowest figure."""
+    return int(min(records, key=lambda record: record[kind]["value"])["epoch"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
