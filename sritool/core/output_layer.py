@@ -24,6 +24,7 @@ from sritool.core.word_subset import WordSubset
 from sritool.core.workspace import Workspace
 
 _BUFFER_ELEMENTS = 1 << 23  # logits held at a time: 32 MB in float32
+_SUM_ELEMENTS = 1 << 17
 _LARGEST_BIAS = 30.0
 # Σ exp(logit) within these has lost no term above 1e-6 of it to underflow and is far from overflow.
 _LEAST_SUM, _LARGEST_SUM = 1e-15, 1e30
@@ -143,7 +144,12 @@ class OutputLayer:
 
     def _sums(self, weights: Tensor, factor: Tensor) -> Tensor:
         if self._bias_in_product:
-            return weights.sum(-1, dtype=self._own_type)
+            sums = weights.new_empty(len(weights), dtype=self._own_type)
+            rows = max(1, _SUM_ELEMENTS // weights.shape[1])
+            # PyTorch makes a copy in the other type before it adds up: this keeps it within the cache.
+            for part, into in zip(weights.split(rows), sums.split(rows), strict=True):
+                torch.sum(part, -1, dtype=self._own_type, out=into)
+            return sums
         return torch.mv(weights, factor)
 
     def _logits(self, states: Tensor) -> Tensor:

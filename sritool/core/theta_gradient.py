@@ -12,6 +12,7 @@ from sritool.core.generator import Generator
 from sritool.core.word_subset import WordSubset
 from sritool.core.workspace import Workspace
 
+_ROWS = 256  # of a large matrix at a time
 COLUMNS = 16  # beside the hidden units: one for the bias, the rest keep the products' width a multiple of 16
 
 
@@ -92,7 +93,9 @@ class ThetaGradient:
         if values.dtype == into.dtype:
             into.addmm_(values.t(), states, beta=0.0 if is_new else 1.0, alpha=self.weight)
         else:
-            torch.add(into.zero_() if is_new else into, values.t() @ states, alpha=self.weight, out=into)
+            # PyTorch makes a copy in the other type before it adds: in parts, that stays within the cache.
+            for part, products in zip(into.split(_ROWS), (values.t() @ states).split(_ROWS), strict=True):
+                (part.zero_() if is_new else part).add_(products, alpha=self.weight)
 
     def _scatter_products(self, factors: SoftmaxFactors, states: Tensor, subset: WordSubset) -> None:
         """The same for factors [n, size] of some words: their mean over subsets is the sum over all words."""
