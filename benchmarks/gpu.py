@@ -27,7 +27,7 @@ from benchmarks.timing import Run, alternate, ratio, spread
 from sritool.cli.formats import lines_of, native
 from sritool.cli.render import Table
 from sritool.core.device import products_in
-from sritool.core.recurrence import Recurrence
+from sritool.core.recurrence import Recurrence, RecurrentWeight
 from sritool.methods import sri
 
 DEVICE = torch.device("cuda", 0)
@@ -44,14 +44,14 @@ def recurrences(shape: Shape) -> dict[str, Run]:
     inputs = torch.randn(*size, gates, device=DEVICE)
     incoming = torch.randn(*size, shape.hidden, device=DEVICE)
     recurrent = torch.randn(gates, shape.hidden, device=DEVICE) * 0.1
-    recurrent_t, start = recurrent.t().contiguous(), torch.zeros(shape.batch, shape.hidden, device=DEVICE)
+    weight, start = RecurrentWeight(recurrent), torch.zeros(shape.batch, shape.hidden, device=DEVICE)
     buffers = Recurrence(*size, shape.hidden, inputs)
 
     @torch.no_grad()
     def ours() -> None:
         buffers.gates.copy_(inputs)
-        buffers.run(start, recurrent_t)
-        buffers.backward(incoming.clone(), recurrent)
+        buffers.run(start, weight)
+        buffers.backward(incoming.clone(), weight)
 
     library = torch.nn.LSTM(shape.embedding + shape.latent, shape.hidden).to(DEVICE).requires_grad_(False)
     words = torch.randn(*size, shape.embedding + shape.latent, device=DEVICE, requires_grad=True)

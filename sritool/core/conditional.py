@@ -15,7 +15,7 @@ from sritool.core import curvature
 from sritool.core.dropout import Masks
 from sritool.core.generator import Generator
 from sritool.core.output_layer import OutputLayer
-from sritool.core.recurrence import Recurrence
+from sritool.core.recurrence import Recurrence, RecurrentWeight
 from sritool.core.theta_gradient import BeforeOutput, ThetaGradient
 from sritool.core.word_subset import WordSubset
 from sritool.core.workspace import Workspace
@@ -34,7 +34,7 @@ class Weights:
 
     def __init__(self, generator: Generator, precision: str = "float32", workspace: Workspace | None = None):
         self.generator = generator
-        self.recurrent_t = generator.recurrent.detach().t().contiguous()
+        self.recurrent = RecurrentWeight(generator.recurrent)
         self.output = OutputLayer(generator, precision, workspace or Workspace())
 
 
@@ -138,7 +138,7 @@ class Conditional:
         Args: z [..., batch, latent]; masks: dropout factors, for z [batch, latent] only; subset: the words that the
               softmax sees, for z [batch, latent] only; None: all.
         """
-        generator = self.weights.generator
+        generator, recurrent = self.weights.generator, self.weights.recurrent
         embedded = None if masks is None else self.embedded(masks)
         rows = z.shape[:-1].numel()
         if self._recurrence is None or self._recurrence.gates.shape[1] != rows:
@@ -148,7 +148,7 @@ class Conditional:
         log_likelihood, grad_hidden = self.through_output(hidden, z.shape[:-1], theta, subset)
         if masks is not None:
             grad_hidden.mul_(masks.hidden)
-        grad_gates, grad_initial = recurrence.backward(grad_hidden, generator.recurrent)
+        grad_gates, grad_initial = recurrence.backward(grad_hidden, recurrent)
         grad_latent = grad_gates.sum(0)
         gradient = grad_latent @ generator.latent_to_gates + grad_initial @ generator.latent_to_initial
         if theta is not None:
@@ -190,7 +190,7 @@ class Conditional:
         codes = z.flatten(0, -2)
         recurrence = recurrence or self._new_recurrence(codes.shape[0])
         self.gate_inputs(z, embedded, recurrence.gates)
-        recurrence.run(self.weights.generator.initial_hidden(codes), self.weights.recurrent_t)
+        recurrence.run(self.weights.generator.initial_hidden(codes), self.weights.recurrent)
         return recurrence
 
     def _new_recurrence(self, rows: int) -> Recurrence:

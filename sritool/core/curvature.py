@@ -69,8 +69,8 @@ def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: Tensor) -> _Steps
 def _of_rows(conditional: Conditional, steps: _Steps, rows: Tensor, lengths: Tensor) -> Tensor:
     """The Hessians of some rows, of descending lengths: [rows, latent, latent]."""
     generator = conditional.weights.generator
-    recurrent_t, by_code = conditional.weights.recurrent_t, generator.latent_to_gates.t()
-    latent, width = by_code.shape[0], recurrent_t.shape[0]
+    by_code, recurrent = generator.latent_to_gates.t(), conditional.weights.recurrent
+    latent, width = by_code.shape[0], generator.config.hidden
     hidden = generator.latent_to_initial.t().expand(len(rows), -1, -1)  # ∂h/∂z  [rows, latent, hidden]
     cell = torch.zeros_like(hidden)
     total = hidden.new_zeros(len(rows), latent, latent)
@@ -80,7 +80,7 @@ def _of_rows(conditional: Conditional, steps: _Steps, rows: Tensor, lengths: Ten
         here = [factor[:active].unsqueeze(1) for factor in step]
         state, forget, cell_to_hidden, first, diagonal, cross, cell_2 = here
         gates = by_code.expand(active, latent, 4 * width).contiguous()
-        gates.view(-1, 4 * width).addmm_(hidden.reshape(-1, width), recurrent_t)
+        recurrent.add_to_gates(gates.view(-1, 4 * width), hidden.reshape(-1, width))
         pulled = diagonal * gates
         out, inside, forgotten, candidate = gates.split(width, -1)
         out_2, inside_2, forgotten_2, _ = pulled.split(width, -1)

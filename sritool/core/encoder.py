@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sritool.core.config import GeneratorConfig
 from sritool.core.gaussian import DiagonalGaussian
 from sritool.core.random import draw_uniform
-from sritool.core.recurrence import Recurrence
+from sritool.core.recurrence import Recurrence, RecurrentWeight
 from sritool.core.workspace import Workspace
 from sritool.corpus.batches import Batch
 
@@ -61,7 +61,8 @@ class EncoderRun:
             out=flat,
         )
         start = flat.new_zeros(size, encoder.config.hidden)
-        self._recurrence.run(start, encoder.recurrent.detach().t().contiguous())
+        self._recurrent = RecurrentWeight(encoder.recurrent)
+        self._recurrence.run(start, self._recurrent)
         # What comes after a sentence's own end never reaches its last state.
         self._ends = batch.lengths, torch.arange(size, device=flat.device)
         self._last = self._recurrence.hidden[self._ends]  # [batch, hidden]
@@ -75,7 +76,7 @@ class EncoderRun:
         # The state after t words is row t of `hidden`, whose row 0 is the start and gets no gradient of its own.
         grad_hidden = torch.zeros_like(self._recurrence.hidden)
         grad_hidden[self._ends] = grad_code @ encoder.to_code
-        grad_gates, _ = self._recurrence.backward(grad_hidden[1:], encoder.recurrent)
+        grad_gates, _ = self._recurrence.backward(grad_hidden[1:], self._recurrent)
         flat = grad_gates.flatten(0, 1)
         grad_words = flat @ encoder.words_to_gates
         weight = encoder.embedding.detach()

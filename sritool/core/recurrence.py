@@ -31,6 +31,41 @@ def lstm(inputs: Tensor, initial: Tensor, recurrent: Tensor) -> Tensor:
     return torch.stack(states)
 
 
+_COLUMNS = 512  # of a large recurrent weight that one product takes
+_LARGE = 1 << 20  # elements: more than a core's own cache holds
+
+
+class RecurrentWeight:
+    """The recurrent weight U [4·hidden, hidden], laid out for the products of one step; made anew after every update.
+
+    A product of few rows with a large matrix waits for memory on a CPU, the more so where its row stride is a power of
+    two. So the columns of a large one stand in contiguous blocks.
+    """
+
+    def __init__(self, recurrent: Tensor) -> None:
+        recurrent = recurrent.detach()
+        apart = recurrent.device.type == "cpu" and recurrent.numel() >= _LARGE
+        width = _COLUMNS if apart else len(recurrent)
+        self._transposed = [block.contiguous() for block in recurrent.t().split(width, -1)]
+        self._plain = [block.contiguous() for block in recurrent.split(width, -1)]
+
+    def add_to_gates(self, gates: Tensor, hidden: Tensor) -> None:
+        """gates [rows, 4·hidden] += hidden [rows, hidden] · Uᵀ."""
+        _add_product(gates, hidden, self._transposed)
+
+    def add_to_hidden(self, grad_hidden: Tensor, grad_gates: Tensor) -> None:
+        """grad_hidden [rows, hidden] += grad_gates [rows, 4·hidden] · U."""
+        _add_product(grad_hidden, grad_gates, self._plain)
+
+
+def _add_product(into: Tensor, left: Tensor, blocks: list[Tensor]) -> None:
+    if len(blocks) == 1:
+        into.addmm_(left, blocks[0])
+        return
+    for part, block in zip(into.split(blocks[0].shape[1], -1), blocks, strict=True):
+        part.addmm_(left, block)
+
+
 class Recurrence:
     """Runs of one shape, forward and backward, without autograd, in buffers that each run overwrites.
 
@@ -59,8 +94,8 @@ class Recurrence:
         self._through_tanh: Tensor | None = None
         self._backward: list[tuple[Tensor, ...]] = []
 
-    def run(self, initial: Tensor, recurrent_t: Tensor) -> None:
-        """`lstm` from initial [batch, hidden]; recurrent_t [hidden, 4·hidden], the transposed copy."""
+    def run(self, initial: Tensor, recurrent: RecurrentWeight) -> None:
+        """`lstm` from initial [batch, hidden]."""
         self.hidden[0].copy_(initial)
         before = None
         for (
@@ -75,7 +110,7 @@ class Recurrence:
             previous,
             current,
         ) in self._forward:
-            gates.addmm_(previous, recurrent_t)
+            recurrent.add_to_gates(gates, previous)
             sigmoids.sigmoid_()
             candidate.tanh_()
             torch.mul(in_gate, candidate, out=cell)
@@ -85,10 +120,10 @@ class Recurrence:
             torch.mul(out_gate, tanh_cell, out=current)
             before = cell
 
-    def backward(self, grad_hidden: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(self, grad_hidden: Tensor, recurrent: RecurrentWeight) -> tuple[Tensor, Tensor]:
         """Gradients through the last run.
 
-        Args:    grad_hidden [time, batch, hidden]: of the hidden states, overwritten; recurrent [4·hidden, hidden].
+        Args:    grad_hidden [time, batch, hidden]: of the hidden states, overwritten.
         Returns: of the gates before activation [time, batch, 4·hidden], a buffer of this object; of the initial
                  state [batch, hidden].
         """
@@ -99,7 +134,7 @@ class Recurrence:
             self._backward, reversed(grad_hidden.unbind(0)), strict=True
         ):
             if later is not None:
-                grad_h.addmm_(later, recurrent)
+                recurrent.add_to_hidden(grad_h, later)
             if grad_cell is None:
                 factor.mul_(grad_h)
             else:
@@ -109,7 +144,9 @@ class Recurrence:
             grad_cell = factor.mul_(forget)
             later = gates
         assert later is not None
-        return grads.view_as(self.gates), later @ recurrent
+        grad_initial = torch.zeros_like(self.hidden[0])
+        recurrent.add_to_hidden(grad_initial, later)
+        return grads.view_as(self.gates), grad_initial
 
     def _factors(self) -> Tensor:
         """Every factor that does not depend on the incoming gradient, for all steps in a few large operations."""

@@ -63,7 +63,7 @@ class SecondOrder:
         self.conditional, self._masks = conditional, masks
         self._workspace = workspace or Workspace()
         weights = conditional.weights
-        self._generator, self._recurrent_t = weights.generator, weights.recurrent_t
+        self._generator, self._recurrent = weights.generator, weights.recurrent
         hidden = self._generator.config.hidden
         self._states = Recurrence(conditional.time, conditional.size, hidden, self._generator.output)
         self._embedded = conditional.embedded(masks)
@@ -81,7 +81,7 @@ class SecondOrder:
         hidden = self._predicted(self._seen(states.hidden[1:]))
         log_p, gradient = self._layer.gradient(hidden, self._rows)
         given = self._seen(self._everywhere(gradient), own=self._valid is None)
-        of_gates, of_initial = states.backward(given, self._generator.recurrent)
+        of_gates, of_initial = states.backward(given, self._recurrent)
         found = AtOutput(gradient, log_p)
         return Value(self._everywhere(log_p).sum(0), self._to_code(of_gates.sum(0), of_initial), found)
 
@@ -115,7 +115,7 @@ class SecondOrder:
     def _run(self, z: Tensor) -> Recurrence:
         latent = z @ self._generator.latent_to_gates.t()
         torch.add(self._words, latent, out=self._states.gates)
-        self._states.run(self._generator.initial_hidden(z), self._recurrent_t)
+        self._states.run(self._generator.initial_hidden(z), self._recurrent)
         return self._states
 
     def _seen(self, hidden: Tensor, own: bool = False) -> Tensor:
@@ -150,7 +150,7 @@ class SecondOrder:
         pulled = torch.empty_like(by_code)
         of_out, of_cell = pulled[:, :width], pulled.view(size, 4, width)[:, 1:]
         for t in range(time):
-            gates[t].addmm_(hidden[t], self._recurrent_t)
+            self._recurrent.add_to_gates(gates[t], hidden[t])
             torch.mul(first.gates[t], gates[t], out=pulled)
             torch.sum(of_cell, 1, out=cells[t])
             if t > 0:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.recurrence import Recurrence, lstm
+from sritool.core.recurrence import Recurrence, RecurrentWeight, lstm
 
 TIME, BATCH, EMBEDDING, HIDDEN = 6, 4, 5, 3
 
@@ -40,7 +40,7 @@ def buffered(gates: Tensor, initial: Tensor, recurrent: Tensor) -> Recurrence:
     """A run from these projections."""
     found = Recurrence(*gates.shape[:2], initial.shape[1], initial)
     found.gates.copy_(gates)
-    found.run(initial, recurrent.t().contiguous())
+    found.run(initial, RecurrentWeight(recurrent))
     return found
 
 
@@ -74,7 +74,7 @@ def test_backward_agrees_with_autograd(problem: tuple[torch.nn.LSTM, Tensor, Ten
     expected = torch.autograd.grad(lstm(gates, start, recurrent), (gates, start), incoming)
     states = buffered(gates.detach(), initial, recurrent)
     for _ in range(2):  # a second run in the same buffers finds nothing of the first
-        found = states.backward(incoming.clone(), recurrent)
+        found = states.backward(incoming.clone(), RecurrentWeight(recurrent))
         torch.testing.assert_close(found[0], expected[0], rtol=1e-11, atol=1e-12)
         torch.testing.assert_close(found[1], expected[1], rtol=1e-11, atol=1e-12)
         states.gates.copy_(gates.detach())
