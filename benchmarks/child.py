@@ -1,4 +1,4 @@
-"""One variant alone in a process of its own: its peak of memory, or how long its first step takes.
+"""One variant alone in a process of its own: its peak of memory.
 
 Usage (by the benchmarks themselves): python -m benchmarks.child '{"benchmark": "chain", "variant": …}'
 
@@ -9,35 +9,28 @@ PyTorch, oneDNN and the allocator take alike, which no profiler of tensors does.
 
 from __future__ import annotations
 
-import time
+import importlib
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
-BEGAN = time.perf_counter()
+import torch
 
-import importlib  # noqa: E402 - the clock starts before anything heavy is imported
-import json  # noqa: E402
-import os  # noqa: E402
-import resource  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-import torch  # noqa: E402
-
-from benchmarks.shapes import Shape  # noqa: E402
-from sritool.cli.render import say  # noqa: E402
-
-LATER_STEPS = 4
+from benchmarks.shapes import Shape
+from sritool.cli.render import say
 
 
 def ask(
-    benchmark: str, variant: str, shape: Shape, precision: str, threads: int, steps: int
+    benchmark: str, variant: str, shape: Shape, precision: str, threads: int, steps: int | None
 ) -> dict[str, Any] | None:
     """Run one variant in a child process; None, and a line on stderr, if that fails: the times stand without it.
 
     Args:    benchmark: module of this package with a `build(variant, shape, precision, device, steps)`.
-    Returns: "peak MiB" of one step above the "resident MiB" before it; seconds of "import", "build",
-             "first step" and "later step".
+    Returns: "peak MiB" of one run above the "resident MiB" before it.
     """
     request = {
         "benchmark": benchmark,
@@ -91,27 +84,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """What `ask` returns, measured in this very process."""
     torch.set_num_threads(request["threads"])
     module = importlib.import_module(f"benchmarks.{request['benchmark']}")
-    imported = time.perf_counter()
     shape = Shape(**request["shape"])
     run = module.build(request["variant"], shape, request["precision"], torch.device("cpu"), request["steps"])
-    built = time.perf_counter()
     before = _reset_peak()
     run()
-    first = time.perf_counter()
-    peak = _peak() - before
-    later = []
-    for _ in range(LATER_STEPS if request["benchmark"] == "train" else 0):
-        begin = time.perf_counter()
-        run()
-        later.append(time.perf_counter() - begin)
-    return {
-        "resident MiB": before,
-        "peak MiB": peak,
-        "import": imported - BEGAN,
-        "build": built - imported,
-        "first step": first - built,
-        "later step": min(later, default=None),
-    }
+    return {"resident MiB": before, "peak MiB": _peak() - before}
 
 
 if __name__ == "__main__":

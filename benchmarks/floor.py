@@ -7,7 +7,7 @@ is tried in both layouts of its weight, and in chunks of rows as well as whole; 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -58,29 +58,6 @@ class Floor:
         return self._fastest(self._residual, self._output)
 
     @cached_property
-    def output_theta(self) -> Product:
-        """The gradient of the output layer's weight."""
-        return self._fastest(self._residual.t(), self._states, chunks=(0,))
-
-    @cached_property
-    def words_forward(self) -> Product:
-        """The words' part of the gates."""
-        shape = self.shape
-        embedded, weight = (self._random(rows, shape.embedding) for rows in (shape.tokens, self.gates))
-        return self._fastest(embedded, weight.t())
-
-    @cached_property
-    def words_theta(self) -> tuple[Product, ...]:
-        """The gradients of the words' weight, of the embedded words and of the recurrent weight."""
-        shape = self.shape
-        grads = self._random(shape.tokens, self.gates)
-        return (
-            self._fastest(grads.t(), self._random(shape.tokens, shape.embedding), chunks=(0,)),
-            self._fastest(grads, self._random(self.gates, shape.embedding)),
-            self._fastest(grads.t(), self._random(shape.tokens, shape.hidden), chunks=(0,)),
-        )
-
-    @cached_property
     def recurrence_forward(self) -> Product:
         """One position's gates from the hidden state before it."""
         recurrent = self._random(self.gates, self.shape.hidden)
@@ -92,12 +69,12 @@ class Floor:
         recurrent = self._random(self.gates, self.shape.hidden)
         return self._fastest(self._random(self.shape.batch, self.gates), recurrent)
 
-    def _fastest(self, left: Tensor, right: Tensor, chunks: tuple[int, ...] = CHUNKS) -> Product:
+    def _fastest(self, left: Tensor, right: Tensor) -> Product:
         """left @ right into a buffer."""
         out = left.new_empty(left.shape[0], right.shape[1])
         packed = right.contiguous() if not right.is_contiguous() else right.t().contiguous().t()
         tried: list[tuple[float, Product]] = []
-        for size in chunks:
+        for size in CHUNKS:
             if size and size >= left.shape[0]:
                 continue
             for matrix in (right, packed):
@@ -133,35 +110,3 @@ class Floor:
         """∇_z log p(x|z): the words' projection is the same at every step and is not counted."""
         self.output()
         self.recurrence()
-
-    def theta_step(self) -> None:
-        """The gradient in z and θ, under fresh dropout of the words: their projection is made anew."""
-        self.words_forward()
-        self.langevin_step()
-        self.output_theta()
-        for product in self.words_theta:
-            product()
-
-    def encoder_step(self) -> None:
-        """q(z|x) and its gradient: an LSTM of the generator's size over the words."""
-        self.words_forward()
-        self.recurrence()
-        for product in self.words_theta:
-            product()
-
-    def train_step(self, steps: int, theta_gradient: str, encoder: bool = False) -> None:
-        """A chain and θ's step: "end" has θ's products once, "path" at every visited z."""
-        if encoder:
-            self.encoder_step()
-        for _ in range(steps):
-            if theta_gradient == "path":
-                self.theta_step()
-            else:
-                self.langevin_step()
-        self.theta_step()
-
-
-@lru_cache(maxsize=2)
-def floor_of(shape: Shape, precision: str, device: torch.device) -> Floor:
-    """The same products for all that ask, since choosing them takes time."""
-    return Floor(shape, precision, device)

@@ -20,10 +20,11 @@ from typing import Any
 import torch
 
 from benchmarks import chain, equality, train
+from benchmarks.compared import SAMPLERS, measure, table_of
 from benchmarks.ours import CLOCK, method_of, run_config
 from benchmarks.report import machine
 from benchmarks.shapes import SHAPES, Shape, random_batch
-from benchmarks.timing import Run, alternate, ratio, spread
+from benchmarks.timing import Run, Spread, alternate, ratio, spread
 from sritool.cli.formats import lines_of, native
 from sritool.cli.render import Table
 from sritool.core.device import products_in
@@ -107,7 +108,7 @@ def compared(title: str, note: str, runs: dict[str, Run], rounds: int) -> Result
         for name, times in seconds.items()
     }
     rows = [
-        (name, found["ms"]["minimum"], found["ms"]["median"], chain.ratio_text(found["first / this"]))
+        (name, found["ms"]["minimum"], found["ms"]["median"], Spread(**found["first / this"]).text())
         for name, found in figures.items()
     ]
     return Table(title, ("variant", "ms min", "ms median", "first ÷ this"), rows, note), figures
@@ -161,13 +162,13 @@ def _equality(shape: Shape, padded: bool) -> Result:
 
 
 def _chain(shape: Shape, rounds: int) -> Result:
-    records = chain.measure(shape, "float32", DEVICE, rounds, 60.0)
-    return chain.table_of(shape, "float32", records), {"records": records}
+    records = measure(chain.build, SAMPLERS, shape, "float32", DEVICE, rounds, 60.0, runs_chains=True)
+    return table_of(f"Langevin step, {shape.name}", records, shape.sizes), {"records": records}
 
 
 def _train(shape: Shape, rounds: int) -> Result:
-    records = train.measure(shape, "float32", DEVICE, rounds, 60.0)
-    return train.tables_of(shape, "float32", records)[0], {"records": records}
+    records = measure(train.build, train.KINDS, shape, "float32", DEVICE, rounds, 60.0)
+    return table_of(f"training step, {shape.name}", records, shape.sizes), {"records": records}
 
 
 def main() -> int:

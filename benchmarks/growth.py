@@ -1,7 +1,7 @@
 """How the time of a Langevin step, and of a chain, grows with each size while the others stay.
 
 Five sizes a quarter to four times those of a middle shape, in turn; the slope is that of log time on log size.
-The sampler is the authors' (fresh dropout masks at each step); beside it stands the floor of matrix products.
+The sampler is the paper's; beside it stands the floor of matrix products.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.chain import floor_steps, our_steps
+from benchmarks.chain import Steps, floor_steps, our_steps
 from benchmarks.fit import power_law
 from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
 from benchmarks.report import Report
@@ -23,7 +23,7 @@ from sritool.cli.render import Table
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SIZES = ("batch", "length", "vocabulary", "hidden")
-WHO = {"ours": our_steps("authors", False), "floor": floor_steps("langevin_step")}
+WHO: dict[str, Steps] = {"ours": our_steps, "floor": floor_steps}
 
 Points = dict[int, Run]
 """Runs by size."""
@@ -38,8 +38,7 @@ def of_shape(
         points: Points = {}
         for factor in FACTORS:
             size = max(1, round(factor * getattr(shape, name)))
-            run = WHO[who](replace(shape, **{name: size}), precision, device)
-            points[size] = lambda run=run: run(steps)  # type: ignore[misc]
+            points[size] = WHO[who](replace(shape, **{name: size}), precision, device, steps)
         return points
 
     return build
@@ -51,9 +50,8 @@ def of_chain(
     """Chains of different lengths on one shape."""
 
     def build() -> Points:
-        run = WHO[who](shape, precision, device)
         lengths = [max(1, round(factor * steps)) for factor in FACTORS]
-        return {length: lambda n=length: run(n) for length in lengths}  # type: ignore[misc]
+        return {length: WHO[who](shape, precision, device, length) for length in lengths}
 
     return build
 

@@ -5,29 +5,40 @@ What the benchmarks use of sritool's core stands here alone, so that a change th
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from benchmarks.shapes import Shape, random_batch
+from benchmarks.shapes import Shape, random_batch, random_split
+from sritool.core.clipping import clip_gradients
 from sritool.core.config import RunConfig
-from sritool.core.dropout import Dropout
 from sritool.core.langevin import log_prior, short_run
 from sritool.core.presets import layered
 from sritool.core.structure import build, merge
 from sritool.core.theta_gradient import ThetaGradient
-from sritool.corpus.batches import Batch
+from sritool.corpus.batches import Batch, collate
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
+from sritool.methods.sri import ShortRunInference
 
 CLOCK = Clock(seed=0, epoch=0, step=1, progress=0.0)
+BATCHES = 8  # different batches that a run goes through in turn
 
 
 def run_config(
-    shape: Shape, method: str = "sri", sampler: str = "authors", steps: int = 20, precision: str = "float32"
+    shape: Shape,
+    method: str = "sri",
+    sampler: str = "authors",
+    steps: int | None = None,
+    precision: str = "float32",
+    all_words: bool = False,
 ) -> RunConfig:
-    """Settings of the shape's preset with the shape's own sizes."""
+    """Settings of the shape's preset and of the named sampler, with the shape's own sizes.
+
+    Args: steps: of the chain, in place of the sampler's own number; all_words: where the sampler would draw some.
+    """
     latent = 0 if method == "lm" else shape.latent
     sizes = {"embedding": shape.embedding, "hidden": shape.hidden, "latent": latent, "dropout": shape.dropout}
     values = layered(shape.preset, sampler if method == "sri" else None, method)
@@ -35,8 +46,21 @@ def run_config(
         values, {"generator": sizes, "training": {"batch_size": shape.batch, "precision": precision}}
     )
     if method == "sri":
-        values = merge(values, {"sampler": {"steps": steps}})
+        own = ({"steps": steps} if steps else {}) | ({"words": 0} if all_words else {})
+        values = merge(values, {"sampler": own})
     return build(RunConfig, values)
+
+
+def batches(shape: Shape, device: torch.device) -> Callable[[], Batch]:
+    """Collates the next batch at each call."""
+    split = random_split(shape, BATCHES * shape.batch)
+    turns = itertools.cycle(range(0, BATCHES * shape.batch, shape.batch))
+
+    def following() -> Batch:
+        first = next(turns)
+        return collate(split, range(first, first + shape.batch)).to(device)
+
+    return following
 
 
 def method_of(config: RunConfig, shape: Shape, device: torch.device) -> Method:
@@ -55,52 +79,53 @@ def optimizer_of(method: Method, device: torch.device) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=rate, fused=device.type in ("cpu", "cuda"))
 
 
-class OurChain:
-    """Chains of one batch, with whatever a new batch or new θ makes necessary counted in."""
+class OurStep:
+    """sritool's training step, whole: collation, θ's gradient with the chain, clipping and Adam."""
 
-    def __init__(self, shape: Shape, precision: str, device: torch.device, sampler: str = "authors") -> None:
-        self.shape, self.device = shape, device
-        self._trained: dict[tuple[int, bool], Method] = {}
-        self.config = run_config(shape, sampler=sampler, precision=precision)
-        self.method = method_of(self.config, shape, device)
-        self.batch: Batch = random_batch(shape).to(device)
+    def __init__(self, config: RunConfig, shape: Shape, device: torch.device) -> None:
+        self.method = method_of(config, shape, device)
+        self._config = config
+        self._optimizer = optimizer_of(self.method, device)
+        self._following = batches(shape, device)
+        self._steps = itertools.count(1)
 
-    def run(self, steps: int, path: bool = False) -> object:
-        """z after so many steps of the training chain; with `path` θ's gradient at every visited z too.
+    def __call__(self) -> None:
+        """One update, at step numbers at which the trainer measures nothing besides."""
+        every = self._config.training.measure_every
+        step = next(number for number in self._steps if not every or number % every)
+        self.method.gradients(self._following(), CLOCK._replace(step=step))
+        clip_gradients(self.method.modules.parameters(), self._config.optimizer.clip)
+        self._optimizer.step()
 
-        On CUDA θ's gradient at the end is in it, since training captures both in one graph.
-        """
-        if self.device.type == "cuda":
-            return self.with_theta(steps, path)
-        method, batch, sampler = self.method, self.batch, self.config.sampler
+
+def our_chain(config: RunConfig, shape: Shape, device: torch.device) -> Callable[[], object]:
+    """The training chain of one batch, with whatever a new batch or new θ makes necessary counted in.
+
+    With θ's gradient at every visited z where the sampler wants that. On CUDA its gradient at the end is in it, since
+    training captures both in one graph.
+    """
+    method, batch = method_of(config, shape, device), random_batch(shape).to(device)
+    assert isinstance(method, ShortRunInference)
+    sampler = config.sampler
+
+    def run() -> Tensor:
         conditional = method.conditional(batch, method.precision)
-        theta = ThetaGradient(method.generator) if path else None
-        dropout = None
-        if sampler.chain_dropout:
-            stream = CLOCK.stream("dropout")
-            dropout = Dropout.draw(self.config.generator, batch, stream, range(steps)).masks
-        latent = method.latent
-        draws = CLOCK.stream("chain").normal(batch.examples, (steps + 1) * latent)
-        draws = draws.view(len(batch.examples), steps + 1, latent)
+        theta = ThetaGradient(method.generator) if sampler.theta_gradient == "path" else None
+        dropout = method._dropout(batch, CLOCK)
+        subsets = method._draw_words(batch, CLOCK, fixed_size=False)
+        start, noise = method._draw(batch, CLOCK.stream("chain"), 1)
 
         def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-            value, gradient = conditional.evaluate(z, dropout and dropout(step), theta)
+            subset = subsets[step] if subsets else None
+            value, gradient = conditional.evaluate(z, method._masks(dropout, step), theta, subset)
             return value + log_prior(z), gradient - z
 
-        known = sampler.step_sizes
-        sizes = [known[min(k, len(known) - 1)] for k in range(steps)]
-        noise = draws[:, 1:].transpose(0, 1)
-        end = short_run(log_joint, draws[:, 0], sizes, noise, sampler.evaluation_temperature).end
+        tau = sampler.evaluation_temperature
+        chain = short_run(log_joint, start[0], sampler.schedule(), noise[:, 0], tau, root=method.root)
         if theta is not None:
             theta.gradients()  # what it has put off to the end belongs to the steps
-        return end
+        return chain.end
 
-    def with_theta(self, steps: int, path: bool) -> Method:
-        """The chain and θ's gradient as training computes them, by the method itself."""
-        key = (steps, path)
-        if key not in self._trained:
-            where = "path" if path else "end"
-            sampler = replace(self.config.sampler, steps=steps, theta_gradient=where)
-            self._trained[key] = method_of(replace(self.config, sampler=sampler), self.shape, self.device)
-        self._trained[key].gradients(self.batch, CLOCK)
-        return self._trained[key]
+    if device.type == "cuda":
+        return lambda: method.gradients(batch, CLOCK)
+    return run

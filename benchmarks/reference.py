@@ -1,19 +1,24 @@
-"""The plain way to train by short-run inference: the loop of the authors' code, written anew on `torch.nn`.
+"""The plain way to train by short-run inference, on `torch.nn` and autograd, in two forms.
 
-Float32, autograd throughout: every Langevin step runs `nn.LSTM` on [word, z], materialises the log-softmax of
-all positions, and goes backward into every parameter's `.grad` as well as into z.
+The authors' loop, written anew: float32, and every Langevin step runs `nn.LSTM` on [word, z], materialises the
+log-softmax of all positions, and goes backward into every parameter's `.grad` as well as into z, wanted or not.
+The frugal loop is the strongest that plain PyTorch allows: parameters are frozen in a chain that wants no gradient of
+theirs, and the output layer's products may run in bfloat16.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sritool.core.config import GeneratorConfig
+from benchmarks.shapes import Shape
+from benchmarks.timing import alternate, spread
+from sritool.core.config import GeneratorConfig, SamplerConfig
 from sritool.core.generator import Generator
 from sritool.corpus.batches import Batch
 from sritool.corpus.tokenizer import FIRST_PREDICTED, PAD
@@ -22,6 +27,44 @@ _TO_TORCH = (1, 2, 3, 0)  # of gates output, input, forget, candidate: input, fo
 
 Factors = tuple[Tensor, Tensor]
 """Dropout factors of the embedded words [time, batch, embedding] and of the LSTM's outputs [time, batch, hidden]."""
+
+_RATE = 0.05  # of the running mean of the Fisher information
+_TRIALS = 5
+
+
+class Output(nn.Linear):
+    """The output layer: logits in float32, or in bfloat16 by PyTorch's autocast or by a cast of its operands.
+
+    Attributes: form: "float32", "autocast" or "cast".
+    """
+
+    form = "float32"
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[n, hidden] → [n, vocabulary]."""
+        if self.form == "autocast":
+            with torch.autocast(hidden.device.type, torch.bfloat16):
+                return super().forward(hidden)
+        if self.form == "cast":
+            kind = torch.bfloat16
+            return F.linear(hidden.to(kind), self.weight.to(kind), self.bias.to(kind))
+        return super().forward(hidden)
+
+
+@lru_cache
+def fastest_form(shape: Shape, precision: str, device: torch.device) -> str:
+    """The form of `Output` that is fastest here, forward and backward, at this precision."""
+    if precision != "bfloat16":
+        return "float32"
+    hidden = torch.rand(shape.tokens, shape.hidden, device=device, requires_grad=True)
+    targets = torch.randint(0, shape.vocabulary - FIRST_PREDICTED, (shape.tokens,), device=device)
+    runs = {}
+    for form in ("autocast", "cast"):
+        output = Output(shape.hidden, shape.vocabulary - FIRST_PREDICTED).to(device)
+        output.form = form
+        runs[form] = lambda layer=output: F.cross_entropy(layer(hidden), targets).backward()  # type: ignore[misc]
+    medians = {form: spread(times).median for form, times in alternate(runs, _TRIALS, device).items()}
+    return min(medians, key=lambda form: medians[form])
 
 
 class Reference(nn.Module):
@@ -34,7 +77,7 @@ class Reference(nn.Module):
         self.lstm = nn.LSTM(config.embedding + config.latent, config.hidden)
         self.initial_weight = nn.Parameter(torch.empty(config.hidden, config.latent))
         self.initial_bias = nn.Parameter(torch.empty(config.hidden))
-        self.output = nn.Linear(config.hidden, vocabulary - FIRST_PREDICTED)
+        self.output = Output(config.hidden, vocabulary - FIRST_PREDICTED)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.1, 0.1)
 
@@ -89,6 +132,12 @@ def reference_of(generator: Generator) -> Reference:
     return reference
 
 
+def root_of(fisher: Tensor) -> Tensor:
+    """L of the preconditioner P = (I + F)⁻¹ = L Lᵀ, symmetric: F [latent, latent]."""
+    eigenvalues, vectors = torch.linalg.eigh(fisher)
+    return (vectors * (1.0 + eigenvalues).rsqrt()) @ vectors.t()
+
+
 def langevin_chain(
     model: Reference,
     batch: Batch,
@@ -97,18 +146,22 @@ def langevin_chain(
     noise: Tensor,
     temperature: float,
     dropout: bool,
+    root: Tensor | None = None,
 ) -> Tensor:
-    """z_K; every step leaves batch sums of its gradient in the parameters' `.grad`, on top of what is there.
+    """z_K; every step leaves batch sums of its gradient in the `.grad` of parameters that are not frozen.
 
-    Args: start [batch, latent]; noise [steps, batch, latent].
+    Args: start [batch, latent]; noise [steps, batch, latent]; root: L of the preconditioner; None: the identity.
     """
     z = start
     for step_size, draw in zip(step_sizes, noise, strict=True):
         z = z.detach().requires_grad_()
         energy = model.nll(batch, z, dropout=dropout).sum() + 0.5 * z.square().sum()
         energy.backward()
-        assert z.grad is not None
-        z = z.detach() - step_size * z.grad + temperature * math.sqrt(2 * step_size) * draw
+        slope = z.grad
+        assert slope is not None
+        if root is not None:
+            slope, draw = slope @ root @ root.t(), draw @ root.t()
+        z = z.detach() - step_size * slope + temperature * math.sqrt(2 * step_size) * draw
     return z
 
 
@@ -116,23 +169,37 @@ def train_step(
     model: Reference,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
-    step_sizes: Sequence[float],
-    theta_gradient: str,
-    chain_dropout: bool,
+    sampler: SamplerConfig,
+    fisher: Tensor | None = None,
+    frugal: bool = False,
+    draws: Tensor | None = None,
     clip: float = 5.0,
 ) -> float:
-    """One update of θ by short-run inference; returns the mean −log p(x|z_K).
+    """One update of θ by short-run inference, at the evaluation's temperature and with all words; returns its loss.
 
-    Args: theta_gradient: "end", where what the chain left in `.grad` is thrown away, or "path", where the batch
-          mean at z_K is added to it.
+    Args: fisher: the running Fisher information of a preconditioned sampler, updated in place [latent, latent];
+          frugal: freeze the parameters in a chain whose gradient for θ is not wanted; draws: z_0 and the noises, for
+          comparisons [steps + 1, batch, latent].
     """
-    like, steps = model.output.weight, len(step_sizes)
-    draws = torch.randn(steps + 1, len(batch.examples), model.config.latent, device=like.device)
+    like, steps, size = model.output.weight, sampler.schedule(), len(batch.examples)
+    if draws is None:
+        draws = torch.randn(len(steps) + 1, size, model.config.latent, device=like.device)
+    at_end = sampler.theta_gradient == "end"
+    root = None if fisher is None else root_of(fisher)
     optimizer.zero_grad()
-    z = langevin_chain(model, batch, draws[0], step_sizes, draws[1:], 0.2, chain_dropout)
-    if theta_gradient == "end":
+    model.requires_grad_(not (frugal and at_end))
+    tau, dropout = sampler.evaluation_temperature, sampler.chain_dropout
+    z = langevin_chain(model, batch, draws[0], steps, draws[1:], tau, dropout, root)
+    model.requires_grad_(True)
+    if at_end:
         optimizer.zero_grad()
-    return update(model, optimizer, model.nll(batch, z, dropout=True).mean(), clip)
+    z.requires_grad_(fisher is not None)
+    weight = 1.0 / size if at_end else sampler.end_weight
+    loss = update(model, optimizer, weight * model.nll(batch, z, dropout=True).sum(), clip)
+    if fisher is not None and z.grad is not None:
+        scores = z.grad / weight
+        fisher.lerp_(scores.t() @ scores / size, _RATE)
+    return loss
 
 
 def train_step_lm(

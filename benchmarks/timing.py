@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -71,60 +69,21 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
-class Others:
-    """How busy other processes, and other machines on this host, keep the processors; on Linux."""
-
-    def __init__(self) -> None:
-        self._before = self._now()
-
-    def cores(self) -> float:
-        """Processors that they took, on average, since this was last asked; 0 where nothing tells."""
-        before, self._before = self._before, self._now()
-        seconds, busy, own = (now - then for now, then in zip(self._before, before, strict=True))
-        return max(0.0, busy - own) / max(seconds, 1e-9)
-
-    @staticmethod
-    def _now() -> tuple[float, float, float]:
-        """Seconds on the clock, of all processors' work, and of our own."""
-        own, path = os.times(), Path("/proc/stat")
-        busy = 0.0
-        if path.is_file():
-            user, nice, system, _, _, irq, softirq, steal = map(int, path.read_text("ascii").split()[1:9])
-            busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-        return time.perf_counter(), busy, own.user + own.system
-
-
 def alternate(
-    runs: Mapping[str, Run],
-    rounds: int,
-    device: torch.device,
-    most_seconds: float = float("inf"),
-    most_others: float = float("inf"),
+    runs: Mapping[str, Run], rounds: int, device: torch.device, most_seconds: float = float("inf")
 ) -> dict[str, list[float]]:
     """Seconds of every run in each round; one round more goes before, for warming up, and is not counted.
 
-    Args: most_seconds: no round begins after this time, but for the first `LEAST_ROUNDS`; most_others: until then,
-          rounds in which others took more processors than this are not counted.
+    Args: most_seconds: no round begins after this time, but for the first `LEAST_ROUNDS`.
     """
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
-    begin, others, counted = time.perf_counter(), Others(), 0
+    begin = time.perf_counter()
     with _no_collection():
-        while counted < rounds:
-            late = time.perf_counter() - begin > most_seconds
-            if late and counted >= LEAST_ROUNDS:
+        for counted in range(rounds):
+            if counted >= LEAST_ROUNDS and time.perf_counter() - begin > most_seconds:
                 break
-            seconds = {name: seconds_of(run, device) for name, run in runs.items()}
-            if others.cores() > most_others and not late:
-                continue
-            counted += 1
-            for name, value in seconds.items():
-                times[name].append(value)
+            for name, run in runs.items():
+                times[name].append(seconds_of(run, device))
     return times
-
-
-def fitting_count(run: Run, most: int, seconds: float, device: torch.device) -> int:
-    """How many calls of a run, 1 to `most`, take about so many seconds; the first call is for warming up."""
-    run()
-    return min(most, max(1, int(seconds / max(seconds_of(run, device), 1e-9))))

@@ -9,15 +9,24 @@ import torch
 from torch import Tensor
 
 from benchmarks.chain_jacobian import chain_with_graph, log_density
-from benchmarks.ours import OurChain, method_of, run_config
-from benchmarks.reference import Reference, langevin_chain, reference_of, train_step, translated
+from benchmarks.ours import CLOCK, method_of, run_config
+from benchmarks.reference import (
+    Reference,
+    langevin_chain,
+    reference_of,
+    train_step,
+    train_step_lm,
+    translated,
+)
 from benchmarks.shapes import SHAPES, Shape, random_batch
 from sritool.core.density import chain_density
 from sritool.core.generator import Generator
 from sritool.core.langevin import langevin_step, log_prior, short_run
 from sritool.corpus.batches import Batch
+from sritool.methods.sri import ShortRunInference
 
 MICRO = SHAPES["micro"]
+CPU = torch.device("cpu")
 STEP_SIZES = (0.3, 0.1, 0.05)
 
 
@@ -89,36 +98,60 @@ def test_a_chain_moves_as_short_run_does_and_leaves_every_steps_gradient() -> No
     close(reference, gradients(generator, total))
 
 
-@pytest.mark.parametrize("theta_gradient", ["end", "path"])
-def test_a_training_step_moves_every_parameter(theta_gradient: str) -> None:
-    reference = Reference(run_config(MICRO).generator, MICRO.vocabulary)
-    batch = random_batch(replace(MICRO, batch=40))  # every word somewhere
-    before = {name: p.detach().clone() for name, p in reference.named_parameters()}
-    optimizer = torch.optim.SGD(reference.parameters(), lr=0.1)
-    loss = train_step(reference, optimizer, batch, STEP_SIZES, theta_gradient, chain_dropout=True)
-    assert 0 < loss < 10 * MICRO.length
-    for name, parameter in reference.named_parameters():
-        assert not torch.equal(parameter, before[name]), name
+@pytest.mark.parametrize("frugal", [False, True])
+@pytest.mark.parametrize("sampler", ["paper", "authors", "preconditioned"])
+def test_a_training_step_has_sritools_gradient(sampler: str, frugal: bool) -> None:
+    """Given the same noise and no dropout; and its Fisher information moves alike."""
+    shape = replace(MICRO, dropout=0.0)
+    method = method_of(run_config(shape, sampler=sampler, steps=4, all_words=True), shape, CPU)
+    assert isinstance(method, ShortRunInference)
+    method.modules.double()
+    method.generator.initialise(0.7, seed=3)
+    reference, batch = reference_of(method.generator), random_batch(shape, padded=True)
+    settings, clock = method.sampler, CLOCK._replace(progress=1.0)
+    tau = settings.temperature.at(clock.progress)
+    fisher = None
+    if method.preconditioner is not None:
+        method.preconditioner.fisher.copy_(torch.diag(torch.arange(4.0)) + 0.1)
+        fisher = method.preconditioner.fisher.clone()
+    start, noise = method._draw(batch, clock.stream("chain"), 1)
+    draws = torch.cat((start, noise[:, 0]))
+    found = method.gradients(batch, clock)
+    settings = replace(settings, evaluation_temperature=tau)
+    optimizer = torch.optim.SGD(reference.parameters(), lr=0.0)
+    loss = train_step(reference, optimizer, batch, settings, fisher, frugal, draws, clip=1e9)
+    weight = settings.end_weight if settings.theta_gradient == "path" else 1 / MICRO.batch
+    assert loss == pytest.approx(weight * found["recon"], rel=1e-9)
+    slopes = {n: p.grad for n, p in method.generator.named_parameters() if p.grad is not None}
+    expected = translated(slopes)
+    del expected["lstm.bias_hh_l0"]
+    close(reference, expected)
+    if method.preconditioner is not None:
+        torch.testing.assert_close(fisher, method.preconditioner.fisher, rtol=1e-9, atol=1e-11)
 
 
-def test_only_path_keeps_what_the_chain_left() -> None:
-    """Clipped to 1 by the norm: `end` is the gradient at z_K, which one SGD step of rate 1 shows."""
-    generator, reference, batch, _ = pair(padded=False)
-    optimizer = torch.optim.SGD(reference.parameters(), lr=1.0)
-    torch.manual_seed(0)
-    before = reference.output.weight.detach().clone()
-    reference.config = replace(reference.config, dropout=0.0)
-    torch.set_default_dtype(torch.float64)
-    try:
-        train_step(reference, optimizer, batch, STEP_SIZES, "end", chain_dropout=False, clip=1e9)
-        torch.manual_seed(0)
-        draws = torch.randn(len(STEP_SIZES) + 1, MICRO.batch, MICRO.latent)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    other = reference_of(generator)
-    end = langevin_chain(other, batch, draws[0], STEP_SIZES, draws[1:], 0.2, dropout=False)
-    expected = gradients(generator, oracle(generator, batch, end).mean())
-    torch.testing.assert_close(before - reference.output.weight, expected["output.weight"])
+def test_a_language_models_step_has_sritools_gradient() -> None:
+    shape = replace(MICRO, dropout=0.0)
+    method = method_of(run_config(shape, "lm"), shape, CPU)
+    method.modules.double()
+    reference, batch = reference_of(method.generator), random_batch(shape)
+    method.gradients(batch, CLOCK)
+    train_step_lm(reference, torch.optim.SGD(reference.parameters(), lr=0.0), batch, clip=1e9)
+    slopes = {n: p.grad for n, p in method.generator.named_parameters() if p.grad is not None}
+    for name, slope in translated(slopes).items():
+        if slope.numel() and name not in ("lstm.bias_hh_l0", "initial_bias"):
+            torch.testing.assert_close(reference.get_parameter(name).grad, slope, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("form", ["autocast", "cast"])
+def test_bfloat16_forms_of_the_output_layer_round_and_no_more(form: str) -> None:
+    generator, _, batch, code = pair()
+    reference = reference_of(generator.float())
+    expected = reference.nll(batch, code.float())
+    reference.output.form = form
+    found = reference.nll(batch, code.float())
+    torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-2)
+    assert not torch.equal(found, expected)
 
 
 def test_the_authors_density_is_the_product_of_the_steps() -> None:
@@ -140,20 +173,3 @@ def test_the_authors_density_is_the_product_of_the_steps() -> None:
     theirs = log_density(code, end)
     torch.testing.assert_close(theirs, chain_density(conditional, chain).log_density, rtol=1e-8, atol=1e-9)
     assert float((theirs - log_prior(start)).abs().min()) > 0.1  # the chain does change volumes
-
-
-def test_our_chain_and_its_pass_with_theta_run_as_asked() -> None:
-    chain = OurChain(MICRO, "float32", torch.device("cpu"))
-    first, end, with_path = (chain.run(1), chain.run(4), chain.run(4, path=True))
-    assert isinstance(first, Tensor)
-    assert isinstance(end, Tensor)
-    assert isinstance(with_path, Tensor)
-    assert first.shape == end.shape == (MICRO.batch, MICRO.latent)
-    assert float((end - first).norm(dim=-1).min()) > 0
-    assert torch.equal(with_path, end)  # θ's gradient on the way moves nothing
-    norms = []
-    for path in (False, True):
-        method = chain.with_theta(4, path)
-        grads = [p.grad for p in method.generator.parameters()]
-        norms.append(sum(float(grad.norm()) for grad in grads if grad is not None))
-    assert norms[1] > norms[0] > 0  # batch sums at four more places against a batch mean

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import timing
 from benchmarks.fit import power_law
-from benchmarks.timing import alternate, fitting_count, ratio, spread
+from benchmarks.timing import alternate, ratio, spread
 
 CPU = torch.device("cpu")
 
@@ -27,27 +27,6 @@ def test_time_that_is_up_ends_the_rounds_but_not_the_first_three() -> None:
     assert len(alternate({"a": lambda: None}, 2, CPU, most_seconds=-1.0)["a"]) == 2
 
 
-def test_rounds_that_others_disturbed_are_left_out_while_there_is_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    taken = iter([0.0, 0.9, 0.2, 0.05, 0.9, 0.9, 0.0])
-    monkeypatch.setattr(timing.Others, "cores", lambda self: next(taken))
-    calls: list[int] = []
-    runs = {"a": lambda: calls.append(len(calls))}
-    assert len(alternate(runs, 3, CPU, most_others=0.1)["a"]) == 3
-    assert len(calls) == 1 + 7, "warming up, three quiet rounds and four disturbed ones"
-    monkeypatch.setattr(timing.Others, "cores", lambda self: 2.0)
-    assert len(alternate(runs, 9, CPU, most_seconds=-1.0, most_others=0.1)["a"]) == timing.LEAST_ROUNDS
-
-
-def test_what_others_took_is_what_was_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([(10.0, 100.0, 5.0), (12.0, 103.0, 7.0), (13.0, 103.5, 8.0)])
-    monkeypatch.setattr(timing.Others, "_now", staticmethod(lambda: next(clock)))
-    others = timing.Others()
-    assert others.cores() == pytest.approx((3.0 - 2.0) / 2.0)
-    assert others.cores() == 0.0  # ticks of different clocks
-
-
 def test_a_slow_round_leaves_ratios_alone() -> None:
     found = ratio([2.0, 20.0, 2.0], [1.0, 10.0, 1.0])
     assert found == (2.0, 2.0, 2.0, 2.0)
@@ -58,13 +37,6 @@ def test_spread_holds_least_quartiles_and_median() -> None:
     assert found == (1.0, 2.0, 3.0, 4.0)
     assert found.scaled(10) == (10.0, 20.0, 30.0, 40.0)
     assert found.text(1) == "3.0 (2.0–4.0)"
-
-
-def test_a_run_is_repeated_as_often_as_the_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "seconds_of", lambda run, device: 0.5)
-    assert fitting_count(lambda: None, 20, 2.0, CPU) == 4
-    assert fitting_count(lambda: None, 3, 2.0, CPU) == 3
-    assert fitting_count(lambda: None, 20, 0.1, CPU) == 1
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sritool.core import recurrence
 from sritool.core.recurrence import Recurrence, RecurrentWeight, lstm
 
 TIME, BATCH, EMBEDDING, HIDDEN = 6, 4, 5, 3
@@ -78,7 +79,18 @@ def test_backward_agrees_with_autograd(problem: tuple[torch.nn.LSTM, Tensor, Ten
         torch.testing.assert_close(found[0], expected[0], rtol=1e-11, atol=1e-12)
         torch.testing.assert_close(found[1], expected[1], rtol=1e-11, atol=1e-12)
         states.gates.copy_(gates.detach())
-        states.run(initial, recurrent.t().contiguous())
+        states.run(initial, RecurrentWeight(recurrent))
+
+
+def test_blocks_of_a_large_weight_are_the_whole_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, wide, narrow = (torch.randn(*size).double() for size in ((12, 3), (5, 12), (5, 3)))
+    monkeypatch.setattr(recurrence, "_LARGE", 0)
+    monkeypatch.setattr(recurrence, "_COLUMNS", 2)
+    blocks, gates, hidden = RecurrentWeight(weight), wide.clone(), narrow.clone()
+    blocks.add_to_gates(gates, narrow)
+    torch.testing.assert_close(gates, wide + narrow @ weight.t())
+    blocks.add_to_hidden(hidden, wide)
+    torch.testing.assert_close(hidden, narrow + wide @ weight)
 
 
 def test_plain_form_has_second_derivatives(problem: tuple[torch.nn.LSTM, Tensor, Tensor]) -> None:
