@@ -96,6 +96,7 @@ class OurStep:
         self.method.gradients(self._following(), CLOCK._replace(step=step))
         clip_gradients(self.method.modules.parameters(), self._config.optimizer.clip)
         self._optimizer.step()
+        self.method.after_update()
 
 
 def our_chain(config: RunConfig, shape: Shape, device: torch.device) -> Callable[[], object]:

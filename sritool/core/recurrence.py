@@ -36,10 +36,10 @@ _LARGE = 1 << 20  # elements: more than a core's own cache holds
 
 
 class RecurrentWeight:
-    """The recurrent weight U [4·hidden, hidden], laid out for the products of one step; made anew after every update.
+    """The recurrent weight U [4·hidden, hidden], laid out for a step's products; made anew after every update.
 
-    A product of few rows with a large matrix waits for memory on a CPU, the more so where its row stride is a power of
-    two. So the columns of a large one stand in contiguous blocks.
+    A product of few rows with a large matrix waits for memory on a CPU, the more so where its row stride is a power
+    of two. So the columns of a large one stand in contiguous blocks.
     """
 
     def __init__(self, recurrent: Tensor) -> None:

@@ -117,6 +117,7 @@ def test_a_training_step_has_sritools_gradient(sampler: str, frugal: bool) -> No
     start, noise = method._draw(batch, clock.stream("chain"), 1)
     draws = torch.cat((start, noise[:, 0]))
     found = method.gradients(batch, clock)
+    method.after_update()
     settings = replace(settings, evaluation_temperature=tau)
     optimizer = torch.optim.SGD(reference.parameters(), lr=0.0)
     loss = train_step(reference, optimizer, batch, settings, fisher, frugal, draws, clip=1e9)
