@@ -95,7 +95,7 @@ class Reference(nn.Module):
         scores = F.log_softmax(self.output(hidden.flatten(0, 1)), -1)  # [time·batch, vocabulary]
         targets = batch.targets.flatten() - FIRST_PREDICTED
         lost = F.nll_loss(scores, targets, ignore_index=PAD - FIRST_PREDICTED, reduction="none")
-        return lost.view(batch.targets.shape).sum(0)
+        return lost.to(z.dtype).view(batch.targets.shape).sum(0)
 
 
 def gates_in_torchs_order(tensor: Tensor) -> Tensor:
