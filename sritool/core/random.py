@@ -31,8 +31,8 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
     c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
     k0, k1 = key
     for _ in range(_ROUNDS):
-        # The 64-bit products wrap into the sign bit; shift-and-mask still reads their two halves correctly. Their upper
-        # halves stay in c1 and c3, which are not multiplied, until the end.
+        # The 64-bit products wrap into the sign bit; shift-and-mask still reads their two halves correctly.
+        # Their upper halves stay in c1 and c3, which are not multiplied, until the end.
         first, second = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
         c0 = (second >> 32).bitwise_xor_(c1).bitwise_xor_(k0).bitwise_and_(_WORD)
         c2 = (first >> 32).bitwise_xor_(c3).bitwise_xor_(k1).bitwise_and_(_WORD)
