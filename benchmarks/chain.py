@@ -26,7 +26,7 @@ from benchmarks.compared import (
 from benchmarks.floor import Floor
 from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
 from benchmarks.ours import our_chain, run_config
-from benchmarks.reference import Reference, fastest_form, langevin_chain
+from benchmarks.reference import Reference, draw_noise, fastest_form, langevin_chain
 from benchmarks.report import Report
 from benchmarks.shapes import PRESET_SHAPES, Shape, random_batch
 from benchmarks.timing import Run
@@ -52,7 +52,7 @@ def build(variant: str, shape: Shape, precision: str, device: torch.device, step
 
     def run() -> None:
         model.zero_grad()
-        draws = torch.randn(len(sizes) + 1, shape.batch, shape.latent, device=device)
+        draws = draw_noise(sampler, shape.batch, shape.latent, device)
         tau, dropout = sampler.evaluation_temperature, sampler.chain_dropout
         langevin_chain(model, batch, draws[0], sizes, draws[1:], tau, dropout, root)
 

@@ -114,7 +114,7 @@ def our_chain(config: RunConfig, shape: Shape, device: torch.device) -> Callable
         theta = ThetaGradient(method.generator) if sampler.theta_gradient == "path" else None
         dropout = method._dropout(batch, CLOCK)
         subsets = method._draw_words(batch, CLOCK, fixed_size=False)
-        start, noise = method._draw(batch, CLOCK.stream("chain"), 1)
+        start, noise, _ = method._draw(batch, CLOCK.stream("chain"), 1)
 
         def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
             subset = subsets[step] if subsets else None

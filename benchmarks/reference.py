@@ -138,6 +138,14 @@ def root_of(fisher: Tensor) -> Tensor:
     return (vectors * (1.0 + eigenvalues).rsqrt()) @ vectors.t()
 
 
+def draw_noise(sampler: SamplerConfig, size: int, latent: int, device: torch.device) -> Tensor:
+    """z_0 and the noise of each step: [steps + 1, size, latent]."""
+    draws = torch.randn(sampler.steps + 1 + sampler.averaged_noise, size, latent, device=device)
+    if sampler.averaged_noise:  # over two neighbours
+        return torch.cat((draws[:1], 0.5 * (draws[1:-1] + draws[2:])))
+    return draws
+
+
 def langevin_chain(
     model: Reference,
     batch: Batch,
@@ -183,7 +191,7 @@ def train_step(
     """
     like, steps, size = model.output.weight, sampler.schedule(), len(batch.examples)
     if draws is None:
-        draws = torch.randn(len(steps) + 1, size, model.config.latent, device=like.device)
+        draws = draw_noise(sampler, size, model.config.latent, like.device)
     at_end = sampler.theta_gradient == "end"
     root = None if fisher is None else root_of(fisher)
     optimizer.zero_grad()

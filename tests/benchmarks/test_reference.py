@@ -114,7 +114,7 @@ def test_a_training_step_has_sritools_gradient(sampler: str, frugal: bool) -> No
     if method.preconditioner is not None:
         method.preconditioner.fisher.copy_(torch.diag(torch.arange(4.0)) + 0.1)
         fisher = method.preconditioner.fisher.clone()
-    start, noise = method._draw(batch, clock.stream("chain"), 1)
+    start, noise, _ = method._draw(batch, clock.stream("chain"), 1)
     draws = torch.cat((start, noise[:, 0]))
     found = method.gradients(batch, clock)
     method.after_update()
