@@ -1,7 +1,7 @@
 """All methods on one corpus, one after another, with one generator, one plan and one seed.
 
     python -m benchmarks.methods captions                       # prepared before; into runs/captions-lm/ and so on
-    python -m benchmarks.methods captions --only lm,sri-tempered --sentences 12000 -- --threads 1
+    python -m benchmarks.methods captions --only lm,sri --sentences 12000 -- --threads 1
     python -m benchmarks.methods captions --picture cost.png    # of what there is; trains nothing
 
 Stop it at any moment and give the same command again: each run goes on from its last checkpoint, and one that is
@@ -36,12 +36,22 @@ ROWS = {
     "vae-fbp": Row("vae-fbp"),
     "vae-fb-8": Row("vae-fb", ("--target-kl", "8")),
     "vae-fb-16": Row("vae-fb", ("--target-kl", "16")),
-    "sri-tempered": Row("sri", ("--sampler", "tempered")),
+    "sri": Row("sri"),
+    "sri-tempered": Row("sri", ("--sampler", "tempered", "--words", "0")),
     "sri-authors": Row("sri", ("--sampler", "authors")),
     "vae-lagging": Row("vae-lagging"),
     "sa-vae": Row("sa-vae"),
 }
-"""Cheap ones first. Free bits at two targets and short-run inference at two temperatures, for the frontier."""
+"""Cheap ones first. Free bits at two targets and short-run inference with three samplers, for the frontier."""
+
+# The same thorough validation for all, so that their curves compare; a run's own budget would differ by method.
+VALIDATION = {
+    "share": 0,
+    "sentences": 128,
+    "likelihood.samples": 50,
+    "likelihood.pilots": 48,
+    "likelihood.rounds": 2,
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -65,6 +75,7 @@ def command(name: str, given: argparse.Namespace) -> list[str]:
         *("auto", "--runs-dir", str(given.runs_dir), "--embedding", "128", "--hidden", str(given.hidden)),
         *("--dropout", "0.2", "--batch-size", "64", "--epochs", str(given.epochs), "--learning-rate"),
         *("0.003", "--set", "optimizer.decay.begin=0.5", "--set", "optimizer.decay.end=0.3333333333333333"),
+        *(word for key, value in VALIDATION.items() for word in ("--set", f"validation.{key}={value}")),
         *("--set", f"training.sentences={given.sentences}", "--seed", "0", "--no-summary", *row.own),
     ]
 
