@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import child, equality
-from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.__main__ import main
 from benchmarks.floor import Floor
 from benchmarks.preprocess import plain_loop, write_text
 from benchmarks.shapes import PRESET_SHAPES, SHAPES, random_batch, random_split
