@@ -1,4 +1,4 @@
-"""`python -m benchmarks chain|train|evaluate|sample|preprocess|growth|equality|words`; each has `--help`."""
+"""`python -m benchmarks NAME`, of those in `BENCHMARKS`; each has `--help`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import chain, equality, evaluate, growth, preprocess, sample, train, words
+from benchmarks import chain, equality, evaluate, growth, preprocess, sample, schedules, train, words
 from benchmarks.options import add_command, context_of
 from benchmarks.report import machine, show
 from sritool.errors import SritoolError
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "growth": growth,
     "equality": equality,
     "words": words,
+    "schedules": schedules,
 }
 
 

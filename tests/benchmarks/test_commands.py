@@ -26,6 +26,7 @@ QUICK = {
     "preprocess": ("--rounds", "1", "--lines", "200", "--words", "6", "--vocabulary", "30"),
     "growth": ("--shape", "micro", "--rounds", "1", "--steps", "2"),
     "equality": ("--shape", "micro", "--steps", "4"),
+    "schedules": (),
 }
 """Quick forms of all benchmarks but `words`, which wants a trained run."""
 

@@ -73,7 +73,7 @@ def test_bfloat16_output_layer_is_close(pair: tuple[Generator, Generator, Batch,
     assert float((rough - exact).norm() / exact.norm()) < 2e-2
 
 
-@pytest.mark.parametrize("sampler", ["paper", "authors"])
+@pytest.mark.parametrize("sampler", ["paper", "authors", "preconditioned"])
 def test_a_replayed_graph_computes_what_its_kernels_do(
     sampler: str, pair: tuple[Generator, Generator, Batch, Batch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +86,8 @@ def test_a_replayed_graph_computes_what_its_kernels_do(
 
     _, _, _, moved = pair
     sizes = {"generator": {"embedding": 16, "hidden": 32, "latent": 8}, "training": {"measure_every": 0}}
+    if sampler == "preconditioned":
+        sizes["sampler"] = {"words": 10}
     method = build_method(build(RunConfig, merge(layered("tiny", sampler, "sri"), sizes)), 64)
     method.initialise()
     method.modules.to("cuda")
@@ -102,6 +104,7 @@ def test_a_replayed_graph_computes_what_its_kernels_do(
         for eager, graph in zip(*found, strict=True):
             torch.testing.assert_close(graph, eager, rtol=2e-3, atol=2e-3 * float(eager.abs().max()))
         optimizer.step()  # the next replay must see the parameters move
+        method.after_update()  # and the running statistics
 
 
 @pytest.mark.parametrize("name", METHODS)
