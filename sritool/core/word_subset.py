@@ -85,7 +85,7 @@ def draw_subsets(
           fixed_size: fill all to one size, a multiple of 256, with entries of weight 0, as a CUDA graph needs.
     """
     always, places = torch.unique(targets, return_inverse=True)
-    drawn = uniforms < inclusion
+    drawn = uniforms <= inclusion  # a uniform that is rounded to 1 must not leave out a word that is certain
     drawn[:, always] = False
     log_inclusion = inclusion.log().index_fill(0, always, 0.0)
     which, words = drawn.nonzero(as_tuple=True)

@@ -109,7 +109,7 @@ class ShortRunInference(Method):
         require_settled(told[2], schedule, self.sampler.temperature.at(clock.progress))
         sums = {"recon": told[0], "moved": told[1]}
         if measured:
-            sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain)
+            sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain, subsets)
         return sums
 
     def after_update(self) -> None:
@@ -131,9 +131,8 @@ class ShortRunInference(Method):
         seen = words
         if self.word_mass is not None:
             seen = min(words, self.sampler.words + _TARGETS * self.config.training.batch_size)
-        step = (
-            (recurrence + seen) / (recurrence + words) * (GRADIENT + (self.sampler.theta_gradient == "path"))
-        )
+        of_all_words = (recurrence + seen) / (recurrence + words)
+        step = of_all_words * (GRADIENT + (self.sampler.theta_gradient == "path"))
         return Work(UPDATE + steps * step, 2 * steps * GRADIENT)
 
     def settled_at(self) -> float:
@@ -252,12 +251,20 @@ class ShortRunInference(Method):
         every = self.config.training.measure_every
         return every > 0 and clock.step % every == 0
 
-    def _unstable_share(self, conditional: Conditional, dropout: Dropout, chain: Chain) -> float:
-        """Share of steps whose noiseless part raises U, each judged under the masks of its own step."""
+    def _unstable_share(
+        self,
+        conditional: Conditional,
+        dropout: Dropout,
+        chain: Chain,
+        subsets: Sequence[WordSubset] | None,
+    ) -> float:
+        """Share of steps whose noiseless part raises U, each judged under the masks and words of its own step."""
         assert chain.log_joint is not None
         raised = []
         for step, z in enumerate(noiseless_moves(chain)):
-            after = conditional.evaluate(z, self._masks(dropout, step)).log_likelihood + log_prior(z)
+            subset = subsets[step] if subsets else None
+            after, _ = conditional.evaluate(z, self._masks(dropout, step), None, subset)
+            after = after + log_prior(z)
             raised.append(after < chain.log_joint[step])
         return float(torch.stack(raised).float().mean())
 
