@@ -51,11 +51,11 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "steps": 4,
             # The first is nearly Newton's; they fall by equal factors.
             "step_sizes": [0.9, 0.7, 0.53, 0.4],
-            "temperature": plain(Ramp(0.5, 0.8)),
-            "evaluation_temperature": 0.8,
+            "temperature": plain(Ramp(0.3, 0.5)),
+            "evaluation_temperature": 0.5,
             "chain_dropout": False,
-            "theta_gradient": "end",
-            "end_weight": 1.0,
+            "theta_gradient": "path",
+            "end_weight": 4.0,  # as much as all that is visited before
             "preconditioned": True,
             "averaged_noise": True,
             "words": _WORDS,
