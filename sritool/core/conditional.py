@@ -1,6 +1,6 @@
 """log p(x|z), its gradient in z and in θ for a batch of sentences, without an autograd graph.
 
-What a chain repeats twenty times is only what changes with z: the projection of z, the recurrence, and the
+What a chain repeats at every step is only what changes with z: the projection of z, the recurrence, and the
 output layer. The words' projection, transposes and casts are made once, by `Weights` and `Conditional`.
 """
 

@@ -1,6 +1,6 @@
 """A function of tensors replayed as a CUDA graph, captured once for each set of shapes.
 
-A chain is twenty times some five hundred small kernels: launched one by one they keep a GPU waiting. The function
+Every step of a chain is some five hundred small kernels: launched one by one they keep a GPU waiting. The function
 must not look at values (no `.item()`, no shape that depends on data), and must read parameters that are updated in
 place.
 
