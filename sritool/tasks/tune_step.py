@@ -129,6 +129,8 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
         chains=max(RETUNE_CHAINS, 2 * method.latent),
         density_chains=1,
         temperature=sampler.temperature.at(progress),
+        # Its large steps fold for most sentences, which training does not mind: it needs no density.
+        allow_folded=sampler.preconditioned,
         seed=seed,
         epoch=epoch,
     )
