@@ -48,16 +48,16 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "preconditioned": {
         "sampler": {
             "name": "preconditioned",
-            "steps": 4,
+            "steps": 6,
             # The first is nearly Newton's; they fall by equal factors.
-            "step_sizes": [0.9, 0.7, 0.53, 0.4],
-            "temperature": plain(Ramp(0.3, 0.5)),
-            "evaluation_temperature": 0.5,
+            "step_sizes": [0.9, 0.6, 0.4, 0.27, 0.18, 0.12],
+            "temperature": plain(Ramp(0.5, 0.8)),
+            "evaluation_temperature": 0.8,
             "chain_dropout": False,
-            "theta_gradient": "path",
-            "end_weight": 4.0,  # as much as all that is visited before
+            "theta_gradient": "end",
+            "end_weight": 1.0,
             "preconditioned": True,
-            "averaged_noise": True,
+            "averaged_noise": False,
             "words": _WORDS,
         },
         "optimizer": {"decay": plain(Ramp(1.0, 1 / 3, begin=0.5))},

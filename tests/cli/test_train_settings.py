@@ -30,7 +30,7 @@ CHANGED = {
     "latent": 5,
     "dropout": 0.25,
     "sampler": "paper",
-    "theta_gradient": "end",
+    "theta_gradient": "path",
     "langevin_steps": 7,
     "words": 500,
     "epochs": 3,

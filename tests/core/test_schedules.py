@@ -117,7 +117,7 @@ def test_published_sizes(preset: str, embedding: int, hidden: int) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_preset_builds(preset: str, sampler: str) -> None:
     config = build(RunConfig, layered(preset, sampler, "sri"))
-    assert (config.sampler.name, config.sampler.steps) == (sampler, 4 if sampler == "preconditioned" else 20)
+    assert (config.sampler.name, config.sampler.steps) == (sampler, 6 if sampler == "preconditioned" else 20)
     if preset != "tiny":  # our own corpus, with a plan of its own
         assert (config.optimizer.learning_rate, config.optimizer.clip, config.training.batch_size) == (
             1e-3,

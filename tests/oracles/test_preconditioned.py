@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,10 +40,12 @@ def root_of(matrix: Tensor) -> Tensor:
     return made.root()
 
 
-def moments(target: Any, sizes: list[float], root: Tensor | None) -> tuple[Tensor, Tensor]:
+def moments(
+    target: Any, sizes: list[float], root: Tensor | None, averaged: bool = False
+) -> tuple[Tensor, Tensor]:
     """Mean [batch, latent] and covariance of q_s(z_K|x) at temperature 1.
 
-    z_K is affine in z_0 and in the draws R of which the noise is made: with a root the preset's, of two each.
+    z_K is affine in z_0 and in the draws R of which the noise is made, of two each where it is averaged.
     """
     latent, aim, precision = len(target.identity), target.posterior.mean, target.precision[0]
     mean, of_start, scale = torch.zeros_like(aim), target.identity, target.identity
@@ -54,7 +57,7 @@ def moments(target: Any, sizes: list[float], root: Tensor | None) -> tuple[Tenso
         mean = aim + (mean - aim) @ step.T
         of_start, of_draws = step @ of_start, [step @ factor for factor in of_draws]
         noise = math.sqrt(2 * size) * (target.identity if root is None else root)
-        for draw, share in ((k, 1.0),) if root is None else ((k, 0.5), (k + 1, 0.5)):
+        for draw, share in ((k, 0.5), (k + 1, 0.5)) if averaged else ((k, 1.0),):
             of_draws[draw] = of_draws[draw] + share * noise
     return mean, sum((factor @ factor.T for factor in of_draws), of_start @ of_start.T)
 
@@ -100,17 +103,18 @@ def test_the_running_fisher_is_that_of_the_model(linear_gaussian: Callable[..., 
     assert float((covariance - expected).norm() / expected.norm()) < 0.1
 
 
+@pytest.mark.parametrize("averaged", [False, True])
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_the_chain_has_the_closed_forms_moments(
-    linear_gaussian: Callable[..., Any], condition: float
+    linear_gaussian: Callable[..., Any], condition: float, averaged: bool
 ) -> None:
     target = same_precision(linear_gaussian, condition)
     root, sizes, chains = root_of(target.precision[0] - target.identity), PRESET.schedule(), 600
     noise = draw_noise(
-        Stream(1, "chain"), torch.arange(16), range(chains), len(sizes), 3, torch.float64, True
+        Stream(1, "chain"), torch.arange(16), range(chains), len(sizes), 3, torch.float64, averaged
     )
     chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 1.0, root=root)
-    mean, covariance = moments(target, sizes, root)
+    mean, covariance = moments(target, sizes, root, averaged)
     white = torch.linalg.solve(torch.linalg.cholesky(covariance), (chain.end - mean).unsqueeze(-1)).squeeze(
         -1
     )
@@ -202,12 +206,16 @@ def test_density_is_that_of_the_chains_own_map(linear_gaussian: Callable[..., An
     torch.testing.assert_close(chain_density(target, chain).log_density, expected)
 
 
-def test_contraction_alone_has_the_nats_of_its_closed_form(flat: Any) -> None:
+@pytest.mark.parametrize("averaged", [False, True])
+def test_contraction_alone_has_the_nats_of_its_closed_form(flat: Any, averaged: bool) -> None:
     """Where z is ignored the chain's KL given noise is the one that is told apart as contraction."""
     root = root_of(torch.diag(torch.tensor([9.0, 3.0, 1.0, 0.0], dtype=torch.float64)))
-    noise = draw_noise(Stream(0, "noise"), torch.arange(3), range(400), PRESET.steps, 4, torch.float64, True)
-    tau = PRESET.evaluation_temperature
+    noise = draw_noise(
+        Stream(0, "noise"), torch.arange(3), range(400), PRESET.steps, 4, torch.float64, averaged
+    )
+    sampler = replace(PRESET, averaged_noise=averaged)
+    tau = sampler.evaluation_temperature
     chain = short_run(joint_of(flat), noise.start, PRESET.schedule(), noise.steps, tau, True, root)
     kl = chain_density(flat, chain).log_density - log_prior(chain.end)
     error = float(kl.std()) / math.sqrt(kl.numel())
-    assert abs(float(kl.mean()) - kl_on_the_prior(PRESET, 4, root)) < 5 * error
+    assert abs(float(kl.mean()) - kl_on_the_prior(sampler, 4, root)) < 5 * error

@@ -85,7 +85,7 @@ def test_a_named_sampler_is_the_published_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["sampler.steps=19", "sampler.temperature.end=0.3", "sampler.theta_gradient=end"]
+    "text", ["sampler.steps=19", "sampler.temperature.end=0.3", "sampler.theta_gradient=path"]
 )
 def test_a_changed_sampler_is_called_custom(text: str) -> None:
     assert resolved(assignments=(text,)).sampler.name == "custom (preconditioned)"
