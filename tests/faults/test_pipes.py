@@ -155,7 +155,7 @@ def test_terminal_that_goes_does_not_end_the_work(desk: Desk, tally: Tally) -> N
 @pytest.mark.parametrize("name", LAST_WORDS)
 def test_signal_while_working(desk: Desk, name: str, tally: Tally) -> None:
     number = signal.Signals[name]
-    args = ("evaluate", "mine-sri", "--again", "--samples", 1_000_000)
+    args = ("evaluate", "mine-sri", "--again", "--samples", 200_000)
     running = desk.zygote.start(args, cwd=desk.folder)
     until(lambda: "0/" in running.errors())
     running.send(signal.SIGPIPE)  # no harm
