@@ -8,14 +8,16 @@ import signal
 _SPINS = "1000"
 """How often a thread of OpenMP looks for work before it sleeps, unless the user says.
 
-By default it looks for milliseconds. Where other processes want the same cores, two such threads made a small matrix
-product take 30 times as long as one of them alone; so they share a busy machine, and lose microseconds on a free one.
+By default it looks for milliseconds. Two such threads, on two cores that other processes wanted too, made 42 small
+matrix products a second; with this number 994, and one thread 1,501. On free cores such a product takes a seventh
+longer with it, and a training step as long as before.
 """
 
 
 def main() -> None:
     """Import and run the command line. Ctrl-C before it is there ends the process without a traceback."""
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
     python_s = signal.getsignal(signal.SIGINT)
     if python_s is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -42,9 +42,7 @@ class SamplerConfig:
     theta_gradient: str = "end"  # "end": at z_K; "path": also at every visited z_k
     end_weight: float = 1.0  # weight of z_K against each visited z_k when theta_gradient is "path"
     preconditioned: bool = False  # steps by (I + F)⁻¹, F the running Fisher information of z
-    averaged_noise: bool = (
-        False  # a step's noise is the mean of two draws, one of which the next step has too
-    )
+    averaged_noise: bool = False  # each step shares half of its noise with the next one
     words: int = 0  # that a training chain's softmax draws; 0, or a small vocabulary: all
 
     def __post_init__(self) -> None:

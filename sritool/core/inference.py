@@ -20,10 +20,8 @@ from sritool.core.step_size import geometric
 
 KINDS = ("svi", "langevin", "preconditioned")
 LANGEVIN_STEP = 0.01  # of a plain chain unless a rate is given
-PRECONDITIONED_STEPS = (
-    0.9,
-    0.12,
-)  # first and last of a preconditioned one; equal factors lead from one to the other
+# First and last of a preconditioned chain; equal factors lead from one to the other.
+PRECONDITIONED_STEPS = (0.9, 0.12)
 
 
 class Refinement(NamedTuple):
@@ -96,12 +94,8 @@ def langevin_ends(
 
     Raises: NumericalError if they explode.
     """
-    stream, examples, steps = (
-        Stream(seed, "evaluation refinement"),
-        conditional.batch.examples,
-        refinement.steps,
-    )
-    mean = start.mean
+    stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
+    mean, steps = start.mean, refinement.steps
     drawn = [
         step_noise(stream, examples, steps, mean.shape[-1], mean.dtype, chain) for chain in range(chains)
     ]

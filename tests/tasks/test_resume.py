@@ -279,3 +279,23 @@ def test_bfloat16_trains_near_float32(new_run: NewRun) -> None:
         weights.append(parameters_to_vector(run.trainer.state.method.modules.parameters()).detach())
     difference = float((weights[0] - weights[1]).norm() / weights[0].norm())
     assert 0 < difference < 0.02
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_a_resumed_run_with_another_sampler_keeps_the_statistics_that_it_wants(
+    new_run: NewRun, settings: Callable[..., Any], ours_first: bool
+) -> None:
+    """Those of a chain that has none yet begin anew; those that nothing reads any more are left out."""
+    ours, plain = ({"preconditioned": True, "words": 4}, {"preconditioned": False, "words": 0})
+    before, after = (ours, plain) if ours_first else (plain, ours)
+    run = new_run("sri", sampler=before)
+    run.train(max_steps=2)
+    first = run.load()
+    config = replace(first.config, sampler=settings("sri", sampler=after).sampler)
+    method = state.RunState(run.corpus, config, run.folder, torch.device("cpu"), first).method
+    names = {name for name, _ in method.modules.named_buffers()}
+    assert names == (set() if ours_first else {"preconditioner.fisher", "word_mass.mass"})
+    for name, parameter in method.modules.named_parameters():
+        assert torch.equal(parameter, first.weights[name])
+    if not ours_first:
+        assert not method.modules.get_buffer("preconditioner.fisher").any()
