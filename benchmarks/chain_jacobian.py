@@ -1,7 +1,7 @@
 """The chain's density as the authors' code gets it: one backward pass through the whole chain for each number in z_K.
 
 The K steps are run with `create_graph`, and the B diagonal blocks of the Jacobian ∂z_K/∂z_0 are filled by B·d
-backward passes, each over the whole batch. Own code; the same density as `sritool.core.density.chain_density`.
+backward passes, each over the whole batch. Own code; the density of `sritool.inference.chain_density`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.reference import Reference
-from sritool.core.langevin import log_prior
-from sritool.corpus.batches import Batch
+from sritool.data.batches import Batch
+from sritool.inference.langevin import log_prior
 
 
 def chain_with_graph(

@@ -18,7 +18,7 @@ from benchmarks.ours import run_config
 from benchmarks.shapes import Shape
 from benchmarks.timing import Run, alternate, ratio, spread
 from sritool.cli.render import Table
-from sritool.core.config import RunConfig
+from sritool.config.settings import RunConfig
 
 OURS, AUTHORS, PLAIN = "ours", "authors' loop", "strongest plain"
 ALL_WORDS = "preconditioned, all words"

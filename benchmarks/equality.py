@@ -18,11 +18,11 @@ from benchmarks.ours import method_of, run_config
 from benchmarks.report import Report
 from benchmarks.shapes import Shape, random_batch
 from sritool.cli.render import Table
-from sritool.core.generator import Generator
-from sritool.core.langevin import Chain, log_prior, short_run
-from sritool.core.random import Stream
-from sritool.corpus.batches import Batch
+from sritool.data.batches import Batch
+from sritool.inference.langevin import Chain, log_prior, short_run
 from sritool.methods.base import Method
+from sritool.model.generator import Generator
+from sritool.model.random import Stream
 
 # Relative error of the batch's gradient at any step.
 BOUNDS = {"float32": 1e-5, "bfloat16": 2e-2, "float64": 1e-10}

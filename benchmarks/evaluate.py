@@ -22,11 +22,11 @@ from benchmarks.report import Report
 from benchmarks.shapes import PRESET_SHAPES, Shape, random_batch
 from benchmarks.timing import Run, alternate, ratio, spread
 from sritool.cli.render import Table
-from sritool.core.config import LikelihoodConfig
-from sritool.core.density import chain_density
-from sritool.core.langevin import log_prior, short_run
-from sritool.core.likelihood import adaptive_likelihood
-from sritool.core.random import Stream
+from sritool.config.settings import LikelihoodConfig
+from sritool.inference.chain_density import chain_density
+from sritool.inference.langevin import log_prior, short_run
+from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.model.random import Stream
 
 PASSES = 4  # of the authors' B·d that are run
 

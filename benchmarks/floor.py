@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.shapes import Shape
 from benchmarks.timing import seconds_of
-from sritool.corpus.tokenizer import FIRST_PREDICTED
+from sritool.data.tokenizer import FIRST_PREDICTED
 
 Product = Callable[[], None]
 CHUNKS = (0, 64, 256)  # rows at a time; 0: all

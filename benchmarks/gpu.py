@@ -27,9 +27,9 @@ from benchmarks.shapes import SHAPES, Shape, random_batch
 from benchmarks.timing import Run, Spread, alternate, ratio, spread
 from sritool.cli.formats import lines_of, native
 from sritool.cli.render import Table
-from sritool.core.device import products_in
-from sritool.core.recurrence import Recurrence, RecurrentWeight
 from sritool.methods import sri
+from sritool.model.device import products_in
+from sritool.model.recurrence import Recurrence, RecurrentWeight
 
 DEVICE = torch.device("cuda", 0)
 NAMES = ("ptb", "captions", "yahoo", "tiny")

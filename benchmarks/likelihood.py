@@ -22,16 +22,16 @@ import torch
 from torch import Tensor
 
 import sritool
-from sritool.core.ais import AisSettings, anneal, ladder
-from sritool.core.conditional import Conditional
-from sritool.core.config import LikelihoodConfig
-from sritool.core.likelihood import adaptive_likelihood
-from sritool.core.pareto import pareto_k
-from sritool.core.proposal import effective_sample_size
-from sritool.core.random import Stream
-from sritool.corpus.batches import collate, evaluation_batches
-from sritool.corpus.store import Split, load_corpus
-from sritool.tasks.model import Model
+from sritool.config.settings import LikelihoodConfig
+from sritool.data.batches import collate, evaluation_batches
+from sritool.data.store import Split, load_corpus
+from sritool.likelihood.ais import AisSettings, anneal, ladder
+from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.likelihood.pareto import pareto_k
+from sritool.likelihood.proposal import effective_sample_size
+from sritool.model.conditional import Conditional
+from sritool.model.random import Stream
+from sritool.runs.model import TrainedModel
 
 BATCH = 32
 DRAWS_AT_A_TIME = 16
@@ -74,13 +74,13 @@ class Row(NamedTuple):
     seconds: float
 
 
-Estimator = Callable[[Model, Conditional, Counted], Found]
+Estimator = Callable[[TrainedModel, Conditional, Counted], Found]
 
 
 def from_prior(draws: int) -> Estimator:
     """Draws of the prior, whose density cancels."""
 
-    def estimate(model: Model, conditional: Conditional, target: Counted) -> Found:
+    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> Found:
         examples, parts = conditional.batch.examples, []
         for first in range(0, draws, DRAWS_AT_A_TIME):
             here = min(DRAWS_AT_A_TIME, draws - first)
@@ -95,7 +95,7 @@ def from_prior(draws: int) -> Estimator:
 def by_annealing(settings: AisSettings) -> Estimator:
     """Forward annealing."""
 
-    def estimate(model: Model, conditional: Conditional, target: Counted) -> Found:
+    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> Found:
         examples = conditional.batch.examples
         steps = ladder(target, examples, model.latent, torch.float32, settings)
         return weighed(anneal(target, steps, examples, model.latent, settings).log_weights)
@@ -106,7 +106,7 @@ def by_annealing(settings: AisSettings) -> Estimator:
 def by_adaptive(config: LikelihoodConfig, seed: int) -> Estimator:
     """`adaptive`, its chains' ends not counted."""
 
-    def estimate(model: Model, conditional: Conditional, target: Counted) -> Found:
+    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> Found:
         starts = model.method.posterior(conditional, seed, config.modes)
         found = adaptive_likelihood(target, starts, seed, conditional.batch.examples, config)
         return Found(found.log_likelihood, found.effective_sample_size, found.pareto_k)
@@ -120,7 +120,7 @@ def weighed(log_weights: Tensor) -> Found:
     return Found(value, effective_sample_size(log_weights), pareto_k(log_weights))
 
 
-def measured(name: str, estimator: Estimator, model: Model, split: Split, chosen: np.ndarray) -> Row:
+def measured(name: str, estimator: Estimator, model: TrainedModel, split: Split, chosen: np.ndarray) -> Row:
     """The estimator on the chosen sentences, batch by batch."""
     parts: list[Found] = []
     order = [chosen[part] for part in evaluation_batches(split.lengths[chosen], BATCH)]

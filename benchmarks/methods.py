@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sritool.cli.pictures.style import check_picture, look, new_canvas, plain, save, series
-from sritool.tasks.runs import METRICS, read_metrics
+from sritool.runs.folder import METRICS, read_metrics
 
 
 class Row(NamedTuple):

@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.report import FORMATS
 from benchmarks.shapes import SHAPES, Shape, shapes_named
-from sritool.core.device import resolve_device, resolve_precision, set_threads
 from sritool.errors import UsageError
+from sritool.model.device import resolve_device, resolve_precision, set_threads
 
 
 def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.shapes import Shape, random_batch, random_split
-from sritool.core.clipping import clip_gradients
-from sritool.core.config import RunConfig
-from sritool.core.langevin import log_prior, short_run
-from sritool.core.presets import layered
-from sritool.core.structure import build, merge
-from sritool.core.theta_gradient import ThetaGradient
-from sritool.corpus.batches import Batch, collate
+from sritool.config.presets import layered
+from sritool.config.settings import RunConfig
+from sritool.config.values import build, merge
+from sritool.data.batches import Batch, collate
+from sritool.inference.langevin import log_prior, short_run
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.methods.sri import ShortRunInference
+from sritool.model.theta_gradient import ThetaGradient
+from sritool.training.clipping import clip_gradients
 
 CLOCK = Clock(seed=0, epoch=0, step=1, progress=0.0)
 BATCHES = 8  # different batches that a run goes through in turn

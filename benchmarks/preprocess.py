@@ -20,8 +20,8 @@ from benchmarks.options import Context, add_common, add_timing
 from benchmarks.report import Report
 from benchmarks.timing import Run, alternate, ratio, spread
 from sritool.cli.render import Table
-from sritool.corpus.sources import FileOptions, file_source
-from sritool.tasks.preprocess import preprocess_corpus
+from sritool.data.preprocess import preprocess_corpus
+from sritool.data.sources import FileOptions, file_source
 
 
 def write_text(path: Path, lines: int, words: int, vocabulary: int, seed: int = 0) -> int:

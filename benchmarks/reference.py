@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from benchmarks.shapes import Shape
 from benchmarks.timing import alternate, spread
-from sritool.core.config import GeneratorConfig, SamplerConfig
-from sritool.core.generator import Generator
-from sritool.corpus.batches import Batch
-from sritool.corpus.tokenizer import FIRST_PREDICTED, PAD
+from sritool.config.settings import GeneratorConfig, SamplerConfig
+from sritool.data.batches import Batch
+from sritool.data.tokenizer import FIRST_PREDICTED, PAD
+from sritool.model.generator import Generator
 
 _TO_TORCH = (1, 2, 3, 0)  # of gates output, input, forget, candidate: input, forget, candidate, output
 
@@ -68,7 +68,7 @@ def fastest_form(shape: Shape, precision: str, device: torch.device) -> str:
 
 
 class Reference(nn.Module):
-    """p(x|z) of `sritool.core.generator`, from the modules of PyTorch; `latent = 0` is a language model."""
+    """p(x|z) of `sritool.model.generator`, from the modules of PyTorch; `latent = 0` is a language model."""
 
     def __init__(self, config: GeneratorConfig, vocabulary: int) -> None:
         super().__init__()

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.reference import Factors, Reference, gates_in_torchs_order, translated, update
-from sritool.core.config import GeneratorConfig
-from sritool.corpus.batches import Batch
+from sritool.config.settings import GeneratorConfig
+from sritool.data.batches import Batch
 
 
 class ReferenceVae(nn.Module):
-    """`sritool.core.encoder` and `sritool.core.generator`, from the modules of PyTorch."""
+    """`sritool.model.encoder` and `sritool.model.generator`, from the modules of PyTorch."""
 
     def __init__(self, config: GeneratorConfig, vocabulary: int) -> None:
         super().__init__()

@@ -22,13 +22,13 @@ from benchmarks.report import Report
 from benchmarks.shapes import Shape
 from benchmarks.timing import Run, alternate, ratio, spread
 from sritool.cli.render import Table
-from sritool.core.checkpoint import load_checkpoint, load_weights
-from sritool.core.decoding import DecodingConfig, decode
-from sritool.core.generator import Generator
-from sritool.core.random import Stream
-from sritool.corpus.tokenizer import EOS, FIRST_PREDICTED
+from sritool.data.tokenizer import EOS, FIRST_PREDICTED
 from sritool.methods.registry import build_method
-from sritool.tasks.runs import find_checkpoint
+from sritool.model.decoding import DecodingConfig, decode
+from sritool.model.generator import Generator
+from sritool.model.random import Stream
+from sritool.runs.checkpoint import load_checkpoint, load_weights
+from sritool.runs.folder import find_checkpoint
 
 WAYS = {
     "greedy": DecodingConfig(),

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.options import Context, add_common
 from benchmarks.report import Report
 from sritool.cli.render import Table
-from sritool.core.step_size import geometric
+from sritool.inference.step_size import geometric
 
 CURVATURES = (0.4, 0.7, 1.0, 1.5, 2.5)
 WIDER = 4.0  # variance of the start, and mean square of its distance, in variances of the posterior

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from sritool.core.config import GeneratorConfig
-from sritool.core.presets import PRESETS
-from sritool.corpus.batches import Batch, collate
-from sritool.corpus.store import Split
-from sritool.corpus.tokenizer import EOS, UNK, offsets_of
+from sritool.config.presets import PRESETS
+from sritool.config.settings import GeneratorConfig
+from sritool.data.batches import Batch, collate
+from sritool.data.store import Split
+from sritool.data.tokenizer import EOS, UNK, offsets_of
 from sritool.errors import UsageError
 
 

@@ -20,16 +20,16 @@ from typing import Any
 
 import torch
 
-from sritool.core.config import RunConfig
-from sritool.core.device import set_threads
-from sritool.corpus.store import Corpus, find_corpus, load_corpus
-from sritool.tasks import events
-from sritool.tasks.budget import Level, level_of
-from sritool.tasks.configure import gather, resolve_config
-from sritool.tasks.model import load_model
-from sritool.tasks.runs import LAST
-from sritool.tasks.train import Limits, Trainer
-from sritool.tasks.validate import chosen_by, validate
+from sritool.config.settings import RunConfig
+from sritool.data.store import Corpus, find_corpus, load_corpus
+from sritool.model.device import set_threads
+from sritool.runs.folder import LAST
+from sritool.runs.model import load_model
+from sritool.training import events
+from sritool.training.configure import gather, resolve_config
+from sritool.training.loop import Limits, Trainer
+from sritool.training.validation import chosen_by, validate
+from sritool.training.validation_budget import Level, level_of
 
 FOUND = "validations.jsonl"
 KINDS = ("cheap", "thorough")

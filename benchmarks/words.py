@@ -20,16 +20,16 @@ from torch import Tensor
 from benchmarks.options import Context, add_common
 from benchmarks.report import Report
 from sritool.cli.render import Table
-from sritool.core.conditional import Conditional
-from sritool.core.random import Stream
-from sritool.core.theta_gradient import ThetaGradient
-from sritool.core.word_subset import WordMass, draw_subsets
-from sritool.corpus.batches import Batch, collate
-from sritool.corpus.store import load_corpus
-from sritool.corpus.tokenizer import FIRST_PREDICTED
+from sritool.data.batches import Batch, collate
+from sritool.data.store import load_corpus
+from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.methods.base import Method
-from sritool.tasks.model import load_model
-from sritool.tasks.runs import find_checkpoint
+from sritool.model.conditional import Conditional
+from sritool.model.random import Stream
+from sritool.model.theta_gradient import ThetaGradient
+from sritool.model.word_subset import WordMass, draw_subsets
+from sritool.runs.folder import find_checkpoint
+from sritool.runs.model import load_model
 
 SIZES = (50, 100, 200, 400, 800, 1600)
 

@@ -23,7 +23,7 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # so that a checkout is enough; last, so that an installed sritool comes first
 
 from sritool.cli.app import COMMANDS, global_options, unwrapped  # noqa: E402
-from sritool.cli.plot import KINDS  # noqa: E402
+from sritool.cli.commands.plot import KINDS  # noqa: E402
 
 TARGET = ROOT / "docs" / "commands.md"
 COMMAND = "python docs/reference.py"
@@ -235,7 +235,7 @@ def functions_of(names: Mapping[str, str], package: str) -> dict[str, Callable[.
 
 def reference() -> str:
     """The whole page."""
-    commands = functions_of(COMMANDS, "sritool.cli")
+    commands = functions_of(COMMANDS, "sritool.cli.commands")
     kinds = functions_of(KINDS, "sritool.cli.plots")
     parts = [INTRODUCTION.rstrip(), *contents(COMMANDS, commands), "## Global options"]
     parts += [

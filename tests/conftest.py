@@ -16,6 +16,8 @@ from typer.testing import CliRunner, Result
 
 import sritool
 
+pytest_plugins = [f"support.{name}" for name in ("batches", "methods", "runs", "targets")]
+
 hypothesis.settings.register_profile("sritool", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("sritool")
 

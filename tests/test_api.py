@@ -14,7 +14,7 @@ import sritool
 from sritool.errors import CheckpointError, ShapeError, UsageError
 
 if TYPE_CHECKING:
-    from sritool.tasks.model import Model
+    from sritool.runs.model import TrainedModel
 
 LINES = ["the otter finds the kettle at noon", "a mason greets the heron upstairs", "", "the zebra"]
 
@@ -22,15 +22,15 @@ LINES = ["the otter finds the kettle at noon", "a mason greets the heron upstair
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs sri and lm of five steps."""
-    from sritool.core.config import RunConfig
-    from sritool.core.device import resolve_device
-    from sritool.core.structure import build
-    from sritool.corpus.prepare import PrepareOptions
-    from sritool.corpus.raw import RawCorpus, RawSplit
-    from sritool.corpus.sources import Source
-    from sritool.corpus.store import load_corpus
-    from sritool.tasks.preprocess import preprocess_corpus
-    from sritool.tasks.train import Limits, Trainer
+    from sritool.config.settings import RunConfig
+    from sritool.config.values import build
+    from sritool.data.prepare import PrepareOptions
+    from sritool.data.preprocess import preprocess_corpus
+    from sritool.data.raw import RawCorpus, RawSplit
+    from sritool.data.sources import Source
+    from sritool.data.store import load_corpus
+    from sritool.model.device import resolve_device
+    from sritool.training.loop import Limits, Trainer
 
     folder = tmp_path_factory.mktemp("api")
     texts = [f"{who} {does} {what}" for who in ("the otter", "a Mason") for does in ("finds", "greets")
@@ -53,7 +53,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(runs: Path) -> Model:
+def model(runs: Path) -> TrainedModel:
     return sritool.load(runs / "sri")
 
 
@@ -75,7 +75,7 @@ def test_load_takes_a_folder_or_a_file_as_text_or_path(runs: Path) -> None:
         sritool.load(runs / "sri", device="abacus")
 
 
-def test_encode_is_a_mean_of_chains(model: Model) -> None:
+def test_encode_is_a_mean_of_chains(model: TrainedModel) -> None:
     codes = model.encode(LINES)
     assert (codes.shape, codes.dtype) == ((4, 4), np.float32)
     np.testing.assert_allclose(model.encode(LINES, batch_size=1), codes, atol=1e-5)
@@ -88,7 +88,7 @@ def test_encode_is_a_mean_of_chains(model: Model) -> None:
     assert model.encode([]).shape == (0, 4)
 
 
-def test_decode_gives_a_sentence_for_each_code(model: Model) -> None:
+def test_decode_gives_a_sentence_for_each_code(model: TrainedModel) -> None:
     codes = model.prior(5, seed=2)
     assert (codes.shape, codes.dtype) == ((5, 4), np.float32)
     sentences = model.decode(codes)
@@ -100,8 +100,8 @@ def test_decode_gives_a_sentence_for_each_code(model: Model) -> None:
     assert model.interpolate(5)[::4] == model.decode(model.prior(2))
 
 
-def test_drawn_words_do_not_depend_on_the_part_that_is_decoded(model: Model) -> None:
-    from sritool.core.decoding import DecodingConfig
+def test_drawn_words_do_not_depend_on_the_part_that_is_decoded(model: TrainedModel) -> None:
+    from sritool.model.decoding import DecodingConfig
 
     drawn = DecodingConfig(greedy=False, max_length=9)
     whole = model.sample(6, seed=1, config=drawn)
@@ -109,7 +109,7 @@ def test_drawn_words_do_not_depend_on_the_part_that_is_decoded(model: Model) -> 
     assert [sentence for part in parts for sentence in part] == whole
 
 
-def test_log_likelihood_is_in_nats_a_sentence(runs: Path, model: Model) -> None:
+def test_log_likelihood_is_in_nats_a_sentence(runs: Path, model: TrainedModel) -> None:
     for one in (model, sritool.load(runs / "lm")):
         values = one.log_likelihood(LINES)
         assert (values.shape, values.dtype) == ((4,), np.float64)
@@ -127,7 +127,7 @@ def test_probabilities_of_all_sentences_sum_to_one(runs: Path) -> None:
     assert np.exp(lm.log_likelihood(every)).sum() == pytest.approx(1.0, abs=1e-4)
 
 
-def test_sentences_are_prepared_as_the_corpus_was(model: Model) -> None:
+def test_sentences_are_prepared_as_the_corpus_was(model: TrainedModel) -> None:
     upper = ["The Otter Finds The Kettle At Noon"]
     assert model.log_likelihood(upper) == pytest.approx(model.log_likelihood(LINES[:1]))
     long = ["the otter finds the kettle at noon and greets a mason"]
@@ -136,7 +136,7 @@ def test_sentences_are_prepared_as_the_corpus_was(model: Model) -> None:
     )
 
 
-def test_what_cannot_be_done_is_said(runs: Path, model: Model) -> None:
+def test_what_cannot_be_done_is_said(runs: Path, model: TrainedModel) -> None:
     lm = sritool.load(runs / "lm")
     assert lm.latent == 0
     assert len(set(lm.sample(6))) > 1

@@ -24,10 +24,10 @@ import torch
 from benchmarks.faults import Broken
 from benchmarks.faults.hostile import make_run
 from benchmarks.faults.hostile_files import saved, sealed
-from sritool.core.checkpoint import load_checkpoint
-from sritool.corpus.store import load_corpus
+from sritool.data.store import load_corpus
 from sritool.errors import SritoolError
-from sritool.methods.registry import outline_of
+from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.outline import outline_of
 
 _NUMBERS = (0, 1, 2, 127, 128, 255)
 _LEAVES: tuple[Any, ...] = (

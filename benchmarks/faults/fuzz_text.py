@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from benchmarks.faults import Broken
 from benchmarks.faults.text_files import CELLS, RECORDS, REFUSED, ROWS, TAKEN
-from sritool.corpus.columns import Columns
-from sritool.corpus.raw import RawSplit, gathered
-from sritool.corpus.textfiles import FORMATS, parsed
+from sritool.data.columns import Columns
+from sritool.data.raw import RawSplit, gathered
+from sritool.data.textfiles import FORMATS, parsed
 from sritool.errors import DataError, UsageError
 
 HEADED = {"tsv": "label\ttext\n" + ROWS, "csv": "label,text\n" + CELLS}

@@ -33,9 +33,9 @@ from benchmarks.faults.hostile_files import (
     tensor_files,
 )
 from benchmarks.faults.hostile_values import value_files
-from sritool.core.archive import Archive, Refused
-from sritool.core.checkpoint import load_checkpoint
-from sritool.core.plain_values import read_values
+from sritool.runs.archive import Archive, Refused
+from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.plain_values import read_values
 
 COMMANDS = {
     "info": ["info", "FILE"],

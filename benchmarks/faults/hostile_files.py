@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.faults.hostile_pickles import call, named, programs, text, value
-from sritool.core.archive import SEAL, save_sealed
+from sritool.runs.archive import SEAL, save_sealed
 
 _END = 22  # bytes of the last record of an archive
 

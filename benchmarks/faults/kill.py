@@ -36,7 +36,7 @@ from benchmarks.faults.scene import (
 )
 from benchmarks.faults.zygote import Done, Zygote
 from sritool.cli.render import say
-from sritool.core.checkpoint import load_checkpoint
+from sritool.runs.checkpoint import load_checkpoint
 
 KILLED = 137  # 128 + SIGKILL, as the shell has it
 IN_A_ROW = 4  # kills of one piece of work before it is left to end

@@ -81,7 +81,7 @@ class Killer:
 
 
 def _count_steps(path: Path) -> None:
-    from sritool.tasks.train import Trainer
+    from sritool.training.loop import Trainer
 
     original, descriptor = Trainer._step, os.open(path, os.O_WRONLY | os.O_CREAT)
 

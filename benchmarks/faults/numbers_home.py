@@ -10,7 +10,7 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from sritool.cli.app import app
-from sritool.core.checkpoint import load_checkpoint, save_checkpoint
+from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
 
 SMALL = """\
 [generator]

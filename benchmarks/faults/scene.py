@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from benchmarks.faults import Broken
-from sritool.core.checkpoint import Checkpoint, load_checkpoint
-from sritool.corpus.store import load_corpus
+from sritool.analysis.code_files import read_codes
+from sritool.data.store import load_corpus
 from sritool.errors import SritoolError
-from sritool.tasks.codes import read_codes
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 
 METHODS = ("sri", "lm", "ae", "vae-anneal", "vae-cyclical", "vae-lagging", "sa-vae", "vae-fbp", "vae-fb")
 SAVE_EVERY = 2

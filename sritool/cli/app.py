@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sritool import __version__
+from sritool._version import __version__
 from sritool.cli.counts import with_counts_bounded
 from sritool.cli.failures import exit_code_of, suggestion
 from sritool.cli.signals import deaf_to_signals, ended_by_signals
@@ -132,7 +132,7 @@ class CommandGroup(TyperGroup):
 def build_command(name: str, summary_only: bool = False) -> Any:
     """The Typer command of a name in COMMANDS, from the function of that name in the module of that name."""
     function_name = name.replace("-", "_")
-    module = importlib.import_module(f"sritool.cli.{function_name}")
+    module = importlib.import_module(f"sritool.cli.commands.{function_name}")
     function: Callable[..., None] = getattr(module, function_name)
     if hasattr(module, "build_group"):  # it has commands of its own
         return module.build_group(COMMANDS[name], help_of(function), CONTEXT_SETTINGS)

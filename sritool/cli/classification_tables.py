@@ -9,7 +9,7 @@ from sritool.cli.formats import Best, Table
 from sritool.cli.tables import FOR_PEOPLE, with_error
 
 if TYPE_CHECKING:
-    from sritool.tasks.classify import Accuracy, Classification
+    from sritool.analysis.classification import Accuracy, Classification
 
 
 def accuracy_table(found: Classification, fmt: str) -> Table:

@@ -12,8 +12,8 @@ from sritool.cli.formats import Best, Table, readable
 from sritool.cli.tables import FOR_PEOPLE, RELIABILITY, both, figure, reliability_cells, with_error
 
 if TYPE_CHECKING:
-    from sritool.core.metrics import Estimate
-    from sritool.tasks.compare import Comparison, Row
+    from sritool.analysis.comparison import Comparison, Row
+    from sritool.evaluation.metrics import Estimate
 
 WEIGHTS = ": effective sample size "
 """In the note on a run's weights, which its own table or columns hold."""
@@ -62,7 +62,7 @@ def in_order(rows: Sequence[Row], sort: str | None) -> list[Row]:
 
     Args: sort: `run`, `method` or a column; None: as they are.
     """
-    from sritool.tasks.compare import BETTER
+    from sritool.analysis.comparison import BETTER
 
     if sort is None:
         return list(rows)
@@ -94,7 +94,7 @@ def value_of(row: Row, name: str) -> float | None:
 
 def for_people(found: Comparison, names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
     """Columns and rows; the best of a column stands out where its figures compare."""
-    from sritool.tasks.compare import TRAINING_COLUMNS
+    from sritool.analysis.comparison import TRAINING_COLUMNS
 
     metrics = [name for name in names if name not in TRAINING_COLUMNS]
     training = [name for name in names if name in TRAINING_COLUMNS]
@@ -116,7 +116,7 @@ def for_people(found: Comparison, names: Sequence[str]) -> tuple[list[str], list
 
 def for_programs(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
     """Columns and rows, in full and with what each figure rests on."""
-    from sritool.tasks.compare import TRAINING_COLUMNS
+    from sritool.analysis.comparison import TRAINING_COLUMNS
 
     metrics = [name for name in names if name not in TRAINING_COLUMNS]
     training = {"time": "seconds"}
@@ -189,8 +189,8 @@ def best_of(found: Comparison, name: str) -> set[str]:
 
     A use of z that is within two standard errors of none is no merit.
     """
-    from sritool.tasks.compare import BETTER
-    from sritool.tasks.figures import WEIGHTED
+    from sritool.analysis.comparison import BETTER
+    from sritool.evaluation.estimates import WEIGHTED
 
     weighed = name.removesuffix("-word") in WEIGHTED
     if name not in BETTER or not found.one_corpus or (weighed and not found.one_estimator):

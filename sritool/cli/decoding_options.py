@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sritool.core.decoding import DecodingConfig
+    from sritool.model.decoding import DecodingConfig
 
 DECODING_PANEL = "Decoding"
 MAX_LENGTH = 200
@@ -83,8 +83,8 @@ def decoding_config(
 
     Raises: UsageError for options that contradict each other, or a value that cannot be.
     """
-    from sritool.core.decoding import DecodingConfig
     from sritool.errors import UsageError
+    from sritool.model.decoding import DecodingConfig
 
     asked = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     drawn = {name: value for name, value in asked.items() if value is not None}

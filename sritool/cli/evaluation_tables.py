@@ -9,9 +9,9 @@ from sritool.cli.formats import Table
 from sritool.cli.tables import FOR_PEOPLE, RELIABILITY, figure, reliability_cells, with_error
 
 if TYPE_CHECKING:
-    from sritool.core.metrics import Estimate
-    from sritool.tasks.certify import Certificate
-    from sritool.tasks.evaluate import Evaluation
+    from sritool.evaluation.certificate import Certificate
+    from sritool.evaluation.evaluate import Evaluation
+    from sritool.evaluation.metrics import Estimate
 
 
 def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:

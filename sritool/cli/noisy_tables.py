@@ -9,8 +9,8 @@ from sritool.cli.formats import Table
 from sritool.cli.tables import with_error
 
 if TYPE_CHECKING:
-    from sritool.core.metrics import Estimate
-    from sritool.tasks.noisy_recon import NoisyRecon
+    from sritool.analysis.noisy_recon import NoisyRecon
+    from sritool.evaluation.metrics import Estimate
 
 CHANGES = {"swap": "swaps", "drop": "words left out", "replace": "words replaced"}
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from sritool.cli.talk import say
 
 if TYPE_CHECKING:
-    from sritool.tasks.model import Model
+    from sritool.runs.model import TrainedModel
 
 
 def open_device(device: str, gpu: str | None, threads: int | None) -> str:
     """The device by its full name, with PyTorch's threads bounded. Raises: UsageError if there is no such device."""
-    from sritool.core.device import resolve_device, set_threads
+    from sritool.model.device import resolve_device, set_threads
 
     where = resolve_device(device, gpu)
     set_threads(threads)
@@ -24,7 +24,7 @@ def open_device(device: str, gpu: str | None, threads: int | None) -> str:
 
 def open_checkpoints(given: Sequence[Path] | None, runs_dir: Path, doing: str) -> list[Path]:
     """The files that are meant; without any given, the newest run's, which is said on stderr after `doing`."""
-    from sritool.tasks.runs import find_checkpoint
+    from sritool.runs.folder import find_checkpoint
 
     if given:
         return [find_checkpoint(path, runs_dir) for path in given]
@@ -35,9 +35,9 @@ def open_checkpoints(given: Sequence[Path] | None, runs_dir: Path, doing: str) -
 
 def open_model(
     checkpoint: Path | None, runs_dir: Path, device: str, gpu: str | None, threads: int | None, doing: str
-) -> Model:
+) -> TrainedModel:
     """The model of a checkpoint, or of the newest run."""
-    from sritool.tasks.model import load_model
+    from sritool.runs.model import load_model
 
     where = open_device(device, gpu, threads)
     (path,) = open_checkpoints([checkpoint] if checkpoint else None, runs_dir, doing)
@@ -50,9 +50,9 @@ def tell_typed(source: object, what: str = "sentences") -> None:
         say(f"type {what}, one a line; end with Ctrl-D")
 
 
-def tell_unknown(model: Model, sentences: Sequence[str]) -> None:
+def tell_unknown(model: TrainedModel, sentences: Sequence[str]) -> None:
     """Say on stderr which words of a user's sentences the model reads as <unk>."""
-    from sritool.tasks.sentences import unknown_words
+    from sritool.evaluation.sentences import unknown_words
 
     note = unknown_words(model, sentences)
     if note:

@@ -50,7 +50,7 @@ def setting(name: str, panel: str, text: str, default: str = "") -> Any:
 
 def given_settings(ctx: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the environment and of flags, as nested values."""
-    from sritool.core.structure import merge, nested
+    from sritool.config.values import merge, nested
 
     variables: dict[str, Any] = {}
     flags: dict[str, Any] = {}

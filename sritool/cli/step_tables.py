@@ -9,7 +9,7 @@ from sritool.cli.formats import Table
 from sritool.cli.tables import FOR_PEOPLE
 
 if TYPE_CHECKING:
-    from sritool.tasks.step_figures import Figure, Tuned
+    from sritool.training.step_figures import Figure, Tuned
 
 GAP = 3  # characters between two columns of a drawn table
 SIDES = 7  # columns of the step and both sides, which stay together

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sritool.cli.formats import Table, readable
 
 if TYPE_CHECKING:
-    from sritool.core.metrics import Estimate
+    from sritool.evaluation.metrics import Estimate
 
 FOR_PEOPLE = ("table", "markdown", "latex")
 """Formats in which the title says what every row shares, and a figure stands with its error."""

@@ -15,8 +15,8 @@ from sritool.cli.render import say
 from sritool.errors import Interrupted
 
 if TYPE_CHECKING:
-    from sritool.core.metrics import Estimate
-    from sritool.tasks.events import Epoch, Event, Step
+    from sritool.evaluation.metrics import Estimate
+    from sritool.training.events import Epoch, Event, Step
 
 SHOWN = 120  # characters of a sample: an untrained model does not know when to end
 
@@ -79,7 +79,7 @@ class Watch:
             self._bar = None
 
     def __call__(self, event: Event) -> None:
-        from sritool.tasks import events
+        from sritool.training import events
 
         if isinstance(event, events.Step):
             self._step(event)

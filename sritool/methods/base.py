@@ -12,14 +12,14 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 
-from sritool.core.conditional import Conditional, Weights
-from sritool.core.config import RunConfig
-from sritool.core.generator import Generator
-from sritool.core.inference import Refinement
-from sritool.core.random import Stream
-from sritool.core.workspace import Workspace
-from sritool.corpus.batches import Batch
+from sritool.config.settings import RunConfig
+from sritool.data.batches import Batch
 from sritool.errors import UsageError
+from sritool.inference.encoder_refinement import Refinement
+from sritool.model.conditional import Conditional, Weights
+from sritool.model.generator import Generator
+from sritool.model.random import Stream
+from sritool.model.workspace import Workspace
 
 
 class Clock(NamedTuple):

@@ -14,18 +14,18 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from sritool.core.conditional import Conditional
-from sritool.core.config import RunConfig
-from sritool.core.dropout import Dropout
-from sritool.core.encoder import Encoder, EncoderRun
-from sritool.core.gaussian import DiagonalGaussian
-from sritool.core.inference import Refinement, climb, langevin_ends
-from sritool.core.random import Stream
-from sritool.core.schedules import rise
-from sritool.core.theta_gradient import ThetaGradient
-from sritool.corpus.batches import Batch
+from sritool.config.schedules import rise
+from sritool.config.settings import RunConfig
+from sritool.data.batches import Batch
 from sritool.errors import UsageError
+from sritool.inference.encoder_refinement import Refinement, climb, langevin_ends
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
+from sritool.model.conditional import Conditional
+from sritool.model.dropout import Dropout
+from sritool.model.encoder import Encoder, EncoderRun
+from sritool.model.gaussian import DiagonalGaussian
+from sritool.model.random import Stream
+from sritool.model.theta_gradient import ThetaGradient
 
 _ENCODER = 2.0  # forward passes of p(x|z) that a pass of the encoder there and back takes; timed
 

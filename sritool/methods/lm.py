@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sritool.core.conditional import Conditional
-from sritool.core.dropout import Dropout
-from sritool.core.theta_gradient import ThetaGradient
-from sritool.corpus.batches import Batch
+from sritool.data.batches import Batch
 from sritool.methods.base import Clock, Method, PriorKl
+from sritool.model.conditional import Conditional
+from sritool.model.dropout import Dropout
+from sritool.model.theta_gradient import ThetaGradient
 
 
 class LanguageModel(Method):

@@ -9,16 +9,16 @@ from functools import partial
 
 from torch import Tensor
 
-from sritool.core.config import RunConfig
-from sritool.core.dropout import Dropout
-from sritool.core.gaussian import DiagonalGaussian
-from sritool.core.inference import Refinement, step_noise
-from sritool.core.refinement import refine, refine_backward
-from sritool.core.second_order import SecondOrder
-from sritool.core.theta_gradient import ThetaGradient
-from sritool.corpus.batches import Batch
+from sritool.config.settings import RunConfig
+from sritool.data.batches import Batch
+from sritool.inference.encoder_refinement import Refinement, step_noise
+from sritool.inference.refinement import refine, refine_backward
 from sritool.methods.base import GRADIENT, Clock, Work
 from sritool.methods.encoding import EncoderMethod
+from sritool.model.dropout import Dropout
+from sritool.model.gaussian import DiagonalGaussian
+from sritool.model.second_order import SecondOrder
+from sritool.model.theta_gradient import ThetaGradient
 
 _SECOND_ORDER = 4.0  # forward passes of p(x|z) that a Hessian times a vector takes
 

@@ -8,12 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sritool.core.conditional import Conditional, Weights
-from sritool.core.config import RunConfig
-from sritool.core.density import chain_density, kl_given_noise
-from sritool.core.dropout import Dropout, Masks
-from sritool.core.graph import GraphedFunction
-from sritool.core.langevin import (
+from sritool.config.settings import RunConfig
+from sritool.data.batches import Batch
+from sritool.data.tokenizer import FIRST_PREDICTED
+from sritool.inference.chain_density import chain_density, kl_given_noise
+from sritool.inference.langevin import (
     Chain,
     Noise,
     draw_noise,
@@ -24,13 +23,14 @@ from sritool.core.langevin import (
     settled,
     short_run,
 )
-from sritool.core.preconditioner import Preconditioner
-from sritool.core.random import Kept, Stream
-from sritool.core.theta_gradient import ThetaGradient
-from sritool.core.word_subset import WordMass, WordSubset, draw_subsets, stacked, unstacked, worthwhile
-from sritool.corpus.batches import Batch
-from sritool.corpus.tokenizer import FIRST_PREDICTED
+from sritool.inference.preconditioner import Preconditioner
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
+from sritool.model.conditional import Conditional, Weights
+from sritool.model.cuda_graph import GraphedFunction
+from sritool.model.dropout import Dropout, Masks
+from sritool.model.random import Kept, Stream
+from sritool.model.theta_gradient import ThetaGradient
+from sritool.model.word_subset import WordMass, WordSubset, draw_subsets, stacked, unstacked, worthwhile
 
 _TARGETS = 6  # different words that a sentence adds to those that a batch's chain draws, about
 

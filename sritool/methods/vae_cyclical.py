@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sritool.core.schedules import cyclical
+from sritool.config.schedules import cyclical
 from sritool.methods.base import Clock
 from sritool.methods.encoding import EncoderMethod
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sritool.core import free_bits
+from sritool.methods import free_bits
 from sritool.methods.encoding import EncoderMethod
 
 

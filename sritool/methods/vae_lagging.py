@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from sritool.core.config import RunConfig
-from sritool.core.gaussian import DiagonalGaussian
-from sritool.core.information import encoder_information
-from sritool.core.sections import check_types
-from sritool.corpus.batches import Batch
+from sritool.config.checks import check_types
+from sritool.config.settings import RunConfig
+from sritool.data.batches import Batch
+from sritool.likelihood.information import encoder_information
 from sritool.methods.base import Clock
 from sritool.methods.encoding import EncoderMethod
+from sritool.model.gaussian import DiagonalGaussian
 
 
 @dataclass

@@ -14,8 +14,8 @@ from benchmarks.__main__ import main
 from benchmarks.floor import Floor
 from benchmarks.preprocess import plain_loop, write_text
 from benchmarks.shapes import PRESET_SHAPES, SHAPES, random_batch, random_split
-from sritool.core.presets import PRESETS
-from sritool.corpus.tokenizer import EOS, UNK
+from sritool.config.presets import PRESETS
+from sritool.data.tokenizer import EOS, UNK
 
 Run = Callable[..., tuple[int, Any]]
 QUICK = {

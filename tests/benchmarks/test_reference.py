@@ -19,11 +19,11 @@ from benchmarks.reference import (
     translated,
 )
 from benchmarks.shapes import SHAPES, Shape, random_batch
-from sritool.core.density import chain_density
-from sritool.core.generator import Generator
-from sritool.core.langevin import langevin_step, log_prior, short_run
-from sritool.corpus.batches import Batch
+from sritool.data.batches import Batch
+from sritool.inference.chain_density import chain_density
+from sritool.inference.langevin import langevin_step, log_prior, short_run
 from sritool.methods.sri import ShortRunInference
+from sritool.model.generator import Generator
 
 MICRO = SHAPES["micro"]
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ import torch
 from benchmarks.ours import CLOCK, method_of, run_config
 from benchmarks.reference_vae import ReferenceVae, train_step_vae, translated_vae
 from benchmarks.shapes import SHAPES, random_batch
-from sritool.core.dropout import Dropout
 from sritool.methods.encoding import EncoderMethod
+from sritool.model.dropout import Dropout
 
 MICRO = SHAPES["micro"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import validation
-from sritool.core.checkpoint import load_checkpoint
-from sritool.corpus.named import named_source
-from sritool.tasks.preprocess import preprocess_corpus
+from sritool.data.named import named_source
+from sritool.data.preprocess import preprocess_corpus
+from sritool.runs.checkpoint import load_checkpoint
 
 SMALL = [
     *("method=lm", "generator.latent=0", "training.epochs=3", "training.sentences=200", "generator.hidden=8"),

@@ -42,7 +42,7 @@ FLOOD = """
             say("talk")
         emit(Table("", ["row"], [[i] for i in range(rows)]), fmt)
 
-    module = types.ModuleType("sritool.cli.flood")
+    module = types.ModuleType("sritool.cli.commands.flood")
     module.flood = flood
     sys.modules[module.__name__] = module
     app.COMMANDS["flood"] = "Testing"
@@ -80,7 +80,7 @@ def fail(
 
 @pytest.fixture(autouse=True)
 def _fail_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("sritool.cli.fail")
+    module = types.ModuleType("sritool.cli.commands.fail")
     module.fail = fail
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(application.COMMANDS, "fail", "Testing")

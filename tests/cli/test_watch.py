@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sritool.cli.watch import Watch, task_progress
-from sritool.core.metrics import Estimate
-from sritool.tasks.events import Epoch, Measuring, Note, Step
+from sritool.evaluation.metrics import Estimate
+from sritool.training.events import Epoch, Measuring, Note, Step
 
 
 class Clock:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from sritool.cli import classification_tables, noisy_tables, preprocess, step_tables
+from sritool.analysis.comparison import TRAINING_COLUMNS
+from sritool.analysis.sample_figures import METRICS as SAMPLE_METRICS
+from sritool.cli import classification_tables, noisy_tables, step_tables
+from sritool.cli.commands import preprocess
 from sritool.cli.tables import RELIABILITY
-from sritool.tasks.compare import TRAINING_COLUMNS
-from sritool.tasks.measure import NEEDS
-from sritool.tasks.sample_figures import METRICS as SAMPLE_METRICS
+from sritool.evaluation.measure import NEEDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")

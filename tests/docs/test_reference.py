@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sritool.cli.app import COMMANDS, build_command, with_pairs_joined, with_resume_spelled_out
-from sritool.cli.plot import KINDS, build_kind
+from sritool.cli.commands.plot import KINDS, build_kind
 
 WORDS = [*(name for name in COMMANDS if name != "plot"), *(f"plot {kind}" for kind in KINDS)]
 
@@ -24,7 +24,7 @@ def built(words: str) -> Any:
 
 def function_of(reference: ModuleType, words: str) -> Callable[..., Any]:
     kind = words.removeprefix("plot ")
-    names, package = (KINDS, "sritool.cli.plots") if kind != words else (COMMANDS, "sritool.cli")
+    names, package = (KINDS, "sritool.cli.plots") if kind != words else (COMMANDS, "sritool.cli.commands")
     found: Callable[..., Any] = reference.functions_of({kind: names[kind]}, package)[kind]
     return found
 

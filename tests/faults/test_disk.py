@@ -17,7 +17,7 @@ import pytest
 import sritool
 from benchmarks.faults.scene import check_checkpoint, preprocess, sentences, train
 from benchmarks.faults.zygote import Done, Running
-from sritool.core.checkpoint import load_checkpoint
+from sritool.runs.checkpoint import load_checkpoint
 
 Tally = Callable[..., None]
 

@@ -8,10 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.faults.fuzz_text import HEADED, check, fuzz
-from sritool.corpus.prepare import PrepareOptions, prepare
-from sritool.corpus.raw import RawCorpus, RawSplit
-from sritool.corpus.raw import RawSplit as Read
-from sritool.corpus.textfiles import FORMATS
+from sritool.data.prepare import PrepareOptions, prepare
+from sritool.data.raw import RawCorpus, RawSplit
+from sritool.data.raw import RawSplit as Read
+from sritool.data.textfiles import FORMATS
 
 Tally = Callable[..., None]
 

@@ -19,9 +19,9 @@ from benchmarks.faults.hostile import COMMANDS, Hostile, hostile_files, reads, r
 from benchmarks.faults.hostile_files import flipped, saved
 from benchmarks.faults.hostile_pickles import EXTENSION, programs
 from sritool.cli.app import app
-from sritool.core.checkpoint import load_checkpoint, save_checkpoint
 from sritool.errors import CheckpointError
-from sritool.methods.registry import outline_of
+from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
+from sritool.runs.outline import outline_of
 
 Tally = Callable[..., None]
 EVERY = 5  # of the files, one in so many goes through a whole command too
@@ -121,8 +121,8 @@ def test_absurd_claims_take_no_memory(
         (folder / f"{number}.pt").write_bytes(hostile.content)
     program = (
         "import json, resource, sys; from pathlib import Path\n"
-        "from sritool.core.checkpoint import load_checkpoint; from sritool.errors import CheckpointError\n"
-        "from sritool.methods.registry import outline_of\n"
+        "from sritool.runs.checkpoint import load_checkpoint; from sritool.errors import CheckpointError\n"
+        "from sritool.runs.outline import outline_of\n"
         "good = Path('good.pt'); outline_of(load_checkpoint(good), good)\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before, refused = peak(), 0\n"

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from benchmarks.faults import fuzz
 from benchmarks.faults.hostile_files import flipped
 from sritool.cli.app import app
-from sritool.corpus.store import load_corpus
-from sritool.corpus.tokenizer import CONTROL, tokenizer_from_state, train_pieces
+from sritool.data.store import load_corpus
+from sritool.data.tokenizer import CONTROL, tokenizer_from_state, train_pieces
 from sritool.errors import CheckpointError, DataError
 
 Tally = Callable[..., None]

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 import torch
 
-from sritool.core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from sritool.core.config import RunConfig
-from sritool.corpus import folder as folders
-from sritool.corpus.folder import recover, staged
-from sritool.corpus.tokenizer import SPECIALS, WordTokenizer
+from sritool.config.settings import RunConfig
+from sritool.data import folder as folders
+from sritool.data.folder import recover, staged
+from sritool.data.tokenizer import SPECIALS, WordTokenizer
 from sritool.files import write_text
-from sritool.tasks.runs import CONFIG, LOCK, METRICS, MetricsLog, new_run, read_metrics
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sritool.runs.folder import CONFIG, LOCK, METRICS, MetricsLog, new_run, read_metrics
 
 Tally = Callable[..., None]
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from sritool import locks
-from sritool.corpus.store import load_corpus
+from sritool.data.store import load_corpus
 from sritool.errors import SritoolError, UsageError
 from sritool.locks import Holder, Lock, holder_of
-from sritool.tasks.runs import BEST, CONFIG, LAST, LOCK, METRICS, hold, new_run, remove_unsaved
-from sritool.tasks.start import Start, plan_run
+from sritool.runs.folder import BEST, CONFIG, LAST, LOCK, METRICS, hold, new_run, remove_unsaved
+from sritool.training.start import Start, plan_run
 
 Tally = Callable[..., None]
 
@@ -131,8 +131,8 @@ def test_what_another_process_prepared_meanwhile_is_not_replaced(
     lab: Any, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmarks.faults.scene import preprocess
-    from sritool.corpus.sources import FileOptions, file_source
-    from sritool.tasks import preprocess as module
+    from sritool.data import preprocess as module
+    from sritool.data.sources import FileOptions, file_source
 
     shutil.rmtree(place / "data")
     write = module.write_corpus

@@ -15,11 +15,11 @@ import pytest
 
 import sritool
 from sritool.cli.app import COMMANDS
-from sritool.cli.plot import KINDS
+from sritool.cli.commands.plot import KINDS
 
 Tally = Callable[..., None]
 
-V1 = Path(__file__).parents[1] / "data" / "v1"
+V1 = Path(__file__).parents[1] / "saved" / "v1"
 
 # Python reads it at its start, in child processes too: whoever wants an address is written down, and refused.
 BLOCK = """

@@ -21,17 +21,17 @@ import torch
 from typer.testing import Result
 
 from benchmarks.faults.numbers_home import make_home, sritool
-from sritool.core.checkpoint import load_checkpoint
-from sritool.core.config import GeneratorConfig, RunConfig
-from sritool.core.langevin import FARTHEST, Chain, reach, settled
-from sritool.core.metrics import Estimate
-from sritool.corpus.batches import Batch
-from sritool.corpus.tokenizer import PAD
+from sritool.config.settings import GeneratorConfig, RunConfig
+from sritool.data.batches import Batch
+from sritool.data.tokenizer import PAD
 from sritool.errors import NumericalError
+from sritool.evaluation.metrics import Estimate
+from sritool.inference.langevin import FARTHEST, Chain, reach, settled
 from sritool.methods.base import Clock
 from sritool.methods.registry import METHODS
-from sritool.tasks import train as training
-from sritool.tasks.runs import MetricsLog
+from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.folder import MetricsLog
+from sritool.training import loop as training
 
 Tally = Callable[..., None]
 

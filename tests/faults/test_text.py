@@ -21,22 +21,22 @@ from typer.testing import Result
 import sritool
 from benchmarks.faults import text, text_files
 from benchmarks.faults.text_files import REFUSED, TAKEN, Refused, Taken
-from sritool.cli.preprocess import corpus_table
-from sritool.corpus import compact, gathering, store, targets, textblocks
-from sritool.corpus.compact import PieceStore
-from sritool.corpus.prepare import Prepared, PrepareOptions, prepare
-from sritool.corpus.raw import RawCorpus, RawSplit
-from sritool.corpus.sources import FileOptions, file_source
-from sritool.corpus.store import load_corpus, write_corpus
-from sritool.corpus.textfiles import read_split
-from sritool.corpus.tokenizer import train_pieces
+from sritool.cli.commands.preprocess import corpus_table
+from sritool.data import compact, gathering, store, targets, textblocks
+from sritool.data.compact import PieceStore
+from sritool.data.prepare import Prepared, PrepareOptions, prepare
+from sritool.data.preprocess import PreparedCorpus
+from sritool.data.raw import RawCorpus, RawSplit
+from sritool.data.sources import FileOptions, file_source
+from sritool.data.store import load_corpus, write_corpus
+from sritool.data.textfiles import read_split
+from sritool.data.tokenizer import train_pieces
 from sritool.errors import DataError
-from sritool.tasks.preprocess import PreparedCorpus
 
 Invoke = Callable[..., Result]
 Tally = Callable[..., None]
 
-RUNS = Path(__file__).parents[1] / "data" / "v1"
+RUNS = Path(__file__).parents[1] / "saved" / "v1"
 
 
 def of_file(path: Path, options: PrepareOptions | None = None) -> Prepared:

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from sritool.core import checkpoint as checkpoints
-from sritool.core.checkpoint import load_checkpoint, save_checkpoint
-from sritool.corpus import store
-from sritool.corpus.info import FORMAT_VERSION
-from sritool.corpus.store import load_corpus
-from sritool.tasks import evaluations, latents
-from sritool.tasks.model import load_model
+from sritool.data import store
+from sritool.data.info import FORMAT_VERSION
+from sritool.data.store import load_corpus
+from sritool.evaluation import posterior_codes as latents
+from sritool.evaluation import record as evaluations
+from sritool.runs import checkpoint as checkpoints
+from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
+from sritool.runs.model import load_model
 
 Invoke = Callable[..., Result]
 Tally = Callable[..., None]
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "saved"
 V1 = DATA / "v1"
 FIGURES = json.loads((V1 / "figures.json").read_text(encoding="utf-8"))
 CHECKPOINTS = [*sorted(V1.glob("runs/*/*.pt")), DATA / "without-digest" / "last.pt"]

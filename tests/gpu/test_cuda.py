@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from sritool.core.conditional import Conditional, Weights
-from sritool.core.config import GeneratorConfig
-from sritool.core.dropout import Dropout
-from sritool.core.generator import Generator
-from sritool.core.random import Stream
-from sritool.core.theta_gradient import ThetaGradient
-from sritool.corpus.batches import Batch, collate
-from sritool.corpus.targets import encode_split
-from sritool.corpus.tokenizer import SPECIALS, WordTokenizer
+from sritool.config.settings import GeneratorConfig
+from sritool.data.batches import Batch, collate
+from sritool.data.targets import encode_split
+from sritool.data.tokenizer import SPECIALS, WordTokenizer
 from sritool.methods.registry import METHODS
+from sritool.model.conditional import Conditional, Weights
+from sritool.model.dropout import Dropout
+from sritool.model.generator import Generator
+from sritool.model.random import Stream
+from sritool.model.theta_gradient import ThetaGradient
 
 pytestmark = pytest.mark.gpu
 
@@ -77,9 +77,9 @@ def test_bfloat16_output_layer_is_close(pair: tuple[Generator, Generator, Batch,
 def test_a_replayed_graph_computes_what_its_kernels_do(
     sampler: str, pair: tuple[Generator, Generator, Batch, Batch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sritool.core.config import RunConfig
-    from sritool.core.presets import layered
-    from sritool.core.structure import build, merge
+    from sritool.config.presets import layered
+    from sritool.config.settings import RunConfig
+    from sritool.config.values import build, merge
     from sritool.methods import sri
     from sritool.methods.base import Clock
     from sritool.methods.registry import build_method
@@ -109,9 +109,9 @@ def test_a_replayed_graph_computes_what_its_kernels_do(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_gradients_of_every_method_agree(name: str, pair: tuple[Generator, Generator, Batch, Batch]) -> None:
-    from sritool.core.config import RunConfig
-    from sritool.core.presets import layered
-    from sritool.core.structure import build, merge
+    from sritool.config.presets import layered
+    from sritool.config.settings import RunConfig
+    from sritool.config.values import build, merge
     from sritool.methods.base import Clock
     from sritool.methods.registry import build_method
 
@@ -134,12 +134,12 @@ def test_gradients_of_every_method_agree(name: str, pair: tuple[Generator, Gener
 
 @pytest.mark.parametrize("method", METHODS)
 def test_training_runs_saves_and_evaluates(method: str, tmp_path: Path) -> None:
-    from sritool.core.checkpoint import load_checkpoint
-    from sritool.corpus.store import load_corpus
-    from sritool.tasks.configure import resolve_config
-    from sritool.tasks.model import load_model
-    from sritool.tasks.preprocess import preprocess_corpus
-    from sritool.tasks.train import Limits, Trainer
+    from sritool.data.preprocess import preprocess_corpus
+    from sritool.data.store import load_corpus
+    from sritool.runs.checkpoint import load_checkpoint
+    from sritool.runs.model import load_model
+    from sritool.training.configure import resolve_config
+    from sritool.training.loop import Limits, Trainer
 
     corpus = load_corpus(preprocess_corpus("tiny", data_dir=tmp_path).path)
     config = resolve_config("tiny", method=method)

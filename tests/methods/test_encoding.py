@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.recurrence import lstm
-from sritool.core.structure import build, merge, plain
-from sritool.corpus.batches import Batch
+from sritool.config.values import build, merge, plain
+from sritool.data.batches import Batch
 from sritool.methods.base import Clock, Method
 from sritool.methods.encoding import EncoderMethod
 from sritool.methods.registry import METHODS, build_method
+from sritool.model.recurrence import lstm
 
 EXAMPLES = [0, 1, 2, 4, 11]
 ONE_PASS = ["ae", "vae-anneal", "vae-cyclical", "vae-fbp", "vae-fb"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.corpus.batches import Batch
+from sritool.data.batches import Batch
 from sritool.methods.base import Clock, Method
 
 EXAMPLES = [0, 1, 2, 4, 11]

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sritool.core.config import RunConfig
-from sritool.corpus.batches import Batch
+from sritool.config.settings import RunConfig
+from sritool.data.batches import Batch
 from sritool.errors import UsageError
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import METHODS, build_method

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.config import KlConfig, RefinementConfig
-from sritool.core.inference import Refinement
-from sritool.core.random import Stream
-from sritool.corpus.batches import Batch
+from sritool.config.settings import KlConfig, RefinementConfig
+from sritool.data.batches import Batch
+from sritool.inference.encoder_refinement import Refinement
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
 from sritool.methods.sa_vae import SemiAmortizedVae
+from sritool.model.random import Stream
 
 EXAMPLES = [0, 1, 2, 4, 11]
 MakeMethod = Callable[..., SemiAmortizedVae]

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.config import RunConfig
-from sritool.core.langevin import Chain
-from sritool.core.presets import layered
-from sritool.core.structure import build
-from sritool.core.theta_gradient import Masks
-from sritool.core.word_subset import WordSubset
-from sritool.corpus.batches import Batch
+from sritool.config.presets import layered
+from sritool.config.settings import RunConfig
+from sritool.config.values import build
+from sritool.data.batches import Batch
+from sritool.inference.langevin import Chain
 from sritool.methods import sri
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
+from sritool.model.theta_gradient import Masks
+from sritool.model.word_subset import WordSubset
 
 EXAMPLES = [0, 1, 2, 4, 11]
 OURS = {"preconditioned": True, "words": 2}

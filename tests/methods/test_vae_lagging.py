@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sritool.corpus.batches import Batch
+from sritool.data.batches import Batch
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
 from sritool.methods.vae_lagging import LaggingVae

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sritool.core.ais import AisSettings, anneal, anneal_reverse, ladder
-from sritool.core.conditional import Conditional, Weights
-from sritool.core.config import GeneratorConfig, LikelihoodConfig
-from sritool.core.decoding import DecodingConfig, decode
-from sritool.core.generator import Generator
-from sritool.core.likelihood import adaptive_likelihood
-from sritool.core.random import Stream
-from sritool.corpus.batches import collate
-from sritool.corpus.store import Split
-from sritool.corpus.tokenizer import EOS, offsets_of
+from sritool.config.settings import GeneratorConfig, LikelihoodConfig
+from sritool.data.batches import collate
+from sritool.data.store import Split
+from sritool.data.tokenizer import EOS, offsets_of
+from sritool.likelihood.ais import AisSettings, anneal, anneal_reverse, ladder
+from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.model.conditional import Conditional, Weights
+from sritool.model.decoding import DecodingConfig, decode
+from sritool.model.generator import Generator
+from sritool.model.random import Stream
 
 VOCABULARY, LATENT, COUNT, LONGEST = 14, 6, 16, 10
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.ais import AisSettings, anneal, anneal_reverse, ladder
+from sritool.likelihood.ais import AisSettings, anneal, anneal_reverse, ladder
 
 SPECTRA = {
     "mild": (2.0, 0.5, 0.1),

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.conditional import Conditional, Weights
-from sritool.core.config import GeneratorConfig, LikelihoodConfig
-from sritool.core.generator import Generator
-from sritool.core.langevin import log_prior
-from sritool.core.likelihood import adaptive_likelihood
-from sritool.core.random import Stream
-from sritool.corpus.batches import Batch, collate
-from sritool.corpus.store import Split
-from sritool.corpus.tokenizer import EOS, UNK, offsets_of
+from sritool.config.settings import GeneratorConfig, LikelihoodConfig
+from sritool.data.batches import Batch, collate
+from sritool.data.store import Split
+from sritool.data.tokenizer import EOS, UNK, offsets_of
+from sritool.inference.langevin import log_prior
+from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.model.conditional import Conditional, Weights
+from sritool.model.generator import Generator
+from sritool.model.random import Stream
 
 VOCABULARY, LONGEST = 6, 5  # three words: <unk> and two more
 WORDS = range(UNK, VOCABULARY)

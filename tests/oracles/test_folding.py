@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sritool.core.density import ChainDensity, chain_density
-from sritool.core.langevin import Chain, log_prior, short_run
+from sritool.inference.chain_density import ChainDensity, chain_density
+from sritool.inference.langevin import Chain, log_prior, short_run
 
 # So wide that its image under the chain, which contracts, holds all of p(x, z).
 GRID = torch.linspace(-25, 25, 400_001, dtype=torch.float64)[:, None]

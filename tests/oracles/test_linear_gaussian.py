@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from sritool.core.adaptation import adapt
-from sritool.core.config import LikelihoodConfig
-from sritool.core.density import chain_density, kl_given_noise
-from sritool.core.langevin import Chain, log_prior, short_run
-from sritool.core.likelihood import Weighed, adaptive_likelihood, estimate_likelihood
-from sritool.core.random import Stream
+from sritool.config.settings import LikelihoodConfig
+from sritool.inference.chain_density import chain_density, kl_given_noise
+from sritool.inference.langevin import Chain, log_prior, short_run
+from sritool.likelihood.adaptation import adapt
+from sritool.likelihood.likelihood import Weighed, adaptive_likelihood, estimate_likelihood
+from sritool.model.random import Stream
 
 SPECTRA = {
     "mild": (2.0, 0.5, 0.1),

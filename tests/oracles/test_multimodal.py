@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.config import LikelihoodConfig
-from sritool.core.likelihood import adaptive_likelihood
+from sritool.config.settings import LikelihoodConfig
+from sritool.likelihood.likelihood import adaptive_likelihood
 
 LATENT = 6
 

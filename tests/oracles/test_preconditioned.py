@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.chain_likelihood import kl_on_the_prior
-from sritool.core.config import SamplerConfig
-from sritool.core.density import chain_density
-from sritool.core.langevin import draw_noise, log_prior, short_run
-from sritool.core.preconditioner import Preconditioner
-from sritool.core.presets import SAMPLERS
-from sritool.core.random import Stream
-from sritool.core.step_size import measure_schedule
-from sritool.core.structure import build
+from sritool.config.presets import SAMPLERS
+from sritool.config.settings import SamplerConfig
+from sritool.config.values import build
+from sritool.inference.chain_density import chain_density
+from sritool.inference.langevin import draw_noise, log_prior, short_run
+from sritool.inference.preconditioner import Preconditioner
+from sritool.inference.step_size import measure_schedule
+from sritool.likelihood.chain_likelihood import kl_on_the_prior
+from sritool.model.random import Stream
 
 PRESET = build(SamplerConfig, SAMPLERS["preconditioned"]["sampler"])
 CONDITIONS = (2.0, 10.0, 50.0, 400.0)

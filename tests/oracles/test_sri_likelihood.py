@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from sritool.core.chain_likelihood import ChainPlan, chain_draws
-from sritool.core.importance import columns
+from sritool.likelihood.chain_likelihood import ChainPlan, chain_draws
+from sritool.likelihood.importance import columns
 
 SCHEDULE = (0.32, 0.245, 0.18, 0.125, 0.02, 0.02, 0.005, 0.005, *([0.00125] * 12))  # the authors'
 

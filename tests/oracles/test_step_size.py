@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.core.langevin import Noise, draw_noise
-from sritool.core.random import Stream
-from sritool.core.step_search import ascend
-from sritool.core.step_size import Sides, gaussian_entropy, geometric, measure_schedule
+from sritool.inference.langevin import Noise, draw_noise
+from sritool.inference.step_search import ascend
+from sritool.inference.step_size import Sides, gaussian_entropy, geometric, measure_schedule
+from sritool.model.random import Stream
 
 STEPS = 20
 CONSTANT = math.log(2 * math.pi * math.e)
@@ -193,7 +193,7 @@ def test_parts_of_the_chains_give_what_the_whole_gives(
     target = equal_curvature(10.0, latent=2, batch=3)
     noise, schedule = noise_for(target, 11, steps=3), (0.05, 0.04, 0.03)
     whole = measure_schedule(target, noise, schedule, 1.0)
-    monkeypatch.setattr("sritool.core.step_size._ROWS_AT_ONCE", 6)
+    monkeypatch.setattr("sritool.inference.step_size._ROWS_AT_ONCE", 6)
     for ours, theirs in zip(measure_schedule(target, noise, schedule, 1.0), whole, strict=True):
         torch.testing.assert_close(ours, theirs)
 

@@ -10,7 +10,7 @@ from sritool.cli.pictures.style import BLACK, BLUE, COLOURS, GREY, MARKS, look, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.tasks.aggregate import Point
+    from sritool.analysis.latent_map import Point
 
 LENGTHS = "cividis"  # grows lighter without a change of hue that some do not see
 MOST_LABELS = 7  # that colours tell apart

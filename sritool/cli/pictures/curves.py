@@ -10,7 +10,7 @@ from sritool.cli.pictures.style import look, new_canvas, plain, series
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.tasks.curves import Point
+    from sritool.analysis.training_curves import Point
 
 LABELS = {
     "nll": "validation NLL\n(nats/sentence)",
@@ -25,7 +25,7 @@ LEGEND_COLUMNS = 3
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
     """Panels with one legend below them; the training loss smoothed, its raw values pale behind."""
-    from sritool.tasks.curves import by_line
+    from sritool.analysis.training_curves import by_line
 
     lines = by_line(points)
     metrics = [metric for metric in LABELS if any(metric == name for _, name in lines)]

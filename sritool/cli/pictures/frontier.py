@@ -12,7 +12,7 @@ from sritool.cli.pictures.style import COLOURS, MARKS, look, new_canvas, plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.tasks.frontier import Point
+    from sritool.analysis.frontier import Point
 
 METHODS = ("sri", "vae-fb", "lm", "vae-anneal", "ae", "vae-cyclical", "vae-fbp", "vae-lagging", "sa-vae")
 """Each keeps its colour and mark from picture to picture."""

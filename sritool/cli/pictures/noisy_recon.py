@@ -65,7 +65,7 @@ def draw_permuted(axes: Any, line: Sequence[Cells], style: dict[str, Any]) -> No
 
 def ignores_z(row: Cells) -> bool:
     """Whether another sentence's z costs nothing, as `evaluate` has it."""
-    from sritool.tasks.validate import COLLAPSE_NATS
+    from sritool.training.validation import COLLAPSE_NATS
 
     return row.permuted is not None and row.permuted < COLLAPSE_NATS + 2 * (row.permuted_se or 0.0)
 

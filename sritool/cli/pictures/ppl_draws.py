@@ -11,7 +11,7 @@ from sritool.cli.pictures.style import look, new_canvas, plain, series
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.tasks.ppl_draws import Point
+    from sritool.analysis.ppl_draws import Point
 
 LABELS = {"ppl": "perplexity per token", "nll": "NLL (nats/sentence)"}
 ASIDE = 1.015  # what the bars of one line stand to the right of those of the line before

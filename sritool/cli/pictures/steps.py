@@ -12,7 +12,7 @@ from sritool.cli.pictures.style import BLACK, BLUE, GREEN, GREY, ORANGE, look, n
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.tasks.step_figures import Figure, Row, Tuned
+    from sritool.training.step_figures import Figure, Row, Tuned
 
 MOST_NAMES = 9  # at an axis
 AXES = {"factor": "factor on the checkpoint's step sizes", "s": "step size s", "s_0": "first step size s_0"}

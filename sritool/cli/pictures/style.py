@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sritool.cli.options import check_writable
-from sritool.cli.report_text import visible
+from sritool.cli.printable import visible
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from sritool.cli.pictures.style import BLUE, GREY, MEDIUM, ORANGE, SMALL, look, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.tasks.traversal import Step, Traversal
+    from sritool.analysis.traversal import Step, Traversal
 
 INCH = 72.0  # points
 LINE = 1.75 * SMALL  # points from one line to the next
@@ -24,7 +24,7 @@ def draw(found: Traversal, title: str) -> Canvas:
     """A block of lines a dimension, in the order given; the sentence of the code itself on top."""
     from matplotlib.figure import Figure
 
-    from sritool.tasks.traversal import changed_words
+    from sritool.analysis.traversal import changed_words
 
     longest = max(len(text) for text in [found.sentence, *(step.sentence for step in found.steps)])
     width = min(max((2 * MARGIN + INDENT + LETTER * longest) / INCH, WIDTHS[0]), WIDTHS[1])

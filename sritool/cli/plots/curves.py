@@ -51,9 +51,9 @@ def curves(
     sentences. Pale: the training loss on record, the mean of the epoch so far; strong: smoothed.
     Epochs of the autoencoder that some methods begin with come before 0.
     """
+    from sritool.analysis.training_curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
     from sritool.cli.pictures import curves as picture
     from sritool.cli.plots.reading import read_rows
-    from sritool.tasks.curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
 
     out = Output("curves", output, show_data, fmt)
     only_one_source(runs, data)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sritool.cli.compare import runs_of_newest_corpus
+from sritool.cli.commands.compare import runs_of_newest_corpus
 from sritool.cli.opening import open_checkpoints, open_device
 from sritool.cli.options import (
     AgainOpt,
@@ -72,11 +72,11 @@ def frontier(
     are on record in evaluations.jsonl. A run that ignores z, and one without z, stands at the left; to the right z
     tells more about the sentence, and lower is a better likelihood.
     """
+    from sritool.analysis import frontier as task
     from sritool.cli.pictures import frontier as picture
     from sritool.cli.plots.reading import read_rows
     from sritool.cli.watch import KEPT, task_progress
-    from sritool.tasks import frontier as task
-    from sritool.tasks.evaluate import Request
+    from sritool.evaluation.evaluate import Request
 
     out = Output("frontier", output, show_data, fmt)
     only_one_source(runs, data)

@@ -60,12 +60,12 @@ def latent(
     the prior. t-SNE shows clumps in anything: what the codes' map has and that of the prior has not is the model's.
     In --show-data, part is posterior or control for places on the maps, density for each dimension, and prior.
     """
+    from sritool.analysis.latent_map import Point, aggregate
     from sritool.cli.pictures import aggregate as picture
     from sritool.cli.plots.reading import read_rows
     from sritool.cli.watch import KEPT, task_progress
-    from sritool.tasks.aggregate import Point, aggregate
-    from sritool.tasks.evaluate import run_name
-    from sritool.tasks.sentences import choose_sentences, prepared_corpus
+    from sritool.evaluation.evaluate import run_name
+    from sritool.evaluation.sentences import choose_sentences, prepared_corpus
 
     out = Output("latent", output, show_data, fmt)
     only_one_source(run, data)

@@ -97,11 +97,11 @@ def noisy_recon(
     recon against k, the number of changes, and its increase over k = 0. The numbers are those of noisy-recon,
     measured now or, with --data, taken from its table.
     """
-    from sritool.cli.noisy_recon import parse_counts
+    from sritool.analysis import noisy_recon as task
+    from sritool.cli.commands.noisy_recon import parse_counts
     from sritool.cli.pictures import noisy_recon as picture
     from sritool.cli.plots.reading import read_rows
     from sritool.cli.watch import KEPT, task_progress
-    from sritool.tasks import noisy_recon as task
 
     out = Output("noisy-recon", output, show_data, fmt)
     only_one_source(runs, data)

@@ -77,12 +77,12 @@ def ppl_draws(
     not on record is measured. A line that still falls has too few: by Jensen's inequality that makes a perplexity
     too high, not too low. The figure of a model without z is exact.
     """
-    from sritool.cli.evaluate import split_names
+    from sritool.analysis import ppl_draws as task
+    from sritool.cli.commands.evaluate import split_names
     from sritool.cli.pictures import ppl_draws as picture
     from sritool.cli.plots.reading import read_rows
     from sritool.cli.watch import KEPT, task_progress
-    from sritool.tasks import ppl_draws as task
-    from sritool.tasks.evaluate import Request
+    from sritool.evaluation.evaluate import Request
 
     out = Output("ppl-draws", output, show_data, fmt)
     only_one_source(runs, data)

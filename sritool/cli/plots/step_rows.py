@@ -10,7 +10,7 @@ from sritool.cli.plots.reading import read_rows
 from sritool.errors import DataError
 
 if TYPE_CHECKING:
-    from sritool.tasks.step_figures import Row, Tuned
+    from sritool.training.step_figures import Row, Tuned
 
 _NUMBER = r"[-+.0-9e]+"
 LABELS = {
@@ -54,7 +54,7 @@ def tuned_from_table(source: str) -> Tuned:
 
     Raises: DataError if it is none, or holds the schedules of several shapes.
     """
-    from sritool.tasks.step_figures import Tuned
+    from sritool.training.step_figures import Tuned
 
     read = read_rows(source, COLUMNS, Cells)
     rows, shapes = [], set()
@@ -79,7 +79,7 @@ def named(label: str) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
 
 
 def row_of(cells: Cells, values: tuple[float, ...] | None) -> Row:
-    from sritool.tasks.step_figures import Figure, Row
+    from sritool.training.step_figures import Figure, Row
 
     return Row(
         label=cells.step,

@@ -60,9 +60,9 @@ def traversal(
     Decoding is greedy, with one coordinate after another at -3 to 3. Words that the code itself does not decode to
     are bold; changed counts them, or the words that are missing if those are more.
     """
+    from sritool.analysis.traversal import traverse
     from sritool.cli.pictures import traversal as picture
-    from sritool.tasks.evaluate import run_name
-    from sritool.tasks.traversal import traverse
+    from sritool.evaluation.evaluate import run_name
 
     out = Output("traversal", output, show_data, fmt)
     wanted = numbers_of(dims)

@@ -59,9 +59,9 @@ def tune_step(
     from sritool.cli.pictures import steps as picture
     from sritool.cli.plots.step_rows import tuned_from_table
     from sritool.cli.progress import Progress
-    from sritool.tasks.evaluate import run_name
-    from sritool.tasks.sentences import choose_sentences
-    from sritool.tasks.tune_step import Tuning, sampler_of, tune
+    from sritool.evaluation.evaluate import run_name
+    from sritool.evaluation.sentences import choose_sentences
+    from sritool.training.tuning import Tuning, sampler_of, tune
 
     out = Output("tune-step", output, show_data, fmt)
     only_one_source(run, data)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.testing import assert_allclose
 
+from sritool.analysis.latent_map import Point
 from sritool.cli.pictures.aggregate import draw
 from sritool.cli.pictures.style import rendered
-from sritool.tasks.aggregate import Point
 
 REST = [
     *(Point("control", "", x, -9.0) for x in (1.0, 2.0, 3.0)),

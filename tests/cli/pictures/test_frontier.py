@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sritool.analysis.frontier import Point
 from sritool.cli.pictures.frontier import draw
 from sritool.cli.pictures.style import look, renderer_of
-from sritool.tasks.frontier import Point
 
 
 def point(run: str, method: str, nll: float, kl: float) -> Point:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sritool.core.config import RunConfig
-from sritool.core.metrics import Estimate
-from sritool.corpus.info import CorpusInfo, SplitInfo
-from sritool.tasks.compare import Training
-from sritool.tasks.curves import Point
-from sritool.tasks.report import Map, Request, RunReport
-from sritool.tasks.report_figures import Figures
-from sritool.tasks.sample import Samples
+from sritool.analysis.comparison import Training
+from sritool.analysis.report import Map, Request, RunReport
+from sritool.analysis.report_figures import Figures
+from sritool.analysis.sample import Samples
+from sritool.analysis.training_curves import Point
+from sritool.config.settings import RunConfig
+from sritool.data.info import CorpusInfo, SplitInfo
+from sritool.evaluation.metrics import Estimate
 
 HOSTILE = (
     "<script>window.broken = 1</script> a heron",
@@ -137,7 +137,7 @@ def parse() -> Callable[[str], Parsed]:
 @pytest.fixture
 def render() -> Callable[..., str]:
     """A report as its page, made on the day MADE."""
-    from sritool.cli.report_page import render as render_page
+    from sritool.cli.report.page import render as render_page
 
     def make(found: RunReport, made: str = MADE, **changes: Any) -> str:
         return render_page(replace(found, **changes), made)

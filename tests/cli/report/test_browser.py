@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sritool.cli.report_text import visible
-from sritool.tasks.report import RunReport
+from sritool.analysis.report import RunReport
+from sritool.cli.printable import visible
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SECONDS = 240  # that a page may take on a busy machine

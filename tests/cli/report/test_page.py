@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from sritool.cli.report_charts import curve_charts, literal, map_chart
-from sritool.cli.report_page import commands, head_rows
-from sritool.cli.report_text import script_json, visible
-from sritool.core.metrics import Estimate
-from sritool.tasks.report import RunReport
-from sritool.tasks.report_figures import Figures
+from sritool.analysis.report import RunReport
+from sritool.analysis.report_figures import Figures
+from sritool.cli.printable import script_json, visible
+from sritool.cli.report.charts import curve_charts, literal, map_chart
+from sritool.cli.report.page import commands, head_rows
+from sritool.evaluation.metrics import Estimate
 
 OWN_TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "h1", "h2", "p", "bdi", "nav", "a", "main"),

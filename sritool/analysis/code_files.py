@@ -1,0 +1,229 @@
+"""Latent codes in files: tab-separated lines, JSON lines and NumPy's .npy, each float32 exactly.
+
+    z1 TAB z2 TAB … z32        a header, which may name other columns too, or numbers alone
+    {"z": [0.1, …]}            one object a line; its other keys are not read
+    .npy                       [n, latent], or [n, chains, latent] as n·chains codes
+
+Nine significant digits tell every float32 from its neighbours, so that text loses nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sritool.data.textfiles import decode, read_bytes
+from sritool.errors import DataError
+
+Floats = NDArray[np.float32]
+
+FORMS = ("tsv", "plain", "csv", "json", "npy")  # plain: tsv without a header
+_BY_SUFFIX = {".npy": "npy", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv"}
+_MAGIC = b"\x93NUMPY"
+_OTHER = "give codes of this model"
+_SEPARATORS = {"\t": "tabs", ",": "commas"}
+
+
+def names_of(latent: int) -> list[str]:
+    """The columns of a table of codes: z1 … zd."""
+    return [f"z{number}" for number in range(1, latent + 1)]
+
+
+def read_codes(path: Path | str, latent: int) -> Floats:
+    """Codes of a file, or "-" for standard input, in any of the forms; which one, its content tells.
+
+    Args:    latent: dimensions that a code must have.
+    Returns: float32 [n, latent], in the order of the file, n at least 1.
+    Raises:  DataError naming file and line if it is missing, empty or damaged, if a code has another width, or a
+             value is no finite float32.
+    """
+    piped = str(path) == "-"
+    where = "standard input" if piped else str(path)
+    data = sys.stdin.buffer.read() if piped else read_bytes(Path(path))
+    if not data.strip():
+        raise DataError(f"{where} is empty; give codes as sritool encode writes them")
+    if data.startswith(_MAGIC):
+        return _finite(_parse_npy(data, where, latent), where, "row")
+    text = decode(data, where)
+    lines = text.split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if lines[0].lstrip().startswith("{"):
+        return _finite(_parse_json(lines, where, latent), where, "line")
+    return _parse_table(lines, where, latent)
+
+
+def form_of(path: Path) -> str:
+    """How codes are written to a file: what its ending tells, or else tab-separated."""
+    return _BY_SUFFIX.get(path.suffix.lower(), "tsv")
+
+
+def code_lines(
+    codes: Floats, form: str, beside: Mapping[str, Sequence[object]] | None = None
+) -> Iterator[str]:
+    """Lines of text for codes [n, latent], and whatever stands beside each: columns before z1, or keys before z."""
+    beside = beside or {}
+    others = list(zip(*beside.values(), strict=True)) if beside else [()] * len(codes)
+    if form == "json":
+        for code, cells in zip(codes, others, strict=True):
+            record = dict(zip(beside, cells, strict=True)) | {"z": [float(_digits(x)) for x in code.tolist()]}
+            yield json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+        return
+    separator = "," if form == "csv" else "\t"
+    if form != "plain":
+        yield separator.join([*beside, *names_of(codes.shape[1])]) + "\n"
+    for code, cells in zip(codes, others, strict=True):
+        yield separator.join([*map(str, cells), *map(_digits, code.tolist())]) + "\n"
+
+
+def npy_bytes(codes: Floats) -> bytes:
+    """A .npy file of codes of any number of dimensions."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.ascontiguousarray(codes), version=(1, 0), allow_pickle=False)
+    return file.getvalue()
+
+
+def _digits(value: float) -> str:
+    return f"{value:.9g}"
+
+
+def _parse_table(lines: Sequence[str], where: str, latent: int) -> Floats:
+    rows, separator = _cells(lines, where)
+    header = [cell.strip() for cell in rows[0]]
+    columns, first = list(range(latent)), 1
+    if not _are_numbers(header):
+        columns, first = _columns_of(header, where, latent), 2
+        rows = rows[1:]
+    if not rows:
+        raise DataError(
+            f"{where} has a header and no codes below it; give codes as sritool encode writes them"
+        )
+    width = len(header) if first == 2 else latent
+    codes = np.empty((len(rows), latent), dtype=np.float64)
+    for number, row in enumerate(rows, first):
+        if len(row) != width:
+            has = f"{len(row)} {'column' if len(row) == 1 else 'columns'} (parted by {separator})"
+            raise DataError(f"{where} line {number} has {has}, not {width}{_needed(first, latent)}")
+        try:
+            codes[number - first] = [float(row[column]) for column in columns]
+        except ValueError:
+            wrong = next(row[column] for column in columns if not _are_numbers([row[column]]))
+            raise DataError(f"{where} line {number} has {wrong[:40]!r} for a number; mend it") from None
+    return _finite(codes, where, "line", first)
+
+
+def _needed(first: int, latent: int) -> str:
+    return "; mend it" if first == 2 else f", which the model's codes have; {_OTHER}"
+
+
+def _cells(lines: Sequence[str], where: str) -> tuple[list[list[str]], str]:
+    """The cells of each line, and what parts them: tabs, or else commas, or else any white space."""
+    for separator, name in _SEPARATORS.items():
+        if separator in lines[0]:
+            if separator == "\t":
+                return [line.rstrip("\r").split("\t") if line.strip() else [] for line in lines], name
+            try:
+                return list(csv.reader(io.StringIO("\n".join(lines), newline=""), strict=True)), name
+            except csv.Error as error:
+                raise DataError(f"{where} is not CSV ({error}); mend it") from error
+    return [line.split() for line in lines], "white space"
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    try:
+        for cell in cells:
+            float(cell)
+    except ValueError:
+        return False
+    return bool(cells)
+
+
+def _columns_of(header: Sequence[str], where: str, latent: int) -> list[int]:
+    """Where z1 … zd stand in a header."""
+    place = {name: column for column, name in enumerate(header)}
+    names = names_of(latent)
+    there = sum(1 for name in header if name[:1] == "z" and name[1:].isdigit())
+    if any(name not in place for name in names) or there != latent:
+        if not there:
+            raise DataError(
+                f"{where} line 1 is neither numbers nor a header with columns z1 … z{latent}; mend it"
+            )
+        columns = "column" if there == 1 else "columns"
+        raise DataError(f"{where} has {there} {columns} of z, and the model's codes have {latent}; {_OTHER}")
+    return [place[name] for name in names]
+
+
+def _parse_json(lines: Sequence[str], where: str, latent: int) -> NDArray[np.float64]:
+    codes = np.empty((len(lines), latent), dtype=np.float64)
+    for number, line in enumerate(lines, 1):
+        try:
+            record: Any = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where} line {number} is not JSON ({error}); mend or remove it") from error
+        z = record.get("z") if isinstance(record, dict) else None
+        if not isinstance(z, list):
+            raise DataError(
+                f'{where} line {number} has no list under "z"; write {{"z": [...]}} on every line'
+            )
+        if len(z) != latent:
+            raise DataError(
+                f"{where} line {number} has {len(z)} numbers, and the model's codes have {latent}; {_OTHER}"
+            )
+        if any(isinstance(value, bool) or not isinstance(value, int | float) for value in z):
+            raise DataError(f"{where} line {number} has something else than numbers in its z; mend it")
+        try:
+            codes[number - 1] = z
+        except OverflowError:  # an integer that no double holds
+            codes[number - 1] = np.inf
+    return codes
+
+
+def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
+    """The array of a .npy file; nothing is allocated before its header agrees with its length."""
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, kind = read_header(file)
+    except Exception as error:  # its header is a Python literal, which can be wrong in many ways
+        reason = " ".join(str(error).split())[:80]
+        raise DataError(f"{where} is a damaged .npy file ({reason}); write it again") from error
+    if kind.kind not in "fiu":
+        raise DataError(f"{where} holds {kind}, not numbers; save codes as float32 [n, {latent}]")
+    count = 1
+    for size in shape:
+        count *= int(size)
+    if len(data) - file.tell() != count * kind.itemsize:
+        raise DataError(f"{where} is cut short, or its header is wrong; write it again")
+    if len(shape) not in (1, 2, 3) or shape[-1] != latent:
+        raise DataError(
+            f"{where} has shape {list(shape)}, and the model's codes have {latent} dimensions; {_OTHER}"
+        )
+    if not count:
+        raise DataError(f"{where} has no codes; give codes as sritool encode writes them")
+    file.seek(0)
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array.reshape(-1, latent)
+
+
+def _finite(codes: NDArray[Any], where: str, unit: str, first: int = 1) -> Floats:
+    """Codes as float32. Raises: DataError for the first row with a value that float32 has not."""
+    with np.errstate(over="ignore"):
+        exact: Floats = np.ascontiguousarray(codes, dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(exact).all(axis=1))
+    if len(bad):
+        values = exact[bad[0]]
+        kind = "NaN" if np.isnan(values).any() else "an infinite or too large number"
+        raise DataError(f"{where} {unit} {bad[0] + first} has {kind}; give finite numbers")
+    return exact

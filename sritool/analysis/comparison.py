@@ -1,0 +1,262 @@
+"""Runs of several methods side by side: the figures of each, and what its training took."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from sritool.errors import CheckpointError, DataError, UsageError
+from sritool.evaluation import estimators
+from sritool.evaluation.estimates import WEIGHTED
+from sritool.evaluation.evaluate import Evaluation, Request, evaluate_model, run_name
+from sritool.evaluation.measure import NEEDS
+from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.record import load_hashed
+from sritool.evaluation.sentences import prepared_corpus
+from sritool.methods.base import Method
+from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.folder import BEST, LAST, METRICS, find_checkpoint, read_metrics
+from sritool.runs.model import Report, TrainedModel
+from sritool.training.state import ends_early
+from sritool.training.validation import COLLAPSE_AFTER, COLLAPSE_NATS, collapse
+
+OWN = "own"  # in place of one estimator: the one that each method was published with
+TRAINING_COLUMNS = ("parameters", "tokens/s", "time", "epochs")
+DEFAULT_COLUMNS = (
+    *("ppl", "recon", "au", "kl"),  # the paper's
+    *("nll", "posterior-kl", "mi", "permuted"),
+    *TRAINING_COLUMNS,
+)
+
+BETTER = {"ppl": -1, "ppl-word": -1, "nll": -1, "recon": -1, "mi": 1, "permuted": 1, "tokens/s": 1}
+"""Columns in which one run can be better than another: −1 where less is better, 1 where more is.
+
+Not `kl` and `posterior-kl`: they are what likelihood is paid for with, and neither more nor less of them is better.
+Not `au`: it counts dimensions, whatever they hold, and many runs share its ceiling. Not `time` and `epochs`: the
+shortest plan would win. Nor the size of a model.
+"""
+
+
+class Training(NamedTuple):
+    """What a run took."""
+
+    parameters: int  # of all its modules
+    tokens_per_second: float | None  # of the corpus, median over the records of its steps
+    seconds: float
+    epochs: int  # done
+    planned: int
+    sentences: int  # that it was trained on
+    of: int  # in the training split
+    left: str  # what is missing to its end, "" if nothing
+    encoder: str = ""  # the checkpoint that its encoder comes from, if it was not trained here
+
+
+class Row(NamedTuple):
+    """One run."""
+
+    name: str  # of its folder; its path where two share that
+    corpus: str
+    evaluation: Evaluation
+    training: Training
+
+    def estimate(self, metric: str) -> Estimate | None:
+        """A figure, None where it could not be measured."""
+        return next((e for e in self.evaluation.estimates if e.metric == metric), None)
+
+    @property
+    def likelihood(self) -> Estimate | None:
+        """A figure that says how log p(x) was estimated; None if it was not."""
+        return next((e for e in self.evaluation.estimates if e.metric in WEIGHTED), None)
+
+
+class Comparison(NamedTuple):
+    """The runs in the order given, and what must be read with them."""
+
+    rows: list[Row]
+    notes: list[str]
+    one_corpus: bool
+    one_estimator: bool  # exact figures compare with any
+
+
+def check_columns(names: Sequence[str], sort: str | None = None) -> None:
+    """Raises: UsageError for a column that there is not, where no metric is among them, or an unknown order."""
+    known = (*NEEDS, *TRAINING_COLUMNS)
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UsageError(
+                f"no column {name!r}; "
+                + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
+            )
+    if not names:
+        raise UsageError(f"no column to show; give some of {', '.join(known)}")
+    orders = ("run", "method", *names)
+    if sort is not None and sort not in orders:
+        raise UsageError(f"no column {sort!r} to sort by; give one of {', '.join(orders)}")
+
+
+class Found(NamedTuple):
+    """Runs that compare, and how many others there are."""
+
+    paths: list[Path]  # of checkpoints, by the runs' names
+    elsewhere: int  # on other corpora
+    begun: int  # still the autoencoders that their methods begin with
+
+
+def runs_of_newest_corpus(runs_dir: Path) -> Found:
+    """All runs on the corpus that the newest run is on.
+
+    Raises: CheckpointError if there is no run.
+    """
+    wanted = load_checkpoint(find_checkpoint(None, runs_dir)).corpus["content_hash"]
+    paths, elsewhere, begun = [], 0, 0
+    for folder in sorted(path for path in runs_dir.iterdir() if path.is_dir()):
+        with contextlib.suppress(CheckpointError):
+            path = find_checkpoint(folder, runs_dir)
+            checkpoint = load_checkpoint(path)
+            if checkpoint.corpus["content_hash"] != wanted:
+                elsewhere += 1
+            elif checkpoint.progress.get("pretraining", False):
+                begun += 1
+            else:
+                paths.append(path)
+    if not paths:
+        raise CheckpointError(
+            f"no run in {runs_dir}/ is further than its pretraining; wait, or train on with --resume"
+        )
+    return Found(paths, elsewhere, begun)
+
+
+def compare(
+    checkpoints: Sequence[Path],
+    request: Request,
+    device: str,
+    report: Report,
+    samples: int | None = None,
+    mixed: bool = False,
+) -> Comparison:
+    """Measure each run on the same sentences with the same noise, or look its figures up where they are on record.
+
+    Args:   request: its estimator may be `own`; samples: draws in place of each estimator's usual number; mixed:
+            take runs of different corpora, each on its own.
+    Raises: DataError if corpora differ and `mixed` is not set; UsageError as `evaluate` has it.
+    """
+    estimators.check_estimator(request.estimator, others=(OWN,))
+    paths, notes = _each_once(checkpoints)
+    models = [load_hashed(path, device) for path in paths]
+    requests = [_request(model.method, request, samples) for model, _ in models]
+    one_corpus = len({model.checkpoint.corpus["content_hash"] for model, _ in models}) == 1
+    if not one_corpus and not mixed:
+        names = ", ".join(f"{run_name(model.path)}: {model.checkpoint.corpus['name']}" for model, _ in models)
+        raise DataError(
+            f"the runs were trained on different corpora ({names}); compare those of one, or give --mixed"
+        )
+    shared = [run_name(path) for path in paths]
+    names_of = [
+        str(path) if shared.count(name) > 1 else name for path, name in zip(paths, shared, strict=True)
+    ]
+    rows: list[Row] = []
+    for number, (name, own) in enumerate(zip(names_of, requests, strict=True), 1):
+        model, content = models.pop(0)  # each is let go when it is measured
+        label = f"{number}/{len(paths)} {name}: " if len(paths) > 1 else ""
+        found = evaluate_model(model, content, own, None, label, report)
+        training = training_of(model, request.data_dir)
+        rows.append(Row(name, str(model.checkpoint.corpus["name"]), found, training))
+    by_own = request.estimator == OWN
+    kinds = {
+        (e.estimator, e.draws)
+        for e in (row.likelihood for row in rows)
+        if e and (by_own or e.estimator != "exact")
+    }
+    of_runs = [(row.name, note) for row in rows for note in _notes_on(row)]
+    notes += _grouped(of_runs, [row.name for row in rows])
+    if not one_corpus:
+        notes.append("the corpora differ: no figure of one compares with that of another")
+    if len(kinds) > 1:
+        notes.append(f"the estimators differ: {', '.join(WEIGHTED)} do not compare between them")
+    return Comparison(rows, notes, one_corpus, len(kinds) <= 1)
+
+
+def training_of(model: TrainedModel, data_dir: Path) -> Training:
+    """What the run that a checkpoint belongs to took so far, by the last.pt and metrics.jsonl beside it."""
+    config, folder, last = model.checkpoint.config, model.path.parent, model.checkpoint
+    in_its_folder = model.path.name in (BEST, LAST)
+    if in_its_folder:
+        with contextlib.suppress(CheckpointError):  # it may be copied without, or damaged
+            last = load_checkpoint(folder / LAST)
+    records = read_metrics(folder / METRICS) if in_its_folder else []
+    steps = [r for r in records if r.get("kind") == "step" and not r.get("pretraining")]
+    # The first step warms up; it alone is better than nothing.
+    speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
+    done, planned = int(last.progress["epoch"]), config.training.epochs
+    left = ""
+    if last.trainer is None:
+        left = f"no {LAST} beside it: time and epochs are those at the checkpoint"
+    elif done < planned:
+        without_better = int(last.trainer["position"].get("epochs_without_better", 0))
+        if not ends_early(model.method, config, done / planned, without_better):
+            left = f"its training has not ended: {done} of {planned} epochs"
+    of = prepared_corpus(model, data_dir).info.splits["train"].sentences
+    return Training(
+        sum(parameter.numel() for parameter in model.method.modules.parameters()),
+        statistics.median(speeds) if speeds else None,
+        float(last.progress["seconds"]),
+        *(done, planned),
+        *(min(config.training.sentences or of, of), of),
+        left,
+        config.pretraining.encoder if model.method.pretrains else "",
+    )
+
+
+def published_estimator(method: Method) -> str:
+    """The one that the method's figures were published with."""
+    if method.name == "sri":
+        return "sri"
+    has_density = method.latent > 0 and isinstance(method, estimators.Encoding) and method.has_density
+    return "encoder" if has_density else estimators.DEFAULT
+
+
+def _request(method: Method, request: Request, samples: int | None) -> Request:
+    name = published_estimator(method) if request.estimator == OWN else request.estimator
+    estimators.check_estimator(name, method)
+    draws = samples or estimators.ESTIMATORS[name].samples
+    return replace(request, estimator=name, likelihood=replace(request.likelihood, samples=draws))
+
+
+def _each_once(checkpoints: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The checkpoints without repetitions, and a note for each of these."""
+    kept: dict[Path, Path] = {}
+    again = []
+    for path in checkpoints:
+        if kept.setdefault(path.resolve(), path) is not path:
+            again.append(f"{run_name(path)} was given more than once and stands once")
+    return list(kept.values()), list(dict.fromkeys(again))
+
+
+def _notes_on(row: Row) -> Iterator[str]:
+    yield from row.evaluation.notes
+    measured = max((e.sentences for e in row.evaluation.estimates), default=0)
+    for estimate in row.evaluation.estimates:
+        if estimate.sentences < measured:
+            yield f"{estimate.metric} on {estimate.sentences} of the sentences"
+    if collapse({e.metric: e for e in row.evaluation.estimates}, COLLAPSE_AFTER):
+        yield f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
+    if row.training.sentences < row.training.of:
+        yield f"trained on {row.training.sentences} of {row.training.of} sentences"
+    if row.training.left:
+        yield row.training.left
+    if row.training.encoder:
+        yield f"the training of its encoder, {row.training.encoder}, is not in its time"
+
+
+def _grouped(notes: Sequence[tuple[str, str]], runs: Sequence[str]) -> list[str]:
+    """Each note once, with the runs that it is about before it, or none where it is about all."""
+    about: dict[str, list[str]] = {}
+    for run, note in notes:
+        about.setdefault(note, []).append(run)
+    return [note if len(of) == len(runs) > 1 else f"{', '.join(of)}: {note}" for note, of in about.items()]

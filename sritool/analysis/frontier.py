@@ -1,0 +1,64 @@
+"""Runs on the plane of likelihood and information: NLL against posterior KL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from sritool.analysis.comparison import compare
+from sritool.errors import DataError
+from sritool.evaluation.evaluate import Request
+from sritool.runs.model import Report
+
+METRICS = ("nll", "posterior-kl")
+
+
+class Point(NamedTuple):
+    """One run; both figures in nats a sentence, with standard errors over the sentences."""
+
+    run: str
+    method: str
+    nll: float
+    nll_se: float
+    posterior_kl: float  # KL(p(z|x) || p(z)): 0 without z
+    posterior_kl_se: float
+    sentences: int
+    draws: int  # of z for each sentence; 0 where the figures are exact
+    estimator: str
+
+
+class Frontier(NamedTuple):
+    """The runs in the order given, what they were measured on, and what must be read with them."""
+
+    points: list[Point]
+    data: str
+    notes: list[str]
+
+
+def frontier(
+    checkpoints: Sequence[Path], request: Request, device: str, report: Report, mixed: bool = False
+) -> Frontier:
+    """Both figures of each run on the same sentences; what is on record is looked up.
+
+    Args:   request: its metrics are not read; mixed: take runs of different corpora.
+    Raises: DataError if the corpora differ or nothing could be measured; UsageError as `evaluate` has it.
+    """
+    found = compare(checkpoints, replace(request, metrics=METRICS), device, report, mixed=mixed)
+    points, notes = [], list(found.notes)
+    for row in found.rows:
+        nll, rate = row.estimate("nll"), row.estimate("posterior-kl")
+        if nll is None or rate is None:
+            notes.append(f"{row.name}: left out, as it has no likelihood")
+            continue
+        figures = (nll.value, nll.standard_error, rate.value, rate.standard_error)
+        points.append(
+            Point(row.name, row.evaluation.method, *figures, nll.sentences, nll.draws, nll.estimator)
+        )
+    if not points:
+        raise DataError("no run has both figures; give other runs")
+    evaluation = found.rows[0].evaluation
+    return Frontier(
+        points, f"{evaluation.data}, {points[0].sentences} of {evaluation.total} sentences", notes
+    )

@@ -1,0 +1,65 @@
+"""What is in a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sritool.config.values import flat
+from sritool.methods.sri import PRECONDITIONER
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint
+from sritool.runs.folder import LAST
+from sritool.runs.outline import outline_of
+from sritool.training.configure import shown
+from sritool.training.pretraining import pretraining_epochs
+
+
+def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
+    """(field, value) rows: method, corpus, sizes, every setting, progress and the best validation."""
+    checkpoint = load_checkpoint(path)
+    method = outline_of(checkpoint, path)
+    corpus, progress = checkpoint.corpus, checkpoint.progress
+    rows: list[tuple[str, object]] = [
+        ("file", str(path)),
+        ("megabytes", path.stat().st_size / 1e6),
+        ("can be resumed", checkpoint.trainer is not None or (path.parent / LAST).is_file()),
+        ("method", checkpoint.config.method),
+        ("corpus", corpus["name"]),
+        ("corpus hash", str(corpus["content_hash"])[:12]),
+        ("tokenizer", checkpoint.tokenizer.kind),
+        ("vocabulary", len(checkpoint.tokenizer)),
+        ("parameters", sum(p.numel() for p in method.modules.parameters())),
+        *_preconditioner(checkpoint),
+        *_stage(checkpoint),
+        ("epochs done", progress["epoch"]),
+        ("steps done", progress["step"]),
+        ("seconds of training", round(float(progress["seconds"]), 1)),
+    ]
+    if checkpoint.metrics:
+        by = method.chosen_by
+        trained = [record for record in checkpoint.metrics if not record.get("pretraining")]
+        measured = [record for record in trained if isinstance(record.get(by), int | float)]
+        best = min(measured, key=lambda record: float(record[by]), default={})
+        rows += [
+            (f"best validation {name}", best[name])
+            for name in ("epoch", "nll", "posterior-kl", "recon", "au", "permuted")
+            if name in best
+        ]
+    return rows + [row for row in flat(shown(checkpoint.config)).items() if "." in row[0]]
+
+
+def _preconditioner(checkpoint: Checkpoint) -> list[tuple[str, object]]:
+    """How sharp the posterior is beside the prior, by direction, as the chain of a preconditioned sampler has it."""
+    fisher = checkpoint.weights.get(f"{PRECONDITIONER}.fisher")
+    if fisher is None or not bool(fisher.isfinite().all()):
+        return []
+    values: list[float] = torch.linalg.eigvalsh(fisher.double()).tolist()
+    return [("Fisher information of z, least and largest eigenvalue", f"{values[0]:.3g}, {values[-1]:.3g}")]
+
+
+def _stage(checkpoint: Checkpoint) -> list[tuple[str, object]]:
+    """What the epochs are of, where a method begins as something else."""
+    if not checkpoint.progress.get("pretraining"):
+        return []
+    return [("stage", f"autoencoder, of {pretraining_epochs(checkpoint.config)} epochs")]

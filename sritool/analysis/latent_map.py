@@ -1,0 +1,187 @@
+"""The aggregate posterior E_x q(z|x) against the prior: figure 1 of the paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sritool.analysis.embedding import embed
+from sritool.data.store import Split
+from sritool.errors import UsageError
+from sritool.evaluation.evaluate import run_name
+from sritool.evaluation.posterior_codes import How, latents_of
+from sritool.model.random import Stream
+from sritool.runs.model import Report, TrainedModel
+
+Array = NDArray[np.float64]
+
+GRID = 201  # points of a density
+FEWEST = 20  # sentences: of fewer, neither maps nor densities tell anything
+SHOWN = 4.0  # standard deviations of the prior that a density shows at least
+
+
+class Point(NamedTuple):
+    """A place on a map, or a point of a density."""
+
+    part: str  # `posterior` or `control`: a code's place; `density`, of a dimension; `prior`, its density
+    name: str  # of a place the sentence's label or its length in words, of a density the dimension
+    x: float
+    y: float
+
+
+class Dimension(NamedTuple):
+    """One dimension of the aggregate posterior, whose prior has 0, 1, 0 and 0."""
+
+    dimension: int  # from 1
+    mean: float
+    deviation: float
+    kurtosis: float  # in excess of a normal's
+    ks: float  # Kolmogorov and Smirnov's distance to N(0, 1)
+
+
+class AggregatePosterior(NamedTuple):
+    """Single draws of q(z|x), one a sentence, beside as many of the prior."""
+
+    run: str
+    method: str
+    names: list[str]  # of the sentences: their label, or their length in words
+    codes: Array  # [n, latent]
+    control: Array  # [n, latent], draws of the prior
+    codes_map: Array  # [n, 2], by t-SNE
+    control_map: Array  # [n, 2], by t-SNE with the same settings
+    grid: Array  # [points], z
+    densities: Array  # [latent, points], NaN of a dimension that is constant
+    dimensions: list[Dimension]
+
+    def rows(self) -> list[Point]:
+        """All that a picture of it shows."""
+        found = [
+            Point(part, name, float(x), float(y))
+            for part, places in (("posterior", self.codes_map), ("control", self.control_map))
+            for name, (x, y) in zip(
+                self.names if part == "posterior" else [""] * len(places), places, strict=True
+            )
+        ]
+        prior = np.exp(-0.5 * self.grid**2) / np.sqrt(2 * np.pi)
+        curves = [("density", str(row + 1), density) for row, density in enumerate(self.densities)]
+        for part, name, density in [*curves, ("prior", "N(0, 1)", prior)]:
+            if not np.isnan(density).any():
+                found += [
+                    Point(part, name, *map(float, pair)) for pair in zip(self.grid, density, strict=True)
+                ]
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """What the picture must be read with."""
+        deviations = [of.deviation for of in self.dimensions]
+        bound = largest_distance(len(self.codes), len(deviations))
+        found = [
+            f"over the {len(deviations)} dimensions: standard deviations {min(deviations):.2f} to "
+            f"{max(deviations):.2f}, means up to {max(abs(of.mean) for of in self.dimensions):.2f} from 0, "
+            f"Kolmogorov-Smirnov distances to N(0, 1) up to {max(of.ks for of in self.dimensions):.3f}; "
+            f"of {len(deviations)} dimensions of {len(self.codes)} draws from N(0, 1) the largest would exceed "
+            f"{bound:.3f} in 5 % of cases"
+        ]
+        constant = [str(of.dimension) for of in self.dimensions if of.deviation == 0]
+        if constant:
+            found.append(f"without a density, as they are constant: dimensions {', '.join(constant)}")
+        return found
+
+
+def aggregate(
+    model: TrainedModel,
+    split: Split,
+    examples: NDArray[np.int64],
+    seed: int,
+    report: Report,
+    labels: Sequence[str] = (),
+    batch_size: int = 64,
+) -> AggregatePosterior:
+    """Draw the aggregate posterior, map it and its control, and set its marginals against the prior's.
+
+    Args:   examples [n]: sentences of the split, 20 or more; seed: of the draws and the maps; labels: of the corpus,
+            by number.
+    Raises: UsageError if the model has no z or there are fewer sentences; NumericalError for a code that is not
+            finite.
+    """
+    model.require_latent("draw the aggregate posterior")
+    if len(examples) < FEWEST:
+        raise UsageError(
+            f"the aggregate posterior takes {FEWEST} sentences or more, not {len(examples)}; "
+            "take --limit higher, or another --split"
+        )
+    how = How(chains=1, mean=False, seed=seed)
+    codes = latents_of(model, split, examples, how, batch_size, report)[:, 0].astype(np.float64)
+    control = control_of(len(codes), model.latent, seed)
+    report("map of the codes", 0, len(codes))
+    codes_map = embed(codes, seed)
+    report("map of the control", 0, len(control))
+    control_map = embed(control, seed)
+    report("map of the control", len(control), len(control))
+    grid = grid_of(codes)
+    return AggregatePosterior(
+        run_name(model.path),
+        model.method.name,
+        names_of(split, examples, labels),
+        codes,
+        control,
+        codes_map,
+        control_map,
+        grid,
+        np.stack([density(column, grid) for column in codes.T]),
+        [dimension_of(number, column) for number, column in enumerate(codes.T, 1)],
+    )
+
+
+def largest_distance(count: int, dimensions: int) -> float:
+    """5 % bound of the largest Kolmogorov-Smirnov distance of independent dimensions, `count` draws of N(0, 1) each.
+
+    By Kolmogorov's limit for many draws, of which the first term of the series is all at such bounds.
+    """
+    one = 1 - 0.95 ** (1 / dimensions)  # the share of cases in which a given one of them exceeds it
+    return math.sqrt(-math.log(one / 2) / 2 / count)
+
+
+def control_of(count: int, latent: int, seed: int) -> Array:
+    """Draws of the prior: [count, latent], the first of more are the same."""
+    numbers = torch.arange(count)
+    drawn: Array = Stream(seed, "control").normal(numbers, latent, dtype=torch.float64).numpy()
+    return drawn
+
+
+def names_of(split: Split, examples: NDArray[np.int64], labels: Sequence[str]) -> list[str]:
+    """The label of each sentence or, without labels, its length in words; a label that is a number says so."""
+    if split.labels is not None and labels:
+        named = [f"label {label}" if label.isdecimal() else label for label in labels]
+        return [named[label] for label in split.labels[examples]]
+    return [str(words - 1) for words in split.words[examples]]  # </s> is no word
+
+
+def grid_of(codes: Array) -> Array:
+    """Where densities are drawn: the prior's range, and nearly all codes."""
+    reach = max(SHOWN, float(np.quantile(np.abs(codes), 0.999)))
+    return np.linspace(-reach, reach, GRID)
+
+
+def density(values: Array, grid: Array) -> Array:
+    """Marginal density by a Gaussian kernel of Scott's width; NaN where all values are equal."""
+    from scipy.stats import gaussian_kde
+
+    if len(values) < 2 or not values.std() > 0:
+        return np.full(len(grid), np.nan)
+    return np.asarray(gaussian_kde(values)(grid), dtype=np.float64)
+
+
+def dimension_of(number: int, values: Array) -> Dimension:
+    """How far one dimension is from N(0, 1)."""
+    from scipy.stats import kstest, kurtosis
+
+    deviation = float(values.std(ddof=1)) if len(values) > 1 and np.ptp(values) else 0.0
+    excess = float(kurtosis(values)) if deviation else 0.0
+    return Dimension(number, float(values.mean()), deviation, excess, float(kstest(values, "norm").statistic))

@@ -1,0 +1,110 @@
+"""Noisy versions of sentences as text: made, written and read, so that every model and system sees the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sritool.data.noise import Unigram, versions
+from sritool.data.textfiles import decode, read_bytes
+from sritool.errors import DataError, UsageError
+from sritool.files import write_output
+
+HEADER = ("k", "index", "noisy", "clean")
+
+
+class NoisyText(NamedTuple):
+    """Sentences and what noise made of them, words joined by one space."""
+
+    kind: str  # of noise, or the name of the file that it came from
+    indices: NDArray[np.int64]  # of the sentences where they come from: the keys of a chain's noise
+    clean: list[str]
+    noisy: dict[int, list[str]]  # by the number k of changes, 1 or more
+    short: dict[int, int] | None  # k -> sentences that have no room for so many; None: nobody knows
+
+    def changed(self, k: int) -> float:
+        """Share of sentences that differ from what they were."""
+        pairs = zip(self.noisy[k], self.clean, strict=True) if k else ()
+        return sum(noisy != clean for noisy, clean in pairs) / len(self.clean)
+
+
+def make_noisy(
+    texts: Sequence[str], chosen: NDArray[np.int64], kind: str, counts: Sequence[int], seed: int
+) -> NoisyText:
+    """Noisy versions of the chosen ones of these sentences.
+
+    Args: texts: all sentences, from whose words `replace` draws; counts: the numbers of changes k.
+    """
+    unigram = Unigram(texts) if kind == "replace" else None
+    clean = [texts[index].split() for index in chosen]
+    largest = max(counts, default=0)
+    every = [
+        versions(words, largest, kind, f"{seed} {index}", unigram)
+        for index, words in zip(chosen, clean, strict=True)
+    ]
+    wanted = [k for k in counts if k]
+    noisy = {k: [" ".join(of[min(k, len(of) - 1)]) for of in every] for k in wanted}
+    short = {k: sum(len(of) <= k for of in every) for k in wanted}
+    return NoisyText(kind, chosen, [" ".join(words) for words in clean], noisy, short)
+
+
+def write_noisy(text: NoisyText, path: Path) -> None:
+    """Write a TSV of k, index, noisy and clean sentence, by k, whole or not at all.
+
+    Raises: SritoolError if it cannot be written.
+    """
+    rows = [HEADER, *((k, *row) for k in (0, *text.noisy) for row in _rows(text, k))]
+    write_output(path, ("\t".join(map(str, row)).encode() + b"\n" for row in rows))
+
+
+def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | None = None) -> NoisyText:
+    """Read what `write_noisy` wrote, or anybody wrote like it; the header may be missing, and k = 0 too.
+
+    Args:   counts: the numbers of changes to take, None for all; limit: only so many sentences, the first ones.
+    Raises: DataError for a row that is none, or sentences that are not the same for every k; UsageError for a k
+            that is not there.
+    """
+    clean: dict[int, str] = {}
+    noisy: dict[int, dict[int, str]] = {0: {}}
+    for number, k, index, noisy_text, clean_text in _parsed(path):
+        where = f"{path} line {number}"
+        if clean.setdefault(index, clean_text) != clean_text:
+            raise DataError(f"{where}: sentence {index} has another clean text than above; mend it")
+        if index in noisy.setdefault(k, {}):
+            raise DataError(f"{where}: k = {k} of sentence {index} is there twice; remove one")
+        noisy[k][index] = noisy_text
+    if not clean:
+        raise DataError(f"{path} has no sentence; write one with --write-noisy")
+    for k, of in noisy.items():
+        missing = next((index for index in clean if index not in of), None)
+        if k and missing is not None:
+            raise DataError(f"{path} has no k = {k} of sentence {missing}; give every sentence each k")
+    wanted = sorted({*noisy} if counts is None else {*counts} - {0})
+    unknown = next((k for k in wanted if k not in noisy), None)
+    if unknown is not None:
+        there = ", ".join(map(str, sorted(noisy)))
+        raise UsageError(f"{path} has no k = {unknown}; it has {there}")
+    chosen = list(clean)[:limit]
+    by_k = {k: [noisy[k][index] for index in chosen] for k in wanted if k}
+    indices = np.array(chosen, dtype=np.int64)
+    return NoisyText(path.name, indices, [clean[index] for index in chosen], by_k, None)
+
+
+def _rows(text: NoisyText, k: int) -> Iterator[tuple[int, str, str]]:
+    noisy = text.noisy[k] if k else text.clean
+    return zip(text.indices.tolist(), noisy, text.clean, strict=True)
+
+
+def _parsed(path: Path) -> Iterator[tuple[int, int, int, str, str]]:
+    """(line, k, index, noisy, clean) of every row."""
+    for number, line in enumerate(decode(read_bytes(path), str(path)).split("\n"), 1):
+        cells = line.rstrip("\r").split("\t")
+        if tuple(cells) == HEADER or not line.strip():
+            continue
+        if len(cells) != len(HEADER) or not all(cell.isdecimal() and len(cell) < 19 for cell in cells[:2]):
+            raise DataError(f"{path} line {number} is not k<TAB>index<TAB>noisy<TAB>clean; mend or remove it")
+        yield number, int(cells[0]), int(cells[1]), " ".join(cells[2].split()), " ".join(cells[3].split())

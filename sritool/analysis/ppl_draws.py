@@ -1,0 +1,112 @@
+"""What an estimate of the likelihood owes to the number of draws: perplexity or NLL against M."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from sritool.config.settings import LikelihoodConfig
+from sritool.errors import UsageError
+from sritool.evaluation import estimators
+from sritool.evaluation.evaluate import Request, evaluate_model, record_of, require_one_corpus, run_name
+from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.record import load_hashed
+from sritool.evaluation.sentences import choose_sentences
+from sritool.runs.model import Report, TrainedModel
+
+METRICS = ("ppl", "nll")
+
+
+class Point(NamedTuple):
+    """A figure from the first `draws` draws of z a sentence."""
+
+    run: str
+    estimator: str
+    metric: str  # ppl, per token; or nll, nats a sentence
+    draws: int  # 0 where the figure is exact
+    value: float
+    se: float | None  # over sentences; kept for all M draws only
+    sentences: int
+
+
+class PplDraws(NamedTuple):
+    """All points, run by run, what they were measured on, and what must be read with them."""
+
+    points: list[Point]
+    data: str
+    notes: list[str]
+
+
+def ppl_draws(
+    checkpoints: Sequence[Path],
+    request: Request,
+    wanted: Sequence[str],
+    device: str,
+    report: Report,
+) -> PplDraws:
+    """One metric of each run by each estimator: from the record, or measured now and kept there.
+
+    Args:   request: its one metric is ppl or nll, its estimator is not read, its `likelihood.samples` neither;
+            wanted: estimators, for the runs that they fit; none: `adaptive`, and those on record with their usual M.
+    Raises: UsageError for an unknown metric, or an estimator that fits no run; DataError if the corpora differ.
+    """
+    (metric,) = request.metrics
+    if metric not in METRICS:
+        raise UsageError(f"no curve of {metric!r}; give {' or '.join(METRICS)}")
+    models = [load_hashed(path, device) for path in checkpoints]
+    for name in wanted:
+        estimators.check_estimator(name)
+        if not any(_fits(name, model) for model, _ in models):
+            estimators.check_estimator(name, models[0][0].method)
+    require_one_corpus([model for model, _ in models], "draw")
+    shared = [run_name(path) for path in checkpoints]
+    points: list[Point] = []
+    notes: list[str] = []
+    data = ""
+    for path, (model, content) in zip(checkpoints, models, strict=True):
+        name = str(path) if shared.count(run_name(path)) > 1 else run_name(path)
+        for own in _requests(model, content, request, wanted):
+            label = f"{name}, {own.estimator}: "
+            found = evaluate_model(model, content, own, None, label, report)
+            points += [point for e in found.estimates if e.metric == metric for point in _points(name, e)]
+            notes += [f"{name}: {note}" for note in found.notes]
+            data = f"{found.data}, {points[-1].sentences} of {found.total} sentences"
+    return PplDraws(points, data, list(dict.fromkeys(notes)))
+
+
+def _fits(estimator: str, model: TrainedModel) -> bool:
+    """Whether a model can be measured so; without z its figure is exact whatever is asked for."""
+    return not (model.latent and estimators.ESTIMATORS[estimator].needs(model.method))
+
+
+def _requests(
+    model: TrainedModel, content: str, request: Request, wanted: Sequence[str]
+) -> Iterator[Request]:
+    """One for each estimator: those wanted, or the default one and those on record."""
+    split, chosen, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)
+    if not model.latent:
+        yield replace(request, estimator=estimators.DEFAULT)
+        return
+    for name, estimator in estimators.ESTIMATORS.items():
+        own = replace(request, estimator=name, likelihood=LikelihoodConfig(samples=estimator.samples))
+        if not _fits(name, model):
+            continue
+        if name in (wanted or (estimators.DEFAULT,)):
+            yield own
+        elif not wanted:
+            kept = record_of(model, content, split, chosen, own.settings(len(chosen)))
+            if not kept.missing(request.metrics):
+                yield own
+
+
+def _points(run: str, estimate: Estimate) -> Iterator[Point]:
+    """The figure from a part of the draws, and from all."""
+    told = (run, estimate.estimator, estimate.metric)
+    whole = Point(*told, estimate.draws, estimate.value, estimate.standard_error, estimate.sentences)
+    if estimate.reliability is not None:
+        for draws, value in estimate.reliability.curve:
+            if draws < estimate.draws:
+                yield whole._replace(draws=draws, value=value, se=None)
+    yield whole

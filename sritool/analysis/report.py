@@ -1,0 +1,227 @@
+"""What a page about a trained run shows, gathered: figures, curves, sentences, a map of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sritool._version import __version__
+from sritool.analysis import sample
+from sritool.analysis.comparison import Training, training_of
+from sritool.analysis.embedding import FEWEST, embed
+from sritool.analysis.interpolation import Way, interpolate_once
+from sritool.analysis.report_figures import Figures, figures_of, in_order, notes_on
+from sritool.analysis.training_curves import VALIDATION, Point, points_of, read_records
+from sritool.config.settings import RunConfig
+from sritool.data.info import CorpusInfo
+from sritool.data.tokenizer import EOS
+from sritool.errors import DataError
+from sritool.evaluation.evaluate import Request as Measurement
+from sritool.evaluation.evaluate import run_name
+from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.posterior_codes import How, latents_of
+from sritool.evaluation.record import load_hashed
+from sritool.evaluation.sentences import choose_sentences, prepared_corpus
+from sritool.model.decoding import DecodingConfig
+from sritool.runs.folder import BEST, LAST, METRICS
+from sritool.runs.model import Floats, Report, TrainedModel
+from sritool.training.validation import COLLAPSE_AFTER, COLLAPSE_NATS, collapse
+
+CHAINS = 5  # whose mean is a sentence's place in the map
+POINTS = 9  # of the interpolation
+RECONSTRUCTED = 8  # sentences beside what their codes decode to
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be on the page."""
+
+    split: str = "test"
+    limit: int = 256  # sentences that what is not on record is measured on
+    map_sentences: int = 1000
+    samples: int = 500
+    sentences: bool = True  # whether those of the corpus may be shown
+    seed: int = 0
+    batch_size: int = 64
+    data_dir: Path = Path("data")
+
+
+class Map(NamedTuple):
+    """Posterior means in the plane, beside as many draws of the prior laid out in the same way."""
+
+    places: NDArray[np.float64]  # [n, 2]
+    control: NDArray[np.float64]  # [n, 2]
+    lengths: list[int]  # [n], tokens without </s>
+    labels: list[str] | None  # [n], where the corpus has them
+    sentences: list[str] | None  # [n], where they may be shown
+    of: int  # sentences of the split
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run on a page. A part that needs z is None without it, and `left_out` says so."""
+
+    run: str
+    path: Path
+    method: str
+    posterior: str  # what its q(z|x) is called
+    config: RunConfig
+    corpus: CorpusInfo
+    tokenizer: str
+    training: Training
+    steps: int  # updates of θ before the checkpoint
+    epoch: int  # that it was saved after
+    written: float  # seconds since 1970, UTC
+    version: str
+    data: str  # what was measured on: `mine test`
+    total: int  # sentences there
+    figures: list[Figures]
+    notes: list[str]
+    curves: list[Point]
+    samples: sample.Samples
+    interpolation: list[str] | None
+    reconstructions: list[tuple[str, str]] | None  # a sentence, and its code decoded
+    map: Map | None
+    left_out: dict[str, str]  # part -> why it is not there
+    request: Request
+
+    @property
+    def estimates(self) -> list[Estimate]:
+        """All figures in the order of a table."""
+        return in_order(self.figures)
+
+    @property
+    def ignores_z(self) -> bool:
+        """Whether its generator does, by the figures."""
+        return _ignores_z(self.estimates)
+
+
+def gather(checkpoint: Path, request: Request, device: str, report: Report) -> RunReport:
+    """All parts of the page, measured or looked up beside the checkpoint.
+
+    Raises: DataError if the corpus is not there; UsageError or NumericalError as the parts have it.
+    """
+    model, content = load_hashed(checkpoint, device)
+    corpus = prepared_corpus(model, request.data_dir)
+    if request.split not in corpus.info.splits:
+        raise DataError(
+            f"corpus {corpus.info.name} has no split {request.split!r}; it has {', '.join(corpus.info.splits)}"
+        )
+    training = training_of(model, request.data_dir)
+    measurement = Measurement(
+        split=request.split,
+        limit=request.limit,
+        seed=request.seed,
+        batch_size=request.batch_size,
+        data_dir=request.data_dir,
+    )
+    figures = figures_of(model, content, measurement, report)
+    left_out: dict[str, str] = {}
+    drawn = sample.sample(model, request.samples, request.seed, model.default_decoding(), report)
+    interpolation, reconstructions, plane = None, None, None
+    if model.latent:
+        interpolation = interpolate_once(model, Way(POINTS), request.seed, DecodingConfig())
+        plane, reconstructions = _of_sentences(model, request, report, left_out)
+    else:
+        why = f"method {model.method.name} has no z"
+        left_out |= dict.fromkeys(("metrics of z", "interpolation", "reconstructions", "map"), why)
+    progress = model.checkpoint.progress
+    return RunReport(
+        run_name(model.path),
+        model.path,
+        model.method.name,
+        model.method.posterior_name if model.latent else "",
+        model.checkpoint.config,
+        corpus.info,
+        model.tokenizer.kind,
+        training,
+        int(progress["step"]),
+        int(progress["epoch"]),
+        model.path.stat().st_mtime,
+        __version__,
+        f"{corpus.info.name} {request.split}",
+        corpus.info.splits[request.split].sentences,
+        figures,
+        [*notes_on(figures), *_remarks(in_order(figures), training)],
+        curves_of(model),
+        drawn,
+        interpolation,
+        reconstructions,
+        plane,
+        left_out,
+        request,
+    )
+
+
+def _of_sentences(
+    model: TrainedModel, request: Request, report: Report, left_out: dict[str, str]
+) -> tuple[Map | None, list[tuple[str, str]] | None]:
+    """The map, and the first of its sentences beside what their codes decode to."""
+    split, chosen, _ = choose_sentences(model, request.split, None, request.map_sentences, request.data_dir)
+    how = How(CHAINS, mean=True, seed=request.seed)
+    codes = latents_of(model, split, chosen, how, request.batch_size, report)[:, 0]
+    texts = [model.tokenizer.decode(split.targets(int(index)).tolist()) for index in chosen]
+    reconstructions = None
+    if request.sentences:
+        decoded = model.decode(codes[:RECONSTRUCTED], seed=request.seed)
+        reconstructions = list(zip(texts[:RECONSTRUCTED], decoded, strict=True))
+    else:
+        left_out["reconstructions"] = "they show sentences of the corpus"
+    if len(chosen) < FEWEST:
+        left_out["map"] = f"{len(chosen)} sentences are too few for one"
+        return None, reconstructions
+    names = prepared_corpus(model, request.data_dir).info.labels
+    labels = None if split.labels is None else [names[int(split.labels[index])] for index in chosen]
+    plane = Map(
+        *_planes(model, codes, request.seed, report),
+        [int((split.targets(int(index)) != EOS).sum()) for index in chosen],
+        labels,
+        texts if request.sentences else None,
+        len(split),
+    )
+    return plane, reconstructions
+
+
+def _planes(
+    model: TrainedModel, codes: Floats, seed: int, report: Report
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    found = []
+    for number, points in enumerate((codes, model.prior(len(codes), seed))):
+        report("map", number * len(codes), 2 * len(codes))
+        found.append(embed(points, seed))
+    report("map", 2 * len(codes), 2 * len(codes))
+    return found[0], found[1]
+
+
+def _ignores_z(estimates: Sequence[Estimate]) -> bool:
+    return bool(collapse({e.metric: e for e in estimates}, COLLAPSE_AFTER))
+
+
+def _remarks(estimates: Sequence[Estimate], training: Training) -> list[str]:
+    """What the figures must be read with beside their own notes."""
+    remarks = []
+    if _ignores_z(estimates):
+        remarks.append(
+            f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
+        )
+    return [*remarks, *([training.left] if training.left else [])]
+
+
+def curves_of(model: TrainedModel) -> list[Point]:
+    """The curves of the run that a checkpoint belongs to; of its validations alone without a metrics.jsonl.
+
+    A language model's figures of z are all 0 and its reconstruction is its NLL: they are left out.
+    """
+    path = model.path.with_name(METRICS)
+    records = read_records(path)[0] if model.path.name in (BEST, LAST) and path.is_file() else []
+    if not any(record["kind"] == "epoch" for record in records):
+        stored = (record for record in model.checkpoint.metrics if isinstance(record.get("step"), int))
+        records = [{"kind": "epoch", **record} for record in stored]
+    without_z = {name for name in VALIDATION if name != "nll"}
+    found = points_of(run_name(model.path), records)
+    return [point for point in found if model.latent or point.metric not in without_z]

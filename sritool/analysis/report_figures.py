@@ -1,0 +1,104 @@
+"""The figures of a run for its page: those on record, each on the most sentences there are, and what is missing.
+
+All that rest on importance weights are of the same sentences: on a page, ppl is exp of the nll below it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from sritool.evaluation.evaluate import Request, evaluate_model, record_of
+from sritool.evaluation.measure import DEFAULT_METRICS, NEEDS
+from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.record import NAME, Evaluations, metric_of
+from sritool.evaluation.sentences import choose_sentences
+from sritool.runs.model import Report, TrainedModel
+
+WITHOUT_Z = ("ppl", "nll")  # all there is to measure on a language model
+WEIGHTED = frozenset(name for name, needs in NEEDS.items() if "likelihood" in needs)
+
+
+class Figures(NamedTuple):
+    """Figures that were measured together."""
+
+    limit: int | None  # sentences asked for; None: all
+    estimates: list[Estimate]
+    notes: list[str]
+
+
+def figures_of(model: TrainedModel, content: str, request: Request, report: Report) -> list[Figures]:
+    """Figures on record beside the checkpoint, each on the most sentences there are, and the usual ones.
+
+    What is on record of fewer sentences than the request's limit is not taken.
+
+    Args:    content: hash of the checkpoint's file; request: its limit is for what is measured now.
+    Returns: sets that have no metric in common; one of them has all metrics of importance weights, or those on
+             record and those measured now are of the same sentences.
+    """
+    usual = DEFAULT_METRICS if model.latent else WITHOUT_Z
+    sets = list(_on_record(model, content, request, usual))
+    known = {metric_of(estimate) for figures in sets for estimate in figures.estimates}
+    rest = tuple(name for name in usual if name not in known)
+    if rest:
+        measured = evaluate_model(model, content, replace(request, metrics=rest), None, "", report)
+        sets.append(Figures(request.limit, measured.estimates, measured.notes))
+    return sets
+
+
+def in_order(sets: Iterable[Figures]) -> list[Estimate]:
+    """All estimates in the order of a table."""
+    found = [estimate for figures in sets for estimate in figures.estimates]
+    return sorted(found, key=lambda estimate: list(NEEDS).index(metric_of(estimate)))
+
+
+def notes_on(sets: Sequence[Figures]) -> list[str]:
+    """Their notes, each once; with several sets each says on how many sentences."""
+    notes = []
+    for figures in sets:
+        count = max((estimate.sentences for estimate in figures.estimates), default=0)
+        notes += [f"on {count} sentences, {note}" if len(sets) > 1 else note for note in figures.notes]
+    return list(dict.fromkeys(notes))
+
+
+def _on_record(
+    model: TrainedModel, content: str, request: Request, usual: Sequence[str]
+) -> Iterator[Figures]:
+    """What is kept of this very checkpoint and split, the whole split first; no metric twice."""
+    of_interest = set(NEEDS) if model.latent else set(WITHOUT_Z)
+    _, enough, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)
+    found: list[tuple[int | None, int, Evaluations]] = []
+    for limit in (None, *_counts_on_record(model.path)):
+        split, chosen, _ = choose_sentences(model, request.split, None, limit, request.data_dir)
+        if len(chosen) >= len(enough):
+            settings = replace(request, limit=limit).settings(len(chosen))
+            found.append((limit, len(chosen), record_of(model, content, split, chosen, settings)))
+    weighted = [name for name in usual if name in WEIGHTED]
+    whole = (count for _, count, kept in found if not kept.missing(weighted))
+    of_weighted = next(whole, len(enough))  # else they are measured on as many
+    known: set[str] = set()
+    for limit, count, kept in found:
+        names = of_interest - known - set(kept.missing(NEEDS))
+        names -= WEIGHTED if count != of_weighted else set()
+        estimates, notes = kept.get(names)
+        if estimates:
+            yield Figures(limit, estimates, notes)
+        known |= names
+
+
+def _counts_on_record(checkpoint: Path) -> list[int]:
+    """Numbers of sentences that evaluations.jsonl beside a checkpoint has figures on, the most first."""
+    counts = set()
+    try:
+        lines = checkpoint.with_name(NAME).read_bytes().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            counts.add(int(json.loads(line)["sentences"]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # damaged: nobody's figures
+    return sorted((count for count in counts if count > 0), reverse=True)

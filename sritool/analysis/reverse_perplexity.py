@@ -1,0 +1,118 @@
+"""Reverse perplexity: how well a language model that has seen nothing but samples predicts real text.
+
+It is low where the samples are both good and varied: words and turns that they lack cost dearly on real text. The
+language model is small and its settings never change, so that figures of several models compare; it is trained on
+nine tenths of the samples, stopped by the last tenth, and leaves nothing behind.
+
+Source: Zhao, Kim, Zhang, Rush and LeCun 2018, "Adversarially regularized autoencoders", section 5.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sritool.config.settings import (
+    GeneratorConfig,
+    LikelihoodConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainingConfig,
+    ValidationConfig,
+)
+from sritool.data.info import CorpusInfo
+from sritool.data.store import Corpus, Split, content_hash
+from sritool.errors import UsageError
+from sritool.evaluation.measure import Settings, measure
+from sritool.evaluation.metrics import Estimate
+from sritool.runs.folder import BEST
+from sritool.runs.model import Report, TrainedModel, load_model
+from sritool.training import events
+from sritool.training.loop import Limits, Trainer
+
+VALID_EVERY = 10  # each tenth sample validates
+FEWEST = 20  # samples to train on and to validate with
+EPOCHS = 40  # at most
+
+LM = RunConfig(
+    method="lm",
+    generator=GeneratorConfig(embedding=64, hidden=128, latent=0, dropout=0.3),
+    optimizer=OptimizerConfig(learning_rate=4e-3),
+    training=TrainingConfig(
+        epochs=EPOCHS, batch_size=32, patience=2, precision="float32", save_every=1_000_000_000, seed=0
+    ),
+    validation=ValidationConfig(sentences=512, share=0.0),
+)
+"""The language model of every reverse perplexity."""
+
+
+def reverse_perplexity(
+    model: TrainedModel, sentences: Sequence[str], real: Split, report: Report, label: str = "lm on samples"
+) -> Estimate:
+    """Perplexity of the real sentences, in the model's own vocabulary, under an lm trained on these sentences.
+
+    Raises: UsageError for fewer than `FEWEST` sentences.
+    """
+    check_enough(len(sentences))
+    valid = sentences[::VALID_EVERY]
+    train = [text for i, text in enumerate(sentences) if i % VALID_EVERY]
+    corpus = _InMemory(model, {"train": model.split(train), "valid": model.split(valid)})
+    with tempfile.TemporaryDirectory(prefix="sritool-") as folder:
+        Trainer(corpus, LM, Path(folder), model.device, Limits(), _shown(report, label, len(train))).run()
+        lm = load_model(Path(folder) / BEST, str(model.device))
+    settings = Settings(("ppl",), LikelihoodConfig())
+    everything = np.arange(len(real))
+    found = measure(lm.method, real, everything, settings, lambda _, *given: report(f"{label}, test", *given))
+    return found.estimates[0]
+
+
+def check_enough(sentences: int) -> None:
+    """Raises: UsageError for fewer than `FEWEST`."""
+    if sentences < FEWEST:
+        raise UsageError(
+            f"reverse-ppl needs at least {FEWEST} sentences to train on, not {sentences}; raise -n"
+        )
+
+
+def _shown(report: Report, label: str, sentences: int) -> Callable[[events.Event], None]:
+    """Steps as sentences of an epoch; an early stop ends before the last."""
+
+    def show(event: events.Event) -> None:
+        if isinstance(event, events.Step):
+            each = event.steps // event.epochs
+            done = (event.step - (event.epoch - 1) * each) / each
+            report(f"{label}, epoch {event.epoch} of at most {EPOCHS}", round(done * sentences), sentences)
+
+    return show
+
+
+class _InMemory(Corpus):
+    """Sentences in a model's vocabulary, that were never written to a disk."""
+
+    def __init__(self, model: TrainedModel, splits: dict[str, Split]) -> None:
+        prepared = model.checkpoint.corpus
+        info = CorpusInfo(
+            name="samples",
+            source="samples",
+            tokenizer=model.tokenizer.kind,
+            vocabulary=len(model.tokenizer),
+            max_length=int(prepared["max_length"]),
+            min_count=1,
+            vocab_size=None,
+            lowercase=bool(prepared["lowercase"]),
+            split_punctuation=bool(prepared["split_punctuation"]),
+            drop_long=False,
+            labels=(),
+            notes=(),
+            splits={},
+            content_hash=content_hash(model.tokenizer, splits, ()),
+        )
+        super().__init__(Path("samples"), info, model.tokenizer)
+        self._splits = splits
+
+    def split(self, name: str) -> Split:
+        """One of the splits given."""
+        return self._splits[name]

@@ -1,0 +1,123 @@
+"""What a finished run shows: metrics on the test split, samples, one interpolation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sritool.analysis.interpolation import Way, interpolate_once
+from sritool.config.settings import LikelihoodConfig, ValidationConfig
+from sritool.data.store import Corpus, Split
+from sritool.evaluation.measure import DEFAULT_METRICS, Measured, Settings, measure
+from sritool.evaluation.metrics import Estimate
+from sritool.methods.base import Method
+from sritool.model.decoding import DecodingConfig
+from sritool.runs.folder import BEST
+from sritool.runs.model import Report, load_model
+from sritool.training.validation_budget import Level, passes_of, rungs
+
+SAMPLES = 5
+POINTS = 7
+LEAST = 16  # sentences that are measured, however short the time
+ENOUGH = 100  # sentences, before the time goes into more draws of each
+_CAUTION = 0.8  # share of the time left that is planned with
+
+
+class Summary(NamedTuple):
+    """The end of `sritool train`."""
+
+    estimates: list[Estimate]
+    data: str  # what was measured on: `tiny test`
+    total: int  # sentences there
+    decoding: str  # how the samples were decoded
+    samples: list[str]
+    interpolation: list[str]  # empty for a language model
+    notes: list[str]
+
+
+def summarise(
+    corpus: Corpus, folder: Path, device: str, seed: int, report: Report, seconds: float = math.inf
+) -> Summary:
+    """Measure best.pt on a seeded choice of test sentences (valid without a test split), and show samples of it.
+
+    Args: seconds: that all of it may take; as many sentences are measured as fit, `validation.final_sentences` at
+          most.
+    """
+    began = time.monotonic()
+    model = load_model(folder / BEST, device)
+    name = "test" if "test" in corpus.info.splits else "valid"
+    split = corpus.split(name)
+    # An untrained model does not know when to end: nothing longer than what it was trained on is shown.
+    longest = max(1, int(corpus.split("train").lengths.max()) - 1)
+    greedy = DecodingConfig(max_length=longest)
+    decoding = greedy if model.latent else DecodingConfig(greedy=False, max_length=longest)
+    samples = model.sample(SAMPLES, seed, decoding)
+    interpolation = interpolate_once(model, Way(POINTS), seed, greedy) if model.latent else []
+    settings = model.checkpoint.config.validation
+    measured = _measure(model.method, split, settings, seed, report, began + seconds)
+    return Summary(
+        measured.estimates,
+        f"{corpus.info.name} {name}",
+        len(split),
+        "greedy, codes from the prior" if model.latent else "words drawn one by one",
+        samples,
+        interpolation,
+        measured.notes,
+    )
+
+
+def _measure(
+    method: Method, split: Split, settings: ValidationConfig, seed: int, report: Report, end: float
+) -> Measured:
+    """As many sentences and draws as fit before `end`, judged by the time that the first few sentences take."""
+    order = np.random.default_rng(0).permutation(len(split))
+    most = min(settings.final_sentences, len(split))
+
+    def measured(sentences: int, likelihood: LikelihoodConfig) -> Measured:
+        wanted = Settings(DEFAULT_METRICS, likelihood, seed)
+        return measure(method, split, np.sort(order[:sentences]), wanted, report)
+
+    if end == math.inf:
+        return measured(most, settings.likelihood)
+
+    def cost(likelihood: LikelihoodConfig) -> float:
+        return passes_of(method, DEFAULT_METRICS, likelihood, float(split.lengths.mean()))
+
+    least, cheapest = min(most, LEAST), rungs(settings.likelihood)[-1]
+    began = time.monotonic()
+    first = measured(least, cheapest)
+    a_pass = (time.monotonic() - began) / (least * cost(cheapest))
+    passes = max(0.0, _CAUTION * (end - time.monotonic())) / a_pass
+    level = _level(passes, cost, most, settings.likelihood)
+    found = first if level == Level(least, cheapest) else measured(level.sentences, level.likelihood)
+    if level == Level(most, settings.likelihood):
+        return found
+    return found._replace(notes=[_in_a_line(level, most, method), *found.notes])
+
+
+def _level(
+    passes: float, cost: Callable[[LikelihoodConfig], float], most: int, likelihood: LikelihoodConfig
+) -> Level:
+    """As many draws as leave passes for enough sentences, and then as many sentences as there are passes for."""
+    for candidate in rungs(likelihood):
+        fitting = min(most, int(passes / cost(candidate)))
+        if fitting >= min(most, ENOUGH):
+            return Level(fitting, candidate)
+    return Level(max(fitting, min(most, LEAST)), candidate)
+
+
+def _in_a_line(level: Level, most: int, method: Method) -> str:
+    draws = f", {level.likelihood.samples} draws each" if method.latent else ""
+    if level.sentences == most:
+        return (
+            f"fewer draws than the settings ask for{draws}, to end in time; `sritool evaluate` takes them all"
+        )
+    return (
+        f"measured on {level.sentences} of the {most} sentences that the settings ask for{draws}, to end in time; "
+        "`sritool evaluate` measures all"
+    )

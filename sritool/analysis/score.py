@@ -1,0 +1,51 @@
+"""log p(x) of each line of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sritool.config.settings import LikelihoodConfig
+from sritool.data.tokenizer import UNK
+from sritool.evaluation.measure import Settings, measure
+from sritool.evaluation.sentences import read_text
+from sritool.runs.model import Report, TrainedModel
+
+PART = 1_000  # lines that are scored before their figures are handed out
+
+
+class Score(NamedTuple):
+    """One line's."""
+
+    log_p: float  # nats
+    predictions: int  # tokens predicted, </s> included
+    unknown: int  # tokens that the vocabulary lacks
+    sentence: str
+
+
+def score(
+    model: TrainedModel, text: Path, seed: int, likelihood: LikelihoodConfig, batch_size: int, report: Report
+) -> Iterator[list[Score]]:
+    """Score every line of a file or "-", some lines at a time, so that a long text's figures come as they are known.
+
+    Order and number of lines are kept; an empty line is </s> alone. All of the text is read before the first figure.
+    """
+    sentences = read_text(text).lines
+    split = model.split(sentences)
+    settings = Settings(("nll",), likelihood, seed, batch_size=batch_size)
+    for begin in range(0, len(split), PART):
+        rows = np.arange(begin, min(begin + PART, len(split)))
+
+        def tell(what: str, done: int, of: int, begin: int = begin, count: int = len(rows)) -> None:
+            report(what, begin + done * count // max(of, 1), len(split))
+
+        measured = measure(model.method, split, rows, settings, tell)
+        yield [
+            Score(
+                float(value), int(split.lengths[i]), int((split.targets(int(i)) == UNK).sum()), sentences[i]
+            )
+            for i, value in zip(rows, measured.rows["log_likelihood"], strict=True)
+        ]

@@ -1,0 +1,148 @@
+"""`sritool compare`: the figures of several runs in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sritool.cli.comparison_tables import comparison_table, in_order, weights_table
+from sritool.cli.opening import open_checkpoints, open_device
+from sritool.cli.options import (
+    AgainOpt,
+    BatchSizeOpt,
+    DataDirOpt,
+    DeviceOpt,
+    FormatOpt,
+    GpuOpt,
+    LimitOpt,
+    MemoryOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    SplitOpt,
+    ThreadsOpt,
+)
+from sritool.cli.render import emit_all, panels, resolve_format, say
+
+
+def compare(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN",
+            help="Run folders or checkpoint files; without one, all runs on the newest run's corpus.",
+            show_default=False,
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAMES",
+            help="Columns, in this order, with commas between: any metric of evaluate, and parameters, tokens/s, "
+            "time, epochs; or all.",
+            show_default="ppl,recon,au,kl,nll,posterior-kl,mi,permuted,parameters,tokens/s,time,epochs",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="COLUMN",
+            help="Order of the rows: run, method or a column, its best first (its lowest, where none is better).",
+            show_default="as given",
+        ),
+    ] = None,
+    split: SplitOpt = None,
+    limit: LimitOpt = None,
+    estimator: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How p(x) is estimated, the same for all, as evaluate has it; or own: as each method was published, "
+            "sri by its chain and the others by their encoder.",
+        ),
+    ] = "adaptive",
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Draws of z per sentence that p(x) is estimated from.",
+            show_default="adaptive 100, sri 10, ais 16, encoder 500",
+        ),
+    ] = None,
+    mixed: Annotated[
+        bool,
+        typer.Option("--mixed", help="Take runs of different corpora, whose figures do not compare."),
+    ] = False,
+    seed: SeedOpt = 0,
+    again: AgainOpt = False,
+    batch_size: BatchSizeOpt = None,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    memory: MemoryOpt = 4 << 30,
+    data_dir: DataDirOpt = Path("data"),
+    runs_dir: RunsDirOpt = Path("runs"),
+    fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Compare runs: one row each, measured on the same sentences with the same noise and one estimator.
+
+    sritool compare runs/tiny-sri runs/tiny-lm
+
+    sritool compare --metrics ppl,recon,au,kl --sort ppl --format latex
+
+    Over the whole test split unless --split or --limit says otherwise. What was measured before, here or by
+    evaluate, is on record in evaluations.jsonl beside the checkpoint and is not measured again.
+
+    The metrics are those of evaluate. tokens/s: tokens of the corpus a second of training, the median. time: all that
+    training took. epochs: done of those planned. The best of ppl, nll and recon (the lowest), mi, permuted and
+    tokens/s (the highest) stands out; of the others neither more nor less is better.
+    """
+    from sritool.analysis import comparison as task
+    from sritool.cli.commands.evaluate import split_names
+    from sritool.cli.watch import KEPT, task_progress
+    from sritool.evaluation.evaluate import Request
+    from sritool.evaluation.measure import NEEDS
+
+    form = resolve_format(fmt)
+    known = {None: task.DEFAULT_COLUMNS, "all": tuple(dict.fromkeys((*task.DEFAULT_COLUMNS, *NEEDS)))}
+    columns = known[metrics] if metrics in known else split_names(str(metrics))
+    task.check_columns(columns, sort)
+    where = open_device(device, gpu, threads)
+    request = Request(
+        metrics=tuple(name for name in columns if name in NEEDS),
+        split=split or "test",
+        limit=limit,
+        seed=seed,
+        batch_size=batch_size or 64,
+        data_dir=data_dir,
+        estimator=estimator,
+        memory=memory,
+        again=again,
+    )
+    paths = open_checkpoints(runs, runs_dir, "") if runs else runs_of_newest_corpus(runs_dir)
+    with task_progress(quiet, KEPT) as report:
+        found = task.compare(paths, request, where, report, samples, mixed)
+    found = found._replace(rows=in_order(found.rows, sort))
+    table = comparison_table(found, columns, form)
+    weights = weights_table(found) if form == "table" else None
+    if weights is not None:
+        table, weights = table._replace(note=""), weights._replace(note=table.note)
+    emit_all([*panels(table, form), *([weights] if weights else [])], form)
+
+
+def runs_of_newest_corpus(runs_dir: Path) -> list[Path]:
+    """Checkpoints of all runs on the newest run's corpus, which is said on stderr."""
+    from sritool.analysis.comparison import runs_of_newest_corpus as find
+
+    found = find(runs_dir)
+    others = [f"{found.elsewhere} on other corpora"] if found.elsewhere else []
+    others += [f"{found.begun} still in pretraining"] if found.begun else []
+    left_out = f", without {' and '.join(others)}" if others else ""
+    names = ", ".join(path.parent.name for path in found.paths)
+    say(f"comparing the runs in {runs_dir}/ on the corpus of the newest one{left_out}: {names}")
+    return found.paths

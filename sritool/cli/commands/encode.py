@@ -1,0 +1,196 @@
+"""`sritool encode`: the codes of sentences."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sritool.cli.opening import open_model, tell_typed, tell_unknown
+from sritool.cli.options import (
+    FILES_PANEL,
+    BatchSizeOpt,
+    CheckpointArg,
+    DeviceOpt,
+    GpuOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    TextOpt,
+    ThreadsOpt,
+    check_writable,
+)
+from sritool.cli.render import Table, emit, fits, resolve_format, say, write_lines
+from sritool.cli.streams import write_bytes
+from sritool.cli.tables import FOR_PEOPLE
+from sritool.errors import UsageError
+
+if TYPE_CHECKING:
+    from sritool.analysis.code_files import Floats
+    from sritool.analysis.encode import Encoded
+
+SHOWN = 6  # dimensions that a table for people has room for
+ENDINGS = (".npy", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")  # that tell a format
+CHAINS = 5  # that a mean is taken over
+
+CodesFormatOpt = Annotated[
+    Literal["auto", "table", "tsv", "plain", "json", "csv", "npy", "markdown", "latex"],
+    typer.Option(
+        "--format",
+        "-f",
+        envvar="SRITOOL_FORMAT",
+        metavar="FORMAT",
+        help="auto (a table of the first dimensions on a terminal, TSV in a pipe, or what the ending of --output "
+        "tells), table, tsv, plain (TSV without its header), json (lines), npy, csv, markdown or latex.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+
+
+def encode(
+    checkpoint: CheckpointArg = None,
+    text: TextOpt = "-",
+    chains: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Draw so many codes for each sentence, with noise of their own.",
+            show_default=f"1; with --mean {CHAINS}",
+        ),
+    ] = None,
+    mean: Annotated[
+        bool,
+        typer.Option(
+            "--mean/--draws",
+            help="One code a sentence, the mean of the chains (an encoder's own mean, exactly), or every draw.",
+        ),
+    ] = False,
+    seed: SeedOpt = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to a file: .npy, .jsonl, .csv, or else TSV.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    batch_size: BatchSizeOpt = None,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    runs_dir: RunsDirOpt = Path("runs"),
+    fmt: CodesFormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Encode sentences, one a line on stdin or in a file: their codes z, a row for every line.
+
+    sritool encode runs/tiny-sri < lines.txt | sritool decode runs/tiny-sri
+
+    sritool encode runs/tiny-sri --mean -o codes.npy --text lines.txt
+
+    A row has the columns z1, z2, …; with --chains N and without --mean there are N rows for each line, and the
+    columns line and chain before them (.npy: lines by chains by dimensions). JSON lines have the sentence too. An
+    empty line is an empty sentence. Codes of a long text are kept in latents/ beside the checkpoint: the same
+    command goes on where it was stopped.
+    """
+    from sritool.analysis.encode import encode_text
+    from sritool.cli.watch import task_progress
+    from sritool.evaluation.posterior_codes import How
+
+    form = output_form(fmt, output)
+    model = open_model(checkpoint, runs_dir, device, gpu, threads, "encoding with")
+    source = text or "-"
+    tell_typed(source)
+    how = How(chains or (CHAINS if mean else 1), mean, seed)
+    with task_progress(quiet) as report:
+        found = encode_text(model, Path(source), how, batch_size or 64, report)
+    if output is not None:
+        write(found, form, output)
+    else:
+        show(found, form)
+    if not quiet:
+        tell_unknown(model, found.sentences)
+
+
+def output_form(fmt: str, output: Path | None) -> str:
+    """The form asked for, or what the file's ending tells, or what stdout wants; npy does not go to a terminal."""
+    from sritool.analysis.code_files import FORMS, form_of
+
+    form = fmt if fmt == "npy" else resolve_format(fmt)
+    if output is None:
+        if form == "npy" and sys.stdout.isatty():
+            raise UsageError("a terminal shows no .npy; give -o codes.npy, or redirect the output")
+        return form
+    check_writable(output)
+    told = form_of(output)
+    if fmt == "auto":
+        return told
+    if form not in FORMS:
+        raise UsageError(f"no file of codes has the format {form}; choose one of {', '.join(FORMS)}")
+    if output.suffix.lower() in ENDINGS and told != ("tsv" if form == "plain" else form):
+        raise UsageError(
+            f"-o {output} and --format {form} contradict each other; give --format {told}, or another ending"
+        )
+    return form
+
+
+def write(found: Encoded, form: str, output: Path) -> None:
+    """Into a file."""
+    from sritool.analysis.code_files import code_lines, npy_bytes
+    from sritool.files import write_output
+
+    if form == "npy":
+        write_output(output, [npy_bytes(array_of(found))])
+    else:
+        lines = code_lines(found.flat, form, found.beside(with_text=form == "json"))
+        write_output(output, (line.encode() for line in lines))
+    count, rows, latent = found.codes.shape
+    say(f"wrote {output}: {count * rows:,} codes of {latent} dimensions")
+
+
+def show(found: Encoded, form: str) -> None:
+    """On stdout."""
+    from sritool.analysis.code_files import FORMS, code_lines, npy_bytes
+
+    if form in FOR_PEOPLE:
+        shown = SHOWN
+        while shown > 1 and form == "table" and not fits(first_dimensions(found, shown)):
+            shown -= 1
+        emit(first_dimensions(found, shown), form)
+    elif form == "npy":
+        write_bytes(npy_bytes(array_of(found)))
+    else:
+        assert form in FORMS
+        write_lines(code_lines(found.flat, form, found.beside(with_text=form == "json")))
+        sys.stdout.flush()
+
+
+def array_of(found: Encoded) -> Floats:
+    """[lines, latent], or [lines, chains, latent] where there are several."""
+    return found.codes if found.codes.shape[1] > 1 else found.codes[:, 0]
+
+
+def first_dimensions(found: Encoded, shown: int) -> Table:
+    """For people: some dimensions, the length of all, and the sentence."""
+    latent = found.codes.shape[-1]
+    beside = found.beside(with_text=True)
+    sentences = beside.pop("sentence")
+    shown = min(latent, shown)
+    names = [*beside, *(f"z{number + 1}" for number in range(shown)), "‖z‖", "sentence"]
+    keys = zip(*beside.values(), strict=True) if beside else [()] * len(found.flat)
+    rows = [
+        [
+            *key,
+            *(f"{x: z.2f}" for x in code[:shown].tolist()),
+            f"{float((code**2).sum() ** 0.5):.2f}",
+            sentence,
+        ]
+        for key, code, sentence in zip(keys, found.flat, sentences, strict=True)
+    ]
+    note = f"the first {shown} of {latent} dimensions; all of them: --format tsv" if latent > shown else ""
+    return Table("Codes", names, rows, note)

@@ -1,0 +1,218 @@
+"""`sritool evaluate`: metrics of one or several checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sritool.cli.evaluation_tables import (
+    certificate_table,
+    curve_table,
+    metrics_down_table,
+    runs_table,
+    sentence_table,
+)
+from sritool.cli.opening import open_checkpoints, open_device, tell_typed
+from sritool.cli.options import (
+    AgainOpt,
+    BatchSizeOpt,
+    CheckpointsArg,
+    DataDirOpt,
+    DeviceOpt,
+    FormatOpt,
+    GpuOpt,
+    LimitOpt,
+    MemoryOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    SplitOpt,
+    TextOpt,
+    ThreadsOpt,
+)
+from sritool.cli.refinement import RefineOpt, RefineRateOpt, RefineStepsOpt, refinement_of
+from sritool.cli.render import emit, emit_all, fits, resolve_format
+from sritool.cli.tables import FOR_PEOPLE, metrics_table, reliability_table
+from sritool.errors import UsageError
+
+if TYPE_CHECKING:
+    from sritool.evaluation.evaluate import Evaluation
+
+ESTIMATOR = "Estimator"
+
+
+def evaluate(
+    checkpoints: CheckpointsArg = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAMES",
+            help="Any of ppl, nll, posterior-kl, mi, kl-aggregate, recon, permuted, elbo, elbo-gain, kl, "
+            "kl-information, kl-contraction, au, au-naive, with commas between, or all.",
+            show_default="ppl,nll,posterior-kl,recon,permuted,au",
+        ),
+    ] = None,
+    split: SplitOpt = None,
+    text: TextOpt = None,
+    limit: LimitOpt = None,
+    per_sentence: Annotated[
+        bool, typer.Option("--per-sentence", help="Print one row per sentence in place of the metrics.")
+    ] = False,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Print ppl and nll against the number of draws instead.")
+    ] = False,
+    estimator: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, annealing "
+            "from the prior; encoder. A model without z is exact.",
+            rich_help_panel=ESTIMATOR,
+        ),
+    ] = "adaptive",
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Draws of z per sentence that p(x) is estimated from; chains of sri and ais.",
+            show_default="adaptive 100, sri 10, ais 16, encoder 500",
+            rich_help_panel=ESTIMATOR,
+        ),
+    ] = None,
+    pilots: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            help="Draws of z per sentence in each round that fits the proposal of adaptive; thrown away after it.",
+            rich_help_panel=ESTIMATOR,
+        ),
+    ] = 64,
+    chains: Annotated[
+        int,
+        typer.Option(
+            min=2, help="Codes inferred per sentence, for recon, permuted and au.", rich_help_panel=ESTIMATOR
+        ),
+    ] = 2,
+    rungs: Annotated[
+        int,
+        typer.Option(min=1, help="Steps of annealing, for ais and --certify.", rich_help_panel=ESTIMATOR),
+    ] = 200,
+    certify: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Instead: is adaptive right? Bracket log p(x) of N sentences drawn from the model.",
+            show_default=False,
+            rich_help_panel=ESTIMATOR,
+        ),
+    ] = None,
+    refine_steps: RefineStepsOpt = None,
+    refine: RefineOpt = None,
+    refine_rate: RefineRateOpt = None,
+    seed: SeedOpt = 0,
+    again: AgainOpt = False,
+    batch_size: BatchSizeOpt = None,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    memory: MemoryOpt = 4 << 30,
+    data_dir: DataDirOpt = Path("data"),
+    runs_dir: RunsDirOpt = Path("runs"),
+    fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Measure a model: perplexity, reconstruction, KL, active units, each with its standard error.
+
+    Over the whole split unless --limit says otherwise, which then shows. With several checkpoints: the same
+    sentences and the same noise for each, one row per run.
+
+    sritool evaluate runs/tiny-sri runs/tiny-lm --metrics ppl,au,posterior-kl
+
+    sritool evaluate --split valid --limit 200 --format json
+
+    ppl: perplexity per token. nll: -log p(x) per sentence x, in nats. recon: -log p(x|z) at the inferred code z.
+    posterior-kl: what z tells about x, KL of the posterior to the prior; it is the sum of mi, the mutual
+    information of x and z, and kl-aggregate. kl: KL of the method's own inference to the prior, on 64 sentences
+    unless --limit is given where that is slow; kl-information is a lower bound of what of it is about x, and
+    kl-contraction the rest. elbo: -recon - kl. elbo-gain: by how much --refine-steps raise the encoder's elbo, with
+    the same noise. au: active units, the dimensions of z that vary with the sentence; au-naive: the published
+    count, which takes noise for activity. permuted: how much recon loses with another sentence's z, 0 where z is
+    ignored.
+
+    Beside what rests on weighted draws stand the figure at half the draws, the effective sample size and Pareto k,
+    above 0.7 where few draws carry all the weight. An evaluation that was stopped goes on where it was: give the
+    same command again. One that is finished is on record in evaluations.jsonl beside the checkpoint, and the same
+    command answers from there.
+    """
+    from sritool.cli.watch import KEPT, task_progress
+    from sritool.config.settings import LikelihoodConfig
+    from sritool.evaluation import evaluate as task
+    from sritool.evaluation.estimators import ESTIMATORS, check_estimator
+    from sritool.evaluation.measure import DEFAULT_METRICS, NEEDS
+
+    form = resolve_format(fmt)
+    if text and split:
+        raise UsageError("--split is for the prepared corpus; leave it or --text out")
+    if certify and (per_sentence or curve or metrics):
+        raise UsageError(
+            "--certify prints the bracket alone; leave --metrics, --per-sentence and --curve out"
+        )
+    refinement = refinement_of(refine_steps, refine, refine_rate)
+    if certify and refinement:
+        raise UsageError("--certify is about the likelihood alone; leave --refine-steps out")
+    check_estimator(estimator)
+    where = open_device(device, gpu, threads)
+    known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
+    wanted = known[metrics] if metrics in known else split_names(str(metrics))
+    if refinement and refinement.steps and not refinement.has_chains and not curve:
+        wanted = tuple(dict.fromkeys((*wanted, "elbo-gain")))
+    tell_typed(text)
+    request = task.Request(
+        metrics=wanted,
+        split=split or "test",
+        text=Path(text) if text else None,
+        limit=limit,
+        likelihood=LikelihoodConfig(samples=samples or ESTIMATORS[estimator].samples, pilots=pilots),
+        chains=chains,
+        seed=seed,
+        batch_size=batch_size or 64,
+        data_dir=data_dir,
+        estimator=estimator,
+        rungs=rungs,
+        memory=memory,
+        refinement=refinement,
+        again=again or per_sentence or curve,
+    )
+    paths = open_checkpoints(checkpoints, runs_dir, "evaluating")
+    with task_progress(quiet, "" if certify else KEPT) as report:
+        if certify:
+            emit(certificate_table(task.certify(paths, request, certify, where, report), form), form)
+            return
+        found = task.evaluate(paths, request, where, report)
+    if per_sentence:
+        emit(sentence_table(found), form)
+    elif curve:
+        emit(curve_table(found, form), form)
+    else:
+        show(found, form)
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def show(found: list[Evaluation], fmt: str) -> None:
+    """One run: its metrics and, for people, what the weights are like. Several: a table of them all."""
+    if len(found) > 1:
+        table = runs_table(found, fmt)
+        emit(table if fmt != "table" or fits(table) else metrics_down_table(found), fmt)
+        return
+    (only,) = found
+    table = metrics_table(only.run, only.data, only.total, only.estimates, only.notes, fmt)
+    weights = reliability_table(only.estimates) if fmt in FOR_PEOPLE else None
+    tables = [table._replace(note=""), weights._replace(note=table.note)] if weights else [table]
+    emit_all(tables, fmt)

@@ -1,0 +1,205 @@
+"""`sritool interpolate`: sentences on the way from one code to another."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sritool.cli.decoding_options import (
+    FEW,
+    MAX_LENGTH,
+    BeamOpt,
+    GreedyOpt,
+    MaxLengthOpt,
+    TemperatureOpt,
+    TopKOpt,
+    TopPOpt,
+    decoding_config,
+)
+from sritool.cli.opening import open_model, tell_typed, tell_unknown
+from sritool.cli.options import (
+    CheckpointArg,
+    DeviceOpt,
+    FormatOpt,
+    GpuOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    ThreadsOpt,
+)
+from sritool.cli.render import Table, emit, emit_all, resolve_format
+from sritool.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from sritool.analysis.interpolation import Pair, Smoothness
+
+WAY_PANEL = "The way"
+SHOWN = 60  # characters of a sentence in a title
+CHAINS = 5  # that the code of a sentence is the mean of
+
+
+def interpolate(
+    checkpoint: CheckpointArg = None,
+    between: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--between",
+            metavar='"A" "B"',
+            help="Two sentences to go between; may be given more than once.",
+            show_default="draws of the prior",
+            rich_help_panel=WAY_PANEL,
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="FILE|-",
+            help="Pairs of sentences from a file, or - for stdin: one pair a line, a tab between the two.",
+            show_default=False,
+            rich_help_panel=WAY_PANEL,
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            "-n",
+            min=1,
+            help="How many pairs of draws of the prior.",
+            show_default="3",
+            rich_help_panel=WAY_PANEL,
+        ),
+    ] = None,
+    points: Annotated[
+        int,
+        typer.Option(min=2, help="Sentences of a line, both ends included.", rich_help_panel=WAY_PANEL),
+    ] = 7,
+    spherical: Annotated[
+        bool,
+        typer.Option(
+            "--spherical/--linear",
+            help="Along the arc, with the norms between those of the ends, or the straight line.",
+            rich_help_panel=WAY_PANEL,
+        ),
+    ] = False,
+    chains: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            show_default=str(CHAINS),
+            help="Draws of z whose mean is a sentence's code; an encoder has its own mean.",
+            rich_help_panel=WAY_PANEL,
+        ),
+    ] = None,
+    seed: SeedOpt = 0,
+    greedy: GreedyOpt = None,
+    temperature: TemperatureOpt = None,
+    top_k: TopKOpt = None,
+    top_p: TopPOpt = None,
+    beam: BeamOpt = None,
+    max_length: MaxLengthOpt = MAX_LENGTH,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    runs_dir: RunsDirOpt = Path("runs"),
+    fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Go from one code to another, and decode on the way.
+
+    sritool interpolate runs/tiny-sri --between "a cat sleeps" "the old man sings" --points 9
+
+    sritool interpolate runs/tiny-sri -n 100 --spherical > lines.tsv
+
+    Between sentences, or without any between draws of the prior. Beside each sentence stands how many words were
+    inserted, deleted or replaced since the one before it; = marks a repeated one. The note below gives the mean, and
+    the same for two independent samples of the model, so that it has a scale.
+    """
+    from sritool.analysis import interpolation as task
+    from sritool.cli.watch import task_progress
+
+    form = resolve_format(fmt)
+    config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)
+    pairs = given_pairs(between, text, n)
+    if chains is not None and not (pairs or text):
+        raise UsageError("--chains is for codes of sentences; leave it out, or give --between or --text")
+    model = open_model(checkpoint, runs_dir, device, gpu, threads, "interpolating with")
+    model.require_latent("interpolate")
+    if text is not None:
+        tell_typed(text, "pairs, a tab between the two sentences")
+        pairs = task.read_pairs(text)
+    if pairs:
+        tell_unknown(model, [sentence for pair in pairs for sentence in pair])
+    count = len(pairs) or n or 3
+    with task_progress(quiet or count * points <= FEW) as report:
+        if pairs:
+            ends = task.sentence_pairs(model, pairs, chains or CHAINS, seed, report)
+        else:
+            ends = task.prior_pairs(model, count, seed)
+        lines = task.interpolate(model, ends, task.Way(points, spherical), config, seed, report)
+        found = task.smoothness(model, lines, config, seed)
+    edits = [task.edits(line) for line in lines]
+    if form == "table":
+        emit_all(drawn_tables(pairs, lines, edits, note_on(found)), form)
+    else:
+        emit(one_table(lines, edits, note_on(found)), form)
+
+
+def given_pairs(between: list[str] | None, text: str | None, n: int | None) -> list[Pair]:
+    """Those of `--between`. Raises: UsageError for pairs from two places, or one that is no pair."""
+    from sritool.analysis.interpolation import parse_pair
+
+    asked = {"--between": between, "--text": text, "-n": n}
+    two = [name for name, value in asked.items() if value is not None][:2]
+    if len(two) == 2:
+        raise UsageError(f"{two[0]} and {two[1]} both say what to go between; leave one of them out")
+    try:
+        return [parse_pair(pair, "--between") for pair in between or []]
+    except DataError:
+        raise UsageError('--between takes two sentences without tabs: --between "one" "other"') from None
+
+
+def one_table(lines: list[list[str]], edits: list[list[int]], note: str) -> Table:
+    """For programs: a row a sentence."""
+    rows = [
+        (pair, position, sentence, None if position == 1 else changed, position > 1 and changed == 0)
+        for pair, (line, changes) in enumerate(zip(lines, edits, strict=True), 1)
+        for position, (sentence, changed) in enumerate(zip(line, [0, *changes], strict=True), 1)
+    ]
+    return Table("Interpolation", ("pair", "position", "sentence", "edits", "repeated"), rows, note)
+
+
+def drawn_tables(pairs: list[Pair], lines: list[list[str]], edits: list[list[int]], note: str) -> list[Table]:
+    """For people: a table a pair, how far along as a percentage, = for a sentence that is repeated."""
+    from textwrap import shorten
+
+    tables = []
+    for number, (line, changes) in enumerate(zip(lines, edits, strict=True)):
+        title = f"Pair {number + 1}: draws of the prior"
+        if pairs:
+            one, other = (shorten(sentence, SHOWN, placeholder=" …") for sentence in pairs[number])
+            title = f"Pair {number + 1}: {one} → {other}"
+        marks = ["", *(str(changed) if changed else "=" for changed in changes)]
+        rows = [
+            (f"{100 * i / (len(line) - 1):.0f} %", mark, sentence)
+            for i, (mark, sentence) in enumerate(zip(marks, line, strict=True))
+        ]
+        tables.append(Table(title, ("way", "edits", "sentence"), rows))
+    tables[-1] = tables[-1]._replace(note=note)
+    return tables
+
+
+def note_on(found: Smoothness) -> str:
+    """The smoothness in a sentence."""
+    near, far = (
+        f"{value:.1f}" + (f" ± {error:.1f}" if math.isfinite(error) else "")
+        for value, error in (found[:2], found[2:4])
+    )
+    return (
+        f"edits between neighbours: {near}; between two independent samples: {far}; "
+        f"distinct sentences of a line: {100 * found.distinct:.0f} %"
+    )

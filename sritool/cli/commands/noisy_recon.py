@@ -1,0 +1,153 @@
+"""`sritool noisy-recon`: reconstruction of clean sentences from noisy ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sritool.cli.noisy_tables import increase_table, long_table, recon_table
+from sritool.cli.opening import open_checkpoints, open_device, tell_typed
+from sritool.cli.options import (
+    BatchSizeOpt,
+    CheckpointsArg,
+    DataDirOpt,
+    DeviceOpt,
+    FormatOpt,
+    GpuOpt,
+    LimitOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    SplitOpt,
+    TextOpt,
+    ThreadsOpt,
+    check_writable,
+)
+from sritool.cli.render import emit, emit_all, panels, resolve_format
+from sritool.cli.tables import FOR_PEOPLE
+from sritool.errors import UsageError
+
+
+def noisy_recon(
+    checkpoints: CheckpointsArg = None,
+    counts: Annotated[
+        str | None,
+        typer.Option(
+            "--k",
+            metavar="LIST",
+            help="How many changes: a list, a range or both, like 0-4 or 1,2,5-8; 0 is always among them.",
+            show_default="0-4, or all of --noisy",
+        ),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            "--noise",
+            metavar="KIND",
+            help="swap: two words change places; drop: a word is left out; replace: another word of the same text "
+            "stands for it, drawn as often as it occurs there.",
+            show_default="swap",
+        ),
+    ] = None,
+    split: SplitOpt = None,
+    text: TextOpt = None,
+    noisy: Annotated[
+        Path | None,
+        typer.Option(
+            "--noisy",
+            metavar="FILE",
+            help="Noisy sentences that are there already, as --write-noisy has them, in place of --split.",
+            show_default=False,
+        ),
+    ] = None,
+    write_noisy: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-noisy",
+            metavar="FILE",
+            help="Write the noisy sentences there: TSV of k, index, noisy and clean sentence.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: LimitOpt = None,
+    chains: Annotated[
+        int, typer.Option(min=1, help="Codes inferred per sentence, over which the loss is averaged.")
+    ] = 2,
+    seed: SeedOpt = 0,
+    batch_size: BatchSizeOpt = None,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    data_dir: DataDirOpt = Path("data"),
+    runs_dir: RunsDirOpt = Path("runs"),
+    fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Reconstruct clean sentences from noisy ones: is what z holds the sentence, or its exact words in a row?
+
+    sritool noisy-recon runs/tiny-sri runs/tiny-vae-fb
+
+    sritool noisy-recon --noise drop --k 0,1,2,4,8 --limit 500 --format csv
+
+    z is inferred from the sentence after k changes, and recon is -log p(x|z) of the sentence before them, in nats,
+    as evaluate has it at k = 0. The steeper a row rises, the more z depends on the words that were changed. A model
+    that ignores z has a flat row, which is no merit: permuted, what another sentence's z costs, tells the two apart.
+
+    Version k has one change more than version k - 1. The noise depends on --seed, the sentence and its number, and
+    is the same for every model; so is the noise of the chain or of the encoder, for every k. Increases over k = 0
+    are paired by sentence. A sentence with no room for k changes (one word cannot be swapped) has as many as it has
+    room for. </s> is never changed. Runs without z (lm) are left out.
+
+    A measurement that was stopped goes on where it was: give the same command again.
+    """
+    from sritool.analysis import noisy_recon as task
+    from sritool.cli.watch import KEPT, task_progress
+
+    form = resolve_format(fmt)
+    if noisy and (split or text or noise or write_noisy):
+        raise UsageError(
+            "--noisy has noise and sentences; leave --noise, --split, --text and --write-noisy out"
+        )
+    if text and split:
+        raise UsageError("--split is for the prepared corpus; leave it or --text out")
+    if write_noisy is not None:
+        check_writable(write_noisy, "--write-noisy")
+    tell_typed(text)
+    request = task.Request(
+        kind=noise or "swap",
+        counts=parse_counts(counts) if counts is not None else None,
+        split=split or "test",
+        text=Path(text) if text else None,
+        noisy=noisy,
+        limit=limit,
+        chains=chains,
+        seed=seed,
+        batch_size=batch_size or 64,
+        data_dir=data_dir,
+        write=write_noisy,
+    )
+    where = open_device(device, gpu, threads)
+    paths = open_checkpoints(checkpoints, runs_dir, "reconstructing with")
+    with task_progress(quiet, KEPT) as report:
+        found = task.noisy_recon(paths, request, where, report)
+    if form in FOR_PEOPLE:
+        tables = recon_table(found.runs), increase_table(found.runs, found.left_out)
+        emit_all([part for table in tables for part in panels(table, form)], form)
+    else:
+        emit(long_table(*found), form)
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """Whole numbers of a list like `0,2,5-8`. Raises: UsageError for anything else."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)) or len(first + last) > 8:
+            raise UsageError(f"--k {text} is no list of whole numbers; give one like 0-4 or 0,2,5-8")
+        ends = int(first), int(last or first)
+        if ends[1] < ends[0] or ends[1] - ends[0] > 1000:
+            raise UsageError(f"--k {text} has no range {part.strip()}; give one like 0-4 or 0,2,5-8")
+        found += range(ends[0], ends[1] + 1)
+    return tuple(found)

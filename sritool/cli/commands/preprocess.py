@@ -1,0 +1,270 @@
+"""`sritool preprocess`: text to a prepared corpus, and a table of what is in it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sritool.cli.opening import tell_typed
+from sritool.cli.options import FILES_PANEL, DataDirOpt, FormatOpt, SeedOpt
+
+if TYPE_CHECKING:
+    from sritool.cli.render import Table
+    from sritool.data.preprocess import PreparedCorpus
+
+TEXT_PANEL = "Reading your own text"
+WORDS_PANEL = "Words and sentences"
+
+InputsArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME|FILE…|-",
+        help="A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, or - for "
+        "stdin.",
+        show_default=False,
+    ),
+]
+NameOpt = Annotated[
+    str | None, typer.Option("--name", help="Name of a corpus of your own, and of its folder in --data-dir.")
+]
+FromOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="DIR", help="Folder that holds the files: of a built-in corpus, or of your own."
+    ),
+]
+TrainOpt = Annotated[Path | None, typer.Option("--train", metavar="FILE|-", help="The training text.")]
+ValidOpt = Annotated[
+    Path | None,
+    typer.Option("--valid", metavar="FILE|-", help="The validation text; without it, cut from train."),
+]
+TestOpt = Annotated[
+    Path | None, typer.Option("--test", metavar="FILE|-", help="The test text; without it, cut from train.")
+]
+ValidShareOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--valid-share",
+        help="Share of the training text to cut off for validation.",
+        show_default="0.05",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+TestShareOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--test-share",
+        help="Share of the training text to cut off for test.",
+        show_default="0.05",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+InputFormatOpt = Annotated[
+    Literal["text", "tsv", "csv", "jsonl"] | None,
+    typer.Option(
+        "--input-format",
+        help="text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
+        "jsonl: an object a line.",
+        show_default="by the file's ending",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+TextKeyOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--text-key",
+        help="Key or column of the text.",
+        show_default="text, sentence, review, caption or content",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+LabelKeyOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--label-key",
+        help="Key or column of the label.",
+        show_default="label, sentiment or class, if there",
+        rich_help_panel=TEXT_PANEL,
+    ),
+]
+LowercaseOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--lowercase/--keep-case",
+        help="Make all letters small.",
+        show_default="keep; lowercase for snli, yahoo and yelp",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+PunctuationOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--split-punctuation/--keep-punctuation",
+        help='Make marks words of their own: "runs." becomes "runs .".',
+        show_default="keep",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+TokenizerOpt = Annotated[
+    Literal["word", "unigram", "bpe"] | None,
+    typer.Option(
+        "--tokenizer",
+        help="word: as white space parts the text. unigram, bpe: SentencePiece, for raw text.",
+        show_default="word",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+VocabSizeOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--vocab-size",
+        min=2,
+        help="The most words, <unk> counted, or the most pieces.",
+        show_default="all words, or 8000 pieces; 20000 words of snli, yahoo and yelp",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+MinCountOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--min-count",
+        min=1,
+        help="Words rarer than this in train become <unk>.",
+        show_default="2; 1 for tiny, ptb and text that has <unk> itself",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+MaxLengthOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--max-length",
+        min=1,
+        help="The most words, or pieces, of a sentence.",
+        show_default="200",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+TruncateOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--truncate/--drop",
+        help="Cut longer sentences, or leave them out.",
+        show_default="truncate",
+        rich_help_panel=WORDS_PANEL,
+    ),
+]
+ForceOpt = Annotated[
+    bool, typer.Option("--force", help="Replace another corpus of this name.", rich_help_panel=FILES_PANEL)
+]
+
+
+def preprocess(
+    inputs: InputsArg = None,
+    name: NameOpt = None,
+    folder: FromOpt = None,
+    train: TrainOpt = None,
+    valid: ValidOpt = None,
+    test: TestOpt = None,
+    valid_share: ValidShareOpt = None,
+    test_share: TestShareOpt = None,
+    input_format: InputFormatOpt = None,
+    text_key: TextKeyOpt = None,
+    label_key: LabelKeyOpt = None,
+    lowercase: LowercaseOpt = None,
+    split_punctuation: PunctuationOpt = None,
+    tokenizer: TokenizerOpt = None,
+    vocab_size: VocabSizeOpt = None,
+    min_count: MinCountOpt = None,
+    max_length: MaxLengthOpt = None,
+    truncate: TruncateOpt = None,
+    seed: SeedOpt = 0,
+    force: ForceOpt = False,
+    data_dir: DataDirOpt = Path("data"),
+    fmt: FormatOpt = "auto",
+) -> None:
+    """Prepare a corpus for training: a built-in one, your own files, or text from stdin.
+
+    sritool preprocess ptb --from DIR
+
+    sritool preprocess captions.txt --name captions
+
+    sritool preprocess train.tsv dev.tsv test.tsv --name reviews
+
+    grep -v '^#' notes.txt | sritool preprocess - --name notes
+
+    tiny is made by the program itself. ptb, snli, yahoo and yelp are fetched from the Hugging Face hub, or read with
+    --from from files at hand: that is all that sritool asks the network for.
+    """
+    from sritool.cli.render import emit, say
+    from sritool.data.columns import Columns
+    from sritool.data.hub import HUB_SETS
+    from sritool.data.preprocess import Inputs, choose_source, preprocess_corpus, with_overrides
+    from sritool.data.sources import FileOptions
+
+    files = {"train": train, "valid": valid, "test": test}
+    splits = {split: path for split, path in files.items() if path is not None}
+    reading = FileOptions(input_format, Columns(text_key, label_key), valid_share, test_share, seed)
+    for given in (*(inputs or ()), *splits.values()):
+        tell_typed(given)
+    chosen, source = choose_source(Inputs(inputs or (), splits, folder, name), reading)
+    options = with_overrides(
+        source.options,
+        {
+            "tokenizer": tokenizer,
+            "vocab_size": vocab_size,
+            "min_count": min_count,
+            "max_length": max_length,
+            "lowercase": lowercase,
+            "split_punctuation": split_punctuation,
+            "drop_long": None if truncate is None else not truncate,
+        },
+    )
+    if folder is None and inputs and inputs[0] in HUB_SETS and sys.stderr.isatty():
+        say(f"fetching {inputs[0]} from the Hugging Face hub; with its files at hand, give --from DIR")
+    emit(corpus_table(preprocess_corpus(chosen, source, options, data_dir, force)), fmt)
+
+
+def corpus_table(prepared: PreparedCorpus) -> Table:
+    """Counts of every split, and beneath them where the corpus is and what is to be known of it."""
+    from sritool.cli.render import Table
+
+    info = prepared.info
+    pieces = info.tokenizer != "word"
+    columns = ["split", "sentences", "words", *(["pieces"] if pieces else []), "predictions", "OOV share"]
+    columns += ["empty", "dropped", "truncated", "longest"]
+    rows = [
+        [
+            split,
+            counts.sentences,
+            counts.words,
+            *([counts.tokens] if pieces else []),
+            counts.predictions,
+            counts.oov_share,
+            counts.empty,
+            counts.dropped,
+            counts.truncated,
+            counts.longest,
+        ]
+        for split, counts in info.splits.items()
+    ]
+    return Table(f"Corpus {info.name}, from {info.source}", columns, rows, note=_note(prepared))
+
+
+def _note(prepared: PreparedCorpus) -> str:
+    info = prepared.info
+    unit = "words" if info.tokenizer == "word" else f"{info.tokenizer} pieces"
+    done = f"written in {prepared.seconds:.1f} s" if prepared.fresh else "was up to date"
+    counts = info.splits.values()
+    marked = sum(split.unknown - split.oov for split in counts)
+    cleaned = sum(split.cleaned for split in counts)
+    parts = [f"{prepared.path} {done}: vocabulary {info.vocabulary:,} {unit}", *info.notes]
+    if marked:
+        parts.append(f"{marked:,} words are <unk> in the text itself")
+    if info.labels:
+        parts.append(f"labels {', '.join(info.labels[:12])}{' …' if len(info.labels) > 12 else ''}")
+    if cleaned:
+        parts.append(f"lines whose control characters became spaces: {cleaned}")
+    return "; ".join([*parts, f"train with: sritool train {info.name}"])

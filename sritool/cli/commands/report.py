@@ -1,0 +1,110 @@
+"""`sritool report`: one page about a run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sritool.cli.opening import open_checkpoints, open_device
+from sritool.cli.options import (
+    FILES_PANEL,
+    BatchSizeOpt,
+    CheckpointArg,
+    DataDirOpt,
+    DeviceOpt,
+    GpuOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    SplitOpt,
+    ThreadsOpt,
+    check_writable,
+)
+from sritool.cli.streams import write_bytes
+from sritool.cli.talk import say
+from sritool.errors import UsageError
+
+
+def report(
+    checkpoint: CheckpointArg = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE|-",
+            help="The page; a file that is there is replaced. - for stdout.",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = "report.html",
+    split: SplitOpt = None,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", min=2, help="Sentences that figures which are not on record are measured on."
+        ),
+    ] = 256,
+    map_sentences: Annotated[
+        int, typer.Option("--map-sentences", min=3, help="Sentences in the map of codes, at most.")
+    ] = 1000,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Sentences to draw; the page shows the first 20.")
+    ] = 500,
+    no_sentences: Annotated[
+        bool, typer.Option("--no-sentences", help="Leave sentences of the corpus out of the page.")
+    ] = False,
+    seed: SeedOpt = 0,
+    batch_size: BatchSizeOpt = None,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    data_dir: DataDirOpt = Path("data"),
+    runs_dir: RunsDirOpt = Path("runs"),
+    quiet: QuietOpt = False,
+) -> None:
+    """Write a page about a run: figures, training curves, samples, an interpolation, a map of codes.
+
+    sritool report runs/tiny-sri -o report.html
+
+    One file that any browser opens and that loads nothing from anywhere. In the map each point is a sentence: drag to
+    zoom, point to read it, search for a word. Figures are those on record in evaluations.jsonl; of the usual ones,
+    what is not there is measured on --limit sentences, and kept there.
+
+    The page holds sentences of the corpus, in the map and beside their reconstructions. --no-sentences leaves them
+    out.
+    """
+    from sritool.analysis.report import Request, gather
+    from sritool.cli.report.page import render, utc
+    from sritool.cli.watch import KEPT, task_progress
+    from sritool.files import write_output
+
+    check_output(output)
+    where = open_device(device, gpu, threads)
+    (path,) = open_checkpoints([checkpoint] if checkpoint else None, runs_dir, "reporting on")
+    request = Request(
+        split or "test", limit, map_sentences, samples, not no_sentences, seed, batch_size or 64, data_dir
+    )
+    with task_progress(quiet, KEPT) as progress:
+        found = gather(path, request, where, progress)
+    content = render(found, utc(time.time())).encode()
+    if output == "-":
+        write_bytes(content)
+    else:
+        write_output(Path(output), [content])
+    if not quiet:
+        say(f"wrote {'the page' if output == '-' else output}, {len(content) / 1e6:.1f} MB")
+    if found.map and found.map.sentences:
+        say("the page contains sentences of the corpus; --no-sentences leaves them out")
+
+
+def check_output(output: str) -> None:
+    """Raises: UsageError if the page cannot go there; to be asked before the work."""
+    if output == "-":
+        if sys.stdout.isatty():
+            raise UsageError("-o - is for a pipe, and stdout is a terminal; give a file, like -o report.html")
+        return
+    check_writable(Path(output))

@@ -1,0 +1,215 @@
+"""`sritool sample`: sentences from the prior, or figures of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sritool.cli.decoding_options import (
+    FEW,
+    MAX_LENGTH,
+    BeamOpt,
+    GreedyOpt,
+    MaxLengthOpt,
+    TemperatureOpt,
+    TopKOpt,
+    TopPOpt,
+    decoding_config,
+)
+from sritool.cli.formats import readable
+from sritool.cli.opening import open_model, tell_typed
+from sritool.cli.options import (
+    CheckpointArg,
+    DataDirOpt,
+    DeviceOpt,
+    FormatOpt,
+    GpuOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    ThreadsOpt,
+)
+from sritool.cli.render import Table, emit, fits, resolve_format
+from sritool.cli.tables import FOR_PEOPLE, with_error
+
+if TYPE_CHECKING:
+    from sritool.analysis.sample_figures import Figures
+    from sritool.analysis.text_metrics import Figure
+
+FIGURES_PANEL = "Figures"
+SHOWN, MEASURED = 10, 1000  # sentences without -n
+
+
+def sample(
+    checkpoint: CheckpointArg = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", "-n", min=1, help="How many sentences.", show_default="10; 1000 for --metrics"),
+    ] = None,
+    z: Annotated[
+        str | None,
+        typer.Option(
+            "--z",
+            metavar="FILE|-",
+            help="Codes to decode, a sentence each, in place of draws of the prior; as encode writes them.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: SeedOpt = 0,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Print figures of the sentences in their place: unique, distinct-1, distinct-2, self-bleu, nll, "
+            "reverse-ppl (some, with commas between), or all.",
+            show_default=False,
+            rich_help_panel=FIGURES_PANEL,
+        ),
+    ] = None,
+    reference: Annotated[
+        bool,
+        typer.Option(
+            "--reference",
+            help="Beside them the same of as many real sentences.",
+            rich_help_panel=FIGURES_PANEL,
+        ),
+    ] = False,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="FILE|-",
+            help="The real sentences, one a line, for --reference and reverse-ppl.",
+            show_default="the test split",
+            rich_help_panel=FIGURES_PANEL,
+        ),
+    ] = None,
+    greedy: GreedyOpt = None,
+    temperature: TemperatureOpt = None,
+    top_k: TopKOpt = None,
+    top_p: TopPOpt = None,
+    beam: BeamOpt = None,
+    max_length: MaxLengthOpt = MAX_LENGTH,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    runs_dir: RunsDirOpt = Path("runs"),
+    data_dir: DataDirOpt = Path("data"),
+    fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Make up sentences: codes drawn from the prior, decoded one a line.
+
+    sritool sample runs/tiny-sri -n 100 --temperature 0.8 | sort -u
+
+    sritool sample runs/tiny-sri --metrics unique,distinct-2,self-bleu --reference
+
+    The same seed gives the same sentences, and -n 5 the first five of -n 10. reverse-ppl trains a small language
+    model on the samples and tests it on real text, which takes a while.
+    """
+    from sritool.analysis.sample import sample as draw_sentences
+    from sritool.cli.watch import task_progress
+
+    form = resolve_format(fmt)
+    config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)
+    wanted = wanted_figures(metrics, reference, text, z, n)
+    model = open_model(checkpoint, runs_dir, device, gpu, threads, "sampling from")
+    if greedy is None and beam is None and config.greedy:
+        config = replace(config, greedy=model.default_decoding().greedy)
+    codes = None
+    if z is not None:
+        from sritool.analysis.code_files import read_codes
+
+        model.require_latent("decode codes")
+        codes = read_codes(z, model.latent)
+        n = len(codes)
+    n = n or (MEASURED if wanted else SHOWN)
+    if not wanted:
+        with task_progress(quiet or n <= FEW) as report:
+            found = draw_sentences(model, n, seed, config, report, codes)
+        if fmt == "auto" and form == "tsv":
+            form = "plain"  # one column of sentences: the next program in the pipe wants no header
+        rows = [[sentence] for sentence in found.sentences]
+        emit(Table("", ("sample",), rows, f"unique: {found.unique} of {n}"), form)
+        return
+    from sritool.analysis import sample_figures as task
+    from sritool.evaluation.sentences import read_text
+
+    real = None
+    if reference or "reverse-ppl" in wanted:
+        tell_typed(text)
+        own = read_text(Path(text)) if text is not None else None
+        real = task.real_text(model, own, data_dir, reference and "reverse-ppl" in wanted)
+    with task_progress(quiet) as report:
+        found = draw_sentences(model, n, seed, config, report, codes)
+        figures = task.figures(model, found.sentences, wanted, seed, report, real, reference)
+    beside = real.name if real and reference else ""
+    emit(figures_table(figures, f"{n:,} samples of {model.path}", beside, form), form)
+
+
+def wanted_figures(
+    metrics: str | None, reference: bool, text: str | None, z: str | None, n: int | None
+) -> tuple[str, ...]:
+    """Names of the figures asked for, none without. Raises: UsageError for options that do nothing."""
+    from sritool.analysis.sample_figures import parse_metrics
+    from sritool.errors import UsageError
+
+    if z is not None and n is not None:
+        raise UsageError("--z has as many codes as it has; leave -n out")
+    if z == "-" and text == "-":
+        raise UsageError("--z and --text cannot both be standard input; give one of them a file")
+    wanted = () if metrics is None else parse_metrics(metrics)
+    if reference and not wanted:
+        raise UsageError("--reference stands beside figures; add --metrics all, or some of them")
+    if text is not None and not (reference or "reverse-ppl" in wanted):
+        raise UsageError("--text is for --reference and for --metrics reverse-ppl; add one of them")
+    return wanted
+
+
+def figures_table(figures: Figures, title: str, real: str, form: str) -> Table:
+    """A row a figure; with the name of real text its own beside it. For people an error stands at its figure."""
+    note = "; ".join([*([f"real: {real}"] if real else []), *figures.notes])
+    rows: list[tuple[object, ...]]
+    if form not in FOR_PEOPLE:
+        columns = ["metric", "value", "standard_error", *(["real", "real_error"] if real else []), "n", "how"]
+        rows = [
+            (
+                *(row.metric, *cells(row.samples), *(cells(row.real) if real else ())),
+                *(row.samples.sentences, row.how),
+            )
+            for row in figures.rows
+        ]
+        return Table(title, columns, rows, note)
+    columns = ["metric", "value ± se", *(["real ± se"] if real else [])]
+    rows = [
+        (row.metric, text_of(row.samples), *((text_of(row.real),) if real else ())) for row in figures.rows
+    ]
+    counts = ["n"] if form != "table" else []  # which has a title to say it in
+    full = [
+        (*cut, *([row.samples.sentences] if counts else []), row.how)
+        for cut, row in zip(rows, figures.rows, strict=True)
+    ]
+    table = Table(title, [*columns, *counts, "how"], full, note)
+    if form != "table" or fits(table):
+        return table
+    below = "\n".join([*([note] if note else []), *(f"{row.metric}: {row.how}" for row in figures.rows)])
+    return Table(title, columns, rows, below)
+
+
+def text_of(figure: Figure | None) -> str | None:
+    """For people: the figure and its error."""
+    value, error = cells(figure)
+    if value is None:
+        return None
+    return readable(value) if error is None else with_error(value, error)
+
+
+def cells(figure: Figure | None) -> tuple[float | None, float | None]:
+    """Value, NaN where so few sentences have none; and standard error, None where there is none."""
+    if figure is None:
+        return None, None
+    return figure.value, figure.standard_error if math.isfinite(figure.standard_error) else None

@@ -1,0 +1,86 @@
+"""`sritool score`: log p(x) of each line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sritool.cli.formats import lines_of
+from sritool.cli.opening import open_model, tell_typed
+from sritool.cli.options import (
+    BatchSizeOpt,
+    CheckpointArg,
+    DeviceOpt,
+    FormatOpt,
+    GpuOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    TextOpt,
+    ThreadsOpt,
+)
+from sritool.cli.render import Table, emit, resolve_format, write_lines
+from sritool.cli.tables import FOR_PEOPLE
+from sritool.cli.talk import bars_hidden
+
+if TYPE_CHECKING:
+    from sritool.analysis.score import Score
+
+TITLE = "log p(x), nats"
+COLUMNS = ("log_p", "predictions", "unknown", "sentence")
+
+
+def score(
+    checkpoint: CheckpointArg = None,
+    text: TextOpt = "-",
+    samples: Annotated[
+        int, typer.Option(min=2, help="Draws of z per sentence that p(x) is estimated from.")
+    ] = 100,
+    seed: SeedOpt = 0,
+    batch_size: BatchSizeOpt = None,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    runs_dir: RunsDirOpt = Path("runs"),
+    fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Score sentences, one a line on stdin or in a file: log p(x) in nats.
+
+    sritool score runs/tiny-sri --format plain < lines.txt | cut -f 1
+
+    A row for every line, in the order of the lines: log_p, the tokens predicted (the end of the sentence is one),
+    how many of them the vocabulary lacks, and the line. An empty line is an empty sentence. The rows of a long text
+    come as they are known, but for a table, markdown or latex.
+    """
+    from sritool.analysis.score import score as score_lines
+    from sritool.cli.watch import task_progress
+    from sritool.config.settings import LikelihoodConfig
+
+    form = resolve_format(fmt)
+    model = open_model(checkpoint, runs_dir, device, gpu, threads, "scoring with")
+    source = text or "-"
+    tell_typed(source)
+    with task_progress(quiet) as report:
+        likelihood = LikelihoodConfig(samples=samples)
+        parts = score_lines(model, Path(source), seed, likelihood, batch_size or 64, report)
+        if form not in FOR_PEOPLE:
+            show_parts(parts, form)
+            return
+        rows = [row for part in parts for row in part]
+    emit(Table(TITLE, COLUMNS, rows), form)
+
+
+def show_parts(parts: Iterable[list[Score]], form: str) -> None:
+    """Rows for programs, as they come: one table, whatever the parts."""
+    for number, part in enumerate(parts):
+        lines = lines_of(Table(TITLE, COLUMNS, part), form)
+        if number and form in ("tsv", "csv"):
+            next(lines)  # the header, which is there
+        with bars_hidden():
+            write_lines(lines)
+            sys.stdout.flush()

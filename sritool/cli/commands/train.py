@@ -1,0 +1,291 @@
+"""`sritool train`: a corpus and a method into a run folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sritool.cli.options import (
+    DataDirOpt,
+    DeviceOpt,
+    FormatOpt,
+    GpuOpt,
+    MaxTimeOpt,
+    QuietOpt,
+    RunsDirOpt,
+    ThreadsOpt,
+)
+from sritool.cli.render import Table, emit, emit_all, resolve_format, say
+from sritool.cli.settings import (
+    DropoutOpt,
+    EmbeddingOpt,
+    EpochsOpt,
+    HiddenOpt,
+    LangevinStepsOpt,
+    LatentOpt,
+    LearningRateOpt,
+    MethodOpt,
+    PatienceOpt,
+    PrecisionOpt,
+    PresetOpt,
+    PretrainingEpochsOpt,
+    RampOpt,
+    SamplerOpt,
+    SaveEveryOpt,
+    TargetKlOpt,
+    ThetaGradientOpt,
+    TrainBatchOpt,
+    TrainSeedOpt,
+    TuneStepEveryOpt,
+    WordsOpt,
+    given_settings,
+)
+
+if TYPE_CHECKING:
+    from sritool.analysis.run_summary import Summary
+    from sritool.config.settings import RunConfig
+    from sritool.runs.checkpoint import Checkpoint
+    from sritool.training.loop import Outcome
+    from sritool.training.start import Plan
+
+RUN, SETTINGS = "This run", "Settings"
+
+
+def train(
+    ctx: typer.Context,
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A built-in corpus (tiny, ptb, snli, yahoo, yelp) or one that you prepared."
+        ),
+    ],
+    method: MethodOpt = None,
+    preset: PresetOpt = None,
+    embedding: EmbeddingOpt = None,
+    hidden: HiddenOpt = None,
+    latent: LatentOpt = None,
+    dropout: DropoutOpt = None,
+    sampler: SamplerOpt = None,
+    theta_gradient: ThetaGradientOpt = None,
+    langevin_steps: LangevinStepsOpt = None,
+    words: WordsOpt = None,
+    tune_step_every: TuneStepEveryOpt = None,
+    ramp: RampOpt = None,
+    target_kl: TargetKlOpt = None,
+    pretraining_epochs: PretrainingEpochsOpt = None,
+    epochs: EpochsOpt = None,
+    batch_size: TrainBatchOpt = None,
+    learning_rate: LearningRateOpt = None,
+    seed: TrainSeedOpt = None,
+    patience: PatienceOpt = None,
+    max_time: MaxTimeOpt = None,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Save and stop at this step.", rich_help_panel=RUN, show_default=False),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[auto|PATH]",
+            help="Go on with a run: the newest of this corpus and method (auto, or no value; without one, begin "
+            "anew), or the one named.",
+            rich_help_panel=RUN,
+            show_default=False,
+        ),
+    ] = None,
+    save_every: SaveEveryOpt = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the run folder.", rich_help_panel=RUN, show_default="CORPUS-METHOD"),
+    ] = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="DIR|AE.pt",
+            help="Folder with the files of a built-in corpus, to prepare it from; or a run of ae (or its .pt file) "
+            "whose encoder vae-fb and vae-fbp start from. Repeatable.",
+            rich_help_panel=RUN,
+            show_default=False,
+        ),
+    ] = None,
+    summary: Annotated[
+        bool,
+        typer.Option(
+            "--summary/--no-summary",
+            help="At the end, measure on test sentences and show samples.",
+            rich_help_panel=RUN,
+        ),
+    ] = True,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SRITOOL_CONFIG",
+            metavar="FILE.toml",
+            help="Settings as --print-config writes them, or some of them.",
+            rich_help_panel=SETTINGS,
+            show_default=False,
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting that --print-config shows, like sampler.steps=10; repeatable.",
+            rich_help_panel=SETTINGS,
+            show_default=False,
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option("--print-config", help="Print all settings as TOML and exit.", rich_help_panel=SETTINGS),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Prepare the corpus if need be, print sizes, memory and time, and exit.",
+            rich_help_panel=SETTINGS,
+        ),
+    ] = False,
+    precision: PrecisionOpt = None,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    data_dir: DataDirOpt = Path("data"),
+    runs_dir: RunsDirOpt = Path("runs"),
+    fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Train a generator of sentences on a corpus; a built-in corpus is prepared first if need be.
+
+    sritool train tiny
+
+    sritool train ptb --from DIR --gpu 0 --max-time 8h --resume
+
+    sritool train mine --method vae-fb --epochs 20 --set optimizer.clip=1
+
+    The run goes into runs/CORPUS-METHOD/ (or …-2, …-3): best.pt, last.pt, config.toml, metrics.jsonl. Ctrl-C,
+    SIGTERM and --max-time save and end it cleanly; the same command with --resume goes on as if it had never
+    stopped.
+
+    A setting comes from its flag, else from --set, else from its variable (SRITOOL_EPOCHS for --epochs), else
+    from --config, else from the preset.
+    """
+    began = time.monotonic()
+    from sritool.analysis.run_summary import summarise
+    from sritool.cli.signals import StopRequest
+    from sritool.cli.watch import Watch
+    from sritool.config.values import merge
+    from sritool.model.device import enough_threads, resolve_device, set_threads
+    from sritool.training.configure import gather
+    from sritool.training.deadline import Deadline
+    from sritool.training.loop import Limits, Trainer
+    from sritool.training.start import Start, describe, plan_run, prepare_corpus, sort_sources
+
+    form = resolve_format(fmt)
+    where = resolve_device(device, gpu)
+    variables, flags = given_settings(ctx)
+    encoder, source = sort_sources(sources or [])
+    if encoder:
+        flags = merge(flags, {"pretraining": {"encoder": str(encoder)}})
+    given = gather(config, variables, assignments or (), flags)
+    plan = plan_run(Start(corpus, given, resume, name), runs_dir, data_dir)
+    set_threads(threads if threads is not None else enough_threads(plan.config.generator.hidden))
+    if print_config:
+        typer.echo(plan.toml(), nl=False)
+        return
+    prepared = prepare_corpus(plan, data_dir, source, say)
+    if dry_run:
+        emit(Table("Plan", ("quantity", "value", "unit"), describe(plan, prepared, where)), fmt)
+        return
+    with StopRequest() as stop, Watch(quiet) as watch, plan.open_folder(runs_dir) as (plan, folder, locked):
+        if not locked:
+            say(f"{folder} is on a file system without locks: let no other process work on this run")
+        minutes = plan.config.training.minutes
+        allowed = max_time if max_time is not None else 60 * minutes or None
+        deadline = Deadline(allowed, began, summary)
+        limits = Limits(max_steps, deadline, stop)
+        trainer = Trainer(prepared, plan.config, folder, where, limits, watch, plan.resume)
+        say(beginning(plan, folder) + chosen_precision(plan, trainer.state.config.training.precision))
+        if changes := plan.changes():
+            say(f"from here on with other settings: {'; '.join(changes)}")
+        outcome = trainer.run()
+        say(ending(outcome, plan.resume, "training.minutes" if max_time is None else "--max-time"))
+        if max_time is None and minutes:
+            say(longer(corpus, plan.config))
+        if not summary or outcome.pretraining:
+            return
+        report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
+        share, seed = plan.config.validation.share, plan.config.training.seed
+        seconds = min(
+            deadline.left(),
+            deadline.for_summary(share, outcome.seconds - outcome.validating, outcome.validating),
+        )
+        shown = summarise(prepared, folder, str(where), seed, report, seconds)
+    show_summary(folder.name, shown, form)
+
+
+def beginning(plan: Plan, folder: Path) -> str:
+    """What is about to be trained, in one line."""
+    if plan.resume is not None:
+        done = plan.resume.progress["step"]
+        return f"going on with {plan.config.method} on {plan.start.corpus} at step {done}, in {folder}"
+    nothing = "no run to go on with yet; " if plan.start.resume else ""
+    return f"{nothing}training {plan.config.method} on {plan.start.corpus}, in {folder}"
+
+
+def chosen_precision(plan: Plan, precision: str) -> str:
+    """What `auto` has come to, as it decides the last digits of a run."""
+    return f", products in {precision}" if plan.config.training.precision == "auto" else ""
+
+
+def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
+    """Why a run ended, in one line.
+
+    Args: clock: what limits its time.
+    """
+    from sritool.cli.durations import format_duration
+
+    ends = {"done": "finished the plan", "early stop": "stopped early: validation no longer gets better"}
+    limit = clock if outcome.reason == "max-time" else f"--{outcome.reason}"
+    why = ends.get(outcome.reason, f"stopped by {limit}")
+    if resumed is not None and resumed.progress["step"] == outcome.steps and outcome.reason in ends:
+        why = f"had {why} already" if outcome.reason == "done" else f"had {why}"
+        return f"{outcome.folder} {why}; to go further, give more --epochs or another --patience"
+    still = ", still as an autoencoder" if outcome.pretraining else ""
+    return (
+        f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "
+        f"{format_duration(outcome.seconds)}{still}; saved in {outcome.folder}"
+        + ("" if outcome.reason in ends else "; go on with the same command and --resume")
+    )
+
+
+def longer(corpus: str, config: RunConfig) -> str:
+    """What to type for a run that its settings do not hold to some minutes, in one line."""
+    minutes, epochs = config.training.minutes, config.training.epochs
+    return (
+        f"training.minutes holds this run to {minutes:g} minutes; one of four times as long learns more: "
+        f"sritool train {corpus} --max-time {4 * minutes:g}m --epochs {4 * epochs}"
+    )
+
+
+def show_summary(run: str, shown: Summary, fmt: str) -> None:
+    """Metrics on stdout; the sentences there too on a terminal, else on stderr, so that a pipe reads one table."""
+    from sritool.cli.tables import metrics_table
+
+    metrics = metrics_table(run, shown.data, shown.total, shown.estimates, shown.notes, fmt)
+    extra = [Table(f"Samples: {shown.decoding}", ("sentence",), [[text] for text in shown.samples])]
+    if shown.interpolation:
+        rows = [[text] for text in shown.interpolation]
+        extra.append(Table("Interpolation: greedy, between two codes from the prior", ("sentence",), rows))
+    if fmt == "table":
+        emit_all([metrics, *extra], fmt)
+        return
+    emit(metrics, fmt)
+    for table in extra:
+        say("\n".join([f"{table.title}:", *(f"  {row[0]}" for row in table.rows)]))

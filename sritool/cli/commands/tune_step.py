@@ -1,0 +1,258 @@
+"""`sritool tune-step`: the step sizes of a model's chain."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sritool.cli.opening import tell_typed
+from sritool.cli.options import (
+    FILES_PANEL,
+    CheckpointArg,
+    DataDirOpt,
+    DeviceOpt,
+    FormatOpt,
+    GpuOpt,
+    QuietOpt,
+    RunsDirOpt,
+    SeedOpt,
+    TextOpt,
+    ThreadsOpt,
+    check_writable,
+    known_split,
+)
+from sritool.cli.render import emit_all, resolve_format, say
+from sritool.cli.step_tables import steps_tables
+from sritool.errors import UsageError
+
+SCHEDULES, MEASURE = "Step sizes", "Measurement"
+
+
+def tune_step(
+    checkpoint: CheckpointArg = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="checkpoint: the model's step sizes times a factor. constant: one s. geometric: s_0 falling to s_K "
+            "by equal factors, over all pairs.",
+            show_default="checkpoint; constant with --grid or --range",
+            rich_help_panel=SCHEDULES,
+        ),
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="Step sizes (or factors) to try, with commas between.",
+            show_default="by shape",
+            rich_help_panel=SCHEDULES,
+        ),
+    ] = None,
+    range_: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="LOW:HIGH:COUNT",
+            help="The same, as COUNT numbers from LOW to HIGH with equal ratios.",
+            show_default=False,
+            rich_help_panel=SCHEDULES,
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps K of the chain.", show_default="the model's", rich_help_panel=SCHEDULES
+        ),
+    ] = None,
+    gradient_steps: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Climb on from the best schedule by this many steps of gradient ascent.",
+            rich_help_panel=SCHEDULES,
+        ),
+    ] = 0,
+    objective: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="entropy: choose by the upper side. given-noise: by the lower one, as the paper says.",
+            rich_help_panel=SCHEDULES,
+        ),
+    ] = "entropy",
+    allow_folded: Annotated[
+        bool,
+        typer.Option(
+            "--allow-folded/--no-folded",
+            help="Choose among schedules that fold, too.",
+            rich_help_panel=SCHEDULES,
+        ),
+    ] = False,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the chain's noise; 1 is the paper's.",
+            show_default="the model's at evaluation",
+            rich_help_panel=MEASURE,
+        ),
+    ] = None,
+    sentences: Annotated[
+        int, typer.Option(min=1, help="How many sentences to measure on.", rich_help_panel=MEASURE)
+    ] = 8,
+    chains: Annotated[
+        int,
+        typer.Option(min=2, help="Per sentence, more than z has dimensions.", rich_help_panel=MEASURE),
+    ] = 200,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            callback=known_split,
+            help="Split of the prepared corpus: train, valid or test.",
+            show_default="valid",
+            rich_help_panel=MEASURE,
+        ),
+    ] = None,
+    text: TextOpt = None,
+    seed: SeedOpt = 0,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NEW.pt",
+            help="Write the checkpoint with the chosen step sizes there.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force/--no-force",
+            help="Replace NEW.pt where it is there already.",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw both sides against the step size: .png, .svg or .pdf.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    gpu: GpuOpt = None,
+    device: DeviceOpt = "auto",
+    threads: ThreadsOpt = None,
+    data_dir: DataDirOpt = Path("data"),
+    runs_dir: RunsDirOpt = Path("runs"),
+    fmt: FormatOpt = "auto",
+    quiet: QuietOpt = False,
+) -> None:
+    """Choose the step sizes of the chain that infers z: those whose end is nearest to the posterior.
+
+    Nearest is least KL(q(z|x) || p(z|x)), the highest ELBO of the chain. It lies between two sides, both in nats
+    a sentence. upper: with the entropy of a Gaussian of the chains' covariance. lower: with the entropy given the
+    chain's noise, which prefers steps that are far too small. The mark * is the choice: the highest upper side
+    among schedules that fold nowhere.
+
+    sritool tune-step runs/tiny-sri --write tuned.pt --plot tuned.png
+
+    sritool tune-step --range 0.001:0.3:8 --temperature 1
+
+    Every schedule is given the same sentences, starts and noise, so that the errors of differences (gain) are
+    small. recon: -log p(x|z) at the end of the chain. kl: of the chain given its noise to the prior. folded:
+    steps that are not one-to-one, where lower is no bound. unstable: steps that lead uphill but for their noise.
+    accept: what a Metropolis test (MALA) of each step would accept.
+    """
+    from sritool.cli.pictures import steps as picture
+    from sritool.cli.pictures.style import check_picture, save
+    from sritool.cli.progress import Progress
+    from sritool.evaluation.evaluate import run_name
+    from sritool.evaluation.sentences import choose_sentences, read_text
+    from sritool.model.device import resolve_device, set_threads
+    from sritool.runs.folder import find_checkpoint
+    from sritool.runs.model import load_model
+    from sritool.training.tuning import Tuning, check_target, hold_target, sampler_of, tune, write_tuned
+
+    form = resolve_format(fmt)
+    if text and split:
+        raise UsageError("--split is for the prepared corpus; leave it or --text out")
+    numbers = numbers_of(grid, range_)
+    tuning = Tuning(
+        shape=shape or ("checkpoint" if numbers is None else "constant"),
+        grid=numbers,
+        objective=objective,
+        allow_folded=allow_folded,
+        chains=chains,
+        steps=steps,
+        temperature=temperature,
+        gradient_steps=gradient_steps,
+        seed=seed,
+    )
+    where = resolve_device(device, gpu)
+    set_threads(threads)
+    path = find_checkpoint(checkpoint, runs_dir)
+    if write is not None:
+        check_target(write, path, force)
+        check_writable(write, "--write")
+    if plot is not None:
+        check_picture(plot, "--plot")
+    if checkpoint is None:
+        say(f"tuning {path}")
+    tell_typed(text)
+    with hold_target(write):
+        model = load_model(path, str(where))
+        sampler = sampler_of(model.method)
+        chosen = choose_sentences(
+            model, split or "valid", read_text(Path(text)) if text else None, sentences, data_dir
+        )
+        with Progress("measuring", "chains", quiet) as bar:
+            tuned = tune(
+                model.method,
+                chosen.split,
+                chosen.examples,
+                tuning,
+                lambda _, done, total: bar.update(done, total),
+            )
+        if write is not None:  # before the table, whose reader may go: `| head -1`
+            write_tuned(model, tuned.chosen.schedule, write)
+    title = (
+        f"{run_name(path)} on {chosen.data}, {tuned.sentences} of {len(chosen.split)} sentences, "
+        f"{tuned.chains} chains each, τ {tuned.temperature:g}"
+    )
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    emit_all(steps_tables(tuned, title, form, width), form)
+    if write is not None:
+        kept = sampler.evaluation_temperature
+        say(f"wrote {write} with the step sizes of {tuned.chosen.label}")
+        if tuned.temperature != kept:
+            say(f"they were chosen at τ {tuned.temperature:g}; {write} is evaluated at τ {kept:g} as before")
+    if plot is not None:
+        save(picture.draw(tuned, title), plot)
+        say(f"drew {plot}")
+
+
+def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None:
+    """The numbers of --grid or --range, None without either. Raises: UsageError."""
+    if grid is not None and range_ is not None:
+        raise UsageError("--grid and --range say the same; leave one out")
+    try:
+        if grid is not None:
+            return tuple(float(word) for word in grid.split(",") if word.strip())
+        if range_ is None:
+            return None
+        first, last, count = range_.split(":")
+        low, high, many = float(first), float(last), int(count)
+    except ValueError:
+        asked = f"--grid {grid!r}" if grid is not None else f"--range {range_!r}"
+        usual = "--grid 0.001,0.01,0.1" if grid is not None else "--range 0.001:0.1:5"
+        raise UsageError(f"{asked} cannot be read; write for example {usual}") from None
+    if not (0 < low < high < math.inf) or many < 2:
+        raise UsageError(f"--range {range_} is none; give 0 < LOW < HIGH and a COUNT of at least 2")
+    return tuple(low * (high / low) ** (k / (many - 1)) for k in range(many))

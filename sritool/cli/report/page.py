@@ -1,0 +1,245 @@
+"""A run's report as one page of HTML that loads nothing: style, scripts and data stand in it.
+
+Its Content-Security-Policy names the hashes of its own scripts, so that a browser runs these and nothing else, and
+forbids every connection.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+import shlex
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sritool.cli.durations import format_duration
+from sritool.cli.formats import readable
+from sritool.cli.printable import script_json, visible
+from sritool.cli.report.charts import Chart, control_chart, curve_charts, map_chart
+from sritool.cli.tables import figure, with_error
+
+if TYPE_CHECKING:
+    from sritool.analysis.report import RunReport
+    from sritool.analysis.report_figures import Figures
+    from sritool.evaluation.metrics import Estimate
+
+MEANINGS = {
+    "ppl": "perplexity: exp of −log p(x) a token",
+    "ppl-word": "perplexity: exp of −log p(x) a word of the text",
+    "nll": "−log p(x) of a sentence",
+    "posterior-kl": "what z tells of x: KL of the posterior to the prior",
+    "mi": "mutual information of x and z",
+    "kl-aggregate": "KL of all codes together to the prior",
+    "recon": "−log p(x|z), z as the method infers it",
+    "permuted": "what another sentence’s z costs in recon; 0: z is ignored",
+    "elbo": "−recon − kl",
+    "kl": "KL of the method’s own q(z|x) to the prior",
+    "kl-information": "what of kl is about the sentence, at least",
+    "kl-contraction": "the rest of kl",
+    "au": "active units: dimensions of z that vary with the sentence",
+    "au-naive": "the published count of active units, which takes noise for activity",
+}
+LEFT_OUT = {
+    "metrics of z": "Metrics of z are",
+    "interpolation": "The interpolation is",
+    "reconstructions": "Reconstructions are",
+    "map": "The map of codes is",
+}
+SHOWN = 20  # samples
+
+
+def render(found: RunReport, made: str) -> str:
+    """The whole page.
+
+    Args: made: when, as it is to stand there; all else depends on the run and the request alone.
+    """
+    import jinja2
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    def finalize(value: object) -> object:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scripts = [get_plotlyjs(), _template("report.js")]
+    return environment.from_string(_template("report.html.j2")).render(
+        _content(found)
+        | {
+            "made": made,
+            "policy": _policy(scripts),
+            "style": Markup(_template("report.css")),
+            "plotly": Markup(scripts[0]),
+            "script": Markup(scripts[1]),
+            "data": Markup(script_json(_data(found))),
+        }
+    )
+
+
+def head_rows(found: RunReport) -> list[tuple[str, str]]:
+    """What the run is: (name, value)."""
+    config, training = found.config, found.training
+    splits = ", ".join(f"{split.sentences:,} {name}" for name, split in found.corpus.splits.items())
+    some = training.sentences < training.of
+    size = config.generator
+    rows = [
+        ("File", str(found.path)),
+        ("Method", found.method),
+        ("Corpus", f"{found.corpus.name}: {splits} sentences"),
+        ("Trained on", f"{training.sentences:,} of {training.of:,} sentences") if some else ("", ""),
+        ("Vocabulary", f"{found.corpus.vocabulary:,} ({found.tokenizer} tokenizer)"),
+        (
+            "Model",
+            f"LSTM of {size.hidden} units, embedding {size.embedding}, "
+            f"{f'z of {size.latent} dimensions' if size.latent else 'no z'}, {training.parameters:,} parameters",
+        ),
+        (
+            "Sampler",
+            f"{found.config.sampler.name}: {config.sampler.steps} Langevin steps, "
+            f"τ {config.sampler.evaluation_temperature:g} where measured",
+        )
+        if found.method == "sri"
+        else ("Codes from", found.posterior),
+        (
+            "Optimiser",
+            f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
+            f"batch {config.training.batch_size}, seed {config.training.seed}",
+        ),
+        (
+            "Epochs",
+            f"{training.epochs} of {training.planned} done in {format_duration(training.seconds)}; "
+            f"this checkpoint after {found.epoch} ({found.steps:,} updates)",
+        ),
+        ("Saved", utc(found.written)),
+    ]
+    return [(name, value) for name, value in rows if name and value]
+
+
+def commands(found: RunReport) -> list[tuple[str, list[str]]]:
+    """What makes each part again: (part, words of a command line)."""
+    from sritool.analysis.latent_map import FEWEST
+
+    request, defaults = found.request, type(found.request)()
+    run = str(found.path.parent if found.path.name == "best.pt" else found.path)
+    seed = ["--seed", request.seed]
+    data = ["--data-dir", request.data_dir] if request.data_dir != defaults.data_dir else []
+    split = ["--split", request.split] if request.split != defaults.split else []
+    own: list[object] = []
+    for option in ("limit", "map_sentences", "samples"):
+        value = getattr(request, option)
+        own += [f"--{option.replace('_', '-')}", value] if value != getattr(defaults, option) else []
+    own += [] if request.sentences else ["--no-sentences"]
+    lines: list[tuple[str, list[object]]] = [
+        ("This page", ["report", run, *split, *own, *seed, *data, "-o", "report.html"]),
+        *(
+            ("Metrics", ["evaluate", run, *split, *_asked(figures), *seed, *data])
+            for figures in found.figures
+        ),
+        ("Training", ["plot", "curves", run]),
+        ("Samples", ["sample", run, "-n", request.samples, *seed]),
+    ]
+    if found.interpolation:
+        lines.append(
+            ("Interpolation", ["interpolate", run, "-n", 1, "--points", len(found.interpolation), *seed])
+        )
+    if found.map and found.map.of >= FEWEST:
+        lines.append(("A map of single draws", ["plot", "latent", run, *split, *seed, *data]))
+    return [(part, ["sritool", *(shlex.quote(str(word)) for word in words)]) for part, words in lines]
+
+
+def _asked(figures: Figures) -> list[object]:
+    """The options that these figures were measured with."""
+    metrics = dict.fromkeys(e.metric for e in figures.estimates if not e.metric.endswith("-word"))
+    return ["--metrics", ",".join(metrics), *(["--limit", figures.limit] if figures.limit else [])]
+
+
+def utc(seconds: float) -> str:
+    """`2026-01-31 14:05 UTC`."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+def _content(found: RunReport) -> dict[str, Any]:
+    """What the template is filled with, plain text all of it."""
+    line = found.interpolation or []
+    return {
+        "found": found,
+        "head": head_rows(found),
+        "measured": _counted(found),
+        "mixed": len({estimate.sentences for estimate in found.estimates}) > 1,
+        "metrics": [_metric_row(estimate) for estimate in found.estimates],
+        "charts": [title for title, _ in _curves(found)],
+        "epochs": epoch_table(found),
+        "samples": found.samples.sentences[:SHOWN],
+        "drawn": len(found.samples.sentences),
+        "share": 100 * found.samples.unique / max(1, len(found.samples.sentences)),
+        "interpolation": [
+            (f"{i / (len(line) - 1):.3g}", text, i > 0 and text == line[i - 1]) for i, text in enumerate(line)
+        ],
+        "commands": commands(found),
+        "left_out": {part: f"{LEFT_OUT[part]} not here: {why}." for part, why in found.left_out.items()},
+    }
+
+
+def _data(found: RunReport) -> dict[str, Any]:
+    """What the page's script reads."""
+    charts = {f"curve-{number}": chart for number, (_, chart) in enumerate(_curves(found))}
+    if found.map is not None:
+        charts |= {"map": map_chart(found.map), "control": control_chart(found.map)}
+    sentences = found.map.sentences if found.map else None
+    return {"charts": charts, "sentences": [visible(text) for text in sentences] if sentences else None}
+
+
+def _curves(found: RunReport) -> list[tuple[str, Chart]]:
+    return curve_charts(found.curves, found.config.generator.latent, found.epoch)
+
+
+def epoch_table(found: RunReport) -> tuple[list[str], list[list[str]]]:
+    """The validations as columns and rows: what the charts draw, for who cannot see them."""
+    points = [point for point in found.curves if point.metric != "train recon"]
+    metrics = list(dict.fromkeys(point.metric for point in points))
+    cells = {
+        (point.epoch, point.metric): with_error(point.value, point.se)
+        if point.se and point.metric != "au"
+        else readable(int(point.value) if point.metric == "au" else point.value)
+        for point in points
+    }
+    epochs = sorted({point.epoch for point in points})
+    rows = [[readable(int(epoch)), *(cells.get((epoch, m), "–") for m in metrics)] for epoch in epochs]
+    return ["epoch", *metrics], rows
+
+
+def _metric_row(estimate: Estimate) -> dict[str, str]:
+    drawn = f", {estimate.draws} draw{'s' if estimate.draws > 1 else ''}" if estimate.draws else ""
+    return {
+        "name": estimate.metric,
+        "value": with_error(figure(estimate), estimate.standard_error),
+        "unit": estimate.unit,
+        "sentences": f"{estimate.sentences:,}",
+        "meaning": MEANINGS.get(estimate.metric, ""),
+        "by": estimate.estimator + drawn,
+    }
+
+
+def _counted(found: RunReport) -> int:
+    """Sentences that the metrics rest on, at most."""
+    return max((estimate.sentences for estimate in found.estimates), default=0)
+
+
+def _template(name: str) -> str:
+    return (importlib.resources.files("sritool.cli") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )

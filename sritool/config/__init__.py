@@ -1,0 +1,1 @@
+"""Settings of a run: dataclasses, schedules, presets, and the way from and to TOML."""

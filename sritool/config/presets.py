@@ -1,0 +1,111 @@
+"""Named settings: samplers, and sizes and plans by corpus.
+
+Sources: Pang et al. 2021 (paper's text, and the authors' released settings); sizes of Li et al. 2019.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sritool.config.schedules import Ramp, constant
+from sritool.config.values import merge, plain
+
+_AUTHORS_NOISE = (0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1, 0.05)  # σ_k = √(2 s_k); the last goes on
+_AUTHORS_STEPS = [round(sigma**2 / 2, 9) for sigma in _AUTHORS_NOISE]  # 0.32, not 0.32000000000000006
+_AUTHORS_SAMPLER: dict[str, Any] = {
+    "steps": 20,
+    "step_sizes": _AUTHORS_STEPS,
+    # 0.05 for 15 of 60 epochs, then up by 0.05 an epoch to 0.2.
+    "temperature": plain(Ramp(0.05, 0.2, begin=14 / 60, finish=17 / 60, quantum=0.05)),
+    "evaluation_temperature": 0.2,
+    "chain_dropout": True,
+    "theta_gradient": "path",
+    "end_weight": 1 / 32,  # their batch mean at z_K against batch sums (of 32) on the way
+    "preconditioned": False,
+    "averaged_noise": False,
+    "words": 0,
+}
+_WORDS = 1000  # of some 5,000 to 20,000 that the corpora have
+
+# Whole schedules, so that one laid over another leaves nothing of it.
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "sampler": {
+            "name": "paper",
+            "steps": 20,
+            "step_sizes": [0.01],
+            "temperature": plain(constant(1.0)),
+            "evaluation_temperature": 1.0,
+            "chain_dropout": False,
+            "theta_gradient": "end",
+            "end_weight": 1.0,
+            "preconditioned": False,
+            "averaged_noise": False,
+            "words": 0,
+        }
+    },
+    "authors": {"sampler": {"name": "authors", **_AUTHORS_SAMPLER}},
+    "preconditioned": {
+        "sampler": {
+            "name": "preconditioned",
+            "steps": 6,
+            # The first is nearly Newton's; they fall by equal factors.
+            "step_sizes": [0.9, 0.6, 0.4, 0.27, 0.18, 0.12],
+            "temperature": plain(Ramp(0.5, 0.8)),
+            "evaluation_temperature": 0.8,
+            "chain_dropout": False,
+            "theta_gradient": "end",
+            "end_weight": 1.0,
+            "preconditioned": True,
+            "averaged_noise": False,
+            "words": _WORDS,
+        },
+        "optimizer": {"decay": plain(Ramp(1.0, 1 / 3, begin=0.5))},
+    },
+    "tempered": {
+        "sampler": {
+            "name": "tempered",
+            **_AUTHORS_SAMPLER,
+            "temperature": plain(Ramp(0.2, 0.5, begin=0.5)),
+            "evaluation_temperature": 0.5,
+            "words": _WORDS,
+        },
+        "optimizer": {"decay": plain(Ramp(1.0, 1 / 3, begin=0.5))},
+    },
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "ptb": {"generator": {"embedding": 256, "hidden": 256}},
+    "snli": {"generator": {"embedding": 128, "hidden": 512}},
+    "captions": {"generator": {"embedding": 128, "hidden": 512}},
+    "yelp": {"generator": {"embedding": 128, "hidden": 512}},
+    "yahoo": {"generator": {"embedding": 512, "hidden": 1024}},
+    "tiny": {
+        "generator": {"embedding": 64, "hidden": 128, "dropout": 0.2},
+        "optimizer": {"learning_rate": 4e-3},
+        "training": {"epochs": 8, "minutes": 2.5, "batch_size": 64, "save_every": 100, "measure_every": 20},
+        "validation": {"sentences": 128, "final_sentences": 1000},
+    },
+}
+
+DEFAULT_PRESET = "captions"  # for a user's own corpus
+DEFAULT_SAMPLER = "preconditioned"
+
+
+# What a method's own publication sets otherwise than the settings' defaults.
+METHOD_SETTINGS: dict[str, dict[str, Any]] = {
+    "lm": {"generator": {"latent": 0}},
+    "vae-lagging": {"kl": {"start": 0.1}},
+    "sa-vae": {"kl": {"start": 0.1}},
+    "vae-fbp": {"free_bits": {"target": 3.0}},
+    "vae-fb": {"free_bits": {"target": 8.0}},
+}
+
+
+def layered(preset: str, sampler: str | None, method: str) -> dict[str, Any]:
+    """Nested values of a preset, a method and a named sampler; a user's settings are merged over them.
+
+    Args: sampler: None where there is no chain, nor the learning rate's plan that goes with it.
+    """
+    values = merge(merge({"method": method}, PRESETS[preset]), METHOD_SETTINGS.get(method, {}))
+    return merge(values, SAMPLERS[sampler]) if sampler else values

@@ -1,0 +1,79 @@
+"""Schedules as values: a quantity as a function of the share of the planned epochs that is done."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sritool.config.bounds import require_sane
+from sritool.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """`start` until `begin`, `end` from `finish` on, linear between; in stairs of `quantum` if that is not 0.
+
+    begin and finish are shares of the planned epochs, so that a short plan runs the whole schedule.
+    """
+
+    start: float
+    end: float
+    begin: float = 0.0
+    finish: float = 1.0
+    quantum: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_sane("schedule", self)
+        if self.quantum < 0:
+            raise UsageError(f"a schedule's stairs are {self.quantum} high; give 0 (none) or more")
+        if not 0 <= self.begin <= self.finish:
+            raise UsageError(f"a schedule runs from {self.begin} to {self.finish}; give 0 <= begin <= finish")
+
+    def at(self, progress: float) -> float:
+        """The value when `progress` (epochs done / epochs planned) of the plan is done."""
+        if progress <= self.begin:
+            return self.start
+        if progress >= self.finish:
+            return self.end
+        share = (progress - self.begin) / (self.finish - self.begin)
+        value = self.start + share * (self.end - self.start)
+        if self.quantum:
+            stairs = math.floor(abs(value - self.start) / self.quantum + 1e-9)
+            value = self.start + math.copysign(stairs * self.quantum, self.end - self.start)
+        return value
+
+
+def constant(value: float) -> Ramp:
+    """A schedule that never moves."""
+    return Ramp(value, value)
+
+
+_STEEPNESS = 12.0  # of the logistic curve: 0.25 % of the way at its ends, as with the published constants
+
+
+def rise(share: float, shape: str = "linear") -> float:
+    """From 0 to 1 while `share` of a ramp goes by: 0 before it, 1 after it.
+
+    Args: shape: "linear", or "sigmoid", the logistic curve between its values at the ends (Bowman et al. 2016).
+    """
+    if not 0.0 < share < 1.0:
+        return float(share >= 1.0)
+    if shape == "linear":
+        return share
+    low = _logistic(-_STEEPNESS / 2)
+    return (_logistic(_STEEPNESS * (share - 0.5)) - low) / (1.0 - 2.0 * low)
+
+
+def _logistic(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-x))
+
+
+def cyclical(progress: float, count: int, ramp: float) -> float:
+    """`count` times from 0 to 1: linear over the first `ramp` of each cycle, then 1 (Fu et al. 2019).
+
+    Args: progress: share of the planned epochs that is done.
+    """
+    if progress >= 1.0:
+        return 1.0
+    within = progress * count % 1.0
+    return rise(within / ramp) if ramp else 1.0

@@ -1,1 +1,0 @@
-"""Models, samplers, densities, metrics and checkpoints. No printing."""

@@ -1,1 +1,0 @@
-"""Text to ids: sources, tokenizers, the prepared store. No models here."""

@@ -1,0 +1,65 @@
+"""Batches of sentences of nearly equal length, in an order that depends only on the seed and the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sritool.data.tokenizer import BOS, PAD
+
+if TYPE_CHECKING:
+    from sritool.data.store import Split
+
+
+class Batch(NamedTuple):
+    """Sentences side by side, time first; inputs are <s> and the targets but the last."""
+
+    examples: Tensor  # index of each sentence in its split  [batch] int64
+    inputs: Tensor  # [time, batch] int64
+    targets: Tensor  # words and </s>, then padding  [time, batch] int64
+    lengths: Tensor  # predictions of each sentence  [batch] int64
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    @property
+    def predictions(self) -> int:
+        """Tokens that are predicted, </s> included."""
+        return int(self.lengths.sum())
+
+
+def collate(split: Split, examples: NDArray[np.int64] | Sequence[int], multiple: int = 1) -> Batch:
+    """The sentences with these indices as one padded batch, in the order given, its time a multiple of `multiple`."""
+    chosen = np.asarray(examples, dtype=np.int64)
+    begins, lengths = split.offsets[chosen], split.lengths[chosen]
+    steps = np.arange(-(-int(lengths.max(initial=0)) // multiple) * multiple)[:, None]
+    inside = steps < lengths[None, :]
+    positions = np.where(inside, begins[None, :] + steps, 0)
+    targets = np.where(inside, split.ids[positions] if len(split.ids) else PAD, PAD).astype(np.int64)
+    inputs = np.vstack([np.full((1, len(chosen)), BOS, dtype=np.int64), targets[:-1]])
+    return Batch(*(torch.from_numpy(array) for array in (chosen, inputs, targets, lengths)))
+
+
+def training_batches(
+    lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """Indices of every sentence once, in batches of neighbours by length, both shuffled anew each epoch.
+
+    Sentences of one length fall into batches at random; only a batch at the border of two lengths is padded.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = np.lexsort((random.random(len(lengths)), lengths))
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """Indices of every sentence once, longest first, so that the largest batch is met at once."""
+    order = np.argsort(-lengths, kind="stable")
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]

@@ -1,0 +1,111 @@
+"""Seeded choices among sentences that depend on each sentence's text alone.
+
+Sentences are ranked by a hash of seed and text. So equal sentences always fall together, order and number of
+the others do not matter, and no library's generator can change the outcome. Sentences that differ in white
+space or case only count as equal: later they may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from itertools import compress
+
+import numpy as np
+import numpy.typing as npt
+
+from sritool.data.raw import RawSplit
+from sritool.errors import DataError
+
+Keys = npt.NDArray[np.uint64]
+
+
+def rank(text: str, seed: int) -> bytes:
+    """Where ``text`` comes in the shuffled order of ``seed``."""
+    return blake2b(text.encode(), digest_size=8, key=str(seed).encode()[:64]).digest()
+
+
+def same(text: str) -> str:
+    """What equal sentences have in common."""
+    return " ".join(text.lower().split())
+
+
+def sample(part: RawSplit, size: int, seed: int) -> RawSplit:
+    """``size`` sentences at random, in their original order; all where there are no more."""
+    if len(part.texts) <= size:
+        return part
+    # The index in the hash, so that which of several equal sentences is chosen is random too.
+    ranked = sorted(range(len(part.texts)), key=lambda i: rank(f"{i} {same(part.texts[i])}", seed))
+    return _take(part, set(ranked[:size]))
+
+
+def unique(splits: Mapping[str, RawSplit]) -> dict[str, RawSplit]:
+    """Each sentence once: test keeps it before valid, valid before train."""
+    seen: set[str] = set()
+    kept: dict[str, RawSplit] = {}
+    for name in sorted(splits, key=("test", "valid", "train").index):
+        chosen = set()
+        for index, text in enumerate(splits[name].texts):
+            if same(text) not in seen:
+                seen.add(same(text))
+                chosen.add(index)
+        kept[name] = _take(splits[name], chosen)
+    return {name: kept[name] for name in splits}
+
+
+def split_by_ratio(part: RawSplit, shares: Mapping[str, float], seed: int, where: str) -> dict[str, RawSplit]:
+    """``part`` as ``train``, and the splits of ``shares`` cut from it: see ``homes``."""
+    found = homes(keys(part.texts, seed), shares, seed, where)
+    return {
+        name: _take(part, set(np.flatnonzero(found == number).tolist()))
+        for number, name in enumerate(("train", *shares))
+    }
+
+
+def keys(texts: Sequence[str], seed: int) -> Keys:
+    """The rank of each sentence as a number; equal sentences have equal ones: [sentences]."""
+    key = str(seed).encode()[:64]
+    ranks = [blake2b(same(text).encode(), digest_size=8, key=key).digest() for text in texts]
+    return np.frombuffer(b"".join(ranks), dtype=">u8").astype(np.uint64)
+
+
+def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt.NDArray[np.uint8]:
+    """The split of each sentence by its key: 0 for train, 1 for the first one of ``shares``, and so on.
+
+    Each split gets one sentence at least. Equal sentences all go to one split: no test sentence has been trained
+    on. Empty lines stay in train.
+
+    Raises: DataError if there are too few different sentences.
+    """
+    empty = np.uint64(int.from_bytes(rank("", seed), "big"))
+    distinct, counts = np.unique(keys[keys != empty], return_counts=True)
+    if len(distinct) < len(shares) + 2:
+        found = {0: "no sentence", 1: "one sentence only"}.get(
+            len(distinct), f"{len(distinct)} different sentences"
+        )
+        raise DataError(
+            f"{where} has {found}, too few to cut {' and '.join(shares)} from it; give a longer file"
+        )
+    filled = np.concatenate(([0], np.cumsum(counts)))  # sentences among the first of the distinct ones
+    ends = [0]
+    for place, share in enumerate(shares.values(), 1):
+        wanted = filled[ends[-1]] + max(round(share * int(filled[-1])), 1)
+        most = len(distinct) - 2 - (len(shares) - place)  # two are left for train, one for each split to come
+        ends.append(max(min(int(np.searchsorted(filled, wanted)), most), ends[-1]))
+    place_of = np.searchsorted(distinct[ends[1:]], keys, side="right") + 1
+    place_of[(place_of > len(shares)) | (keys == empty)] = 0
+    return place_of.astype(np.uint8)
+
+
+def _take(part: RawSplit, chosen: set[int]) -> RawSplit:
+    keep = [index in chosen for index in range(len(part.texts))]
+    labels = None if part.labels is None else list(compress(part.labels, keep))
+    return RawSplit(list(compress(part.texts, keep)), labels)
+
+
+def merged(parts: Sequence[RawSplit]) -> RawSplit:
+    """Several files' sentences one after the other; labelled only if all of them are."""
+    labels = None
+    if all(part.labels is not None for part in parts):
+        labels = [label for part in parts for label in part.labels or ()]
+    return RawSplit([text for part in parts for text in part.texts], labels)

@@ -1,0 +1,283 @@
+"""Prepared corpora on disk: one folder each, written whole or not at all, read without ``datasets``.
+
+    data/NAME/corpus.json                    what it is (CorpusInfo)
+    data/NAME/tokenizer.json [.model]        the vocabulary, or the SentencePiece model
+    data/NAME/{train,valid,test}/*.arrow     ids, and label and words where there are any
+
+The folder is a Hugging Face ``DatasetDict``: ``datasets.load_from_disk("data/NAME")`` opens it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sritool.data.arrow import read_columns
+from sritool.data.folder import recover
+from sritool.data.info import (
+    CorpusInfo,
+    SplitInfo,
+    digest_file,
+    parse_info,
+)
+from sritool.data.tokenizer import (
+    EOS,
+    FIRST_PREDICTED,
+    UNK,
+    IdArray,
+    OffsetArray,
+    Tokenizer,
+    WordTokenizer,
+    offsets_of,
+    tokenizer_from_state,
+)
+from sritool.errors import CheckpointError, DataError
+
+MOST_IN_CHUNK = 2**31 - 1  # ids in one Arrow array of lists
+INFO_FILE = "corpus.json"
+TOKENIZER_FILE, MODEL_FILE = "tokenizer.json", "tokenizer.model"
+OWN_FILES = frozenset({INFO_FILE, TOKENIZER_FILE, MODEL_FILE, "dataset_dict.json", "train", "valid", "test"})
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Sentences as targets: word ids and then ``</s>``, which is missing where the sentence was cut.
+
+    The arrays of a stored corpus are read-only: they may be views of its file.
+    """
+
+    ids: IdArray  # [predictions] int32, all sentences in a row
+    offsets: OffsetArray  # [sentences + 1] int64, where each begins
+    labels: npt.NDArray[np.int64] | None  # [sentences], index into CorpusInfo.labels
+    words: npt.NDArray[np.int64]  # [sentences], original words, </s> counted where it is there
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Predictions of each sentence, ``</s>`` included: [sentences] int64."""
+        return np.diff(self.offsets)
+
+    @property
+    def predictions(self) -> int:
+        """Predictions of the whole split, the denominator of perplexity."""
+        return len(self.ids)
+
+    def targets(self, index: int) -> IdArray:
+        """Targets of one sentence, a view [length] int32."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def choice(self, count: int) -> Split:
+        """A fixed random choice of `count` of its sentences, in their order; itself where it has no more."""
+        if count >= len(self):
+            return self
+        chosen = np.sort(np.random.default_rng(0).permutation(len(self))[:count])
+        ids = [self.targets(int(index)) for index in chosen]
+        offsets = np.concatenate(([0], np.cumsum(self.lengths[chosen])))
+        labels = None if self.labels is None else self.labels[chosen]
+        return Split(np.concatenate(ids), offsets, labels, self.words[chosen])
+
+
+class Corpus:
+    """A prepared corpus; each split is read when it is first asked for."""
+
+    def __init__(
+        self, path: Path, info: CorpusInfo, tokenizer: Tokenizer, files: Mapping[str, str] | None = None
+    ) -> None:
+        """Args: files: SHA-256 of the files of the splits, None if the corpus was made without."""
+        self.path = path
+        self.info = info
+        self.tokenizer = tokenizer
+        self._files = files
+        self._splits: dict[str, Split] = {}
+
+    def split(self, name: str) -> Split:
+        """The sentences of a split.
+
+        Raises: DataError if there is no such split or its file is damaged.
+        """
+        if name not in self.info.splits:
+            there = ", ".join(self.info.splits)
+            raise DataError(f"corpus {self.info.name} has no split {name!r}; it has {there}")
+        if name not in self._splits:
+            self._splits[name] = _read_split(self.path, name, self.info, len(self.tokenizer), self._files)
+        return self._splits[name]
+
+
+def find_corpus(name: str, data_dir: Path) -> Path | None:
+    """Folder of the prepared corpus ``name`` in ``data_dir``, or None; ``name`` may be a path to it too."""
+    path = Path(name) if "/" in name else data_dir / name
+    recover(path)
+    return path if (path / INFO_FILE).is_file() else None
+
+
+def load_corpus(path: Path) -> Corpus:
+    """Open a prepared corpus: its info and tokenizer now, its splits when asked for.
+
+    Raises: DataError if there is none or it is damaged.
+    """
+    path = Path(path)
+    recover(path)
+    if not (path / INFO_FILE).is_file():
+        raise DataError(f"no prepared corpus in {path}; make one with: sritool preprocess")
+    try:
+        info, files = parse_info(path, (path / INFO_FILE).read_text(encoding="utf-8"))
+        has_model = (path / MODEL_FILE).is_file()
+        _check_digests(path, (TOKENIZER_FILE, MODEL_FILE)[: 1 + has_model], files)
+        state = json.loads((path / TOKENIZER_FILE).read_text(encoding="utf-8"))
+        if has_model:
+            state["model"] = (path / MODEL_FILE).read_bytes()
+        tokenizer = tokenizer_from_state(state)
+        if tokenizer.kind != info.tokenizer or len(tokenizer) != info.vocabulary + UNK:
+            raise ValueError("it has another vocabulary than corpus.json says")
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        CheckpointError,
+    ) as error:
+        raise _damaged(path, error) from error
+    return Corpus(path, info, tokenizer, files)
+
+
+def _check_digests(folder: Path, names: Iterable[str], files: Mapping[str, str] | None) -> None:
+    """Raises: ValueError if a file is not the one that was written; older corpora do not say which that was."""
+    for name in names if files is not None else ():
+        if digest_file(folder / name) != (files or {}).get(name):
+            raise ValueError(f"its file {name} is not the one that was written")
+
+
+def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequence[str]) -> str:
+    """SHA-256 of the tokenizer, the label names and every split, in hexadecimal."""
+    digest = hashlib.sha256()
+
+    def add(part: bytes | memoryview) -> None:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+
+    state = tokenizer.state()
+    model = state.pop("model", b"")
+    add(json.dumps([state, list(labels)], sort_keys=True).encode())
+    add(model)
+    for name in sorted(splits):
+        split = splits[name]
+        add(name.encode())
+        for array in (split.ids, split.offsets, split.words, split.labels):
+            add(b"" if array is None else np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split], info: CorpusInfo) -> None:
+    """Write a corpus into the empty ``folder``; ``corpus.json`` comes last."""
+    import datasets
+
+    quiet = datasets.utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        parts = {
+            name: _to_dataset(split, info.labels, tokenizer, f"{info.content_hash[:16]}-{name}")
+            for name, split in splits.items()
+        }
+        datasets.DatasetDict(parts).save_to_disk(folder)
+    finally:
+        if not quiet:
+            datasets.enable_progress_bars()
+    state = tokenizer.state()
+    if "model" in state:
+        (folder / MODEL_FILE).write_bytes(state.pop("model"))
+    (folder / TOKENIZER_FILE).write_text(json.dumps(state, ensure_ascii=False) + "\n", encoding="utf-8")
+    parts_of = [*sorted(folder.glob("*/*.arrow")), folder / TOKENIZER_FILE, folder / MODEL_FILE]
+    files = {path.relative_to(folder).as_posix(): digest_file(path) for path in parts_of if path.is_file()}
+    (folder / INFO_FILE).write_text(info.to_json(files), encoding="utf-8")
+
+
+def _to_dataset(split: Split, labels: Sequence[str], tokenizer: Tokenizer, fingerprint: str) -> Any:
+    import datasets
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {"ids": _lists(split.ids, split.offsets)}
+    features: dict[str, Any] = {"ids": datasets.List(datasets.Value("int32"))}
+    if split.labels is not None:
+        columns["label"] = pa.array(split.labels)
+        features["label"] = datasets.ClassLabel(names=list(labels))
+    if not isinstance(tokenizer, WordTokenizer):
+        columns["words"] = pa.array(split.words)
+        features["words"] = datasets.Value("int64")
+    return datasets.Dataset(
+        pa.table(columns),
+        info=datasets.DatasetInfo(features=datasets.Features(features)),
+        fingerprint=fingerprint,  # else `datasets` would pickle the whole table for one
+    )
+
+
+def _lists(ids: IdArray, offsets: OffsetArray) -> Any:
+    """Sentences as Arrow lists, in chunks: an Arrow list counts its values in 32 bits."""
+    import pyarrow as pa
+
+    chunks = []
+    begin, end = 0, len(offsets) - 1
+    while begin < end:
+        next_begin = int(np.searchsorted(offsets, offsets[begin] + MOST_IN_CHUNK, side="right")) - 1
+        bounds = offsets[begin : next_begin + 1]
+        chunks.append(
+            pa.ListArray.from_arrays((bounds - bounds[0]).astype(np.int32), ids[bounds[0] : bounds[-1]])
+        )
+        begin = next_begin
+    return pa.chunked_array(chunks, type=pa.list_(pa.int32()))
+
+
+def _read_split(
+    corpus: Path, name: str, info: CorpusInfo, types: int, files: Mapping[str, str] | None
+) -> Split:
+    import pyarrow as pa
+
+    folder = corpus / name
+    try:
+        parts = sorted(folder.glob("*.arrow"))
+        _check_digests(corpus, [f"{name}/{part.name}" for part in parts], files)
+        found = read_columns(parts)
+        offsets = offsets_of(found.lengths)
+        words = found.lengths if found.words is None else found.words
+        split = Split(found.ids, offsets, found.label, words)
+        _check_split(split, info.splits[name], types, len(info.labels))
+    except (OSError, ValueError, KeyError, IndexError, struct.error, pa.ArrowException) as error:
+        raise _damaged(folder, error) from error
+    split.ids.flags.writeable = False
+    return split
+
+
+def _check_split(split: Split, counts: SplitInfo, types: int, labels: int) -> None:
+    """Raises: ValueError if a split is not what corpus.json says, or holds what no text becomes."""
+    if len(split) != counts.sentences or split.predictions != counts.predictions:
+        raise ValueError("it holds other numbers of sentences than corpus.json says")
+    if not len(split) or split.lengths.min() < 1:
+        raise ValueError("it holds an empty sentence, or none at all")
+    if not FIRST_PREDICTED <= int(split.ids.min()) <= int(split.ids.max()) < types:
+        raise ValueError("it holds ids outside the vocabulary")
+    ends = np.flatnonzero(split.ids == EOS)
+    if not np.array_equal(ends, (split.offsets[1:] - 1)[split.ids[split.offsets[1:] - 1] == EOS]):
+        raise ValueError("it holds a sentence that goes on after its end")
+    if split.labels is not None and not 0 <= int(split.labels.min()) <= int(split.labels.max()) < labels:
+        raise ValueError("it holds labels that corpus.json does not name")
+    if int(split.words.min()) < 0 or int(split.words.max()) >= 1 << 31:
+        raise ValueError("it holds absurd counts of words")
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:150] or type(error).__name__
+    return DataError(
+        f"the prepared corpus in {path} is damaged ({reason}); make it again with sritool preprocess"
+    )

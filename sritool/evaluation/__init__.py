@@ -1,0 +1,1 @@
+"""Metrics of a trained model over sentences, and the record of what was measured."""

@@ -1,0 +1,179 @@
+"""The bidirectional check: is `adaptive` right on sentences whose log p(x) is known from both sides?
+
+Sentences simulated from the model come with an exact draw of their posterior: the z that they were made from. So
+annealed importance sampling bounds their log-likelihood below, and run in reverse from that z, above.
+
+Source: Grosse, Ghahramani and Adams 2015, "Sandwiching the marginal likelihood using bidirectional Monte Carlo".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sritool.data.batches import collate, evaluation_batches
+from sritool.data.store import Split
+from sritool.data.tokenizer import EOS, offsets_of
+from sritool.errors import UsageError
+from sritool.evaluation.measure import Settings
+from sritool.evaluation.metrics import Estimate, mean_estimate
+from sritool.likelihood.ais import AisSettings, anneal, anneal_reverse, ladder
+from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.model.conditional import Conditional
+from sritool.model.decoding import DecodingConfig, decode
+from sritool.model.random import Stream
+from sritool.runs.model import Report, TrainedModel
+
+Array = NDArray[np.float64]
+
+_ROWS = 512  # chains that are annealed at a time
+_BATCH = 8  # sentences side by side, so that progress moves
+_UNIT = "nats/sentence"
+_ERRORS = 2.0  # standard errors that a difference is given
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Mean log p(x) of simulated sentences between bounds from both sides; every figure in nats a sentence.
+
+    Differences are paired: their standard errors are over sentences of the difference itself.
+    """
+
+    sentences: int
+    rungs: int
+    chains: int
+    lower: Estimate  # mean log p̂(x) by forward annealing: at most the truth, in the mean
+    adaptive: Estimate  # by `adaptive`, at most the truth as well
+    upper: Estimate  # by reverse annealing: at least the truth
+    width: Estimate  # upper − lower
+    above_lower: Estimate  # adaptive − lower
+    below_upper: Estimate  # upper − adaptive: all that `adaptive` can be off by
+    inside: bool  # whether both are at least −2 standard errors
+    verdict: str  # one line that says so
+    rows: dict[str, Array]  # lower, adaptive, upper, words, ess, … of each sentence  [sentences]
+
+
+class Simulated(NamedTuple):
+    """Sentences of the model with the codes that they were made from: exact draws of their posteriors."""
+
+    split: Split
+    codes: Tensor  # [sentences, latent]
+
+
+def certify(
+    model: TrainedModel, count: int, rungs: int, chains: int, settings: Settings, report: Report
+) -> Certificate:
+    """Bracket log p(x) of `count` sentences simulated from the model, and say whether `adaptive` lies inside.
+
+    Args:   rungs: intermediate distributions; more of them narrow the bracket; chains: independent ones a
+            sentence; settings: `likelihood`, `seed` and `batch_size` are read, as `evaluate` has them;
+            report: told of sentences done.
+    Raises: UsageError if the model has no z (its likelihood is exact), or a number is too small.
+    """
+    model.require_latent("certify")
+    for name, value, least in (("certify", count, 2), ("rungs", rungs, 1), ("chains", chains, 1)):
+        if value < least:
+            raise UsageError(f"{name} is {value}; give at least {least}")
+    simulated = simulate(model, count, settings.seed)
+    annealing = AisSettings(rungs, chains, seed=settings.seed)
+    rows: dict[str, Array] = {"predictions": simulated.split.lengths.astype(np.float64)}
+    size = max(1, min(settings.batch_size, _BATCH, _ROWS // chains))
+    done = 0
+    for part in evaluation_batches(simulated.split.lengths, size):
+        report("annealing", done, count)
+        batch = collate(simulated.split, part).to(model.device)
+        conditional = model.method.conditional(batch)
+        found = _bracket(model, conditional, simulated.codes[part].to(model.device), settings, annealing)
+        for column, values in found.items():
+            rows.setdefault(column, np.empty(count))[part] = values.double().cpu().numpy()
+        done += len(part)
+    report("annealing", done, count)
+    return _certificate(rows, settings, annealing)
+
+
+def simulate(model: TrainedModel, count: int, seed: int) -> Simulated:
+    """Sentences with codes from the prior and words drawn; one as long as the corpus allows is cut, without </s>.
+
+    p(x|z) of a cut sentence is that of its words alone, so that the code stays an exact draw of its posterior.
+    """
+    longest = int(model.checkpoint.corpus["max_length"])
+    like = model.generator.output
+    codes = Stream(seed, "simulated codes").normal(torch.arange(count), model.latent, dtype=like.dtype)
+    codes = codes.to(model.device)
+    config = DecodingConfig(greedy=False, max_length=longest)
+    words = decode(model.generator, codes, config, Stream(seed, "simulated words"))
+    targets = [row if len(row) == longest else [*row, EOS] for row in words]
+    offsets = offsets_of([len(row) for row in targets])
+    flat = np.array([token for row in targets for token in row], dtype=np.int32)
+    return Simulated(Split(flat, offsets, None, np.diff(offsets)), codes)
+
+
+def _bracket(
+    model: TrainedModel, conditional: Conditional, codes: Tensor, settings: Settings, annealing: AisSettings
+) -> dict[str, Tensor]:
+    examples = conditional.batch.examples
+    starts = model.method.posterior(conditional, settings.seed, max(2, settings.likelihood.modes))
+    weighed = adaptive_likelihood(
+        conditional, starts[: settings.likelihood.modes], settings.seed, examples, settings.likelihood
+    )
+    steps = ladder(conditional, examples, model.latent, codes.dtype, annealing)
+    lower = anneal(conditional, steps, examples, model.latent, annealing)
+    upper = anneal_reverse(conditional, steps, codes, examples, annealing)
+    return {
+        "lower": lower.log_likelihood,
+        "adaptive": weighed.log_likelihood,
+        "upper": upper.log_likelihood,
+        "adaptive_effective_sample_size": weighed.effective_sample_size,
+        "lower_effective_sample_size": lower.effective_sample_size,
+        "upper_effective_sample_size": upper.effective_sample_size,
+        "acceptance": 0.5 * (lower.acceptance + upper.acceptance),
+    }
+
+
+def _certificate(rows: dict[str, Array], settings: Settings, annealing: AisSettings) -> Certificate:
+    chains, draws = annealing.chains, settings.likelihood.samples
+
+    def mean(name: str, values: Array, count: int, estimator: str) -> Estimate:
+        return mean_estimate(name, values, _UNIT, count, estimator)
+
+    lower, adaptive, upper = rows["lower"], rows["adaptive"], rows["upper"]
+    above = mean("adaptive − lower", adaptive - lower, draws, "adaptive, ais")
+    below = mean("upper − adaptive", upper - adaptive, draws, "reverse ais, adaptive")
+    high_enough = above.value >= -_ERRORS * above.standard_error
+    low_enough = below.value >= -_ERRORS * below.standard_error
+    return Certificate(
+        sentences=len(lower),
+        rungs=annealing.rungs,
+        chains=chains,
+        lower=mean("log p(x), lower", lower, chains, "ais"),
+        adaptive=mean("log p(x), adaptive", adaptive, draws, "adaptive"),
+        upper=mean("log p(x), upper", upper, chains, "reverse ais"),
+        width=mean("upper − lower", upper - lower, chains, "reverse ais, ais"),
+        above_lower=above,
+        below_upper=below,
+        inside=high_enough and low_enough,
+        verdict=_verdict(above, below, high_enough, low_enough),
+        rows=rows,
+    )
+
+
+def _verdict(above: Estimate, below: Estimate, high_enough: bool, low_enough: bool) -> str:
+    if not high_enough:
+        return (
+            f"adaptive lies {-above.value:.3f} ± {above.standard_error:.3f} nats a sentence below annealing, "
+            "which is a lower bound itself: take --samples higher"
+        )
+    if not low_enough:
+        return (
+            f"adaptive lies {-below.value:.3f} ± {below.standard_error:.3f} nats a sentence above reverse annealing, "
+            "an upper bound: do not trust it, and report this"
+        )
+    return (
+        f"adaptive lies inside the bracket; it is at most {max(0.0, below.value):.3f} ± "
+        f"{below.standard_error:.3f} nats a sentence too low"
+    )

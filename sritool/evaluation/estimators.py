@@ -1,0 +1,142 @@
+"""Estimators of log p(x) by name: each a way to draw z with weights for the sentences of a batch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from sritool.config.settings import LikelihoodConfig
+from sritool.errors import UsageError
+from sritool.likelihood import ais
+from sritool.likelihood.adaptation import adapt
+from sritool.likelihood.chain_likelihood import chain_draws, plan_of, rows_within
+from sritool.likelihood.importance import WeightedDraws, draw, exact
+from sritool.methods.base import Method
+from sritool.model.conditional import Conditional
+from sritool.model.gaussian import DiagonalGaussian
+from sritool.model.random import Stream
+
+DEFAULT = "adaptive"
+MEMORY = 4 << 30  # bytes
+
+
+class Plan(NamedTuple):
+    """How p(x) is estimated."""
+
+    estimator: str
+    likelihood: LikelihoodConfig  # `samples` is M of every estimator, the rest is for `adaptive`
+    seed: int
+    rungs: int  # of annealing
+    memory: int  # bytes
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """A method with an encoder."""
+
+    def proposal(self, conditional: Conditional, seed: int) -> DiagonalGaussian:
+        """q(z|x) of the batch."""
+
+
+class Estimator(NamedTuple):
+    """One of the table."""
+
+    samples: int  # M unless asked otherwise
+    draw: Callable[[Method, Conditional, Tensor, Plan], WeightedDraws]
+    needs: Callable[[Method], str]  # what it needs and the method has not, "" if nothing
+
+
+def weighted_draws(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+    """M weighted draws of each sentence of a batch.
+
+    Args: starts [chains, batch, latent]: draws of the method's own q(z|x). Without z the answer is exact.
+    """
+    if method.latent == 0:
+        return exact(conditional, starts[0])
+    return ESTIMATORS[plan.estimator].draw(method, conditional, starts, plan)
+
+
+def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
+    """Raises: UsageError for an estimator that there is not, or that this method cannot have.
+
+    Args: others: names that mean something to the caller.
+    """
+    if name in others:
+        return
+    if name not in ESTIMATORS:
+        names = [*(known for known in ESTIMATORS if known != "exact"), *others]
+        near = difflib.get_close_matches(name, names, n=1)
+        known = ", ".join(names)
+        raise UsageError(
+            f"no estimator {name!r}; " + (f"did you mean {near[0]}?" if near else f"known: {known}")
+        )
+    needs = ESTIMATORS[name].needs(method) if method is not None and method.latent else ""
+    if method is not None and needs:
+        raise UsageError(f"estimator {name} needs {needs}, not {method.name}; take --estimator {DEFAULT}")
+
+
+def largest_batch(method: Method, plan: Plan, time: int) -> int:
+    """Sentences of this length that fit into the plan's memory, each of them with one draw at least."""
+    like = method.generator.output
+    rows = rows_within(plan.memory, method.config.generator, time, like.element_size())
+    if plan.estimator == "ais" and method.latent:
+        rows //= plan.likelihood.samples
+    return max(1, rows)
+
+
+def _adaptive(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+    examples, config = conditional.batch.examples, plan.likelihood
+    root, ends = method.root, starts[: config.modes]
+    covariance = None if root is None else root @ root.t()
+    proposal = adapt(conditional, ends, plan.seed, examples, config, covariance)
+    return draw(conditional, proposal, Stream(plan.seed, "weighed"), examples, config.samples)
+
+
+def _sri(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+    dtype = starts.dtype
+    rows = rows_within(plan.memory, method.config.generator, conditional.time, starts.element_size())
+    chain = plan_of(method.config.sampler, plan.likelihood.samples, rows, method.root)
+    return chain_draws(conditional, conditional.batch.examples, method.latent, chain, plan.seed, dtype)
+
+
+def _ais(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+    examples, dtype = conditional.batch.examples, starts.dtype
+    settings = ais.AisSettings(plan.rungs, plan.likelihood.samples, seed=plan.seed)
+    steps = ais.ladder(conditional, examples, method.latent, dtype, settings)
+    found = ais.anneal(conditional, steps, examples, method.latent, settings)
+    return WeightedDraws(found.end, conditional.log_likelihood(found.end), found.log_weights)
+
+
+def _encoder(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+    assert isinstance(method, Encoding), "check_estimator refuses the others"
+    examples, stream = conditional.batch.examples, Stream(plan.seed, "weighed")
+    return draw(
+        conditional, method.proposal(conditional, plan.seed), stream, examples, plan.likelihood.samples
+    )
+
+
+def _exact(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+    raise AssertionError("check_estimator refuses every method with a z")
+
+
+def _encodes_with_density(method: Method) -> bool:
+    return isinstance(method, Encoding) and not getattr(method, "is_point", False)
+
+
+def _unless(fits: Callable[[Method], bool], needed: str) -> Callable[[Method], str]:
+    return lambda method: "" if fits(method) else needed
+
+
+ESTIMATORS = {
+    "adaptive": Estimator(100, _adaptive, lambda _: ""),
+    "sri": Estimator(10, _sri, _unless(lambda method: method.name == "sri", "a method with a chain")),
+    "ais": Estimator(16, _ais, lambda _: ""),
+    "encoder": Estimator(
+        500, _encoder, _unless(_encodes_with_density, "a method whose encoder gives a distribution")
+    ),
+    "exact": Estimator(2, _exact, lambda _: "a model without z"),
+}
+"""Name -> estimator, in the order in which they are told."""

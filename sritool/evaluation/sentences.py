@@ -1,0 +1,107 @@
+"""The sentences that a command on a checkpoint works on: some of a prepared split, or a text's first ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sritool.data.preprocess import DEFAULT_DATA_DIR
+from sritool.data.store import Corpus, Split, find_corpus, load_corpus
+from sritool.data.textblocks import name_of
+from sritool.data.textfiles import read_split
+from sritool.data.tokenizer import SPECIALS, UNK
+from sritool.errors import DataError
+from sritool.runs.model import TrainedModel
+
+SHOWN = 5  # words in a line for people
+LIMIT_SEED = 0  # of the choice of sentences under a limit: the same for every checkpoint
+
+
+class Chosen(NamedTuple):
+    """Sentences of a split."""
+
+    split: Split
+    examples: NDArray[np.int64]  # their indices, in order
+    data: str  # what they are called: `ptb valid`, or the name of a text
+
+
+class Text(NamedTuple):
+    """A user's own sentences, read once for all models."""
+
+    name: str
+    lines: list[str]
+
+
+def read_text(path: Path) -> Text:
+    """A text file or "-", standard input. Raises: DataError if it cannot be read."""
+    return Text(name_of(path), [line.rstrip("\r") for line in read_split(path).texts])
+
+
+def unknown_words(model: TrainedModel, lines: Sequence[str]) -> str:
+    """A line on the words of these sentences that the model lacks and reads as <unk>; "" where it knows them all."""
+    words = [word for line in lines for word in line.split()]
+    distinct = list(dict.fromkeys(words))
+    alone = model.split(distinct)
+    marked = SPECIALS[UNK]  # by the text itself
+    lacking = [
+        word for index, word in enumerate(distinct) if word != marked and (alone.targets(index) == UNK).any()
+    ]
+    if not lacking:
+        return ""
+    among = set(lacking)
+    count = sum(word in among for word in words)
+    shown = ", ".join(lacking[:SHOWN]) + (", …" if len(lacking) > SHOWN else "")
+    return f"{count:,} of {len(words):,} words are unknown to the model and read as {marked}: {shown}"
+
+
+def choose_sentences(
+    model: TrainedModel, split: str, text: Text | None, limit: int | None, data_dir: Path
+) -> Chosen:
+    """A seeded choice of a split of the corpus that the model was trained on, or the first sentences of a text.
+
+    Raises: DataError if the corpus is not there, is another one, or there is no sentence.
+    """
+    if text is not None:
+        found, name = model.split(text.lines), text.name
+        chosen = np.arange(min(len(found), limit or len(found)))
+    else:
+        found = prepared_split(model, split, data_dir)
+        name = f"{model.checkpoint.corpus['name']} {split}"
+        chosen = np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(found))[:limit])
+    if not len(chosen):
+        raise DataError(f"{name} has no sentence; give one that has some")
+    return Chosen(found, chosen, name)
+
+
+def prepared_split(model: TrainedModel, split: str, data_dir: Path) -> Split:
+    """A split of the very corpus that the model was trained on. Raises: DataError if it is not there."""
+    return prepared_corpus(model, data_dir).split(split)
+
+
+def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:
+    """The very corpus that the model was trained on: in `data_dir`, or where training found it.
+
+    Raises: DataError if it is not there; a folder other than the usual one has been asked for, and must have it.
+    """
+    trained = model.checkpoint.corpus
+    path = find_corpus(str(trained["name"]), data_dir)
+    if path is None:
+        elsewhere = find_corpus(str(trained["path"]), data_dir)
+        path = elsewhere if data_dir == DEFAULT_DATA_DIR else None
+        found = f" (training found it in {elsewhere})" if elsewhere else ""
+    if path is None:
+        raise DataError(
+            f"corpus {trained['name']}{found} is not in {data_dir}/; prepare it with sritool preprocess, "
+            "or give --data-dir or --text FILE"
+        )
+    corpus = load_corpus(path)
+    if corpus.info.content_hash != trained["content_hash"]:
+        raise DataError(
+            f"the corpus in {path} is not the one that {model.path} was trained on; "
+            "prepare that one again, or give --text FILE"
+        )
+    return corpus

@@ -1,0 +1,54 @@
+"""Density of a chain's end for a fixed noise path, by the chain rule on its Jacobian.
+
+log q(z_K | x, ε) = log p(z_0) − Σ_k log |det(I − s_k P ∇²U(z_k))|
+
+With P = L Lᵀ the matrix of a step is similar to I − s_k Lᵀ ∇²U L, which is symmetric.
+
+Source: Pang et al. 2021, eq. (18), with the determinant of each step instead of the whole chain's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.inference.decompositions import of_finite_matrices
+from sritool.inference.langevin import Chain, log_prior
+from sritool.inference.target import Target
+
+
+class ChainDensity(NamedTuple):
+    """log q(z_K | x, ε) and what says whether to believe it; all [batch]."""
+
+    log_density: Tensor  # nats
+    sign: Tensor  # of the Jacobian's determinant, ±1
+    folded: Tensor  # share of steps with an eigenvalue of their matrix below 0: the map may not be one-to-one
+
+
+@of_finite_matrices()
+def chain_density(target: Target, chain: Chain) -> ChainDensity:
+    """Density of the very chain that gave z_K; path [steps + 1, batch, latent] must be kept.
+
+    Raises: NumericalError if a curvature is not finite.
+    """
+    assert chain.path is not None, "run the chain with keep_path=True"
+    log_density = log_prior(chain.start)
+    sign, folded = torch.ones_like(log_density), torch.zeros_like(log_density)
+    identity = torch.eye(chain.start.shape[-1], dtype=chain.start.dtype, device=chain.start.device)
+    for z, step_size in zip(chain.path[:-1], chain.step_sizes, strict=True):
+        of_energy = target.hessian(z) + identity  # ∇²U  [batch, latent, latent]
+        if chain.root is not None:
+            of_energy = chain.root.t() @ of_energy @ chain.root
+        curvature = torch.linalg.eigvalsh(of_energy)  # [batch, latent]
+        factors = 1.0 - step_size * curvature
+        log_density = log_density - factors.abs().log().sum(-1)
+        sign = sign * factors.sign().prod(-1)
+        folded = folded + (factors < 0).any(-1).to(folded.dtype)
+    return ChainDensity(log_density, sign, folded / len(chain.step_sizes))
+
+
+def kl_given_noise(chain: Chain, density: ChainDensity) -> Tensor:
+    """log q(z_K | x, ε) − log p(z_K) in nats, [batch]: its mean bounds KL(q(z|x) ‖ p) above where nothing folds."""
+    return density.log_density - log_prior(chain.end)

@@ -1,0 +1,112 @@
+"""What is done to an encoder's q(z|x) before it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.config.settings import RefinementConfig
+from sritool.inference.langevin import log_prior, settled, short_run
+from sritool.inference.refinement import refine
+from sritool.inference.step_size import geometric
+from sritool.model.conditional import Conditional
+from sritool.model.gaussian import DiagonalGaussian
+from sritool.model.random import Stream
+from sritool.model.second_order import SecondOrder
+
+KINDS = ("svi", "langevin", "preconditioned")
+LANGEVIN_STEP = 0.01  # of a plain chain unless a rate is given
+# First and last of a preconditioned chain; equal factors lead from one to the other.
+PRECONDITIONED_STEPS = (0.9, 0.12)
+
+
+class Refinement(NamedTuple):
+    """Steps from an encoder's q(z|x) towards the posterior.
+
+    `svi` climbs a sentence's own ELBO in mean and log-variance; `langevin` runs a chain from the mean for each draw,
+    whose end has no density; `preconditioned` scales the steps of such a chain by the variances of q(z|x).
+    """
+
+    steps: int
+    kind: str = "svi"
+    rate: float | None = (
+        None  # of svi, or the chain's step size; None: as the method is trained, or the constants above
+    )
+
+    @property
+    def has_chains(self) -> bool:
+        """Whether draws are the ends of chains."""
+        return self.kind != "svi" and self.steps > 0
+
+    @property
+    def step_sizes(self) -> Sequence[float]:
+        """s_k of the chain."""
+        if self.rate is None and self.kind == "preconditioned":
+            return geometric(*PRECONDITIONED_STEPS, self.steps)
+        return [self.rate or LANGEVIN_STEP] * self.steps
+
+    @property
+    def name(self) -> str:
+        """What such a q is called in a table."""
+        return f"encoder + {self.steps} {self.kind} steps" if self.steps else "encoder"
+
+
+def step_noise(
+    stream: Stream, examples: Tensor, steps: int, latent: int, dtype: torch.dtype, chain: int = 0
+) -> Tensor:
+    """ε of every step [steps, batch, latent]; those of a sentence depend on it alone."""
+    flat = stream.normal(examples, steps * latent, chain, dtype)
+    return flat.view(len(examples), steps, latent).transpose(0, 1)
+
+
+def climb(
+    conditional: Conditional,
+    start: DiagonalGaussian,
+    refinement: Refinement,
+    settings: RefinementConfig,
+    seed: int,
+    is_point: bool = False,
+) -> DiagonalGaussian:
+    """q after `svi`, with KL weight 1; of a point the mean alone climbs log p(x|z), without noise.
+
+    Args: settings: for momentum and clipping, and the rate where the refinement names none.
+    """
+    batch, latent = start.mean.shape
+    if is_point:
+        noise = start.mean.new_zeros(refinement.steps, batch, latent)
+    else:
+        stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
+        noise = step_noise(stream, examples, refinement.steps, latent, start.mean.dtype)
+    used = settings if refinement.rate is None else replace(settings, rate=refinement.rate)
+    return refine(SecondOrder(conditional), start, noise, used, 0.0 if is_point else 1.0).q
+
+
+def langevin_ends(
+    conditional: Conditional, start: DiagonalGaussian, refinement: Refinement, seed: int, chains: int
+) -> Tensor:
+    """Ends of independent chains at temperature 1 from the mean of q [batch, latent]: [chains, batch, latent].
+
+    A preconditioned chain runs in u = z / σ, where it is a plain one.
+
+    Raises: NumericalError if they explode.
+    """
+    stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
+    mean, steps = start.mean, refinement.steps
+    drawn = [
+        step_noise(stream, examples, steps, mean.shape[-1], mean.dtype, chain) for chain in range(chains)
+    ]
+    is_scaled = refinement.kind == "preconditioned"
+    scale = (0.5 * start.log_variance).exp() if is_scaled else torch.ones_like(mean)
+
+    def log_joint(u: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        z = scale * u
+        value, gradient = conditional.evaluate(z)
+        return value + log_prior(z), scale * (gradient - z)
+
+    begin = (mean / scale).expand(chains, *mean.shape)
+    chain = short_run(log_joint, begin, refinement.step_sizes, torch.stack(drawn, 1))
+    return scale * settled(chain).end

@@ -1,0 +1,164 @@
+"""Short-run Langevin inference as one pure function of (log-joint, start, schedule, noise).
+
+U(z) = −log p(x, z);  z_{k+1} = z_k − s_k P ∇U(z_k) + τ √(2 s_k) L ε_k,  P = L Lᵀ, which is the identity unless a
+root L is given.
+
+The ε_k may be independent, or means of two neighbours among independent R_k: ε_k = (R_k + R_{k+1}) / 2. For a
+Gaussian log-density and a constant step size the latter leave its variance exactly as it is, where independent ones
+inflate it by 1 / (1 − s/2) along directions of curvature 1, so that larger and fewer steps do.
+
+Source: Pang et al. 2021, eq. (6)-(7); P as in `preconditioner`; averaged noise of Leimkuhler and Matthews 2013.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.errors import NumericalError
+from sritool.model.random import Stream
+
+FARTHEST = 1e4
+"""Largest ‖z‖ of a chain's end, in units of √d: a draw of the prior has √d ± 1.
+
+A chain on a sharp posterior strays, and may expand up to 19 times in a step, but the gradient of log p(x|z) is
+bounded and ½‖z‖² calls it back. At this bound float32 has three decimals left of the prior's own scale, so that the
+chain no longer resolves what it looks for; it overflows far later, and NaN comes only then.
+"""
+
+LogJoint = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+"""(z [batch, latent], step k) → log p(x, z) [batch] and its gradient [batch, latent]."""
+
+
+class Noise(NamedTuple):
+    """Starts and noise of many chains a sentence."""
+
+    start: Tensor  # z_0  [chains, batch, latent]
+    steps: Tensor  # ε_k  [steps, chains, batch, latent]
+    averaged: bool = False  # ε_k are means of two neighbours, and not independent
+
+
+def draw_noise(
+    stream: Stream,
+    examples: Tensor,
+    chains: Sequence[int],
+    steps: int,
+    latent: int,
+    dtype: torch.dtype = torch.float32,
+    averaged: bool = False,
+) -> Noise:
+    """Keyed by sentence and by the chain's number: a longer schedule or more chains go on with the same numbers."""
+    count = 1 + steps + averaged
+    flat = torch.stack([stream.normal(examples, count * latent, chain, dtype) for chain in chains])
+    drawn = flat.view(len(chains), len(examples), count, latent).permute(2, 0, 1, 3)
+    noise = 0.5 * (drawn[1:-1] + drawn[2:]) if averaged else drawn[1:]
+    return Noise(drawn[0], noise, averaged)
+
+
+class Chain(NamedTuple):
+    """A short run with all that its density needs."""
+
+    start: Tensor  # z_0  [batch, latent]
+    noise: Tensor  # ε_k  [steps, batch, latent]
+    end: Tensor  # z_K  [batch, latent]
+    step_sizes: tuple[float, ...]  # s_k
+    temperature: float  # τ
+    path: Tensor | None = None  # z_0 … z_K  [steps + 1, batch, latent]
+    log_joint: Tensor | None = None  # log p(x, z_k) at the visited z_k, k < K  [steps, batch]
+    root: Tensor | None = None  # L  [latent, latent]; None: the identity
+
+
+def langevin_step(
+    z: Tensor,
+    grad_log_joint: Tensor,
+    step_size: float,
+    noise: Tensor,
+    temperature: float,
+    root: Tensor | None = None,
+) -> Tensor:
+    """One step of eq. (7): z + s P ∇log p(x, z) + τ √(2s) L ε; root L [latent, latent], the others [..., latent]."""
+    moved = torch.add(z, preconditioned(grad_log_joint, root), alpha=step_size)
+    return moved.add_(correlated(noise, root), alpha=temperature * math.sqrt(2.0 * step_size))
+
+
+def preconditioned(gradient: Tensor, root: Tensor | None) -> Tensor:
+    """P g for gradients g [..., latent]."""
+    return gradient if root is None else gradient @ root @ root.t()
+
+
+def correlated(noise: Tensor, root: Tensor | None) -> Tensor:
+    """L ε for noise ε [..., latent]."""
+    return noise if root is None else noise @ root.t()
+
+
+def whitened(difference: Tensor, root: Tensor | None) -> Tensor:
+    """L⁻¹ v for differences v [..., latent] of z: in these coordinates the chain is one without P."""
+    return difference if root is None else torch.linalg.solve(root, difference.mT).mT
+
+
+def short_run(
+    log_joint: LogJoint,
+    start: Tensor,
+    step_sizes: Sequence[float],
+    noise: Tensor,
+    temperature: float = 1.0,
+    keep_path: bool = False,
+    root: Tensor | None = None,
+) -> Chain:
+    """Run the chain from `start` with the given noise [steps, batch, latent] and the preconditioner's root.
+
+    Returns: the trace; with `keep_path` also every visited z and its log-joint.
+    """
+    z, visited, values = start, [start], []
+    for k, step_size in enumerate(step_sizes):
+        value, gradient = log_joint(z, k)
+        z = langevin_step(z, gradient, step_size, noise[k], temperature, root)
+        if keep_path:
+            visited.append(z)
+            values.append(value)
+    path = torch.stack(visited) if keep_path else None
+    kept = torch.stack(values) if keep_path else None
+    return Chain(start, noise, z, tuple(step_sizes), temperature, path, kept, root)
+
+
+def reach(z: Tensor) -> Tensor:
+    """How far the farthest z [..., latent] lies from 0, in units of √d: a scalar, NaN where one is NaN; no wait."""
+    norm: Tensor = z.norm(dim=-1).max()
+    return norm / math.sqrt(max(1, z.shape[-1]))
+
+
+def require_settled(reached: float, step_sizes: Sequence[float], temperature: float) -> None:
+    """Args:   reached: `reach` of the ends, read where values are waited for anyway.
+    Raises: NumericalError if the chain exploded."""
+    if reached <= FARTHEST:  # NaN is not
+        return
+    sizes = ", ".join(f"{size:.4g}" for size in step_sizes[:3]) + (", …" if len(step_sizes) > 3 else "")
+    where = f"‖z‖ is {reached:.1e} √d, where the prior has 1" if math.isfinite(reached) else "z is not finite"
+    raise NumericalError(
+        f"the chain explodes: after {len(step_sizes)} steps of {sizes} at temperature {temperature:.4g} {where}; "
+        "take smaller ones (--set sampler.step_sizes=[…] or sritool tune-step), or take an earlier checkpoint"
+    )
+
+
+def settled(chain: Chain) -> Chain:
+    """The chain itself, once its end is known to lie within `FARTHEST`. Raises: NumericalError if it does not."""
+    if chain.end.numel():
+        require_settled(float(reach(chain.end)), chain.step_sizes, chain.temperature)
+    return chain
+
+
+def noiseless_moves(chain: Chain) -> Tensor:
+    """z_k − s_k P ∇U(z_k) for every step, recovered from the trace: [steps, batch, latent]."""
+    assert chain.path is not None, "run the chain with keep_path=True"
+    sizes = torch.tensor(chain.step_sizes, dtype=chain.noise.dtype, device=chain.noise.device)
+    scale = chain.temperature * torch.sqrt(2.0 * sizes)[:, None, None]
+    return chain.path[1:] - scale * correlated(chain.noise, chain.root)
+
+
+def log_prior(z: Tensor) -> Tensor:
+    """log N(z; 0, I) in nats: z [..., latent] → [...]."""
+    return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2.0 * math.pi))

@@ -1,0 +1,221 @@
+"""How good a schedule of step sizes is: both sides of the objective of eq. (12), and what to trust them by.
+
+The best schedule maximises the mean over sentences of
+
+    Q̃ = E_q[log p(x, z_K)] + H(q(z_K | x)) = log p(x) − KL(q(z_K | x) ‖ p(z | x)).
+
+The entropy of the marginal q has no closed form. Below it lies that of q given the noise path, by change of
+variables: the paper's objective, which falls without bound as the chain converges, and so prefers steps that are
+too small. Above it lies the entropy of the Gaussian with the covariance of many chains, as no density of that
+covariance has more. Both are measured from the same chains; every schedule is given the same starts and noise.
+
+Source: Pang et al. 2021, eq. (12) and section 2.5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.errors import NumericalError
+from sritool.inference.chain_density import chain_density
+from sritool.inference.langevin import (
+    FARTHEST,
+    Chain,
+    Noise,
+    log_prior,
+    preconditioned,
+    reach,
+    short_run,
+    whitened,
+)
+from sritool.inference.target import Target
+
+DENSITY_CHAINS = 2  # a sentence, of those drawn, whose steps' determinants and stability are looked at
+_ROWS_AT_ONCE = 256  # chains of all sentences together in one evaluation
+
+
+class Sides(NamedTuple):
+    """What the chains of a schedule say of each sentence; all [batch], nats or shares, NaN where they diverged."""
+
+    recon: Tensor  # −E log p(x|z_K)
+    log_prior: Tensor  # E log p(z_K)
+    gaussian_entropy: Tensor  # of the covariance of z_K over chains: above H(q(z_K|x))
+    entropy_given_noise: Tensor  # E H(q(z_K|x, ε)): below H(q(z_K|x)) where nothing folds
+    folded: Tensor  # share of steps with an eigenvalue of I − s_k P ∇²U below 0
+    unstable: Tensor  # share of steps whose noiseless part raises U
+    acceptance: Tensor  # mean of a Metropolis test of each step; NaN at temperature 0 and for averaged noise
+
+    @property
+    def upper(self) -> Tensor:
+        """Q̃ or more."""
+        return self.log_prior - self.recon + self.gaussian_entropy
+
+    @property
+    def lower(self) -> Tensor:
+        """Q̃ or less, where nothing folds: `elbo-given-noise`, the paper's objective."""
+        return self.log_prior - self.recon + self.entropy_given_noise
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(q(z_K|x, ε) ‖ p(z)): recon + kl = −lower."""
+        return -self.entropy_given_noise - self.log_prior
+
+
+def geometric(first: float, last: float, steps: int) -> tuple[float, ...]:
+    """s_0 = first to s_{steps−1} = last by equal factors."""
+    if steps == 1:
+        return (first,)
+    return tuple(first * (last / first) ** (k / (steps - 1)) for k in range(steps))
+
+
+def measure_schedule(
+    target: Target,
+    noise: Noise,
+    schedule: Sequence[float],
+    temperature: float,
+    density_chains: int = DENSITY_CHAINS,
+    root: Tensor | None = None,
+) -> Sides:
+    """Run the chains under a schedule and measure both sides of its objective.
+
+    Args: schedule: s_k, as many as the noise has steps or fewer; density_chains: how many of the chains are
+          looked at with K Hessians each; root: of the chain's preconditioner.
+    """
+    chains, batch, _ = noise.start.shape
+    runs, part = [], max(density_chains, _ROWS_AT_ONCE // batch)
+    for begin in range(0, chains, part):
+        here = slice(begin, begin + part)
+        steps = noise.steps[: len(schedule), here]
+        runs.append(_run(target, noise.start[here], steps, schedule, temperature, root))
+    ends = torch.cat([run.chain.end for run in runs])
+    likelihood = torch.cat([run.likelihood for run in runs])  # at z_K  [chains, batch]
+    diverged = Sides(*ends.new_full((len(Sides._fields), batch), math.nan))
+    if not (float(reach(ends)) <= FARTHEST and likelihood.isfinite().all()):  # a NaN is not either
+        return diverged
+    looked_at = runs[0].of_first(min(density_chains, chains))
+    try:
+        folded, entropy_given_noise = _jacobians(target, looked_at.chain)
+    except NumericalError:  # on the way there
+        return diverged
+    return Sides(
+        recon=-likelihood.mean(0),
+        log_prior=log_prior(ends).mean(0),
+        gaussian_entropy=gaussian_entropy(ends).to(ends.dtype),
+        entropy_given_noise=entropy_given_noise,
+        folded=folded,
+        unstable=_unstable_share(target, looked_at),
+        acceptance=torch.cat([_acceptance(run, noise.averaged) for run in runs]).mean(0),
+    )
+
+
+def gaussian_entropy(draws: Tensor) -> Tensor:
+    """Entropy of the Gaussian with the covariance of draws [n, batch, latent]: [batch] float64, nats.
+
+    NaN unless n > latent, as there is no such density. Unbiased if the draws are Gaussian: the log-determinant of
+    a sample covariance is too low by Σ_i ψ((n − i)/2) + d log(2 / (n − 1)), i = 1 … d, as of a Wishart matrix.
+    """
+    count, batch, latent = draws.shape
+    if count <= latent:
+        return draws.new_full((batch,), math.nan, dtype=torch.float64)
+    centred = (draws - draws.mean(0)).double().transpose(0, 1)  # [batch, n, latent]
+    covariance = centred.mT @ centred / (count - 1)
+    halves = (count - torch.arange(1, latent + 1, dtype=torch.float64, device=draws.device)) / 2
+    bias = torch.digamma(halves).sum() + latent * math.log(2 / (count - 1))
+    _, log_determinant = torch.linalg.slogdet(covariance)
+    entropy: Tensor = 0.5 * (latent * math.log(2 * math.pi * math.e) + log_determinant - bias)
+    return entropy
+
+
+class _Run(NamedTuple):
+    """Chains with the gradients met on the way, z_K's too."""
+
+    chain: Chain
+    gradients: Tensor  # of log p(x, z_k)  [steps + 1, chains, batch, latent]
+    log_joint: Tensor  # [steps + 1, chains, batch]
+    likelihood: Tensor  # log p(x|z_K)  [chains, batch]
+
+    def of_first(self, count: int) -> _Run:
+        """The same of the first chains."""
+        chain = self.chain
+        assert chain.path is not None
+        kept = chain._replace(
+            start=chain.start[:count],
+            noise=chain.noise[:, :count],
+            end=chain.end[:count],
+            path=chain.path[:, :count],
+            log_joint=None,
+        )
+        return _Run(kept, self.gradients[:, :count], self.log_joint[:, :count], self.likelihood[:count])
+
+
+def _run(
+    target: Target,
+    start: Tensor,
+    noise: Tensor,
+    schedule: Sequence[float],
+    temperature: float,
+    root: Tensor | None,
+) -> _Run:
+    gradients, values = [], []
+
+    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = target.evaluate(z)
+        gradients.append(gradient - z)
+        values.append(value + log_prior(z))
+        return values[-1], gradients[-1]
+
+    chain = short_run(log_joint, start, schedule, noise, temperature, keep_path=True, root=root)
+    joint, _ = log_joint(chain.end, len(schedule))
+    likelihood = joint - log_prior(chain.end)
+    return _Run(chain, torch.stack(gradients), torch.stack(values), likelihood)
+
+
+def _jacobians(target: Target, chain: Chain) -> tuple[Tensor, Tensor]:
+    """Folded share and E H(q(z_K|x, ε)) of each sentence, averaged over the chains: [batch] each.
+
+    −log q(z_K|x, ε) = −log p(z_0) + Σ log |det|, and the mean of the first term is known: d/2 log(2πe).
+    """
+    density = chain_density(target, chain)
+    stretched = log_prior(chain.start) - density.log_density  # Σ log |det|  [chains, batch]
+    known = 0.5 * chain.start.shape[-1] * math.log(2 * math.pi * math.e)
+    return density.folded.mean(0), known + stretched.mean(0)
+
+
+def _sizes(chain: Chain) -> Tensor:
+    """s_k, to stand before [steps, chains, batch]."""
+    return torch.tensor(chain.step_sizes, dtype=chain.start.dtype, device=chain.start.device)[:, None, None]
+
+
+def _unstable_share(target: Target, run: _Run) -> Tensor:
+    """[batch]: how many of the steps raise U but for their noise."""
+    assert run.chain.path is not None
+    drift = preconditioned(run.gradients[:-1], run.chain.root)
+    moved = run.chain.path[:-1] + _sizes(run.chain)[..., None] * drift
+    after = target.log_likelihood(moved) + log_prior(moved)
+    return (after < run.log_joint[:-1]).to(after.dtype).mean((0, 1))
+
+
+def _acceptance(run: _Run, averaged: bool) -> Tensor:
+    """Mean over steps of the acceptance that a Metropolis test (MALA) would have: [chains, batch].
+
+    At temperature τ a step is a proposal for the density p(x, z)^(1/τ²). One with averaged noise is none, as it
+    depends on the step before.
+    """
+    chain = run.chain
+    assert chain.path is not None
+    if chain.temperature == 0 or averaged:
+        return torch.full_like(run.likelihood, math.nan)
+    sizes, heat = _sizes(chain), chain.temperature**2
+    drift = sizes[..., None] * preconditioned(run.gradients[1:], chain.root)
+    back = whitened(chain.path[:-1] - chain.path[1:] - drift, chain.root)
+    log_ratio = (
+        (run.log_joint[1:] - run.log_joint[:-1]) / heat
+        - back.square().sum(-1) / (4 * sizes * heat)
+        + 0.5 * chain.noise.square().sum(-1)
+    )
+    return log_ratio.clamp_max(0).exp().mean(0)

@@ -1,0 +1,172 @@
+"""How `adaptive` finds its proposal: rounds of pilot draws that are thrown away.
+
+The pilots of a round come from the mixture of the last; their values weigh the components, their scores match them.
+The posterior of a text model is rough: at a mode its curvature is many times what its spread says, so that a Laplace
+approximation is far too narrow. Scores of draws from a broad Gaussian average the roughness away.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.config.settings import LikelihoodConfig
+from sritool.inference.decompositions import of_finite_matrices
+from sritool.inference.langevin import log_prior
+from sritool.likelihood.proposal import (
+    StudentMixture,
+    effective_sample_size,
+    flattened,
+    moment_match,
+    score_match,
+    tempered_weights,
+)
+from sritool.model.random import Stream
+
+if TYPE_CHECKING:
+    from sritool.inference.target import Target
+
+_ROWS = 512  # draws of sentences that are evaluated at a time
+_FLATTENING = 0.4  # share of the prior's precision in the wider twin of the matched Gaussian
+_LOCAL_VARIANCE = 0.1  # around a chain's end, before anything is known
+_FIRST_SHARES = (
+    0.3,
+    0.3,
+    0.2,
+    0.2,
+)  # matched, its wider twin, by moments, around all the chains' ends together
+_LEAST_SHARE = 0.02  # of any component: a mode that no pilot found heavy may still matter to the fresh draws
+_GOAL = 0.5  # effective sample size of the pilots, of their number, at which a sentence needs no more rounds
+_LEAST_GAIN = 0.1  # nats that a round must add to the mean log weight for another one to follow
+
+
+class Components(NamedTuple):
+    """What the mixture of each sentence is made of."""
+
+    centres: (
+        Tensor  # of Gaussians matched by scores: a broad one, one a chain's end  [1 + ends, batch, latent]
+    )
+    covariances: Tensor  # theirs  [1 + ends, batch, latent, latent]
+    location: Tensor  # of the component matched by moments, which begins as the prior  [batch, latent]
+    root: Tensor  # its scale  [batch, latent, latent]
+    log_weight: (
+        Tensor  # of the broad one, its wider twin, that by moments, those at the ends  [3 + ends, batch]
+    )
+
+    def mixture(self, degrees: int) -> StudentMixture:
+        """As a proposal to draw from."""
+        wider = flattened(self.covariances[:1], _FLATTENING)
+        roots = torch.linalg.cholesky(torch.cat((self.covariances[:1], wider, self.covariances[1:])))
+        scale = torch.cat((roots[:2], self.root.unsqueeze(0), roots[2:]))
+        location = torch.cat(
+            (self.centres[:1], self.centres[:1], self.location.unsqueeze(0), self.centres[1:])
+        )
+        return StudentMixture(location, scale, self.log_weight, degrees)
+
+
+class Pilots(NamedTuple):
+    """Draws of one round."""
+
+    z: Tensor  # [draws, batch, latent]
+    scores: Tensor  # ∇ log p(x, z)  [draws, batch, latent]
+    log_weights: Tensor  # log p(x, z) − log q(z)  [draws, batch]
+    shares: Tensor  # of each component in each draw  [components, draws, batch]
+
+
+@of_finite_matrices()
+def adapt(
+    target: Target,
+    starts: Tensor,
+    seed: int,
+    examples: Tensor,
+    config: LikelihoodConfig,
+    covariance: Tensor | None = None,
+) -> StudentMixture:
+    """The proposal of each sentence after at most `config.rounds` rounds of `config.pilots` draws.
+
+    A sentence has no more rounds once its pilots reach their goal or the mean log weight under its broad component
+    grows no more. What other sentences do changes nothing for it.
+
+    Args:    starts [ends, batch, latent]: ends of different chains, or none; covariance: a guess at the posteriors',
+             [latent, latent] for all sentences or [batch, latent, latent], None where there is none: then the pilots
+             begin at the prior.
+    Returns: a mixture whose first component is the broad Gaussian matched by scores.
+    Raises:  NumericalError if values or gradients of the pilots are not finite.
+    """
+    found = _first(starts, covariance)
+    active = torch.ones_like(found.log_weight[0], dtype=torch.bool)
+    best = torch.full_like(found.log_weight[0], -math.inf)
+    for index in range(config.rounds):
+        pilots = _draw(target, found.mixture(config.degrees), Stream(seed, "pilot", index), examples, config)
+        found = _chosen(active, _matched(found, pilots), found)
+        broad = pilots.shares[:2].sum(0)
+        mean = (broad * pilots.log_weights).sum(0) / broad.sum(0).clamp_min(1e-9)
+        enough = effective_sample_size(pilots.log_weights) >= _GOAL * config.pilots
+        active = active & (mean > best + _LEAST_GAIN) & ~enough
+        best = torch.maximum(best, mean)
+        if not bool(active.any()):
+            break
+    return found.mixture(config.degrees)
+
+
+def _first(starts: Tensor, covariance: Tensor | None) -> Components:
+    """The prior, three times, and a small ball around each chain's end; with a guess, that around the ends' mean."""
+    ends, batch, latent = starts.shape
+    eye = torch.eye(latent, dtype=starts.dtype, device=starts.device).expand(batch, latent, latent)
+    zero = starts.new_zeros(batch, latent)
+    broad = eye if covariance is None else covariance.expand_as(eye)
+    covariances = torch.cat((broad.unsqueeze(0), (_LOCAL_VARIANCE * broad).expand(ends, -1, -1, -1)))
+    shares = [*_FIRST_SHARES[:3], *([_FIRST_SHARES[3] / max(1, ends)] * ends)]
+    log_weight = torch.tensor(shares, dtype=starts.dtype, device=starts.device).log()
+    centre = zero if covariance is None else starts.mean(0)
+    centres = torch.cat((centre.unsqueeze(0), starts))
+    log_weight = torch.log_softmax(log_weight, 0).unsqueeze(1).repeat(1, batch)
+    return Components(centres, covariances, zero, eye, log_weight)
+
+
+def _draw(
+    target: Target, proposal: StudentMixture, stream: Stream, examples: Tensor, config: LikelihoodConfig
+) -> Pilots:
+    z = proposal.sample(stream, examples, config.pilots)
+    parts = [target.evaluate(part) for part in z.split(max(1, _ROWS // z.shape[1]))]
+    value, gradient = (torch.cat(column) for column in zip(*parts, strict=True))
+    log_parts = proposal.log_components(z)
+    log_density = torch.logsumexp(log_parts, 0)
+    log_weights = value + log_prior(z) - log_density
+    return Pilots(z, gradient - z, log_weights, (log_parts - log_density).exp())
+
+
+def _matched(found: Components, pilots: Pilots) -> Components:
+    """Every component matched to the draws that it answers for."""
+    z, scores, log_weights, shares = pilots
+    broad = shares[:2].sum(0)
+    matched = [
+        score_match(z, scores, share, centre, covariance)
+        for share, centre, covariance in zip(
+            (broad, *shares[3:]), found.centres, found.covariances, strict=True
+        )
+    ]
+    centres, covariances = (torch.stack(parts).to(z.dtype) for parts in zip(*matched, strict=True))
+    effective = min(2.0 * z.shape[-1], 0.7 * len(z))
+    origin, eye = torch.zeros_like(found.location), torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+    location, root = moment_match(
+        z, log_weights + shares[2].log(), origin, eye.expand_as(found.root), effective
+    )
+    weights, _ = tempered_weights(log_weights, 0.25 * len(z))
+    share = (shares * weights).sum(1).clamp_min(_LEAST_SHARE)
+    return Components(centres, covariances, location, root, (share / share.sum(0)).log())
+
+
+def _chosen(active: Tensor, new: Components, old: Components) -> Components:
+    """The new components of active sentences, the old ones of the rest."""
+
+    def choose(fresh: Tensor, kept: Tensor, axis: int) -> Tensor:
+        shape = [1] * fresh.ndim
+        shape[axis] = len(active)
+        return torch.where(active.view(shape), fresh, kept)
+
+    axes = (1, 1, 0, 0, 1)
+    return Components(*(choose(*parts) for parts in zip(new, old, axes, strict=True)))

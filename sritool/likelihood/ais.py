@@ -1,0 +1,204 @@
+"""Annealed importance sampling from the prior to p(z|x), and its reverse: bounds of log p(x) from both sides.
+
+    forward   z ~ p(z), β from 0 to 1:   E[w] = p(x),      so that E log mean w ≤ log p(x)
+    reverse   z ~ p(z|x), β from 1 to 0: E[1/w] = 1/p(x),  so that E −log mean 1/w ≥ log p(x)
+
+Rungs and step sizes are adapted on a pilot run with noise of its own, for each sentence, and then frozen: the run
+that counts is unbiased. The reverse needs an exact draw of the posterior, which a sentence simulated from the model
+has: the z that it was made from.
+
+Source: Neal 2001, "Annealed importance sampling"; Grosse, Ghahramani and Adams 2015, "Sandwiching the marginal
+likelihood using bidirectional Monte Carlo"; the pilot's sigmoid schedule is that of Wu, Burda, Salakhutdinov and
+Grosse 2017, the rungs of equal thermodynamic length those of Gelman and Meng 1998.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.config.settings import LikelihoodConfig
+from sritool.inference.target import Target
+from sritool.likelihood import hmc
+from sritool.likelihood.adaptation import adapt
+from sritool.likelihood.proposal import effective_sample_size
+from sritool.model.random import Stream
+
+_STEEPNESS = 4.0  # of the sigmoid schedule
+_SMOOTHED = 9  # rungs over which what a pilot found is averaged
+_PILOT_RUNGS = 100  # at most
+_MATCHING = LikelihoodConfig(pilots=64, rounds=3)  # what finds the metric
+_LEAST_SHARE = 0.2  # of the rungs are placed by the sigmoid, whatever the pilot says
+
+
+class AisSettings(NamedTuple):
+    """How long to anneal, and how."""
+
+    rungs: int = 200  # T, intermediate distributions
+    chains: int = 16  # independent ones a sentence
+    leapfrogs: int = 2  # a trajectory
+    pilot_chains: int = 4
+    seed: int = 0
+
+
+class Ladder(NamedTuple):
+    """The transitions of a run, fixed before it begins."""
+
+    betas: Tensor  # β_0 = 0 … β_T = 1, float64  [rungs + 1, batch]
+    step_sizes: Tensor  # of the transition at β_t, t = 1 … T  [rungs, batch]
+    metric: hmc.Metric
+    leapfrogs: int
+
+
+class Annealed(NamedTuple):
+    """What the chains of a run say of each sentence; nats."""
+
+    log_likelihood: Tensor  # log p̂(x), a lower bound in the mean; of the reverse run an upper one  [batch]
+    log_weights: Tensor  # log w; both runs estimate p(x) by them  [chains, batch]
+    effective_sample_size: Tensor  # of the chains, by w or, in reverse, by 1/w  [batch]
+    acceptance: Tensor  # mean over rungs and chains  [batch]
+    end: Tensor  # [chains, batch, latent]; of the forward run nearly draws of p(z|x)
+
+
+def schedule(rungs: int) -> Tensor:
+    """β_0 = 0 … β_T = 1, dense at both ends: float64 [rungs + 1]."""
+    positions = torch.linspace(-1, 1, rungs + 1, dtype=torch.float64)
+    raised = torch.sigmoid(_STEEPNESS * positions)
+    return (raised - raised[0]) / (raised[-1] - raised[0])
+
+
+def ladder(
+    target: Target, examples: Tensor, latent: int, dtype: torch.dtype, settings: AisSettings
+) -> Ladder:
+    """Metric from a Gaussian matched to the posterior; rungs and step sizes from a pilot run.
+
+    With transitions that mix well, log w has the least variance for rungs between which the standard deviation of
+    log p(x|z) at β, integrated over β, is the same.
+    """
+    none = torch.zeros(0, len(examples), latent, dtype=dtype, device=examples.device)
+    matched = adapt(target, none, settings.seed, examples, _MATCHING).root[0]
+    metric = hmc.metric_of_covariance(matched @ matched.mT)
+    rungs = min(settings.rungs, _PILOT_RUNGS)
+    betas = schedule(rungs).to(examples.device).unsqueeze(1).expand(-1, len(examples))
+    longest = hmc.QUARTER_TURN / settings.leapfrogs
+    start = torch.full((rungs, len(examples)), longest, dtype=dtype, device=examples.device)
+    steps = Ladder(betas, start, metric, settings.leapfrogs)
+    noise = _Noise(Stream(settings.seed, "ais pilot"), examples, settings.pilot_chains, latent, dtype)
+    state = hmc.begin(target, noise.start())
+    deviations = [state.log_conditional.std(0)]
+    for rung in range(1, rungs + 1):
+        state, probability = _move(target, state, steps, rung, noise)
+        deviations.append(state.log_conditional.std(0))
+        if rung < rungs:
+            steps.step_sizes[rung] = hmc.tuned(steps.step_sizes[rung - 1], probability, longest)
+    spread = _smoothed(torch.stack(deviations).double().clamp_min(1e-6))
+    placed = _equal_lengths(betas, spread, settings.rungs)
+    sizes = _interpolated(placed[1:], betas[1:], _smoothed(steps.step_sizes).double())
+    return Ladder(placed, sizes.to(dtype), metric, settings.leapfrogs)
+
+
+def _equal_lengths(betas: Tensor, spread: Tensor, rungs: int) -> Tensor:
+    """Rungs [rungs + 1, batch] that share out ∫ spread dβ equally; betas, spread [pilot rungs + 1, batch]."""
+    pieces = betas.diff(dim=0) * 0.5 * (spread[1:] + spread[:-1])
+    length = torch.cat((torch.zeros_like(pieces[:1]), pieces.cumsum(0)))
+    even = torch.linspace(0, 1, len(betas), dtype=betas.dtype, device=betas.device).unsqueeze(1)
+    length = (1 - _LEAST_SHARE) * length / length[-1] + _LEAST_SHARE * even
+    wanted = torch.linspace(0, 1, rungs + 1, dtype=betas.dtype, device=betas.device)
+    placed = _interpolated(wanted.unsqueeze(1).expand(-1, betas.shape[1]), length, betas)
+    placed[0], placed[-1] = 0.0, 1.0
+    return placed
+
+
+def _interpolated(at: Tensor, positions: Tensor, values: Tensor) -> Tensor:
+    """Piecewise linear, column by column: at [n, batch]; increasing positions and values [m, batch] → [n, batch]."""
+    if len(positions) == 1:
+        return values.expand_as(at)
+    columns = positions.t().contiguous()
+    right = torch.searchsorted(columns, at.t().contiguous()).clamp(1, len(positions) - 1)
+    low, high = columns.gather(1, right - 1), columns.gather(1, right)
+    share = ((at.t() - low) / (high - low)).clamp(0, 1)
+    rows = values.t()
+    return (rows.gather(1, right - 1) * (1 - share) + rows.gather(1, right) * share).t().contiguous()
+
+
+def anneal(target: Target, steps: Ladder, examples: Tensor, latent: int, settings: AisSettings) -> Annealed:
+    """The forward run: a lower bound of log p(x) in the mean."""
+    dtype = steps.step_sizes.dtype
+    noise = _Noise(Stream(settings.seed, "ais"), examples, settings.chains, latent, dtype)
+    state = hmc.begin(target, noise.start())
+    log_weights = torch.zeros_like(state.log_conditional, dtype=torch.float64)
+    accepted = torch.zeros_like(steps.step_sizes[0])
+    for rung in range(1, len(steps.betas)):
+        log_weights += (steps.betas[rung] - steps.betas[rung - 1]) * state.log_conditional.double()
+        state, probability = _move(target, state, steps, rung, noise)
+        accepted += probability.mean(0)
+    value = torch.logsumexp(log_weights, 0) - math.log(settings.chains)
+    return Annealed(
+        value, log_weights, effective_sample_size(log_weights), accepted / settings.rungs, state.z
+    )
+
+
+def anneal_reverse(
+    target: Target, steps: Ladder, exact: Tensor, examples: Tensor, settings: AisSettings
+) -> Annealed:
+    """The reverse run from an exact draw of each posterior [batch, latent]: an upper bound in the mean.
+
+    Every chain starts at the same draw and first moves at β = 1, which leaves p(z|x) as it is.
+    """
+    noise = _Noise(
+        Stream(settings.seed, "ais reverse"), examples, settings.chains, exact.shape[-1], exact.dtype
+    )
+    state = hmc.begin(target, exact.expand(settings.chains, -1, -1))
+    log_weights = torch.zeros_like(state.log_conditional, dtype=torch.float64)
+    accepted = torch.zeros_like(steps.step_sizes[0])
+    for rung in range(len(steps.betas) - 1, 0, -1):
+        state, probability = _move(target, state, steps, rung, noise)
+        accepted += probability.mean(0)
+        log_weights += (steps.betas[rung] - steps.betas[rung - 1]) * state.log_conditional.double()
+    value = math.log(settings.chains) - torch.logsumexp(-log_weights, 0)
+    return Annealed(
+        value, log_weights, effective_sample_size(-log_weights), accepted / settings.rungs, state.z
+    )
+
+
+def _move(target: Target, state: hmc.State, steps: Ladder, rung: int, noise: _Noise) -> hmc.Moved:
+    step_size = steps.step_sizes[rung - 1]
+    beta = steps.betas[rung].to(step_size.dtype)
+    momentum, uniform = noise.at(rung)
+    root = steps.metric.root(beta)
+    return hmc.transition(target, state, beta, root, step_size, momentum, uniform, steps.leapfrogs)
+
+
+class _Noise(NamedTuple):
+    """Noise of a run, keyed by (stream, rung, example) with the chains in a row: more chains keep the first ones'."""
+
+    stream: Stream
+    examples: Tensor
+    chains: int
+    latent: int
+    dtype: torch.dtype
+
+    def start(self) -> Tensor:
+        """Draws of the prior: [chains, batch, latent]."""
+        return self._normal(0)
+
+    def at(self, rung: int) -> tuple[Tensor, Tensor]:
+        """Momenta [chains, batch, latent] and uniforms [chains, batch] of the transition at β_rung."""
+        accept = Stream(self.stream.seed, self.stream.purpose + " accept", rung)
+        uniform = accept.uniform(self.examples, self.chains).t().to(self.dtype)
+        return self._normal(rung), uniform
+
+    def _normal(self, rung: int) -> Tensor:
+        stream = Stream(self.stream.seed, self.stream.purpose, rung)
+        flat = stream.normal(self.examples, self.chains * self.latent, dtype=self.dtype)
+        return flat.view(len(self.examples), self.chains, self.latent).transpose(0, 1)
+
+
+def _smoothed(values: Tensor) -> Tensor:
+    """Geometric means over neighbouring rungs: [rungs, batch]."""
+    log, half = values.log(), _SMOOTHED // 2
+    parts = [log[max(0, rung - half) : rung + half + 1].mean(0) for rung in range(len(log))]
+    return torch.stack(parts).exp()

@@ -1,0 +1,125 @@
+"""The paper's estimate of p(x): importance sampling with the short-run chain as its own proposal.
+
+A draw is one chain: z_0 ~ p(z), its noise ε, its end z_K. Its weight is p(x|z_K) p(z_K) / q(z_K | x, ε), and the
+density is that of the very chain that gave z_K. Given ε the chain is a map of z_0; where it is one-to-one the mean
+weight is p(x) without bias. Where it folds, |det| of one branch understates q, and the weights are right with the
+sign of the determinant only.
+
+Conditioning on ε makes q narrower than the posterior, so that few chains carry all the weight: the estimate of
+log p(x) comes out too low, by tens of nats with the authors' schedule.
+
+Source: Pang et al. 2021, section 3.3 and eq. (15), (18).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.config.settings import GeneratorConfig, SamplerConfig
+from sritool.inference.chain_density import chain_density
+from sritool.inference.langevin import draw_noise, log_prior, settled, short_run
+from sritool.inference.target import Target
+from sritool.likelihood.importance import WeightedDraws
+from sritool.model.random import Stream
+
+_PER_STATE = 60  # numbers a position and hidden unit that a row's recurrence and its derivatives take
+_FIXED = 1 << 29  # bytes: PyTorch, the parameters, logits, tangents
+
+
+class ChainPlan(NamedTuple):
+    """Which chain, how many of them and how many at a time."""
+
+    step_sizes: Sequence[float]  # s_k
+    temperature: float  # τ
+    draws: int  # M
+    rows: int = 256  # chains, of all sentences together, that are worked on at a time
+    root: Tensor | None = None  # of the preconditioner
+    averaged: bool = False  # noise
+
+
+def plan_of(sampler: SamplerConfig, draws: int, rows: int, root: Tensor | None = None) -> ChainPlan:
+    """The chain of a sampler as it is evaluated, with its preconditioner's root."""
+    schedule, temperature = sampler.schedule(), sampler.evaluation_temperature
+    return ChainPlan(schedule, temperature, draws, rows, root, sampler.averaged_noise)
+
+
+def chain_draws(
+    target: Target, examples: Tensor, latent: int, plan: ChainPlan, seed: int, dtype: torch.dtype
+) -> WeightedDraws:
+    """M chains of each sentence [batch] with their weights, at most `plan.rows` at a time.
+
+    A chain's noise depends on (seed, example, its number) alone: the first of more chains are the same.
+    """
+    together = max(1, plan.rows // max(1, len(examples)))
+    parts = [
+        _chains(target, examples, latent, plan, seed, dtype, range(first, min(first + together, plan.draws)))
+        for first in range(0, plan.draws, together)
+    ]
+    return WeightedDraws(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _chains(
+    target: Target,
+    examples: Tensor,
+    latent: int,
+    plan: ChainPlan,
+    seed: int,
+    dtype: torch.dtype,
+    numbers: range,
+) -> tuple[Tensor, ...]:
+    steps, stream = len(plan.step_sizes), Stream(seed, "sri likelihood")
+    start, noise, _ = draw_noise(stream, examples, numbers, steps, latent, dtype, plan.averaged)
+
+    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = target.evaluate(z)
+        return value + log_prior(z), gradient - z
+
+    chain = settled(
+        short_run(log_joint, start, plan.step_sizes, noise, plan.temperature, keep_path=True, root=plan.root)
+    )
+    density = chain_density(target, chain)
+    conditional = target.log_likelihood(chain.end)
+    log_weights = conditional + log_prior(chain.end) - density.log_density
+    return chain.end, conditional, log_weights, density.sign, density.folded
+
+
+def kl_on_the_prior(sampler: SamplerConfig, latent: int, root: Tensor | None = None) -> float:
+    """KL(q(z_K | ε) ‖ p) in nats, over ε, of the chain on a model that ignores z: contraction and nothing else.
+
+    There U = ½‖z‖², so that along an eigenvector of P with eigenvalue λ z_K = a z_0 + noise with
+    a = Π (1 − λ s_k), and the noise has a variance in closed form.
+    """
+    if root is None:
+        return latent * _kl_on_a_line(sampler, 1.0)
+    scales: list[float] = torch.linalg.eigvalsh(root @ root.t()).tolist()
+    return sum(_kl_on_a_line(sampler, scale) for scale in scales)
+
+
+def _kl_on_a_line(sampler: SamplerConfig, scale: float) -> float:
+    shrink, noise, before = 1.0, 0.0, 0.0  # before: the step's factor on noise that the next step sees again
+    for step_size in sampler.schedule():
+        # Squared by a product: Python's ** raises an error where that is beyond 1e308.
+        kept, variance = 1.0 - scale * step_size, 2.0 * scale * step_size * sampler.evaluation_temperature**2
+        shrink *= kept
+        if sampler.averaged_noise:
+            factor = 0.5 * math.sqrt(variance)
+            noise = kept * kept * noise + 2.0 * factor * factor + 2.0 * kept * factor * before
+            before = factor
+        else:
+            noise = kept * kept * noise + variance
+    if shrink == 0.0 or not math.isfinite(shrink):
+        return math.inf
+    return 0.5 * (shrink * shrink + noise - 1.0) - math.log(abs(shrink))
+
+
+def rows_within(memory: int, generator: GeneratorConfig, time: int, itemsize: int = 4) -> int:
+    """How many codes of sentences of this length may be worked on at a time in so many bytes; at least 1.
+
+    The Hessian sets it, by the derivatives of every step that it keeps; its tangents take a fixed amount.
+    """
+    return max(1, (memory - _FIXED) // (itemsize * time * generator.hidden * _PER_STATE))

@@ -1,0 +1,116 @@
+"""Hamiltonian Monte Carlo on log p(z) + β log p(x|z), all chains of all sentences at once.
+
+Source: Neal 2011, "MCMC using Hamiltonian dynamics".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from sritool.inference.decompositions import of_finite_matrices
+from sritool.inference.langevin import log_prior
+
+WANTED_ACCEPTANCE = 0.8
+_GAIN = 0.5  # of the logarithm of a step size, by the acceptance above the wanted one
+QUARTER_TURN = math.pi / 2  # after which a Gaussian's chain is as far from its start as it gets
+
+
+class Differentiable(Protocol):
+    """What a transition needs of p(x|·)."""
+
+    def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x|z) [..., batch] and its gradient [..., batch, latent]."""
+
+
+class State(NamedTuple):
+    """Where the chains are."""
+
+    z: Tensor  # [chains, batch, latent]
+    log_conditional: Tensor  # log p(x|z), nats  [chains, batch]
+    gradient: Tensor  # of it  [chains, batch, latent]
+
+
+class Moved(NamedTuple):
+    """What a transition did."""
+
+    state: State
+    probability: Tensor  # of acceptance  [chains, batch]
+
+
+class Metric(NamedTuple):
+    """Eigenvectors V and eigenvalues h of a curvature H of −log p(x|z): the precision at β is I + β H.
+
+    Steps are taken in coordinates u with z = V (1 + β h)^(−1/2) u, in which a Gaussian posterior is round.
+    """
+
+    vectors: Tensor  # [batch, latent, latent]
+    curvatures: Tensor  # at least 0  [batch, latent]
+
+    def root(self, beta: Tensor) -> Tensor:
+        """V (1 + β h)^(−1/2): β [batch] → [batch, latent, latent]."""
+        return self.vectors * (1 + beta.unsqueeze(-1) * self.curvatures).rsqrt().unsqueeze(-2)
+
+
+@of_finite_matrices()
+def metric_of_covariance(covariance: Tensor) -> Metric:
+    """From that of p(z|x) [batch, latent, latent]; a direction wider than the prior counts as flat."""
+    eigenvalues, vectors = torch.linalg.eigh(covariance)
+    return Metric(vectors, (1 / eigenvalues - 1).clamp_min(0.0))
+
+
+def begin(target: Differentiable, z: Tensor) -> State:
+    """The state at z [chains, batch, latent]."""
+    return State(z, *target.evaluate(z))
+
+
+def transition(
+    target: Differentiable,
+    state: State,
+    beta: Tensor,
+    root: Tensor,
+    step_size: Tensor,
+    momentum: Tensor,
+    uniform: Tensor,
+    leapfrogs: int,
+) -> Moved:
+    """One Metropolis-corrected trajectory, reversible with respect to p(z) p(x|z)^β / Z.
+
+    Args: beta, step_size [batch]; root [batch, latent, latent], z = root u; momentum of u, standard normal
+          [chains, batch, latent]; uniform in (0, 1) [chains, batch].
+    """
+    step = step_size.unsqueeze(-1)
+    z, log_conditional, gradient = state
+
+    def force(point: Tensor, slope: Tensor) -> Tensor:
+        return ((beta.unsqueeze(-1) * slope - point).unsqueeze(-2) @ root).squeeze(-2)
+
+    before = _log_density(z, log_conditional, momentum, beta)
+    for _ in range(leapfrogs):
+        momentum = momentum + 0.5 * step * force(z, gradient)
+        z = z + step * (root @ momentum.unsqueeze(-1)).squeeze(-1)
+        log_conditional, gradient = target.evaluate(z)
+        momentum = momentum + 0.5 * step * force(z, gradient)
+    difference = _log_density(z, log_conditional, momentum, beta) - before
+    # A trajectory that went astray ends in NaN or −∞, and is not taken.
+    probability = torch.nan_to_num(difference, nan=-torch.inf).clamp_max(0).exp()
+    taken = uniform < probability
+    chosen = State(
+        torch.where(taken.unsqueeze(-1), z, state.z),
+        torch.where(taken, log_conditional, state.log_conditional),
+        torch.where(taken.unsqueeze(-1), gradient, state.gradient),
+    )
+    return Moved(chosen, probability)
+
+
+def _log_density(z: Tensor, log_conditional: Tensor, momentum: Tensor, beta: Tensor) -> Tensor:
+    return log_prior(z) + beta * log_conditional - 0.5 * momentum.square().sum(-1)
+
+
+def tuned(step_size: Tensor, probability: Tensor, longest: float) -> Tensor:
+    """The next step size [batch] of a pilot run, from the acceptance probabilities [chains, batch] of the last."""
+    excess = probability.mean(0) - WANTED_ACCEPTANCE
+    return (step_size * torch.exp(_GAIN * excess)).clamp_max(longest)

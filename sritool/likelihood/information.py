@@ -1,0 +1,71 @@
+"""Mutual information of sentence and code, from every code scored against every sentence.
+
+    I ≥ E_i [ log f(x_i, z_i) − log mean_j f(x_j, z_i) ],   f(x, z) = p(x|z) / p̂(x),   z_i of sentence i
+
+with the mean over the same N sentences, i's own among them. It holds for any way in which the z_i are drawn; where
+they are draws of p(z|x), f is the best there is and the difference estimates I itself. No sentence can give more
+than log N.
+
+Source: the bound is that of van den Oord et al. 2018 as in Poole et al. 2019, "On variational bounds of mutual
+information", eq. (10); f in place of a learned critic.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sritool.likelihood.importance import Scored
+from sritool.model.gaussian import DiagonalGaussian
+from sritool.model.random import Stream
+
+Array = NDArray[np.float64]
+
+_ROWS = 1024  # codes scored at a time against every sentence
+
+
+def log_sum_over_sentences(target: Scored, codes: Tensor, log_likelihood: Tensor) -> Tensor:
+    """log Σ_j p(x_j|z_i) / p̂(x_j) over the sentences of one batch, for every code.
+
+    Args:    codes z_i [codes, latent], of any sentences; log_likelihood log p̂(x_j) [batch], nats.
+    Returns: [codes] float64: batches add up by logaddexp.
+    """
+    every = codes.unsqueeze(1).expand(-1, len(log_likelihood), -1)
+    return torch.logsumexp(target.log_likelihood(every).double() - log_likelihood.double(), 1)
+
+
+def information(log_conditional: Array, log_likelihood: Array, log_sum: Array) -> Array:
+    """Each sentence's term of the bound above, nats: their mean estimates it.
+
+    Args: log p(x_i|z_i), log p̂(x_i) and log Σ_j p(x_j|z_i) / p̂(x_j), all [sentences].
+    """
+    terms: Array = log_conditional - log_likelihood - (log_sum - np.log(len(log_sum)))
+    return terms
+
+
+@torch.no_grad()
+def encoder_information(q: DiagonalGaussian, examples: Tensor, seed: int) -> float:
+    """Mutual information of sentence and code under q(z|x), nats, from one draw z_i of each of N sentences.
+
+        E_i [ log q(z_i|x_i) − log mean_j q(z_i|x_j) ]
+
+    the mean over all N, so that it is at most log N. Source: Hoffman and Johnson 2016, as used by He et al. 2019.
+
+    Args: q of N sentences, [N, latent]; examples [N]: the keys of their noise.
+    """
+    q = DiagonalGaussian(q.mean.double(), q.log_variance.double())
+    z = q.sample(Stream(seed, "information"), examples, 1)[0]
+    precision = (-q.log_variance).exp()
+    # −2 log q(z_i|x_j), up to what all share, as two products in place of N² differences.
+    own = (q.mean.square() * precision + q.log_variance).sum(-1)  # [N], of each j
+    by_sentence = []
+    for part in z.split(_ROWS):
+        distance = part.square() @ precision.t() - 2.0 * part @ (q.mean * precision).t() + own
+        by_sentence.append(torch.logsumexp(-0.5 * distance, 1))
+    log_mean = torch.cat(by_sentence) - math.log(len(z))
+    log_own = -0.5 * ((z - q.mean).square() * precision + q.log_variance).sum(-1)
+    return float((log_own - log_mean).mean())

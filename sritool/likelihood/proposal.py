@@ -1,0 +1,173 @@
+"""Proposals for importance sampling: mixtures of multivariate Student distributions, one mixture a sentence.
+
+Source: moment-matching proposals as in Cappé et al. 2008, "Adaptive importance sampling in general mixture classes";
+score matching as in Cai et al. 2024, "Batch and match: black-box variational inference with a score-based
+divergence"; tempered weights as in Neal 2001.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.model.random import Stream
+
+_LARGEST_VARIANCE = 4.0  # of a matched Gaussian in any direction: the prior's is 1
+_DRAWS_A_DIMENSION = 0.2  # draws for a latent dimension at which a match and what was known count alike
+
+
+class StudentMixture(NamedTuple):
+    """Σ_c weight_c · t_ν(z; location_c, root_c root_cᵀ) for each sentence."""
+
+    location: Tensor  # [components, batch, latent]
+    root: Tensor  # lower triangular scale  [components, batch, latent, latent]
+    log_weight: Tensor  # [components, batch]
+    degrees: int  # ν
+
+    def sample(self, stream: Stream, examples: Tensor, draws: int) -> Tensor:
+        """z [draws, batch, latent]; a draw depends on (stream, example, index of the draw) alone."""
+        batch, latent = self.location.shape[1:]
+        dtype = self.location.dtype
+        normal = stream.normal(examples, draws * (latent + self.degrees), dtype=dtype)
+        normal = normal.view(batch, draws, latent + self.degrees).transpose(0, 1)
+        chi_square = normal[..., latent:].square().sum(-1, keepdim=True)
+        standard = normal[..., :latent] * torch.sqrt(self.degrees / chi_square)
+        share = Stream(stream.seed, stream.purpose + " component", stream.epoch).uniform(examples, draws)
+        bounds = self.log_weight.exp().cumsum(0)[:-1].unsqueeze(-1)  # [components − 1, batch, 1]
+        chosen = (share.to(dtype).unsqueeze(0) > bounds).sum(0).t()  # [draws, batch]
+        which = torch.arange(batch, device=chosen.device).expand_as(chosen)
+        return self.location[chosen, which] + (self.root[chosen, which] @ standard.unsqueeze(-1)).squeeze(-1)
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """log q(z) in nats: [draws, batch, latent] → [draws, batch]."""
+        return torch.logsumexp(self.log_components(z), 0)
+
+    def log_components(self, z: Tensor) -> Tensor:
+        """log (weight_c · density_c(z)): [draws, batch, latent] → [components, draws, batch]."""
+        latent, degrees = z.shape[-1], self.degrees
+        centred = (z.unsqueeze(0) - self.location.unsqueeze(1)).permute(
+            0, 2, 3, 1
+        )  # [c, batch, latent, draws]
+        whitened = torch.linalg.solve_triangular(self.root, centred, upper=False)
+        distance = whitened.square().sum(2).transpose(1, 2)  # [components, draws, batch]
+        log_root = self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1).unsqueeze(1)
+        constant = (
+            math.lgamma((degrees + latent) / 2)
+            - math.lgamma(degrees / 2)
+            - latent / 2 * math.log(degrees * math.pi)
+        )
+        tails = -(degrees + latent) / 2 * torch.log1p(distance / degrees)
+        return self.log_weight.unsqueeze(1) + constant - log_root + tails
+
+
+def tempered_weights(log_weights: Tensor, effective: float) -> tuple[Tensor, Tensor]:
+    """Self-normalised weights w^β with the largest β ≤ 1 whose effective sample size reaches `effective`.
+
+    Args:    log_weights [draws, batch]; effective: at most the number of draws.
+    Returns: weights summing to 1 over draws [draws, batch]; their effective sample sizes [batch].
+    """
+    low, high = torch.zeros_like(log_weights[0]), torch.ones_like(log_weights[0])
+    if bool((effective_sample_size(log_weights) >= effective).all()):
+        low = high
+    else:
+        for _ in range(20):
+            middle = 0.5 * (low + high)
+            enough = effective_sample_size(middle * log_weights) >= effective
+            low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
+        low = torch.where(effective_sample_size(log_weights) >= effective, torch.ones_like(low), low)
+    tempered = low * log_weights
+    return torch.softmax(tempered, 0), effective_sample_size(tempered)
+
+
+def effective_sample_size(log_weights: Tensor) -> Tensor:
+    """(Σ w)² / Σ w² over draws: [draws, batch] → [batch]."""
+    return torch.exp(2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0))
+
+
+def moment_match(
+    z: Tensor, log_weights: Tensor, centre: Tensor, root: Tensor, effective: float
+) -> tuple[Tensor, Tensor]:
+    """Weighted mean [batch, latent] and root of the covariance of the draws, shrunk to a known centre and root.
+
+    In 32 dimensions a covariance from 60 effective draws is worse than a good guess, so both moments give way to it
+    as far as their own sampling noise explains the difference: the mean by the positive-part rule of James and Stein
+    1961, the covariance by that of Ledoit and Wolf 2004.
+
+    Args: z [draws, batch, latent]; log_weights [draws, batch]; centre [batch, latent] and root
+          [batch, latent, latent]: the guess; effective: wanted effective sample size.
+    """
+    weights, size = tempered_weights(log_weights, effective)
+    white = torch.linalg.solve_triangular(
+        root, (z - centre).permute(1, 2, 0), upper=False
+    )  # [b, latent, draws]
+    share = weights.t().unsqueeze(1)  # [batch, 1, draws]
+    mean = (white * share).sum(-1)
+    centred = white - mean.unsqueeze(-1)
+    covariance = (centred * share) @ centred.mT
+    identity = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+    # Noise of the weighted mean of x xᵀ: Σ_m w_m² ‖x_m x_mᵀ − S‖², with ‖x xᵀ‖² = ‖x‖⁴.
+    lengths = centred.square().sum(1)  # [batch, draws]
+    cross = (centred * (covariance @ centred)).sum(1)
+    squares = covariance.square().sum((-2, -1), keepdim=True)
+    noise = (weights.t().square() * (lengths.square() - 2 * cross + squares.squeeze(-1))).sum(-1)
+    distance = (covariance - identity).square().sum((-2, -1))
+    trust = (1 - noise / distance.clamp_min(1e-12)).clamp(0, 1).view(-1, 1, 1)
+    trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+    kept = (1 - trace / size / mean.square().sum(-1).clamp_min(1e-12)).clamp(0, 1).unsqueeze(-1)
+    scale = torch.linalg.cholesky(trust * covariance + (1 - trust) * identity)
+    return centre + (root @ (kept * mean).unsqueeze(-1)).squeeze(-1), root @ scale
+
+
+def score_match(
+    z: Tensor, scores: Tensor, shares: Tensor, centre: Tensor, covariance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gaussian whose ∇ log density fits the scores ∇ log p(x, z) of the draws, kept near a known one.
+
+    A gradient holds `latent` numbers where a weight holds one: for a Gaussian posterior the match is exact with
+    latent + 1 draws, wherever they lie, and for a rough one it averages the slopes over the draws. With C and Γ the
+    covariances of draws and scores, Σ minimises λ (tr ΓΣ + tr CΣ⁻¹) / 2 + KL(N(0, known) ‖ N(0, Σ)), and the mean
+    goes λ / (1 + λ) of the way to z̄ + Σ ḡ; λ grows with the draws.
+
+    Args:    z, scores [draws, batch, latent]; shares [draws, batch], the weight of each draw; centre [batch, latent]
+             and covariance [batch, latent, latent]: the known Gaussian.
+    Returns: mean and covariance, float64.
+    Source:  Cai et al. 2024, algorithm 1, without the distance of the means in the equation of Σ: far from a sharp
+             posterior it makes Σ so narrow along that distance that the mean hardly moves.
+    """
+    z, scores, centre, covariance = (part.double() for part in (z, scores, centre, covariance))
+    total = shares.double().sum(0).clamp_min(1e-300)
+    weights = shares.double() / total
+    # A component that hardly drew learns hardly anything, whatever draws of others it answers for.
+    draws = torch.minimum(total, 1 / weights.square().sum(0).clamp_min(1e-300))
+    gain = (draws / (z.shape[-1] * _DRAWS_A_DIMENSION)).view(-1, 1, 1)
+    mean, spread = _moments(z, weights)
+    slope, slopes = _moments(scores, weights)
+    # λ Σ Γ Σ + Σ = known + λ C has the solution L X Lᵀ with L Lᵀ its right side and X (λ Lᵀ Γ L) X + X = I.
+    left = torch.linalg.cholesky(covariance + gain * spread)
+    eigenvalues, vectors = torch.linalg.eigh(gain * left.mT @ slopes @ left)
+    inner = 2 / (1 + (1 + 4 * eigenvalues.clamp_min(0)).sqrt())  # (√(1 + 4a) − 1) / 2a, without cancellation
+    matched = left @ (vectors * inner.unsqueeze(-2)) @ vectors.mT @ left.mT
+    eigenvalues, vectors = torch.linalg.eigh(0.5 * (matched + matched.mT))
+    eigenvalues = eigenvalues.clamp(_LARGEST_VARIANCE * 1e-12, _LARGEST_VARIANCE)
+    matched = (vectors * eigenvalues.unsqueeze(-2)) @ vectors.mT
+    moved = (matched @ slope.unsqueeze(-1)).squeeze(-1) + mean
+    pull = (gain / (1 + gain)).squeeze(-1)
+    return (1 - pull) * centre + pull * moved, matched
+
+
+def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean [batch, latent] and covariance of values [draws, batch, latent]; weights [draws, batch]."""
+    mean = (weights.unsqueeze(-1) * values).sum(0)
+    centred = (values - mean).transpose(0, 1)
+    return mean, centred.mT @ (weights.t().unsqueeze(-1) * centred)
+
+
+def flattened(covariance: Tensor, share: float) -> Tensor:
+    """Covariance [batch, latent, latent] whose precision is mixed with the prior's: ((1 − share) Σ⁻¹ + share I)⁻¹."""
+    eigenvalues, vectors = torch.linalg.eigh(covariance)
+    wider = 1 / ((1 - share) / eigenvalues + share)
+    mixed: Tensor = (vectors * wider.unsqueeze(-2)) @ vectors.mT
+    return mixed

@@ -1,0 +1,135 @@
+"""Beam search: the likeliest sentence of each code that is found with a bounded number of open hypotheses.
+
+A hypothesis' score is its log p(x|z), not divided by its length: what is looked for is the mode of p(x|z), which is
+what the figures of the model speak of. Modes of language models are often short (Stahlberg and Byrne 2019, "On NMT
+search errors and model errors"); a user who wants longer sentences draws them.
+
+Source: Graves 2012, "Sequence transduction with recurrent neural networks"; the open hypotheses stay as many when one
+ends, as in Ott et al. 2019, "fairseq".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sritool.data.tokenizer import EOS, FIRST_PREDICTED
+from sritool.model.rollout import Rollout
+
+_END = EOS - FIRST_PREDICTED  # its row of the output layer
+
+
+def search(
+    rollout: Rollout, z: Tensor, beam: int, max_length: int, done: Callable[[int], None] = lambda _: None
+) -> list[list[int]]:
+    """Token ids of the likeliest sentence found for each code, </s> left out; one cut at the end has none.
+
+    Of the continuations of the open hypotheses, those that end among the best `beam` are complete; the best `beam`
+    of the others stay open. Scores only fall, so a code is done when no open hypothesis is above its best complete
+    one. With `beam` 1 this is greedy decoding; with at least as many as there are sentences, enumeration.
+
+    Args: z [n, latent]; done: told after every word how many codes are done.
+    """
+    return _Search(rollout, z, beam, max_length).run(done)
+
+
+class _Search:
+    """Hypotheses of all codes, `beam` rows a code, and where each came from."""
+
+    def __init__(self, rollout: Rollout, z: Tensor, beam: int, max_length: int) -> None:
+        self.rollout, self.z, self.beam, self.max_length = rollout, z, beam, max_length
+        self.words: list[Tensor] = []  # a position each: ids of the open hypotheses' last words  [n, beam]
+        self.parents: list[Tensor] = []  # and which hypothesis of the position before each goes on  [n, beam]
+        self.best = z.new_full((len(z),), -torch.inf, dtype=torch.float64)  # of the complete hypotheses
+        self.length = torch.zeros(len(z), dtype=torch.int64, device=z.device)  # of that one, in words
+        self.last = torch.zeros_like(self.length)  # and its row in the beam at its last word
+
+    def run(self, done: Callable[[int], None]) -> list[list[int]]:
+        codes = torch.arange(len(self.z), device=self.z.device)  # that are not done
+        state = self.rollout.start(self.z)
+        scores = self.best.new_full((len(codes), self.beam), -torch.inf)
+        scores[:, 0] = 0.0  # one empty hypothesis
+        state = state.take(codes.repeat_interleave(self.beam))
+        for position in range(self.max_length):
+            self.rollout.require_finite()
+            scores, parents, rows = self._extend(state.hidden, scores, codes, position)
+            going = self.best[codes] < scores[:, 0]
+            words = rows + FIRST_PREDICTED
+            self._remember(codes, words, parents)
+            codes, scores = codes[going], scores[going]
+            done(len(self.z) - len(codes))
+            if position + 1 == self.max_length or not len(codes):
+                break
+            first = going.nonzero() * self.beam  # row of a code's first hypothesis
+            state = self.rollout.advance(
+                state.take((first + parents[going]).flatten()), words[going].flatten()
+            )
+        self._complete(
+            codes, scores[:, :1], torch.zeros_like(scores[:, :1], dtype=torch.int64), self.max_length
+        )
+        return self._sentences()
+
+    def _extend(
+        self, hidden: Tensor, scores: Tensor, codes: Tensor, position: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores [n, beam], best first, parents and rows of the output layer of the hypotheses that stay open."""
+        values, rows = self._likeliest(hidden)  # [n · beam, k]
+        k = values.shape[1]
+        together = (scores[:, :, None] + values.unflatten(0, scores.shape)).flatten(1)
+        ordered = together.sort(dim=1, descending=True, stable=True)
+        found, order = (each[:, : 2 * self.beam] for each in ordered)
+        parents, rows = order // k, rows.view(len(codes), -1).gather(1, order)
+        ends = rows == _END
+        complete = found[:, : self.beam].masked_fill(~ends[:, : self.beam], -torch.inf)
+        self._complete(codes, complete, parents[:, : self.beam], position)
+        # Those that do not end, in their order: at most one continuation of each hypothesis ends.
+        left = ends.to(torch.int8).sort(dim=1, stable=True).indices[:, : self.beam]
+        found = found.masked_fill(ends, -torch.inf)
+        stay = found.gather(1, left), parents.gather(1, left), rows.gather(1, left)
+        return self._filled(stay[0], -torch.inf), self._filled(stay[1], 0), self._filled(stay[2], 0)
+
+    def _likeliest(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """log p and row of the likeliest next words, as many as could stay or end: [rows, k]."""
+        k = min(2 * self.beam, self.rollout.vocabulary)
+        values, rows = self.best.new_empty(len(hidden), k), self.length.new_empty(len(hidden), k)
+        for part in self.rollout.chunks(len(hidden)):
+            logits = self.rollout.logits(hidden[part])
+            total = logits.logsumexp(1, keepdim=True)
+            top = logits.topk(k, dim=1)
+            values[part] = (top.values - total).double()
+            rows[part] = top.indices.clamp_max(self.rollout.vocabulary - 1)  # where −∞ is among them
+        return values, rows
+
+    def _complete(self, codes: Tensor, scores: Tensor, rows: Tensor, length: int) -> None:
+        """Keep a code's best complete hypothesis: scores and rows in the beam before [n, m]."""
+        if not len(codes):
+            return
+        score, which = scores.max(1)
+        better = score > self.best[codes]
+        chosen = codes[better]
+        self.best[chosen], self.length[chosen] = score[better], length
+        self.last[chosen] = rows.gather(1, which[:, None]).squeeze(1)[better]
+
+    def _remember(self, codes: Tensor, words: Tensor, parents: Tensor) -> None:
+        for kept, new in ((self.words, words), (self.parents, parents)):
+            every = new.new_zeros(len(self.z), self.beam)
+            every[codes] = new
+            kept.append(every)
+
+    def _filled(self, found: Tensor, value: float) -> Tensor:
+        """Up to `beam` columns, where a small vocabulary gives fewer."""
+        lacking = self.beam - found.shape[1]
+        return torch.nn.functional.pad(found, (0, lacking), value=value) if lacking > 0 else found
+
+    def _sentences(self) -> list[list[int]]:
+        """Back from each best hypothesis' last word."""
+        rows, everyone = self.last, torch.arange(len(self.z), device=self.z.device)
+        tokens = torch.zeros(len(self.z), len(self.words), dtype=torch.int64, device=self.z.device)
+        for position in reversed(range(len(self.words))):
+            inside = position < self.length
+            tokens[:, position] = self.words[position][everyone, rows]
+            rows = torch.where(inside, self.parents[position][everyone, rows], rows)
+        lengths = self.length.tolist()
+        return [row[:length] for row, length in zip(tokens.tolist(), lengths, strict=True)]

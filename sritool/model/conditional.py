@@ -1,0 +1,203 @@
+"""log p(x|z), its gradient in z and in θ for a batch of sentences, without an autograd graph.
+
+What a chain repeats at every step is only what changes with z: the projection of z, the recurrence, and the
+output layer. The words' projection, transposes and casts are made once, by `Weights` and `Conditional`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.data.batches import Batch
+from sritool.data.tokenizer import FIRST_PREDICTED
+from sritool.model import hessian as curvature
+from sritool.model.dropout import Masks
+from sritool.model.generator import Generator
+from sritool.model.output_layer import OutputLayer
+from sritool.model.recurrence import Recurrence, RecurrentWeight
+from sritool.model.theta_gradient import BeforeOutput, ThetaGradient
+from sritool.model.word_subset import WordSubset
+from sritool.model.workspace import Workspace
+
+_STATE_ELEMENTS = 1 << 26  # recurrence states held at a time by a likelihood of many draws
+
+
+class Weights:
+    """A generator's parameters as the fast path wants them; made anew after every update of θ.
+
+    Args: precision: "float32" or "bfloat16", the type of the output layer's matrix products. The recurrence
+          keeps the parameters' own type.
+    """
+
+    def __init__(self, generator: Generator, precision: str = "float32", workspace: Workspace | None = None):
+        self.generator = generator
+        self.recurrent = RecurrentWeight(generator.recurrent)
+        self.output = OutputLayer(generator, precision, workspace or Workspace())
+
+
+class Evaluation(NamedTuple):
+    """log p(x|z) in nats and its gradient in z."""
+
+    log_likelihood: Tensor  # [..., batch]
+    gradient: Tensor  # [..., batch, latent]
+
+
+class Conditional:
+    """p(x|·) for the sentences of one batch.
+
+    z may have leading dimensions, [..., batch, latent]: many draws for each sentence in one call.
+
+    Args: static: compute at padding too and leave it out by multiplication, so that nothing waits for a value
+          and `evaluate` can be captured as a CUDA graph.
+    """
+
+    def __init__(self, weights: Weights, batch: Batch, static: bool = False) -> None:
+        self.weights = weights
+        self.batch = batch
+        time, size = batch.targets.shape
+        self.time, self.size = time, size
+        self._embedded: Tensor | None = None  # without dropout  [time, batch, embedding]
+        self._words: Tensor | None = None  # their projection  [time, batch, 4·hidden]
+        self._recurrence: Recurrence | None = None  # of the last shape that was evaluated
+        self._positions: dict[int, tuple[Tensor | None, Tensor]] = {}
+        self._static = static
+        self._padded = not static and not bool((batch.lengths == time).all())
+
+    def embedded(self, masks: Masks | None) -> Tensor:
+        """The words' embeddings, under dropout: [time, batch, embedding]."""
+        if self._embedded is None:
+            self._embedded = self.weights.generator.embedding.detach()[self.batch.inputs]
+        return self._embedded if masks is None else self._embedded * masks.embedding
+
+    def gate_inputs(self, z: Tensor, embedded: Tensor | None, out: Tensor | None = None) -> Tensor:
+        """Everything that enters the gates but the recurrence: [time, draws·batch, 4·hidden].
+
+        Args: embedded: the words under dropout, for z [batch, latent] only; None: as they are, whose projection
+              is made once.
+        """
+        latent = z.flatten(0, -2) @ self.weights.generator.latent_to_gates.t()  # [draws·batch, 4·hidden]
+        if embedded is not None:
+            return self._words_to_gates(embedded, out).add_(latent)
+        if self._words is None:
+            self._words = self._words_to_gates(self.embedded(None))
+        width = latent.shape[-1]
+        if out is None:
+            out = latent.new_empty(self.time, latent.shape[0], width)
+        by_draw = out.view(self.time, -1, self.size, width)
+        torch.add(self._words.unsqueeze(1), latent.view(-1, self.size, width), out=by_draw)
+        return out
+
+    def _words_to_gates(self, embedded: Tensor, out: Tensor | None = None) -> Tensor:
+        generator = self.weights.generator
+        flat = None if out is None else out.flatten(0, 1)
+        bias, weight = generator.gate_bias, generator.words_to_gates.t()
+        return torch.addmm(bias, embedded.flatten(0, 1), weight, out=flat).view(self.time, self.size, -1)
+
+    def positions(self, draws: int) -> tuple[Tensor | None, Tensor]:
+        """Positions that are predicted, in [time·draws·batch] (None: all), and their rows in the output layer."""
+        if draws not in self._positions:
+            targets = self.batch.targets.unsqueeze(1).expand(-1, draws, -1)
+            flat = targets.reshape(-1) - FIRST_PREDICTED
+            valid = (flat >= 0).nonzero().squeeze(1) if self._padded else None
+            self._positions[draws] = (valid, flat.clamp_min(0) if valid is None else flat[valid])
+        return self._positions[draws]
+
+    def _per_sentence(self, chosen: Tensor, valid: Tensor | None, shape: torch.Size) -> Tensor:
+        if valid is not None:
+            full = chosen.new_zeros(self.time * shape.numel())
+            chosen = full.index_copy_(0, valid, chosen)
+        return chosen.view(self.time, *shape).sum(0)
+
+    @torch.no_grad()
+    def log_likelihood(self, z: Tensor) -> Tensor:
+        """log p(x|z) in nats, without dropout: z [..., batch, latent] → [..., batch]."""
+        draws = z.reshape(z.shape[:-2].numel(), *z.shape[-2:])
+        per_draw = self.time * self.size * 8 * self.weights.generator.config.hidden
+        parts = draws.split(max(1, _STATE_ELEMENTS // per_draw))
+        return torch.cat([self._log_likelihood(part) for part in parts]).view(z.shape[:-1])
+
+    def _log_likelihood(self, z: Tensor) -> Tensor:
+        hidden = self.run(z).hidden[1:].flatten(0, 1)
+        valid, rows = self.positions(z.shape[0])
+        log_p = self.weights.output.log_likelihood(hidden if valid is None else hidden[valid], rows)
+        return self._per_sentence(log_p, valid, z.shape[:-1])
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        z: Tensor,
+        masks: Masks | None = None,
+        theta: ThetaGradient | None = None,
+        subset: WordSubset | None = None,
+    ) -> Evaluation:
+        """log p(x|z) and ∇_z log p(x|z); with `theta`, adds its weighted parameter gradients there too.
+
+        Args: z [..., batch, latent]; masks: dropout factors, for z [batch, latent] only; subset: the words that the
+              softmax sees, for z [batch, latent] only; None: all.
+        """
+        generator, recurrent = self.weights.generator, self.weights.recurrent
+        embedded = None if masks is None else self.embedded(masks)
+        rows = z.shape[:-1].numel()
+        if self._recurrence is None or self._recurrence.gates.shape[1] != rows:
+            self._recurrence = self._new_recurrence(rows)
+        recurrence = self.run(z, embedded, self._recurrence)
+        hidden = recurrence.hidden[1:] if masks is None else recurrence.hidden[1:] * masks.hidden
+        log_likelihood, grad_hidden = self.through_output(hidden, z.shape[:-1], theta, subset)
+        if masks is not None:
+            grad_hidden.mul_(masks.hidden)
+        grad_gates, grad_initial = recurrence.backward(grad_hidden, recurrent)
+        grad_latent = grad_gates.sum(0)
+        gradient = grad_latent @ generator.latent_to_gates + grad_initial @ generator.latent_to_initial
+        if theta is not None:
+            words = self.embedded(None) if embedded is None else embedded
+            previous = recurrence.hidden[:-1]
+            before = BeforeOutput(z, words, masks, previous, grad_gates, grad_latent, grad_initial)
+            theta.add_recurrence(before, self.batch.inputs)
+        return Evaluation(log_likelihood, gradient.view_as(z))
+
+    def through_output(
+        self,
+        hidden: Tensor,
+        shape: torch.Size,
+        theta: ThetaGradient | None = None,
+        subset: WordSubset | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """log p [*shape] and its gradient in the hidden states, both for hidden [time, draws·batch, hidden]."""
+        valid, rows = self.positions(shape.numel() // self.size)
+        layer = self.weights.output
+        if subset is not None:
+            layer, rows = layer.of(subset), subset.targets if valid is None else subset.targets[valid]
+        flat = hidden.flatten(0, 1)
+        used = flat if valid is None else flat[valid]
+        counted = self._counted(shape, hidden.dtype) if self._static else None
+        log_p, grad = layer.gradient(used, rows, theta, counted)
+        if valid is not None:
+            grad = torch.zeros_like(flat).index_copy_(0, valid, grad)
+        return self._per_sentence(log_p, valid, shape), grad.view_as(hidden)
+
+    def _counted(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """1 at positions that are predicted, 0 at padding: [time·draws·batch]."""
+        inside = (self.batch.targets >= FIRST_PREDICTED).unsqueeze(1)
+        return inside.expand(-1, shape.numel() // self.size, -1).reshape(-1).to(dtype)
+
+    def run(
+        self, z: Tensor, embedded: Tensor | None = None, recurrence: Recurrence | None = None
+    ) -> Recurrence:
+        """The recurrence from z [..., batch, latent], in fresh buffers or these; `embedded`: under dropout."""
+        codes = z.flatten(0, -2)
+        recurrence = recurrence or self._new_recurrence(codes.shape[0])
+        self.gate_inputs(z, embedded, recurrence.gates)
+        recurrence.run(self.weights.generator.initial_hidden(codes), self.weights.recurrent)
+        return recurrence
+
+    def _new_recurrence(self, rows: int) -> Recurrence:
+        generator = self.weights.generator
+        return Recurrence(self.time, rows, generator.config.hidden, generator.output)
+
+    @torch.no_grad()
+    def hessian(self, z: Tensor) -> Tensor:
+        """∇²_z (−log p(x|z)): z [..., batch, latent] → [..., batch, latent, latent], symmetric; see `curvature`."""
+        return curvature.hessian(self, z)

@@ -1,0 +1,149 @@
+"""Sentences from codes: greedy, ancestral with temperature, top-k and top-p, or by beam search, codes side by side.
+
+A sentence that has ended leaves the batch, so that the work shrinks with what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sritool.data.tokenizer import EOS, FIRST_PREDICTED
+from sritool.errors import UsageError
+from sritool.model.beam import search
+from sritool.model.generator import Generator
+from sritool.model.random import Stream
+from sritool.model.rollout import Rollout
+
+_ROWS = 4096  # sentences decoded side by side; many, as the last long sentences of each such lot run alone
+
+
+_HOTTEST = 1e30  # temperature, and one over the coldest: float32 holds logits divided by it
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """How the next word is chosen."""
+
+    greedy: bool = True
+    temperature: float = 1.0  # of ancestral sampling
+    top_k: int = 0  # keep the k likeliest; 0: all
+    top_p: float = 1.0  # keep the smallest set with this much probability
+    beam: int = 1  # hypotheses kept side by side in a search for the likeliest sentence; 1: none but greedy's
+    max_length: int = 200  # tokens, </s> not counted
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:  # nor is NaN
+            raise UsageError(f"temperature {self.temperature}: give more than 0, or leave it out for greedy")
+        if not 1 / _HOTTEST <= self.temperature <= _HOTTEST:
+            raise UsageError(
+                f"temperature {self.temperature}: give one from {1 / _HOTTEST:g} to {_HOTTEST:g}"
+            )
+        if self.top_k < 0:
+            raise UsageError(f"top-k {self.top_k}: give at least 0, which is all words")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p {self.top_p}: give 0 < p <= 1")
+        if self.beam < 1 or (self.beam > 1 and not self.greedy):
+            raise UsageError(f"beam {self.beam}: give at least 1, and no ancestral decoding beside it")
+        if self.max_length < 1:
+            raise UsageError(f"max-length {self.max_length}: give at least 1")
+
+
+def filter_logits(logits: Tensor, config: DecodingConfig) -> Tensor:
+    """Logits [n, V] at the temperature, those outside top-k and top-p at −∞."""
+    if config.temperature != 1:
+        logits = logits / config.temperature
+    if config.top_k and config.top_k < logits.shape[1]:
+        kept = logits.topk(config.top_k, dim=1)
+        logits = torch.full_like(logits, -torch.inf).scatter_(1, kept.indices, kept.values)
+    if config.top_p < 1:
+        ordered, indices = logits.sort(dim=1, descending=True)
+        probabilities = ordered.softmax(1)
+        before = probabilities.cumsum(1) - probabilities  # so that the word that crosses p is kept
+        ordered = ordered.masked_fill(before >= config.top_p, -torch.inf)
+        logits = torch.empty_like(logits).scatter_(1, indices, ordered)
+    return logits
+
+
+@torch.no_grad()
+def decode(
+    generator: Generator,
+    z: Tensor,
+    config: DecodingConfig,
+    stream: Stream | None = None,
+    first: int = 0,
+    done: Callable[[int], None] = lambda _: None,
+) -> list[list[int]]:
+    """Token ids of a sentence for each code, </s> left out.
+
+    Args: z [n, latent]; stream: needed unless greedy; a sentence's draws depend on its index alone, which is
+          that in z, counted from `first`; done: told after every word how many sentences have ended.
+
+    Raises: NumericalError if the scores of the next words are not finite.
+    """
+    found: list[list[int]] = []
+    rollout = Rollout(generator, len(z) * config.beam)
+    step = max(1, _ROWS // config.beam)
+    for begin in range(0, len(z), step):
+        part = z[begin : begin + step]
+
+        def so_far(ended: int, before: int = begin) -> None:
+            done(before + ended)
+
+        if config.beam > 1:
+            found += search(rollout, part, config.beam, config.max_length, so_far)
+        else:
+            found += _decode_rows(rollout, part, config, stream, first + begin, so_far)
+    return found
+
+
+def _decode_rows(
+    rollout: Rollout,
+    z: Tensor,
+    config: DecodingConfig,
+    stream: Stream | None,
+    first: int,
+    done: Callable[[int], None],
+) -> list[list[int]]:
+    rows = torch.arange(len(z), device=z.device)
+    state = rollout.start(z)
+    tokens = torch.full((len(z), config.max_length), EOS, device=z.device)
+    for position in range(config.max_length):
+        rollout.require_finite()
+        words = _choose(rollout, state.hidden, config, stream, rows + first, position) + FIRST_PREDICTED
+        tokens[rows, position] = words
+        going = words != EOS
+        if not bool(going.all()):
+            rows, words, state = rows[going], words[going], state.take(going)
+        done(len(z) - len(rows))
+        if len(rows) == 0 or position + 1 == config.max_length:
+            break
+        state = rollout.advance(state, words)
+    ends = (tokens == EOS).to(torch.int64).argmax(1)
+    ends = torch.where((tokens == EOS).any(1), ends, config.max_length)
+    return [row[:end] for row, end in zip(tokens.tolist(), ends.tolist(), strict=True)]
+
+
+def _choose(
+    rollout: Rollout,
+    hidden: Tensor,
+    config: DecodingConfig,
+    stream: Stream | None,
+    examples: Tensor,
+    position: int,
+) -> Tensor:
+    if not config.greedy:
+        assert stream is not None, "ancestral decoding needs a stream"
+        # One uniform a word: the draw depends on the sentence, not on who else is left.
+        uniform = stream.uniform(examples, 1, chain=position)
+    found = torch.empty_like(examples)
+    for part in rollout.chunks(len(hidden)):
+        logits = rollout.logits(hidden[part])
+        if config.greedy:
+            found[part] = rollout.likeliest(logits)
+        else:
+            found[part] = rollout.drawn(filter_logits(logits, config), uniform[part])
+    return found

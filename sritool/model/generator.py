@@ -1,0 +1,67 @@
+"""The generator p(x|z): a one-layer LSTM that sees z in its initial state and beside every word.
+
+Source: Pang et al. 2021, section 4; the sizes are those of Li et al. 2019.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sritool.config.settings import GeneratorConfig
+from sritool.data.tokenizer import FIRST_PREDICTED
+from sritool.model.random import draw_uniform
+from sritool.model.recurrence import lstm
+
+
+class Generator(nn.Module):
+    """Parameters of p_θ(x|z), and the plain, differentiable form of its likelihood.
+
+    The output layer has a row for every token that can be predicted: all but padding and <s>, which are the
+    first `FIRST_PREDICTED` ids. `latent = 0` makes it a language model.
+    """
+
+    def __init__(self, config: GeneratorConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        embedding, hidden, latent = config.embedding, config.hidden, config.latent
+        self.config = config
+        self.vocabulary_size = vocabulary_size
+        self.embedding = nn.Parameter(torch.empty(vocabulary_size, embedding))
+        self.words_to_gates = nn.Parameter(torch.empty(4 * hidden, embedding))  # gates: o, i, f, g
+        self.latent_to_gates = nn.Parameter(torch.empty(4 * hidden, latent))
+        self.recurrent = nn.Parameter(torch.empty(4 * hidden, hidden))
+        self.gate_bias = nn.Parameter(torch.empty(4 * hidden))
+        self.latent_to_initial = nn.Parameter(torch.empty(hidden, latent))
+        self.initial_bias = nn.Parameter(torch.empty(hidden))
+        self.output = nn.Parameter(torch.empty(vocabulary_size - FIRST_PREDICTED, hidden))
+        self.output_bias = nn.Parameter(torch.empty(vocabulary_size - FIRST_PREDICTED))
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds of the matrix products for one word: recurrence and output layer."""
+        return self.config.hidden * (4 * self.config.hidden + self.output.shape[0])
+
+    def initialise(self, scale: float, seed: int, purpose: str = "") -> None:
+        """Draw every parameter from U(−scale, scale), as `draw_uniform` does."""
+        draw_uniform(self, scale, seed, purpose)
+
+    def initial_hidden(self, z: Tensor) -> Tensor:
+        """Initial hidden state: z [batch, latent] → [batch, hidden]."""
+        return z @ self.latent_to_initial.t() + self.initial_bias
+
+    def hidden_states(self, inputs: Tensor, z: Tensor) -> Tensor:
+        """Hidden states under teacher forcing: inputs [time, batch], z [batch, latent] → [time, batch, hidden]."""
+        words = self.embedding[inputs] @ self.words_to_gates.t() + self.gate_bias
+        projected = words + z @ self.latent_to_gates.t()
+        return lstm(projected, self.initial_hidden(z), self.recurrent)
+
+    def log_likelihood(self, inputs: Tensor, targets: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z) in nats by plain autograd operations, without dropout: the oracle of the fast path.
+
+        Args:    inputs, targets [time, batch] int64, padding (0) after the end; z [batch, latent].
+        Returns: [batch], summed over words and </s>.
+        """
+        logits = self.hidden_states(inputs, z) @ self.output.t() + self.output_bias
+        rows = (targets - FIRST_PREDICTED).clamp_min(0).unsqueeze(-1)
+        chosen = torch.log_softmax(logits, dim=-1).gather(-1, rows).squeeze(-1)
+        return (chosen * (targets >= FIRST_PREDICTED)).sum(0)

@@ -1,0 +1,144 @@
+"""The generator one word at a time, many sentences side by side: what every way of decoding goes through.
+
+Nothing of it is differentiated, so that the logits stay in one buffer, and greedy decoding needs no softmax. A word
+is found among them in two stages: first one of filled / `_STEP` columns, whose maxima or sums run at the speed of
+the memory, then one of the column's words. PyTorch's argmax or cumulative sum over all of them takes as long as half
+the matrix product or more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.data.tokenizer import BOS
+from sritool.errors import NumericalError
+from sritool.model.generator import Generator
+from sritool.model.workspace import Workspace
+
+_LOGITS = 1 << 23  # held at a time: 32 MB in float32
+_TABLE = 1 << 24  # most numbers in a table of all words' projections: 64 MB in float32
+_STEP = 16  # the output layer's rows are filled up to a multiple of this
+
+
+class State(NamedTuple):
+    """What the next word depends on, a row a sentence."""
+
+    hidden: Tensor  # [n, hidden]
+    cell: Tensor  # [n, hidden]
+    constant: Tensor  # z's part of the gates, and the bias  [n, 4·hidden]
+
+    def take(self, rows: Tensor) -> State:
+        """Some of the rows, by a mask or their numbers."""
+        return State(self.hidden[rows], self.cell[rows], self.constant[rows])
+
+
+class Rollout:
+    """A generator's parameters as decoding wants them; made for one call.
+
+    Args: sentences: about how many will be decoded; with many, each word of the vocabulary is projected once.
+    """
+
+    def __init__(self, generator: Generator, sentences: int) -> None:
+        self._generator, self._workspace = generator, Workspace()
+        self.vocabulary, hidden = generator.output.shape  # of words that can be predicted
+        self._recurrent = generator.recurrent.t().contiguous()
+        # The bias as one more column, and the transposed copy: fewer passes over the logits, faster for few rows.
+        filled = -(-self.vocabulary // _STEP) * _STEP
+        self._output = generator.output.new_zeros(hidden + 1, filled)
+        self._output[:-1, : self.vocabulary] = generator.output.t()
+        self._output[-1, : self.vocabulary] = generator.output_bias
+        self._output[-1, self.vocabulary :] = -torch.inf
+        self._embedding, self._projection = generator.embedding, generator.words_to_gates.t()
+        often, small = 16 * sentences >= len(self._embedding), len(self._embedding) * 4 * hidden <= _TABLE
+        self._table = self._embedding @ self._projection if often and small else None
+        # |h| ≤ 1, so that no logit is larger than this; one may be −∞, of a word that never comes.
+        largest = (generator.output.abs().sum(1) + generator.output_bias.clamp_min(0)).amax()
+        self._known = largest * 0  # 0 as long as all is finite, else NaN; read once a word
+
+    def require_finite(self) -> None:
+        """Raises: NumericalError if the scores of the next words are not finite; before they choose one."""
+        if not math.isfinite(float(self._known)):
+            raise NumericalError(
+                "the scores of the next words are not finite; take an earlier checkpoint, or other codes"
+            )
+
+    def start(self, z: Tensor) -> State:
+        """Before the first word: z [n, latent]."""
+        hidden = self._generator.initial_hidden(z)
+        constant = z @ self._generator.latent_to_gates.t() + self._generator.gate_bias
+        first = constant + self._words(torch.full((1,), BOS, device=z.device))
+        return self._cell(State(hidden, torch.zeros_like(hidden), constant), first)
+
+    def advance(self, state: State, words: Tensor) -> State:
+        """After one more word: words [n], their ids."""
+        return self._cell(state, self._words(words).add_(state.constant))
+
+    def chunks(self, rows: int) -> Iterator[slice]:
+        """Parts of the rows whose logits have room side by side."""
+        step = max(64, _LOGITS // self._output.shape[1])
+        for begin in range(0, rows, step):
+            yield slice(begin, min(begin + step, rows))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Of each row of the output layer, and −∞ for the rows that fill it up: [n, hidden] → [n, filled].
+
+        A buffer that the next call overwrites; n as `chunks` gives it.
+        """
+        with_one = torch.cat((hidden, hidden.new_ones(len(hidden), 1)), 1)
+        out = self._workspace.take("logits", (len(hidden), self._output.shape[1]), hidden)
+        return torch.mm(with_one, self._output, out=out)
+
+    def likeliest(self, logits: Tensor) -> Tensor:
+        """Number of the highest of each row: [n, filled] → [n]."""
+        each = logits.unflatten(1, (_STEP, -1))  # [n, step, filled / step]
+        column = each.amax(1).argmax(1)
+        return self._row(column, _column(each, column).argmax(1), each)
+
+    def drawn(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """A number drawn from each row's softmax by inverse transform; the logits are overwritten.
+
+        Args: logits [n, filled]; uniform [n, 1] in (0, 1). Returns: [n].
+        """
+        weights = logits.sub_(logits.amax(1, keepdim=True)).exp_().unflatten(1, (_STEP, -1))
+        column, rest = _inverse(weights.sum(1), uniform)
+        within, _ = _inverse(_column(weights, column), rest)
+        return self._row(column, within, weights)
+
+    @staticmethod
+    def _row(column: Tensor, within: Tensor, each: Tensor) -> Tensor:
+        return within * each.shape[2] + column
+
+    def _words(self, words: Tensor) -> Tensor:
+        """Their part of the gates [n, 4·hidden]."""
+        if self._table is not None:
+            return self._table[words]
+        return self._embedding[words] @ self._projection
+
+    def _cell(self, state: State, gates: Tensor) -> State:
+        gates = gates.addmm(state.hidden, self._recurrent)
+        size = state.hidden.shape[1]
+        out_gate, in_gate, forget = gates[:, : 3 * size].sigmoid_().chunk(3, dim=1)
+        cell = (forget * state.cell).addcmul_(in_gate, gates[:, 3 * size :].tanh_())
+        hidden = out_gate * cell.tanh()
+        self._known = self._known + hidden.sum() * 0
+        return State(hidden, cell, state.constant)
+
+
+def _column(each: Tensor, column: Tensor) -> Tensor:
+    """each [n, step, columns], column [n] → [n, step]."""
+    return each.gather(2, column.view(-1, 1, 1).expand(-1, _STEP, 1)).squeeze(2)
+
+
+def _inverse(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a share of the weights' sum falls [n], and which share of that one weight is left over [n, 1]."""
+    cumulative = weights.cumsum(1, dtype=torch.float64)
+    share = uniform * cumulative[:, -1:]
+    found = torch.searchsorted(cumulative, share, right=True).clamp_max_(weights.shape[1] - 1)
+    weight = weights.gather(1, found)
+    before = cumulative.gather(1, found) - weight
+    return found.squeeze(1), ((share - before) / weight).clamp(0.0, 1.0)

@@ -1,0 +1,150 @@
+"""The trained model in a checkpoint, as every command works with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sritool.data.normalise import normalised, with_control
+from sritool.data.store import Split
+from sritool.data.targets import encode_split
+from sritool.errors import CheckpointError, ShapeError, UsageError
+from sritool.model.decoding import DecodingConfig, decode
+from sritool.model.device import resolve_device
+from sritool.model.random import Stream
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint, load_weights
+from sritool.runs.folder import find_checkpoint
+from sritool.runs.outline import build_fitting
+
+Floats = NDArray[np.float32]
+
+Report = Callable[[str, int, int], None]
+"""Receives progress: (what is going on, sentences done, sentences in all)."""
+
+
+class TrainedModel:
+    """A generator with its tokenizer, its settings and its way to infer z.
+
+    Attributes:
+        checkpoint: With `config`, `metrics` and `corpus`.
+        path: The file it came from.
+        tokenizer: Words or pieces to ids and back.
+        method: The training method, which holds the generator and infers z.
+        generator: p(x|z).
+        device: Where it computes.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, path: Path, device: torch.device) -> None:
+        self.checkpoint, self.path, self.device = checkpoint, path, device
+        self.tokenizer = checkpoint.tokenizer
+        self.method = build_fitting(checkpoint.config, len(checkpoint.tokenizer), checkpoint.weights, path)
+        load_weights(self.method.modules, checkpoint.weights, path)
+        self.method.modules.to(device)
+        self.generator = self.method.generator
+
+    def __repr__(self) -> str:
+        return f"<sritool {self.method.name} model of {self.checkpoint.corpus['name']}, {self.path}>"
+
+    @property
+    def arithmetic(self) -> tuple[str, str]:
+        """Kind of device and type of the numbers, on which the last digits of every figure depend."""
+        return self.device.type, str(self.generator.output.dtype)
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of z; 0 for a language model."""
+        return self.method.latent
+
+    def split(self, sentences: Sequence[str]) -> Split:
+        """Sentences as ids: control characters, lowercase, punctuation and cut as the model's corpus was prepared.
+
+        Order and number are kept.
+
+        Raises: UsageError for a single string in place of a list of them.
+        """
+        if isinstance(sentences, str):
+            raise UsageError("a list of sentences is needed, not a string; write [sentence]")
+        corpus = self.checkpoint.corpus
+        clean = bool(with_control(sentences).any())
+        lines = normalised(sentences, bool(corpus["lowercase"]), bool(corpus["split_punctuation"]), clean)
+        return encode_split(self.tokenizer, lines, int(corpus["max_length"]))
+
+    def decode(
+        self,
+        codes: Floats | Sequence[Sequence[float]],
+        config: DecodingConfig | None = None,
+        seed: int = 0,
+        first: int = 0,
+        report: Report | None = None,
+    ) -> list[str]:
+        """A sentence for each code, greedily unless `config` (sritool.model.decoding.DecodingConfig) says otherwise.
+
+        Args:    codes [n, latent]; first: number of the first one, where a longer list is decoded in parts;
+                 report: told ("decoding", done, total) as sentences end.
+        Raises:  ShapeError if the codes have another width.
+        """
+        z = torch.as_tensor(np.asarray(codes, dtype=np.float32), device=self.device)
+        if z.numel() == 0 and self.latent:
+            return []
+        if z.ndim != 2 or z.shape[1] != self.latent:
+            raise ShapeError(f"codes have shape {list(z.shape)}; give [n, {self.latent}]")
+        tell = (lambda done: report("decoding", done, len(z))) if report else (lambda _: None)
+        stream = Stream(seed, "decode")
+        ids = decode(self.generator, z, config or DecodingConfig(), stream, first, tell)
+        return [self.tokenizer.decode(row) for row in ids]
+
+    def prior(self, n: int, seed: int = 0) -> Floats:
+        """n codes from the prior N(0, I): float32 [n, latent]; the first of more are the same."""
+        draws: Floats = Stream(seed, "prior").normal(torch.arange(n), self.latent).numpy()
+        return draws
+
+    def sample(self, n: int = 1, seed: int = 0, config: DecodingConfig | None = None) -> list[str]:
+        """n sentences with codes from the prior; the first of more are the same.
+
+        Greedy by default; a language model draws its words, as greedy would give one sentence n times.
+        """
+        return self.decode(self.prior(n, seed), config or self.default_decoding(), seed)
+
+    def default_decoding(self) -> DecodingConfig:
+        """Greedy in z, or words drawn where there is no z to tell sentences apart."""
+        return DecodingConfig(greedy=self.latent > 0)
+
+    def require_latent(self, what: str) -> None:
+        """Raises: UsageError if there is no z to do `what` with."""
+        if not self.latent:
+            raise UsageError(
+                f"cannot {what} with {self.path}: method {self.method.name} has no z; give a run of another method"
+            )
+
+
+def load_model(path: Path | str, device: str = "cpu", gpu: str | None = None) -> TrainedModel:
+    """Load a checkpoint file or a run folder (best.pt before last.pt).
+
+    Args:
+        path: A file or a folder, as every command takes it.
+        device: cpu, cuda:0, mps or auto.
+        gpu: Its number, which goes before `device`.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+        UsageError: There is no such device.
+    """
+    return TrainedModel(*checkpoint_and_device(path, device, gpu))
+
+
+def checkpoint_and_device(
+    path: Path | str, device: str = "cpu", gpu: str | None = None
+) -> tuple[Checkpoint, Path, torch.device]:
+    """What a `TrainedModel` is made of; raises as `load_model` does."""
+    file = find_checkpoint(Path(path), Path("runs"))
+    checkpoint = load_checkpoint(file)
+    if checkpoint.progress.get("pretraining"):
+        raise CheckpointError(
+            f"{file} is still the autoencoder that {checkpoint.config.method} begins with; "
+            "train on with --resume, or take its encoder with train --from"
+        )
+    return checkpoint, file, resolve_device(device, gpu)

@@ -1,0 +1,190 @@
+"""A run's settings by precedence: flags, --set, environment, a TOML file, the preset and the named sampler."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from sritool.config.presets import (
+    DEFAULT_PRESET,
+    DEFAULT_SAMPLER,
+    PRESETS,
+    SAMPLERS,
+    layered,
+)
+from sritool.config.settings import RunConfig
+from sritool.config.values import build, flat, merge, parse_assignment, plain, read_toml
+from sritool.errors import UsageError
+from sritool.methods.registry import METHODS
+
+DEFAULT_METHOD = "sri"
+WITHOUT_CODE = {"lm"}
+"""Methods that have no z."""
+
+_OWN_SECTIONS = frozenset().union(*(kind.sections for kind in METHODS.values()))
+"""Of the settings, those that some methods read and others do not."""
+
+_FLAGS = {
+    "sampler.name": "--sampler",
+    "sampler.steps": "--langevin-steps",
+    "sampler.theta_gradient": "--theta-gradient",
+    "sampler.words": "--words",
+    "kl.ramp": "--ramp",
+    "free_bits.target": "--target-kl",
+    "pretraining.epochs": "--pretraining-epochs",
+    "pretraining.encoder": "--from",
+}
+
+KEPT = (
+    "method",
+    "generator.embedding",
+    "generator.hidden",
+    "generator.latent",
+    "optimizer.name",
+    "training.batch_size",
+    "training.seed",
+    "training.sentences",
+    "pretraining.encoder",
+)
+"""What a resumed run cannot change: the shapes of its weights, and its place in the data."""
+
+
+class Given(NamedTuple):
+    """Settings that a user gave, as nested values; `preset` may be among them."""
+
+    stored: Mapping[str, Any] = {}  # of a file, with the environment's on them
+    typed: Mapping[str, Any] = {}  # of --set, with the flags' on them
+
+    def get(self, key: str) -> Any:
+        """The value of a setting like sampler.name, None where it was not given."""
+        value: Any = merge(self.stored, self.typed)
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
+
+
+def gather(
+    file: Path | None = None,
+    environment: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Given:
+    """The settings given: a TOML file, nested values of the environment, texts `key=value`, those of flags.
+
+    Raises: UsageError for a file or text that cannot be read.
+    """
+    typed: dict[str, Any] = {}
+    for text in assignments:
+        typed = merge(typed, parse_assignment(text))
+    stored = merge(read_toml(file) if file else {}, environment or {})
+    return Given(stored, merge(typed, flags or {}))
+
+
+def resolve_config(
+    corpus: str, method: str | None = None, given: Given | None = None, under: RunConfig | None = None
+) -> RunConfig:
+    """The configuration of a run.
+
+    Args:    corpus: its name, which is also the preset's if there is one; method: before the one in `given`;
+             under: settings of the run to be resumed, which hold where nothing was given.
+    Raises:  UsageError for an unknown name, key or value, or one that a resumed run cannot change.
+    """
+    given = given or Given()
+    method = method or given.get("method") or (under.method if under else DEFAULT_METHOD)
+    method = _known("method", method, METHODS)
+    if under is not None and method != under.method:
+        _refuse_change("method", under.method, method)
+    preset, sampler = given.get("preset"), _sampler(given.get("sampler.name"))
+    if under is None:
+        preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
+        preset = _known("preset", preset, PRESETS)
+        sampler = sampler or DEFAULT_SAMPLER
+        with_chain = "sampler" in METHODS[method].sections
+        base = merge(plain(RunConfig()), layered(preset, sampler if with_chain else None, method))
+    else:
+        base = merge(plain(under), PRESETS[_known("preset", preset, PRESETS)] if preset else {})
+        base = merge(base, SAMPLERS[sampler] if sampler else {})
+    # A file of settings serves every method; what was typed for this one must fit it.
+    without_code = {"generator": {"latent": 0}} if method in WITHOUT_CODE else {}
+    values = merge(merge(base, given.stored), merge(without_code, given.typed)) | {"method": method}
+    values.pop("preset", None)
+    config = named_truly(build(RunConfig, values))
+    _check_method(config, given)
+    return _as_before(config, under) if under else config
+
+
+def _sampler(name: Any) -> str | None:
+    """The named sampler to build on; none for a changed one, whose settings stand beside its name."""
+    if name is None or str(name).startswith("custom"):
+        return None
+    return _known("sampler", name, SAMPLERS)
+
+
+def _known(kind: str, name: Any, known: Iterable[str]) -> str:
+    known = list(known)
+    if name in known:
+        return str(name)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    raise UsageError(
+        f"unknown {kind} {name!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
+    )
+
+
+def named_truly(config: RunConfig) -> RunConfig:
+    """A sampler that differs from the setting it is named after is called custom, here and in every table."""
+    name = config.sampler.name.removeprefix("custom (").removesuffix(")")
+    if name in SAMPLERS:
+        published = build(RunConfig, {"sampler": SAMPLERS[name]["sampler"]}).sampler
+        same = dataclasses.replace(config.sampler, name=name) == published
+        name = name if same else f"custom ({name})"
+    return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, name=name))
+
+
+def shown(config: RunConfig) -> dict[str, Any]:
+    """Its settings as nested values, without those that its method does not read."""
+    unused = _OWN_SECTIONS - METHODS[config.method].sections
+    return {name: value for name, value in plain(config).items() if name not in unused}
+
+
+def _check_method(config: RunConfig, given: Given) -> None:
+    """Settings that were typed for this run and would have no effect are refused."""
+    method, latent = config.method, config.generator.latent
+    if method in WITHOUT_CODE and latent:
+        raise UsageError(f"method {method} has no z; leave --latent and generator.latent out")
+    for section in sorted(_OWN_SECTIONS - METHODS[method].sections):
+        if section in given.typed:
+            key = next(iter(flat({section: given.typed[section]})), section)
+            users = ", ".join(name for name, kind in METHODS.items() if section in kind.sections)
+            raise UsageError(
+                f"method {method} has no use for {_FLAGS.get(key, key)}, a setting of {users}; leave it out"
+            )
+    if "sampler" not in METHODS[method].sections and Given(typed=given.typed).get("training.tune_step_every"):
+        raise UsageError(f"method {method} has no chain to tune; leave --tune-step-every out")
+    if method not in WITHOUT_CODE and not latent:
+        raise UsageError(f"method {method} infers z; give --latent of at least 1, or --method lm")
+
+
+def _refuse_change(key: str, old: object, new: object) -> NoReturn:
+    raise UsageError(
+        f"the run to go on with has {key} {_or_none(old)}, not {_or_none(new)}; "
+        "leave that setting out, start a new run without --resume, or give it a name of its own: --name NAME"
+    )
+
+
+def _or_none(value: object) -> object:
+    return "none" if value == "" else value
+
+
+def _as_before(config: RunConfig, under: RunConfig) -> RunConfig:
+    """Hold what a resumed run cannot change; "auto" stays what it was settled to."""
+    new, old = Given(plain(config)), Given(plain(under))
+    for key in KEPT:
+        if new.get(key) != old.get(key):
+            _refuse_change(key, old.get(key), new.get(key))
+    if config.training.precision != "auto":
+        return config
+    settled = dataclasses.replace(config.training, precision=under.training.precision)
+    return dataclasses.replace(config, training=settled)

@@ -1,0 +1,145 @@
+"""What a run says of itself: events for whoever watches, and records in metrics.jsonl."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sritool.evaluation.metrics import Estimate
+from sritool.runs.folder import METRICS, MetricsLog
+from sritool.training import events
+from sritool.training.state import RunState
+from sritool.training.validation import collapse, sample_of
+from sritool.training.validation_budget import Level
+
+_LOGGED_EVERY = 50  # steps
+
+
+class Telling:
+    """Tells an observer of each step, validation and search of a run, and writes its metrics.jsonl."""
+
+    def __init__(self, state: RunState, observer: events.Observer, max_steps: int | None) -> None:
+        """Args: max_steps: where the run will be stopped before its plan is done."""
+        self.state, self.observer, self._max_steps = state, observer, max_steps
+        position = state.position
+        path, done = state.folder / METRICS, (position.step, position.epoch, position.pretraining)
+        self.log = MetricsLog(path, *done, position.tuned)
+        self._tokens, self._tokens_since = 0, time.monotonic()
+        self._columns: dict[str, float] = {}
+        self.level: Level | None = None  # of the validations to come
+        self._warned = False  # of a collapse, which is said when it begins and not each epoch
+
+    def step(
+        self, sums: dict[str, float], sentences: int, tokens: int, norm: float, batches: int, planned: bool
+    ) -> None:
+        """After an update, one of the plan or one beside it.
+
+        Args: sums: as `Method.gradients` gives them; sentences, tokens: of its batch; batches: in an epoch.
+        """
+        position = self.state.position
+        for name, value in sums.items():
+            if name != "recon":
+                self._columns[name.removeprefix("mean ")] = (
+                    value if name.startswith("mean ") else value / sentences
+                )
+        self._tokens += tokens if planned else 0
+        now = time.monotonic()
+        speed = self._tokens / max(now - self._tokens_since, 1e-9)
+        recon = position.recon / position.sentences if position.sentences else sums["recon"] / sentences
+        self.observer(
+            events.Step(
+                position.epoch + 1,
+                self.state.epochs,
+                position.step,
+                self._last_step(batches),
+                speed,
+                recon,
+                norm,
+                dict(self._columns),
+                position.pretraining,
+                self._validations_to_come(),
+            )
+        )
+        if planned and (position.step % _LOGGED_EVERY == 0 or position.step == 1):
+            own = {key: round(value, 5) for key, value in self._columns.items()}
+            record: dict[str, Any] = {"kind": "step", "step": position.step, "epoch": position.epoch + 1}
+            if position.pretraining:
+                record["pretraining"] = True
+            record |= {"recon": recon, "gradient_norm": norm, **own, "tokens_per_second": round(speed, 1)}
+            self.log.add({**record, "seconds": round(self.state.seconds(), 2)})
+            self._tokens, self._tokens_since = 0, now
+
+    def _validations_to_come(self) -> int:
+        """In the present stage."""
+        planned, level = self.state.epochs, self.level
+        later = range(self.state.position.epoch + 1, planned + 1)
+        return sum(level is not None and level.is_due(done, planned) for done in later)
+
+    def _last_step(self, batches: int) -> int:
+        """Of the whole plan, or where a limit ends it."""
+        position = self.state.position
+        to_come = (self.state.epochs - position.epoch) * batches - position.batch
+        if position.pretraining:
+            to_come += self.state.config.training.epochs * batches
+        return min(position.step + to_come, self._max_steps or position.step + to_come)
+
+    def warn(self, text: str) -> None:
+        """What may be a defect of the model, and does not end the run."""
+        self.observer(events.Note(text, warning=True))
+
+    def validating(self, label: str, done: int, total: int) -> None:
+        """While a validation runs."""
+        self.observer(events.Measuring(f"validation: {label}", done, total))
+
+    def epoch(
+        self,
+        estimates: Sequence[Estimate],
+        judged: dict[str, float],
+        better: bool,
+        began: float,
+        sentences: int,
+    ) -> None:
+        """After a validation of so many sentences that began when the run had taken so many seconds."""
+        state, position = self.state, self.state.position
+        record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
+        if position.pretraining:
+            record["pretraining"] = True
+        record["train_recon"] = position.recon / max(1, position.sentences)
+        record["seconds"] = round(state.seconds(), 2)
+        record["validation_seconds"] = round(state.seconds() - began, 2)
+        record["sentences"] = sentences
+        record["draws"] = next((found.draws for found in estimates if found.metric == "nll"), 0)
+        for estimate in estimates:
+            record[estimate.metric] = estimate.value
+            record[f"{estimate.metric} se"] = estimate.standard_error
+        record |= judged
+        self._tokens_since += state.seconds() - began  # validation is no training
+        state.metrics.append(record)
+        self.log.add(record)
+        self.observer(
+            events.Epoch(
+                position.epoch + 1,
+                state.epochs,
+                list(estimates),
+                better,
+                state.seconds(),
+                sample_of(state.method, state.corpus.tokenizer),
+                position.pretraining,
+            )
+        )
+        if position.pretraining:  # an autoencoder has no posterior to collapse
+            return
+        warning = collapse({estimate.metric: estimate for estimate in estimates}, position.epoch + 1)
+        if warning is not None and not self._warned:
+            self.observer(events.Note(warning, warning=True))
+        self._warned = warning is not None
+
+    def tuned(self, record: dict[str, Any], line: str, seconds: float) -> events.Note:
+        """After a search for step sizes that took so many seconds; returns what to tell once it is saved."""
+        position = self.state.position
+        share = position.tuning_seconds / self.state.seconds()
+        whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **record}
+        self.log.add({**whole, "share_of_training": share, "seconds": round(self.state.seconds(), 2)})
+        spent = f"it took {seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
+        return events.Note(f"{line}; {spent}")

@@ -1,0 +1,47 @@
+"""Where a method that starts from an autoencoder's encoder takes it from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sritool.config.settings import RunConfig
+from sritool.data.store import Corpus
+from sritool.errors import DataError, UsageError
+from sritool.methods.base import Method
+from sritool.runs.checkpoint import load_checkpoint, load_weights
+from sritool.runs.outline import outline_of
+
+_SHARE = 3  # of the planned epochs, one of so many, where nothing else is said
+
+
+def pretraining_epochs(config: RunConfig) -> int:
+    """Planned for the autoencoder."""
+    return config.pretraining.epochs or -(-config.training.epochs // _SHARE)
+
+
+def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
+    """Copy the encoder of a checkpoint.
+
+    Raises: CheckpointError if it cannot be read; UsageError if it is no autoencoder, or one of another size;
+            DataError if it was trained on another corpus.
+    """
+    given = load_checkpoint(path)
+    outline_of(given, path)
+    prefix = "encoder."
+    weights = {
+        name.removeprefix(prefix): value for name, value in given.weights.items() if name.startswith(prefix)
+    }
+    if not weights:
+        raise UsageError(f"{path} is a run of {given.config.method}, which has no encoder; give one of ae")
+    if given.config.method != "ae" and not given.progress.get("pretraining"):
+        raise UsageError(f"{path} is a run of {given.config.method}, no autoencoder; give one of ae")
+    if given.corpus["content_hash"] != corpus.info.content_hash:
+        raise DataError(f"{path} was trained on another corpus, {given.corpus['name']}; give one of this")
+    mine, theirs = method.config.generator, given.config.generator
+    for name in ("embedding", "hidden", "latent"):
+        if getattr(mine, name) != getattr(theirs, name):
+            raise UsageError(
+                f"the encoder in {path} has {name} {getattr(theirs, name)}, not {getattr(mine, name)}; "
+                f"give --{name} {getattr(theirs, name)}"
+            )
+    load_weights(method.modules["encoder"], weights, path)

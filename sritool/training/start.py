@@ -1,0 +1,280 @@
+"""What happens before training: settings, the run to go on with, the corpus, and what it will cost."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sritool.config.settings import RunConfig
+from sritool.config.values import flat, plain, to_toml
+from sritool.data.batches import collate, training_batches
+from sritool.data.hub import HUB_SETS
+from sritool.data.named import NAMED, named_source
+from sritool.data.preprocess import preprocess_corpus
+from sritool.data.store import INFO_FILE, Corpus, find_corpus, load_corpus
+from sritool.errors import CheckpointError, UsageError
+from sritool.methods.base import Clock
+from sritool.methods.registry import build_method
+from sritool.model.device import resolve_precision
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint
+from sritool.runs.folder import (
+    BEST,
+    LAST,
+    LOCK,
+    clear_leavings,
+    find_checkpoint,
+    hold,
+    new_run,
+    newest_run,
+    remove_unsaved,
+)
+from sritool.runs.outline import outline_of
+from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
+from sritool.training.pretraining import pretraining_epochs
+from sritool.training.state import training_split
+
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Start(NamedTuple):
+    """What the user asked for."""
+
+    corpus: str
+    given: Given = Given()
+    resume: str | None = None  # "auto", a path, or None
+    name: str | None = None  # of the run folder
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run about to begin or to go on."""
+
+    start: Start
+    config: RunConfig
+    folder: Path | None  # of the run to go on with
+    resume: Checkpoint | None
+    stamp: tuple[int, ...] = ()  # tells the file of `resume` from a later one
+
+    def changes(self) -> list[str]:
+        """Settings in which the run goes on otherwise than it was: `optimizer.learning_rate 0.001 → 0.1`."""
+        if self.resume is None:
+            return []
+        before, now = flat(plain(self.resume.config)), flat(plain(self.config))
+        return [
+            f"{key} {before.get(key)} → {value}" for key, value in now.items() if before.get(key) != value
+        ]
+
+    def toml(self) -> str:
+        """Its settings as TOML."""
+        return to_toml(shown(self.config))
+
+    @contextlib.contextmanager
+    def open_folder(self, runs_dir: Path) -> Iterator[Opened]:
+        """The run's folder, for this process alone; a new one in which nothing was saved goes again.
+
+        Raises: UsageError if another process works on the run, SritoolError if its folder cannot be written to.
+        """
+        if self.folder is not None:
+            with hold(self.folder) as lock:
+                clear_leavings(self.folder)
+                yield Opened(self._anew(self.folder), self.folder, not lock.without)
+            return
+        new_parent = not runs_dir.exists()
+        wanted = runs_dir / _run_name(self.start, self.config.method)
+        folder, lock = new_run(wanted)
+        with lock:
+            try:
+                if self.start.resume and folder != wanted and _is_locked(wanted):
+                    # Refused where another process has begun this run, and not saved it yet.
+                    hold(wanted).release()
+                yield Opened(self, folder, not lock.without)
+            finally:
+                if remove_unsaved(folder, lock) and new_parent:
+                    with contextlib.suppress(OSError):
+                        runs_dir.rmdir()
+
+    def _anew(self, folder: Path) -> Plan:
+        """The plan, made again where the process that had the run saved and ended since it was made."""
+        return self if _stamp(folder) == self.stamp else _plan_of(self.start, folder)
+
+
+class Opened(NamedTuple):
+    """A run folder that this process may write in."""
+
+    plan: Plan
+    folder: Path
+    locked: bool  # False where the file system has no locks, and nothing keeps another process out
+
+
+def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
+    """Settings and, with `resume`, the run to go on with; "auto" without one begins anew.
+
+    Raises: UsageError, CheckpointError.
+    """
+    _check_corpus(start.corpus, data_dir)
+    if start.name is not None and not RUN_NAME.fullmatch(start.name):
+        raise UsageError(f"--name {start.name!r} cannot name a run; use letters, digits, '.', '_' and '-'")
+    return _plan_of(start, _folder_to_resume(start, runs_dir))
+
+
+def _plan_of(start: Start, folder: Path | None) -> Plan:
+    stamp = _stamp(folder) if folder is not None else ()
+    resume = _resumable(folder) if folder is not None else None
+    if resume is not None and folder is not None:
+        outline_of(resume, folder / LAST)
+    under = resume.config if resume else None
+    config = resolve_config(Path(start.corpus).name, given=start.given, under=under)
+    return Plan(start, config, folder, resume, stamp)
+
+
+def _resumable(folder: Path) -> Checkpoint:
+    """What to go on from. Raises: CheckpointError with what else there is."""
+    try:
+        return load_checkpoint(folder / LAST)
+    except CheckpointError as error:
+        best = f" ({folder / BEST} may still be good)" if (folder / BEST).is_file() else ""
+        raise CheckpointError(f"{error}, or start a new run without --resume{best}") from error
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether it looks so; another user's folder is no run of ours."""
+    return (folder / LOCK).exists() and os.access(folder, os.W_OK)
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """Of last.pt, which is a new file whenever it is saved."""
+    with contextlib.suppress(OSError):
+        found = (folder / LAST).stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+    return ()
+
+
+def _run_name(start: Start, method: str) -> str:
+    return start.name or f"{Path(start.corpus).name}-{method}"
+
+
+def _folder_to_resume(start: Start, runs_dir: Path) -> Path | None:
+    if start.resume is None:
+        return None
+    if start.resume == "auto" and start.name and (runs_dir / start.name / LAST).is_file():
+        return runs_dir / start.name
+    if start.resume == "auto":
+        folder = newest_run(runs_dir, _run_name(start, start.given.get("method") or DEFAULT_METHOD))
+        return folder and _with_last(folder)
+    if start.name is not None:
+        raise UsageError(f"--name is for a new run; leave it out, or --resume {start.resume}")
+    path = find_checkpoint(Path(start.resume), runs_dir)
+    if Path(start.resume).is_file() and path.name != LAST:
+        raise UsageError(f"{path} cannot be resumed; give the run folder: --resume {path.parent}")
+    return _with_last(path.parent)
+
+
+def _with_last(folder: Path) -> Path:
+    if not (folder / LAST).is_file():
+        raise UsageError(f"{folder} has no {LAST} to go on from; start a new run without --resume")
+    return folder
+
+
+def _check_corpus(name: str, data_dir: Path) -> None:
+    """Raises: UsageError at once, before anything is written, if there can be no such corpus."""
+    if name in NAMED or find_corpus(name, data_dir) is not None:
+        return
+    if Path(name).is_file():
+        raise UsageError(f"{name} is a file; prepare it first: sritool preprocess {name} --name NAME")
+    there = [path.parent.name for path in data_dir.glob(f"[!.]*/{INFO_FILE}")]
+    near = difflib.get_close_matches(name, [*NAMED, *there], n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(dict.fromkeys([*NAMED, *there]))}"
+    raise UsageError(f"no corpus {name!r}; {hint} (your own text: sritool preprocess FILE --name NAME)")
+
+
+def sort_sources(given: Sequence[Path]) -> tuple[Path | None, Path | None]:
+    """What was given with --from: a checkpoint to take an encoder from, and a folder with a corpus' files.
+
+    Raises: UsageError for two of a kind, or what is not there.
+    """
+    encoders: list[Path] = []
+    folders: list[Path] = []
+    for path in given:
+        if not path.exists():
+            raise UsageError(
+                f"--from {path}: there is no such run, file or folder; look for a slip in its name"
+            )
+        is_run = path.suffix == ".pt" or any((path / name).is_file() for name in (BEST, LAST))
+        (encoders if is_run else folders).append(path)
+    for several, kind in ((encoders, "runs"), (folders, "folders")):
+        if len(several) > 1:
+            raise UsageError(f"--from names two {kind}, {several[0]} and {several[1]}; give one")
+    encoder = find_checkpoint(encoders[0], Path("runs")) if encoders else None
+    return encoder, folders[0] if folders else None
+
+
+def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callable[[str], None]) -> Corpus:
+    """The prepared corpus, prepared now if it is a built-in one that is not there yet."""
+    name = plan.start.corpus
+    path = find_corpus(name, data_dir)
+    if path is not None:
+        if source is not None:
+            say(f"{path} is prepared already; --from {source} is not read")
+        return load_corpus(path)
+    whence = ", from the Hugging Face hub" if source is None and name in HUB_SETS else ""
+    say(f"preparing {name} in {data_dir / name}{whence}")
+    return load_corpus(preprocess_corpus(name, named_source(name, source), data_dir=data_dir).path)
+
+
+def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str, object, str]]:
+    """Sizes, memory and time of a run, the time from three steps on batches of middle length."""
+    config = plan.config
+    method = build_method(config, len(corpus.tokenizer))
+    method.initialise()
+    method.modules.to(device)
+    train = training_split(corpus, config)
+    rows = int(config.training.batch_size * max(1.0, float(train.lengths.mean())))
+    method.precision = resolve_precision(
+        config.training.precision, device, config.generator.hidden, rows, len(corpus.tokenizer)
+    )
+    batches = training_batches(train.lengths, config.training.batch_size, config.training.seed, 0)
+    by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
+    middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
+    seconds = []
+    alone = method.beside(Clock(0, 0, 1, 0.0), len(batches)) is not None
+    for number, part in enumerate([middle[0], *middle]):
+        begin = time.perf_counter()
+        method.gradients(collate(train, part).to(device), Clock(0, 0, number + 1, 0.0))
+        seconds.append(time.perf_counter() - begin)
+    parameters = sum(p.numel() for p in method.modules.parameters())
+    logits = int(config.training.batch_size * train.lengths.max()) * len(corpus.tokenizer)
+    states = int(config.training.batch_size * train.lengths.max()) * config.generator.hidden * 16
+    memory = 4 * (4 * parameters + min(logits, 1 << 23) + states)
+    epoch = float(np.mean(seconds[1:])) * len(batches)
+    planned = config.training.epochs + (pretraining_epochs(config) if method.pretrains else 0)
+    if method.pretrains and config.pretraining.encoder:
+        planned = config.training.epochs
+    return [
+        ("training sentences", len(train), ""),
+        ("vocabulary", len(corpus.tokenizer), "with <unk>, <pad>, <s>, </s>"),
+        ("parameters", parameters, ""),
+        ("memory for the model and a batch", round(memory / 2**20), "MiB"),
+        ("steps in an epoch", len(batches), ""),
+        (
+            "time of an epoch, without validation",
+            round(epoch, 1),
+            "s, without updates of the encoder alone" if alone else "s",
+        ),
+        (
+            "time of the plan",
+            round(epoch * planned / 60, 1),
+            f"min, {planned} epochs"
+            + (", the autoencoder's among them" if planned > config.training.epochs else ""),
+        ),
+        ("device", str(device), f"output layer in {method.precision}"),
+    ]

@@ -1,0 +1,255 @@
+"""The state of a run: parameters, optimiser and position in the data, kept in last.pt and taken from it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sritool.config.checks import check_types
+from sritool.config.settings import RunConfig
+from sritool.config.values import to_toml
+from sritool.data.store import Corpus, Split
+from sritool.errors import CheckpointError, DataError, SritoolError
+from sritool.files import cannot_write, write_text
+from sritool.methods.base import Method
+from sritool.methods.registry import build_method
+from sritool.model.device import resolve_precision
+from sritool.runs.checkpoint import Checkpoint, load_weights, save_checkpoint
+from sritool.runs.folder import BEST, CONFIG, LAST
+from sritool.runs.outline import build_fitting
+from sritool.runs.sections import check_optimizer
+from sritool.training.configure import shown
+from sritool.training.pretraining import pretraining_epochs, take_encoder
+
+SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
+
+
+@dataclass
+class Position:
+    """Where a run is; plain values, stored in last.pt."""
+
+    epoch: int = 0  # epochs done
+    batch: int = 0  # batches of the present epoch done
+    step: int = 0
+    seconds: float = 0.0
+    best: float = float("inf")  # validation figure that the method is chosen by
+    epochs_without_better: int = 0  # validations, as not every epoch need have one
+    recon: float = 0.0  # sums over the present epoch
+    sentences: int = 0
+    tuned: int = 0  # epochs done when the step sizes were last chosen
+    tuning_seconds: float = 0.0
+    halvings: int = 0  # of the learning rate
+    pretraining: bool = False  # epochs and batches are those of the autoencoder
+
+
+def training_split(corpus: Corpus, config: RunConfig) -> Split:
+    """The sentences that a run is trained on: all of the training split, or as many as its settings say."""
+    train = corpus.split("train")
+    return train.choice(config.training.sentences or len(train))
+
+
+def ends_early(method: Method, config: RunConfig, share: float, without_better: int) -> bool:
+    """Whether a run ends before its plan: patience is used up, and no schedule moves any more.
+
+    Args: share: epochs done of those planned; without_better: validations since the best one.
+    """
+    decay = config.optimizer.decay
+    settled = decay.finish if decay.start != decay.end else 0.0
+    if not method.pretraining:
+        settled = max(settled, method.settled_at())
+    return 0 < config.training.patience <= without_better and share >= settled
+
+
+class RunState:
+    """What a run is at a moment, in its folder; all noise is a function of the position, so that this is all."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: RunConfig,
+        folder: Path,
+        device: torch.device,
+        resume: Checkpoint | None = None,
+    ) -> None:
+        """Raises: DataError if the run to resume is of another corpus, CheckpointError if it is damaged."""
+        self.corpus, self.folder, self.device = corpus, folder, device
+        self.train = training_split(corpus, config)
+        self.config = self._with_precision(config)
+        self.method = self._method(resume)
+        self.method.precision = self.config.training.precision
+        self.method.initialise()
+        self.method.modules.to(device)
+        self.position = Position(pretraining=self.method.pretrains and not config.pretraining.encoder)
+        self.metrics: list[dict[str, Any]] = []
+        if resume is not None:
+            load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
+        elif config.pretraining.encoder and self.method.pretrains:
+            take_encoder(self.method, Path(config.pretraining.encoder), corpus)
+            self.method.end_pretraining()
+        self.optimizer = self._optimizer()
+        if resume is not None:
+            self._restore(resume)
+        self.method.pretraining = self.position.pretraining
+        self.write_config()
+        self.save_seconds = 0.0  # that the last save took
+        self._began = self._saved = time.monotonic()
+        self._seconds_before = self.position.seconds
+
+    @property
+    def epochs(self) -> int:
+        """Planned, of the autoencoder while it is pretrained, then of the method."""
+        return pretraining_epochs(self.config) if self.position.pretraining else self.config.training.epochs
+
+    def ends_early(self) -> bool:
+        """Whether there are no more epochs, planned or not."""
+        position = self.position
+        share = position.epoch / self.epochs
+        return ends_early(self.method, self.config, share, position.epochs_without_better)
+
+    def lacks_best(self) -> bool:
+        """Whether no validation has chosen a best.pt yet, though there could be one."""
+        return self.position.best == float("inf") and not self.position.pretraining
+
+    def end_pretraining(self) -> None:
+        """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps."""
+        self.method.end_pretraining()
+        self.optimizer = self._optimizer()
+        before = self.position
+        self.position = Position(step=before.step, seconds=before.seconds)
+        self.save(LAST)
+
+    def write_config(self) -> None:
+        """config.toml, for people. Raises: SritoolError if it cannot be written."""
+        path = self.folder / CONFIG
+        try:
+            write_text(path, to_toml(shown(self.config)), follow=False)
+        except OSError as error:
+            instead = "the run a folder that can be written"
+            raise SritoolError(cannot_write(path, error, instead)) from error
+
+    def seconds(self) -> float:
+        """Spent on the run so far, by every process that worked on it."""
+        return self._seconds_before + self.seconds_here()
+
+    def seconds_here(self) -> float:
+        """Spent on it by this process."""
+        return time.monotonic() - self._began
+
+    def save_is_due(self, planned: bool) -> bool:
+        """By the count of steps, after a step of the plan; or because last.pt is old."""
+        every = self.config.training.save_every
+        return (planned and self.position.step % every == 0) or time.monotonic() - self._saved >= SAVE_SECONDS
+
+    def _with_precision(self, config: RunConfig) -> RunConfig:
+        """The configuration with "auto" settled; a resumed run keeps what was settled."""
+        vocabulary = len(self.corpus.tokenizer)
+        mean_length = float(self.train.lengths.mean())
+        rows = int(config.training.batch_size * max(1.0, mean_length))
+        precision = resolve_precision(
+            config.training.precision, self.device, config.generator.hidden, rows, vocabulary
+        )
+        return replace(config, training=replace(config.training, precision=precision))
+
+    def _method(self, resume: Checkpoint | None) -> Method:
+        """With parameters not yet drawn; of a checkpoint only where they have the sizes that it says."""
+        types = len(self.corpus.tokenizer)
+        if resume is not None:
+            self._check_corpus(resume)
+            # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
+            build_fitting(resume.config, types, resume.weights, self.folder / LAST)
+        return build_method(self.config, types)
+
+    def _fitting_weights(self, resume: Checkpoint) -> dict[str, Tensor]:
+        """The run's weights; of running statistics those that the settings still want, others begin anew."""
+        wanted = self.method.modules.state_dict()
+        statistics = {name for name, _ in self.method.modules.named_buffers()}
+        known = {name: tensor for name, tensor in resume.weights.items() if name in wanted}
+        return known | {name: wanted[name] for name in statistics - known.keys()}
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        settings = self.config.optimizer
+        parameters = [p for p in self.method.modules.parameters() if p.numel()]
+        if settings.name == "sgd":
+            return torch.optim.SGD(parameters, lr=settings.learning_rate)
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=fused)
+
+    def _check_corpus(self, resume: Checkpoint) -> None:
+        if resume.corpus["content_hash"] != self.corpus.info.content_hash:
+            raise DataError(
+                f"corpus {self.corpus.info.name} is not the one that {self.folder} was trained on; "
+                "prepare that one again, or start a new run"
+            )
+
+    def _restore(self, resume: Checkpoint) -> None:
+        if resume.trainer is None:
+            raise CheckpointError(f"{self.folder / BEST} cannot be resumed; resume from {LAST}")
+        position, shapes = resume.trainer["position"], [p.shape for p in self.method.modules.parameters()]
+        try:
+            check_types(position, vars(Position()))
+            fresh = self.optimizer.state_dict()
+            check_optimizer(resume.trainer["optimizer"], fresh, [shape for shape in shapes if shape.numel()])
+            self.optimizer.load_state_dict(resume.trainer["optimizer"])
+            self.position = Position(**position)
+            self.method.restore(resume.trainer["method"])
+            self.metrics = list(resume.metrics)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
+
+    def save(self, name: str) -> None:
+        """Write best.pt (the model) or last.pt (also what resuming needs).
+
+        Raises: SritoolError if it cannot be written, as on a full disk; what was saved before stands.
+        """
+        try:
+            self._write(name)
+        except SritoolError as error:
+            last = self.folder / LAST
+            stands = f"the state saved before stands in {last}; go on with the same command and --resume"
+            raise SritoolError(
+                f"{error}; {stands if last.is_file() else 'nothing of this run is saved'}"
+            ) from error
+
+    def _write(self, name: str) -> None:
+        began = time.monotonic()
+        self.position.seconds = self.seconds()
+        info = self.corpus.info
+        trainer = None
+        if name == LAST:
+            self._saved = time.monotonic()
+            trainer = {
+                "optimizer": self.optimizer.state_dict(),
+                "position": vars(self.position).copy(),
+                "method": self.method.state(),
+            }
+        progress = {
+            "epoch": self.position.epoch,
+            "step": self.position.step,
+            "seconds": self.position.seconds,
+            "pretraining": self.position.pretraining,
+        }
+        save_checkpoint(
+            Checkpoint(
+                config=self.config,
+                tokenizer=self.corpus.tokenizer,
+                weights=self.method.modules.state_dict(),
+                corpus={
+                    "name": info.name,
+                    "path": str(self.corpus.path.resolve()),
+                    "content_hash": info.content_hash,
+                    "max_length": info.max_length,
+                    "lowercase": info.lowercase,
+                    "split_punctuation": info.split_punctuation,
+                },
+                progress=progress,
+                metrics=self.metrics,
+                trainer=trainer,
+            ),
+            self.folder / name,
+        )
+        self.save_seconds = time.monotonic() - began

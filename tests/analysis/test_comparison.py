@@ -1,0 +1,265 @@
+"""Comparing runs: what each took, which is said of them, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sritool.analysis import comparison as task
+from sritool.analysis.comparison import (
+    BETTER,
+    DEFAULT_COLUMNS,
+    OWN,
+    Comparison,
+    Training,
+    check_columns,
+    compare,
+    published_estimator,
+    runs_of_newest_corpus,
+    training_of,
+)
+from sritool.config.settings import LikelihoodConfig
+from sritool.data.store import Corpus
+from sritool.errors import CheckpointError, DataError, UsageError
+from sritool.evaluation import sentences
+from sritool.evaluation.evaluate import Request
+from sritool.evaluation.measure import NEEDS
+from sritool.evaluation.record import load_hashed
+from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.folder import BEST, LAST, METRICS, MetricsLog
+from sritool.runs.model import load_model
+
+FEW = Request(
+    ("nll", "recon", "permuted"), likelihood=LikelihoodConfig(samples=4, pilots=6, rounds=1, modes=1)
+)
+
+
+@pytest.fixture(autouse=True)
+def _prepared(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The corpus in memory is the one that is found on disk."""
+    monkeypatch.setattr(sentences, "find_corpus", lambda *_: corpus.path)
+    monkeypatch.setattr(sentences, "load_corpus", lambda _: corpus)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, begin_run: Callable[..., Any]) -> dict[str, Path]:
+    """Run folders by name."""
+    folder = tmp_path_factory.mktemp("runs")
+    plans: dict[str, dict[str, Any]] = {
+        "sri": {},
+        "lm": {"method": "lm"},
+        "short": {"training": {"sentences": 9}},
+        "stopped": {"training": {"epochs": 9}},
+    }
+    found = {}
+    for name, plan in plans.items():
+        run = begin_run(folder, name=name, **plan)
+        run.train(max_steps=4 if name == "stopped" else None)
+        found[name] = run.folder
+    return found
+
+
+def quiet(*_: object) -> None:
+    pass
+
+
+def figures(found: Comparison) -> list[str]:
+    """Of each run, as text, in which NaN is NaN."""
+    return [repr(row.evaluation.estimates) for row in found.rows]
+
+
+def of(folder: Path) -> Training:
+    return training_of(load_model(folder), Path("data"))
+
+
+def test_what_a_run_took(trained: dict[str, Path]) -> None:
+    found, last = of(trained["sri"]), load_checkpoint(trained["sri"] / LAST)
+    assert found.parameters == sum(
+        values.numel() for name, values in last.weights.items() if name.startswith("generator")
+    )
+    assert found.seconds == last.progress["seconds"]
+    assert (found.epochs, found.planned, found.sentences, found.of, found.left) == (2, 2, 22, 22, "")
+    assert of(trained["short"]).sentences == 9
+    assert of(trained["stopped"]).left == "its training has not ended: 1 of 9 epochs"
+
+
+def test_speed_is_the_median_of_steps_after_the_first(trained: dict[str, Path], tmp_path: Path) -> None:
+    for name in (BEST, LAST):
+        (tmp_path / name).write_bytes((trained["sri"] / name).read_bytes())
+    assert of(tmp_path).tokens_per_second is None
+    log = MetricsLog(tmp_path / METRICS)
+    log.add({"kind": "step", "step": 1, "epoch": 1, "tokens_per_second": 3.0})
+    assert of(tmp_path).tokens_per_second == 3.0
+    for step, speed in ((50, 100.0), (100, 900.0), (150, 110.0)):
+        log.add({"kind": "step", "step": step, "epoch": 1, "tokens_per_second": speed})
+    log.add({"kind": "epoch", "epoch": 1, "step": 150, "nll": 1.0})
+    assert of(tmp_path).tokens_per_second == 110.0
+
+
+def test_a_checkpoint_alone_says_what_it_knows(trained: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / BEST).write_bytes((trained["sri"] / BEST).read_bytes())
+    best = load_checkpoint(tmp_path / BEST)
+    for _ in range(2):
+        found = of(tmp_path)
+        assert (found.seconds, found.tokens_per_second) == (best.progress["seconds"], None)
+        assert found.left == "no last.pt beside it: time and epochs are those at the checkpoint"
+        (tmp_path / LAST).write_bytes(b"damaged")
+    (tmp_path / "renamed.pt").write_bytes((tmp_path / BEST).read_bytes())
+    (tmp_path / LAST).write_bytes((trained["stopped"] / LAST).read_bytes())  # of whatever lies there
+    assert of(tmp_path / "renamed.pt").planned == 2
+    assert of(tmp_path / "renamed.pt").seconds == best.progress["seconds"]
+
+
+def test_early_stopping_is_an_end(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def ends(*given: object) -> bool:
+        asked.append(given[2:])
+        return True
+
+    monkeypatch.setattr(task, "ends_early", ends)
+    assert of(trained["stopped"]).left == ""
+    assert asked == [(1 / 9, 0)]
+
+
+def test_runs_stand_in_the_order_given_with_their_notes(trained: dict[str, Path]) -> None:
+    paths = [trained[name] / BEST for name in ("lm", "short", "sri", "lm")]
+    told: list[str] = []
+    found = compare(paths, FEW, "cpu", lambda label, *_: told.append(label), samples=4)
+    assert [row.name for row in found.rows] == ["lm", "short", "sri"]
+    assert "lm was given more than once and stands once" in found.notes
+    assert "short: trained on 9 of 22 sentences" in found.notes
+    assert {label.partition(":")[0] for label in told} == {"1/3 lm", "2/3 short", "3/3 sri"}
+    assert found.one_corpus
+    assert found.one_estimator  # the language model's is exact
+    assert all("measured before" not in note for note in found.notes)
+    again = compare(paths[:3], FEW, "cpu", lambda *_: pytest.fail("measured again"), samples=4)
+    assert figures(again) == figures(found)
+    assert "measured before, from evaluations.jsonl; --again measures anew" in again.notes  # of all: no name
+
+
+def test_figures_are_those_of_evaluate(trained: dict[str, Path]) -> None:
+    from sritool.evaluation.evaluate import evaluate
+
+    path = trained["sri"] / BEST
+    request = Request(("nll", "mi"), likelihood=LikelihoodConfig(samples=4))
+    (row,) = compare([path], request, "cpu", quiet, samples=4).rows
+    (alone,) = evaluate([path], request, "cpu", lambda *_: pytest.fail("measured again"))
+    assert repr(alone.estimates) == repr(row.evaluation.estimates)
+    nll, likelihood = row.estimate("nll"), row.likelihood
+    assert nll is not None
+    assert repr(nll) == repr(likelihood)
+    assert row.estimate("kl") is None
+
+
+def test_a_run_that_ignores_z_is_said(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [trained["sri"] / BEST]
+    found = compare(paths, FEW, "cpu", quiet, samples=4)
+    permuted = found.rows[0].estimate("permuted")
+    assert permuted is not None
+    ignored = permuted.value < 0.1 + 2 * permuted.standard_error
+    assert any("the generator ignores z" in note for note in found.notes) == ignored
+    monkeypatch.setattr("sritool.training.validation.COLLAPSE_NATS", -1e9 if ignored else 1e9)
+    other = compare(paths, FEW, "cpu", quiet, samples=4)
+    assert any("the generator ignores z" in note for note in other.notes) != ignored
+
+
+def test_names_that_two_share_are_told_apart(trained: dict[str, Path]) -> None:
+    paths = [trained["sri"] / name for name in (BEST, LAST)]
+    found = compare(paths, FEW, "cpu", quiet, samples=4)
+    assert [row.name for row in found.rows] == [str(path) for path in paths]
+
+
+def test_different_corpora_only_when_asked_for(
+    trained: dict[str, Path], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = load_hashed
+
+    def load(path: Path, device: str) -> Any:
+        model, content = original(path, device)
+        if path.parent.name == "lm":
+            other = {**model.checkpoint.corpus, "content_hash": "another", "name": "other"}
+            object.__setattr__(model.checkpoint, "corpus", other)
+        return model, content
+
+    monkeypatch.setattr(task, "load_hashed", load)
+    monkeypatch.setattr(task, "prepared_corpus", lambda *_: corpus)
+    monkeypatch.setattr(sentences, "prepared_split", lambda _model, name, _: corpus.split(name))
+    paths = [trained[name] / BEST for name in ("sri", "lm")]
+    with pytest.raises(DataError, match=r"sri: toy, lm: other.*--mixed"):
+        compare(paths, FEW, "cpu", quiet)
+    found = compare(paths, FEW, "cpu", quiet, samples=4, mixed=True)
+    assert [row.corpus for row in found.rows] == ["toy", "other"]
+    assert not found.one_corpus
+    assert "the corpora differ: no figure of one compares with that of another" in found.notes
+
+
+def test_the_published_estimators(trained: dict[str, Path]) -> None:
+    assert published_estimator(load_model(trained["sri"]).method) == "sri"
+    assert published_estimator(load_model(trained["lm"]).method) == "adaptive"  # which is exact
+    paths = [trained[name] / BEST for name in ("sri", "lm")]
+    own = Request(("nll",), limit=3, estimator=OWN)
+    found = compare(paths, own, "cpu", quiet)
+    assert [(e.estimator, e.draws) for row in found.rows if (e := row.likelihood)] == [
+        ("sri", 10),
+        ("exact", 0),
+    ]
+    assert not found.one_estimator, "an exact figure and one of ten draws"
+    assert compare(paths, Request(("nll",), limit=3), "cpu", quiet).one_estimator
+    found = compare(paths, own, "cpu", quiet, samples=3)
+    assert [e.draws for row in found.rows if (e := row.likelihood)] == [3, 0]
+    with pytest.raises(UsageError, match="did you mean adaptive"):
+        compare(paths, Request(("nll",), estimator="adaptiv"), "cpu", quiet)
+
+
+def test_estimators_that_differ_are_said(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    which = iter(("sri", "adaptive"))
+    monkeypatch.setattr(task, "published_estimator", lambda _: next(which))
+    paths = [trained[name] / BEST for name in ("sri", "short")]
+    found = compare(paths, Request(("nll",), limit=3, estimator=OWN), "cpu", quiet, samples=3)
+    assert not found.one_estimator
+    assert any(note.startswith("the estimators differ: ppl, nll, posterior-kl") for note in found.notes)
+
+
+def test_columns_are_checked_before_anything_is_measured() -> None:
+    check_columns(DEFAULT_COLUMNS, "tokens/s")
+    check_columns(["ppl"], "run")
+    check_columns(["parameters", "time"])
+    for names, sort, message in (
+        (["ppl", "recn"], None, "did you mean recon"),
+        ([], None, "no column to show"),
+        (["ppl"], "nll", "no column 'nll' to sort by; give one of run, method, ppl"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            check_columns(names, sort)
+    assert set(BETTER) - {"ppl-word", "tokens/s"} < set(NEEDS)
+
+
+def test_all_runs_on_the_newest_ones_corpus(trained: dict[str, Path], tmp_path: Path) -> None:
+    runs = trained["sri"].parent
+    (runs / "no-run").mkdir()
+    (runs / "damaged").mkdir()
+    (runs / "damaged" / LAST).write_bytes(b"nothing")
+    os.utime(runs / "damaged" / LAST, (1, 1))
+    found = runs_of_newest_corpus(runs)
+    assert [path.parent.name for path in found.paths] == ["lm", "short", "sri", "stopped"]
+    assert found[1:] == (0, 0)
+    with pytest.raises(CheckpointError, match="no run in"):
+        runs_of_newest_corpus(tmp_path)
+
+
+def test_a_run_in_pretraining_is_left_out(
+    trained: dict[str, Path], tmp_path: Path, begin_run: Callable[..., Any]
+) -> None:
+    run = begin_run(tmp_path, "vae-fbp", name="begun", training={"epochs": 1}, pretraining={"epochs": 1})
+    run.train(max_steps=1)
+    with pytest.raises(CheckpointError, match="further than its pretraining"):
+        runs_of_newest_corpus(tmp_path)
+    (tmp_path / "lm").mkdir()
+    (tmp_path / "lm" / BEST).write_bytes((trained["lm"] / BEST).read_bytes())
+    found = runs_of_newest_corpus(tmp_path)
+    assert ([path.parent.name for path in found.paths], found.begun) == (["lm"], 1)

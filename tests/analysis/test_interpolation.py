@@ -1,0 +1,107 @@
+"""Lines between codes as sentences, and their smoothness by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sritool.analysis import interpolation as task
+from sritool.analysis.interpolation import (
+    Way,
+    edits,
+    interpolate,
+    prior_pairs,
+    read_pairs,
+    sentence_pairs,
+    smoothness,
+)
+from sritool.errors import DataError, UsageError
+from sritool.model.decoding import DecodingConfig
+from sritool.runs.model import TrainedModel, load_model
+
+SHORT = DecodingConfig(max_length=6)
+DRAWN = DecodingConfig(greedy=False, max_length=6)
+
+
+@pytest.fixture(scope="module")
+def model(begin_run: Callable[..., object], tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    run = begin_run(tmp_path_factory.mktemp("runs"))
+    run.train()  # type: ignore[attr-defined]
+    return load_model(run.folder)  # type: ignore[attr-defined]
+
+
+def test_a_line_is_what_its_codes_decode_to(model: TrainedModel) -> None:
+    ends = prior_pairs(model, 3, seed=4)
+    lines = interpolate(model, ends, Way(5), DRAWN, seed=1)
+    assert [len(line) for line in lines] == [5, 5, 5]
+    codes = np.concatenate([[(1 - t) * a + t * b for t in np.linspace(0, 1, 5)] for a, b in ends])
+    assert list(chain.from_iterable(lines)) == model.decode(codes, DRAWN, seed=1)
+    assert len({text for line in lines for text in line}) > 5
+    far = interpolate(model, 20 * ends, Way(5), DRAWN, seed=1)
+    around = interpolate(model, 20 * ends, Way(5, spherical=True), DRAWN, seed=1)
+    assert [line[0] for line in around] == [line[0] for line in far]
+    assert around != far
+
+
+def test_pairs_of_the_prior_are_its_first_codes(model: TrainedModel) -> None:
+    pairs = prior_pairs(model, 3, seed=4)
+    np.testing.assert_array_equal(pairs.reshape(6, -1), model.prior(6, seed=4))
+    np.testing.assert_array_equal(prior_pairs(model, 1, seed=4), pairs[:1])
+    assert model.interpolate(5, 4, SHORT) == interpolate(model, pairs, Way(5), SHORT, seed=4)[0]
+
+
+def test_ends_of_sentences_are_the_mean_of_their_chains(model: TrainedModel) -> None:
+    pairs = [("a gardener greets kites", "one nurse paints a lantern"), ("the old pilot", "")]
+    flat = [sentence for pair in pairs for sentence in pair]
+    for chains in (1, 3):
+        found = sentence_pairs(model, pairs, chains, seed=2)
+        np.testing.assert_allclose(found.reshape(4, -1), model.encode(flat, chains, seed=2), atol=1e-6)
+    one, other = sentence_pairs(model, pairs[:1], 3, seed=2)[0]
+    line = model.interpolate(3, 2, DRAWN, between=pairs[0], spherical=True, chains=3)
+    assert line[::2] == [model.decode([code], DRAWN, 2, row)[0] for row, code in ((0, one), (2, other))]
+
+
+def test_edits_and_smoothness_by_hand(model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [["a b c", "a b c", "a x c d"], ["p q", "p", "p"]]
+    assert edits(lines[0]) == [0, 2]
+    assert edits(lines[1]) == [1, 0]
+    monkeypatch.setattr(task, "STRANGERS", 2)
+    monkeypatch.setattr(model, "decode", lambda *_: ["k l m", "k l", "k", "r s t u v"])
+    found = smoothness(model, lines, SHORT, seed=0)
+    assert found.neighbours == pytest.approx(0.75)  # means of the lines: 1 and 0.5
+    assert found.neighbours_error == pytest.approx(0.25)
+    assert found.strangers == pytest.approx(3)  # 1 and 5
+    assert found.strangers_error == pytest.approx(2)
+    assert found.distinct == pytest.approx(2 / 3)
+    assert math.isnan(smoothness(model, lines[:1], SHORT, seed=0).neighbours_error)
+
+
+def test_what_neighbours_are_held_against_does_not_depend_on_the_lines(model: TrainedModel) -> None:
+    pairs = [smoothness(model, [["a", "b"]], DRAWN, 5), smoothness(model, [["c d", "c d"]], DRAWN, 5)]
+    assert pairs[0].strangers == pairs[1].strangers > 0
+    assert smoothness(model, [["a", "b"]], DRAWN, 6).strangers != pairs[0].strangers
+
+
+def test_pairs_out_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.tsv"  # its ending makes no table of it
+    file.write_text("text\tlabel\r\na heron waits\tan otter swims\n", encoding="utf-8")
+    assert read_pairs(file) == [("text", "label"), ("a heron waits", "an otter swims")]
+    for content, count in (("a\tb\nno pair\n", "line 2 has no tab"), ("a\tb\tc\n", "line 1 has 2 tabs")):
+        file.write_text(content, encoding="utf-8")
+        with pytest.raises(DataError, match=f"{count}; give two sentences with one tab between"):
+            read_pairs(file)
+    file.write_text("", encoding="utf-8")
+    with pytest.raises(
+        DataError, match="is empty; give a file with two sentences a line, a tab between them"
+    ):
+        read_pairs(file)
+
+
+def test_one_point_is_no_way() -> None:
+    with pytest.raises(UsageError, match="points 1: give at least 2"):
+        Way(1)

@@ -1,0 +1,204 @@
+"""Labelled sentences: from files of every form, with one set of labels, and none of test among them."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sritool.analysis.labelled_text import (
+    Sentences,
+    aligned,
+    choose,
+    draw,
+    in_other,
+    prepared_sentences,
+    read_sentences,
+)
+from sritool.data.columns import Columns
+from sritool.data.prepare import PrepareOptions, prepare
+from sritool.data.raw import RawCorpus, RawSplit
+from sritool.data.store import Corpus, Split
+from sritool.errors import DataError, UsageError
+
+PLAIN = Columns()
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Sentences]:
+    def make(name: str, content: str, columns: Columns = PLAIN, needs_labels: bool = True) -> Sentences:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        return read_sentences(tmp_path / name, columns, needs_labels)
+
+    return make
+
+
+def sentences(name: str, labels: str, texts: list[str] | None = None) -> Sentences:
+    """One label a letter or word."""
+    each = tuple(labels.split())
+    return Sentences(name, each, tuple(texts or [f"{name} {number}" for number in range(len(each))]))
+
+
+class Labelled(Corpus):
+    """A prepared corpus with labels, in memory."""
+
+    def __init__(self, path: Path, labels: bool = True) -> None:
+        def part(texts: list[str], names: list[str]) -> RawSplit:
+            return RawSplit(texts, names if labels else None)
+
+        splits = {
+            "train": part(
+                ["a kind otter", "a rude pedlar", "a kind pedlar", "a rude otter"] * 2, ["good", "bad"] * 4
+            ),
+            "valid": part(["a kind otter", "a rude heron"], ["good", "bad"]),
+            "test": part(["a rude otter", "a rude zebra"], ["bad", "bad"]),
+        }
+        self.prepared = prepare("toy", RawCorpus("a test", splits), PrepareOptions(min_count=1))
+        super().__init__(path, self.prepared.info, self.prepared.tokenizer)
+
+    def split(self, name: str) -> Split:
+        return self.prepared.splits[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tsv", "1\tan otter\n0\ta kettle , cold\n"),
+        ("a.tsv", "1\tan otter\r\n\n0\ta kettle , cold\r\n \n"),
+        ("a", "1\tan otter\n0\ta kettle , cold"),
+        ("a.txt", "1\tan otter\n0\ta kettle , cold\n"),
+        ("a.csv", '1,an otter\n0,"a kettle , cold"\n'),
+        ("a.csv", 'sentence,label\nan otter,1\n"a kettle , cold",0\n'),
+        ("a.jsonl", '{"label": 1, "text": "an otter"}\n{"label": 0, "text": "a kettle , cold"}\n'),
+    ],
+)
+def test_files_of_every_form(read: Callable[..., Sentences], name: str, content: str) -> None:
+    found = read(name, content)
+    assert found.texts == ("an otter", "a kettle , cold")
+    assert found.labels == ("1", "0")
+    assert len(found) == 2
+
+
+def test_columns_can_be_named(read: Callable[..., Sentences]) -> None:
+    found = read("a.tsv", "stars\twords\n5\tan otter\n", Columns("words", "stars"))
+    assert (found.labels, found.texts) == (("5",), ("an otter",))
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"1\tan otter\n")))
+    found = read_sentences(Path("-"), PLAIN)
+    assert (found.name, found.labels) == ("standard input", ("1",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("a.txt", "an otter\n", "has no labels; a row is label<TAB>text"),
+        ("a.tsv", "an otter\n", "line 1 has no label"),
+        ("a.csv", "text,stars\nan otter,5\n", "has no labels; .*--label-key"),
+        ("a.tsv", "1\t \n", "has no sentence"),
+        ("a.tsv", "", "is empty"),
+    ],
+)
+def test_files_without_labels(read: Callable[..., Sentences], name: str, content: str, hint: str) -> None:
+    with pytest.raises(DataError, match=hint) as caught:
+        read(name, content)
+    assert "\n" not in str(caught.value)
+
+
+def test_train_needs_no_labels(read: Callable[..., Sentences]) -> None:
+    assert read("a.txt", "an otter\n\na kettle\n", needs_labels=False).texts == ("an otter", "a kettle")
+
+
+def test_prepared_sentences_keep_their_indices(tmp_path: Path) -> None:
+    corpus = Labelled(tmp_path)
+    train, test = (prepared_sentences(corpus, name) for name in ("train", "test"))
+    assert train.labels == ("good", "bad") * 4
+    assert train.text(3) == "a rude otter"
+    assert test.text(1) == "a rude <unk>"
+    assert train.prepared is corpus.split("train")
+    with pytest.raises(DataError, match="corpus toy has no labels in test; give files"):
+        prepared_sentences(Labelled(tmp_path, labels=False), "test")
+    assert prepared_sentences(Labelled(tmp_path, labels=False), "train", needs_labels=False).labels is None
+
+
+def test_labels_of_files_and_corpus_get_the_same_names() -> None:
+    found = aligned(sentences("test", "negative positive"), None, None, [sentences("file", "1 0 1")])
+    assert found.classes == ("negative", "positive")
+    assert found.numbers(found.labelled[0]).tolist() == [1, 0, 1]
+    assert found.numbers(found.test).tolist() == [0, 1]
+
+
+def test_labels_stay_as_they_are_where_they_are_no_sentiment() -> None:
+    test = sentences("test", "0 1 2")
+    found = aligned(test, sentences("valid", "2 1"), None, [sentences("file", "1 0")])
+    assert found.classes == ("0", "1", "2")
+    with pytest.raises(DataError, match=r"the labels of file \(0, 1\) are none of test's \(a, b\)"):
+        aligned(sentences("test", "a b"), None, None, [sentences("file", "1 0")])
+    with pytest.raises(DataError, match=r"the labels of valid \(a, b, c, d, …\) are none of test's"):
+        aligned(test, sentences("valid", "d a b c e"), None, [])
+
+
+def test_too_few_and_too_many_labels() -> None:
+    with pytest.raises(DataError, match=r"has one label only \(a\)"):
+        aligned(sentences("test", "a a"), None, None, [sentences("file", "a")])
+    many = sentences("test", " ".join(map(str, range(1001))))
+    with pytest.raises(DataError, match="has 1,001 different labels"):
+        aligned(many, None, None, [many])
+
+
+def test_what_recurs_as_text(tmp_path: Path) -> None:
+    model: Any = None  # texts are compared without one
+    test = sentences("test", "a b a", ["An otter", "a kettle", "a kettle"])
+    valid = sentences("valid", "a b a b", ["an  OTTER ", "a mill", "a kettle", "a kettle"])
+    assert in_other(valid, test, model).tolist() == [True, False, True, True]
+    assert in_other(test, valid, model).tolist() == [True, True, True]
+
+
+def test_what_recurs_as_the_models_words(tmp_path: Path) -> None:
+    corpus = Labelled(tmp_path)
+    train, valid, test = (prepared_sentences(corpus, name) for name in ("train", "valid", "test"))
+    model: Any = None  # nor does a prepared corpus need one
+    assert in_other(train, test, model).tolist() == [False, False, False, True] * 2
+    assert in_other(valid, test, model).tolist() == [False, True]  # a rude <unk>, both of them
+    from sritool.data.targets import encode_split
+
+    reader: Any = SimpleNamespace(split=lambda texts: encode_split(corpus.tokenizer, list(texts), 10))
+    file = sentences("file", "bad bad good", ["a rude otter", "a rude kettle", "a kind otter"])
+    assert in_other(file, test, reader).tolist() == [True, True, False]
+
+
+def test_draws_are_seeded_and_nested() -> None:
+    usable = np.arange(100, 150)
+    few, more = draw(usable, 200, 10, 7, 0), draw(usable, 200, 30, 7, 0)
+    assert len({*few}) == 10
+    assert {*few} <= {*more} <= {*usable}
+    assert few.tolist() == sorted(few)
+    assert draw(usable, 200, 10, 7, 0).tolist() == few.tolist()
+    assert draw(usable, 200, 10, 7, 1).tolist() != few.tolist()
+    assert draw(usable, 200, 10, 8, 0).tolist() != few.tolist()
+    assert draw(usable, 200, 50, 7, 0).tolist() == usable.tolist()
+    with pytest.raises(UsageError, match="51 labels cannot be drawn from 50 sentences"):
+        draw(usable, 200, 51, 7, 0)
+
+
+def test_choice_is_of_the_usable_and_in_order() -> None:
+    usable = np.array([2, 3, 5, 7, 11])
+    assert choose(usable, 12, None).tolist() == choose(usable, 12, 9).tolist() == usable.tolist()
+    assert len(choose(usable, 12, 3)) == 3
+    assert choose(usable, 12, 3).tolist() == sorted({*choose(usable, 12, 3).tolist()} & {*usable.tolist()})
+
+
+def test_one_sentence_less_changes_one_choice_at_most() -> None:
+    every = np.arange(60)
+    whole, drawn = {*choose(every, 60, 20).tolist()}, {*draw(every, 60, 20, 3, 1).tolist()}
+    for left_out in (min(whole), min(drawn), min({*range(60)} - whole)):
+        usable = np.delete(every, left_out)
+        assert len(whole - {*choose(usable, 60, 20).tolist()}) == (left_out in whole)
+        assert len(drawn - {*draw(usable, 60, 20, 3, 1).tolist()}) == (left_out in drawn)

@@ -1,0 +1,147 @@
+"""The aggregate posterior against formulas written out, and against the draws that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import erf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import kstwobign
+
+from sritool.analysis.embedding import embed
+from sritool.analysis.latent_map import (
+    Point,
+    aggregate,
+    control_of,
+    density,
+    dimension_of,
+    grid_of,
+    largest_distance,
+    names_of,
+)
+from sritool.data.batches import collate
+from sritool.data.store import Corpus, Split
+from sritool.errors import UsageError
+from sritool.runs.model import TrainedModel, load_model
+
+NewRun = Callable[..., Any]
+
+
+def quiet(*_: object) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def model(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    run = begin_run(tmp_path_factory.mktemp("vae"), "vae-anneal", optimizer={"initial_scale": 1.0})
+    run.train(max_steps=2)
+    return load_model(Path(run.folder))
+
+
+def test_codes_are_single_draws_beside_as_many_of_the_prior(model: TrainedModel, corpus: Corpus) -> None:
+    split, asked = corpus.split("train"), np.random.default_rng(5).permutation(22)[:20]
+    told: list[str] = []
+    found = aggregate(model, split, asked, 7, lambda label, *_: told.append(label))
+    conditional = model.method.conditional(collate(split, asked))
+    assert_allclose(found.codes, model.method.posterior(conditional, 7, 1)[0].numpy(), rtol=1e-5)
+    assert_array_equal(found.control, control_of(20, 3, 7))
+    assert_array_equal(found.codes_map, embed(found.codes, 7))
+    assert_array_equal(found.control_map, embed(found.control, 7))
+    assert found.names == [str(len(split.targets(index)) - 1) for index in asked]
+    assert list(dict.fromkeys(told)) == ["encoding", "map of the codes", "map of the control"]
+
+
+def test_the_control_is_the_prior() -> None:
+    found = control_of(4000, 3, 0)
+    for column in found.T:
+        assert dimension_of(1, column).ks < 1.95 / np.sqrt(4000)  # the 0.1 % bound
+    assert_allclose(np.corrcoef(found.T), np.eye(3), atol=0.06)
+    assert_array_equal(control_of(10, 3, 0), found[:10])
+
+
+def test_dimensions_by_their_formulas() -> None:
+    values = np.random.default_rng(1).gamma(2.0, size=60) - 1.5
+    found = dimension_of(4, values)
+    centred = values - values.mean()
+    assert found.dimension == 4
+    assert found.mean == pytest.approx(values.mean())
+    assert found.deviation == pytest.approx(np.sqrt((centred**2).sum() / 59))
+    assert found.kurtosis == pytest.approx((centred**4).mean() / (centred**2).mean() ** 2 - 3)
+    ordered = np.sort(values)
+    normal = np.array([0.5 * (1 + erf(value / np.sqrt(2))) for value in ordered])
+    steps = np.arange(61) / 60
+    distance = max((steps[1:] - normal).max(), (normal - steps[:-1]).max())
+    assert found.ks == pytest.approx(distance)
+
+
+def test_a_density_is_a_mean_of_normals() -> None:
+    values = np.random.default_rng(2).normal(0.5, 2.0, size=50)
+    grid = grid_of(values[:, None])
+    width = values.std(ddof=1) * 50**-0.2  # Scott's
+    normals = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    assert_allclose(density(values, grid), normals.mean(1), rtol=1e-6)
+    assert grid[0] == -grid[-1] < -4.0
+    assert grid_of(np.zeros((3, 2)))[-1] == 4.0
+
+
+def test_the_bound_of_the_largest_distance_is_that_of_scipy_and_of_draws() -> None:
+    for count, dimensions in ((2000, 32), (500, 1)):
+        expected = kstwobign.isf(1 - 0.95 ** (1 / dimensions)) / np.sqrt(count)
+        assert largest_distance(count, dimensions) == pytest.approx(expected, rel=1e-5)
+    uniform = np.sort(np.random.default_rng(3).random((400, 8, 1000)), axis=2)
+    steps = np.arange(1001) / 1000
+    distances = np.maximum(steps[1:] - uniform, uniform - steps[:-1]).max(axis=(1, 2))
+    share = (distances > largest_distance(1000, 8)).mean()
+    assert 0.02 < share < 0.085  # 0.05 within three standard errors
+
+
+def test_a_constant_dimension_has_no_density_and_is_named(model: TrainedModel, corpus: Corpus) -> None:
+    found = aggregate(model, corpus.split("train"), np.arange(20), 0, quiet)
+    codes = found.codes.copy()
+    codes[:, 1] = 0.25
+    columns = list(codes.T)
+    flat = found._replace(
+        codes=codes,
+        densities=np.stack([density(column, found.grid) for column in columns]),
+        dimensions=[dimension_of(number, column) for number, column in enumerate(columns, 1)],
+    )
+    assert {row.name for row in flat.rows() if row.part == "density"} == {"1", "3"}
+    assert flat.notes[-1] == "without a density, as they are constant: dimensions 2"
+    assert len(found.notes) == 1
+
+
+def test_rows_hold_all_that_is_drawn(model: TrainedModel, corpus: Corpus) -> None:
+    found = aggregate(model, corpus.split("train"), np.arange(20), 0, quiet)
+    rows = found.rows()
+    parts = {
+        part: [row for row in rows if row.part == part]
+        for part in ("posterior", "control", "density", "prior")
+    }
+    assert sum(map(len, parts.values())) == len(rows)
+    assert [row[2:] for row in parts["posterior"]] == [tuple(place) for place in found.codes_map.tolist()]
+    assert [row[2:] for row in parts["control"]] == [tuple(place) for place in found.control_map.tolist()]
+    assert [len(parts[part]) for part in ("density", "prior")] == [3 * 201, 201]
+    middle = parts["prior"][100]
+    assert middle == Point("prior", "N(0, 1)", pytest.approx(0.0, abs=1e-12), pytest.approx(0.3989423))
+
+
+def test_names_are_labels_where_there_are_some() -> None:
+    split = Split(
+        np.array([5, 2, 6, 7, 2], dtype=np.int32), np.array([0, 2, 5]), np.array([1, 0]), np.array([2, 3])
+    )
+    chosen = np.array([1, 0])
+    assert names_of(split, chosen, ("bad", "good")) == ["bad", "good"]
+    assert names_of(split, chosen, ("1", "2")) == ["label 1", "label 2"]  # which are no lengths
+    assert names_of(split, chosen, ()) == ["2", "1"]
+
+
+def test_what_has_no_picture(model: TrainedModel, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="20 sentences or more, not 19; take --limit higher"):
+        aggregate(model, corpus.split("train"), np.arange(19), 0, quiet)
+    monkeypatch.setattr(type(model), "latent", 0)
+    with pytest.raises(UsageError, match="cannot draw the aggregate posterior"):
+        aggregate(model, corpus.split("train"), np.arange(20), 0, quiet)

@@ -1,0 +1,156 @@
+"""Figures of samples: by hand, against `log_likelihood`, and reverse perplexity where its value is known."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sritool.analysis import reverse_perplexity as reverse
+from sritool.analysis import sample_figures
+from sritool.analysis.reverse_perplexity import reverse_perplexity
+from sritool.analysis.sample_figures import METRICS, Real, figures, parse_metrics
+from sritool.data.store import Corpus
+from sritool.errors import UsageError
+from sritool.runs.model import TrainedModel, load_model
+
+Silent = Callable[[str, int, int], None]
+VARIED = METRICS[:4]
+
+
+@pytest.fixture(scope="module")
+def model(begin_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    run = begin_run(tmp_path_factory.mktemp("runs"))
+    run.train()
+    return load_model(run.folder)
+
+
+def silent(label: str, done: int, total: int) -> None:
+    pass
+
+
+SAMPLES = ["a gardener greets kites", "one nurse greets kites", "a gardener greets kites", "kites"]
+
+
+def test_figures_of_text_by_hand(model: TrainedModel) -> None:
+    rows = {row.metric: row for row in figures(model, SAMPLES, VARIED, 0, silent).rows}
+    assert list(rows) == list(VARIED)
+    assert rows["unique"].samples.value == 3 / 4
+    assert rows["distinct-1"].samples.value == 6 / 13
+    assert rows["distinct-2"].samples.value == 5 / 9
+    assert rows["self-bleu"].samples.standard_error > 0
+    assert all(row.real is None for row in rows.values())
+
+
+def test_real_sentences_beside_are_as_many(model: TrainedModel, corpus: Corpus) -> None:
+    real = Real("toy test", corpus.split("test"), None)
+    found = figures(model, SAMPLES, ("unique", "distinct-1"), 0, silent, real, reference=True)
+    assert [(row.samples.sentences, row.real.sentences) for row in found.rows if row.real] == [(4, 4)] * 2
+    assert found.rows[0].real is not None
+    assert found.rows[0].real.value == 1.0
+    assert found.notes == []
+    many = figures(model, SAMPLES * 3, ("unique",), 0, silent, real, reference=True)
+    assert many.rows[0].samples == figures(model, (SAMPLES * 3)[:10], ("unique",), 0, silent).rows[0].samples
+    assert many.notes == ["toy test has 10 sentences: all but reverse-ppl is of so many samples"]
+
+
+def test_nll_is_the_models_own_log_likelihood(model: TrainedModel) -> None:
+    sentence, token = figures(model, SAMPLES, ("nll",), 3, silent).rows
+    log_p = model.log_likelihood(SAMPLES, seed=3)
+    assert sentence.samples.value == pytest.approx(-log_p.mean())
+    assert sentence.samples.standard_error == pytest.approx(log_p.std(ddof=1) / 2)
+    predictions = sum(len(text.split()) + 1 for text in SAMPLES)
+    assert token.metric == "nll-per-token"
+    assert token.samples.value == pytest.approx(-log_p.sum() / predictions)
+
+
+def test_reverse_perplexity_of_the_one_sentence_it_has_learnt_is_one(model: TrainedModel) -> None:
+    real = model.split([SAMPLES[0]] * 3)
+    known = reverse_perplexity(model, [SAMPLES[0]] * 100, real, silent)
+    assert 1.0 <= known.value < 1.2
+    other = reverse_perplexity(model, [SAMPLES[1]] * 40, real, silent)
+    assert other.value > 2 * known.value
+
+
+def test_the_language_model_sees_samples_alone_and_leaves_nothing(
+    model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Corpus] = []
+
+    class Spy(reverse.Trainer):
+        def __init__(self, corpus: Corpus, *given: Any) -> None:
+            seen.append(corpus)
+            super().__init__(corpus, *given)
+
+    monkeypatch.setattr(reverse, "Trainer", Spy)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    words = ["lantern", "kites", "pilot", "nurse", "barrel"]
+    sentences = [f"{one} {two} {three}" for one in words for two in words for three in words][:40]
+    told: list[tuple[str, int, int]] = []
+    once = reverse_perplexity(model, sentences, model.split(SAMPLES), lambda *given: told.append(given))
+    train, valid = (
+        [model.tokenizer.decode(split.targets(i)[:-1].tolist()) for i in range(len(split))]
+        for split in (seen[0].split("train"), seen[0].split("valid"))
+    )
+    assert valid == sentences[::10]
+    assert sorted(train + valid) == sorted(sentences)
+    assert list(tmp_path.iterdir()) == []
+    assert any("epoch 2 of" in label for label, _, _ in told)
+    assert all(0 <= done <= total for _, done, total in told)
+    again = reverse_perplexity(model, sentences, model.split(SAMPLES), silent)
+    assert again.value == once.value
+    assert again.sentences == len(SAMPLES)
+
+
+def test_reverse_perplexity_stands_beside_that_of_real_training_sentences(
+    model: TrainedModel, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def answer(_: TrainedModel, sentences: list[str], *rest: Any) -> Any:
+        asked.append(list(sentences))
+        return type("Found", (), {"value": 5.0 + len(asked), "standard_error": 0.5})
+
+    monkeypatch.setattr(sample_figures, "reverse_perplexity", answer)
+    real = Real("toy test", corpus.split("test"), corpus.split("train"))
+    samples = SAMPLES * 5
+    (row,) = figures(model, samples, ("reverse-ppl",), 0, silent, real, reference=True).rows
+    assert asked[0] == samples
+    assert len(asked[1]) == 20
+    everything = corpus.split("train")
+    texts = {model.tokenizer.decode(everything.targets(i)[:-1].tolist()) for i in range(22)}
+    assert set(asked[1]) <= texts
+    assert row.real is not None
+    assert (row.samples.value, row.real.value) == (6.0, 7.0)
+    own = figures(model, samples, ("reverse-ppl",), 0, silent, real._replace(training=None), reference=True)
+    assert own.rows[0].real is None
+    assert "needs the prepared corpus" in own.notes[-1]
+
+
+def test_too_few_samples_for_a_language_model(model: TrainedModel, corpus: Corpus) -> None:
+    real = Real("toy test", corpus.split("test"), None)
+    with pytest.raises(UsageError, match="at least 20 sentences to train on, not 4; raise -n"):
+        figures(model, SAMPLES, ("nll", "reverse-ppl"), 0, silent, real)
+
+
+def test_names_of_metrics() -> None:
+    assert parse_metrics("nll, unique") == ("unique", "nll")
+    assert parse_metrics("all") == METRICS
+    with pytest.raises(UsageError, match="no metric 'self-blue' of samples; did you mean self-bleu"):
+        parse_metrics("unique,self-blue")
+    with pytest.raises(UsageError, match="known: unique, distinct-1"):
+        parse_metrics("xyz")
+    with pytest.raises(UsageError, match="--metrics is empty"):
+        parse_metrics(" ,")
+
+
+def test_a_cut_sentence_keeps_its_last_word(model: TrainedModel) -> None:
+    cut = model.split(["a gardener greets kites"])
+    cut = type(cut)(cut.ids[:-1], cut.offsets - np.array([0, 1]), None, cut.words)
+    assert sample_figures.chosen_texts(model, cut, 1) == ["a gardener greets kites"]
+    assert math.isnan(figures(model, ["kites"], ("distinct-2",), 0, silent).rows[0].samples.value)

@@ -1,0 +1,123 @@
+"""Training curves against metrics.jsonl written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sritool.analysis.training_curves import (
+    Point,
+    by_line,
+    metrics_file,
+    points_of,
+    read_curves,
+    read_records,
+)
+from sritool.errors import CheckpointError, DataError
+
+
+def epoch(number: int, step: int, **more: Any) -> dict[str, Any]:
+    return {"kind": "epoch", "epoch": number, "step": step, "seconds": 1.0, **more}
+
+
+def step(number: int, epoch: int, recon: float) -> dict[str, Any]:
+    return {"kind": "step", "step": number, "epoch": epoch, "recon": recon, "gradient_norm": 9.0}
+
+
+def write(folder: Path, *records: dict[str, Any], more: str = "") -> Path:
+    folder.mkdir(parents=True)
+    path = folder / "metrics.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records) + more, encoding="utf-8")
+    return path
+
+
+AUTOENCODER_FIRST = [
+    step(1, 1, 90.0),
+    step(5, 1, 80.0),
+    epoch(1, 10, pretraining=True, recon=50.0, **{"recon se": 0.5}),
+    epoch(2, 20, pretraining=True, recon=40.0),
+    step(25, 1, 70.0),
+    epoch(1, 40, nll=33.0, au=3, **{"nll se": 0.25, "posterior-kl": 2.0, "kl": 7.0}),
+    {"kind": "tune", "step": 40, "epoch": 2, "recon": 1.0},
+    step(50, 2, 60.0),
+]
+
+
+def test_places_of_epochs_and_steps() -> None:
+    """Two epochs of ten steps before 0, then one of twenty; the next is taken to be as long."""
+    found = points_of("r", AUTOENCODER_FIRST)
+    assert found == [
+        Point("r", "recon", -1.0, 10, 50.0, 0.5),
+        Point("r", "recon", 0.0, 20, 40.0, None),
+        Point("r", "nll", 1.0, 40, 33.0, 0.25),
+        Point("r", "posterior-kl", 1.0, 40, 2.0, None),
+        Point("r", "au", 1.0, 40, 3.0, None),
+        Point("r", "train recon", -1.9, 1, 90.0, None),
+        Point("r", "train recon", -1.5, 5, 80.0, None),
+        Point("r", "train recon", 0.25, 25, 70.0, None),
+        Point("r", "train recon", 1.5, 50, 60.0, None),
+    ]
+    assert by_line(found)["r", "train recon"] == found[5:]
+
+
+def test_without_a_validation_there_is_no_curve() -> None:
+    assert points_of("r", [step(1, 1, 9.0), step(50, 1, 8.0)]) == []
+
+
+def test_damaged_lines_are_counted_and_one_being_written_is_none(tmp_path: Path) -> None:
+    good = epoch(1, 4, nll=5.0)
+    bad = ['{"kind": "epoch", "ep', "5", '"text"', "[]", "null", '{"kind": "step"}', '{"kind":1,"step":[]}']
+    path = write(tmp_path / "run", good, more="\n".join(bad) + '\n{"kind": "epoch", "epo')
+    path.write_bytes(path.read_bytes().replace(b"null", b"\xff\xfe"))
+    assert read_records(path) == ([good], len(bad))
+
+
+def test_runs_by_folder_file_and_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "runs" / "mine", epoch(1, 4, nll=5.0))
+    for given in (path.parent, path, Path("mine")):
+        assert metrics_file(given, tmp_path / "runs").resolve() == path
+    again = read_curves([path, path.parent], tmp_path)
+    assert len(again.points) == 1
+    assert again.notes == ["mine was given more than once and stands once"]
+    other = write(tmp_path / "elsewhere" / "mine", epoch(1, 4, nll=6.0))
+    both = read_curves([path, other], tmp_path)
+    assert [point.run for point in both.points] == [str(path.parent), str(other.parent)]
+    with pytest.raises(CheckpointError, match="no checkpoint none"):
+        metrics_file(Path("none"), tmp_path)
+    lone = tmp_path / "model.pt"
+    lone.touch()
+    with pytest.raises(DataError, match=r"there is no metrics\.jsonl beside .*model\.pt"):
+        metrics_file(lone, tmp_path)
+
+
+def test_young_runs_are_told(tmp_path: Path) -> None:
+    young = write(tmp_path / "young", step(1, 1, 9.0))
+    old = write(tmp_path / "old", epoch(1, 4, nll=5.0), more="{\n")
+    with pytest.raises(DataError, match=r"young has no validation yet.*; wait, or train on"):
+        read_curves([young], tmp_path)
+    found = read_curves([young, old], tmp_path)
+    assert [point.value for point in found.points] == [5.0]
+    assert found.notes == [
+        "young has no validation yet: the first is at the end of its first epoch",
+        f"1 damaged lines of {old} are left out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "metrics"),
+    [
+        ("[generator]\nlatent = 0\n", {"nll", "recon"}),
+        ("[generator]\nlatent = 8\n", {"nll", "recon", "au", "posterior-kl", "permuted"}),
+        ("[generator\n", {"nll", "recon", "au", "posterior-kl", "permuted"}),
+        (None, {"nll", "recon", "au", "posterior-kl", "permuted"}),
+    ],
+)
+def test_a_run_without_z_has_no_curves_of_it(config: str | None, metrics: set[str], tmp_path: Path) -> None:
+    values = {"nll": 9.0, "recon": 9.0, "au": 0, "posterior-kl": 0.0, "permuted": 0.0}
+    path = write(tmp_path / "run", epoch(1, 10, **values))
+    if config is not None:
+        path.with_name("config.toml").write_text(config)
+    assert {point.metric for point in read_curves([path.parent], tmp_path).points} == metrics

@@ -1,0 +1,267 @@
+"""`sritool classify`: accuracies by model and number of labels, from a labelled corpus or files; what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from sritool.analysis import classifiers as classification
+from sritool.cli.app import app
+from sritool.evaluation import posterior_codes as latents
+from sritool.runs.model import TrainedModel
+
+Run = Callable[..., Result]
+
+CALM = ("heron", "lantern", "mason")  # the others are busy
+HEADER = (
+    "run method classifier labels used draws accuracy se low high sentences of classes data".split()  # noqa: SIM905
+)
+
+
+def sritool(*args: object, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, prog_name="sritool")
+
+
+@pytest.fixture(scope="module")
+def polls(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder, the labelled corpus polls with its files, and the runs polls-ae and polls-vae-anneal."""
+    folder = tmp_path_factory.mktemp("polls") / "home"
+    shutil.copytree(home, folder)
+    lines = (folder / "mine.txt").read_text().splitlines()
+    rows = [f"{'calm' if line.split()[1] in CALM else 'busy'}\t{line}" for line in lines]
+    parts = {"train": rows[0::2], "valid": rows[1::4], "test": rows[3::4]}
+    for name, part in parts.items():
+        (folder / f"{name}.tsv").write_text("\n".join(part) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        small = "--config small.toml --threads 1 --no-summary --epochs 1 -q"
+        for command in (
+            "preprocess train.tsv valid.tsv test.tsv --name polls",
+            f"train polls --method ae {small}",
+            f"train polls --method vae-anneal {small}",
+        ):
+            result = sritool(*command.split())
+            assert result.exit_code == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def run(polls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    folder = tmp_path / "here"
+    shutil.copytree(polls, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(
+        classification, "COSTS", {"linear": (1.0,)}
+    )  # most of the time goes into choosing one
+    return sritool
+
+
+def output(result: Result) -> str:
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(output(result), newline=""), delimiter="\t"))
+
+
+def test_draws_of_the_models_own_corpus(run: Run) -> None:
+    found = rows(run("classify", "polls-ae", "--labels", "0,20", "--draws", 2, "-q"))
+    assert list(found[0]) == HEADER
+    assert [(row["run"], row["method"], row["labels"], row["draws"]) for row in found] == [
+        ("majority class", "", "", "1"),
+        ("bag of words", "", "20", "2"),
+        ("polls-ae", "ae", "0", "2"),
+        ("polls-ae", "ae", "20", "2"),
+    ]
+    assert {(row["sentences"], row["of"], row["classes"], row["data"]) for row in found} == {
+        ("40", "40", "2", "polls test")
+    }
+    test = [line.split("\t")[0] for line in Path("test.tsv").read_text().splitlines()]
+    most = max(test.count("calm"), test.count("busy")) / 40
+    assert float(found[0]["accuracy"]) == pytest.approx(most)
+    for row in found:
+        assert 0 <= float(row["accuracy"]) <= 1
+        assert bool(row["low"]) == (row["draws"] == "1")
+
+
+def test_files_give_the_same_as_the_corpus_that_was_made_of_them(run: Run) -> None:
+    files = ("--train", "train.tsv", "--valid", "valid.tsv", "--test", "test.tsv")
+    args = ("classify", "polls-ae", "--labels", "0,20", "--draws", 2, "-q")
+    own, given = rows(run(*args)), rows(run(*args, *files))
+    assert {row["data"] for row in given} == {"test.tsv"}
+    assert [{**row, "data": ""} for row in given] == [{**row, "data": ""} for row in own]
+
+
+def test_several_files_after_one_option_and_several_models(run: Run) -> None:
+    lines = Path("train.tsv").read_text().splitlines()
+    Path("few.tsv").write_text("\n".join(lines[::8][:10]) + "\n")
+    Path("more.tsv").write_text("\n".join(lines[:30]) + "\n")
+    found = rows(run("classify", "polls-ae", "polls-vae-anneal", "--labelled", "few.tsv", "more.tsv", "-q"))
+    assert [(row["run"], row["labels"], row["draws"]) for row in found[3:]] == [
+        (name, labels, draws)
+        for name in ("polls-ae", "polls-vae-anneal")
+        for labels, draws in (("0", "5"), ("10", "1"), ("30", "1"))
+    ]
+    result = run(
+        "classify",
+        "polls-ae",
+        "polls-vae-anneal",
+        "--labelled",
+        "few.tsv",
+        "more.tsv",
+        "-q",
+        "-f",
+        "markdown",
+    )
+    lines = output(result).splitlines()
+    assert lines[0] == "| labels | 0 | 10 | 30 |"
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [
+        "majority class",
+        "bag of words",
+        "polls-ae",
+        "polls-vae-anneal",
+    ]
+    assert lines[3].split("|")[2].strip() == "–"  # words without labels
+    assert all(any("**" in line.split("|")[column] for line in lines[4:]) for column in (2, 3, 4))
+    assert "Accuracy in % on polls test, 40 of 40 sentences" in result.stderr
+    assert (
+        "± standard error over 5 draws (0: seeds); in brackets the 95 % interval of one draw" in result.stderr
+    )
+
+
+def test_percentages_for_people(run: Run) -> None:
+    args = ("classify", "polls-ae", "--labelled", "train.tsv", "--no-zero", "-q")
+    exact = rows(run(*args))[-1]
+    table = output(run(*args, "-f", "table")).splitlines()
+    assert table[0] == "Accuracy in % on polls test, 40 of 40 sentences, by number of labels"
+    share, low, high = (100 * float(exact[name]) for name in ("accuracy", "low", "high"))
+    (line,) = [line for line in table if line.startswith("polls-ae ")]
+    assert line.split(maxsplit=1)[1].strip() == f"{share:.1f} ({low:.1f}–{high:.1f})"
+
+
+def test_confusion(run: Run) -> None:
+    args = ("classify", "polls-ae", "--labels", "0,20", "--draws", 2, "-q")
+    accuracy = {row["labels"]: float(row["accuracy"]) for row in rows(run(*args))[2:]}
+    counts = rows(run(*args, "--confusion"))
+    assert list(counts[0]) == [
+        "run",
+        "method",
+        "classifier",
+        "labels",
+        "draws",
+        "true",
+        "predicted",
+        "sentences",
+    ]
+    for labels in ("0", "20"):
+        of = [row for row in counts if row["labels"] == labels]
+        assert len(of) == 4
+        assert sum(int(row["sentences"]) for row in of) == 2 * 40
+        right = sum(int(row["sentences"]) for row in of if row["true"] == row["predicted"])
+        assert right / 80 == pytest.approx(accuracy[labels])
+    drawn = output(run(*args, "--confusion", "-f", "table"))
+    assert "polls-ae, 20 labels (linear svm), mean of 2 draws: true class down, told across" in drawn
+    found = [json.loads(line) for line in output(run(*args, "--confusion", "-f", "json")).splitlines()]
+    assert [str(row["sentences"]) for row in found] == [row["sentences"] for row in counts]
+
+
+def test_what_is_left_out_is_said(run: Run) -> None:
+    test = Path("test.tsv").read_text().splitlines()
+    with Path("valid.tsv").open("a") as file:
+        file.write("\n".join(test[:3]) + "\n")
+    result = run("classify", "polls-ae", "--valid", "valid.tsv", "--labels", "0", "--limit", 30, "-q")
+    said = result.stderr.splitlines()
+    assert "clusters of 30 of 80 sentences of polls train" in said
+    assert "named by 30 of 43 sentences of valid.tsv" in said
+    assert "3 of 43 sentences of valid.tsv recur in polls test" in said
+    assert said[-1] == "leave them out with --deduplicate"
+    assert {row["sentences"] for row in rows(result)} == {"30"}
+    again = run("classify", "polls-ae", "--valid", "valid.tsv", "--labels", "0", "--deduplicate", "-q")
+    assert "named by 40 of 43 sentences of valid.tsv" in again.stderr
+    assert "3 of 43 sentences of valid.tsv recur in polls test, and are left out" in again.stderr
+
+
+def test_a_command_that_was_killed_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ("classify", "polls-vae-anneal", "--labels", "0,20", "--draws", 2, "--batch-size", 16)
+    whole = output(run(*args, "-q"))
+    shutil.rmtree("runs/polls-vae-anneal/latents", ignore_errors=True)
+    monkeypatch.setattr(latents, "KEPT_FROM", 1)
+    draw, batches = latents._draw, []
+
+    def counted(model: TrainedModel, *args: object) -> torch.Tensor:
+        if len(batches) == 4:
+            raise KeyboardInterrupt
+        batches.append(1)
+        return draw(model, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(latents, "_draw", counted)
+    result = run(*args)
+    assert result.exit_code == 130
+    assert "what is encoded is kept; the same command goes on from there" in result.stderr
+    batches[:] = [1, 1, 1, 1, 1]  # so many that none ends it
+    assert output(run(*args)) == whole
+    first = len(batches) - 5
+    batches[:] = [1, 1, 1, 1, 1]
+    assert output(run(*args)) == whole
+    assert (len(batches) - 5, first > 0) == (0, True)
+
+
+def test_chains_and_seed_reach_the_codes(run: Run) -> None:
+    def accuracies(*args: object) -> list[str]:
+        given = (
+            "--train",
+            "train.tsv",
+            "--valid",
+            "valid.tsv",
+            "--test",
+            "test.tsv",
+            "--labels",
+            "0,40",
+            "-q",
+        )
+        return [row["accuracy"] for row in rows(run("classify", "mine-sri", *given, "--draws", 2, *args))[2:]]
+
+    usual = accuracies()
+    assert accuracies() == usual
+    assert any(accuracies("--chains", chains) != usual for chains in (1, 2, 20))
+    assert accuracies("--seed", 1) != usual or accuracies("--seed", 2) != usual
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "hint"),
+    [
+        (("mine-lm",), 2, "cannot classify with runs/mine-lm/best.pt: method lm has no z"),
+        (("mine-sri",), 3, "corpus mine has no labels in test; give files with label<TAB>text"),
+        (("polls-ae", "train.tsv"), 2, "train.tsv is no checkpoint; give labelled sentences with --labelled"),
+        (("polls-ae", "--labelled", "mine.txt"), 3, "mine.txt has no labels; a row is label<TAB>text"),
+        (("polls-ae", "--labelled", "none.tsv"), 3, "no such file: none.tsv"),
+        (("polls-ae", "--labels", "ten"), 2, "--labels 'ten' is no list of numbers"),
+        (("polls-ae", "--labels", "-5"), 2, "--labels '-5' has a number below 0"),
+        (("polls-ae", "--labels", "81"), 2, "81 labels cannot be drawn from 80 sentences"),
+        (("polls-ae", "mine-sri"), 3, "mine-sri: mine); classify with them one by one"),
+        (("polls-ae", "--kernel", "cubic"), 2, "--kernel"),
+        (("polls-ae", "--pca", 9, "--labels", "0"), 2, "--pca 9"),
+        (("polls-ae", "--valid", "valid.tsv", "--no-zero"), 2, "--valid is for clusters, and there are none"),
+        (("polls-ae", "--pca", 2, "--labels", "10"), 2, "--pca is for clusters, and there are none"),
+        (("polls-ae", "--kernel", "rbf", "--labels", "0"), 2, "--kernel is for learning from labels"),
+        (
+            ("polls-ae", "--labelled", "train.tsv", "--labels", "0"),
+            2,
+            "--labelled is for learning from labels",
+        ),
+    ],
+)
+def test_bad_requests(run: Run, args: tuple[object, ...], code: int, hint: str) -> None:
+    result = run("classify", "-q", *args)
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    assert hint in result.stderr
+    assert len(result.stderr.splitlines()) == 1

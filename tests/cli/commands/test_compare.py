@@ -1,0 +1,286 @@
+"""`sritool compare`: one table of several runs, in every format, at every width."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from sritool.analysis.comparison import DEFAULT_COLUMNS, Comparison, Row, Training
+from sritool.cli import comparison_tables as tables
+from sritool.cli.formats import Best
+from sritool.evaluation.evaluate import Evaluation
+from sritool.evaluation.measure import NEEDS
+from sritool.evaluation.metrics import Estimate
+
+Run = Callable[..., Result]
+
+FEW = ["--samples", 6, "--limit", 4, "-q"]
+METRICS = DEFAULT_COLUMNS[:8]
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    assert result.exit_code == 0, result.stderr
+    found = io.StringIO(result.stdout, newline="")
+    return list(csv.DictReader(found, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_a_row_a_run_with_the_figures_of_evaluate(run: Run) -> None:
+    compared = run("compare", "mine-sri", "mine-lm", *FEW)
+    found = rows(compared)
+    assert [(row["run"], row["method"]) for row in found] == [("mine-sri", "sri"), ("mine-lm", "lm")]
+    shown = list(found[0])
+    assert shown[:5] == ["run", "method", "corpus", "ppl", "ppl se"]
+    assert [name for name in shown if name in NEEDS] == list(METRICS)
+    assert shown[-5:] == ["parameters", "tokens/s", "seconds", "epochs", "planned epochs"]
+    assert "*" not in compared.stdout  # nothing is marked for programs
+    given = ["--samples", 6, "--limit", 4, "--metrics", ",".join(METRICS), "-q"]
+    evaluated = run("evaluate", "mine-sri", "mine-lm", *given)
+    assert "measured before, from evaluations.jsonl" in evaluated.stderr
+    for mine, theirs in zip(found, rows(evaluated), strict=True):
+        shared = mine.keys() & theirs.keys()
+        assert shared > {"ppl", "ppl se", "estimator", "sentences", "of", "ess", "half"}
+        assert {name: mine[name] for name in shared} == {name: theirs[name] for name in shared}
+    assert [(row["sentences"], row["of"], row["training sentences"]) for row in found] == [
+        ("4", "16", "128")
+    ] * 2
+    assert [row["epochs"] for row in found] == ["2", "2"]
+    assert math.isfinite(float(found[0]["seconds"]))
+
+
+def test_what_is_on_record_is_not_measured_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.evaluation.stages import Stages
+
+    given = ["compare", "mine-sri", "mine-lm", "--metrics", "ppl,au", *FEW]
+    first, original, told = run(*given), Stages.run, []
+    monkeypatch.setattr(Stages, "run", lambda stages: told.append(stages) or original(stages))
+    second = run(*given)
+    assert (second.stdout, told) == (first.stdout, [])
+    assert "measured before, from evaluations.jsonl; --again measures anew" in second.stderr
+    more = run(*given[:4], "ppl,recon", *FEW)
+    assert [stages.settings.metrics for stages in told] == [("recon",)] * 2
+    assert [row["ppl"] for row in rows(more)] == [row["ppl"] for row in rows(first)]
+    assert run(*given, "--again").stdout == first.stdout
+    assert len(told) == 4
+    run("evaluate", "mine-lm", "--metrics", "nll", *FEW)
+    run("compare", "mine-lm", "--metrics", "nll", *FEW)
+    assert len(told) == 5
+
+
+def test_a_stopped_comparison_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.evaluation.stages import Stages
+
+    given = ["compare", "mine-lm", "mine-sri", "--metrics", "nll,permuted", *FEW]
+    original = Stages._permuted
+    monkeypatch.setattr(Stages, "_permuted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    stopped = run(*given)
+    assert stopped.exit_code == 130
+    assert "what is finished is kept; the same command goes on from there" in stopped.stderr
+    monkeypatch.setattr(Stages, "_permuted", original)
+    monkeypatch.setattr(Stages, "_infer", lambda *_: pytest.fail("this had been finished"))
+    again = run(*given)
+    assert [row["run"] for row in rows(again)] == ["mine-lm", "mine-sri"]
+    assert "mine-lm: measured before" in again.stderr
+    assert "mine-sri: went on after 1 batches" in again.stderr
+
+
+def test_without_runs_those_on_the_newest_corpus(run: Run) -> None:
+    trained = run(
+        *("train", "other", "--config", "small.toml", "--threads", 1, "--no-summary", "--method", "lm"),
+        *("--epochs", 1, "-q"),
+    )
+    assert trained.exit_code == 0, trained.stderr
+    Path("runs/other-lm").rename("runs/elsewhere")
+    for name in ("best.pt", "last.pt"):
+        Path("runs/elsewhere", name).touch()
+        Path("runs/mine-lm", name).touch()
+    found = run("compare", "--metrics", "nll", *FEW)
+    assert [row["run"] for row in rows(found)] == ["mine-lm", "mine-sri"]
+    assert found.stderr.startswith(
+        "comparing the runs in runs/ on the corpus of the newest one, without 1 on other corpora: mine-lm, mine-sri\n"
+    )
+    given = ["compare", "runs/mine-lm", "runs/elsewhere", "--metrics", "nll", *FEW]
+    refused = run(*given)
+    assert (refused.exit_code, refused.stdout) == (3, "")
+    assert (
+        "different corpora (mine-lm: mine, elsewhere: other); compare those of one, or give --mixed"
+        in refused.stderr
+    )
+    mixed = run(*given, "--mixed")
+    assert [(row["corpus"], row["data"]) for row in rows(mixed)] == [
+        ("mine", "mine test"),
+        ("other", "other test"),
+    ]
+    assert "the corpora differ: no figure of one compares" in mixed.stderr
+    shown = run(*given, "--mixed", "-f", "table").stdout
+    assert shown.startswith("On test of each run's own corpus\n")
+    assert "corpus" in shown.splitlines()[1]
+    assert "*" not in shown
+
+
+def test_columns_and_order(run: Run) -> None:
+    def shown(*args: object) -> tuple[list[str], list[str]]:
+        table = run("compare", "mine-sri", "mine-lm", *FEW, "-f", "csv", *args)
+        found = list(csv.DictReader(io.StringIO(table.stdout)))
+        return [row["run"] for row in found], [name for name in found[0] if f"{name} se" in found[0]]
+
+    assert shown("--metrics", "recon,ppl,epochs") == (["mine-sri", "mine-lm"], ["recon", "ppl"])
+    assert set(shown("--metrics", "all")[1]) == set(NEEDS)
+    assert shown("--metrics", "time,parameters") == (["mine-sri", "mine-lm"], [])
+    assert shown("--metrics", "nll", "--sort", "run")[0] == ["mine-lm", "mine-sri"]
+    figures = {row["run"]: row for row in rows(run("compare", "mine-sri", "mine-lm", *FEW))}
+    for column, sign in (("nll", 1), ("kl", 1), ("mi", -1), ("parameters", 1)):
+        wanted = sorted(("mine-sri", "mine-lm"), key=lambda name: sign * float(figures[name][column]))
+        assert shown("--sort", column)[0] == wanted, column
+    for args, message in (
+        (["--sort", "au", "--metrics", "ppl"], "no column 'au' to sort by"),
+        (["--metrics", "pppl"], "did you mean ppl"),
+        (["--metrics", ","], "no column to show"),
+        (["--estimator", "adaptiv"], "did you mean adaptive"),
+        (["--estimator", "ow"], "did you mean own"),
+    ):
+        refused = run("compare", "mine-sri", "mine-lm", *args, *FEW)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert message in refused.stderr
+
+
+def test_settings_of_the_measurement_matter(run: Run) -> None:
+    def nll(*args: object) -> str:
+        return rows(run("compare", "mine-sri", "--metrics", "nll", "--limit", 4, "-q", *args))[0]["nll"]
+
+    usual = nll("--samples", 6)
+    assert nll("--samples", 6, "--batch-size", 3, "--memory", "1G", "--threads", 1) == usual
+    others = [["--samples", 7], ["--samples", 6, "--seed", 1], ["--samples", 6, "--split", "valid"]]
+    others += [["--samples", 6, "--limit", 5], ["--samples", 6, "--estimator", "sri"]]
+    assert usual not in [nll(*args) for args in others]
+    own = run("compare", "mine-sri", "mine-lm", "--estimator", "own", "--metrics", "nll", "--limit", 2, "-q")
+    assert [(row["estimator"], row["draws"]) for row in rows(own)] == [("sri", "10"), ("exact", "0")]
+
+
+def test_one_run_the_same_twice_and_none(run: Run) -> None:
+    twice = run("compare", "mine-lm", "runs/mine-lm", "runs/mine-lm/best.pt", "--metrics", "nll", *FEW)
+    assert [row["run"] for row in rows(twice)] == ["mine-lm"]
+    assert twice.stderr.count("mine-lm was given more than once and stands once") == 1
+    assert "stands out" not in run("compare", "mine-lm", *FEW, "-f", "table").stdout
+    missing = run("compare", "mine-lm", "no-such-run", *FEW)
+    assert (missing.exit_code, missing.stdout) == (3, "")
+    assert "no checkpoint no-such-run" in missing.stderr
+    shutil.rmtree("runs")
+    nothing = run("compare", *FEW)
+    assert (nothing.exit_code, "no run in runs/" in nothing.stderr) == (3, True)
+
+
+def test_a_run_that_has_not_ended_is_said(train_small: Run, run: Run) -> None:
+    assert train_small("--method", "lm", "--max-steps", 3).exit_code == 0
+    found = run("compare", "mine-lm", "mine-lm-2", "--metrics", "nll,epochs", *FEW)
+    assert "mine-lm-2: its training has not ended: 0 of 2 epochs" in found.stderr
+    assert [row["epochs"] for row in rows(found)] == ["2", "0"]
+
+
+@pytest.mark.parametrize(("form", "mark"), [("table", "*"), ("markdown", "**"), ("latex", r"\textbf{")])
+def test_the_best_stands_out_for_people(
+    run: Run, form: str, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def metrics(path: Path) -> list[dict[str, object]]:
+        return [{"kind": "step", "step": 2, "tokens_per_second": 9000.0 if "lm" in path.parent.name else 1.0}]
+
+    monkeypatch.setattr("sritool.analysis.comparison.read_metrics", metrics)
+    given = ["compare", "mine-sri", "mine-lm", "--metrics", "nll,kl,tokens/s", *FEW]
+    shown = run(*given, "-f", form).stdout
+    (line,) = [line for line in shown.splitlines() if mark in line and "mine-lm" in line]
+    assert (
+        line.count(mark) == {"table": 1, "markdown": 2, "latex": 1}[form]
+    )  # of the speed, which is far from even
+    assert "kl se" not in shown
+    assert ("±" in shown) == (form != "latex")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_wide_table_stands_in_parts(run: Run, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.cli import render
+
+    original = render.data_console
+
+    def console() -> object:
+        made = original()
+        made.width = width
+        return made
+
+    monkeypatch.setattr(render, "data_console", console)
+    result = run("compare", "mine-sri", "mine-lm", *FEW, "-f", "table")
+    table = result.stdout.partition("\nWeights\n")[0].splitlines()[1:]
+    assert max(map(len, table)) <= width
+    headers = [line.split() for line in table if line.startswith("run ")]
+    assert [name for names in headers for name in names if name != "run"] == [
+        *("method", *METRICS, "estimator", "parameters", "tokens/s", "time", "epochs")
+    ]
+    assert len(headers) == sum(line.startswith("mine-sri ") for line in table)
+    assert (len(headers) == 1) == (width == 200)
+
+
+def estimate(metric: str, value: float, error: float, estimator: str = "adaptive") -> Estimate:
+    return Estimate(metric, value, error, "nats/sentence", 9, 10, estimator)
+
+
+def comparison(*runs: list[Estimate], **changes: bool) -> Comparison:
+    training = Training(10, 5.0, 60.0, 2, 2, 9, 9, "")
+    made = [
+        Row(str(number), "c", Evaluation(str(number), "m", "c test", 9, estimates, [], [], []), training)
+        for number, estimates in enumerate(runs)
+    ]
+    return Comparison(made, [], **({"one_corpus": True, "one_estimator": True} | changes))
+
+
+@pytest.mark.parametrize(
+    ("metric", "figures", "best"),
+    [
+        ("nll", [(31.2, 0.4), (30.1, 0.4), (33.0, 0.4)], "1"),
+        ("nll", [(30.141, 0.4), (30.138, 0.4), (33.0, 0.4)], "01"),  # both are shown as 30.14
+        ("nll", [(30.141, 0.04), (30.138, 0.04)], "1"),
+        ("nll", [(30.138, 0.4), (30.141, 0.4)], ""),  # all alike
+        ("nll", [(math.inf, math.nan), (30.0, 0.4), (31.0, 0.4)], "1"),
+        ("nll", [(30.0, 0.4)], ""),
+        ("mi", [(3.0, 0.1), (4.0, 0.1)], "1"),
+        ("permuted", [(0.01, 0.1), (0.15, 0.1), (0.0, 0.0)], ""),  # none uses z
+        ("posterior-kl", [(3.0, 0.1), (4.0, 0.1)], ""),
+        ("kl", [(3.0, 0.1), (4.0, 0.1)], ""),
+        ("au", [(3.0, 0.0), (4.0, 0.0)], ""),
+    ],
+)
+def test_what_is_best(metric: str, figures: list[tuple[float, float]], best: str) -> None:
+    found = comparison(*([estimate(metric, *pair)] for pair in figures))
+    assert tables.best_of(found, metric) == set(best)
+    _, cells = tables.for_people(found, [metric])
+    assert {str(row[0]) for row in cells if isinstance(row[2], Best)} == set(best)
+
+
+def test_what_does_not_compare_has_no_best() -> None:
+    runs = [[estimate("nll", value, 0.1), estimate("recon", value, 0.1)] for value in (1.0, 2.0)]
+    assert tables.best_of(comparison(*runs), "nll") == {"0"}
+    assert tables.best_of(comparison(*runs, one_corpus=False), "nll") == set()
+    different = comparison(*runs, one_estimator=False)
+    assert (tables.best_of(different, "nll"), tables.best_of(different, "recon")) == (set(), {"0"})
+
+
+def test_a_figure_that_could_not_be_measured_is_a_gap(run: Run) -> None:
+    found = comparison([estimate("nll", 3.0, 0.1)], [estimate("nll", 2.0, 0.1), estimate("kl", 1.0, 0.1)])
+    assert tables.for_people(found, ["nll", "kl"])[1][0][3] is None
+    columns, cells = tables.for_programs(found.rows, ["nll", "kl"])
+    assert cells[0][columns.index("kl")] is None
+    assert [row.name for row in tables.in_order(found.rows, "kl")] == ["1", "0"]  # gaps last
+    assert [row.name for row in tables.in_order(found.rows, None)] == ["0", "1"]
+
+
+def test_json_is_native(run: Run) -> None:
+    result = run("compare", "mine-lm", "mine-sri", *FEW, "-f", "json")
+    first, second = (json.loads(line) for line in result.stdout.splitlines())
+    assert (first["run"], first["draws"], first["ess"]) == ("mine-lm", 0, None)
+    assert second["planned epochs"] == 2
+    assert isinstance(second["au"], int)

@@ -1,0 +1,82 @@
+"""`sritool decode`: a sentence for every code, whatever form the codes come in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from sritool.model.decoding import DecodingConfig
+from sritool.runs.model import load_model
+
+Run = Callable[..., Result]
+
+LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings at noon", "upstairs"]
+
+
+def output(result: Result) -> str:
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def codes(run: Run) -> np.ndarray:
+    """Codes far from one another, in codes.npy."""
+    found = np.float32(3) * load_model(Path("runs/mine-sri")).prior(7, seed=2)
+    np.save("codes.npy", found)
+    return found
+
+
+def test_encode_and_decode_in_a_pipe_keep_lines(run: Run) -> None:
+    encoded = output(run("encode", "mine-sri", "-q", stdin="\n".join(LINES)))
+    decoded = output(run("decode", "mine-sri", "-q", stdin=encoded)).split("\n")
+    model = load_model(Path("runs/mine-sri"))
+    assert decoded == [*model.decode(model.encode(LINES)), ""]
+    for form in ("json", "npy", "plain", "csv"):
+        result = run("encode", "mine-sri", "-q", "-f", form, stdin="\n".join(LINES))
+        assert output(run("decode", "mine-sri", "-q", stdin=result.stdout_bytes)).split("\n") == decoded
+
+
+def test_options_of_decoding_reach_the_library(run: Run, codes: np.ndarray) -> None:
+    model = load_model(Path("runs/mine-sri"))
+
+    def decoded(*args: object) -> list[str]:
+        return output(run("decode", "mine-sri", "-q", "--codes", "codes.npy", *args)).splitlines()
+
+    greedy = decoded()
+    assert greedy == model.decode(codes)
+    warm = decoded("--temperature", 3, "--seed", 4)
+    assert warm == model.decode(codes, DecodingConfig(greedy=False, temperature=3.0), seed=4) != greedy
+    assert decoded("--temperature", 3, "--seed", 5) != warm
+    assert all(len(text.split()) <= 2 for text in decoded("--max-length", 2))
+    assert decoded("--top-k", 1) == greedy
+
+
+def test_formats(run: Run, codes: np.ndarray) -> None:
+    model = load_model(Path("runs/mine-sri"))
+    expected = model.decode(codes)
+    found = output(run("decode", "mine-sri", "-q", "--codes", "codes.npy", "-f", "json"))
+    assert [json.loads(line) for line in found.splitlines()] == [{"sentence": text} for text in expected]
+    found = output(run("decode", "mine-sri", "-q", "--codes", "codes.npy", "-f", "tsv"))
+    assert found.splitlines() == ["sentence", *expected]
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "code", "hint"),
+    [
+        (("mine-lm",), "1 2 3 4\n", 2, "cannot decode codes with runs/mine-lm/best.pt: method lm has no z"),
+        (("mine-sri",), "1 2 3\n", 3, "standard input line 1 has 3 columns"),
+        (("mine-sri",), "", 3, "standard input is empty"),
+        (("mine-sri", "--codes", "none.npy"), "", 3, "no such file: none.npy"),
+        (("mine-sri", "--greedy", "--top-k", 3), "1 2 3 4\n", 2, "--top-k is for ancestral decoding"),
+    ],
+)
+def test_bad_requests(run: Run, args: tuple[object, ...], stdin: str, code: int, hint: str) -> None:
+    result = run("decode", "-q", *args, stdin=stdin)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert hint in result.stderr
+    assert len(result.stderr.splitlines()) == 1

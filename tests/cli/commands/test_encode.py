@@ -1,0 +1,164 @@
+"""`sritool encode`: a row of codes for every line, in every format; what `Model` gives, to the bit."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import Result
+
+import sritool.cli.commands.encode
+from sritool.analysis.code_files import read_codes
+from sritool.analysis.encode import Encoded
+from sritool.runs.model import load_model
+
+Run = Callable[..., Result]
+
+LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings at noon", "  ", "upstairs"]
+TEXT = "\n".join(LINES) + "\n"
+
+
+def output(result: Result) -> str:
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def codes_of(text: str) -> NDArray[np.float32]:
+    header, *rows = text.splitlines()
+    first = header.split("\t").index("z1")
+    return np.array([[float(x) for x in row.split("\t")[first:]] for row in rows], dtype=np.float32)
+
+
+def test_a_row_for_every_line_as_the_library_has_it(run: Run) -> None:
+    text = output(run("encode", "mine-sri", "-q", stdin=TEXT))
+    assert text.splitlines()[0] == "z1\tz2\tz3\tz4"
+    assert codes_of(text).shape == (6, 4)
+    assert np.array_equal(codes_of(text), load_model(Path("runs/mine-sri")).encode(LINES))
+    assert output(run("encode", "mine-sri", "-q", stdin=TEXT.replace("\n", "\r\n"))) == text
+    assert output(run("encode", "mine-sri", "-q", stdin=TEXT.rstrip("\n"))) == text
+
+
+def test_every_format_has_the_same_codes(run: Run) -> None:
+    usual = codes_of(output(run("encode", "mine-sri", "-q", stdin=TEXT)))
+    Path("lines.txt").write_text(TEXT)
+    for name in ("codes.npy", "codes.jsonl", "codes.csv", "codes.tsv", "codes"):
+        result = run("encode", "mine-sri", "-q", "--text", "lines.txt", "-o", name)
+        assert (output(result), result.stderr) == ("", f"wrote {name}: 6 codes of 4 dimensions\n")
+        assert np.array_equal(read_codes(name, 4), usual)
+    for form in ("plain", "csv", "json", "npy"):
+        result = run("encode", "mine-sri", "-q", "-f", form, stdin=TEXT)
+        Path("piped").write_bytes(result.stdout_bytes)
+        assert np.array_equal(read_codes("piped", 4), usual)
+    assert np.load("codes.npy", allow_pickle=False).dtype == np.float32
+    run("encode", "mine-sri", "-q", "-f", "npy", "-o", "named", stdin=TEXT)
+    assert Path("named").read_bytes() == Path("codes.npy").read_bytes()
+    run("encode", "mine-sri", "-q", "-f", "json", "-o", "named.txt", stdin=TEXT)
+    assert Path("named.txt").read_bytes() == Path("codes.jsonl").read_bytes()
+    result = run("encode", "mine-sri", "-q", "-f", "plain", "-o", "named.tsv", stdin=TEXT)
+    assert result.exit_code == 0
+
+
+def test_several_chains_are_rows_and_their_mean_is_one(run: Run) -> None:
+    text = output(run("encode", "mine-sri", "-q", "--chains", 3, "--seed", 5, stdin=TEXT))
+    keys = [line.split("\t")[:2] for line in text.splitlines()]
+    assert keys == [
+        ["line", "chain"],
+        *([str(line), str(chain)] for line in range(1, 7) for chain in (1, 2, 3)),
+    ]
+    every = codes_of(text).reshape(6, 3, 4)
+    mean = codes_of(output(run("encode", "mine-sri", "-q", "--chains", 3, "--mean", "--seed", 5, stdin=TEXT)))
+    assert mean == pytest.approx(every.mean(1), abs=1e-6)
+    assert len({code.tobytes() for code in every.reshape(-1, 4)}) == 18
+    result = run("encode", "mine-sri", "-q", "--chains", 3, "--seed", 5, "-f", "npy", stdin=TEXT)
+    assert np.array_equal(np.load(io.BytesIO(result.stdout_bytes), allow_pickle=False), every)
+    one = codes_of(output(run("encode", "mine-sri", "-q", "--seed", 5, stdin=TEXT)))
+    assert one == pytest.approx(every[:, 0], abs=1e-6)
+
+
+def test_mean_takes_five_chains_unless_told(run: Run) -> None:
+    five = output(run("encode", "mine-sri", "-q", "--mean", "--chains", 5, stdin=TEXT))
+    assert output(run("encode", "mine-sri", "-q", "--mean", stdin=TEXT)) == five
+    assert output(run("encode", "mine-sri", "-q", "--mean", "--chains", 4, stdin=TEXT)) != five
+
+
+def test_json_lines_have_the_sentence(run: Run) -> None:
+    found = [
+        json.loads(line)
+        for line in output(run("encode", "mine-sri", "-q", "-f", "json", stdin=TEXT)).splitlines()
+    ]
+    assert [record["sentence"] for record in found] == LINES
+    assert all(list(record) == ["sentence", "z"] for record in found)
+    text = output(run("encode", "mine-sri", "-q", "-f", "json", "--chains", 2, stdin="a mason\n"))
+    assert [list(json.loads(line))[:3] for line in text.splitlines()] == [["line", "chain", "sentence"]] * 2
+
+
+def test_noise_does_not_depend_on_the_batch_and_does_on_the_seed(run: Run) -> None:
+    def codes(*args: object) -> NDArray[np.float32]:
+        return codes_of(output(run("encode", "mine-sri", "-q", "--chains", 2, *args, stdin=TEXT)))
+
+    usual = codes()
+    assert codes("--batch-size", 1) == pytest.approx(usual, abs=1e-4)
+    assert codes("--batch-size", 4) == pytest.approx(usual, abs=1e-4)
+    assert np.abs(codes("--seed", 1) - usual).max() > 0.1
+
+
+def test_people_see_the_first_dimensions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sritool.cli.commands.encode, "SHOWN", 2)
+    result = run("encode", "mine-sri", "-q", "-f", "markdown", stdin=TEXT)
+    lines = output(result).splitlines()
+    assert lines[0] == "| z1 | z2 | ‖z‖ | sentence |"
+    assert len(lines) == 8
+    assert result.stderr == "the first 2 of 4 dimensions; all of them: --format tsv\n"
+    code = load_model(Path("runs/mine-sri")).encode(LINES)[0]
+    expected = [f"{code[0]:.2f}", f"{code[1]:.2f}", f"{np.linalg.norm(code):.2f}", LINES[0]]
+    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == expected
+    drawn = output(run("encode", "mine-sri", "-q", "-f", "table", "--chains", 2, stdin="a mason\n"))
+    assert drawn.split()[:6] == ["Codes", "line", "chain", "z1", "z2", "‖z‖"]
+
+
+def test_fewer_dimensions_beside_chains_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setenv("COLUMNS", "80")
+    codes = np.full((1, 3, 32), -0.5, dtype=np.float32)
+    text = ["two children watch a dog that runs over the field"]
+    sritool.cli.commands.encode.show(Encoded(text, codes), "table")
+    sritool.cli.commands.encode.show(Encoded(text, codes[:, :1]), "table")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    headers = [line.split() for line in lines if "‖z‖" in line]
+    assert headers == [
+        ["line", "chain", "z1", "z2", "z3", "z4", "‖z‖", "sentence"],
+        ["z1", "z2", "z3", "z4", "z5", "z6", "‖z‖", "sentence"],
+    ]
+    assert max(map(len, lines)) <= 80
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "hint"),
+    [
+        (("mine-lm",), 2, "cannot encode with runs/mine-lm/best.pt: method lm has no z"),
+        (("mine-sri", "--text", "none.txt"), 3, "no such file: none.txt"),
+        (("-o", "none/codes.npy", "none"), 2, "-o none/codes.npy cannot be written; give a file in a folder"),
+        (("mine-sri", "-o", "codes.npy", "-f", "tsv"), 2, "-o codes.npy and --format tsv contradict each"),
+        (("mine-sri", "-o", "codes.TSV", "-f", "npy"), 2, "give --format tsv, or another ending"),
+        (("mine-sri", "-o", "codes.tsv", "-f", "latex"), 2, "no file of codes has the format latex"),
+        (("mine-sri", "--chains", 0), 2, "--chains"),
+        (("mine-sri", "-f", "pickle"), 2, "--format"),
+    ],
+)
+def test_bad_requests(run: Run, args: tuple[object, ...], code: int, hint: str) -> None:
+    result = run("encode", "-q", *args, stdin=TEXT)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert hint in result.stderr
+    assert len(result.stderr.splitlines()) == 1

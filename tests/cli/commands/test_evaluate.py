@@ -1,0 +1,333 @@
+"""`sritool evaluate`: tables that add up, the same in every format, over what was asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from sritool.data.store import load_corpus
+
+Run = Callable[..., Result]
+
+DEFAULT = ["ppl", "nll", "posterior-kl", "recon", "permuted", "au"]
+FEW = ["--samples", 8, "--pilots", 8, "-q"]
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    """Rows of TSV on stdout, where nothing else may be."""
+    assert result.exit_code == 0, result.stderr
+    return list(
+        csv.DictReader(io.StringIO(result.stdout, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    )
+
+
+def test_a_single_run_is_a_long_table(run: Run) -> None:
+    found = rows(run("evaluate", "mine-sri", *FEW))
+    assert [row["metric"] for row in found] == DEFAULT
+    for row in found:
+        assert (row["run"], row["data"], row["sentences"], row["of"]) == ("mine-sri", "mine test", "16", "16")
+        assert math.isfinite(float(row["value"]))
+        assert float(row["se"]) >= 0
+    by_name = {row["metric"]: row for row in found}
+    assert [by_name[name]["draws"] for name in ("ppl", "recon")] == ["8", "2"]
+    assert [by_name[name]["estimator"] for name in ("ppl", "recon")] == [
+        "adaptive",
+        "custom (tempered) chain",
+    ]
+    assert [by_name[name]["unit"] for name in ("ppl", "nll", "au")] == [
+        "per token",
+        "nats/sentence",
+        "dimensions",
+    ]
+
+
+@pytest.mark.parametrize("method", ["lm", "sri"])
+def test_figures_are_those_of_the_sentences(run: Run, method: str) -> None:
+    table = {row["metric"]: float(row["value"]) for row in rows(run("evaluate", f"mine-{method}", *FEW))}
+    sentences = rows(run("evaluate", f"mine-{method}", "--per-sentence", *FEW))
+    nll = [float(row["nll"]) for row in sentences]
+    predictions = [int(row["predictions"]) for row in sentences]
+    assert sum(predictions) == load_corpus(Path("data/mine")).split("test").predictions
+    assert table["nll"] == pytest.approx(sum(nll) / len(nll), rel=1e-6)
+    assert table["ppl"] == pytest.approx(math.exp(sum(nll) / sum(predictions)), rel=1e-6)
+    recon = [float(row["recon"]) for row in sentences]
+    assert table["recon"] == pytest.approx(sum(recon) / len(recon), rel=1e-6)
+
+
+def test_several_runs_are_one_row_each(run: Run) -> None:
+    found = rows(
+        run("evaluate", "mine-sri", "runs/mine-lm/best.pt", "--metrics", "ppl,au,kl", "--limit", 5, *FEW)
+    )
+    assert [(row["run"], row["method"]) for row in found] == [("mine-sri", "sri"), ("mine-lm", "lm")]
+    assert list(found[0])[2:] == [
+        *("ppl", "ppl se", "kl", "kl se", "au", "au se", "sentences", "of", "estimator", "data"),
+        *("half", "ess", "ess decile", "pareto k", "pareto k decile"),
+    ]  # fmt: skip
+    assert [row["sentences"] for row in found] == ["5", "5"]
+    assert [row["of"] for row in found] == ["16", "16"]
+    alone = rows(run("evaluate", "mine-lm", "--metrics", "ppl", "--limit", 5, *FEW))[0]
+    assert found[1]["ppl"] == alone["value"]  # the same sentences as beside another run
+
+
+def test_formats_hold_the_same(run: Run) -> None:
+    given = ["evaluate", "mine-lm", "--metrics", "ppl,au", *FEW]
+    tsv = rows(run(*given))
+    parsed = [json.loads(line) for line in run(*given, "-f", "json").stdout.splitlines()]
+    assert [row["metric"] for row in parsed] == ["ppl", "au"]
+    assert parsed[0]["value"] == pytest.approx(float(tsv[0]["value"]))
+    assert (parsed[0]["sentences"], parsed[1]["value"]) == (16, 0)
+    assert list(csv.DictReader(io.StringIO(run(*given, "-f", "csv").stdout))) == tsv
+    plain = run(*given, "-f", "plain").stdout.splitlines()
+    assert plain == run(*given, "-f", "tsv").stdout.splitlines()[1:]
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex"])
+def test_people_read_figures_with_their_errors(run: Run, form: str) -> None:
+    shown = run("evaluate", "mine-sri", "mine-lm", "--metrics", "ppl,kl", "--limit", 4, *FEW, "-f", form)
+    assert shown.exit_code == 0, shown.stderr
+    assert "±" in shown.stdout or r"\pm" in shown.stdout
+    assert "ppl se" not in shown.stdout
+    limit = "On mine test, 4 of 16 sentences" if form == "table" else "of"
+    assert limit in shown.stdout
+
+
+def test_tables_fit_a_terminal(run: Run) -> None:
+    def width(*args: object) -> int:
+        shown = run("evaluate", *args, "--limit", 4, *FEW, "-f", "table")
+        return max(len(line.rstrip()) for line in shown.stdout.splitlines() if "  " in line)
+
+    assert width("mine-sri", "--metrics", "all") <= 80
+    assert width("mine-sri", "mine-lm") <= 120
+
+
+def test_kl_says_on_how_many_sentences(run: Run) -> None:
+    given = ["--split", "train", "--metrics", "nll,recon,kl", *FEW]
+    by_name = {row["metric"]: row for row in rows(run("evaluate", "mine-sri", *given))}
+    assert (by_name["kl"]["sentences"], by_name["nll"]["sentences"]) == ("64", "128")
+    assert float(by_name["nll"]["value"]) <= float(by_name["recon"]["value"]) + float(by_name["kl"]["value"])
+    assert "mine-sri: kl on 64" in run("evaluate", "mine-sri", "mine-lm", *given).stderr
+
+
+def test_all_metrics(run: Run) -> None:
+    found = rows(run("evaluate", "mine-lm", "--metrics", "all", *FEW))
+    assert [row["metric"] for row in found] == [
+        *("ppl", "nll", "posterior-kl", "mi", "kl-aggregate", "recon", "permuted"),
+        *("elbo", "kl", "kl-information", "kl-contraction", "au", "au-naive"),
+    ]
+
+
+def test_limit_shows_and_takes_the_same_sentences_again(run: Run) -> None:
+    found = rows(run("evaluate", "mine-lm", "--limit", 6, "--per-sentence", *FEW))
+    assert len(found) == 6
+    indices = [int(row["index"]) for row in found]
+    assert indices == sorted(indices)
+    assert [
+        row["index"] for row in rows(run("evaluate", "mine-sri", "--limit", 6, "--per-sentence", *FEW))
+    ] == [row["index"] for row in found]
+    whole = rows(run("evaluate", "mine-lm", "--per-sentence", *FEW))
+    assert [whole[index]["sentence"] for index in indices] == [row["sentence"] for row in found]
+    assert {row["sentences"] for row in rows(run("evaluate", "mine-lm", "--limit", 6, *FEW))} == {"6"}
+    assert {row["sentences"] for row in rows(run("evaluate", "mine-lm", "--limit", 600, *FEW))} == {"16"}
+
+
+def test_split_is_measured_whole(run: Run) -> None:
+    corpus = load_corpus(Path("data/mine"))
+    figures = {}
+    for split in ("train", "valid", "test"):
+        row = rows(run("evaluate", "mine-lm", "--split", split, "--metrics", "ppl", *FEW))[0]
+        assert (row["data"], int(row["sentences"])) == (f"mine {split}", len(corpus.split(split)))
+        figures[split] = row["value"]
+    assert len(set(figures.values())) == 3
+    assert rows(run("evaluate", "mine-lm", "--metrics", "ppl", *FEW))[0]["value"] == figures["test"]
+
+
+def test_text_of_a_file_or_stdin_in_its_order(run: Run) -> None:
+    lines = ["upstairs a mason", "", "the zebra", "the otter finds the kettle at noon"]
+    Path("text.txt").write_text("\r\n".join(lines) + "\r\n")
+    found = rows(run("evaluate", "mine-lm", "--text", "text.txt", "--per-sentence", *FEW))
+    assert [row["sentence"] for row in found] == lines
+    assert [row["index"] for row in found] == ["0", "1", "2", "3"]
+    piped = run("evaluate", "mine-lm", "--text", "-", *FEW, stdin="\n".join(lines))
+    assert {row["data"] for row in rows(piped)} == {"standard input"}
+    from_file = rows(run("evaluate", "mine-lm", "--text", "text.txt", *FEW))
+    assert [row["value"] for row in from_file] == [row["value"] for row in rows(piped)]
+    first = rows(run("evaluate", "mine-lm", "--text", "text.txt", "--limit", 2, *FEW))[0]
+    assert (first["data"], first["sentences"], first["of"]) == ("text.txt", "2", "4")
+
+
+def test_text_needs_no_corpus(run: Run) -> None:
+    shutil.rmtree("data")
+    assert len(rows(run("evaluate", "mine-sri", "mine-lm", "--text", "mine.txt", "--limit", 3, *FEW))) == 2
+
+
+def test_options_of_the_estimator_and_the_seed_matter(run: Run) -> None:
+    def values(*args: object) -> dict[str, float]:
+        given = ["--samples", 8, "--pilots", 8, "-q", *args]
+        return {row["metric"]: float(row["value"]) for row in rows(run("evaluate", "mine-sri", *given))}
+
+    usual = values()
+    assert values("--batch-size", 3) == pytest.approx(usual, rel=1e-3, abs=1e-3)
+    assert values("--samples", 9)["nll"] != usual["nll"]
+    assert values("--pilots", 9)["nll"] != usual["nll"]
+    assert values("--chains", 4)["recon"] != usual["recon"]
+    assert values("--seed", 1)["recon"] != usual["recon"]
+    assert values("--threads", 1)["recon"] == pytest.approx(usual["recon"])
+
+
+def test_newest_run_is_said_and_a_variable_names_another(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("evaluate", *FEW)
+    assert result.stderr.splitlines()[0] == "evaluating runs/mine-sri/best.pt"
+    assert {row["run"] for row in rows(result)} == {"mine-sri"}
+    monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
+    assert {row["run"] for row in rows(run("evaluate", *FEW))} == {"mine-lm"}
+
+
+def test_runs_and_data_may_lie_elsewhere(run: Run) -> None:
+    Path("runs").rename("trained")
+    Path("data").rename("prepared")
+    found = run("evaluate", "--runs-dir", "trained", "--data-dir", "prepared", *FEW)
+    assert {row["run"] for row in rows(found)} == {"mine-sri"}
+
+
+def test_progress_goes_to_stderr_unless_quiet(run: Run) -> None:
+    given = ["evaluate", "mine-lm", "--metrics", "nll", "--samples", 8]
+    assert run(*given).stderr.startswith("inference and likelihood  0/16 sentences")
+    assert run(*given, "--again", "-q").stderr == ""
+
+
+@pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais"])
+def test_estimators_and_their_weights(run: Run, estimator: str) -> None:
+    given = ["mine-sri", "--metrics", "ppl,au", "--limit", 4, "--estimator", estimator, "--samples", 30]
+    found = rows(run("evaluate", *given, "--rungs", 5, "--pilots", 8, "-q"))
+    ppl, au = found[0], found[-1]
+    assert (ppl["estimator"], ppl["draws"]) == (estimator, "30")
+    assert 1 <= float(ppl["ess decile"]) <= float(ppl["ess"]) <= 30
+    assert float(ppl["half"]) != float(ppl["value"])
+    assert math.isfinite(float(ppl["pareto k"]))
+    assert [au[name] for name in ("half", "ess", "pareto k")] == ["", "", ""]
+    assert [row["metric"] for row in found] == ["ppl", *(["ppl-signed"] if estimator == "sri" else []), "au"]
+
+
+def test_what_the_papers_estimate_means_is_said(run: Run) -> None:
+    result = run("evaluate", "mine-sri", "--metrics", "nll", "--limit", 4, "--estimator", "sri", "-q")
+    assert rows(result)[0]["draws"] == "10"
+    assert "effective sample size" in result.stderr
+    assert "of the steps fold, signed to absolute weights" in result.stderr
+
+
+def test_samples_are_those_of_the_estimator_unless_given(run: Run) -> None:
+    for estimator, samples in (("adaptive", "100"), ("sri", "10"), ("ais", "16")):
+        given = ["--metrics", "nll", "--limit", 2, "--estimator", estimator, "--rungs", 2, "-q"]
+        assert rows(run("evaluate", "mine-sri", *given))[0]["draws"] == samples
+
+
+def test_perplexity_against_the_number_of_draws(run: Run) -> None:
+    found = rows(run("evaluate", "mine-sri", "mine-lm", "--curve", "--samples", 16, "--limit", 4, "-q"))
+    by_run = {name: [row for row in found if row["run"] == name] for name in ("mine-sri", "mine-lm")}
+    assert [row["draws"] for row in by_run["mine-sri"]] == ["2", "4", "8", "16"]
+    assert [row["draws"] for row in by_run["mine-lm"]] == ["0"]
+    whole = rows(run("evaluate", "mine-sri", "--samples", 16, "--limit", 4, "-q"))
+    assert by_run["mine-sri"][-1]["ppl"] == whole[0]["value"]
+    assert by_run["mine-sri"][-2]["ppl"] == whole[0]["half"]
+    drawn = run("evaluate", "mine-sri", "--curve", "--samples", 16, "--limit", 4, "-q", "-f", "table").stdout
+    assert "4 of 16 sentences, by draws a sentence" in drawn
+
+
+def test_the_bracket_is_printed(run: Run) -> None:
+    given = ["evaluate", "mine-sri", "--certify", 4, "--rungs", 10, *FEW]
+    result = run(*given)
+    found = rows(result)
+    assert len(found) == 6
+    by_name = {row["quantity"]: float(row["value"]) for row in found}
+    lower, adaptive, upper = list(by_name.values())[:3]
+    assert by_name["upper − lower"] == pytest.approx(upper - lower, abs=1e-5)
+    assert by_name["adaptive − lower"] == pytest.approx(adaptive - lower, abs=1e-5)
+    assert "adaptive" in result.stderr
+    other = rows(run("evaluate", "mine-sri", "--certify", 4, "--rungs", 3, *FEW))
+    assert other[0]["value"] != found[0]["value"]
+
+
+def test_the_record_alone_is_left_beside_the_checkpoint(run: Run) -> None:
+    before = {*Path("runs/mine-sri").iterdir()}
+    assert run("evaluate", "mine-sri", *FEW).exit_code == 0
+    assert {*Path("runs/mine-sri").iterdir()} - before == {Path("runs/mine-sri/evaluations.jsonl")}
+    assert len(Path("runs/mine-sri/evaluations.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_same_again_is_answered_from_the_record(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.evaluation.stages import Stages
+
+    given = ["evaluate", "mine-sri", "--metrics", "ppl,au", *FEW]
+    first = run(*given)
+    original = Stages.run
+    monkeypatch.setattr(Stages, "run", lambda *_: pytest.fail("all was measured before"))
+    second = run(*given, "--batch-size", 3)  # which changes rounding and nothing else
+    assert second.stdout == first.stdout
+    assert "measured before, from evaluations.jsonl; --again measures anew" in second.stderr
+    assert "measured before" not in first.stderr
+    told = []
+    monkeypatch.setattr(Stages, "run", lambda stages: told.append(stages) or original(stages))
+    assert run(*given, "--again").stdout == first.stdout
+    for instead in (["--per-sentence"], ["--curve"]):
+        assert len(run("evaluate", "mine-sri", *FEW, *instead).stdout.splitlines()) > 2
+    assert len(told) == 3
+
+
+def test_an_evaluation_that_was_stopped_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.evaluation.stages import Stages
+
+    whole = rows(run("evaluate", "mine-sri", *FEW))
+    original, told = Stages._permuted, []
+
+    def interrupted(*args: object) -> object:
+        told.append(args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stages, "_permuted", interrupted)
+    stopped = run("evaluate", "mine-sri", "--again", *FEW)
+    assert (stopped.exit_code, len(told)) == (130, 1)
+    assert "the same command goes on from there" in stopped.stderr
+    (kept,) = Path("runs/mine-sri").glob(".evaluate-*.jsonl")
+    monkeypatch.setattr(Stages, "_permuted", original)
+    monkeypatch.setattr(Stages, "_infer", lambda *_: pytest.fail("this stage had been finished"))
+    again = run("evaluate", "mine-sri", "--again", *FEW)
+    assert rows(again) == whole
+    assert "went on after 1 batches" in again.stderr
+    assert not kept.exists()
+
+
+def test_damaged_finished_batches_are_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.evaluation.stages import Stages
+
+    whole = rows(run("evaluate", "mine-sri", *FEW))
+    with monkeypatch.context() as patch:
+        patch.setattr(Stages, "_permuted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run("evaluate", "mine-sri", "--again", *FEW)
+    (kept,) = Path("runs/mine-sri").glob(".evaluate-*.jsonl")
+    kept.write_bytes(b"nonsense\n" + kept.read_bytes())
+    again = run("evaluate", "mine-sri", "--again", *FEW)
+    assert rows(again) == whole
+    assert "was damaged and is not used" in again.stderr
+
+
+def test_two_runs_stand_side_by_side_where_a_row_each_is_too_wide(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["evaluate", "mine-sri", "mine-lm", "--limit", 4, *FEW, "-f", "table"]
+    wide = run(*given).stdout
+    monkeypatch.setattr("sritool.cli.commands.evaluate.fits", lambda _: False)
+    narrow = run(*given).stdout
+    table = [line.rstrip() for line in narrow.splitlines() if "  " in line]
+    assert max(map(len, table)) <= 80
+    assert table[0].split() == ["mine-sri", "mine-lm"]
+    assert [line.split()[0] for line in table[1:]] == ["method", *DEFAULT, "estimator"]
+    figures = {line.split()[0]: line for line in table}
+    assert all(figures[name].split()[1] in wide for name in DEFAULT)

@@ -1,0 +1,305 @@
+"""`sritool plot`: the numbers are those on record, the pictures are pictures, and what cannot be is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from sritool.cli.commands.plot import KINDS
+from sritool.runs.model import load_model
+
+Run = Callable[..., Result]
+
+MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
+BOTH = ("mine-sri", "mine-lm")
+NLL = ("--metrics", "nll")
+FEW = ("--limit", 6, "-q")
+
+
+def rows(result: Result) -> list[dict[str, Any]]:
+    """JSON lines on stdout."""
+    assert result.exit_code == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def tsv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def on_record(run: str) -> list[dict[str, Any]]:
+    lines = Path("runs", run, "evaluations.jsonl").read_text().splitlines()
+    return [json.loads(line)["metrics"] for line in lines]
+
+
+def refused(result: Result, code: int) -> str:
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_kinds_are_listed_and_have_help(run: Run) -> None:
+    shown = run("plot", "--help").stdout
+    assert run("plot").stdout == shown
+    for kind in KINDS:
+        assert f" {kind} " in shown
+        result = run("plot", kind, "--help")
+        assert (result.exit_code, "--show-data" in result.stdout) == (0, True)
+
+
+def test_curves_are_the_metrics_on_record(run: Run) -> None:
+    found = rows(run("plot", "curves", *BOTH, "--show-data", "-f", "json"))
+    for name in BOTH:
+        text = Path("runs", name, "metrics.jsonl").read_text()
+        records = [json.loads(line) for line in text.splitlines()]
+        epochs = {r["epoch"]: r for r in records if r["kind"] == "epoch"}
+        steps = {r["step"]: r for r in records if r["kind"] == "step"}
+        own = [row for row in found if row["run"] == name]
+        of_z = set() if name == "mine-lm" else {"posterior-kl", "au", "permuted"}
+        assert {row["metric"] for row in own} == {"nll", "recon", "train recon"} | of_z
+        for row in own:
+            if row["metric"] == "train recon":
+                assert row["value"] == steps[row["step"]]["recon"]
+            else:
+                record = epochs[row["epoch"]]
+                assert (row["value"], row["step"]) == (record[row["metric"]], record["step"])
+                assert row["se"] == record[f"{row['metric']} se"]
+        assert len(own) == (2 + len(of_z)) * len(epochs) + len(steps)
+
+
+@pytest.mark.parametrize("ending", MAGIC)
+def test_pictures_of_curves_by_ending(run: Run, ending: str) -> None:
+    for name in ("a", "b"):
+        result = run("plot", "curves", *BOTH, *NLL, "-o", f"{name}.{ending}", "--title", "My <title>")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"drew {name}.{ending}\n")
+    content = Path(f"a.{ending}").read_bytes()
+    assert content.startswith(MAGIC[ending])
+    assert content == Path(f"b.{ending}").read_bytes()
+    if ending == "svg":
+        text = content.decode()
+        for part in (
+            "mine-sri",
+            "mine-lm",
+            "validation NLL",
+            "(nats/sentence)",
+            "epochs",
+            "My &lt;title&gt;",
+        ):
+            assert part in text, part
+
+
+def test_numbers_are_drawn_again_from_their_table(run: Run) -> None:
+    assert run("plot", "curves", *BOTH, *NLL, "-o", "direct.svg").exit_code == 0
+    table = run("plot", "curves", *BOTH, *NLL, "--show-data", "-f", "json").stdout
+    result = run("plot", "curves", "--data", "-", "-o", "again.svg", stdin=table)
+    assert result.exit_code == 0, result.stderr
+    assert Path("again.svg").read_bytes() == Path("direct.svg").read_bytes()
+    text = Path("again.svg").read_text()
+    assert "Training curves" in text
+    assert "standard error over validation sentences" in text
+    assert "pale" not in text
+    assert run("plot", "curves", *BOTH, "--metrics", "train recon", "-o", "loss.svg").exit_code == 0
+    assert "pale: training recon" in Path("loss.svg").read_text()
+
+
+def test_default_file_and_newest_run(run: Run) -> None:
+    result = run("plot", "curves", "--metrics", "nll")
+    assert (result.exit_code, result.stdout) == (0, "")
+    said = result.stderr.splitlines()
+    assert said[0].startswith("drawing runs/mine-")
+    assert said[1] == "drew curves.png"
+    assert Path("curves.png").read_bytes().startswith(MAGIC["png"])
+
+
+def test_numbers_alone_draw_nothing_and_need_no_ending(run: Run) -> None:
+    before = set(Path().iterdir())
+    assert run("plot", "curves", "mine-lm", "--show-data").exit_code == 0
+    assert set(Path().iterdir()) == before
+
+
+def test_frontier_is_the_evaluations_on_record(run: Run) -> None:
+    found = rows(run("plot", "frontier", "--show-data", "-f", "json", "-o", "f.svg", *FEW))
+    assert {row["run"]: row["method"] for row in found} == {"mine-lm": "lm", "mine-sri": "sri"}
+    for row in found:
+        (metrics,) = on_record(row["run"])
+        for name in ("nll", "posterior-kl"):
+            (figure,) = metrics[name]
+            assert (row[name], row[f"{name} se"]) == (figure["value"], figure["standard_error"])
+    (lm,) = (row for row in found if row["method"] == "lm")
+    assert (lm["posterior-kl"], lm["draws"]) == (0, 0)
+    text = Path("f.svg").read_text()
+    for part in (
+        "mine-lm",
+        "mine-sri",
+        "posterior KL (nats/sentence)",
+        "NLL (nats/sentence)",
+        "6 of 16 sentences",
+    ):
+        assert part in text, part
+
+
+def test_draws_are_the_evaluations_on_record(run: Run) -> None:
+    args = ("plot", "ppl-draws", *BOTH, "--metric", "nll", "--show-data", "-f", "json", *FEW)
+    found = rows(run(*args, "-o", "draws.svg"))
+    (metrics,) = on_record("mine-sri")
+    (figure,) = metrics["nll"]
+    own = [row for row in found if row["run"] == "mine-sri"]
+    assert [[row["draws"], row["value"]] for row in own] == figure["reliability"]["curve"]
+    assert [row["se"] for row in own] == [None, None, None, figure["standard_error"]]
+    (exact,) = (row for row in found if row["run"] == "mine-lm")
+    assert (exact["draws"], exact["estimator"]) == (0, "exact")
+    assert "draws of z a sentence, M" in Path("draws.svg").read_text()
+    lines = {name: len(on_record(name)) for name in BOTH}
+    both = rows(run(*args, "--estimators", "adaptive,sri"))
+    assert {row["estimator"] for row in both} == {"adaptive", "sri", "exact"}
+    assert rows(run(*args)) == both, "what is on record by another estimator stands beside"
+    assert {name: len(on_record(name)) for name in BOTH} == {**lines, "mine-sri": 2}
+
+
+def test_noisy_recon_is_the_table_of_its_command(run: Run) -> None:
+    words = ("mine-sri", "--k", "1,3", "--noise", "drop", "--limit", 5, "--chains", 1, "-q")
+    table = run("noisy-recon", *words)
+    plotted = run("plot", "noisy-recon", *words, "--show-data", "-o", "direct.svg")
+    assert (plotted.exit_code, plotted.stdout) == (0, table.stdout), plotted.stderr
+    assert run("plot", "noisy-recon", "--data", "-", "-o", "d.pdf", stdin=table.stdout).exit_code == 0
+    assert Path("d.pdf").read_bytes().startswith(MAGIC["pdf"])
+    assert run("plot", "noisy-recon", "--data", "-", "-o", "again.svg", stdin=table.stdout).exit_code == 0
+    assert "mine test, 5 of 16 sentences" in Path("again.svg").read_text()
+    bare = "run\tnoise\tk\trecon\trecon se\tincrease\tincrease se\tpermuted\na\tswap\t0\t9\t1\t0\t0\t\n"
+    untold = run("plot", "noisy-recon", "--data", "-", "-o", "bare.svg", stdin=bare)
+    assert (untold.exit_code, untold.stderr) == (0, "drew bare.svg\n")
+    lacking = run("plot", "noisy-recon", "--data", "-", "-o", "no.svg", stdin=bare.replace("recon se", "x"))
+    assert refused(lacking, 3).endswith("increase, increase se, permuted")
+    assert "k, words left out a sentence" in Path("direct.svg").read_text()
+
+
+def test_a_run_of_the_environment_does_not_stand_against_data(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = "part\tname\tx\ty\nposterior\t3\t0\t1\nprior\tN(0, 1)\t0\t0.4\n"
+    monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
+    result = run("plot", "latent", "--data", "-", "-o", "l.svg", stdin=table)
+    assert (result.exit_code, result.stderr) == (0, "drew l.svg\n")
+    refused(run("plot", "latent", "mine-sri", "--data", "-", "-o", "m.svg", stdin=table), 2)
+
+
+def test_what_a_picture_of_noisy_sentences_leaves_out_is_said_once(run: Run) -> None:
+    words = ("plot", "noisy-recon", *BOTH, "--k", 1, "--limit", 5, "-q", "-o", "n.svg")
+    for more in ((), ("--show-data",)):
+        assert run(*words, *more).stderr.count("mine-lm: left out, as lm has no z") == 1
+
+
+@pytest.mark.parametrize("shape", ["checkpoint", "constant", "geometric"])
+def test_tune_step_from_its_table(run: Run, shape: str) -> None:
+    words = ("tune-step", "mine-sri", "--sentences", 2, "--chains", 6, "-q")
+    table = run(*words, "--shape", shape, "--grid", "0.5,1", "--gradient-steps", 1)
+    assert table.exit_code == 0, table.stderr
+    drawn = run("plot", "tune-step", "--data", "-", "-o", "s.svg", "--show-data", stdin=table.stdout)
+    assert (drawn.exit_code, drawn.stderr) == (0, "drew s.svg\n")
+    assert drawn.stdout == table.stdout
+    assert "nats a sentence" in Path("s.svg").read_text()
+    if shape == "checkpoint":
+        usual = run(*words)
+        assert run("plot", *words, "--show-data").stdout == usual.stdout
+
+
+def test_traversal_prints_and_draws_sentences(run: Run) -> None:
+    args = ("plot", "traversal", "mine-sri", "--sentence", "the heron finds the otter", "--dims", "4,2")
+    found = rows(run(*args, "--points", 3, "--show-data", "-f", "json", "-o", "t.svg", "--max-length", 9))
+    assert [(row["dimension"], row["value"]) for row in found] == [(d, v) for d in (4, 2) for v in (-3, 0, 3)]
+    model = load_model("runs/mine-sri")
+    code = model.encode(["the heron finds the otter"], chains=5)
+    code[0, 3] = -3
+    assert found[0]["sentence"].split() == model.decode(code)[0].split()[:9]
+    text = Path("t.svg").read_text()
+    for part in ("dimension 4", "dimension 2", "−3", "mine-sri,", ">heron<"):
+        assert part in text, part
+
+
+def test_latent_has_a_place_for_each_sentence_and_control(run: Run) -> None:
+    many = (*FEW, "--split", "train", "--limit", 20)
+    found = rows(run("plot", "latent", "mine-sri", "--show-data", "-f", "json", "-o", "l.png", *many))
+    parts = [row["part"] for row in found]
+    assert (parts.count("posterior"), parts.count("control")) == (20, 20)
+    assert {row["name"] for row in found if row["part"] == "density"} <= {"1", "2", "3", "4"}
+    assert Path("l.png").read_bytes().startswith(MAGIC["png"])
+    again = run("plot", "latent", "mine-sri", "--show-data", "-f", "json", *many)
+    assert rows(again) == found
+
+
+@pytest.mark.parametrize("kind", ["latent", "traversal", "tune-step", "noisy-recon"])
+def test_a_model_without_z_is_refused(run: Run, kind: str) -> None:
+    line = refused(run("plot", kind, "mine-lm", "-o", "x.png"), 2)
+    assert "method lm has no" in line
+    assert not Path("x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part"),
+    [
+        ("cruves", 2, "no kind of picture 'cruves'; did you mean 'curves'? (see: sritool plot --help)"),
+        ("xyz", 2, "no kind of picture 'xyz'; there are: curves, "),
+        ("curves -o a.jpg", 2, "-o a.jpg is no picture; end its name in .png, .svg or .pdf"),
+        ("curves -o no/a.png", 2, "cannot be written; give a file in a folder that is there"),
+        ("curves none", 3, "no checkpoint none"),
+        ("curves --runs-dir none", 3, "no run in none/; start one with"),
+        ("curves --metrics nnl", 2, "no curve 'nnl'; there are: nll,"),
+        ("curves mine-lm --data x.tsv", 2, "--data takes the numbers from a table"),
+        ("curves --data none.tsv", 3, "cannot read none.tsv"),
+        ("curves --data mine.txt", 3, "mine.txt"),
+        ("tune-step --data mine.txt", 3, "mine.txt"),
+        ("frontier none", 3, "no checkpoint none"),
+        ("ppl-draws --metric au", 2, "no curve of 'au'; give ppl or nll"),
+        ("ppl-draws mine-lm --estimators svi", 2, "no estimator 'svi'"),
+        ("ppl-draws mine-sri --estimators encoder", 2, "estimator encoder needs"),
+        ("traversal mine-sri --dims 1,x", 2, "--dims '1,x' cannot be read; write for example --dims 1,5"),
+        ("traversal mine-sri --dims ,", 2, "--dims has no number"),
+        ("traversal mine-sri --dims 5", 2, "no dimension 5; give some of 1 to 4"),
+        ("latent mine-sri --limit 2", 2, "takes 20 sentences or more, not 2; take --limit higher"),
+    ],
+)
+def test_bad_requests(run: Run, words: str, code: int, part: str) -> None:
+    result = run("plot", *words.split(), *(() if "-o" in words else ("-o", "x.png")))
+    assert part in result.stderr.splitlines()[-1]
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    assert not Path("x.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["frontier", "ppl-draws", "noisy-recon"])
+def test_one_sentence_has_no_standard_error(run: Run, kind: str) -> None:
+    drawn = run("plot", kind, *BOTH, "--limit", 1, "-q", "--show-data", "-f", "json", "-o", "one.svg")
+    found = rows(drawn)
+    errors = {value for row in found for name, value in row.items() if name.split()[-1] == "se"}
+    assert errors <= {None, 0.0}
+    assert "mine-sri" in Path("one.svg").read_text()
+
+
+def test_figures_that_are_not_finite_have_no_place(run: Run) -> None:
+    table = run("plot", "frontier", *BOTH, "--show-data", *FEW).stdout
+    broken = table.replace(tsv(table)[0]["nll"], "inf")
+    result = run("plot", "frontier", "--data", "-", "-o", "f.svg", stdin=broken)
+    assert result.exit_code == 0, result.stderr
+    text = Path("f.svg").read_text()
+    assert ("mine-sri<" in text, "mine-lm<" in text) == (False, True)
+
+
+def test_runs_that_are_young_or_damaged(run: Run) -> None:
+    refused(run("plot", "curves", "none"), 3)
+    folder = Path("runs/young")
+    folder.mkdir()
+    lines = Path("runs/mine-lm/metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text(lines[0])
+    assert "young has no validation yet" in refused(run("plot", "curves", "young"), 3)
+    shutil.copytree("runs/mine-lm", "runs/hurt")
+    Path("runs/hurt/metrics.jsonl").write_text("".join([*lines[:-1], '{"kind": 5}\n', lines[-1]]))
+    result = run("plot", "curves", "hurt", "--show-data")
+    assert result.stderr == "1 damaged lines of runs/hurt/metrics.jsonl are left out\n"
+    whole = tsv(run("plot", "curves", "mine-lm", "--show-data").stdout)
+    assert [{**row, "run": "mine-lm"} for row in tsv(result.stdout)] == whole

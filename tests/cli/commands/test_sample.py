@@ -1,0 +1,221 @@
+"""`sritool sample`: sentences from the prior, the same for the same seed, ready for a pipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+import sritool
+from sritool.analysis.sample_figures import Figures, Row
+from sritool.analysis.text_metrics import Figure
+from sritool.cli.commands.sample import figures_table
+from sritool.cli.render import fits
+
+Run = Callable[..., Result]
+
+
+def sentences(run: Run, *args: object) -> list[str]:
+    result = run("sample", "mine-sri", *args)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout.split("\n")[:-1]  # in a pipe sentences alone, without a header
+
+
+def test_same_seed_same_sentences_and_the_first_of_more_are_the_same(run: Run) -> None:
+    drawn = ["--temperature", 1.5]
+    ten = sentences(run, *drawn, "--seed", 3)
+    assert len(ten) == 10
+    assert sentences(run, *drawn, "--seed", 3) == ten
+    assert sentences(run, *drawn, "--seed", 3, "-n", 4) == ten[:4]
+    assert sentences(run, *drawn, "--seed", 4) != ten
+
+
+def test_first_of_more_are_the_same_beyond_one_batch(run: Run) -> None:
+    many = sentences(run, "--ancestral", "-n", 600, "--max-length", 4)
+    assert len(many) == 600
+    assert sentences(run, "--ancestral", "-n", 520, "--max-length", 4) == many[:520]
+
+
+def test_greedy_is_the_default_and_takes_no_options_of_drawing(run: Run) -> None:
+    greedy = sentences(run, "--greedy")
+    assert sentences(run) == greedy
+    assert sentences(run, "--ancestral") != greedy
+    assert sentences(run, "--top-k", 1) == greedy  # the likeliest word is the only one left
+    assert sentences(run, "--top-p", 1e-9) == greedy
+    assert sentences(run, "--top-k", 5) != greedy
+    assert sentences(run, "--top-p", 0.5) != greedy
+    for option in (["--top-k", 5], ["--top-p", 0.5], ["--temperature", 2]):
+        result = run("sample", "mine-sri", "--greedy", *option)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == f"error: {option[0]} is for ancestral decoding; leave it or --greedy out\n"
+
+
+def test_max_length_bounds_the_words(run: Run) -> None:
+    lengths = {len(text.split()) for text in sentences(run, "--ancestral", "--max-length", 3, "-n", 30)}
+    assert max(lengths) == 3
+
+
+def test_a_language_model_draws_its_words(run: Run) -> None:
+    drawn = run("sample", "mine-lm", "-n", 8).stdout
+    assert drawn == run("sample", "mine-lm", "-n", 8, "--ancestral").stdout
+    assert len(set(drawn.split("\n"))) > 5
+    greedy = run("sample", "mine-lm", "-n", 8, "--greedy")
+    assert len(set(greedy.stdout.split("\n")[:-1])) == 1
+    assert greedy.stderr == "unique: 1 of 8\n"
+
+
+def test_newest_run_and_what_is_unique_are_said_on_stderr(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("sample", "-n", 2, "--ancestral")
+    assert result.stderr == "sampling from runs/mine-sri/best.pt\nunique: 2 of 2\n"
+    monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
+    monkeypatch.setenv("SRITOOL_FORMAT", "plain")
+    result = run("sample", "-n", 2)
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stdout.splitlines() == run("sample", "mine-lm", "-n", 2).stdout.splitlines()
+
+
+def test_beam_search_and_its_contradictions(run: Run) -> None:
+    greedy = sentences(run, "--max-length", 6)
+    assert sentences(run, "--max-length", 6, "--beam", 1) == greedy
+    assert sentences(run, "--max-length", 6, "--beam", 30) != greedy
+    for option in (["--temperature", 2], ["--top-k", 5], ["--top-p", 0.5], ["--ancestral"], ["--greedy"]):
+        result = run("sample", "mine-sri", "--beam", 3, *option)
+        assert (result.exit_code, result.stdout) == (2, "")
+        said = f"error: --beam searches for the likeliest sentence; leave it or {option[0]} out\n"
+        assert result.stderr == said
+    assert run("sample", "mine-sri", "--beam", 0).exit_code == 2
+
+
+def test_given_codes_are_decoded(run: Run) -> None:
+    model = sritool.load("mine-sri")
+    np.save("codes.npy", model.prior(6, seed=2))
+    assert sentences(run, "--z", "codes.npy", "--max-length", 8) == sentences(
+        run, "-n", 6, "--seed", 2, "--max-length", 8
+    )
+    lines = "\n".join("\t".join(map(str, code)) for code in model.prior(3, seed=2).tolist()) + "\n"
+    piped = run("sample", "mine-sri", "--z", "-", "--max-length", 8, stdin=lines)
+    assert piped.stdout.splitlines() == sentences(run, "-n", 3, "--seed", 2, "--max-length", 8)
+    assert piped.stderr == f"unique: {len(set(piped.stdout.splitlines()))} of 3\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "code", "said"),
+    [
+        (["--z", "-"], "", 3, "standard input is empty; give codes"),
+        (["--z", "-"], "0.1 0.2\n", 3, "standard input line 1"),
+        (["--z", "none.npy"], None, 3, "none.npy"),
+        (["--z", "codes.npy", "-n", "3"], None, 2, "--z has as many codes as it has; leave -n out"),
+        (["--z", "-", "--text", "-", "--metrics", "all"], "", 2, "cannot both be standard input"),
+        (["--metrics", "distinct"], None, 2, "no metric 'distinct' of samples; did you mean distinct-"),
+        (["--metrics", "distinct"], None, 2, "? known: unique, distinct-1, distinct-2, self-bleu, nll, rev"),
+        (["--reference"], None, 2, "--reference stands beside figures; add --metrics all"),
+        (["--text", "mine.txt"], None, 2, "--text is for --reference and for --metrics reverse-ppl"),
+        (["--text", "mine.txt", "--metrics", "unique"], None, 2, "--text is for --reference and"),
+        (["--metrics", "reverse-ppl", "-n", "9"], None, 2, "at least 20 sentences to train on, not 9"),
+        (["--metrics", "reverse-ppl", "--text", "none.txt"], None, 3, "none.txt"),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    run: Run, args: list[str], stdin: str | None, code: int, said: str
+) -> None:
+    result = run("sample", "mine-sri", "--max-length", 5, "-q", *args, stdin=stdin)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_language_model_has_no_codes_to_decode(run: Run) -> None:
+    result = run("sample", "mine-lm", "--z", "-", stdin="1\n")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "method lm has no z" in result.stderr
+
+
+def table(run: Run, *args: object, name: str = "mine-sri") -> list[dict[str, Any]]:
+    drawn = ["--max-length", 8, "--ancestral", "--format", "json", "-q"]
+    result = run("sample", name, *drawn, *args)
+    assert result.exit_code == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_figures_in_place_of_sentences(run: Run) -> None:
+    from sritool.analysis.text_metrics import distinct
+
+    drawn = sentences(run, "--max-length", 8, "--ancestral", "-n", 30)
+    unique, pairs = table(run, "--metrics", "distinct-2,unique", "-n", 30)
+    assert unique["value"] == len(set(drawn)) / 30
+    assert pairs["value"] == distinct([text.split() for text in drawn], 2).value
+    assert (unique["metric"], pairs["metric"]) == ("unique", "distinct-2")
+    assert (pairs["n"], pairs["standard_error"]) == (30, None)
+    assert table(run, "--metrics", "unique")[0]["n"] == 1000
+    shown = run("sample", "mine-sri", "-n", 5, "--metrics", "unique", "--format", "table", "-q").stdout
+    assert shown.splitlines()[0] == "5 samples of runs/mine-sri/best.pt"
+    assert shown.splitlines()[1].split() == ["metric", "value", "±", "se", "how"]
+    shown = run("sample", "mine-sri", "-n", 5, "--metrics", "self-bleu", "--format", "table", "-q").stdout
+    assert " ± " in shown.splitlines()[3]
+
+
+def test_figures_of_real_sentences_beside(run: Run) -> None:
+    names = ["--metrics", "unique,nll", "--reference"]
+    rows = table(run, *names, "-n", 12)
+    assert [row["metric"] for row in rows] == ["unique", "nll", "nll-per-token"]
+    assert rows[0]["real"] == 1.0
+    assert all(row["real_error"] > 0 for row in rows[1:])
+    text = table(run, *names, "-n", 12, "--text", "other.txt")
+    assert text[1]["value"] == rows[1]["value"]
+    assert text[1]["real"] != rows[1]["real"]
+    note = run("sample", "mine-sri", "-n", 3, "--metrics", "unique", "--reference", "-q").stderr
+    assert note == "real: mine test\n"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(80, 4), (60, 3)])
+def test_figures_fit_a_narrow_terminal(width: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout", Terminal())
+    how = "nats a token, </s> too, adaptive, M = 100"
+    one, other = Figure(0.96901, 0.00123, 1000), Figure(31.1234, 0.2345, 1000)
+    found = Figures([Row("nll-per-token", one, other, how), Row("unique", other, None, "all")], ["few"])
+    table = figures_table(found, "1,000 samples", "mine test", "table")
+    assert fits(table)
+    assert list(table.columns) == ["metric", "value ± se", "real ± se", "how"][:columns]
+    assert list(table.rows[0])[1:3] == ["0.9690 ± 0.0012", "31.12 ± 0.23"]
+    assert table.rows[1][2] is None
+    assert how in (table.note if columns == 3 else table.rows[0])
+    assert table.note.startswith("real: mine test; few")
+    exact = figures_table(found, "", "mine test", "tsv")
+    assert list(exact.columns) == ["metric", "value", "standard_error", "real", "real_error", "n", "how"]
+    assert list(exact.rows[0]) == ["nll-per-token", 0.96901, 0.00123, 31.1234, 0.2345, 1000, how]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_everything_of_a_language_model(run: Run) -> None:
+    rows = table(run, "--metrics", "all", "-n", 30, name="mine-lm")
+    assert [row["metric"] for row in rows] == [
+        "unique", "distinct-1", "distinct-2", "self-bleu", "nll", "nll-per-token", "reverse-ppl"
+    ]  # fmt: skip
+    assert "exact" in rows[4]["how"]
+    assert rows[6]["how"] == "lm trained on them, of mine test"
+    assert rows[6]["value"] > 1
+    assert sorted(path.name for path in Path().iterdir() if path.is_dir()) == ["data", "runs"]
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["mine-lm", "mine-sri"]
+
+
+def test_head_closes_the_pipe_early(run_program: Callable[..., Any], home: Path) -> None:
+    shell = (
+        f"set -o pipefail; '{sys.executable}' -m sritool sample mine-sri -n 5000 --ancestral -q | head -n 3"
+    )
+    program = "import subprocess, sys; sys.exit(subprocess.call(['bash', '-c', sys.argv[1]]))"
+    done = run_program("-c", program, shell, cwd=home)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert "rror" not in done.stderr

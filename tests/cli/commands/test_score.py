@@ -1,0 +1,108 @@
+"""`sritool score`: a row for every line, whatever the line, and the figure that `evaluate` has."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from sritool.analysis import score as task
+from sritool.errors import NumericalError
+from sritool.runs.model import load_model
+
+Run = Callable[..., Result]
+
+LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings at noon", "  ", "upstairs"]
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    assert result.exit_code == 0, result.stderr
+    return list(
+        csv.DictReader(io.StringIO(result.stdout, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    )
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_order_and_number_of_lines_are_kept(run: Run, end: str, last: bool) -> None:
+    text = end.join(LINES) + (end if last else "")
+    found = rows(run("score", "mine-lm", "-q", stdin=text))
+    assert [row["sentence"] for row in found] == LINES
+    assert [int(row["predictions"]) for row in found] == [len(line.split()) + 1 for line in LINES]
+    assert [int(row["unknown"]) for row in found] == [0, 0, 0, 2, 0, 0]
+    assert all(float(row["log_p"]) < 0 for row in found)
+
+
+def test_file_and_stdin_give_the_same(run: Run) -> None:
+    Path("lines.txt").write_text("\n".join(LINES))
+    piped = run("score", "mine-sri", "-q", stdin="\n".join(LINES))
+    assert run("score", "mine-sri", "-q", "--text", "lines.txt").stdout == piped.stdout
+    assert run("score", "mine-sri", "-q", "--text", "-", stdin="\n".join(LINES)).stdout == piped.stdout
+
+
+@pytest.mark.parametrize("method", ["lm", "sri"])
+def test_same_figures_as_evaluate_and_the_library(run: Run, method: str) -> None:
+    Path("lines.txt").write_text("\n".join(LINES))
+    found = rows(run("score", f"mine-{method}", "--text", "lines.txt", "--seed", 5, "-q"))
+    given = ["--text", "lines.txt", "--seed", 5, "--per-sentence", "--metrics", "nll", "-q"]
+    evaluated = rows(run("evaluate", f"mine-{method}", *given))
+    assert [float(row["log_p"]) for row in found] == [-float(row["nll"]) for row in evaluated]
+    library = load_model(Path(f"runs/mine-{method}")).log_likelihood(LINES, seed=5)
+    assert [float(row["log_p"]) for row in found] == pytest.approx(library.tolist(), rel=1e-6)
+
+
+def test_seed_and_samples_matter_and_batch_size_does_not(run: Run) -> None:
+    def values(*args: object) -> list[float]:
+        return [
+            float(row["log_p"]) for row in rows(run("score", "mine-sri", "-q", *args, stdin="\n".join(LINES)))
+        ]
+
+    usual = values()
+    assert values("--batch-size", 2) == pytest.approx(usual, abs=1e-4)
+    assert values("--seed", 1) != usual
+    assert values("--samples", 7) != usual
+
+
+def test_model_and_progress_are_said_on_stderr(run: Run) -> None:
+    said = run("score", stdin="the otter\n").stderr.splitlines()
+    assert said[0] == "scoring with runs/mine-sri/best.pt"
+    assert said[1].startswith("inference and likelihood  0/1 sentences")
+    assert run("score", "mine-sri", "--quiet", stdin="the otter\n").stderr == ""
+
+
+def test_json_lines_keep_an_empty_sentence(run: Run) -> None:
+    lines = run("score", "mine-lm", "-q", "-f", "json", stdin="a\n\n").stdout.splitlines()
+    assert len(lines) == 2
+    assert '"sentence": ""' in lines[1]
+
+
+@pytest.mark.parametrize("form", ["tsv", "csv", "json", "plain"])
+def test_rows_come_in_parts_and_are_those_of_the_whole(
+    run: Run, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    whole = run("score", "mine-lm", "-q", "-f", form, stdin="\n".join(LINES)).stdout.splitlines()
+    monkeypatch.setattr(task, "PART", 4)
+    parts = run("score", "mine-lm", "-q", "-f", form, stdin="\n".join(LINES)).stdout.splitlines()
+    assert len(parts) == len(whole) == len(LINES) + (form in ("tsv", "csv"))
+    exact = [line for line, other in zip(parts, whole, strict=True) if line == other]
+    assert len(exact) >= len(whole) - 2  # another batch rounds otherwise
+
+
+def test_what_is_known_is_out_before_the_rest_is_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = task.measure
+
+    def measure(method: object, split: object, rows: Any, *rest: Any) -> Any:
+        if rows[0] > 0:
+            raise NumericalError("a chain exploded; take smaller steps")
+        return genuine(method, split, rows, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(task, "PART", 4)
+    monkeypatch.setattr(task, "measure", measure)
+    result = run("score", "mine-lm", "-q", stdin="\n".join(LINES))
+    assert result.exit_code == 4
+    assert len(result.stdout.splitlines()) == 1 + 4

@@ -1,0 +1,282 @@
+"""`sritool train`: where settings come from, run folders, limits, going on, and what it prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from typer.testing import Result
+
+from sritool.config.settings import RunConfig
+from sritool.config.values import build, to_toml
+from sritool.training.configure import shown
+
+Run = Callable[..., Result]
+
+
+def last(run: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(f"runs/{run}/last.pt", weights_only=True)
+    return loaded
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether nested values are equal, tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return bool(one == other)
+
+
+def assert_same_state(one: str, other: str) -> None:
+    """Two runs ended with the same weights, optimiser and position, but for the time they took."""
+    first, second = last(one), last(other)
+    for run in (first, second):
+        run["trainer"]["position"].pop("seconds")
+    assert same(first["weights"], second["weights"])
+    assert same(first["trainer"], second["trainer"])
+
+
+# What it writes
+
+
+def test_dry_run_says_what_a_run_would_take_and_trains_nothing(run: Run) -> None:
+    result = run("train", "mine", "--config", "small.toml", "--dry-run", "-f", "json")
+    assert result.exit_code == 0
+    rows = {row["quantity"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
+    assert rows["parameters"] == sum(weights.numel() for weights in last("mine-sri")["weights"].values())
+    assert rows["training sentences"] == 128
+    assert rows["steps in an epoch"] == 128 // 16
+    assert rows["time of an epoch, without validation"] >= 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["mine-lm", "mine-sri"]
+
+
+def test_runs_are_numbered_and_never_overwritten(train_small: Run) -> None:
+    before = {path: path.read_bytes() for path in Path("runs/mine-lm").iterdir()}
+    for _ in range(2):
+        assert train_small("--method", "lm", "--max-steps", 1).exit_code == 0
+    assert sorted(path.name for path in Path("runs").glob("mine-lm*")) == [
+        "mine-lm",
+        "mine-lm-2",
+        "mine-lm-3",
+    ]
+    assert {path: path.read_bytes() for path in Path("runs/mine-lm").iterdir()} == before
+    for number in (2, 3):
+        there = {path.name for path in Path(f"runs/mine-lm-{number}").iterdir()}
+        assert there == {"best.pt", "last.pt", "config.toml", "metrics.jsonl"}
+
+
+def test_files_of_a_run_are_as_readable_as_other_files(train_small: Run) -> None:
+    assert train_small("--method", "lm", "--max-steps", 1).exit_code == 0
+    Path("other").write_text("")
+    modes = {path.stat().st_mode for path in (Path("other"), *Path("runs/mine-lm-2").iterdir())}
+    assert len(modes) == 1
+
+
+def test_name_and_folders_are_those_asked_for(train_small: Run) -> None:
+    Path("data").rename("prepared")
+    result = train_small("--method", "lm", "--max-steps", 1, "--name", "first.try", "--runs-dir", "a/b", "--data-dir",
+                         "prepared")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert Path("a/b/first.try/last.pt").is_file()
+    assert "saved in a/b/first.try" in result.stderr
+
+
+def test_config_of_the_run_is_that_of_the_command(run: Run, train_small: Run) -> None:
+    assert train_small("--max-steps", 1, "--seed", 9, "--latent", 3).exit_code == 0
+    printed = run("train", "mine", "--config", "small.toml", "--seed", 9, "--latent", 3, "--print-config")
+    assert Path("runs/mine-sri-2/config.toml").read_text() == printed.stdout
+    assert to_toml(shown(build(RunConfig, last("mine-sri-2")["config"]))) == printed.stdout
+
+
+def test_precision_that_auto_chose_is_said(train_small: Run) -> None:
+    result = train_small("--method", "lm", "--max-steps", 1, "--precision", "auto")
+    used = last("mine-lm-2")["config"]["training"]["precision"]
+    assert f"training lm on mine, in runs/mine-lm-2, products in {used}\n" in result.stderr
+    result = train_small("--method", "lm", "--max-steps", 1, "--precision", "float32")
+    assert "products in" not in result.stderr
+
+
+def test_metrics_are_json_lines(train_small: Run) -> None:
+    assert train_small("--method", "lm").exit_code == 0
+    records = [json.loads(line) for line in Path("runs/mine-lm-2/metrics.jsonl").read_text().splitlines()]
+    epochs = [record for record in records if record["kind"] == "epoch"]
+    assert [record["epoch"] for record in epochs] == [1, 2]
+    assert all(record["nll"] > 0 and record["nll se"] > 0 for record in epochs)
+    assert last("mine-lm-2")["metrics"] == epochs
+
+
+# Stopping and going on
+
+
+def test_max_steps_saves_and_any_resume_goes_on_bit_for_bit(train_small: Run) -> None:
+    stopped = train_small("--max-steps", 5, "--name", "halves")
+    assert stopped.exit_code == 0
+    assert "stopped by --max-steps after 5 steps" in stopped.stderr
+    assert last("halves")["trainer"]["position"]["step"] == 5
+    for step, resume in enumerate((["--resume"], ["--resume", "auto"], ["--resume=auto"]), 5):
+        result = train_small("--name", "halves", "--max-steps", step + 1, *resume)
+        assert result.exit_code == 0, result.stderr
+        assert f"going on with sri on mine at step {step}, in runs/halves" in result.stderr
+    assert train_small("--resume", "runs/halves", "--max-steps", 11).exit_code == 0
+    assert train_small("--resume", "runs/halves/last.pt", "--max-steps", 12).exit_code == 0
+    result = train_small("--resume", "halves")  # a run in runs/ by its name
+    assert "finished the plan after 16 steps" in result.stderr
+    assert train_small("--name", "whole").exit_code == 0
+    assert_same_state("halves", "whole")
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["halves", "mine-lm", "mine-sri", "whole"]
+
+
+def test_bare_resume_takes_the_run_of_this_corpus_and_method(train_small: Run) -> None:
+    assert train_small("--method", "lm", "--epochs", 3, "--resume").exit_code == 0
+    assert last("mine-lm")["progress"]["epoch"] == 3
+    assert last("mine-sri")["progress"]["epoch"] == 2
+    assert train_small("--set", "method=lm", "--epochs", 4, "--resume").exit_code == 0
+    assert last("mine-lm")["progress"]["epoch"] == 4
+
+
+def test_max_time_saves_and_ends_with_0(train_small: Run) -> None:
+    result = train_small("--method", "lm", "--epochs", 100000, "--patience", 0, "--max-time", "0.2s")
+    assert result.exit_code == 0
+    assert "stopped by --max-time after" in result.stderr
+    step = last("mine-lm-2")["trainer"]["position"]["step"]
+    assert f"after {step} step" in result.stderr
+    assert Path("runs/mine-lm-2/best.pt").is_file()
+
+
+def test_minutes_of_a_file_limit_a_run_unless_max_time_does(train_small: Run) -> None:
+    forever = ["--method", "lm", "--epochs", 100000, "--patience", 0, "--set", "training.minutes=0.005"]
+    limited = train_small(*forever)
+    assert limited.exit_code == 0
+    assert "stopped by training.minutes" in limited.stderr
+    assert "--max-time" in limited.stderr.splitlines()[-1]  # what to type for more
+    other = train_small(*forever[:-1], "training.minutes=9", "--max-time", "0.1s")
+    assert "stopped by --max-time" in other.stderr
+
+
+def test_the_same_command_again_and_again_ends_with_the_plan(train_small: Run) -> None:
+    command = ["--method", "lm", "--name", "queue", "--preset", "captions", "--seed", 3, "--resume", "auto"]
+    first = train_small(*command, "--max-steps", 4)
+    assert "no run to go on with yet; training lm on mine, in runs/queue" in first.stderr
+    second = train_small(*command)
+    assert "going on with lm on mine at step 4" in second.stderr
+    assert "finished the plan after 16 steps" in second.stderr
+    before = Path("runs/queue/last.pt").read_bytes()
+    third = train_small(*command)
+    assert third.exit_code == 0
+    assert "runs/queue had finished the plan already; to go further, give more --epochs" in third.stderr
+    assert Path("runs/queue/last.pt").read_bytes() == before
+    assert "after 24 steps" in train_small(*command, "--epochs", 3).stderr
+
+
+def test_not_finite_ends_with_4_and_the_last_good_state(run: Run, train_small: Run) -> None:
+    explodes = "optimizer.decay={start = 1.0, end = 1e38, begin = 0.5}"  # in the second epoch
+    result = train_small("--method", "lm", "--set", explodes, "--set", "optimizer.clip=0")
+    assert result.exit_code == 4
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    for part in ("not finite", "the last good state is in runs/mine-lm-2/last.pt", "optimizer.learning_rate"):
+        assert part in line
+    assert run("info", "runs/mine-lm-2/last.pt").exit_code == 0
+    assert last("mine-lm-2")["trainer"]["position"]["step"] >= 8
+    assert all(bool(tensor.isfinite().all()) for tensor in last("mine-lm-2")["weights"].values())
+
+
+def test_not_finite_from_the_start_leaves_no_run(train_small: Run) -> None:
+    result = train_small("--method", "lm", "--learning-rate", 1e38, "--set", "optimizer.clip=0")
+    assert (result.exit_code, result.stderr.splitlines()[-1][:6]) == (4, "error:")
+    assert not Path("runs/mine-lm-2").exists()
+
+
+def test_changed_settings_of_a_resumed_run_are_said(train_small: Run) -> None:
+    assert "other settings" not in train_small("--method", "lm", "--resume").stderr
+    changed = train_small("--method", "lm", "--resume", "--epochs", 9, "--learning-rate", 0.0123)
+    assert changed.exit_code == 0, changed.stderr
+    (line,) = [line for line in changed.stderr.splitlines() if "other settings" in line]
+    assert "→ 0.0123" in line
+    assert "training.epochs" in line
+    assert "hidden" not in line
+
+
+def test_resume_goes_on_with_the_run_of_that_very_name(train_small: Run) -> None:
+    for name in ("sig", "sig-2"):  # sig-2 is the newer one, and could be a second run of sig
+        assert train_small("--method", "lm", "--name", name).exit_code == 0
+    assert "in runs/sig\n" in train_small("--method", "lm", "--name", "sig", "--resume").stderr
+
+
+# What it prints
+
+
+def test_a_pipe_reads_one_table_and_the_rest_is_talk(run: Run) -> None:
+    result = run("train", "mine", "--config", "small.toml", "--epochs", 1)
+    assert result.exit_code == 0, result.stderr
+    rows = list(csv.DictReader(io.StringIO(result.stdout), delimiter="\t"))
+    assert [row["metric"] for row in rows] == ["ppl", "nll", "posterior-kl", "recon", "permuted", "au"]
+    assert {(row["run"], row["data"], row["sentences"], row["of"]) for row in rows} == {
+        ("mine-sri-2", "mine test", "6", "16")
+    }
+    talk = result.stderr.splitlines()
+    assert talk[0] == "training sri on mine, in runs/mine-sri-2"
+    assert talk[1].startswith("epoch 1/1  1/8 steps  recon ")
+    for name in ("‖z_K−z_0‖", "unstable", "gradient", "tokens/s"):
+        assert f" · {name} " in talk[1]
+    epoch = next(line for line in talk if line.startswith("epoch 1/1: "))
+    for name in ("nll", "posterior-kl", "au"):
+        assert f"{name} " in epoch
+    samples, between = talk.index("Samples: greedy, codes from the prior:"), len(talk) - 8
+    assert talk[between].startswith("Interpolation: ")
+    assert between == samples + 6
+    assert all(line.startswith("  ") for line in (*talk[samples + 1 : between], *talk[between + 1 :]))
+
+
+def test_table_holds_samples_and_interpolation_too(run: Run) -> None:
+    shown = run("train", "mine", "--config", "small.toml", "--epochs", 1, "-f", "table", "-q").stdout
+    assert shown.startswith("mine-sri-2 on mine test, 6 of 16 sentences\n")
+    assert "Samples: greedy" in shown
+    assert "Interpolation: greedy" in shown
+
+
+def test_language_model_shows_no_interpolation(run: Run) -> None:
+    result = run("train", "mine", "--config", "small.toml", "-m", "lm", "--epochs", 1, "-f", "json")
+    assert {json.loads(line)["metric"] for line in result.stdout.splitlines()} >= {"ppl", "nll"}
+    assert "Samples: words drawn" in result.stderr
+    assert "Interpolation" not in result.stderr
+
+
+def test_no_summary_prints_no_data_and_quiet_little_talk(train_small: Run) -> None:
+    result = train_small("--method", "lm", "--epochs", 1, "-q")
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 2
+    assert result.stderr.startswith("training lm on mine, in runs/mine-lm-2\nfinished the plan after 8 steps")
+
+
+def test_files_of_a_prepared_corpus_are_not_read_again(train_small: Run) -> None:
+    Path("texts").mkdir()
+    result = train_small("--method", "lm", "--max-steps", 1, "--from", "texts")
+    assert result.exit_code == 0
+    assert "data/mine is prepared already; --from texts is not read" in result.stderr
+
+
+def test_named_corpus_is_prepared_first(run: Run, train_small: Run) -> None:
+    Path("treebank").mkdir()
+    for split in ("train", "valid", "test"):
+        Path(f"treebank/ptb.{split}.txt").write_text(" the otter finds a kettle \n a mason sings \n" * 9)
+    given = ["--config", "small.toml", "--from", "treebank", "-m", "lm", "--max-steps", 1, "--no-summary"]
+    result = run("train", "ptb", *given)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.startswith("preparing ptb in data/ptb\ntraining lm on ptb, in runs/ptb-lm\n")
+    assert Path("data/ptb/corpus.json").is_file()
+
+
+def test_corpus_may_be_a_path(run: Run, train_small: Run) -> None:
+    Path("data/mine").rename("elsewhere")
+    result = run(
+        "train", "./elsewhere", "--config", "small.toml", "-m", "lm", "--max-steps", 1, "--no-summary"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert Path("runs/elsewhere-lm/last.pt").is_file()

@@ -1,0 +1,148 @@
+"""Settings of `sritool train`: every way to give them, their precedence, and what the help says of them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import tomllib
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from sritool.cli.commands.train import train as train_command
+from sritool.cli.settings import PATHS
+from sritool.config.presets import DEFAULT_SAMPLER, METHOD_SETTINGS, PRESETS, SAMPLERS
+from sritool.config.settings import RunConfig
+from sritool.config.values import plain
+from sritool.methods.registry import METHODS
+
+Run = Callable[..., Result]
+
+CHANGED = {
+    "method": "lm",
+    "preset": "tiny",
+    "embedding": 9,
+    "hidden": 17,
+    "latent": 5,
+    "dropout": 0.25,
+    "sampler": "paper",
+    "theta_gradient": "path",
+    "langevin_steps": 7,
+    "words": 500,
+    "epochs": 3,
+    "batch_size": 5,
+    "learning_rate": 0.02,
+    "seed": 11,
+    "patience": 0,
+    "save_every": 13,
+    "tune_step_every": 4,
+    "ramp": "sigmoid",
+    "target_kl": 2.5,
+    "pretraining_epochs": 2,
+    "precision": "bfloat16",
+}
+"""A value for every setting that has a flag, none of them the default."""
+
+
+def settings(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.stderr
+    return tomllib.loads(result.stdout)
+
+
+def value_at(values: Any, path: str) -> Any:
+    for part in path.split("."):
+        values = values[part]
+    return values
+
+
+OF_SOME_METHODS = {"ramp": "vae-anneal", "target_kl": "vae-fb", "pretraining_epochs": "vae-fb"}
+"""Settings that not every method reads, and one that does."""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["--method", "lm"],
+        ["--sampler", "paper", "--set", "sampler.step_sizes=[0.1, 0.02]"],
+        ["--preset", "tiny", "--set", "sampler.temperature=0.3", "--seed", 5],
+    ],
+)
+def test_printed_config_reads_back_to_the_same(run: Run, given: list[object]) -> None:
+    printed = run("train", "mine", *given, "--print-config")
+    assert printed.exit_code == 0, printed.stderr
+    Path("printed.toml").write_text(printed.stdout)
+    assert run("train", "mine", "--config", "printed.toml", "--print-config").stdout == printed.stdout
+    tables = set(tomllib.loads(printed.stdout))
+    method = tomllib.loads(printed.stdout)["method"]
+    of_some_methods = set().union(*(kind.sections for kind in METHODS.values()))
+    assert tables == set(plain(RunConfig())) - of_some_methods | METHODS[method].sections
+
+
+@pytest.mark.parametrize("parameter", PATHS)
+def test_each_setting_has_a_flag_a_variable_a_key_and_a_place_in_the_file(
+    run: Run, monkeypatch: pytest.MonkeyPatch, parameter: str
+) -> None:
+    value, path = CHANGED[parameter], PATHS[parameter]
+    command = ["train", "mine", "--print-config"]
+    if parameter in OF_SOME_METHODS:
+        command += ["--method", OF_SOME_METHODS[parameter]]
+    usual = settings(run(*command))
+    flag = f"--{parameter.replace('_', '-')}"
+    by_flag = settings(run(*command, flag, value))
+    if parameter == "preset":
+        assert by_flag["generator"]["hidden"] == PRESETS["tiny"]["generator"]["hidden"]
+    else:
+        assert value_at(by_flag, path) == value
+    assert by_flag != usual, f"{flag} has no effect"
+    assert settings(run(*command, "--set", f"{path}={value}")) == by_flag
+    table, _, key = path.rpartition(".")
+    literal = json.dumps(value)
+    Path("one.toml").write_text(f"[{table}]\n{key} = {literal}\n" if table else f"{key} = {literal}\n")
+    assert settings(run(*command, "--config", "one.toml")) == by_flag
+    monkeypatch.setenv(f"SRITOOL_{parameter.upper()}", str(value))
+    assert settings(run(*command)) == by_flag
+
+
+def test_flag_before_set_before_variable_before_file_before_preset(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def epochs(*args: object) -> int:
+        return int(settings(run("train", "mine", *args, "--print-config"))["training"]["epochs"])
+
+    assert epochs("--preset", "tiny") == PRESETS["tiny"]["training"]["epochs"] != 21
+    Path("one.toml").write_text('preset = "tiny"\n[training]\nepochs = 21\n')
+    assert epochs("--config", "one.toml") == 21
+    monkeypatch.setenv("SRITOOL_CONFIG", "one.toml")
+    assert epochs() == 21
+    monkeypatch.setenv("SRITOOL_EPOCHS", "22")
+    assert epochs() == 22
+    assert epochs("--set", "training.epochs=23") == 23
+    assert epochs("--set", "training.epochs=23", "--epochs", 24) == 24
+
+
+def test_defaults_in_the_help_are_the_defaults() -> None:
+    hints = typing.get_type_hints(train_command, include_extras=True)
+    usual, changed = plain(RunConfig()), [*PRESETS.values(), *SAMPLERS.values()]
+    told = {name: hints[name].__metadata__[0].show_default for name in PATHS}
+    for name, default in told.items():
+        if default in ("by preset", "by sampler") or name in ("method", "preset", "sampler", "target_kl"):
+            continue
+        assert str(value_at(usual, PATHS[name])) == default, name
+        table, _, key = PATHS[name].partition(".")
+        assert {str(values.get(table, {}).get(key, default)) for values in changed} == {default}, name
+    assert all(told.values())
+    assert told["sampler"] == DEFAULT_SAMPLER
+    targets = [METHOD_SETTINGS[name]["free_bits"]["target"] for name in ("vae-fb", "vae-fbp")]
+    assert told["target_kl"] == "{:g} for vae-fb, {:g} for vae-fbp".format(*targets)
+
+
+def test_every_parameter_is_read() -> None:
+    source = inspect.getsource(train_command)
+    body = source[source.index('"""') :]
+    unread = [name for name in inspect.signature(train_command).parameters if name not in PATHS]
+    assert [name for name in unread if name not in body] == []

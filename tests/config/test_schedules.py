@@ -1,0 +1,169 @@
+"""Ramps against the formula of a straight line, and the published schedules epoch by epoch."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sritool.config.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS, layered
+from sritool.config.schedules import Ramp, constant, cyclical, rise
+from sritool.config.settings import RunConfig
+from sritool.config.values import build
+from sritool.errors import UsageError
+
+SHARES = st.floats(0, 1)
+VALUES = st.floats(-10, 10)
+
+
+@given(start=VALUES, end=VALUES, begin=SHARES, finish=SHARES, progress=SHARES)
+def test_a_ramp_is_flat_straight_flat(
+    start: float, end: float, begin: float, finish: float, progress: float
+) -> None:
+    begin, finish = sorted((begin, finish))
+    value = Ramp(start, end, begin, finish).at(progress)
+    if progress <= begin:
+        assert value == start
+    elif progress >= finish:
+        assert value == end
+    else:
+        share = (progress - begin) / (finish - begin)
+        assert value == pytest.approx((1 - share) * start + share * end, abs=1e-9)
+
+
+@given(stairs=st.integers(1, 40), quantum=st.floats(1e-3, 3.0), falling=st.booleans())
+def test_stairs_are_reached_just_when_the_line_is_there(stairs: int, quantum: float, falling: bool) -> None:
+    top = stairs * quantum
+    ramp = Ramp(top, 0.0, quantum=quantum) if falling else Ramp(0.0, top, quantum=quantum)
+    for k in range(stairs):
+        for inside in (0.0, 0.5, 0.999):
+            expected = top - k * quantum if falling else k * quantum
+            assert ramp.at((k + inside) / stairs) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_constant_never_moves() -> None:
+    assert {constant(0.3).at(k / 10) for k in range(11)} == {0.3}
+
+
+@pytest.mark.parametrize(("begin", "finish"), [(0.6, 0.5), (-0.1, 0.5)])
+def test_a_schedule_that_runs_backwards_is_refused(begin: float, finish: float) -> None:
+    with pytest.raises(UsageError, match="give 0 <= begin <= finish"):
+        Ramp(0.0, 1.0, begin, finish)
+
+
+def sampled(name: str) -> RunConfig:
+    return build(RunConfig, layered("captions", name, "sri"))
+
+
+def test_the_authors_temperature_over_sixty_epochs() -> None:
+    ramp = sampled("authors").sampler.temperature
+    expected = [0.05] * 15 + [0.10, 0.15] + [0.20] * 43
+    for epoch, value in enumerate(expected):
+        # The same all through an epoch: their code sets it once an epoch.
+        for inside in (0.0, 0.3, 0.6, 0.99):
+            assert ramp.at((epoch + inside) / 60) == pytest.approx(value), f"epoch {epoch} + {inside}"
+
+
+def test_the_authors_temperature_scales_with_a_short_plan() -> None:
+    ramp = sampled("authors").sampler.temperature
+    values = [ramp.at(step / 600) for step in range(601)]  # 6 epochs of 100 steps
+    assert values[:150] == [pytest.approx(0.05)] * 150  # a quarter of the plan
+    assert values == sorted(values)
+    assert sorted({round(value, 9) for value in values}) == [0.05, 0.1, 0.15, 0.2]
+    assert values[200:] == [pytest.approx(0.2)] * 401
+
+
+def test_the_authors_step_sizes_follow_from_their_noise() -> None:
+    schedule = sampled("authors").sampler.schedule()
+    sigmas = [0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1] + [0.05] * 12
+    assert [(2 * step) ** 0.5 for step in schedule] == pytest.approx(sigmas)
+
+
+def test_the_authors_other_settings() -> None:
+    sampler = sampled("authors").sampler
+    assert (sampler.evaluation_temperature, sampler.chain_dropout) == (0.2, True)
+    assert (sampler.theta_gradient, sampler.end_weight) == ("path", 1 / 32)
+
+
+def test_the_papers_settings() -> None:
+    sampler = sampled("paper").sampler
+    assert sampler.schedule() == [0.01] * 20
+    assert {sampler.temperature.at(k / 10) for k in range(11)} == {1.0}
+    assert (sampler.evaluation_temperature, sampler.chain_dropout) == (1.0, False)
+    assert sampler.theta_gradient == "end"
+
+
+def test_tempered_warms_and_slows_down_over_the_second_half() -> None:
+    config = sampled("tempered")
+    temperature, decay = config.sampler.temperature, config.optimizer.decay
+    for progress, tau, factor in ((0.0, 0.2, 1.0), (0.5, 0.2, 1.0), (0.75, 0.35, 2 / 3), (1.0, 0.5, 1 / 3)):
+        assert temperature.at(progress) == pytest.approx(tau)
+        assert decay.at(progress) == pytest.approx(factor)
+    assert config.sampler.evaluation_temperature == 0.5
+    assert config.sampler.schedule() == sampled("authors").sampler.schedule()
+
+
+@pytest.mark.parametrize(
+    ("preset", "embedding", "hidden"),
+    [("ptb", 256, 256), ("snli", 128, 512), ("captions", 128, 512), ("yelp", 128, 512), ("yahoo", 512, 1024)],
+)
+def test_published_sizes(preset: str, embedding: int, hidden: int) -> None:
+    generator = build(RunConfig, layered(preset, DEFAULT_SAMPLER, "sri")).generator
+    assert (generator.embedding, generator.hidden, generator.latent) == (embedding, hidden, 32)
+    assert generator.dropout == 0.5
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_preset_builds(preset: str, sampler: str) -> None:
+    config = build(RunConfig, layered(preset, sampler, "sri"))
+    assert (config.sampler.name, config.sampler.steps) == (sampler, 6 if sampler == "preconditioned" else 20)
+    if preset != "tiny":  # our own corpus, with a plan of its own
+        assert (config.optimizer.learning_rate, config.optimizer.clip, config.training.batch_size) == (
+            1e-3,
+            5,
+            32,
+        )
+    assert build(RunConfig, layered(preset, sampler, "lm")).generator.latent == 0
+
+
+@given(share=st.floats(-1, 2), shape=st.sampled_from(["linear", "sigmoid"]))
+def test_a_rise_goes_from_nothing_to_all_and_is_the_same_seen_from_its_end(share: float, shape: str) -> None:
+    value = rise(share, shape)
+    assert 0 <= value <= 1
+    assert value == pytest.approx(1 - rise(1 - share, shape))
+    assert rise(share + 0.01, shape) >= value
+    if share <= 0:
+        assert value == 0
+    if share >= 1:
+        assert value == 1
+    if shape == "linear" and 0 < share < 1:
+        assert value == share
+
+
+def test_a_sigmoid_is_late_and_then_steep() -> None:
+    assert rise(0.25, "sigmoid") < 0.1 < 0.25
+    assert rise(0.55, "sigmoid") - rise(0.45, "sigmoid") > 2 * 0.1
+
+
+@pytest.mark.parametrize(
+    ("progress", "weight"),
+    [
+        (0, 0),
+        (0.0625, 0.5),
+        (0.125, 1),
+        (0.2, 1),
+        (0.25, 0),
+        (0.3125, 0.5),
+        (0.375, 1),
+        (0.75, 0),
+        (0.9, 1),
+        (1, 1),
+    ],
+)
+def test_four_cycles_rise_in_their_first_halves(progress: float, weight: float) -> None:
+    assert cyclical(progress, 4, 0.5) == pytest.approx(weight)
+
+
+def test_cycles_without_a_ramp_are_flat() -> None:
+    assert {cyclical(step / 10, 3, 0.0) for step in range(11)} == {1.0}

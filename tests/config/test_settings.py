@@ -1,0 +1,264 @@
+"""Settings: what is refused, what comes back from TOML, and that every one of them is read."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import tomllib
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sritool
+from sritool.config.schedules import Ramp
+from sritool.config.settings import KlConfig, LikelihoodConfig, PretrainingConfig, RunConfig, SamplerConfig
+from sritool.config.values import build, merge, nested, parse_assignment, plain, read_toml, to_toml
+from sritool.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"sampler": {"step": 3}}, "unknown setting sampler.step; did you mean sampler.steps?"),
+        ({"optimiser": {}}, "did you mean optimizer?"),
+        ({"validation": {"likelihood": {"sample": 3}}}, "did you mean validation.likelihood.samples?"),
+        (
+            {"qqqq": 1},
+            "known: method, generator, sampler, kl, cycles, free_bits, ",
+        ),
+    ],
+)
+def test_an_unknown_setting_suggests_the_nearest(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(RunConfig, values)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"training": {"epochs": 2.5}}, "training.epochs is 2.5; give a value of type int"),
+        ({"training": {"epochs": "3"}}, "training.epochs is '3'; give a value of type int"),
+        ({"training": {"epochs": True}}, "training.epochs is True"),
+        ({"generator": {"dropout": "half"}}, "generator.dropout is 'half'; give a value of type float"),
+        ({"generator": {"dropout": True}}, "generator.dropout is True"),
+        ({"sampler": {"chain_dropout": 1}}, "sampler.chain_dropout is 1; give a value of type bool"),
+        ({"sampler": {"step_sizes": [0.1, "x"]}}, "sampler.step_sizes is 'x'"),
+        ({"sampler": {"temperature": "warm"}}, "sampler.temperature is 'warm'; give a table of settings"),
+        ({"sampler": {"temperature": {"start": 1, "until": 2}}}, "unknown setting sampler.temperature.until"),
+        ({"generator": 3}, "generator is 3; give a table"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(RunConfig, values)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("generator.embedding=0", "generator.hidden=0", "generator.latent=-1", "generator.dropout=1.0"),
+        *(
+            "sampler.steps=0",
+            "sampler.step_sizes=[]",
+            "sampler.step_sizes=[0.1, 0.0]",
+            "sampler.end_weight=0",
+        ),
+        *("sampler.theta_gradient=start", "sampler.temperature=-0.1", "sampler.evaluation_temperature=-1"),
+        *(
+            "optimizer.name=lbfgs",
+            "optimizer.learning_rate=0",
+            "optimizer.learning_rate=nan",
+            "optimizer.clip=-1",
+        ),
+        *("optimizer.initial_scale=0", "training.epochs=0", "training.batch_size=0", "training.seed=-1"),
+        *("training.precision=float16", "training.save_every=0", "validation.sentences=1"),
+        *(
+            "validation.likelihood.samples=1",
+            "validation.likelihood.modes=0",
+            "validation.likelihood.degrees=2",
+        ),
+    ],
+)
+def test_a_senseless_value_is_refused_in_one_line(path: str) -> None:
+    with pytest.raises(UsageError, match="give") as caught:
+        build(RunConfig, parse_assignment(path))
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_numbers_and_single_values_are_taken_for_what_they_mean() -> None:
+    config = build(RunConfig, {"sampler": {"temperature": 1, "step_sizes": 2}, "generator": {"dropout": 0}})
+    assert config.sampler.temperature == Ramp(1.0, 1.0)
+    assert config.sampler.step_sizes == (2.0,)
+    assert isinstance(config.generator.dropout, float)
+
+
+def test_the_last_step_size_goes_on() -> None:
+    assert SamplerConfig(steps=5, step_sizes=(0.3, 0.2)).schedule() == [0.3, 0.2, 0.2, 0.2, 0.2]
+    assert SamplerConfig(steps=1, step_sizes=(0.3, 0.2)).schedule() == [0.3]
+
+
+def _numbers(kind: Any, where: str = "") -> list[tuple[str, type]]:
+    """Path and type of every number of the settings."""
+    found: list[tuple[str, type]] = []
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            found += _numbers(hint, f"{where}{name}.")
+        elif hint in (int, float) or hint == tuple[float, ...]:
+            found.append((f"{where}{name}", int if hint is int else float))
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path, kind in _numbers(RunConfig) if kind is float])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_no_number_that_is_not_finite_is_a_setting(path: str, value: str) -> None:
+    with pytest.raises(UsageError, match="give"):
+        build(RunConfig, parse_assignment(f"{path}={value}"))
+    if path.endswith("step_sizes"):
+        with pytest.raises(UsageError, match="give"):
+            build(RunConfig, parse_assignment(f"{path}=[0.1, {value}]"))
+
+
+@pytest.mark.parametrize("path", [path for path, kind in _numbers(RunConfig) if kind is int])
+def test_an_absurd_count_is_refused(path: str) -> None:
+    for count in (10**12 if path != "training.seed" else 1 << 63, 10**30, -(10**12)):
+        with pytest.raises(UsageError, match="give"):
+            build(RunConfig, parse_assignment(f"{path}={count}"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"optimizer": {"decay": -1.0}},  # up the gradient
+        {"optimizer": {"decay": {"start": 1.0, "end": -0.1}}},
+        {"sampler": {"temperature": {"start": 0.1, "end": 0.2, "quantum": -0.1}}},
+        {"sampler": {"step_sizes": [0.1, 0]}},
+        {"sampler": {"step_sizes": []}},
+        {"sampler": {"step_sizes": [0.1] * 100_001}},
+    ],
+)
+def test_what_has_no_meaning_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="give"):
+        build(RunConfig, values)
+
+
+@given(
+    name=st.text(),
+    steps=st.integers(1, 100_000),
+    sizes=st.lists(st.floats(1e-12, 1e6), min_size=1, max_size=4),
+    flag=st.booleans(),
+    end=st.floats(0, 1e3),
+)
+def test_settings_survive_toml(name: str, steps: int, sizes: list[float], flag: bool, end: float) -> None:
+    sampler = SamplerConfig(name, steps, tuple(sizes), Ramp(0.0, end, 0.25), end, flag)
+    config = dataclasses.replace(RunConfig(), sampler=sampler)
+    assert build(RunConfig, tomllib.loads(to_toml(plain(config)))) == config
+
+
+def test_plain_values_are_plain() -> None:
+    def check(value: Any) -> None:
+        assert type(value) in (dict, list, int, float, str, bool)
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            check(item)
+
+    check(plain(RunConfig()))
+    assert build(RunConfig, plain(RunConfig())) == RunConfig()
+
+
+def test_merging_is_table_by_table() -> None:
+    under = {"a": {"x": 1, "y": {"p": 1, "q": 2}}, "b": 1, "c": {"z": 1}}
+    over = {"a": {"y": {"q": 3}}, "b": {"w": 2}, "c": 7}
+    assert merge(under, over) == {"a": {"x": 1, "y": {"p": 1, "q": 3}}, "b": {"w": 2}, "c": 7}
+    assert under["a"] == {"x": 1, "y": {"p": 1, "q": 2}}, "the argument was changed"
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("sampler.steps=10", {"sampler": {"steps": 10}}),
+        (" sampler.steps = 10 ", {"sampler": {"steps": 10}}),
+        ("optimizer.learning_rate=1e-4", {"optimizer": {"learning_rate": 1e-4}}),
+        ("sampler.chain_dropout=false", {"sampler": {"chain_dropout": False}}),
+        ("sampler.step_sizes=[0.1, 0.2]", {"sampler": {"step_sizes": [0.1, 0.2]}}),
+        ("sampler.temperature={start=0.1, end=1}", {"sampler": {"temperature": {"start": 0.1, "end": 1}}}),
+        ("optimizer.name=sgd", {"optimizer": {"name": "sgd"}}),
+        ('optimizer.name="sgd"', {"optimizer": {"name": "sgd"}}),
+        ("method=a=b", {"method": "a=b"}),
+    ],
+)
+def test_assignments(text: str, values: dict[str, Any]) -> None:
+    assert parse_assignment(text) == values
+
+
+@pytest.mark.parametrize("text", ["sampler.steps", "=3", ""])
+def test_no_assignment(text: str) -> None:
+    with pytest.raises(UsageError, match="--set"):
+        parse_assignment(text)
+
+
+def test_nested() -> None:
+    assert nested("a.b.c", 1) == {"a": {"b": {"c": 1}}}
+
+
+@pytest.mark.parametrize("content", [b"a = ", b"\xff\xfe\x00", None])
+def test_an_unreadable_file_is_one_line(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match="give a TOML file") as caught:
+        read_toml(path)
+    assert "\n" not in str(caught.value)
+
+
+def sections(kind: type) -> set[type]:
+    found = {kind}
+    for hint in typing.get_type_hints(kind).values():
+        if dataclasses.is_dataclass(hint):
+            found |= sections(hint)  # type: ignore[arg-type]
+    return found
+
+
+def attributes_read() -> set[str]:
+    """Every name that is read as an attribute in the package, the checks of the settings themselves left out."""
+    found = set()
+    for path in Path(sritool.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        checks = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.name == "__post_init__"
+            for inner in ast.walk(node)
+        }
+        found |= {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and id(node) not in checks
+        }
+    return found
+
+
+def test_every_setting_is_read() -> None:
+    known = {(kind.__name__, item.name) for kind in sections(RunConfig) for item in dataclasses.fields(kind)}
+    assert ("LikelihoodConfig", "degrees") in known, "nested sections are not looked at"
+    assert LikelihoodConfig in sections(RunConfig)
+    read = attributes_read()
+    assert "no_such_setting" not in read
+    assert {(kind, name) for kind, name in known if name not in read} == set()
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "longest"),
+    [(KlConfig, "ramp", 200), (SamplerConfig, "name", 200), (PretrainingConfig, "encoder", 4096)],
+)
+def test_a_text_is_no_longer_than_names_and_paths_are(section: Any, field: str, longest: int) -> None:
+    with pytest.raises(
+        UsageError, match=f"{field} has {longest + 1} characters; give at most {longest}"
+    ) as caught:
+        section(**{field: "x" * (longest + 1)})
+    assert len(str(caught.value)) < 100

@@ -1,0 +1,169 @@
+"""Encoding and counting, against the same done line by line in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sritool.data.gathering import MOST_LABELS
+from sritool.data.normalise import split_punctuation
+from sritool.data.prepare import PrepareOptions, fewest_occurrences, prepare
+from sritool.data.raw import RawCorpus, RawSplit
+from sritool.data.targets import encode_split
+from sritool.data.tokenizer import EOS, UNK, train_words
+from sritool.errors import DataError, UsageError
+
+small_words = st.sampled_from(["red", "kite", "flies", "<unk>", "zzz"])
+small_lines = st.lists(st.lists(small_words, max_size=7).map(" ".join), min_size=1, max_size=12)
+
+
+def raw(
+    train: Sequence[str], test: Sequence[str] = ("a b",), labels: dict[str, Sequence[str]] | None = None
+) -> RawCorpus:
+    splits = {"train": train, "valid": ["a b"], "test": test}
+    return RawCorpus(
+        "a test", {name: RawSplit(list(texts), (labels or {}).get(name)) for name, texts in splits.items()}
+    )
+
+
+@given(small_lines, st.integers(1, 8))
+def test_sentences_end_unless_they_are_cut(lines: list[str], max_length: int) -> None:
+    tokenizer = train_words(["red kite flies"])
+    split = encode_split(tokenizer, lines, max_length)
+    expected = []
+    for line in lines:
+        ids = tokenizer.encode(line)
+        expected.append(ids[:max_length] if len(ids) > max_length else [*ids, EOS])
+    assert [split.targets(row).tolist() for row in range(len(split))] == expected
+    assert split.lengths.tolist() == split.words.tolist() == [len(ids) for ids in expected]
+    assert split.predictions == sum(map(len, expected))
+
+
+@given(small_lines, st.integers(1, 8), st.booleans())
+def test_counts_are_those_of_a_plain_loop(lines: list[str], max_length: int, drop_long: bool) -> None:
+    lines = [*lines, "red"]
+    splits = {"train": RawSplit(["red", "kite", "flies"]), "test": RawSplit(lines)}
+    options = PrepareOptions(min_count=1, max_length=max_length, drop_long=drop_long)
+    info = prepare("t", RawCorpus("a test", splits), options).info.splits["test"]
+    kept = [line.split() for line in lines if line]
+    long = [words for words in kept if len(words) > max_length]
+    if drop_long:
+        kept = [words for words in kept if len(words) <= max_length]
+    kept = [words[:max_length] for words in kept]
+    flat = [word for words in kept for word in words]
+    assert info.sentences == len(kept)
+    assert info.words == info.tokens == len(flat)
+    assert info.predictions == len(flat) + len(kept) - (0 if drop_long else len(long))
+    assert info.oov == flat.count("zzz")
+    assert info.unknown == flat.count("zzz") + flat.count("<unk>")
+    assert info.oov_share == pytest.approx(flat.count("zzz") / len(flat))
+    assert info.empty == lines.count("")
+    assert (info.dropped, info.truncated) == ((len(long), 0) if drop_long else (0, len(long)))
+    assert info.longest == max(len(line.split()) for line in lines)
+
+
+def test_labels_follow_their_sentences() -> None:
+    labels = {"train": ["x", "", "y", "x"], "valid": ["y"], "test": ["z"]}
+    prepared = prepare(
+        "t", raw(["a b", " ", "a a a", "b b"], labels=labels), PrepareOptions(max_length=2, drop_long=True)
+    )
+    assert prepared.info.labels == ("x", "y", "z")
+    found = prepared.splits["train"].labels
+    assert found is not None
+    assert found.tolist() == [0, 0]  # the empty line and the long one are gone, with their labels
+
+
+def test_labels_may_be_missing_from_a_split() -> None:
+    prepared = prepare("t", raw(["a b", "b a"], labels={"train": ["x", "y"]}), PrepareOptions())
+    assert prepared.splits["test"].labels is None
+
+
+def test_a_text_column_taken_for_labels_is_refused() -> None:
+    texts = [f"a b {number}" for number in range(MOST_LABELS + 1)]
+    with pytest.raises(DataError, match=r"--input-format text$"):
+        prepare("t", raw(texts, labels={"train": texts}), PrepareOptions())
+
+
+def test_words_met_once_become_unknown_unless_the_text_marks_unknown_words() -> None:
+    assert fewest_occurrences(["a b", "a"], PrepareOptions()) == 2
+    assert fewest_occurrences(["a b", "a <unk>"], PrepareOptions()) == 1
+    assert fewest_occurrences(["a b", "a b<unk>c"], PrepareOptions()) == 2
+    assert fewest_occurrences(["a b", "a <unk>"], PrepareOptions(min_count=3)) == 3
+    prepared = prepare("t", raw(["a b", "a a b once"]), PrepareOptions())
+    assert prepared.info.min_count == 2
+    assert prepared.splits["train"].targets(1).tolist()[-2] == UNK
+
+
+def test_pieces_are_refused_where_text_marks_unknown_words() -> None:
+    with pytest.raises(UsageError, match="use --tokenizer word"):
+        prepare("t", raw(["a <unk> b", "b a"]), PrepareOptions(tokenizer="bpe"))
+
+
+def test_lowercase_and_punctuation_are_applied_to_every_split() -> None:
+    options = PrepareOptions(lowercase=True, split_punctuation=True, min_count=1)
+    prepared = prepare("t", raw(["A b.", "B!"], ["A, b"]), options)
+    texts = [prepared.tokenizer.decode(prepared.splits["train"].targets(row)) for row in (0, 1)]
+    assert texts == ["a b .", "b !"]
+    assert prepared.info.splits["test"].oov == 1  # the comma
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A dog runs.", "A dog runs ."),
+        ("It isn't well-known, is it?", "It isn't well-known , is it ?"),
+        ("3.5 of 1,000 (or <unk>)", "3.5 of 1,000 ( or <unk> )"),
+        ("end.Start", "end . Start"),
+        ("", ""),
+    ],
+)
+def test_split_punctuation(text: str, expected: str) -> None:
+    assert split_punctuation(text) == expected
+
+
+def test_control_characters_become_spaces_and_are_counted() -> None:
+    prepared = prepare("t", raw(["a\x1b[31m b", "a\x00b", "a b"]), PrepareOptions(min_count=1))
+    assert prepared.info.splits["train"].cleaned == 2
+    texts = [prepared.tokenizer.decode(prepared.splits["train"].targets(row)) for row in range(3)]
+    assert texts == ["a [31m b", "a b", "a b"]
+
+
+def test_original_words_of_pieces(sentences: list[str]) -> None:
+    options = PrepareOptions(tokenizer="bpe", vocab_size=40, max_length=12)
+    prepared = prepare("t", raw(sentences, [sentences[3], "the kite the kite the kite"]), options)
+    split = prepared.splits["test"]
+    assert split.words[0] == 6 or split.lengths[0] == 12
+    cut = prepared.tokenizer.decode(split.targets(1))
+    assert split.lengths[1] == 12
+    assert EOS not in split.targets(1)
+    assert split.words[1] == len(cut.split())
+    assert prepared.splits["train"].words.max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (["", " "], ["a"], "train has no sentence"),
+        (["a b"], ["a"], "train has one sentence only"),
+        (["a b", "b a"], ["", " "], "test has no sentence"),
+    ],
+)
+def test_too_little_text(train: list[str], test: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        prepare("t", raw(train, test), PrepareOptions())
+
+
+def test_all_sentences_too_long_names_the_option() -> None:
+    with pytest.raises(DataError, match="--max-length 1"):
+        prepare("t", raw(["a b", "b a"]), PrepareOptions(max_length=1, drop_long=True))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tokenizer": "letters"}, {"max_length": 0}, {"min_count": 0}, {"vocab_size": 1}]
+)
+def test_options_are_validated(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        PrepareOptions(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,264 @@
+"""Preparing a corpus: which words mean which source, what is replaced when, and what a crash leaves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sritool.data import preprocess as task
+from sritool.data.prepare import PrepareOptions
+from sritool.data.preprocess import (
+    Inputs,
+    PreparedCorpus,
+    check_corpus_name,
+    choose_source,
+    preprocess_corpus,
+    with_overrides,
+)
+from sritool.data.store import load_corpus
+from sritool.errors import DataError, SritoolError, UsageError
+
+TEXT = "".join(
+    f"the {noun} {verb} number {n}\n"
+    for noun in ("cart", "mule")
+    for verb in ("waits", "turns")
+    for n in range(9)
+)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(TEXT)
+    return tmp_path
+
+
+def prepare(
+    text: str = TEXT, name: str = "mine", force: bool = False, options: PrepareOptions | None = None
+) -> PreparedCorpus:
+    Path("some.txt").write_text(text)
+    _, source = choose_source(Inputs(["some.txt"], name=name))
+    return preprocess_corpus(name, source, options, force=force)
+
+
+def names(folder: str) -> list[str]:
+    return [path.name for path in Path(folder).iterdir()]
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_corpus_of_ones_own(here: Path) -> None:
+    done = prepare()
+    assert done.fresh
+    assert done.path == Path("data/mine")
+    corpus = load_corpus(done.path)
+    assert corpus.info == done.info
+    sentences = [
+        corpus.tokenizer.decode(corpus.split(name).targets(row))
+        for name in ("train", "valid", "test")
+        for row in range(len(corpus.split(name)))
+    ]
+    assert Counter(sentences) == Counter(TEXT.splitlines())
+    assert [path.name for path in Path("data").iterdir()] == ["mine"]
+
+
+def test_tiny_in_any_folder_and_beside_its_text_for_reading(here: Path) -> None:
+    first = preprocess_corpus("tiny")
+    assert [counts.sentences for counts in first.info.splits.values()] == [12_000, 1_000, 1_000]
+    assert all(counts.oov == 0 for counts in first.info.splits.values())
+    shown = snapshot(first.path)["train.tsv"]
+    assert shown.decode().splitlines()[0].split("\t")[0] in ("positive", "negative")
+    for part in ("corpus.json", "tokenizer.json"):
+        (first.path / part).unlink()
+    assert preprocess_corpus("tiny").fresh  # as in a checkout, which has the text alone
+    assert not preprocess_corpus("tiny").fresh
+    (first.path / "corpus.json").unlink()
+    (first.path / "train.tsv").write_text("positive\tmy own notes\n")
+    with pytest.raises(UsageError, match=r"train.tsv is no file of ours"):
+        preprocess_corpus("tiny")
+
+
+def test_the_same_content_is_up_to_date_and_other_content_needs_force(here: Path) -> None:
+    first = prepare()
+    before = snapshot(first.path)
+    again = prepare(TEXT.replace("\n", "\r\n"))  # other bytes, the same sentences
+    assert not again.fresh
+    assert again.info == first.info
+    assert snapshot(first.path) == before
+    with pytest.raises(UsageError, match=r"data/mine holds another corpus; replace it with --force"):
+        prepare(TEXT.replace("mule", "goat"))
+    assert snapshot(first.path) == before
+    forced = prepare(TEXT.replace("mule", "goat"), force=True)
+    assert forced.fresh
+    assert load_corpus(first.path).info == forced.info != first.info
+    assert names("data") == ["mine"]
+
+
+def test_a_damaged_corpus_is_made_again_without_force(here: Path) -> None:
+    path = prepare().path
+    next((path / "train").glob("*.arrow")).write_bytes(b"")
+    assert prepare().fresh
+    assert len(load_corpus(path).split("train")) == 32
+
+
+def test_files_that_are_not_ours_are_never_replaced(here: Path) -> None:
+    Path("data/mine").mkdir(parents=True)
+    Path("data/mine/train.txt").write_text(TEXT)
+    before = snapshot(Path("data"))
+    for force in (False, True):
+        with pytest.raises(UsageError, match=r"data/mine/train.txt is no file of ours; move it away"):
+            prepare(force=force)
+    assert snapshot(Path("data")) == before
+    Path("data/other").write_text("")
+    with pytest.raises(UsageError, match="data/other is a file; move it away"):
+        prepare(name="other")
+
+
+@pytest.mark.parametrize("moment", ["write_corpus", "prepare"])
+def test_a_crash_leaves_the_old_corpus(here: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    path = prepare().path
+    before = snapshot(path)
+    genuine = getattr(task, moment)
+
+    def crash(*args: object) -> None:
+        genuine(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(task, moment, crash)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(TEXT.replace("mule", "goat"), force=True)
+    assert snapshot(path) == before
+    with pytest.raises(KeyboardInterrupt):
+        prepare(name="fresh")
+    assert names("data") == ["mine"]
+
+
+def test_bad_text_leaves_nothing(here: Path) -> None:
+    with pytest.raises(DataError, match="one sentence only"):
+        prepare("one sentence\n")
+    assert not Path("data").exists()
+
+
+def test_an_unwritable_folder_is_told_before_the_text_is_read(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "prepare", lambda *args: pytest.fail("it began to read"))
+    Path("data").write_text("a file")
+    with pytest.raises(
+        SritoolError, match=r"^cannot write in data .*; choose another folder with --data-dir$"
+    ):
+        preprocess_corpus("tiny")
+
+
+def test_pieces_are_refused_for_ptb(here: Path) -> None:
+    with pytest.raises(UsageError, match="use --tokenizer word"):
+        preprocess_corpus("ptb", options=PrepareOptions(tokenizer="bpe"))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "-a", ".a", "a b", "a\n", "é", "a" * 101])
+def test_names_that_no_corpus_can_have(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot name a corpus"):
+        check_corpus_name(name)
+
+
+def test_built_in_names_come_before_files_and_folders(here: Path) -> None:
+    Path("tiny").write_text(TEXT)
+    name, source = choose_source(Inputs(["tiny"]))
+    assert (name, len(source.read().splits["train"].texts)) == ("tiny", 12_000)
+    name, source = choose_source(Inputs(["./tiny"], name="mine"))
+    assert (name, source.read().source) == ("mine", "tiny")
+    name, _ = choose_source(Inputs(["tiny"], name="second"))
+    assert name == "second"
+
+
+def test_ways_to_name_ones_own_text(here: Path) -> None:
+    Path("texts").mkdir()
+    for split in ("train", "dev", "test"):
+        Path(f"texts/{split}.txt").write_text(f"{split} a\n{split} b\n")
+    files = [Path(f"texts/{split}.txt") for split in ("train", "dev", "test")]
+    ways = [
+        Inputs([str(path) for path in reversed(files)], name="x"),
+        Inputs(["texts"], name="x"),
+        Inputs(folder=Path("texts"), name="x"),
+        Inputs(splits=dict(zip(("train", "valid", "test"), files, strict=True)), name="x"),
+    ]
+    expected = {"train": ["train a", "train b"], "valid": ["dev a", "dev b"], "test": ["test a", "test b"]}
+    for inputs in ways:
+        raw = choose_source(inputs)[1].read()
+        assert {name: part.texts for name, part in raw.splits.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (Inputs(), "nothing to prepare; give a built-in name"),
+        (Inputs(name="x"), "nothing to prepare"),
+        (Inputs(["text.txt"]), "needs a name; give it one with --name NAME"),
+        (Inputs(["-"]), "needs a name"),
+        (Inputs(["text.txt"], name="ptb"), "ptb is a built-in corpus; choose another --name"),
+        (Inputs(["tiny"], name="ptb"), "ptb is another built-in corpus"),
+        (Inputs(["tiny"], name="a/b"), "cannot name a corpus"),
+        (Inputs(["text.txt"], name="../x"), "cannot name a corpus"),
+        (Inputs(["ptbb"]), "did you mean ptb?"),
+        (Inputs(["ptbb"], name="x"), "did you mean ptb?"),
+        (Inputs(["ptb", "text.txt"], name="x"), "cannot tell from its name which split ptb is"),
+        (Inputs(["text.txt", "-"], name="x"), "'-' stands alone"),
+        (Inputs(["text.txt"], folder=Path(), name="x"), "more than one of these"),
+        (Inputs(["text.txt"], splits={"test": Path("a")}, name="x"), "more than one of these"),
+        (Inputs(["ptb"], splits={"test": Path("a")}), "give its files with --from DIR"),
+        (Inputs(splits={"test": Path("a")}, name="x"), "no training file; name it with --train FILE"),
+    ],
+)
+def test_words_that_make_no_sense(here: Path, inputs: Inputs, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose_source(inputs)[1].read()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(here: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file: ptbb\.txt"):
+        choose_source(Inputs(["ptbb.txt"], name="x"))[1].read()
+
+
+def test_options_of_ones_own_files_are_refused_for_built_in_names() -> None:
+    from sritool.data.sources import FileOptions
+
+    with pytest.raises(UsageError, match="--valid-share is for files of your own; leave it out with tiny"):
+        choose_source(Inputs(["tiny"]), FileOptions(valid_share=0.1))
+    with pytest.raises(UsageError, match="another one a name of its own"):
+        choose_source(Inputs(["tiny"]), FileOptions(seed=3))
+
+
+def test_overrides() -> None:
+    words = PrepareOptions(vocab_size=20_000, min_count=1, lowercase=True)
+    assert with_overrides(words, {"min_count": 3, "max_length": None}) == PrepareOptions(
+        vocab_size=20_000, min_count=3, lowercase=True
+    )
+    assert with_overrides(words, {"tokenizer": "bpe"}) == PrepareOptions(tokenizer="bpe", lowercase=True)
+    assert with_overrides(words, {"tokenizer": "bpe", "vocab_size": 50}).vocab_size == 50
+    with pytest.raises(UsageError, match="--min-count is for --tokenizer word"):
+        with_overrides(words, {"tokenizer": "bpe", "min_count": 3})
+
+
+def test_ptb_has_its_published_size(here: Path, corpora: Path) -> None:
+    name, source = choose_source(Inputs(["ptb"], folder=corpora / "ptb"))
+    done = preprocess_corpus(name, source)
+    assert done.info.vocabulary == 9_999
+    corpus = load_corpus(done.path)
+    assert len(corpus.tokenizer) == 9_999 + 3
+    assert corpus.split("test").predictions == 82_430
+    assert [done.info.splits[split].words for split in ("train", "valid", "test")] == [
+        887_521,
+        70_390,
+        78_669,
+    ]
+    assert all(counts.oov == counts.truncated == counts.dropped == 0 for counts in done.info.splits.values())
+    text = (corpora / "ptb" / "test.txt").read_text(encoding="utf-8")
+    assert done.info.splits["test"].unknown == text.split().count("<unk>")
+    line = text.split("\n")[1234]
+    assert corpus.tokenizer.decode(corpus.split("test").targets(1234)) == " ".join(line.split())

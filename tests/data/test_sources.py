@@ -1,0 +1,115 @@
+"""Which file is which split, and what is cut from train where one is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sritool.data.columns import Columns
+from sritool.data.raw import RawCorpus, RawSplit, gathered
+from sritool.data.sampling import split_by_ratio
+from sritool.data.sources import (
+    STDIN,
+    FileOptions,
+    assign,
+    file_source,
+    folder_source,
+    split_files,
+    split_of,
+)
+from sritool.errors import DataError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train.txt", "train"),
+        ("ptb.valid.txt", "valid"),
+        ("snli_1.0_dev.jsonl", "valid"),
+        ("my-Validation_set.csv", "valid"),
+        ("val.tsv", "valid"),
+        ("sentiment.test.0", "test"),
+        ("training.txt", "train"),
+        ("notes.txt", None),
+        ("latest.txt", None),
+        ("constrain.txt", None),
+        ("train-test.txt", None),
+    ],
+)
+def test_split_of_a_file_name(name: str, split: str | None) -> None:
+    assert split_of(Path("test") / name) == split
+
+
+def test_assigning_files() -> None:
+    paths = [Path("a/test.txt"), Path("train.txt"), Path("dev.txt")]
+    assert assign(paths) == {"train": paths[1], "valid": paths[2], "test": paths[0]}
+    assert assign([Path("test.txt")]) == {"train": Path("test.txt")}
+    with pytest.raises(
+        UsageError, match=r"which split notes.txt is; give it with --train, --valid or --test"
+    ):
+        assign([*paths, Path("notes.txt")])
+    with pytest.raises(UsageError, match=r"train.txt and train.tsv are both train; say which: --train FILE"):
+        assign([*paths, Path("train.tsv")])
+
+
+def test_a_folder_of_files(tmp_path: Path) -> None:
+    for name in ("train.txt", "test.txt", "README.md", "test.py"):
+        (tmp_path / name).write_text("a\nb\nc\nd\n")
+    (tmp_path / "dev.txt").mkdir()
+    assert split_files(tmp_path) == {"train": tmp_path / "train.txt", "test": tmp_path / "test.txt"}
+    (tmp_path / "test.tsv").write_text("")
+    with pytest.raises(UsageError, match="are both test"):
+        folder_source(tmp_path, FileOptions())
+    with pytest.raises(UsageError, match="no such folder"):
+        split_files(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="has no file with train in its name"):
+        split_files(tmp_path / "empty")
+
+
+def cut(raw: RawCorpus) -> dict[str, RawSplit]:
+    """The splits in memory, as `prepare` cuts them."""
+    splits = {name: gathered(part.chunks()) for name, part in raw.splits.items()}
+    if raw.cut is not None:
+        splits |= split_by_ratio(splits["train"], raw.cut.shares, raw.cut.seed, raw.source)
+    return {name: splits[name] for name in ("train", "valid", "test")}
+
+
+def test_missing_splits_are_cut_from_train_and_noted(tmp_path: Path, sentences: list[str]) -> None:
+    train, valid = tmp_path / "all.txt", tmp_path / "valid.txt"
+    train.write_text("\n".join(sentences))
+    valid.write_text("the tuba hums\n")
+    raw = file_source({"train": train}, FileOptions(valid_share=0.1, test_share=0.2)).read()
+    assert {name: len(part.texts) for name, part in cut(raw).items()} == {
+        "train": 42,
+        "valid": 6,
+        "test": 12,
+    }
+    assert raw.notes == ("valid (10%) and test (20%) cut from train with seed 0",)
+    assert raw.source == "all.txt"
+    other = file_source({"train": train}, FileOptions(valid_share=0.1, test_share=0.2, seed=1)).read()
+    assert cut(other)["test"] != cut(raw)["test"]
+    raw = file_source({"train": train, "valid": valid}, FileOptions()).read()
+    assert [list(cut(raw)), len(cut(raw)["test"].texts)] == [["train", "valid", "test"], 3]
+    assert cut(raw)["valid"].texts == ["the tuba hums"]
+    assert raw.notes == ("test (5%) cut from train with seed 0",)
+
+
+def test_options_without_an_effect_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text("a\nb\nc\nd\n")
+    with pytest.raises(UsageError, match="--valid-share is for cutting valid from train"):
+        file_source({"train": path, "valid": path}, FileOptions(valid_share=0.1))
+    with pytest.raises(UsageError, match="plain text has no keys"):
+        file_source({"train": path}, FileOptions(columns=Columns(text="a"))).read()
+
+
+def test_what_cannot_be_a_source() -> None:
+    with pytest.raises(UsageError, match="no training file; name it with --train FILE"):
+        file_source({"test": Path("a")}, FileOptions())
+    with pytest.raises(UsageError, match="standard input can be one split only"):
+        file_source({"train": STDIN, "test": STDIN}, FileOptions())
+    for shares in ((0.0, 0.1), (0.5, 0.5), (-1, 0.1)):
+        with pytest.raises(UsageError, match="--valid-share and --test-share"):
+            FileOptions(valid_share=shares[0], test_share=shares[1])

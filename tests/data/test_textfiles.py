@@ -1,0 +1,142 @@
+"""Reading text, TSV, CSV and JSONL: what is read, and one clear line for what cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sritool.data.columns import Columns
+from sritool.data.textfiles import decode, form_of, parse, read_split
+from sritool.errors import DataError, UsageError
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n\0")), min_size=1))
+def test_only_a_newline_ends_a_line(lines: list[str]) -> None:
+    lines = ["first", *lines, "last"]
+    assert parse("\n".join(lines).encode(), "x").texts == lines
+    assert parse(("\n".join(lines) + "\n").encode(), "x").texts == lines
+
+
+def test_separators_of_unicode_and_windows_part_words_not_lines() -> None:
+    texts = parse("one\u2028two\x85three\vfour\r\nnext\r\n".encode(), "x").texts
+    assert [text.split() for text in texts] == [["one", "two", "three", "four"], ["next"]]
+
+
+def test_byte_order_mark_is_no_text() -> None:
+    assert parse(b"\xef\xbb\xbfa b\n", "x").texts == ["a b"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "x is empty; give a file"),
+        (b" \n\r\n \n", "x is empty; give a file"),
+        (b"good\nbad \xe9 byte\n", r"x is not UTF-8: line 2, byte 5 \(0xe9\); convert it.*iconv"),
+        (b"\xef\xbb\xbfgood\n\xff\n", r"line 2, byte 1 \(0xff\)"),
+        (b"\xef\xbb\xbf\xff", r"line 1, byte 4 \(0xff\)"),
+        ("a b\n".encode("utf-16"), "x is UTF-16.*iconv"),
+        (b"one\ntwo \0 three", "x line 2 has a NUL byte"),
+    ],
+)
+def test_bytes_that_are_no_text(data: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        decode(data, "x")
+
+
+def test_labelled_rows() -> None:
+    part = parse(b"good\tnice\tday\r\n\nbad\train\n", "x", "tsv")
+    assert part.texts == ["nice\tday\r", "", "rain"]
+    assert part.labels == ["good", "", "bad"]
+
+
+@pytest.mark.parametrize("form", ["tsv", "csv"])
+def test_tables_with_a_header_have_their_columns_anywhere(form: str) -> None:
+    mark = "\t" if form == "tsv" else ","
+    rows = [["id", "sentence", "label"], ["1", "a b", "x"], ["2", "c", "y"]]
+    data = "\n".join(mark.join(row) for row in rows).encode()
+    part = parse(data, "x", form)
+    assert (part.texts, part.labels) == (["a b", "c"], ["x", "y"])
+    part = parse(data, "x", form, Columns(text="id", label="sentence"))
+    assert (part.texts, part.labels) == (["1", "2"], ["a b", "c"])
+    with pytest.raises(DataError, match="has no column 'mood'; it has id, sentence, label"):
+        parse(data, "x", form, Columns(label="mood"))
+
+
+def test_a_header_without_a_label_makes_plain_sentences() -> None:
+    part = parse(b"id,text\n1,a b\n", "x", "csv")
+    assert (part.texts, part.labels) == (["a b"], None)
+
+
+def test_a_first_row_that_only_looks_like_a_header() -> None:
+    part = parse(b"text\tI like it\nother\tso do I\n", "x", "tsv")
+    assert part.labels == ["text", "other"]
+
+
+def test_csv_quotes_newlines_and_several_text_columns() -> None:
+    part = parse(b'"3","a ""title""","two\nlines, here"\n\n"1","b",""\n', "x", "csv")
+    assert part.texts == ['a "title" two\nlines, here', "", "b "]
+    assert part.labels == ["3", "", "1"]
+
+
+def test_csv_cells_of_a_megabyte() -> None:
+    assert len(parse(b"x," + b"a " * 500_000, "x", "csv").texts[0]) == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("data", "form", "message"),
+    [
+        (b"a\tb\nno tab\n", "tsv", "x line 2 has no label; a row is label<TAB>text"),
+        (b"a\tb\n\tno label\n", "tsv", "x line 2 has no label"),
+        (b"label\ttext\na\tb\n\tc\n", "tsv", "x row 3 has no label"),
+        (b"label\ttext\na\tb\tc\n", "tsv", "x row 2 has 3 columns, its header 2"),
+        (b"a,b\nalone\n", "csv", "x row 2 has no label"),
+        (b'a,"b', "csv", "x is not CSV"),
+        (b'{"text": "a"}\n{"text": \n', "jsonl", "x line 2 is not JSON"),
+        (b"[" * 100_000, "jsonl", "x line 1 is not JSON"),
+        (b'["a"]', "jsonl", "x line 1 is not a JSON object"),
+        (b'{"title": "a"}', "jsonl", r"x line 1 has no text among its keys \(title\); name it: --text-key"),
+        (b'{"text": "a"}\n\n{"txt": "b"}', "jsonl", "x line 3 has no string under 'text'"),
+        (b'{"text": 1}', "jsonl", "x line 1 has no string under 'text'"),
+        (b'{"text": "\\ud800"}', "jsonl", "x line 1 has half a character"),
+        (b'{"text": "a", "label": 1}\n{"text": "b"}', "jsonl", "x line 2 has no label under 'label'"),
+        (b'{"text": "a", "label": null}', "jsonl", "x line 1 has no label"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_named(data: bytes, form: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        parse(data, "x", form)
+
+
+def test_jsonl_with_usual_and_given_keys() -> None:
+    data = b'{"label": 1, "sentence": "a\\nb", "id": "c"}\n\n{"label": true, "sentence": "", "id": "d"}\n'
+    part = parse(data, "x", "jsonl")
+    assert (part.texts, part.labels) == (["a\nb", "", ""], ["1", "", "True"])
+    part = parse(data, "x", "jsonl", Columns(text="id"))
+    assert part.texts == ["c", "", "d"]
+    assert parse(b'{"text": "a"}', "x", "jsonl").labels is None
+
+
+def test_form_follows_from_the_ending_unless_given() -> None:
+    endings = {
+        "a.txt": "text",
+        "a": "text",
+        "a.TSV": "tsv",
+        "a.csv": "csv",
+        "a.jsonl": "jsonl",
+        "a.json": "jsonl",
+    }
+    assert {name: form_of(Path(name)) for name in endings} == endings
+    assert form_of(Path("a.tsv"), "text") == "text"
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        read_split(tmp_path / "missing.txt")
+    with pytest.raises(UsageError, match="is a folder"):
+        read_split(tmp_path)
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(UsageError, match="no input format 'xml'"):
+        read_split(tmp_path / "a.txt", "xml")

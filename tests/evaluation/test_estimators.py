@@ -1,0 +1,120 @@
+"""Estimators by name: the same figures whatever the batch, the memory and the company."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sritool.config.settings import LikelihoodConfig, RunConfig
+from sritool.data.store import Corpus
+from sritool.errors import UsageError
+from sritool.evaluation.estimators import ESTIMATORS, check_estimator, largest_batch
+from sritool.evaluation.measure import Measured, Settings, measure
+from sritool.methods.ae import Autoencoder
+from sritool.methods.base import Method
+from sritool.methods.registry import build_method
+from sritool.methods.sri import ShortRunInference
+from sritool.model.conditional import Conditional
+from sritool.model.gaussian import DiagonalGaussian
+
+METRICS = ("ppl", "nll", "posterior-kl", "mi", "kl-information", "kl")
+
+
+class Encoded(ShortRunInference):
+    """An encoder that gives every sentence nearly the prior."""
+
+    def proposal(self, conditional: Conditional, seed: int) -> DiagonalGaussian:
+        zeros = self.generator.output.new_zeros(conditional.size, self.latent)
+        return DiagonalGaussian(zeros, zeros + 0.2)
+
+
+@pytest.fixture
+def make(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..., Method]:
+    def build(kind: type[Method] | None = None, dtype: torch.dtype = torch.float32) -> Method:
+        words = len(corpus.tokenizer)
+        method = kind(settings("sri"), words) if kind else build_method(settings("sri"), words)
+        method.generator.initialise(0.5, seed=2)
+        method.modules.to(dtype)
+        return method
+
+    return build
+
+
+def measured(method: Method, corpus: Corpus, estimator: str, samples: int = 12, **changes: Any) -> Measured:
+    wanted = Settings(METRICS, LikelihoodConfig(samples=samples, pilots=20), estimator=estimator, rungs=8)
+    return measure(method, corpus.split("test"), np.arange(10), wanted._replace(**changes))
+
+
+@pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais", "encoder"])
+def test_neither_batch_size_nor_memory_changes_a_figure(
+    make: Callable[..., Method], corpus: Corpus, estimator: str
+) -> None:
+    method = make(Encoded)
+    usual = measured(method, corpus, estimator, samples=6)
+    for changes in ({"batch_size": 3}, {"memory": 1 << 20}):  # the second: one by one
+        other = measured(method, corpus, estimator, samples=6, **changes)
+        for one, two in zip(usual.estimates, other.estimates, strict=True):
+            assert two.value == pytest.approx(one.value, rel=1e-4, abs=1e-4), one.metric
+            assert two.standard_error == pytest.approx(one.standard_error, rel=1e-3, abs=1e-4), one.metric
+
+
+def test_estimators_agree_on_a_model_that_is_easy(make: Callable[..., Method], corpus: Corpus) -> None:
+    method = make(Encoded, torch.float64)
+    found = {
+        name: measured(method, corpus, name, samples=samples, rungs=50).rows["log_likelihood"]
+        for name, samples in (("adaptive", 300), ("ais", 40), ("encoder", 1000))
+    }
+    for values in found.values():
+        np.testing.assert_allclose(values, found["adaptive"], atol=0.1)
+        assert abs(float((values - found["adaptive"]).mean())) < 0.02
+
+
+def test_figures_say_where_they_come_from(make: Callable[..., Method], corpus: Corpus) -> None:
+    for name in ("adaptive", "sri", "ais", "encoder"):
+        found = {e.metric: e for e in measured(make(Encoded), corpus, name).estimates}
+        assert {found[metric].estimator for metric in ("ppl", "nll", "posterior-kl", "mi")} == {name}
+        reliability = found["nll"].reliability
+        assert reliability is not None
+        assert [draws for draws, _ in reliability.curve] == [1, 3, 6, 12]
+        assert reliability.curve[-1][1] == found["nll"].value
+        assert 1 <= reliability.effective_decile <= reliability.effective <= 12
+        assert ("nll-signed" in found) == (name == "sri")
+
+
+@pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais"])
+def test_a_language_model_is_exact_by_any(
+    corpus: Corpus, settings: Callable[..., RunConfig], estimator: str
+) -> None:
+    method = build_method(settings("lm"), len(corpus.tokenizer))
+    method.generator.initialise(0.5, seed=2)
+    found = measured(method, corpus, estimator)
+    assert {e.estimator for e in found.estimates} == {"exact", "none: no z"}
+    assert all(e.reliability is None for e in found.estimates)
+
+
+def test_what_a_method_lacks_is_said(make: Callable[..., Method]) -> None:
+    with pytest.raises(
+        UsageError, match="encoder needs a method whose encoder gives a distribution, not sri; take"
+    ):
+        check_estimator("encoder", make())
+    check_estimator("encoder", make(Encoded))
+    with pytest.raises(UsageError, match="not ae; take"):
+        check_estimator("encoder", make(Autoencoder))
+    with pytest.raises(UsageError, match="exact needs a model without z, not sri"):
+        check_estimator("exact", make())
+    with pytest.raises(UsageError, match="did you mean adaptive"):
+        check_estimator("adaptiv")
+
+
+def test_memory_bounds_the_batch(make: Callable[..., Method]) -> None:
+    method = make()
+    plan = Settings(METRICS, LikelihoodConfig(samples=10)).plan
+    sizes = [largest_batch(method, plan._replace(memory=memory), 20) for memory in (1, 1 << 30, 4 << 30)]
+    assert sizes[0] == 1
+    assert sizes[1] < sizes[2]
+    assert largest_batch(method, plan._replace(estimator="ais"), 20) < sizes[2]
+    assert list(ESTIMATORS) == ["adaptive", "sri", "ais", "encoder", "exact"]

@@ -1,0 +1,245 @@
+"""Measures of a model against the plain generator, and what they may not depend on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sritool.config.settings import LikelihoodConfig, RunConfig
+from sritool.data.batches import collate
+from sritool.data.store import Corpus
+from sritool.errors import NumericalError, UsageError
+from sritool.evaluation import estimators
+from sritool.evaluation.measure import NEEDS, Measured, Settings, check_metrics, measure
+from sritool.evaluation.metrics import derangement
+from sritool.likelihood import likelihood
+from sritool.methods.base import Method, PriorKl
+from sritool.methods.registry import build_method
+
+LIKELIHOOD = LikelihoodConfig(samples=40, pilots=30, rounds=1, modes=2)
+ALL = tuple(NEEDS)
+
+
+@pytest.fixture
+def make(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..., Method]:
+    """A method on the corpus with random parameters, large enough that z matters."""
+
+    def build(
+        name: str = "sri", on: Corpus = corpus, dtype: torch.dtype = torch.float32, scale: float = 1.0
+    ) -> Method:
+        method = build_method(settings(name), len(on.tokenizer))
+        method.generator.initialise(scale, seed=2)
+        method.modules.to(dtype)
+        return method
+
+    return build
+
+
+def measured(method: Method, corpus: Corpus, examples: Any = None, **settings: Any) -> Measured:
+    split = corpus.split("test")
+    chosen = np.arange(len(split)) if examples is None else np.asarray(examples)
+    wanted = Settings(ALL, LIKELIHOOD)._replace(**settings)
+    return measure(method, split, chosen, wanted)
+
+
+def by_name(found: Measured) -> dict[str, float]:
+    return {estimate.metric: estimate.value for estimate in found.estimates}
+
+
+def plain(method: Method, corpus: Corpus, z: torch.Tensor) -> np.ndarray:
+    """log p(x|z) of the whole test split by plain operations."""
+    batch = collate(corpus.split("test"), range(len(corpus.split("test"))))
+    return method.generator.log_likelihood(batch.inputs, batch.targets, z).detach().double().numpy()
+
+
+def test_a_language_model_is_measured_exactly(make: Callable[..., Method], corpus: Corpus) -> None:
+    method = make("lm", dtype=torch.float64)
+    found = measured(method, corpus)
+    exact = plain(method, corpus, torch.zeros(10, 0, dtype=torch.float64))
+    np.testing.assert_allclose(found.rows["log_likelihood"], exact, rtol=1e-10)
+    values = by_name(found)
+    assert values["nll"] == pytest.approx(-exact.mean())
+    assert values["recon"] == pytest.approx(-exact.mean())
+    assert values["ppl"] == pytest.approx(math.exp(-exact.sum() / corpus.split("test").predictions))
+    assert values["elbo"] == pytest.approx(exact.mean())
+    none = set(values) - {"ppl", "nll", "recon", "elbo"}
+    assert {name: values[name] for name in none} == dict.fromkeys(none, 0.0)
+    assert {e.estimator for e in found.estimates if e.metric in ("nll", "ppl")} == {"exact"}
+    assert {e.draws for e in found.estimates} == {0}
+
+
+def test_recon_is_the_mean_over_draws_of_q(make: Callable[..., Method], corpus: Corpus) -> None:
+    method = make(dtype=torch.float64)
+    found = measured(method, corpus, chains=4, seed=3)
+    batch = collate(corpus.split("test"), range(10))
+    draws = method.posterior(method.conditional(batch), 3, 4)
+    own = np.mean([plain(method, corpus, z) for z in draws], axis=0)
+    np.testing.assert_allclose(-found.rows["recon"], own, rtol=1e-9)
+    other = np.mean([plain(method, corpus, z[derangement(10, 3)]) for z in draws], axis=0)
+    np.testing.assert_allclose(-found.rows["recon_permuted"], other, rtol=1e-9)
+    assert by_name(found)["permuted"] == pytest.approx((own - other).mean())
+    assert by_name(found)["recon"] == pytest.approx(-own.mean())
+
+
+def test_where_z_is_ignored_everything_is_known(make: Callable[..., Method], corpus: Corpus) -> None:
+    method = make(dtype=torch.float64)
+    with torch.no_grad():
+        method.generator.latent_to_gates.zero_()
+        method.generator.latent_to_initial.zero_()
+    found = measured(method, corpus, likelihood=LikelihoodConfig(samples=2000, pilots=200))
+    exact = plain(method, corpus, torch.zeros(10, 3, dtype=torch.float64))
+    values = by_name(found)
+    np.testing.assert_allclose(found.rows["log_likelihood"], exact, atol=0.05)
+    assert values["recon"] == pytest.approx(-exact.mean())
+    assert values["permuted"] == 0
+    assert values["posterior-kl"] == pytest.approx(0, abs=0.02)
+    assert values["kl"] > 0, "a chain contracts even where it learns nothing"
+    assert not any("bound" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("name", ["sri", "lm"])
+def test_the_batch_size_changes_nothing(make: Callable[..., Method], corpus: Corpus, name: str) -> None:
+    method = make(name, scale=0.5)
+    found = [measured(method, corpus, batch_size=size) for size in (1, 3, 64)]
+    for other in found[1:]:
+        for column, values in found[0].rows.items():
+            near = 1e-2 if column == "pareto_k" else 1e-4  # a tail of two or three weights magnifies rounding
+            np.testing.assert_allclose(other.rows[column], values, rtol=near, atol=1e-4, err_msg=column)
+        for one, two in zip(found[0].estimates, other.estimates, strict=True):
+            assert two.value == pytest.approx(one.value, rel=1e-4, abs=1e-4), one.metric
+
+
+def test_a_sentence_has_the_same_figures_in_any_selection(
+    make: Callable[..., Method], corpus: Corpus
+) -> None:
+    method, metrics = make(scale=0.5), ("nll", "recon", "posterior-kl")
+    whole = measured(method, corpus, metrics=metrics)
+    part = measured(method, corpus, [7, 2, 4], metrics=metrics)
+    for column, values in part.rows.items():
+        np.testing.assert_allclose(
+            values, whole.rows[column][[7, 2, 4]], rtol=1e-4, atol=1e-4, err_msg=column
+        )
+
+
+def test_the_seed_is_that_of_the_noise(make: Callable[..., Method], corpus: Corpus) -> None:
+    method = make()
+    first, again, other = (measured(method, corpus, seed=seed) for seed in (0, 0, 1))
+    for column in ("log_likelihood", "recon", "kl"):
+        np.testing.assert_array_equal(again.rows[column], first.rows[column])
+        assert (other.rows[column] != first.rows[column]).any(), column
+
+
+def test_proposals_start_at_draws_of_q(
+    make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, starts = make(), []
+    original = likelihood.adapt
+
+    def spied(target: Any, where: torch.Tensor, *rest: Any) -> Any:
+        starts.append(where)
+        return original(target, where, *rest)
+
+    monkeypatch.setattr(estimators, "adapt", spied)
+    measured(method, corpus, [3, 1], metrics=("nll",), seed=4)
+    draws = method.posterior(method.conditional(collate(corpus.split("test"), [3, 1])), 4, 2)
+    (found,) = starts
+    order = np.argsort(-corpus.split("test").lengths[[3, 1]], kind="stable")
+    torch.testing.assert_close(found, draws[:, order])
+
+
+def test_only_what_is_asked_for_is_computed(
+    make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = make()
+    monkeypatch.setattr(type(method), "kl_to_prior", lambda *_: pytest.fail("kl was not asked for"))
+    assert [e.metric for e in measured(method, corpus, metrics=("recon", "nll")).estimates] == [
+        "nll",
+        "recon",
+    ]
+    columns = measured(method, corpus, metrics=("recon",)).rows
+    assert "log_likelihood" not in columns
+    assert "recon_permuted" not in columns
+
+
+def test_estimates_say_what_they_rest_on(make: Callable[..., Method], corpus: Corpus) -> None:
+    estimates = {e.metric: e for e in measured(make(), corpus, chains=4, kl_sentences=6).estimates}
+    assert list(estimates) == [name for name in NEEDS if name != "elbo-gain"], "sri has no encoder"
+    by_density = {"kl", "elbo", "kl-contraction"}
+    assert {name for name, e in estimates.items() if e.sentences == 6} == by_density
+    assert {e.sentences for name, e in estimates.items() if name not in by_density} == {10}
+    assert estimates["kl"].draws == 1
+    assert (estimates["nll"].draws, estimates["nll"].estimator) == (40, "adaptive")
+    assert (estimates["recon"].draws, estimates["au"].draws) == (4, 4)
+    assert all(math.isfinite(e.value) and math.isfinite(e.standard_error) for e in estimates.values())
+
+
+def test_subwords_are_measured_per_word_too(make: Callable[..., Method], subword_corpus: Corpus) -> None:
+    method = make("lm", on=subword_corpus)
+    found = measured(method, subword_corpus)
+    values, split = by_name(found), subword_corpus.split("test")
+    assert split.words.sum() < split.predictions
+    total = -found.rows["log_likelihood"].sum()
+    assert values["ppl"] == pytest.approx(math.exp(total / split.predictions))
+    assert values["ppl-word"] == pytest.approx(math.exp(total / split.words.sum()))
+
+
+def test_one_sentence_has_nobody_to_borrow_from(make: Callable[..., Method], corpus: Corpus) -> None:
+    found = measured(make(), corpus, [4], metrics=("nll", "permuted"))
+    assert [estimate.metric for estimate in found.estimates] == ["nll"]
+    assert "permuted: not measured, as one sentence is too few" in found.notes
+    assert "the standard error of one sentence is undefined" in found.notes
+
+
+def test_a_table_that_breaks_the_bound_says_so(
+    make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = make()
+    impossible = PriorKl(torch.full((10,), -60.0), torch.full((10,), 0.25))
+    monkeypatch.setattr(type(method), "kl_to_prior", lambda *_: impossible)
+    notes = measured(method, corpus).notes
+    assert any("bound" in note for note in notes)
+    assert any("25.0 % of the steps fold" in note for note in notes)
+
+
+def test_a_model_that_is_not_finite_is_one_line(make: Callable[..., Method], corpus: Corpus) -> None:
+    method = make()
+    with torch.no_grad():
+        method.generator.output_bias[0] = math.nan
+    with pytest.raises(NumericalError, match="take an earlier checkpoint") as caught:
+        measured(method, corpus)
+    assert caught.value.exit_code == 4
+
+
+def test_progress_is_told(make: Callable[..., Method], corpus: Corpus) -> None:
+    told: list[tuple[str, int, int]] = []
+    wanted = Settings(ALL, LIKELIHOOD, batch_size=4)
+    measure(make(), corpus.split("test"), np.arange(10), wanted, lambda *event: told.append(event))
+    for label in {label for label, _, _ in told}:
+        done = [(count, total) for name, count, total in told if name == label]
+        assert done == [(0, 10), (4, 10), (8, 10), (10, 10)], label
+    assert len({label for label, _, _ in told}) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("pll", "did you mean ppl?"), ("posterior_kl", "posterior-kl"), ("xyz", "known: ppl")]
+)
+def test_an_unknown_metric_suggests_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_metrics(["ppl", name])
+    assert hint in str(caught.value)
+    assert repr(name) in str(caught.value)
+
+
+def test_what_has_no_density_has_no_divergence(new_run: Callable[..., Any]) -> None:
+    run = new_run("ae")
+    run.train(max_steps=1)
+    split = run.corpus.split("valid")
+    settings = Settings(("recon", "kl", "elbo"), LikelihoodConfig(samples=4, pilots=4))
+    found = measure(run.trainer.state.method, split, np.arange(4), settings)
+    assert [estimate.metric for estimate in found.estimates] == ["recon"]
+    assert any(note.startswith("kl, elbo: not measured") for note in found.notes)

@@ -1,0 +1,47 @@
+"""What is said of a chain's likelihood: believable only where its weights are even and nothing folds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sritool.evaluation.estimates import Origin
+from sritool.evaluation.notes import notes_on
+
+
+def verdict(size: float, half: float, folded: float) -> str:
+    """The line on folds and signs, for M = 10 and an NLL of 28 nats a sentence."""
+    sentences = np.ones(4)
+    rows: dict[str, Any] = {
+        "effective_sample_size": size * sentences,
+        "log_likelihood": -28.0 * sentences,
+        "log_likelihood_half": -half * sentences,
+        "log_likelihood_signed": -28.0 * sentences,
+        "pareto_k": np.nan * sentences,
+        "folded_share": folded * sentences,
+        "sign_ratio": sentences,
+    }
+    method: Any = SimpleNamespace(latent=2)
+    (found,) = [
+        note for note in notes_on(rows, [], Origin("sri", 10, "chain", 2, 0), method) if "fold" in note
+    ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("size", "half", "folded", "said"),
+    [
+        (9.0, 28.01, 0.0, "can be believed"),
+        (2.7, 28.01, 0.0, "too high"),  # few draws carry the weight
+        (9.0, 28.4, 0.0, "too high"),  # the figure still moves
+        (9.0, 28.01, 0.2, "too low"),
+        (2.7, 28.4, 0.2, "bounds nothing"),
+    ],
+)
+def test_a_chains_figure_is_called_believable_only_where_it_is(
+    size: float, half: float, folded: float, said: str
+) -> None:
+    assert said in verdict(size, half, folded)

@@ -1,0 +1,101 @@
+"""The chain as a pure function: eq. (7), its trace, and its moments on a Gaussian target."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from sritool.inference.langevin import langevin_step, log_prior, noiseless_moves, short_run
+from sritool.model.random import Stream
+
+PRECISION = torch.tensor([[3.0, 0.8], [0.8, 1.5]], dtype=torch.float64)
+CENTRE = torch.tensor([0.7, -1.2], dtype=torch.float64)
+STEPS = (0.2, 0.1, 0.05, 0.05, 0.05)
+
+
+def gaussian(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """log N(z; CENTRE, PRECISION⁻¹) up to a constant, by autograd."""
+    z = z.detach().requires_grad_()
+    centred = z - CENTRE
+    value = -0.5 * torch.einsum("...i,ij,...j->...", centred, PRECISION, centred)
+    (gradient,) = torch.autograd.grad(value.sum(), z)
+    return value.detach(), gradient
+
+
+def draws(batch: int) -> tuple[Tensor, Tensor]:
+    flat = Stream(0, "chain").normal(torch.arange(batch), (len(STEPS) + 1) * 2, dtype=torch.float64)
+    flat = flat.view(batch, len(STEPS) + 1, 2)
+    return flat[:, 0], flat[:, 1:].transpose(0, 1)
+
+
+def test_one_step_is_equation_seven() -> None:
+    z, gradient, noise = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, -1.0]]), torch.tensor([[2.0, 3.0]])
+    after = langevin_step(z, gradient, 0.08, noise, 0.5)
+    torch.testing.assert_close(
+        after, torch.tensor([[1.0 + 0.04 + 0.4, 2.0 - 0.08 + 0.6]])
+    )  # √0.16 · 0.5 = 0.2
+    assert torch.equal(z, torch.tensor([[1.0, 2.0]])), "the argument was overwritten"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
+def test_mean_and_covariance_on_a_gaussian_target(temperature: float) -> None:
+    start, noise = draws(40_000)
+    chain = short_run(gaussian, start, STEPS, noise, temperature)
+    identity = torch.eye(2, dtype=torch.float64)
+    mean, covariance = torch.zeros(2, dtype=torch.float64), identity
+    for step in STEPS:
+        contraction = identity - step * PRECISION
+        mean = CENTRE + contraction @ (mean - CENTRE)
+        covariance = contraction @ covariance @ contraction + 2 * step * temperature**2 * identity
+    found = torch.cov(chain.end.t())
+    error = torch.sqrt(covariance.diagonal() / len(start))
+    assert float(((chain.end.mean(0) - mean) / error).abs().max()) < 5
+    spread = torch.sqrt(
+        (covariance.diagonal()[:, None] * covariance.diagonal()[None] + covariance**2) / len(start)
+    )
+    assert float(((found - covariance) / spread).abs().max()) < 5
+
+
+def test_trace_holds_what_was_visited() -> None:
+    start, noise = draws(6)
+    chain = short_run(gaussian, start, STEPS, noise, 0.4, keep_path=True)
+    plain = short_run(gaussian, start, STEPS, noise, 0.4)
+    assert plain.path is None
+    assert plain.log_joint is None
+    assert chain.path is not None
+    assert chain.log_joint is not None
+    assert torch.equal(chain.end, plain.end)
+    assert torch.equal(chain.path[0], start)
+    assert torch.equal(chain.path[-1], chain.end)
+    assert chain.path.shape == (len(STEPS) + 1, 6, 2)
+    for k, step in enumerate(STEPS):
+        value, gradient = gaussian(chain.path[k], k)
+        torch.testing.assert_close(chain.log_joint[k], value)
+        moved = chain.path[k] + step * gradient
+        torch.testing.assert_close(noiseless_moves(chain)[k], moved)
+        torch.testing.assert_close(
+            chain.path[k + 1], moved + 0.4 * math.sqrt(2 * step) * noise[k], rtol=1e-12, atol=1e-12
+        )
+
+
+def test_each_step_is_told_its_number_and_leading_dimensions_pass() -> None:
+    seen: list[int] = []
+
+    def watched(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        seen.append(step)
+        return gaussian(z, step)
+
+    start, noise = draws(6)
+    flat = short_run(watched, start, STEPS, noise)
+    assert seen == [0, 1, 2, 3, 4]
+    stacked = short_run(gaussian, start.view(2, 3, 2), STEPS, noise.view(-1, 2, 3, 2))
+    assert torch.equal(stacked.end.view(6, 2), flat.end)
+
+
+def test_log_prior_is_the_standard_normal() -> None:
+    z = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0)).double()
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
+    torch.testing.assert_close(log_prior(z), expected)

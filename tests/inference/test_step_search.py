@@ -1,0 +1,85 @@
+"""Which schedules are tried and taken, and the ascent on functions whose top is known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from sritool.errors import UsageError
+from sritool.inference.step_search import DEFAULT_GRIDS, SHAPES, Family, Values, ascend, choose
+
+BASE = (0.3, 0.2, 0.05)
+
+
+def test_checkpoint_shape_scales_the_schedule() -> None:
+    family = Family("checkpoint", 3, BASE)
+    assert family.grid([2, 0.5, 2]) == [(0.5,), (2.0,)]
+    assert family.schedule((0.5,)) == (0.15, 0.1, 0.025)
+    assert family.schedule((1.0,)) == BASE
+    assert family.label((0.5,)) == "× 0.5"
+
+
+def test_constant_shape_is_one_number() -> None:
+    family = Family("constant", 4, BASE)
+    assert family.grid([0.1, 0.01]) == [(0.01,), (0.1,)]
+    assert family.schedule((0.01,)) == (0.01,) * 4
+    assert family.label((0.01,)) == "0.01"
+
+
+def test_geometric_shape_is_every_pair_that_does_not_rise() -> None:
+    family = Family("geometric", 3, BASE)
+    pairs = family.grid([0.04, 0.01, 0.16])
+    assert set(pairs) == {(a, b) for a in (0.01, 0.04, 0.16) for b in (0.01, 0.04, 0.16) if b <= a}
+    assert family.schedule((0.16, 0.01)) == (0.16, 0.04, 0.01)
+    assert family.label((0.16, 0.01)) == "0.16 to 0.01"
+    assert Family("geometric", 1, BASE).grid([0.1, 0.2]) == [(0.1, 0.1), (0.2, 0.2)]
+
+
+def test_default_grids_hold_the_present_schedule_or_span_decades() -> None:
+    assert set(DEFAULT_GRIDS) == set(SHAPES)
+    assert 1.0 in DEFAULT_GRIDS["checkpoint"]
+    assert max(DEFAULT_GRIDS["constant"]) / min(DEFAULT_GRIDS["constant"]) > 100
+
+
+@pytest.mark.parametrize("numbers", [[], [0.0, 1.0], [-1.0], [1.0, math.inf], [1.0, math.nan]])
+def test_numbers_that_are_no_step_sizes(numbers: list[float]) -> None:
+    with pytest.raises(UsageError, match="give positive numbers"):
+        Family("constant", 3, BASE).grid(numbers)
+
+
+def test_unknown_shape() -> None:
+    with pytest.raises(UsageError, match="unknown shape 'round'; give checkpoint, constant or geometric"):
+        Family("round", 3, BASE)
+
+
+def test_choice_is_the_highest_that_does_not_fold() -> None:
+    values, folded = [-5.0, -3.0, -1.0, math.nan], [0.0, 0.0, 0.2, 0.0]
+    assert choose(values, folded) == (1, False)
+    assert choose(values, folded, allow_folded=True) == (2, False)
+    assert choose(values[2:], folded[2:]) == (0, True)
+    assert choose([-1.0, -2.0, -3.0], [0.3, 0.1, 0.1]) == (1, True)
+    assert choose([math.nan, -math.inf], [0.0, 0.0]) is None
+
+
+def test_ascent_climbs_noisy_hills_in_one_and_two_numbers() -> None:
+    """Noise that is common to both sides of the difference, and a top far from the start."""
+
+    def hill(values: Values, index: int) -> float:
+        tilt = random.Random(index).gauss(0, 2.0)
+        offsets = [math.log(value / top) for value, top in zip(values, (0.02, 0.5), strict=False)]
+        return sum(-30 * offset**2 + tilt * offset for offset in offsets)
+
+    assert ascend(hill, (0.05,), 40)[0] == pytest.approx(0.02, rel=0.1)
+    assert ascend(hill, (0.05, 0.2), 40) == pytest.approx((0.02, 0.5), rel=0.15)
+
+
+def test_ascent_leaves_a_region_that_is_not_allowed() -> None:
+    """Where both sides fold, smaller steps do not; and it comes to rest at the border, not beyond."""
+
+    def rising(values: Values, index: int) -> float:
+        return -math.inf if values[0] > 0.1 else math.log(values[0])
+
+    for start in (0.4, 0.01):
+        assert 0.07 < ascend(rising, (start,), 60)[0] <= 0.1

@@ -1,0 +1,116 @@
+"""Chains as a proposal: what their weights may not depend on, and how many are run at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sritool.config.settings import GeneratorConfig, SamplerConfig
+from sritool.data.batches import Batch
+from sritool.inference.chain_density import chain_density, kl_given_noise
+from sritool.inference.langevin import log_prior, short_run
+from sritool.likelihood.chain_likelihood import ChainPlan, chain_draws, kl_on_the_prior, rows_within
+from sritool.model.conditional import Conditional, Weights
+from sritool.model.generator import Generator
+from sritool.model.random import Stream
+
+PLAN = ChainPlan((0.1, 0.05), 0.5, draws=6, rows=100)
+
+
+@pytest.fixture
+def fast(make_generator: Callable[..., Generator], make_batch: Callable[..., Batch]) -> Conditional:
+    return Conditional(Weights(make_generator()), make_batch((5, 3, 4)))
+
+
+class Counting:
+    """A target that remembers how many codes its Hessian was asked for."""
+
+    def __init__(self, target: Conditional) -> None:
+        self.target, self.asked = target, set[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.target, name)
+
+    def hessian(self, z: Tensor) -> Tensor:
+        self.asked.add(z.shape[:-1].numel())
+        return self.target.hessian(z)
+
+
+def draws_of(target: Any, plan: ChainPlan, seed: int = 0) -> tuple[Tensor, ...]:
+    return tuple(chain_draws(target, torch.arange(3), 3, plan, seed, torch.float64))  # type: ignore[arg-type]
+
+
+def test_chains_worked_on_in_turns_change_nothing(fast: Conditional) -> None:
+    whole = draws_of(fast, PLAN)
+    for rows, largest in ((1, 3), (7, 6), (9, 9)):
+        counting = Counting(fast)
+        for one, other in zip(draws_of(counting, PLAN._replace(rows=rows)), whole, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+        assert max(counting.asked) == largest
+
+
+def test_more_chains_keep_the_first_ones_and_the_seed_makes_others(fast: Conditional) -> None:
+    few, many = draws_of(fast, PLAN._replace(draws=2)), draws_of(fast, PLAN)
+    for one, other in zip(few, many, strict=True):
+        torch.testing.assert_close(one, other[:2], rtol=1e-10, atol=1e-12)
+    assert not torch.isclose(draws_of(fast, PLAN, seed=1)[0], many[0]).any()
+
+
+def test_weights_are_those_of_the_chain_that_gave_the_code(fast: Conditional) -> None:
+    z, conditional, log_weights, sign, folded = draws_of(fast, PLAN)
+    torch.testing.assert_close(conditional, fast.log_likelihood(z))
+    flat = Stream(0, "sri likelihood").normal(torch.arange(3), 9, 4, torch.float64).view(3, 3, 3)
+
+    def log_joint(code: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = fast.evaluate(code)
+        return value + log_prior(code), gradient - code
+
+    chain = short_run(
+        log_joint, flat[:, 0], PLAN.step_sizes, flat[:, 1:].transpose(0, 1), 0.5, keep_path=True
+    )
+    density = chain_density(fast, chain)
+    torch.testing.assert_close(z[4], chain.end)
+    expected = fast.log_likelihood(chain.end) + log_prior(chain.end) - density.log_density
+    torch.testing.assert_close(log_weights[4], expected)
+    assert torch.equal(sign[4], density.sign)
+    assert torch.equal(folded[4], density.folded)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.2, 1.0])
+def test_contraction_alone_is_a_closed_form(temperature: float) -> None:
+    sampler = SamplerConfig(
+        steps=6, step_sizes=(0.32, 0.245, 0.02), evaluation_temperature=temperature, name="any"
+    )
+    batch, latent = 20_000, 4
+    flat = Stream(0, "chain").normal(torch.arange(batch), 7 * latent, 0, torch.float64).view(batch, 7, latent)
+    noise = flat[:, 1:].transpose(0, 1)
+    chain = short_run(
+        lambda z, _: (log_prior(z), -z), flat[:, 0], sampler.schedule(), noise, temperature, keep_path=True
+    )
+
+    class Nothing:
+        def hessian(self, z: Tensor) -> Tensor:
+            return torch.zeros(latent, latent, dtype=z.dtype)
+
+    kl = kl_given_noise(chain, chain_density(Nothing(), chain))  # type: ignore[arg-type]
+    error = float(kl.std()) / batch**0.5
+    assert abs(float(kl.mean()) - kl_on_the_prior(sampler, latent)) < 4 * error + 1e-9
+
+
+def test_the_authors_schedule_contracts_by_half_a_nat_and_more_a_dimension() -> None:
+    """Standard deviation 0.35 without noise: 0.62 nats a dimension, 20 in all of 32."""
+    sizes = (0.32, 0.245, 0.18, 0.125, 0.02, 0.02, 0.005, 0.005, 0.00125)
+    sampler = SamplerConfig(steps=20, step_sizes=sizes, evaluation_temperature=0.0)
+    assert kl_on_the_prior(sampler, 1) == pytest.approx(0.62, abs=0.005)
+    assert kl_on_the_prior(sampler, 32) == pytest.approx(20, abs=0.2)
+
+
+def test_memory_sets_how_many_rows() -> None:
+    small, large = GeneratorConfig(hidden=64, latent=8), GeneratorConfig(hidden=1024, latent=32)
+    assert rows_within(1, large, 100) == 1
+    assert rows_within(4 << 30, small, 10) > rows_within(4 << 30, large, 10) > rows_within(1 << 30, large, 10)
+    assert rows_within(4 << 30, large, 20) == pytest.approx(rows_within(4 << 30, large, 40) * 2, abs=2)

@@ -1,0 +1,118 @@
+"""Devices by name, and which precision the output layer gets."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+
+from sritool.errors import UsageError
+from sritool.model import device as module
+from sritool.model.device import products_in, resolve_device, resolve_precision, set_threads
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    """A machine with this many GPUs, as far as PyTorch says."""
+    count: int = request.param
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    return count
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (2, "cuda:0")], indirect=["gpus"])
+def test_auto_takes_a_gpu_where_there_is_one(gpus: int, device: str) -> None:
+    assert resolve_device() == torch.device(device)
+
+
+@pytest.mark.parametrize("gpus", [2], indirect=True)
+@pytest.mark.parametrize(
+    ("device", "gpu", "expected"),
+    [("auto", "1", "cuda:1"), ("cpu", "0", "cuda:0"), ("cuda", None, "cuda:0"), ("cuda:1", None, "cuda:1")],
+)
+def test_gpus_by_number(gpus: int, device: str, gpu: str | None, expected: str) -> None:
+    assert resolve_device(device, gpu) == torch.device(expected)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "gpu", "words"),
+    [
+        (0, "auto", "0", "--gpu 0: PyTorch sees no GPU here; use --device cpu"),
+        (0, "cuda:0", None, "--device cuda:0: PyTorch sees no GPU here"),
+        (1, "auto", "1", "this machine has 1 GPU; use --device cpu or --gpu 0 to 0"),
+        (2, "cuda:5", None, "this machine has 2 GPUs"),
+        (2, "auto", "first", "names no GPU"),
+        (2, "auto", "-1", "names no GPU"),
+        (0, "tpu", None, "use cpu, cuda, cuda:0, mps or auto"),
+        (0, "cpu:0", None, "use cpu, cuda, cuda:0, mps or auto"),
+        (2, "cuda:x", None, "use cpu, cuda, cuda:0, mps or auto"),
+    ],
+    indirect=["gpus"],
+)
+def test_a_device_that_is_not_there(gpus: int, device: str, gpu: str | None, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_device(device, gpu)
+    assert words in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        set_threads(1)
+        assert torch.get_num_threads() == 1
+        set_threads(None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    for threads in (0, 1025):
+        with pytest.raises(UsageError, match=f"--threads {threads}: give 1 to 1024"):
+            set_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("float32", "bfloat16", "expected"),
+    [(1.0, 0.5, "bfloat16"), (1.0, 0.9, "float32"), (1.0, 2.0, "float32")],
+)
+def test_precision_is_the_one_that_is_clearly_faster(
+    float32: float, bfloat16: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = set()
+
+    def timed(left: torch.Tensor, right: torch.Tensor) -> float:
+        shapes.add((tuple(left.shape), tuple(right.shape)))
+        return {torch.float32: float32, torch.bfloat16: bfloat16}[left.dtype]
+
+    monkeypatch.setattr(module, "_timed_product", timed)
+    assert resolve_precision("auto", torch.device("cpu"), 8, 30, 100) == expected
+    assert shapes == {((30, 8), (100, 8))}
+
+
+@pytest.mark.parametrize("asked", ["float32", "bfloat16"])
+def test_a_precision_asked_for_is_not_timed(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_timed_product", lambda *_: pytest.fail("timed"))
+    assert resolve_precision(asked, torch.device("cpu"), 8, 30, 100) == asked
+    assert resolve_precision("auto", torch.device("mps"), 8, 30, 100) == "float32"
+    assert resolve_precision(asked, torch.device("cuda"), 8, 30, 100) == asked
+
+
+def test_tf32_is_for_cuda() -> None:
+    assert resolve_precision("tf32", torch.device("cuda"), 8, 30, 100) == "tf32"
+    assert resolve_precision("tf32", torch.device("cpu"), 8, 30, 100) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "inside"), [("tf32", "tf32"), ("float32", "ieee"), ("bfloat16", "ieee")]
+)
+def test_products_take_the_precision_and_give_it_back(precision: str, inside: str) -> None:
+    settings = torch.backends.cuda.matmul
+    before = settings.fp32_precision
+    with contextlib.suppress(RuntimeError), products_in(precision):
+        assert settings.fp32_precision == inside
+        raise RuntimeError("given back after an error too")
+    assert settings.fp32_precision == before
+
+
+def test_timing_works() -> None:
+    assert resolve_precision("auto", torch.device("cpu"), 4, 5, 6) in ("float32", "bfloat16")

@@ -1,0 +1,110 @@
+"""The output layer's log p and gradients against log_softmax and autograd, where it is easy and where not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from sritool.model import output_layer
+from sritool.model.generator import Generator
+from sritool.model.output_layer import OutputLayer
+from sritool.model.theta_gradient import ThetaGradient
+from sritool.model.workspace import Workspace
+
+ROWS = torch.tensor([4, 0, 8, 4, 1, 3])
+
+
+def plain(generator: Generator, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """log p of ROWS and the gradients of its sum in the states, the weight and the bias."""
+    states = hidden.detach().requires_grad_()
+    weight, bias = generator.output, generator.output_bias
+    log_p = torch.log_softmax(states @ weight.t() + bias, -1).gather(1, ROWS.unsqueeze(1)).squeeze(1)
+    return (log_p.detach(), *torch.autograd.grad(log_p.sum(), (states, weight, bias)))
+
+
+def states(scale: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(len(ROWS), 5, generator=generator, dtype=torch.float64) * scale
+
+
+@pytest.fixture
+def generator(make_generator: Callable[..., Generator]) -> Generator:
+    return make_generator(hidden=5)
+
+
+CASES = {
+    "usual": lambda g: None,
+    "large bias": lambda g: g.output_bias[2].fill_(80.0),
+    "large logits": lambda g: g.output.mul_(300.0),
+    "all logits very low": lambda g: g.output_bias.fill_(-25.0).add_(g.output[:, 0]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_agrees_with_log_softmax(generator: Generator, case: str) -> None:
+    with torch.no_grad():
+        CASES[case](generator)
+    hidden = states()
+    layer, theta = OutputLayer(generator, "float32", Workspace()), ThetaGradient(generator)
+    expected, in_hidden, in_weight, in_bias = plain(generator, hidden)
+    log_p, gradient = layer.gradient(hidden, ROWS, theta)
+    torch.testing.assert_close(log_p, expected, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(gradient, in_hidden, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(layer.log_likelihood(hidden, ROWS), expected, rtol=1e-11, atol=1e-11)
+    found = theta.of_output_layer()
+    torch.testing.assert_close(-found["output"], in_weight, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(-found["output_bias"], in_bias, rtol=1e-9, atol=1e-11)
+
+
+def test_chunks_by_either_softmax_add_up(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, rows, kinds = states().repeat(30, 1), ROWS.repeat(30), []
+    expected, in_hidden, in_weight, in_bias = (
+        part.repeat(30, *[1] * (part.dim() - 1)) for part in plain(generator, states())
+    )
+    reliable = output_layer._reliable
+
+    def every_other(sums: Tensor) -> bool:
+        kinds.append(len(kinds) % 2 == 0 and reliable(sums))
+        return kinds[-1]
+
+    monkeypatch.setattr(output_layer, "_reliable", every_other)
+    monkeypatch.setattr(output_layer, "_BUFFER_ELEMENTS", 1)
+    layer, theta = OutputLayer(generator, "float32", Workspace()), ThetaGradient(generator)
+    log_p, gradient = layer.gradient(hidden, rows, theta)
+    assert kinds == [True, False, True]
+    torch.testing.assert_close(log_p, expected, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(gradient, in_hidden, rtol=1e-10, atol=1e-11)
+    found = theta.of_output_layer()
+    torch.testing.assert_close(
+        -found["output"], 30 * in_weight[: len(found["output"])], rtol=1e-10, atol=1e-10
+    )
+    torch.testing.assert_close(
+        -found["output_bias"], 30 * in_bias[: len(found["output_bias"])], rtol=1e-10, atol=1e-10
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_usual_case_takes_no_second_softmax(
+    make_generator: Callable[..., Generator],
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    precision: str,
+) -> None:
+    generator = make_generator(hidden=5, dtype=dtype)
+    layer = OutputLayer(generator, precision, Workspace())
+    monkeypatch.setattr(OutputLayer, "_softmax", None)
+    monkeypatch.setattr(torch, "log_softmax", None)
+    layer.gradient(states().to(dtype), ROWS)
+    layer.log_likelihood(states().to(dtype), ROWS)
+
+
+def test_what_is_not_finite_stays_so(generator: Generator) -> None:
+    with torch.no_grad():
+        generator.output[1, 1] = float("nan")
+    log_p, gradient = OutputLayer(generator, "float32", Workspace()).gradient(states(), ROWS)
+    assert not bool(log_p.isfinite().any())
+    assert not bool(gradient.isfinite().any())

@@ -1,0 +1,248 @@
+"""Checkpoints: what goes in comes out, and nothing but a checkpoint is taken."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sritool.config.schedules import Ramp
+from sritool.config.settings import GeneratorConfig, RunConfig, SamplerConfig
+from sritool.data.tokenizer import SPECIALS, Tokenizer, WordTokenizer, train_pieces
+from sritool.errors import CheckpointError
+from sritool.model.generator import Generator
+from sritool.runs.archive import Archive, Refused
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from sritool.runs.sections import check_optimizer
+
+WORDS = WordTokenizer([*SPECIALS, "a", "kite", "naïve", "日本"])
+CONFIG = RunConfig(
+    generator=GeneratorConfig(4, 5, 2, 0.25),
+    sampler=SamplerConfig(name="mine", step_sizes=(0.3, 0.1), temperature=Ramp(0.1, 0.7, 0.2, 0.9, 0.05)),
+)
+
+
+def sample_checkpoint(tokenizer: Tokenizer = WORDS) -> Checkpoint:
+    generator = Generator(CONFIG.generator, len(tokenizer))
+    generator.initialise(0.3, 1)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=0.01)
+    generator.log_likelihood(
+        torch.ones(1, 1).long(), torch.full((1, 1), 4), torch.ones(1, 2)
+    ).sum().backward()
+    optimizer.step()
+    return Checkpoint(
+        config=CONFIG,
+        tokenizer=tokenizer,
+        weights=generator.state_dict(),
+        corpus={
+            "name": "mine",
+            "path": "data/mine",
+            "content_hash": "ab12",
+            "max_length": 9,
+            "lowercase": True,
+            "split_punctuation": False,
+        },
+        progress={"epoch": 3, "step": 77, "seconds": 1.25},
+        metrics=[{"epoch": 1, "nll": 12.5, "kind": "epoch"}],
+        trainer={"optimizer": optimizer.state_dict(), "position": {"epoch": 3, "best_nll": float("inf")}},
+    )
+
+
+def same(left: Any, right: Any) -> bool:
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left, right) and left.dtype == right.dtype
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(same(*pair) for pair in zip(left, right, strict=True))
+    return bool(left == right)
+
+
+@pytest.mark.parametrize("kind", ["word", "unigram", "bpe"])
+def test_what_is_saved_is_loaded(kind: str, tmp_path: Path) -> None:
+    lines = ["a kite", "kites fly", "a naïve kite flies", "日本 fly"] * 10
+    tokenizer = WORDS if kind == "word" else train_pieces(lines, kind, 30)
+    saved = sample_checkpoint(tokenizer)
+    save_checkpoint(saved, tmp_path / "m.pt")
+    loaded = load_checkpoint(tmp_path / "m.pt")
+    assert loaded.config == saved.config
+    assert loaded.tokenizer.state() == tokenizer.state()
+    assert loaded.tokenizer.encode("a naïve kite") == tokenizer.encode("a naïve kite")
+    for part in ("weights", "corpus", "progress", "metrics", "trainer"):
+        assert same(dict(vars(loaded))[part], dict(vars(saved))[part]), part
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
+
+
+def test_a_model_without_its_trainer(tmp_path: Path) -> None:
+    save_checkpoint(replace(sample_checkpoint(), trainer=None), tmp_path / "m.pt")
+    assert load_checkpoint(tmp_path / "m.pt").trainer is None
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    assert ";" in message, "no hint of what to do next"
+    assert caught.value.exit_code == 3
+    return message
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert "no checkpoint" in refused(tmp_path / "none.pt")
+    assert "no checkpoint" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95, 0.999])
+def test_a_truncated_file(share: float, tmp_path: Path) -> None:
+    save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
+    whole = (tmp_path / "m.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: int(share * len(whole))])
+    assert "truncated, or another kind of file" in refused(tmp_path / "cut.pt")
+
+
+@pytest.mark.parametrize(
+    "content", [b"epochs = 3\n", b"# settings\nname = 'a'\n", b"\x89PNG\r\n\x1a\n" + b"x" * 99]
+)
+def test_another_kind_of_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "m.pt").write_bytes(content)
+    refused(tmp_path / "m.pt")
+
+
+class _Trap:
+    """A pickle of this makes a file when it is loaded by anyone who runs its code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("where", ["pickle", "torch", "inside a checkpoint"])
+def test_code_in_a_file_is_not_run(where: str, tmp_path: Path) -> None:
+    sprung, path = tmp_path / "sprung", tmp_path / "m.pt"
+    if where == "pickle":
+        path.write_bytes(pickle.dumps(_Trap(sprung)))
+    elif where == "torch":
+        torch.save(_Trap(sprung), path)
+    else:
+        save_checkpoint(sample_checkpoint(), path)
+        values = torch.load(path, weights_only=True)
+        values["progress"]["note"] = _Trap(sprung)
+        torch.save(values, path)
+    message = refused(path)
+    assert not sprung.exists()
+    if where != "pickle":
+        assert "was not run" in message
+    # The trap is a real one: pickle's own loader falls into it.
+    pickle.loads(pickle.dumps(_Trap(sprung)))
+    assert sprung.exists()
+
+
+def altered(path: Path, **changes: Any) -> Path:
+    save_checkpoint(sample_checkpoint(), path)
+    torch.save({**torch.load(path, weights_only=True), **changes}, path)
+    return path
+
+
+def test_a_newer_version_is_named(tmp_path: Path) -> None:
+    assert "version 99" in refused(altered(tmp_path / "m.pt", version=99))
+
+
+@pytest.mark.parametrize("version", [None, True, 1.0, "1", [1], torch.zeros(2)], ids=str)
+def test_a_version_that_is_no_whole_number(version: Any, tmp_path: Path) -> None:
+    assert "has checkpoint version" in refused(altered(tmp_path / "m.pt", version=version))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": "something else"},
+        {"config": {"method": "sri", "generators": {}}},
+        {"config": {"training": {"epochs": "many"}}},
+        {"config": None},
+        {"tokenizer": {"kind": "word", "words": ["a"]}},
+        {"tokenizer": {"kind": "bpe", "model": torch.zeros(9, dtype=torch.uint8)}},
+        {"tokenizer": None},
+    ],
+    ids=["format", "unknown setting", "wrong type", "no config", "no specials", "no model", "no tokenizer"],
+)
+def test_nonsense_inside_is_named(changes: dict[str, Any], tmp_path: Path) -> None:
+    refused(altered(tmp_path / "m.pt", **changes))
+
+
+@pytest.mark.parametrize(
+    "missing", ["config", "tokenizer", "weights", "corpus", "progress", "metrics", "trainer"]
+)
+def test_every_part_is_needed(missing: str, tmp_path: Path) -> None:
+    save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
+    values = torch.load(tmp_path / "m.pt", weights_only=True)
+    del values[missing]
+    torch.save(values, tmp_path / "m.pt")
+    assert missing in refused(tmp_path / "m.pt")
+
+
+def test_tensors_alone_are_no_checkpoint(tmp_path: Path) -> None:
+    torch.save(torch.zeros(3), tmp_path / "m.pt")
+    assert "not a sritool checkpoint" in refused(tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize("harm", ["shape", "missing", "extra", "not tensors", "not a mapping"])
+def test_weights_that_do_not_fit(harm: str) -> None:
+    weights: Any = dict(sample_checkpoint().weights)
+    if harm == "shape":
+        weights["output"] = weights["output"][:, :-1]
+    elif harm == "missing":
+        del weights["output"]
+    elif harm == "extra":
+        weights["encoder"] = torch.zeros(2)
+    elif harm == "not tensors":
+        weights = dict.fromkeys(weights, 3.0)
+    else:
+        weights = 3
+    with pytest.raises(CheckpointError, match="do not fit its settings") as caught:
+        load_weights(Generator(CONFIG.generator, len(WORDS)), weights, "m.pt")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-3, 1e30])
+def test_an_optimizer_of_any_learning_rate_fits(rate: float) -> None:
+    """Settings may ask for one that diverges; what was saved before must go on with a smaller one."""
+    checkpoint = sample_checkpoint()
+    assert checkpoint.trainer is not None
+    stored = checkpoint.trainer["optimizer"]
+    stored["param_groups"][0]["lr"] = rate
+    generator = Generator(CONFIG.generator, len(WORDS))
+    parameters = list(generator.parameters())
+    check_optimizer(
+        stored, torch.optim.Adam(parameters, lr=0.01).state_dict(), [part.shape for part in parameters]
+    )
+
+
+class _Shrinking(io.BytesIO):
+    """A file that tells a size and then has fewer bytes, as one that is being copied there does."""
+
+    def __init__(self, content: bytes, left: int) -> None:
+        super().__init__(content)
+        self._left = left
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        place = super().seek(offset, whence)
+        if whence == 0:
+            self.truncate(self._left)
+        return place
+
+
+@pytest.mark.parametrize("left", [0, 10, -80, -40, -1])
+def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, left: int) -> None:
+    save_checkpoint(sample_checkpoint(), tmp_path / "model.pt")
+    content = (tmp_path / "model.pt").read_bytes()
+    with pytest.raises(Refused):
+        Archive(_Shrinking(content, left % len(content) if left else 0))

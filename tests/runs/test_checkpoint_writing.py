@@ -1,0 +1,90 @@
+"""Writing a checkpoint: whole or not at all, and one line where it fails."""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sritool.config.settings import RunConfig
+from sritool.data.tokenizer import SPECIALS, WordTokenizer
+from sritool.errors import SritoolError
+from sritool.runs import checkpoint as module
+from sritool.runs.checkpoint import Checkpoint, save_checkpoint
+
+
+def sample_checkpoint() -> Checkpoint:
+    weights = {"w": torch.arange(6.0)}
+    return Checkpoint(
+        RunConfig(), WordTokenizer(SPECIALS), weights, {"name": "mine"}, {"step": 7}, [], {"position": {}}
+    )
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path: Path) -> None:
+    save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
+    before = (tmp_path / "m.pt").read_bytes()
+    with (tmp_path / "m.pt").open("rb") as reader:
+        save_checkpoint(replace(sample_checkpoint(), trainer=None), tmp_path / "m.pt")
+        assert reader.read() == before
+    assert (tmp_path / "m.pt").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("stopped"), KeyboardInterrupt()]
+)
+def test_a_failed_write_leaves_the_old_file(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.pt"
+    save_checkpoint(sample_checkpoint(), path)
+    before = path.read_bytes()
+
+    def fail(values: Any, file: Any) -> None:
+        file.write(b"half of it")
+        raise error
+
+    monkeypatch.setattr(module.torch, "save", fail)
+    expected = SritoolError if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected):
+        save_checkpoint(sample_checkpoint(), path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m.pt"]
+
+
+def test_a_disk_that_fills_while_torch_writes(tmp_path: Path) -> None:
+    """A bound on the size of files stands for the end of the disk; it strikes inside torch's own writer."""
+    large = replace(sample_checkpoint(), weights={"w": torch.zeros(1 << 20)})
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, bounds[1]))
+    try:
+        with pytest.raises(SritoolError, match="free some space"):
+            save_checkpoint(large, tmp_path / "m.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SritoolError, match="give a folder you can write"):
+        save_checkpoint(sample_checkpoint(), tmp_path / "none" / "m.pt")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(SritoolError, match="give a folder you can write"):
+            save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
+    assert (tmp_path / "m.pt").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,0 +1,155 @@
+"""Run folders and which of them is meant."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sritool.errors import CheckpointError, UsageError
+from sritool.runs.folder import (
+    BEST,
+    LAST,
+    LOCK,
+    MetricsLog,
+    find_checkpoint,
+    new_run,
+    newest_run,
+    read_metrics,
+)
+
+
+def checkpoint(folder: Path, *names: str, age: int = 0) -> Path:
+    """A run folder with these files, last written `age` seconds ago."""
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).touch()
+        os.utime(folder / name, (2_000_000_000 - age, 2_000_000_000 - age))
+    return folder
+
+
+def test_a_new_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    wanted = tmp_path / "runs" / "tiny-sri"
+    made = [new_run(wanted) for _ in range(3)]
+    assert [folder.name for folder, _ in made] == ["tiny-sri", "tiny-sri-2", "tiny-sri-3"]
+    (tmp_path / "runs" / "tiny-lm").touch()
+    assert new_run(tmp_path / "runs" / "tiny-lm")[0].name == "tiny-lm-2"
+
+
+def test_folders_of_other_users_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of runs that several share, one may not look into some, nor write in others."""
+    mine = checkpoint(tmp_path / "tiny-lm", LAST, age=50)
+    closed, unwritable = checkpoint(tmp_path / "tiny-sri", LAST), checkpoint(tmp_path / "tiny-sri-2")
+    (unwritable / LOCK).write_text("elsewhere 12 now")
+    opens, looks, lists = os.open, Path.stat, Path.iterdir
+
+    def refused(path: Path, *owners: Path) -> None:
+        if path.parent in owners:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def open_(path: Path, *given: int) -> int:
+        refused(Path(path), closed, unwritable)
+        return opens(path, *given)
+
+    def stat(path: Path, **given: bool) -> os.stat_result:
+        refused(path, closed)
+        return looks(path, **given)
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        refused(path / LOCK, closed)
+        return lists(path)
+
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert newest_run(tmp_path) == mine
+    assert new_run(tmp_path / "tiny-sri")[0].name == "tiny-sri-3"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="give another with --runs-dir") as caught:
+        new_run(tmp_path / "file" / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_newest_run_is_the_one_written_last(tmp_path: Path) -> None:
+    assert newest_run(tmp_path / "none") is None
+    assert newest_run(tmp_path) is None
+    old = checkpoint(tmp_path / "z-sri", BEST, LAST, age=50)
+    checkpoint(tmp_path / "empty")
+    (tmp_path / "a-file").touch()
+    assert newest_run(tmp_path) == old
+    new = checkpoint(tmp_path / "a-sri", LAST, age=10)
+    assert newest_run(tmp_path) == new
+    os.utime(old / BEST, (2_000_000_000, 2_000_000_000))
+    assert newest_run(tmp_path) == old
+
+
+def test_a_run_by_name_is_that_name_or_it_with_a_number(tmp_path: Path) -> None:
+    first = checkpoint(tmp_path / "tiny-sri", LAST, age=50)
+    checkpoint(tmp_path / "tiny-sri-warm", LAST, age=5)
+    checkpoint(tmp_path / "my-tiny-sri", LAST, age=4)
+    assert newest_run(tmp_path, "tiny-sri") == first
+    second = checkpoint(tmp_path / "tiny-sri-2", LAST, age=20)
+    assert newest_run(tmp_path, "tiny-sri") == second
+    assert newest_run(tmp_path, "tiny") is None
+    assert newest_run(tmp_path, "t.*") is None
+
+
+def test_a_checkpoint_by_file_folder_name_or_nothing(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    both = checkpoint(runs / "both", BEST, LAST, age=9)
+    last = checkpoint(runs / "last", LAST, age=30)
+    assert find_checkpoint(both, runs) == both / BEST
+    assert find_checkpoint(last, runs) == last / LAST
+    assert find_checkpoint(both / LAST, runs) == both / LAST
+    assert find_checkpoint(Path("last"), runs) == last / LAST
+    assert find_checkpoint(None, runs) == both / BEST
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "start one with: sritool train tiny"),
+        ("none.pt", "give a .pt file or a run folder"),
+        (".", "no best.pt or last.pt in"),
+    ],
+)
+def test_no_checkpoint(given: str | None, words: str, tmp_path: Path) -> None:
+    path = None if given is None else tmp_path / given
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint(path, tmp_path / "runs")
+    assert words in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_the_log_keeps_what_is_done_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path)
+    records = [{"kind": "step", "step": step, "epoch": 1 + (step > 2)} for step in (1, 2, 3, 4)]
+    for record in [*records[:2], {"kind": "epoch", "step": 2, "epoch": 1}, *records[2:]]:
+        log.add(record)
+    log.add({"kind": "epoch", "step": 4, "epoch": 2})
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"kind": "step", "st')  # a kill in the middle of a line
+    assert len(read_metrics(path)) == 6
+    assert [r["step"] for r in read_metrics(path)] == [1, 2, 2, 3, 4, 4]
+    MetricsLog(path, steps=4, epochs=1).add({"kind": "epoch", "step": 4, "epoch": 2, "again": True})
+    kept = read_metrics(path)
+    assert [(r["kind"], r["step"]) for r in kept] == [
+        *(("step", 1), ("step", 2), ("epoch", 2), ("step", 3), ("step", 4), ("epoch", 4))
+    ]
+    assert kept[-1]["again"]
+    assert all(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
+    MetricsLog(path)
+    assert read_metrics(path) == []
+
+
+def test_no_log_is_no_records(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path / "none.jsonl") == []

@@ -1,0 +1,197 @@
+"""Settings by precedence, samplers under their true names, and what a resumed run may change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sritool.config.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS
+from sritool.config.settings import RunConfig
+from sritool.config.values import merge, nested, plain, to_toml
+from sritool.errors import UsageError
+from sritool.training.configure import gather, resolve_config
+
+RATE = "optimizer.learning_rate"
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def resolved(corpus: str = "captions", method: str | None = None, **given: Any) -> RunConfig:
+    return resolve_config(corpus, method, gather(**given))
+
+
+def test_flags_before_set_before_environment_before_file_before_preset(tmp_path: Path) -> None:
+    layers: dict[str, Any] = {
+        "file": toml(tmp_path, "[optimizer]\nlearning_rate = 0.1\n"),
+        "environment": nested(RATE, 0.2),
+        "assignments": (f"{RATE}=0.3",),
+        "flags": nested(RATE, 0.4),
+    }
+    assert resolved().optimizer.learning_rate == 1e-3
+    given: dict[str, Any] = {}
+    for (name, value), expected in zip(layers.items(), (0.1, 0.2, 0.3, 0.4), strict=True):
+        given[name] = value
+        assert resolved(**given).optimizer.learning_rate == expected, f"{name} has no effect"
+
+
+def test_layers_fill_each_others_gaps(tmp_path: Path) -> None:
+    config = resolved(
+        file=toml(tmp_path, "[training]\nepochs = 3\nseed = 5\n[generator]\nhidden = 99\n"),
+        assignments=("training.epochs=4", "sampler.steps=7"),
+        flags={"training": {"batch_size": 2}},
+    )
+    training = config.training
+    assert (training.epochs, training.seed, training.batch_size) == (4, 5, 2)
+    assert (config.generator.hidden, config.generator.embedding, config.sampler.steps) == (99, 128, 7)
+
+
+def test_a_later_assignment_wins() -> None:
+    assert resolved(assignments=("training.seed=1", "training.seed=2")).training.seed == 2
+
+
+def test_a_part_of_a_schedule_can_be_set() -> None:
+    config = resolved(assignments=("sampler.temperature.end=0.9",))
+    published = SAMPLERS[DEFAULT_SAMPLER]["sampler"]["temperature"]
+    assert config.sampler.temperature.end == 0.9
+    assert config.sampler.temperature.start == published["start"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_corpus_has_the_preset_of_its_name(preset: str) -> None:
+    wanted = PRESETS[preset]["generator"]
+    generator = resolved(preset).generator
+    assert (generator.embedding, generator.hidden) == (wanted["embedding"], wanted["hidden"])
+
+
+def test_another_corpus_has_the_preset_for_captions_unless_told(tmp_path: Path) -> None:
+    assert resolved("mine") == resolved("captions")
+    assert resolved("mine", flags={"preset": "ptb"}).generator.hidden == 256
+    assert resolved("mine", file=toml(tmp_path, 'preset = "ptb"\n')).generator.hidden == 256
+    assert resolved("tiny", flags={"preset": "ptb"}).generator.hidden == 256
+
+
+def test_a_named_sampler_is_the_published_one() -> None:
+    for name in SAMPLERS:
+        config = resolved(flags=nested("sampler.name", name))
+        assert config.sampler.name == name
+        values = merge(plain(RunConfig()), SAMPLERS[name])
+        assert plain(config)["sampler"] == values["sampler"]
+
+
+@pytest.mark.parametrize(
+    "text", ["sampler.steps=19", "sampler.temperature.end=0.3", "sampler.theta_gradient=path"]
+)
+def test_a_changed_sampler_is_called_custom(text: str) -> None:
+    assert resolved(assignments=(text,)).sampler.name == "custom (preconditioned)"
+
+
+def test_a_sampler_changed_back_has_its_name_again(tmp_path: Path) -> None:
+    changed = resolved(assignments=("sampler.name=authors", "sampler.steps=19"))
+    file = toml(tmp_path, to_toml(plain(changed)))
+    assert resolved(file=file).sampler == changed.sampler
+    assert resolved(file=file, assignments=("sampler.steps=20",)).sampler.name == "authors"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("method", ["sri", "lm"])
+def test_a_stored_configuration_gives_itself(sampler: str, method: str, tmp_path: Path) -> None:
+    given = {"flags": nested("sampler.name", sampler)} if method == "sri" else {}
+    config = resolved("ptb", method, **given)
+    assert resolved("mine", file=toml(tmp_path, to_toml(plain(config)))) == config
+
+
+def test_the_method_of_the_command_line_wins(tmp_path: Path) -> None:
+    file = toml(tmp_path, 'method = "lm"\n')
+    assert resolved(file=file).method == "lm"
+    assert resolved(file=file).generator.latent == 0
+    config = resolved(method="sri", file=file)
+    assert (config.method, config.generator.latent) == ("sri", 32)
+
+
+def test_one_file_serves_both_methods(tmp_path: Path) -> None:
+    file = toml(tmp_path, "[generator]\nlatent = 16\n[sampler]\nsteps = 5\n")
+    assert resolved(file=file).generator.latent == 16
+    assert resolved(method="lm", file=file).generator.latent == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "words"),
+    [
+        ("sry", {}, "unknown method 'sry'; did you mean sri?"),
+        (None, {"flags": {"preset": "yelb"}}, "unknown preset 'yelb'; did you mean yelp?"),
+        (
+            None,
+            {"flags": nested("sampler.name", "author")},
+            "unknown sampler 'author'; did you mean authors?",
+        ),
+        (None, {"assignments": ("sampler.stepz=3",)}, "did you mean sampler.steps?"),
+        (None, {"assignments": ("sampler=3",)}, "setting sampler is 3; give a table"),
+        ("lm", {"flags": nested("generator.latent", 8)}, "method lm has no z"),
+        (
+            "lm",
+            {"flags": nested("sampler.steps", 8)},
+            "method lm has no use for --langevin-steps, a setting of sri; leave it out",
+        ),
+        ("sri", {"flags": nested("generator.latent", 0)}, "method sri infers z"),
+    ],
+)
+def test_what_cannot_be_is_refused(method: str | None, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolved(method=method, **given)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def resumed(under: RunConfig, method: str | None = None, **given: Any) -> RunConfig:
+    return resolve_config("captions", method, gather(**given), under)
+
+
+def test_a_resumed_run_keeps_its_settings_but_for_those_given() -> None:
+    under = resolved(
+        "ptb", assignments=("training.epochs=3", "sampler.steps=9", "training.precision=float32")
+    )
+    assert resumed(under) == under
+    assert resumed(under, method="sri") == under
+    longer = resumed(under, flags=nested("training.epochs", 8))
+    assert longer.training.epochs == 8
+    assert plain(longer)["sampler"] == plain(under)["sampler"]
+
+
+@pytest.mark.parametrize("before", SAMPLERS)
+@pytest.mark.parametrize("after", SAMPLERS)
+def test_a_resumed_run_can_take_another_sampler(before: str, after: str) -> None:
+    under = resolved("ptb", flags=nested("sampler.name", before))
+    found = resumed(under, flags=nested("sampler.name", after))
+    assert found.sampler == resolved("ptb", flags=nested("sampler.name", after)).sampler
+    assert found.sampler.name == after
+    assert found.generator == under.generator
+
+
+def test_a_resumed_run_keeps_the_precision_that_was_settled() -> None:
+    under = resolved(flags=nested("training.precision", "bfloat16"))
+    assert resumed(under, flags=nested("training.precision", "auto")).training.precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("generator.hidden", 7), ("generator.latent", 7), ("generator.embedding", 7)),
+        *(("optimizer.name", "sgd"), ("training.batch_size", 7), ("training.seed", 7)),
+    ],
+)
+def test_a_resumed_run_keeps_its_shapes_and_its_place_in_the_data(path: str, value: Any) -> None:
+    with pytest.raises(UsageError, match="start a new run without --resume") as caught:
+        resumed(resolved(), flags=nested(path, value))
+    assert path in str(caught.value)
+
+
+def test_a_resumed_run_keeps_its_method() -> None:
+    with pytest.raises(UsageError, match="method"):
+        resumed(resolved(), method="lm")
+    assert resumed(resolved(method="lm")).method == "lm"

@@ -1,0 +1,106 @@
+"""A time for the whole command: training stops early enough for what comes after it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from sritool.analysis.run_summary import summarise
+from sritool.data.store import Corpus
+from sritool.runs.folder import BEST
+from sritool.training import deadline as module
+from sritool.training import events, summary
+from sritool.training import state as state_module
+from sritool.training.deadline import Deadline
+
+NewRun = Callable[..., Any]
+STEP = 10.0  # seconds
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Make every step of a run take ten seconds, and nothing else any."""
+
+    def tick(run: Any) -> None:
+        def now() -> float:
+            return STEP * len(run.told(events.Step))
+
+        monkeypatch.setattr(module.time, "monotonic", now)
+        assert state_module.time is module.time
+
+    return tick
+
+
+def test_training_leaves_time_for_what_follows(new_run: NewRun, ticking: Callable[[Any], None]) -> None:
+    steps = {}
+    for with_summary in (False, True):
+        run = new_run("lm", f"summary {with_summary}", training={"epochs": 1000}, validation={"share": 0.1})
+        ticking(run)
+        outcome = run.train(deadline=Deadline(1000.0, 0.0, with_summary))
+        assert outcome.reason == "max-time"
+        steps[with_summary] = outcome.steps
+        assert outcome.seconds <= 0.98 * 1000
+    assert steps[False] * STEP > 900, "without a summary nearly all of the time is for training"
+    assert steps[True] < steps[False]
+    assert run.load(BEST).metrics, "it was validated"
+
+
+def test_a_run_stopped_before_its_first_validation_is_validated_aside(
+    new_run: NewRun, ticking: Callable[[Any], None]
+) -> None:
+    """And goes on as if that had not been."""
+    run, whole = (new_run("lm", name, training={"batch_size": 4}) for name in ("run", "whole"))
+    ticking(run)
+    outcome = run.train(deadline=Deadline(50.0, 0.0))
+    assert outcome.reason == "max-time"
+    assert 1 <= outcome.steps < 6
+    assert len(run.load(BEST).metrics) == 1
+    assert math.isfinite(run.load(BEST).metrics[0]["nll"])
+    assert run.load().metrics == []
+    run.train()
+    whole.train()
+    for name in (BEST, "last.pt"):
+        left, right = run.load(name), whole.load(name)
+        assert all(torch.equal(tensor, right.weights[key]) for key, tensor in left.weights.items())
+        assert [r["nll"] for r in left.metrics] == [r["nll"] for r in right.metrics]
+        assert [r["epoch"] for r in left.metrics] == [r["epoch"] for r in right.metrics]
+
+
+def test_the_time_of_a_resumed_run_is_that_of_its_command(
+    new_run: NewRun, ticking: Callable[[Any], None]
+) -> None:
+    run = new_run("lm")
+    ticking(run)
+    first = run.train(deadline=Deadline(30.0, 0.0))
+    began = STEP * first.steps
+    second = run.train(deadline=Deadline(30.0, began))
+    assert 0 < first.steps < second.steps
+
+
+def test_what_the_summary_may_take() -> None:
+    assert Deadline(summary=True).for_summary(0.1, 1000.0, 60.0) == pytest.approx(40)
+    assert Deadline().for_summary(0.1, 1000.0, 200.0) == module.LEAST_SUMMARY
+    assert Deadline(20.0).for_summary(0.1, 10.0, 0.0) == pytest.approx(5), "of a short time not all"
+    assert Deadline().for_summary(0.0, 10.0, 0.0) == math.inf
+
+
+def test_the_summary_measures_what_fits(
+    new_run: NewRun, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run("lm")
+    run.train()
+    monkeypatch.setattr(summary, "LEAST", 4)
+
+    def of(seconds: float) -> Any:
+        return summarise(corpus, run.folder, "cpu", 0, lambda *_: None, seconds)
+
+    nothing, much, all_ = of(0.0), of(1e6), of(math.inf)
+    assert {estimate.sentences for estimate in nothing.estimates} == {4}
+    assert any("4 of the 10" in note for note in nothing.notes)
+    assert much.estimates == all_.estimates
+    assert much.notes == all_.notes
+    assert {estimate.sentences for estimate in all_.estimates} == {10}

@@ -1,0 +1,250 @@
+"""The training loop: limits, the optimiser's settings, validation, the best model, early stopping, warnings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sritool.config.values import build, read_toml
+from sritool.data.batches import training_batches
+from sritool.evaluation.measure import Measured
+from sritool.evaluation.metrics import Estimate
+from sritool.methods.registry import METHODS
+from sritool.runs.folder import BEST, CONFIG, LAST, METRICS, read_metrics
+from sritool.training import events, validation
+from sritool.training.deadline import Deadline
+from sritool.training.validation import has_collapsed
+
+NewRun = Callable[..., Any]
+FIXED = {"steps": 3, "step_sizes": [0.1], "temperature": 0.3}
+
+
+@pytest.fixture
+def fake_nll(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make validation find these figures, one an epoch."""
+
+    def fake(values: list[float], permuted: float = 5.0) -> None:
+        left = iter(values)
+
+        def measured(*_: Any) -> Measured:
+            found = {"nll": next(left), "permuted": permuted}
+            return Measured([Estimate(k, v, 0.1, "", 5, 4, "") for k, v in found.items()], {}, [])
+
+        monkeypatch.setattr(validation, "measure", measured)
+
+    return fake
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_time_at_all_still_leaves_a_run(method: str, new_run: NewRun) -> None:
+    run = new_run(method)
+    outcome = run.train(deadline=Deadline(0))
+    assert (outcome.reason, outcome.steps) == ("max-time", 0)
+    # What is still the autoencoder that a method begins with is no model of its own.
+    best = set() if outcome.pretraining else {BEST}
+    assert {path.name for path in run.folder.iterdir()} == {LAST, CONFIG, METRICS} | best
+    initial = run.trainer.state.method.modules.state_dict()
+    assert all(torch.equal(tensor, initial[name]) for name, tensor in run.load(LAST).weights.items())
+
+
+def test_steps_are_counted_towards_what_will_be_run(new_run: NewRun) -> None:
+    run = new_run("lm")
+    run.train(max_steps=2)
+    assert {event.steps for event in run.told(events.Step)} == {2}
+    whole = new_run("lm", "whole")
+    whole.train()
+    assert {event.steps for event in whole.told(events.Step)} == {6}
+
+
+def test_files_of_a_run(new_run: NewRun) -> None:
+    run = new_run()
+    run.train()
+    config = run.trainer.state.config
+    assert build(type(config), read_toml(run.folder / CONFIG)) == config == run.load(BEST).config
+    assert run.load(BEST).trainer is None
+    assert run.load(LAST).trainer is not None
+    corpus = run.load(BEST).corpus
+    assert corpus["content_hash"] == run.corpus.info.content_hash
+    epochs = [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "epoch"]
+    assert all(0 < record["validation_seconds"] < record["seconds"] for record in epochs)
+    assert [record["epoch"] for record in epochs] == [1, 2]
+    assert epochs == run.load().metrics
+    for name in ("nll", "recon", "posterior-kl", "au", "permuted"):
+        assert math.isfinite(epochs[0][name])
+        assert math.isfinite(epochs[0][f"{name} se"])
+    assert epochs[0]["nll"] != epochs[1]["nll"]
+
+
+def test_every_sentence_is_seen_once_an_epoch(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, seen = new_run("lm"), []
+    original = METHODS["lm"].gradients
+
+    def spied(self: Any, batch: Any, clock: Any) -> dict[str, float]:
+        seen.append((clock, batch.examples.tolist()))
+        return original(self, batch, clock)
+
+    monkeypatch.setattr(METHODS["lm"], "gradients", spied)
+    run.train()
+    for epoch in range(2):
+        mine = [examples for clock, examples in seen if clock.epoch == epoch]
+        assert sorted(chain.from_iterable(mine)) == list(range(22))
+        lengths = run.corpus.split("train").lengths
+        assert mine == [batch.tolist() for batch in training_batches(lengths, 8, 0, epoch)]
+    assert [clock.step for clock, _ in seen] == list(range(6))
+    assert [clock.progress for clock, _ in seen] == pytest.approx([k / 6 for k in range(6)])
+
+
+def test_what_is_told_of_a_step(new_run: NewRun) -> None:
+    run = new_run(training={"measure_every": 2})
+    run.train()
+    steps = run.told(events.Step)
+    assert [(step.epoch, step.step, step.epochs, step.steps) for step in steps] == [
+        (1 + k // 3, k + 1, 2, 6) for k in range(6)
+    ]
+    assert all(step.recon > 0 and step.gradient_norm > 0 and step.tokens_per_second > 0 for step in steps)
+    assert all(step.columns["moved"] > 0 and 0 <= step.columns["unstable"] <= 1 for step in steps)
+    measuring = run.told(events.Measuring)
+    assert {event.label for event in measuring} >= {"validation: inference and likelihood"}
+    assert all(0 <= event.done <= event.total == 5 for event in measuring)
+    epochs = run.told(events.Epoch)
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    known = set(run.corpus.tokenizer.words)
+    assert all(set(epoch.sample.split()) <= known for epoch in epochs)
+
+
+def test_the_learning_rate_follows_its_plan(new_run: NewRun) -> None:
+    rates = []
+
+    def watch(event: events.Event) -> None:
+        if isinstance(event, events.Step):
+            rates.append(run.trainer.state.optimizer.param_groups[0]["lr"])
+
+    run = new_run("lm", optimizer={"learning_rate": 0.6, "decay": {"start": 1.0, "end": 0.25, "begin": 0.5}})
+    run.train(observer=watch)
+    assert rates == pytest.approx([0.6, 0.6, 0.6, 0.6, 0.6 * 0.75, 0.6 * 0.5])
+
+
+@pytest.mark.parametrize("clip", [0.05, 0.0])
+def test_the_gradient_is_clipped_at_its_norm(new_run: NewRun, clip: float) -> None:
+    """With SGD at rate 1 a step is as long as the clipped gradient."""
+    run = new_run(optimizer={"name": "sgd", "learning_rate": 1.0, "clip": clip}, sampler=FIXED)
+    trainer = run.make(max_steps=1)
+    before = flat(trainer.state.method)
+    trainer.run()
+    (step,) = run.told(events.Step)
+    assert step.gradient_norm > 0.05
+    expected = clip or step.gradient_norm
+    assert float((flat(trainer.state.method) - before).norm()) == pytest.approx(expected, rel=1e-3)
+
+
+def flat(method: Any) -> Tensor:
+    return torch.cat([parameter.detach().flatten().clone() for parameter in method.modules.parameters()])
+
+
+def test_training_learns(new_run: NewRun) -> None:
+    """The entropy of 27 equally likely sentences is ln 27; an untrained model is at some 12 nats."""
+    run = new_run(
+        "lm",
+        training={"epochs": 16, "save_every": 1000},
+        optimizer={"learning_rate": 0.1},
+        generator={"hidden": 16, "dropout": 0.0},
+    )
+    run.train()
+    nll = [record["nll"] for record in run.load().metrics]
+    assert nll[0] > 7
+    assert min(nll) < math.log(27) + 2.5
+    assert run.load(BEST).progress["epoch"] == 1 + int(np.argmin(nll))
+
+
+def test_best_is_the_epoch_with_the_lowest_nll(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
+    fake_nll([9.0, 5.0, 7.0, 5.0])
+    run = new_run("lm", training={"epochs": 4})
+    assert run.train().reason == "done"
+    assert run.load(BEST).progress["epoch"] == 2
+    assert [epoch.best for epoch in run.told(events.Epoch)] == [True, True, False, False]
+
+
+def test_validation_looks_at_the_same_sentences_each_time(
+    new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, original = [], validation.measure
+
+    def spied(method: Any, split: Any, examples: Any, settings: Any, *rest: Any) -> Measured:
+        seen.append((examples.tolist(), settings.seed))
+        return original(method, split, examples, settings, *rest)
+
+    monkeypatch.setattr(validation, "measure", spied)
+    new_run("lm").train()
+    new_run("lm", "other", training={"seed": 5}).train()
+    assert len(seen) == 4
+    assert all(each == seen[0] for each in seen)
+    assert len(set(seen[0][0])) == 5
+
+
+@pytest.mark.parametrize(
+    ("method", "patience", "changes", "stops_after"),
+    [
+        ("lm", 1, {}, 3),
+        ("lm", 2, {}, 4),
+        ("lm", 0, {}, None),
+        ("lm", 1, {"optimizer": {"decay": {"start": 1.0, "end": 0.5, "begin": 0.0, "finish": 0.75}}}, 6),
+        ("sri", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 0.5}}}, 4),
+        ("sri", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 1.0}}}, None),
+        ("lm", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 1.0}}}, 3),
+    ],
+)
+def test_early_stopping_waits_for_patience_and_for_every_schedule(
+    new_run: NewRun,
+    fake_nll: Callable[..., None],
+    method: str,
+    patience: int,
+    changes: dict[str, Any],
+    stops_after: int | None,
+) -> None:
+    fake_nll([6.0, 5.0, *[7.0] * 6])
+    run = new_run(method, training={"epochs": 8, "patience": patience, "batch_size": 22}, **changes)
+    outcome = run.train()
+    assert outcome.reason == ("done" if stops_after is None else "early stop")
+    assert len(run.told(events.Epoch)) == (stops_after or 8)
+    assert run.load(BEST).progress["epoch"] == 2
+    assert run.train().reason == outcome.reason, "a resumed run does not go on past its end"
+    assert len(run.told(events.Epoch)) == (stops_after or 8)
+
+
+def warnings(run: Any) -> list[str]:
+    return [note.text for note in run.told(events.Note) if note.warning]
+
+
+def test_a_model_that_ignores_z_is_warned_of(new_run: NewRun) -> None:
+    """Parameters near 0 that hardly move: nothing depends on z."""
+    optimizer = {"learning_rate": 1e-9, "initial_scale": 1e-4}
+    run = new_run(training={"epochs": 4, "batch_size": 22}, optimizer=optimizer)
+    run.train()
+    (said,) = warnings(run)  # once, and not each epoch again
+    assert "posterior collapse" in said
+    kinds = [type(event) for event in run.events]
+    assert kinds.index(events.Note) > [i for i, kind in enumerate(kinds) if kind is events.Epoch][2]
+
+
+@pytest.mark.parametrize(("permuted", "collapsed"), [(0.29, True), (0.31, False)])
+def test_collapse_is_beyond_twice_the_error(
+    new_run: NewRun, fake_nll: Callable[..., None], permuted: float, collapsed: bool
+) -> None:
+    fake_nll([5.0] * 3, permuted)  # the bound is 0.1 nats and twice an error of 0.1
+    run = new_run(training={"epochs": 3, "batch_size": 22})
+    run.train()
+    assert len(warnings(run)) == collapsed
+    assert has_collapsed(run.load()) == collapsed  # from the record alone
+
+
+def test_a_language_model_has_nothing_to_collapse(new_run: NewRun) -> None:
+    run = new_run("lm", training={"epochs": 4, "batch_size": 22})
+    run.train()
+    assert warnings(run) == []

@@ -1,0 +1,301 @@
+"""2N steps are N steps, a stop of any kind, and N steps: bitwise, for every method."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.utils import parameters_to_vector
+
+from sritool.errors import CheckpointError, DataError, Interrupted, NumericalError
+from sritool.methods.base import Method
+from sritool.methods.registry import METHODS
+from sritool.runs.folder import BEST, LAST, METRICS, read_metrics
+from sritool.training import events, state
+from sritool.training.loop import Trainer
+
+NewRun = Callable[..., Any]
+EPOCH = 3  # steps
+
+
+def epochs(method: str) -> int:
+    """Planned, those of the autoencoder that some begin with among them."""
+    return 2 + METHODS[method].pretrains
+
+
+CLOCKS = {"validation_seconds", "seconds", "tokens_per_second"}
+
+
+def same(left: Any, right: Any) -> bool:
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list):
+        return len(left) == len(right) and all(same(*pair) for pair in zip(left, right, strict=True))
+    return bool(left == right) or (left != left and right != right)
+
+
+def without_clocks(values: Any) -> Any:
+    if isinstance(values, list):
+        return [without_clocks(value) for value in values]
+    if isinstance(values, dict):
+        return {key: without_clocks(value) for key, value in values.items() if key not in CLOCKS}
+    return values
+
+
+def assert_same_run(one: Any, other: Any) -> None:
+    """Weights, optimiser, position, validation figures and the records of the steps, but for the clock."""
+    for name in (LAST, BEST):
+        left, right = one.load(name), other.load(name)
+        assert same(dict(left.weights), dict(right.weights)), name
+        for part in ("trainer", "progress", "metrics"):
+            assert same(*(without_clocks(getattr(side, part)) for side in (left, right))), f"{name}: {part}"
+    logs = [without_clocks(read_metrics(run.folder / METRICS)) for run in (one, other)]
+    assert same(*logs)
+    validations = [("epoch", EPOCH * (epoch + 1)) for epoch in range(epochs(one.config.method))]
+    assert [(record["kind"], record["step"]) for record in logs[0]] == [("step", 1), *validations]
+
+
+@pytest.fixture(params=METHODS, scope="module")
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def whole(method: str, begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run that never stopped."""
+    run = begin_run(tmp_path_factory.mktemp("whole"), method)
+    outcome = run.train()
+    assert (outcome.reason, outcome.steps) == ("done", EPOCH * epochs(method))
+    return run
+
+
+@pytest.mark.parametrize("stops", [[3], [1, 5]])
+def test_stopped_by_max_steps(method: str, whole: Any, new_run: NewRun, stops: list[int]) -> None:
+    run = new_run(method)
+    for steps in stops:
+        outcome = run.train(max_steps=steps)
+        assert (outcome.reason, outcome.steps) == ("max-steps", steps)
+    assert run.train().reason == "done"
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_by_a_signal_inside_an_epoch(
+    method: str, whole: Any, new_run: NewRun, number: int, code: int
+) -> None:
+    run = new_run(method)
+
+    def fifth() -> int | None:
+        told = run.told(events.Step)
+        return number if told and told[-1].step == 5 else None
+
+    error = run.stopped(Interrupted, signal=fifth)
+    assert error.exit_code == code
+    assert "--resume" in str(error)
+    assert run.load().progress["step"] == 5
+    run.train()
+    assert_same_run(run, whole)
+
+
+def test_stopped_while_the_encoder_catches_up(begin_run: NewRun, new_run: NewRun, tmp_path: Any) -> None:
+    whole = begin_run(tmp_path / "apart", "vae-lagging")
+    whole.train()
+    run = new_run("vae-lagging")
+    for told in (2, 5):  # of four updates the first three are of the encoder alone
+        run.events.clear()
+        stop = lambda count=told: signal.SIGTERM if len(run.told(events.Step)) == count else None  # noqa: E731
+        run.stopped(Interrupted, signal=stop)
+        assert run.load().trainer["method"]["updates"] > 0, "not stopped in the inner loop"
+    run.train()
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize("measured", [3])
+def test_stopped_by_a_signal_in_validation(method: str, whole: Any, new_run: NewRun, measured: int) -> None:
+    run = new_run(method)
+    error = run.stopped(
+        Interrupted, signal=lambda: signal.SIGTERM if len(run.told(events.Measuring)) == measured else None
+    )
+    assert error.exit_code == 143
+    position = run.load().trainer["position"]
+    assert position["batch"] == 3, "not stopped in a validation"
+    run.train()
+    assert_same_run(run, whole)
+
+
+def test_stopped_by_a_signal_while_the_method_judges_itself(
+    begin_run: NewRun, new_run: NewRun, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may go over all validation sentences; nothing is changed by a judgement that was not finished."""
+    whole = begin_run(tmp_path, "vae-lagging", "whole")
+    whole.train()
+    run, judging, judge = new_run("vae-lagging"), [], Trainer._judge
+
+    def watched(self: Trainer) -> dict[str, float]:
+        judging.append(1)
+        return judge(self)
+
+    monkeypatch.setattr(Trainer, "_judge", watched)
+    run.stopped(Interrupted, signal=lambda: signal.SIGTERM if judging else None)
+    assert len(judging) == 1
+    run.train()
+    assert_same_run(run, whole)
+
+
+class _Killed(Exception):  # noqa: N818 - an end, and no error
+    """Stands for SIGKILL: nothing is saved on the way out."""
+
+
+@pytest.mark.parametrize("where", [1, 4])
+def test_killed_at_a_step(method: str, whole: Any, new_run: NewRun, where: int) -> None:
+    def kill(event: events.Event) -> None:
+        if isinstance(event, events.Step) and event.step == where:
+            raise _Killed
+
+    run = new_run(method)
+    run.stopped(_Killed, observer=kill)
+    run.train()
+    assert_same_run(run, whole)
+
+
+def test_killed_after_a_validation_is_told_and_before_it_is_saved(
+    method: str, whole: Any, new_run: NewRun
+) -> None:
+    def kill(event: events.Event) -> None:
+        if isinstance(event, events.Epoch) and event.epoch == 1:
+            raise _Killed
+
+    run = new_run(method)
+    run.stopped(_Killed, observer=kill)
+    run.train()
+    assert_same_run(run, whole)
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, kind: str, step: int) -> None:
+    """Let a value that is not finite appear at an update, as an overflow would."""
+    for owner in METHODS.values():
+        original = owner.gradients
+
+        def gradients(self: Method, batch: Any, clock: Any, original: Any = original) -> dict[str, float]:
+            if kind == "weights" and clock.step == step:
+                with torch.no_grad():
+                    self.generator.output_bias[0] = math.nan
+            sums = original(self, batch, clock)
+            if kind == "gradient" and clock.step == step:
+                module = getattr(self, "encoder", self.generator)  # which may be updated alone
+                gradient = module.recurrent.grad
+                if gradient is not None:
+                    gradient[0, 0] = math.inf
+            if kind == "loss" and clock.step == step:
+                sums["recon"] = math.nan
+            return sums
+
+        monkeypatch.setattr(owner, "gradients", gradients)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "loss", "weights"])
+@pytest.mark.parametrize("step", [0, 5])
+def test_what_is_not_finite_ends_with_a_good_checkpoint(
+    method: str, whole: Any, new_run: NewRun, monkeypatch: pytest.MonkeyPatch, kind: str, step: int
+) -> None:
+    run = new_run(method)
+    with monkeypatch.context() as patch:
+        poison(patch, kind, step)
+        error = run.stopped(NumericalError)
+    assert error.exit_code == 4
+    assert f"step {step}" in str(error)
+    if kind == "weights" and step == 0:
+        assert not (run.folder / LAST).exists(), "there was no good state to save"
+        return
+    saved = run.load()
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in saved.weights.values())
+    assert str(run.folder / LAST) in str(error)
+    if kind != "weights":
+        assert saved.progress["step"] == step
+    if kind == "loss":  # one of them goes on, to save time
+        run.train()
+        assert_same_run(run, whole)
+
+
+def test_a_run_goes_on_on_its_own_corpus_only(new_run: NewRun, subword_corpus: Any) -> None:
+    run = new_run()
+    run.train(max_steps=1)
+    run.corpus = subword_corpus
+    with pytest.raises((DataError, CheckpointError), match=r"new run|another checkpoint"):
+        run.make()
+
+
+def test_best_is_no_place_to_go_on_from(new_run: NewRun) -> None:
+    run = new_run()
+    run.train(max_steps=4)
+    shutil.copy(run.folder / BEST, run.folder / LAST)
+    with pytest.raises(CheckpointError, match="cannot be resumed"):
+        run.make()
+
+
+def test_a_finished_plan_is_trained_no_further(new_run: NewRun) -> None:
+    run = new_run("lm", training={"epochs": 1})
+    assert run.train().steps == 3
+    assert run.train().steps == 3
+    assert len(run.told(events.Step)) == 3
+
+
+def test_a_longer_plan_goes_on(new_run: NewRun) -> None:
+    run = new_run("lm", training={"epochs": 1})
+    run.train()
+    trainer = run.make()
+    trainer.state.config = replace(
+        trainer.state.config, training=replace(trainer.state.config.training, epochs=2)
+    )
+    assert trainer.run().steps == 6
+
+
+def test_precision_is_settled_once_and_kept(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new_run("lm", training={"precision": "auto"})
+    monkeypatch.setattr(
+        state, "resolve_precision", lambda asked, *_: "bfloat16" if asked == "auto" else asked
+    )
+    run.train(max_steps=1)
+    assert run.trainer.state.method.precision == "bfloat16"
+    monkeypatch.setattr(state, "resolve_precision", lambda asked, *_: "float32" if asked == "auto" else asked)
+    run.train(max_steps=2)
+    assert run.trainer.state.method.precision == "bfloat16"
+    assert run.load().config.training.precision == "bfloat16"
+
+
+def test_bfloat16_trains_near_float32(new_run: NewRun) -> None:
+    weights = []
+    for precision in ("float32", "bfloat16"):
+        run = new_run("lm", precision, training={"precision": precision})
+        run.train(max_steps=3)
+        weights.append(parameters_to_vector(run.trainer.state.method.modules.parameters()).detach())
+    difference = float((weights[0] - weights[1]).norm() / weights[0].norm())
+    assert 0 < difference < 0.02
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_a_resumed_run_with_another_sampler_keeps_the_statistics_that_it_wants(
+    new_run: NewRun, settings: Callable[..., Any], ours_first: bool
+) -> None:
+    """Those of a chain that has none yet begin anew; those that nothing reads any more are left out."""
+    ours, plain = ({"preconditioned": True, "words": 4}, {"preconditioned": False, "words": 0})
+    before, after = (ours, plain) if ours_first else (plain, ours)
+    run = new_run("sri", sampler=before)
+    run.train(max_steps=2)
+    first = run.load()
+    config = replace(first.config, sampler=settings("sri", sampler=after).sampler)
+    method = state.RunState(run.corpus, config, run.folder, torch.device("cpu"), first).method
+    names = {name for name, _ in method.modules.named_buffers()}
+    assert names == (set() if ours_first else {"preconditioner.fisher", "word_mass.mass"})
+    for name, parameter in method.modules.named_parameters():
+        assert torch.equal(parameter, first.weights[name])
+    if not ours_first:
+        assert not method.modules.get_buffer("preconditioner.fisher").any()

@@ -1,0 +1,162 @@
+"""The budget of validation: within its share of the work of training, never above what is set, fixed for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sritool.config.settings import LikelihoodConfig, RunConfig
+from sritool.evaluation.measure import Measured
+from sritool.evaluation.metrics import Estimate
+from sritool.methods.registry import METHODS, build_method
+from sritool.runs.folder import BEST, METRICS, read_metrics
+from sritool.training import events, validation
+from sritool.training import validation_budget as budget
+from sritool.training.validation import validated_metrics
+from sritool.training.validation_budget import (
+    FEWEST,
+    Level,
+    affordable,
+    in_a_line,
+    level_of,
+    passes_of,
+    rungs,
+)
+
+NewRun = Callable[..., Any]
+SET = LikelihoodConfig(samples=50, pilots=64, rounds=3)
+SECOND = Level(5, LikelihoodConfig(4, 6, 1, 1), every=2)
+
+
+class Sentences:
+    """A split of so many sentences, as far as the budget looks at it."""
+
+    def __init__(self, count: int, length: int = 12) -> None:
+        self.lengths = np.full(count, length)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+def spent(method: Any, level: Level, train: Any) -> float:
+    """Share of the work of training that validation at this level takes."""
+    each = passes_of(method, validated_metrics(method), level.likelihood, float(train.lengths.mean()))
+    return level.sentences * each / (level.every * len(train) * method.work().training)
+
+
+@pytest.mark.parametrize("pretraining", [False, True])
+@pytest.mark.parametrize("name", METHODS)
+def test_validation_stays_within_its_share(name: str, pretraining: bool) -> None:
+    latent = 0 if name == "lm" else 32
+    config = RunConfig(name)
+    config = replace(config, generator=replace(config.generator, hidden=64, latent=latent))
+    method = build_method(config, 3000)
+    method.pretraining = pretraining and method.pretrains
+    before = 0.0
+    for count in (100, 2000, 12_000, 40_000, 1_000_000):
+        train: Any = Sentences(count)
+        level = level_of(method, config, train, Sentences(2000))  # type: ignore[arg-type]
+        assert spent(method, level, train) <= 0.1
+        assert FEWEST <= level.sentences <= 256
+        rate = level.sentences * level.likelihood.samples / level.every
+        assert rate >= before, "a larger corpus affords no less"
+        before = rate
+    assert level == Level(256, config.validation.likelihood), "and in the end all that is set"
+
+
+def test_without_a_share_nothing_is_bounded() -> None:
+    config = RunConfig("vae-anneal")
+    config = replace(config, validation=replace(config.validation, share=0.0))
+    method = build_method(config, 3000)
+    train: Any = Sentences(10)
+    valid: Any = Sentences(100)
+    level = level_of(method, config, train, valid)
+    assert level == Level(100, config.validation.likelihood)
+    assert in_a_line(level, method, config, valid, 8) is None
+
+
+def test_first_draws_and_then_sentences_are_fewer() -> None:
+    def cost(likelihood: LikelihoodConfig) -> float:
+        return likelihood.samples + 2 * likelihood.pilots * likelihood.rounds
+
+    found = [affordable(passes, cost, 256, SET, FEWEST) for passes in (1e9, 5e4, 2e4, 1e4, 1e3)]
+    assert found[0] == Level(256, SET)
+    for richer, poorer in pairwise(found):
+        assert poorer.sentences * cost(poorer.likelihood) <= richer.sentences * cost(richer.likelihood)
+        fewer_sentences = poorer.sentences < richer.sentences
+        assert not fewer_sentences or poorer.likelihood == rungs(SET)[-1]
+    assert found[-1].sentences == FEWEST
+
+
+def test_what_is_set_is_never_exceeded() -> None:
+    few = LikelihoodConfig(samples=5, pilots=70, rounds=2)
+    for candidate in rungs(few):
+        assert (candidate.samples, candidate.rounds) <= (5, 2)
+        assert candidate.pilots <= 70
+        assert (candidate.modes, candidate.degrees) == (few.modes, few.degrees)
+
+
+def test_the_last_epoch_is_validated_and_none_too_early() -> None:
+    for every in range(1, 9):
+        for planned in range(1, 20):
+            level = Level(64, SET, every)
+            due = [done for done in range(1, planned + 1) if level.is_due(done, planned)]
+            assert due[-1] == planned
+            assert len(due) == max(1, planned // every)
+            assert all(count * every <= max(done, every) for count, done in enumerate(due, 1))
+
+
+@pytest.fixture
+def every_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that validate after every second epoch."""
+    monkeypatch.setattr(budget, "level_of", lambda *_: SECOND)
+
+
+def records(run: Any) -> list[dict[str, Any]]:
+    return [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "epoch"]
+
+
+@pytest.mark.parametrize("method", ["sri", "lm", "vae-lagging"])
+def test_epochs_without_validation(method: str, every_second: None, new_run: NewRun) -> None:
+    run = new_run(method, training={"epochs": 5})
+    assert run.train().reason == "done"
+    assert [record["epoch"] for record in records(run)] == [3, 5] == [e.epoch for e in run.told(events.Epoch)]
+    draws = 0 if method == "lm" else 4
+    assert {(record["sentences"], record["draws"]) for record in records(run)} == {(5, draws)}
+    assert run.load(BEST).progress["epoch"] in (3, 5)
+    to_come = [step.validations for step in run.told(events.Step)]
+    assert (to_come[0], to_come[-1]) == (2, 1)
+    assert to_come == sorted(to_come, reverse=True)
+    assert len([note for note in run.told(events.Note) if "validation" in note.text]) == 1
+    halves = new_run(method, "halves", training={"epochs": 5})
+    for steps in (2, 6, 8, None):
+        halves.train(max_steps=steps)
+    clocks = {"seconds", "validation_seconds"}
+    assert [{k: v for k, v in record.items() if k not in clocks} for record in records(halves)] == [
+        {k: v for k, v in record.items() if k not in clocks} for record in records(run)
+    ]
+
+
+def test_the_autoencoder_that_comes_first_is_validated_at_its_end(
+    every_second: None, new_run: NewRun
+) -> None:
+    run = new_run("vae-fb", training={"epochs": 2}, pretraining={"epochs": 3})
+    run.train()
+    assert [(r["epoch"], r.get("pretraining", False)) for r in records(run)] == [(3, True), (2, False)]
+
+
+def test_patience_counts_validations(
+    every_second: None, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = iter([5.0, 6.0, 7.0, 8.0])
+    estimate = lambda value: Estimate("nll", value, 0.1, "", 5, 4, "")  # noqa: E731
+    monkeypatch.setattr(validation, "measure", lambda *_: Measured([estimate(next(figures))], {}, []))
+    run = new_run("lm", training={"epochs": 12, "patience": 2})
+    assert run.train().reason == "early stop"
+    assert run.load().progress["epoch"] == 6
+    assert run.load(BEST).progress["epoch"] == 2
