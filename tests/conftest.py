@@ -16,6 +16,11 @@ from typer.testing import CliRunner, Result
 
 import sritool
 
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+}  # the hub's client reads them when it is imported
+
 pytest_plugins = [f"support.{name}" for name in ("batches", "methods", "runs", "targets")]
 
 hypothesis.settings.register_profile("sritool", deadline=None, derandomize=True, database=None)

@@ -1,20 +1,14 @@
-"""The benchmarks stand beside the package and are not installed: the repository's folder goes on the path."""
+"""Runs benchmarks in their quick forms."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = str(Path(__file__).parents[2])
-if ROOT not in sys.path:
-    sys.path.append(ROOT)  # last, so that an installed sritool is the one that is tested
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,10 @@
 """What the tests of this folder count, told at the end of a run: damage that was done, and met as it should be.
 
-`python -m benchmarks.faults` does the same at length.
+`python -m faults.harness` does the same at length.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,10 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = str(Path(__file__).parents[2])
-if ROOT not in sys.path:
-    sys.path.append(ROOT)  # for `benchmarks`; last, so that an installed sritool is the one that is tested
 
 COUNTS = pytest.StashKey[Counter[str]]()
 SECONDS = pytest.StashKey[list[float]]()
@@ -35,8 +30,8 @@ def tally(pytestconfig: pytest.Config) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Any]:
-    """Starts processes of the program in milliseconds: `benchmarks.faults.zygote`."""
-    from benchmarks.faults.zygote import Zygote
+    """Starts processes of the program in milliseconds: `faults.harness.zygote`."""
+    from faults.harness.zygote import Zygote
 
     with Zygote() as one:
         yield one
@@ -44,8 +39,8 @@ def zygote() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def lab(zygote: Any) -> Iterator[Any]:
-    """A folder `base` with a corpus `mine` and a run `mine-sri`, to be copied: `benchmarks.faults.kill`."""
-    from benchmarks.faults.kill import laboratory
+    """A folder `base` with a corpus `mine` and a run `mine-sri`, to be copied: `faults.harness.kill`."""
+    from faults.harness.kill import laboratory
 
     with laboratory(zygote) as place:
         yield place
@@ -53,8 +48,8 @@ def lab(zygote: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an honest run, its corpus data/mine, and good.pt: `benchmarks.faults.hostile`."""
-    from benchmarks.faults.hostile import make_run
+    """A folder with an honest run, its corpus data/mine, and good.pt: `faults.harness.hostile`."""
+    from faults.harness.hostile import make_run
 
     folder = tmp_path_factory.mktemp("strangers")
     with pytest.MonkeyPatch.context() as patch:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from faults.harness.scene import check_checkpoint, preprocess, sentences, train
+from faults.harness.zygote import Done, Running
 
 import sritool
-from benchmarks.faults.scene import check_checkpoint, preprocess, sentences, train
-from benchmarks.faults.zygote import Done, Running
 from sritool.runs.checkpoint import load_checkpoint
 
 Tally = Callable[..., None]

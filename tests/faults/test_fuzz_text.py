@@ -1,13 +1,13 @@
-"""Fuzzing of the readers of text, shortly: `python -m benchmarks.faults text --inputs 200000` does it at length."""
+"""Fuzzing of the readers of text, shortly: `python -m faults.harness text --inputs 200000` does it at length."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from faults.harness.fuzz_text import HEADED, check, fuzz
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.faults.fuzz_text import HEADED, check, fuzz
 from sritool.data.prepare import PrepareOptions, prepare
 from sritool.data.raw import RawCorpus, RawSplit
 from sritool.data.raw import RawSplit as Read

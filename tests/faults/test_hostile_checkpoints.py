@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from faults.harness.hostile import COMMANDS, Hostile, hostile_files, reads, refused
+from faults.harness.hostile_files import flipped, saved
+from faults.harness.hostile_pickles import EXTENSION, programs
 from typer.testing import CliRunner
 
-from benchmarks.faults.hostile import COMMANDS, Hostile, hostile_files, reads, refused
-from benchmarks.faults.hostile_files import flipped, saved
-from benchmarks.faults.hostile_pickles import EXTENSION, programs
 from sritool.cli.app import app
 from sritool.errors import CheckpointError
 from sritool.runs.checkpoint import load_checkpoint, save_checkpoint

@@ -1,6 +1,6 @@
 """SIGKILL while files are written: none is half written, and nothing lost but time.
 
-`python -m benchmarks.faults kill` does it at length.
+`python -m faults.harness kill` does it at length.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ CALLS = {  # some that every command makes, and for training those about the end
 
 
 def once(lab: Any, name: str) -> Any:
-    from benchmarks.faults.kill import Once
-    from benchmarks.faults.scene import jobs
+    from faults.harness.kill import Once
+    from faults.harness.scene import jobs
 
     return Once(lab, next(job for job in jobs() if job.name == name))
 
@@ -59,7 +59,7 @@ def test_commands_killed_at_a_call_that_changes_files(name: str, lab: Any, tally
 
 def killed_at(number: int, work: Callable[[], Any]) -> bool:
     """Whether a process that does this work was killed before its n-th call; else it has done it."""
-    from benchmarks.faults.killpoints import Killer
+    from faults.harness.killpoints import Killer
 
     child = os.fork()
     if not child:

@@ -32,7 +32,7 @@ def started(lab: Any, place: Path, *command: object, **env: str) -> Any:
 
 
 def train(method: str, *more: object) -> tuple[object, ...]:
-    from benchmarks.faults.scene import train as command
+    from faults.harness.scene import train as command
 
     return command(method, *more)
 
@@ -92,7 +92,7 @@ def test_readers_need_no_lock(lab: Any, place: Path) -> None:
 
 
 def test_a_killed_process_keeps_nobody_out(lab: Any, place: Path, tally: Tally) -> None:
-    from benchmarks.faults.killpoints import KILL_AT
+    from faults.harness.killpoints import KILL_AT
 
     assert started(lab, place, *train("sri", "--resume", "--epochs", 3), **{KILL_AT: "40"}).wait().code == 137
     folder = place / "runs" / "mine-sri"
@@ -111,7 +111,7 @@ def test_two_trainings_at_once_have_two_folders(lab: Any, place: Path) -> None:
 
 
 def test_two_preparations_at_once_leave_one_whole_corpus(lab: Any, place: Path, tally: Tally) -> None:
-    from benchmarks.faults.scene import preprocess
+    from faults.harness.scene import preprocess
 
     shutil.rmtree(place / "data")
     same = [started(lab, place, *preprocess()) for _ in range(3)]
@@ -130,7 +130,8 @@ def test_two_preparations_at_once_leave_one_whole_corpus(lab: Any, place: Path, 
 def test_what_another_process_prepared_meanwhile_is_not_replaced(
     lab: Any, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks.faults.scene import preprocess
+    from faults.harness.scene import preprocess
+
     from sritool.data import preprocess as module
     from sritool.data.sources import FileOptions, file_source
 
@@ -265,7 +266,7 @@ def test_many_at_once_hold_a_lock_one_after_another(tmp_path: Path) -> None:
 
 
 def test_without_locks_a_run_goes_on_and_says_so(lab: Any, place: Path) -> None:
-    from benchmarks.faults.killpoints import NO_LOCKS
+    from faults.harness.killpoints import NO_LOCKS
 
     done = started(lab, place, *train("lm", "--max-steps", 1), **{NO_LOCKS: "1"}).wait()
     assert done.code == 0

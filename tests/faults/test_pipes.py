@@ -1,6 +1,6 @@
 """Pipes and terminals: every command with streams that are closed, full, unread or narrow, and with signals.
 
-`python -m benchmarks.faults pipes` puts every command under every fault.
+`python -m faults.harness pipes` puts every command under every fault.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.harness.pipes import FAULTS, Command, Desk, commands, furnish, meet
+from faults.harness.zygote import Done
 from rich.cells import cell_len
 
 import sritool
-from benchmarks.faults.pipes import FAULTS, Command, Desk, commands, furnish, meet
-from benchmarks.faults.zygote import Done
 
 Tally = Callable[..., None]
 Seen = tuple[Done, str]

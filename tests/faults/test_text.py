@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faults.harness import text, text_files
+from faults.harness.text_files import REFUSED, TAKEN, Refused, Taken
 from typer.testing import Result
 
 import sritool
-from benchmarks.faults import text, text_files
-from benchmarks.faults.text_files import REFUSED, TAKEN, Refused, Taken
 from sritool.cli.commands.preprocess import corpus_table
 from sritool.data import compact, gathering, store, targets, textblocks
 from sritool.data.compact import PieceStore
@@ -121,7 +121,7 @@ def test_another_data_folder_than_the_one_asked_for_is_not_taken(bench: Invoke) 
 def test_memory_is_that_of_ids_and_not_of_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled: bool
 ) -> None:
-    """What ten times the lines take more: ids at 4 bytes, and per line what `benchmarks.faults.text` allows.
+    """What ten times the lines take more: ids at 4 bytes, and per line what `faults.harness.text` allows.
 
     The strings of a line of ten words take 120 bytes alone, and 700 when cut into words.
     """

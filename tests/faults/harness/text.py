@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from faults.harness import Broken
 
-from benchmarks.faults import Broken
 from sritool.cli.render import say
 
 FORMS = ("lines", "rows", "pipe", "pieces")
@@ -116,7 +116,7 @@ def bound(count: int, tokens: int, vocabulary: int) -> int:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Those of `python -m benchmarks.faults text`."""
+    """Those of `python -m faults.harness text`."""
     parser.add_argument("--lines", type=int, default=10_000_000)
     parser.add_argument("--forms", nargs="+", default=list(FORMS[:3]), choices=FORMS)
     parser.add_argument("--inputs", type=int, default=20_000, help="fuzzed inputs")
@@ -125,7 +125,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, int | float]:
     """Prepare, damage, fuzz. Raises: Broken where something was not as it should be."""
-    from benchmarks.faults.fuzz_text import fuzz
+    from faults.harness.fuzz_text import fuzz
 
     counts: dict[str, int | float] = {}
     with tempfile.TemporaryDirectory() as name:

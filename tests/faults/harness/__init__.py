@@ -1,4 +1,4 @@
-"""Damage done for real, at length; run as python -m benchmarks.faults. tests/faults holds the short versions."""
+"""Damage done for real, for the tests of this folder; `python -m faults.harness` does it at length."""
 
 
 class Broken(AssertionError):  # noqa: N818 - what happened

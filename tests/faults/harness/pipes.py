@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.faults import Broken
-from benchmarks.faults.kill import Laboratory, laboratory
-from benchmarks.faults.scene import sentences, train
-from benchmarks.faults.zygote import CLOSED, Done, Zygote
+from faults.harness import Broken
+from faults.harness.kill import Laboratory, laboratory
+from faults.harness.scene import sentences, train
+from faults.harness.zygote import CLOSED, Done, Zygote
+
 from sritool.cli.render import say
 
 FULL = Path("/dev/full")
@@ -193,7 +194,7 @@ def without_reader() -> Iterator[int]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Those of `python -m benchmarks.faults pipes`."""
+    """Those of `python -m faults.harness pipes`."""
     names = list(commands())
     parser.add_argument("--commands", nargs="+", default=names, choices=names, metavar="COMMAND")
 

@@ -27,7 +27,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
-from benchmarks.faults.killpoints import arm
+from faults.harness.killpoints import arm
+
+import sritool
 
 CLOSED = -1
 """Instead of a file descriptor: the stream is closed, as a shell's `>&-` does it."""
@@ -93,9 +95,9 @@ class Zygote:
         self._address = str(Path(self._folder.name) / "socket")
 
     def __enter__(self) -> Self:
-        root = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-        command = [sys.executable, "-m", "benchmarks.faults.zygote", self._address]
+        roots = [str(Path(file).parents[level]) for file, level in ((sritool.__file__, 1), (__file__, 2))]
+        path = os.pathsep.join(filter(None, [*roots, os.environ.get("PYTHONPATH", "")]))
+        command = [sys.executable, "-m", "faults.harness.zygote", self._address]
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         if not os.access(Path("~").expanduser(), os.W_OK):
             # matplotlib would make a folder, which each fork would remove at its end

@@ -23,9 +23,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.faults import Broken
-from benchmarks.faults.killpoints import KILL_AT, STEPS, steps_in
-from benchmarks.faults.scene import (
+from faults.harness import Broken
+from faults.harness.killpoints import KILL_AT, STEPS, steps_in
+from faults.harness.scene import (
     METHODS,
     SAVE_EVERY,
     Job,
@@ -34,7 +34,8 @@ from benchmarks.faults.scene import (
     train,
     write_texts,
 )
-from benchmarks.faults.zygote import Done, Zygote
+from faults.harness.zygote import Done, Zygote
+
 from sritool.cli.render import say
 from sritool.runs.checkpoint import load_checkpoint
 
@@ -43,7 +44,7 @@ IN_A_ROW = 4  # kills of one piece of work before it is left to end
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Those of `python -m benchmarks.faults kill`."""
+    """Those of `python -m faults.harness kill`."""
     parser.add_argument("--kills", type=int, default=100, help="in all, at random moments")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-
-from benchmarks.faults.hostile_files import Hostile, saved
+from faults.harness.hostile_files import Hostile, saved
 
 Values = dict[str, Any]
 HUGE = 10**12

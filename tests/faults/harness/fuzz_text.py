@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from benchmarks.faults import Broken
-from benchmarks.faults.text_files import CELLS, RECORDS, REFUSED, ROWS, TAKEN
+from faults.harness import Broken
+from faults.harness.text_files import CELLS, RECORDS, REFUSED, ROWS, TAKEN
+
 from sritool.data.columns import Columns
 from sritool.data.raw import RawSplit, gathered
 from sritool.data.textfiles import FORMATS, parsed

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from benchmarks.faults import Broken
-from benchmarks.faults.hostile_files import (
+from faults.harness import Broken
+from faults.harness.hostile_files import (
     Hostile,
     archive_files,
     damaged_files,
@@ -32,7 +31,8 @@ from benchmarks.faults.hostile_files import (
     pickled_files,
     tensor_files,
 )
-from benchmarks.faults.hostile_values import value_files
+from faults.harness.hostile_values import value_files
+
 from sritool.runs.archive import Archive, Refused
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.plain_values import read_values
