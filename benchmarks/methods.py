@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sritool.cli.pictures.style import check_picture, look, new_canvas, plain, save, series
+from sritool.cli.plots.style import check_picture, look, new_canvas, plain, save, series
 from sritool.runs.folder import METRICS, read_metrics
 
 

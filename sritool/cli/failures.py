@@ -16,7 +16,7 @@ import typer
 
 from sritool.cli.printable import one_line
 from sritool.cli.signals import Stopped
-from sritool.cli.talk import say
+from sritool.cli.streams import say
 from sritool.errors import Interrupted, SritoolError
 
 DEBUG_COMMAND = "sritool --debug …"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sritool.cli.talk import say
+from sritool.cli.streams import say
 
 if TYPE_CHECKING:
     from sritool.runs.model import TrainedModel
@@ -57,3 +57,16 @@ def tell_unknown(model: TrainedModel, sentences: Sequence[str]) -> None:
     note = unknown_words(model, sentences)
     if note:
         say(note)
+
+
+def runs_of_newest_corpus(runs_dir: Path) -> list[Path]:
+    """Checkpoints of all runs on the newest run's corpus, which is said on stderr."""
+    from sritool.analysis.comparison import runs_of_newest_corpus as find
+
+    found = find(runs_dir)
+    others = [f"{found.elsewhere} on other corpora"] if found.elsewhere else []
+    others += [f"{found.begun} still in pretraining"] if found.begun else []
+    left_out = f", without {' and '.join(others)}" if others else ""
+    names = ", ".join(path.parent.name for path in found.paths)
+    say(f"comparing the runs in {runs_dir}/ on the corpus of the newest one{left_out}: {names}")
+    return found.paths

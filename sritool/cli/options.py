@@ -16,9 +16,8 @@ from typing import Annotated
 
 import typer
 
-from sritool.cli.durations import parse_duration
 from sritool.cli.formats import Format
-from sritool.cli.sizes import parse_bytes
+from sritool.cli.units import parse_bytes, parse_duration
 from sritool.errors import SritoolError, UsageError
 
 DEVICE_PANEL = "Device"
@@ -81,6 +80,24 @@ def known_split(name: str | None) -> str | None:
     if name is not None and name not in SPLITS:
         raise typer.BadParameter(f"{name!r} is no split; give {', '.join(SPLITS[:-1])} or {SPLITS[-1]}")
     return name
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """Whole numbers of a list like `0,2,5-8`. Raises: UsageError for anything else."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)) or len(first + last) > 8:
+            raise UsageError(f"--k {text} is no list of whole numbers; give one like 0-4 or 0,2,5-8")
+        ends = int(first), int(last or first)
+        if ends[1] < ends[0] or ends[1] - ends[0] > 1000:
+            raise UsageError(f"--k {text} has no range {part.strip()}; give one like 0-4 or 0,2,5-8")
+        found += range(ends[0], ends[1] + 1)
+    return tuple(found)
 
 
 FormatOpt = Annotated[

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from sritool.cli.durations import format_duration
 from sritool.cli.formats import readable
 from sritool.cli.printable import one_line
-from sritool.cli.talk import running_bars, stderr_console
+from sritool.cli.streams import running_bars, say, stderr_console
+from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 LINE_EVERY_S = 10.0
 RATE_WINDOW_S = 30.0
 RATE_SPACING_S = 0.1  # between the moments that are kept, so that fast steps do not fill the memory
+
+KEPT = "what is finished is kept; the same command goes on from there"
 
 
 class State(NamedTuple):
@@ -153,6 +156,27 @@ class Progress:
         parts = [self.state.label, self.counts(), self.measures()]
         sys.stderr.write(one_line("  ".join(part for part in parts if part)) + "\n")
         sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def task_progress(quiet: bool, kept: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """Show the progress of a task that counts sentences.
+
+    Args:
+        quiet: Show nothing.
+        kept: What to say when Ctrl-C ends the task.
+
+    Yields:
+        The function to report with: what is going on, how many sentences are done, of how many.
+    """
+    try:
+        with Progress("", "sentences", quiet) as bar:
+            yield lambda label, done, total: bar.update(done, total, label=label)
+            bar.settle()
+    except KeyboardInterrupt:
+        if kept:
+            say(kept)
+        raise
 
 
 def bar_display(progress: Progress) -> RichProgress:

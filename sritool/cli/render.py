@@ -18,7 +18,7 @@ from rich.text import Text
 
 from sritool.cli.formats import FORMATS, Best, Table, lines_of, numeric_columns, readable, undefined_note
 from sritool.cli.printable import printable, printable_columns
-from sritool.cli.talk import bars_hidden, console_of, say
+from sritool.cli.streams import bars_hidden, console_of, say
 from sritool.errors import UsageError
 
 __all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say"]

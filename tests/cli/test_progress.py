@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.cli.durations import format_duration, parse_duration
 from sritool.cli.progress import Progress, Rate, bar_display
 from sritool.cli.streams import Talk
+from sritool.cli.units import format_duration, parse_duration
 
 ON_A_TERMINAL = """
 from sritool.cli.progress import Progress
 from sritool.cli.render import Table, emit
-from sritool.cli.talk import say
+from sritool.cli.streams import say
 with Progress("epoch 1/2") as progress:
     for step in range(1, 41):
         progress.update(step, 40, recon=41.25, unstable="2 %")

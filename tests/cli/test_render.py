@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sritool.cli.formats import exact, lines_of, native, readable
 from sritool.cli.render import FORMATS, Table, emit, emit_all, say
-from sritool.cli.tables import with_error
+from sritool.cli.tables.metrics import with_error
 from sritool.errors import UsageError
 
 Show = Callable[..., str]

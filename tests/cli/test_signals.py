@@ -16,7 +16,7 @@ from typer.testing import Result
 
 import sritool
 from sritool.cli.signals import StopRequest
-from sritool.cli.watch import Watch
+from sritool.cli.training_progress import Watch
 from sritool.errors import Interrupted
 
 Run = Callable[..., Result]

@@ -12,9 +12,9 @@ import pytest
 
 from sritool.analysis.comparison import TRAINING_COLUMNS
 from sritool.analysis.sample_figures import METRICS as SAMPLE_METRICS
-from sritool.cli import classification_tables, noisy_tables, step_tables
 from sritool.cli.commands import preprocess
-from sritool.cli.tables import RELIABILITY
+from sritool.cli.tables import classification, noisy_recon, tune_step
+from sritool.cli.tables.metrics import RELIABILITY
 from sritool.evaluation.measure import NEEDS
 
 ROOT = Path(__file__).parents[2]
@@ -67,18 +67,18 @@ def test_the_columns_of_compare_have_entries() -> None:
 
 
 def test_the_columns_of_tune_step_have_entries() -> None:
-    table = step_tables.exact_table(nothing(), "", "")
+    table = tune_step.exact_table(nothing(), "", "")
     names = {name for name in table.columns if not name.endswith(" se")}
     assert entries("Columns of tune-step") == names
 
 
 def test_the_columns_of_noisy_recon_have_entries() -> None:
-    names = {name for name in noisy_tables.long_table([nothing()]).columns if not name.endswith(" se")}
+    names = {name for name in noisy_recon.long_table([nothing()]).columns if not name.endswith(" se")}
     assert entries("Columns of noisy-recon") == names - SHARED | {"noise"}
 
 
 def test_the_columns_of_classify_have_entries() -> None:
-    names, _ = classification_tables.for_programs(nothing())
+    names, _ = classification.for_programs(nothing())
     assert entries("Columns of classify") == set(names) - SHARED
 
 

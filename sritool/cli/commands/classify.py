@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sritool.cli.classification_tables import accuracy_table, confusion_tables
 from sritool.cli.opening import open_checkpoints, open_device
 from sritool.cli.options import (
     FILES_PANEL,
@@ -24,7 +23,8 @@ from sritool.cli.options import (
     ThreadsOpt,
 )
 from sritool.cli.render import emit_all, panels, resolve_format
-from sritool.cli.tables import FOR_PEOPLE
+from sritool.cli.tables.classification import accuracy_table, confusion_tables
+from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def classify(
     """
     from sritool.analysis import classification as task
     from sritool.analysis.classification_plan import Request
-    from sritool.cli.watch import task_progress
+    from sritool.cli.progress import task_progress
     from sritool.data.columns import Columns
 
     form = resolve_format(fmt)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sritool.cli.comparison_tables import comparison_table, in_order, weights_table
-from sritool.cli.opening import open_checkpoints, open_device
+from sritool.cli.opening import open_checkpoints, open_device, runs_of_newest_corpus
 from sritool.cli.options import (
     AgainOpt,
     BatchSizeOpt,
@@ -23,8 +22,10 @@ from sritool.cli.options import (
     SeedOpt,
     SplitOpt,
     ThreadsOpt,
+    split_names,
 )
-from sritool.cli.render import emit_all, panels, resolve_format, say
+from sritool.cli.render import emit_all, panels, resolve_format
+from sritool.cli.tables.comparison import comparison_table, in_order, weights_table
 
 
 def compare(
@@ -103,8 +104,7 @@ def compare(
     tokens/s (the highest) stands out; of the others neither more nor less is better.
     """
     from sritool.analysis import comparison as task
-    from sritool.cli.commands.evaluate import split_names
-    from sritool.cli.watch import KEPT, task_progress
+    from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.evaluate import Request
     from sritool.evaluation.measure import NEEDS
 
@@ -133,16 +133,3 @@ def compare(
     if weights is not None:
         table, weights = table._replace(note=""), weights._replace(note=table.note)
     emit_all([*panels(table, form), *([weights] if weights else [])], form)
-
-
-def runs_of_newest_corpus(runs_dir: Path) -> list[Path]:
-    """Checkpoints of all runs on the newest run's corpus, which is said on stderr."""
-    from sritool.analysis.comparison import runs_of_newest_corpus as find
-
-    found = find(runs_dir)
-    others = [f"{found.elsewhere} on other corpora"] if found.elsewhere else []
-    others += [f"{found.begun} still in pretraining"] if found.begun else []
-    left_out = f", without {' and '.join(others)}" if others else ""
-    names = ", ".join(path.parent.name for path in found.paths)
-    say(f"comparing the runs in {runs_dir}/ on the corpus of the newest one{left_out}: {names}")
-    return found.paths

@@ -66,7 +66,7 @@ def decode(
     The sentences come in the order of the codes, in a pipe alone, one a line.
     """
     from sritool.analysis.code_files import read_codes
-    from sritool.cli.watch import task_progress
+    from sritool.cli.progress import task_progress
 
     form = resolve_format(fmt)
     config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)

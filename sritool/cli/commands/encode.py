@@ -24,7 +24,7 @@ from sritool.cli.options import (
 )
 from sritool.cli.render import Table, emit, fits, resolve_format, say, write_lines
 from sritool.cli.streams import write_bytes
-from sritool.cli.tables import FOR_PEOPLE
+from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def encode(
     command goes on where it was stopped.
     """
     from sritool.analysis.encode import encode_text
-    from sritool.cli.watch import task_progress
+    from sritool.cli.progress import task_progress
     from sritool.evaluation.posterior_codes import How
 
     form = output_form(fmt, output)

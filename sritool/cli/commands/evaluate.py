@@ -7,13 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sritool.cli.evaluation_tables import (
-    certificate_table,
-    curve_table,
-    metrics_down_table,
-    runs_table,
-    sentence_table,
-)
 from sritool.cli.opening import open_checkpoints, open_device, tell_typed
 from sritool.cli.options import (
     AgainOpt,
@@ -31,10 +24,20 @@ from sritool.cli.options import (
     SplitOpt,
     TextOpt,
     ThreadsOpt,
+    split_names,
 )
 from sritool.cli.refinement import RefineOpt, RefineRateOpt, RefineStepsOpt, refinement_of
 from sritool.cli.render import emit, emit_all, fits, resolve_format
-from sritool.cli.tables import FOR_PEOPLE, metrics_table, reliability_table
+from sritool.cli.tables.metrics import (
+    FOR_PEOPLE,
+    certificate_table,
+    curve_table,
+    metrics_down_table,
+    metrics_table,
+    reliability_table,
+    runs_table,
+    sentence_table,
+)
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -148,7 +151,7 @@ def evaluate(
     same command again. One that is finished is on record in evaluations.jsonl beside the checkpoint, and the same
     command answers from there.
     """
-    from sritool.cli.watch import KEPT, task_progress
+    from sritool.cli.progress import KEPT, task_progress
     from sritool.config.settings import LikelihoodConfig
     from sritool.evaluation import evaluate as task
     from sritool.evaluation.estimators import ESTIMATORS, check_estimator
@@ -199,10 +202,6 @@ def evaluate(
         emit(curve_table(found, form), form)
     else:
         show(found, form)
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def show(found: list[Evaluation], fmt: str) -> None:

@@ -120,7 +120,7 @@ def interpolate(
     the same for two independent samples of the model, so that it has a scale.
     """
     from sritool.analysis import interpolation as task
-    from sritool.cli.watch import task_progress
+    from sritool.cli.progress import task_progress
 
     form = resolve_format(fmt)
     config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)

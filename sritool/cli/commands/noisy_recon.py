@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from sritool.cli.noisy_tables import increase_table, long_table, recon_table
 from sritool.cli.opening import open_checkpoints, open_device, tell_typed
 from sritool.cli.options import (
     BatchSizeOpt,
@@ -24,9 +23,11 @@ from sritool.cli.options import (
     TextOpt,
     ThreadsOpt,
     check_writable,
+    parse_counts,
 )
 from sritool.cli.render import emit, emit_all, panels, resolve_format
-from sritool.cli.tables import FOR_PEOPLE
+from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.noisy_recon import increase_table, long_table, recon_table
 from sritool.errors import UsageError
 
 
@@ -103,7 +104,7 @@ def noisy_recon(
     A measurement that was stopped goes on where it was: give the same command again.
     """
     from sritool.analysis import noisy_recon as task
-    from sritool.cli.watch import KEPT, task_progress
+    from sritool.cli.progress import KEPT, task_progress
 
     form = resolve_format(fmt)
     if noisy and (split or text or noise or write_noisy):
@@ -137,17 +138,3 @@ def noisy_recon(
         emit_all([part for table in tables for part in panels(table, form)], form)
     else:
         emit(long_table(*found), form)
-
-
-def parse_counts(text: str) -> tuple[int, ...]:
-    """Whole numbers of a list like `0,2,5-8`. Raises: UsageError for anything else."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, dash, last = (piece.strip() for piece in part.partition("-"))
-        if not (first.isdecimal() and (last.isdecimal() if dash else True)) or len(first + last) > 8:
-            raise UsageError(f"--k {text} is no list of whole numbers; give one like 0-4 or 0,2,5-8")
-        ends = int(first), int(last or first)
-        if ends[1] < ends[0] or ends[1] - ends[0] > 1000:
-            raise UsageError(f"--k {text} has no range {part.strip()}; give one like 0-4 or 0,2,5-8")
-        found += range(ends[0], ends[1] + 1)
-    return tuple(found)

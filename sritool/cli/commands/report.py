@@ -24,8 +24,7 @@ from sritool.cli.options import (
     ThreadsOpt,
     check_writable,
 )
-from sritool.cli.streams import write_bytes
-from sritool.cli.talk import say
+from sritool.cli.streams import say, write_bytes
 from sritool.errors import UsageError
 
 
@@ -78,8 +77,8 @@ def report(
     out.
     """
     from sritool.analysis.report import Request, gather
+    from sritool.cli.progress import KEPT, task_progress
     from sritool.cli.report.page import render, utc
-    from sritool.cli.watch import KEPT, task_progress
     from sritool.files import write_output
 
     check_output(output)

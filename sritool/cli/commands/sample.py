@@ -34,7 +34,7 @@ from sritool.cli.options import (
     ThreadsOpt,
 )
 from sritool.cli.render import Table, emit, fits, resolve_format
-from sritool.cli.tables import FOR_PEOPLE, with_error
+from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
 
 if TYPE_CHECKING:
     from sritool.analysis.sample_figures import Figures
@@ -112,7 +112,7 @@ def sample(
     model on the samples and tests it on real text, which takes a while.
     """
     from sritool.analysis.sample import sample as draw_sentences
-    from sritool.cli.watch import task_progress
+    from sritool.cli.progress import task_progress
 
     form = resolve_format(fmt)
     config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)

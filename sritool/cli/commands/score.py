@@ -24,8 +24,8 @@ from sritool.cli.options import (
     ThreadsOpt,
 )
 from sritool.cli.render import Table, emit, resolve_format, write_lines
-from sritool.cli.tables import FOR_PEOPLE
-from sritool.cli.talk import bars_hidden
+from sritool.cli.streams import bars_hidden
+from sritool.cli.tables.metrics import FOR_PEOPLE
 
 if TYPE_CHECKING:
     from sritool.analysis.score import Score
@@ -58,7 +58,7 @@ def score(
     come as they are known, but for a table, markdown or latex.
     """
     from sritool.analysis.score import score as score_lines
-    from sritool.cli.watch import task_progress
+    from sritool.cli.progress import task_progress
     from sritool.config.settings import LikelihoodConfig
 
     form = resolve_format(fmt)

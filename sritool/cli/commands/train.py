@@ -179,7 +179,7 @@ def train(
     began = time.monotonic()
     from sritool.analysis.run_summary import summarise
     from sritool.cli.signals import StopRequest
-    from sritool.cli.watch import Watch
+    from sritool.cli.training_progress import Watch
     from sritool.config.values import merge
     from sritool.model.device import enough_threads, resolve_device, set_threads
     from sritool.training.configure import gather
@@ -249,7 +249,7 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
 
     Args: clock: what limits its time.
     """
-    from sritool.cli.durations import format_duration
+    from sritool.cli.units import format_duration
 
     ends = {"done": "finished the plan", "early stop": "stopped early: validation no longer gets better"}
     limit = clock if outcome.reason == "max-time" else f"--{outcome.reason}"
@@ -276,7 +276,7 @@ def longer(corpus: str, config: RunConfig) -> str:
 
 def show_summary(run: str, shown: Summary, fmt: str) -> None:
     """Metrics on stdout; the sentences there too on a terminal, else on stderr, so that a pipe reads one table."""
-    from sritool.cli.tables import metrics_table
+    from sritool.cli.tables.metrics import metrics_table
 
     metrics = metrics_table(run, shown.data, shown.total, shown.estimates, shown.notes, fmt)
     extra = [Table(f"Samples: {shown.decoding}", ("sentence",), [[text] for text in shown.samples])]

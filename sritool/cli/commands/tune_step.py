@@ -27,7 +27,7 @@ from sritool.cli.options import (
     known_split,
 )
 from sritool.cli.render import emit_all, resolve_format, say
-from sritool.cli.step_tables import steps_tables
+from sritool.cli.tables.tune_step import steps_tables
 from sritool.errors import UsageError
 
 SCHEDULES, MEASURE = "Step sizes", "Measurement"
@@ -170,8 +170,8 @@ def tune_step(
     steps that are not one-to-one, where lower is no bound. unstable: steps that lead uphill but for their noise.
     accept: what a Metropolis test (MALA) of each step would accept.
     """
-    from sritool.cli.pictures import steps as picture
-    from sritool.cli.pictures.style import check_picture, save
+    from sritool.cli.plots.style import check_picture, save
+    from sritool.cli.plots.tune_step import draw
     from sritool.cli.progress import Progress
     from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences, read_text
@@ -234,7 +234,7 @@ def tune_step(
         if tuned.temperature != kept:
             say(f"they were chosen at τ {tuned.temperature:g}; {write} is evaluated at τ {kept:g} as before")
     if plot is not None:
-        save(picture.draw(tuned, title), plot)
+        save(draw(tuned, title), plot)
         say(f"drew {plot}")
 
 

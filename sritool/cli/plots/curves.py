@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sritool.cli.options import FormatOpt, RunsDirOpt
-from sritool.cli.plots.common import (
+from sritool.cli.plots.picture import (
     DataOpt,
     Output,
     PictureOpt,
@@ -16,9 +17,16 @@ from sritool.cli.plots.common import (
     ShowDataOpt,
     TitleOpt,
     only_one_source,
+    read_rows,
 )
+from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table, say
 from sritool.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from sritool.analysis.training_curves import Point
 
 COLUMNS = ("run", "metric", "epoch", "step", "value", "se")
 
@@ -52,8 +60,6 @@ def curves(
     Epochs of the autoencoder that some methods begin with come before 0.
     """
     from sritool.analysis.training_curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
-    from sritool.cli.pictures import curves as picture
-    from sritool.cli.plots.reading import read_rows
 
     out = Output("curves", output, show_data, fmt)
     only_one_source(runs, data)
@@ -72,4 +78,114 @@ def curves(
         raise UsageError(f"nothing on record for {', '.join(wanted)}; leave --metrics out")
     heading = "Training curves" if title is None else title
     table = Table(heading, COLUMNS, points)
-    out.write(lambda: picture.draw(points, heading), table, found.notes)
+    out.write(lambda: draw(points, heading), table, found.notes)
+
+
+LABELS = {
+    "nll": "validation NLL\n(nats/sentence)",
+    "posterior-kl": "posterior KL\n(nats/sentence)",
+    "recon": "validation recon\n(nats/sentence)",
+    "au": "active units\n(dimensions)",
+    "permuted": "permuted − recon\n(nats/sentence)",
+    "train recon": "training recon\n(nats/sentence)",
+}
+LEGEND_COLUMNS = 3
+
+
+def draw(points: Sequence[Point], title: str) -> Canvas:
+    """Panels with one legend below them; the training loss smoothed, its raw values pale behind."""
+    from sritool.analysis.training_curves import by_line
+
+    lines = by_line(points)
+    metrics = [metric for metric in LABELS if any(metric == name for _, name in lines)]
+    runs = list(dict.fromkeys(run for run, _ in lines))
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    with look():
+        size = (8.0 if columns == 1 else 4.6 * columns, 3.6 * rows + (1.4 if columns == 1 else 0.6))
+        canvas, panels = new_canvas(size, rows, columns, squeeze=False, sharex=True)
+        handles: dict[str, Any] = {}
+        for axes, metric in zip(panels.flat, metrics, strict=False):
+            for number, run in enumerate(runs):
+                if (run, metric) in lines:
+                    handles[run] = draw_line(axes, lines[run, metric], series(number))
+            finish(axes, lines, metric)
+        for axes in panels.flat[len(metrics) :]:
+            axes.set_visible(False)
+        begun = any(point.epoch <= 0 for point in points)
+        epochs = "epochs (to 0: autoencoder)" if begun else "epochs"
+        for axes in panels[-1] if len(metrics) == panels.size else panels.flat[len(metrics) - columns :]:
+            axes.set_xlabel(epochs)
+            axes.tick_params(labelbottom=True)
+        if title:
+            canvas.suptitle(plain(title))
+        named = [plain(run) for run in runs]
+        canvas.legend(
+            *([handles[run] for run in runs], named),
+            loc="outside lower center",
+            ncols=LEGEND_COLUMNS,
+            title=meaning_of(points, narrow=columns < 3),
+        )
+    return canvas
+
+
+def meaning_of(points: Sequence[Point], narrow: bool = False) -> str:
+    """What bands and pale lines are, where there are any."""
+    said = []
+    if any(point.se for point in points):
+        said.append("bands, bars: ± 1 standard error over validation sentences")
+    if any(point.metric == "train recon" for point in points):
+        said.append("pale: training recon, mean of the epoch so far; strong: smoothed")
+    return ("\n" if narrow else "; ").join(said)
+
+
+def draw_line(axes: Any, points: Sequence[Point], style: dict[str, Any]) -> Any:
+    """One run in one panel; returns what stands for it in the legend.
+
+    The training loss is smoothed without that of the first step, of an untrained model on one batch.
+    """
+    epochs, values = ([getattr(point, name) for point in points] for name in ("epoch", "value"))
+    every = max(1, len(points) // 10) if len(points) > 12 else 1
+    if points[0].metric == "train recon":
+        axes.plot(epochs, values, color=style["color"], alpha=0.25, linewidth=1)
+        later = [point for point in points if point.step > 1] or points
+        epochs = [point.epoch for point in later]
+        begun = sum(epoch <= 0 for epoch in epochs)  # the autoencoder's loss is another one
+        values = [point.value for point in later]
+        values = smoothed(values[:begun]) + smoothed(values[begun:])
+    elif len(points) == 1 and points[0].se:
+        axes.errorbar(epochs, values, points[0].se, color=style["color"], capsize=4)
+    elif any(point.se for point in points):
+        low, high = ([p.value + sign * (p.se or 0.0) for p in points] for sign in (-1, 1))
+        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    (line,) = axes.plot(epochs, values, **style, markevery=every)
+    return line
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Means over a tenth of the values around each, three at least, fewer at the ends."""
+    reach = max(1, len(values) // 20)
+    means = []
+    for k in range(len(values)):
+        half = min(reach, k, len(values) - 1 - k)
+        part = values[k - half : k + half + 1]
+        means.append(sum(part) / len(part))
+    return means
+
+
+def finish(axes: Any, lines: dict[tuple[str, str], list[Point]], metric: str) -> None:
+    """Names and a scale that the first, untrained values do not take over."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_ylabel(LABELS[metric])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    if metric == "au":
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    shown = [point for (_, name), group in lines.items() for point in group if name == metric]
+    if any(point.epoch <= 0 for group in lines.values() for point in group):
+        axes.axvline(0, color="black", linewidth=1, alpha=0.5)
+    if metric == "train recon":
+        ordered = sorted(point.value for point in shown if point.step > 1) or [shown[0].value]
+        low, high = ordered[0], ordered[len(ordered) * 9 // 10]
+        margin = 0.1 * (high - low or 1)
+        axes.set_ylim(low - margin, high + margin)

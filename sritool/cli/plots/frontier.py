@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sritool.cli.commands.compare import runs_of_newest_corpus
-from sritool.cli.opening import open_checkpoints, open_device
+from sritool.cli.opening import open_checkpoints, open_device, runs_of_newest_corpus
 from sritool.cli.options import (
     AgainOpt,
     BatchSizeOpt,
@@ -24,8 +25,23 @@ from sritool.cli.options import (
     SplitOpt,
     ThreadsOpt,
 )
-from sritool.cli.plots.common import DataOpt, Output, PictureOpt, ShowDataOpt, TitleOpt, only_one_source
+from sritool.cli.plots.labels import place_labels
+from sritool.cli.plots.picture import (
+    DataOpt,
+    Output,
+    PictureOpt,
+    ShowDataOpt,
+    TitleOpt,
+    only_one_source,
+    read_rows,
+)
+from sritool.cli.plots.style import COLOURS, MARKS, look, new_canvas, plain
 from sritool.cli.render import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from sritool.analysis.frontier import Point
 
 COLUMNS = (
     *("run", "method", "nll", "nll se", "posterior-kl", "posterior-kl se"),
@@ -73,9 +89,7 @@ def frontier(
     tells more about the sentence, and lower is a better likelihood.
     """
     from sritool.analysis import frontier as task
-    from sritool.cli.pictures import frontier as picture
-    from sritool.cli.plots.reading import read_rows
-    from sritool.cli.watch import KEPT, task_progress
+    from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.evaluate import Request
 
     out = Output("frontier", output, show_data, fmt)
@@ -98,4 +112,83 @@ def frontier(
             found = task.frontier(paths, request, where, report, mixed)
     heading = found.data if title is None else title
     table = Table(heading, COLUMNS, found.points)
-    out.write(lambda: picture.draw(found.points, heading), table, found.notes)
+    out.write(lambda: draw(found.points, heading), table, found.notes)
+
+
+METHODS = ("sri", "vae-fb", "lm", "vae-anneal", "ae", "vae-cyclical", "vae-fbp", "vae-lagging", "sa-vae")
+"""Each keeps its colour and mark from picture to picture."""
+
+FULL = {"markersize": 11, "markeredgecolor": "white"}
+DARK = "#888888"
+
+
+def draw(points: Sequence[Point], title: str) -> Canvas:
+    """A colour and mark a method, a name a run, bars of ± 1 standard error; a line at runs without z.
+
+    A run whose figures are not finite has no place.
+    """
+    points = [point for point in points if math.isfinite(point.nll) and math.isfinite(point.posterior_kl)]
+    present = {point.method for point in points}
+    methods = [*(name for name in METHODS if name in present), *sorted(present - {*METHODS})]
+    order = [*METHODS, *methods[len(present & {*METHODS}) :]]
+    with look():
+        canvas, axes = new_canvas((9.0, 6.0))
+        handles = []
+        for method in methods:
+            group = [point for point in points if point.method == method]
+            handles.append(draw_method(axes, group, order.index(method)))
+        names = [plain(method) for method in methods]
+        heights = sorted({point.nll for point in points if point.draws == 0})
+        for height in heights:
+            line = axes.axhline(height, color=DARK, linestyle="--", linewidth=1.5, zorder=0)
+        if heights:
+            handles.append(line)
+            names.append("NLL without z")
+        axes.margins(0.14, 0.12)
+        axes.set_xlabel("posterior KL (nats/sentence)")
+        axes.set_ylabel("NLL (nats/sentence); lower is better")
+        if title:
+            axes.set_title(plain(title))
+        canvas.legend(
+            *(handles, names),
+            loc="outside lower center",
+            ncols=min(4, len(names)),
+            title="method; bars: ± 1 standard error",
+        )
+        left, right = axes.get_xlim()
+        obstacles = [*bars_of(points), *((left, height, right, height) for height in heights)]
+        places = [(point.posterior_kl, point.nll) for point in points]
+        place_labels(axes, places, [plain(point.run) for point in points], obstacles)
+    return canvas
+
+
+def bars_of(points: Sequence[Point]) -> Iterator[tuple[float, float, float, float]]:
+    """The error bars as lines x0, y0, x1, y1."""
+    for point in points:
+        x, y = point.posterior_kl, point.nll
+        yield x, y - point.nll_se, x, y + point.nll_se
+        yield x - point.posterior_kl_se, y, x + point.posterior_kl_se, y
+
+
+def draw_method(axes: Any, points: Sequence[Point], number: int) -> Any:
+    """The points of one method; returns what stands for it in the legend.
+
+    What has no z is hollow, larger and on top: a run that ignores z has about the same place, and both are seen.
+    """
+    exact = all(point.draws == 0 for point in points)
+    colour = COLOURS[number % len(COLOURS)]
+    hollow = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 2.0, "zorder": 3}
+    own: dict[str, Any] = {"markersize": 16, **hollow} if exact else FULL
+    drawn = axes.errorbar(
+        [point.posterior_kl for point in points],
+        [point.nll for point in points],
+        xerr=[point.posterior_kl_se for point in points],
+        yerr=[point.nll_se for point in points],
+        linestyle="none",
+        marker=MARKS[number % len(MARKS)],
+        color=colour,
+        elinewidth=1.2,
+        capsize=3,
+        **own,
+    )
+    return drawn.lines[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +21,7 @@ from sritool.cli.options import (
     SplitOpt,
     ThreadsOpt,
 )
-from sritool.cli.plots.common import (
+from sritool.cli.plots.picture import (
     DataOpt,
     Output,
     PictureOpt,
@@ -28,8 +29,15 @@ from sritool.cli.plots.common import (
     ShowDataOpt,
     TitleOpt,
     only_one_source,
+    read_rows,
 )
+from sritool.cli.plots.style import BLACK, BLUE, COLOURS, GREY, MARKS, look, new_canvas, plain
 from sritool.cli.render import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from sritool.analysis.latent_map import Point
 
 COLUMNS = ("part", "name", "x", "y")
 
@@ -61,9 +69,7 @@ def latent(
     In --show-data, part is posterior or control for places on the maps, density for each dimension, and prior.
     """
     from sritool.analysis.latent_map import Point, aggregate
-    from sritool.cli.pictures import aggregate as picture
-    from sritool.cli.plots.reading import read_rows
-    from sritool.cli.watch import KEPT, task_progress
+    from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences, prepared_corpus
 
@@ -83,4 +89,100 @@ def latent(
         if title is None:
             count = f"{len(chosen.examples)} of {len(chosen.split)} sentences"
             heading = f"{run_name(model.path)} on {chosen.data}, {count}"
-    out.write(lambda: picture.draw(points, heading), Table(heading, COLUMNS, points), notes)
+    out.write(lambda: draw(points, heading), Table(heading, COLUMNS, points), notes)
+
+
+LENGTHS = "cividis"  # grows lighter without a change of hue that some do not see
+MOST_LABELS = 7  # that colours tell apart
+MARGIN = 1.08
+
+
+def draw(points: Sequence[Point], title: str) -> Canvas:
+    """Three panels; the two maps have one scale, and no unit, as t-SNE has none.
+
+    Args: points: as `AggregatePosterior.rows` gives them.
+    """
+    with look():
+        canvas, (codes, control, marginals) = new_canvas((16.0, 5.2), 1, 3, width_ratios=(1.12, 1, 1.2))
+        draw_places(canvas, codes, [point for point in points if point.part == "posterior"])
+        of_control = [point for point in points if point.part == "control"]
+        size = mark_size(len(of_control))
+        control.scatter(*places(of_control), s=size, color=BLACK, alpha=0.45, edgecolors="none")
+        codes.set_title("aggregate posterior, t-SNE")
+        control.set_title("as many draws of N(0, I), t-SNE")
+        both = [abs(value) for p in points if p.part in ("posterior", "control") for value in (p.x, p.y)]
+        for axes in (codes, control):
+            finish_map(axes, MARGIN * max(both, default=1.0))
+        draw_marginals(marginals, points)
+        if title:
+            canvas.suptitle(plain(title))
+    return canvas
+
+
+def draw_places(canvas: Any, axes: Any, points: Sequence[Point]) -> None:
+    """The codes, coloured by their sentences' labels or lengths."""
+    from matplotlib.ticker import MaxNLocator
+
+    names = sorted({point.name for point in points})
+    size = mark_size(len(points))
+    if all(name.isdecimal() for name in names):
+        lengths = sorted(int(point.name) for point in points)
+        ends = lengths[len(lengths) // 50], lengths[-1 - len(lengths) // 50]  # a few long ones take over else
+        drawn = axes.scatter(
+            *places(points),
+            s=size,
+            c=[int(point.name) for point in points],
+            cmap=LENGTHS,
+            vmin=ends[0],
+            vmax=max(ends[1], ends[0] + 1),
+            edgecolors="none",
+        )
+        whole = MaxNLocator(integer=True, nbins=7)
+        canvas.colorbar(drawn, ax=axes, label="words in the sentence", location="left", ticks=whole, pad=0.03)
+        return
+    for number, name in enumerate(names[:MOST_LABELS]):
+        group = [point for point in points if point.name == name]
+        look_of = {"color": COLOURS[number], "marker": MARKS[number]}
+        axes.scatter(*places(group), s=size, label=plain(name), alpha=0.7, edgecolors="none", **look_of)
+    others = [point for point in points if point.name in names[MOST_LABELS:]]
+    if others:
+        axes.scatter(*places(others), s=size, color=GREY, label="other labels", edgecolors="none")
+    canvas.legend(loc="outside left upper", markerscale=2, title="sentence")
+
+
+def draw_marginals(axes: Any, points: Sequence[Point]) -> None:
+    """A thin line a dimension below the prior's."""
+    dimensions = dict.fromkeys(point.name for point in points if point.part == "density")
+    for number, name in enumerate(dimensions):
+        curve = [point for point in points if point.part == "density" and point.name == name]
+        label = f"each of {len(dimensions)} dimensions" if number == 0 else None
+        axes.plot(*places(curve), color=BLUE, linewidth=1, alpha=0.6, label=label)
+    prior = [point for point in points if point.part == "prior"]
+    axes.plot(*places(prior), color=BLACK, linewidth=3.5, linestyle="--", label="prior N(0, 1)")
+    axes.set_title("marginal densities")
+    axes.set_xlabel("z")
+    axes.set_ylabel("density")
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0)
+    axes.legend(loc="upper right")
+
+
+def finish_map(axes: Any, reach: float) -> None:
+    """A square without numbers."""
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-reach, reach)
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(True)
+
+
+def places(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [point.x for point in points], [point.y for point in points]
+
+
+def mark_size(count: int) -> float:
+    """Square points: large where there are few."""
+    return min(60.0, max(6.0, 16_000.0 / max(1, count)))

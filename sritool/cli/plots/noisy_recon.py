@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from sritool.cli.noisy_tables import long_table, measured_on
 from sritool.cli.opening import open_checkpoints, open_device
 from sritool.cli.options import (
     BatchSizeOpt,
@@ -22,8 +22,9 @@ from sritool.cli.options import (
     SeedOpt,
     SplitOpt,
     ThreadsOpt,
+    parse_counts,
 )
-from sritool.cli.plots.common import (
+from sritool.cli.plots.picture import (
     DataOpt,
     Output,
     PictureOpt,
@@ -31,8 +32,14 @@ from sritool.cli.plots.common import (
     ShowDataOpt,
     TitleOpt,
     only_one_source,
+    read_rows,
 )
+from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table
+from sritool.cli.tables.noisy_recon import CHANGES, long_table, measured_on
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 
 class Cells(NamedTuple):
@@ -98,10 +105,7 @@ def noisy_recon(
     measured now or, with --data, taken from its table.
     """
     from sritool.analysis import noisy_recon as task
-    from sritool.cli.commands.noisy_recon import parse_counts
-    from sritool.cli.pictures import noisy_recon as picture
-    from sritool.cli.plots.reading import read_rows
-    from sritool.cli.watch import KEPT, task_progress
+    from sritool.cli.progress import KEPT, task_progress
 
     out = Output("noisy-recon", output, show_data, fmt)
     only_one_source(runs, data)
@@ -129,7 +133,7 @@ def noisy_recon(
         table = long_table(*found)._replace(title=heading)
         rows = [cells_of(dict(zip(table.columns, row, strict=True))) for row in table.rows]
         notes = [] if show_data else table.note.splitlines()  # a table that is printed has them below it
-    out.write(lambda: picture.draw(rows, heading), table, notes)
+    out.write(lambda: draw(rows, heading), table, notes)
 
 
 def heading_of(rows: Sequence[Cells]) -> str:
@@ -140,3 +144,77 @@ def heading_of(rows: Sequence[Cells]) -> str:
 
 def cells_of(row: dict[str, object]) -> Cells:
     return Cells(*(row[column] for column in COLUMNS))  # type: ignore[arg-type]
+
+
+def draw(rows: Sequence[Cells], title: str) -> Canvas:
+    """A line a run, bars of ± 1 standard error; dotted at the right, what another sentence's z costs."""
+    runs = list(dict.fromkeys(row.run for row in rows))
+    noise = rows[0].noise
+    with look():
+        canvas, (left, right) = new_canvas((11.5, 5.8), 1, 2, sharex=True)
+        handles, names = [], []
+        for number, run in enumerate(runs):
+            line = sorted((row for row in rows if row.run == run), key=lambda row: row.k)
+            style = series(number)
+            ks = [row.k for row in line]
+            bars = {"capsize": 4, "elinewidth": 1.2}
+            drawn = left.errorbar(ks, [r.recon for r in line], [r.recon_se for r in line], **bars, **style)
+            right.errorbar(ks, [r.increase for r in line], [r.increase_se for r in line], **bars, **style)
+            if line[0].permuted is not None:
+                dotted = {**style, "linestyle": ":", "linewidth": 1.2, "markerfacecolor": "none"}
+                draw_permuted(right, line, dotted)
+            handles.append(drawn.lines[0])
+            names.append(plain(run) + (" (ignores z)" if ignores_z(line[0]) else ""))
+        for axes in (left, right):
+            name_counts(axes, sorted({row.k for row in rows}))
+            axes.set_xlabel(f"k, {CHANGES.get(noise, 'changes')} a sentence")
+        widen(right, [error for row in rows for error in (row.recon_se, row.increase_se, row.permuted_se)])
+        left.set_ylabel("recon, −log p(x|z) (nats/sentence)")
+        right.set_ylabel("increase over k = 0 (nats/sentence)")
+        if title:
+            canvas.suptitle(plain(title))
+        canvas.legend(
+            handles,
+            names,
+            loc="outside lower center",
+            ncols=min(3, len(runs)),
+            title="bars, bands: ± 1 standard error; dotted: the z of another sentence",
+        )
+    return canvas
+
+
+def draw_permuted(axes: Any, line: Sequence[Cells], style: dict[str, Any]) -> None:
+    """What another sentence's z costs, the same at every k, with its error as a band."""
+    cost, error = line[0].permuted, line[0].permuted_se
+    assert cost is not None
+    ends = [line[0].k, line[-1].k]
+    axes.plot(ends, [cost] * 2, **style)
+    if error is not None and math.isfinite(error):
+        low, high = [cost - error] * 2, [cost + error] * 2
+        axes.fill_between(ends, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def ignores_z(row: Cells) -> bool:
+    """Whether another sentence's z costs nothing, as `evaluate` has it."""
+    from sritool.training.validation import COLLAPSE_NATS
+
+    return row.permuted is not None and row.permuted < COLLAPSE_NATS + 2 * (row.permuted_se or 0.0)
+
+
+def widen(axes: Any, errors: Sequence[float | None]) -> None:
+    """An axis as wide as two of the largest standard error: in a narrower one nothing would look like something."""
+    low, high = axes.get_ylim()
+    most = max((error for error in errors if error is not None and math.isfinite(error)), default=0.0)
+    if high - low < 2 * most:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - most, middle + most)
+
+
+def name_counts(axes: Any, counts: Sequence[int]) -> None:
+    """All numbers of changes where they have room."""
+    from matplotlib.ticker import MaxNLocator
+
+    if len(counts) <= 9 and counts[-1] - counts[0] <= 12:
+        axes.set_xticks(counts)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,8 +24,9 @@ from sritool.cli.options import (
     SeedOpt,
     SplitOpt,
     ThreadsOpt,
+    split_names,
 )
-from sritool.cli.plots.common import (
+from sritool.cli.plots.picture import (
     DataOpt,
     Output,
     PictureOpt,
@@ -31,8 +34,15 @@ from sritool.cli.plots.common import (
     ShowDataOpt,
     TitleOpt,
     only_one_source,
+    read_rows,
 )
+from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from sritool.analysis.ppl_draws import Point
 
 COLUMNS = ("run", "estimator", "metric", "draws", "value", "se", "sentences")
 
@@ -78,10 +88,7 @@ def ppl_draws(
     too high, not too low. The figure of a model without z is exact.
     """
     from sritool.analysis import ppl_draws as task
-    from sritool.cli.commands.evaluate import split_names
-    from sritool.cli.pictures import ppl_draws as picture
-    from sritool.cli.plots.reading import read_rows
-    from sritool.cli.watch import KEPT, task_progress
+    from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.evaluate import Request
 
     out = Output("ppl-draws", output, show_data, fmt)
@@ -105,4 +112,65 @@ def ppl_draws(
             found = task.ppl_draws(paths, request, split_names(estimators or ""), where, report)
     heading = found.data if title is None else title
     table = Table(heading, COLUMNS, found.points)
-    out.write(lambda: picture.draw(found.points, heading), table, found.notes)
+    out.write(lambda: draw(found.points, heading), table, found.notes)
+
+
+LABELS = {"ppl": "perplexity per token", "nll": "NLL (nats/sentence)"}
+ASIDE = 1.015  # what the bars of one line stand to the right of those of the line before
+
+
+def draw(points: Sequence[Point], title: str) -> Canvas:
+    """A line for each run and estimator, with the error at its largest M; level where the figure is exact."""
+    lines: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        lines.setdefault((point.run, point.estimator), []).append(point)
+    with look():
+        canvas, axes = new_canvas((8.0, 5.6))
+        for number, ((run, estimator), line) in enumerate(lines.items()):
+            draw_line(axes, line, plain(f"{run}, {estimator}"), series(number), ASIDE**number)
+        name_draws(axes, sorted({point.draws for point in points if point.draws}))
+        axes.set_xlabel("draws of z a sentence, M")
+        axes.set_ylabel(LABELS[points[0].metric])
+        if title:
+            axes.set_title(plain(title))
+        canvas.legend(
+            loc="outside lower center",
+            ncols=min(2, len(lines)),
+            title="run, estimator; bar at the largest M: ± 1 standard error over sentences",
+        )
+    return canvas
+
+
+def draw_line(axes: Any, line: Sequence[Point], label: str, style: dict[str, Any], aside: float) -> None:
+    last = line[-1]
+    if last.draws == 0:
+        axes.axhline(last.value, color=style["color"], linestyle=style["linestyle"], label=label)
+        if last.se and math.isfinite(last.se):
+            axes.axhspan(last.value - last.se, last.value + last.se, color=style["color"], alpha=0.1, lw=0)
+        return
+    axes.plot([point.draws for point in line], [point.value for point in line], label=label, **style)
+    barred = [point for point in line if point.se]
+    axes.errorbar(
+        [point.draws * aside for point in barred],
+        [point.value for point in barred],
+        [point.se for point in barred],
+        color=style["color"],
+        linestyle="none",
+        elinewidth=1.2,
+        capsize=4,
+    )
+
+
+def name_draws(axes: Any, draws: Sequence[int]) -> None:
+    """A logarithmic axis with the numbers of draws themselves, those that have room."""
+    if not draws:  # all exact
+        axes.set_xticks([])
+        return
+    axes.set_xscale("log")
+    kept: list[int] = []
+    for count in reversed(draws):
+        if not kept or kept[-1] / count > 1.15:
+            kept.append(count)
+    axes.set_xticks(kept, [str(count) for count in kept])
+    axes.minorticks_off()
+    axes.set_xlim(draws[0] / 1.2, draws[-1] * 1.2)

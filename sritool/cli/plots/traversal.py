@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sritool.cli.opening import open_model, tell_unknown
 from sritool.cli.options import DeviceOpt, FormatOpt, GpuOpt, RunsDirOpt, SeedOpt, ThreadsOpt
-from sritool.cli.plots.common import Output, PictureOpt, RunArg, ShowDataOpt, TitleOpt
+from sritool.cli.plots.picture import Output, PictureOpt, RunArg, ShowDataOpt, TitleOpt
+from sritool.cli.plots.style import BLUE, GREY, MEDIUM, ORANGE, SMALL, look, plain, renderer_of
 from sritool.cli.render import Table
 from sritool.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from sritool.analysis.traversal import Step, Traversal
 
 COLUMNS = ("dimension", "value", "changed", "sentence")
 
@@ -61,7 +68,6 @@ def traversal(
     are bold; changed counts them, or the words that are missing if those are more.
     """
     from sritool.analysis.traversal import traverse
-    from sritool.cli.pictures import traversal as picture
     from sritool.evaluation.evaluate import run_name
 
     out = Output("traversal", output, show_data, fmt)
@@ -71,7 +77,7 @@ def traversal(
         tell_unknown(model, [sentence])
     found = traverse(model, sentence, wanted, points, reach, seed, max_length)
     heading = f"{run_name(model.path)}, {found.source}" if title is None else title
-    out.write(lambda: picture.draw(found, heading), Table(heading, COLUMNS, found.steps))
+    out.write(lambda: draw(found, heading), Table(heading, COLUMNS, found.steps))
 
 
 def numbers_of(dims: str | None) -> list[int]:
@@ -83,3 +89,92 @@ def numbers_of(dims: str | None) -> list[int]:
     if dims is not None and not found:
         raise UsageError("--dims has no number; write for example --dims 1,5")
     return found
+
+
+INCH = 72.0  # points
+LINE = 1.75 * SMALL  # points from one line to the next
+MARGIN = 14.0
+INDENT = 62.0  # points from the left edge to the sentences
+WIDTHS = (8.0, 13.0)  # inches of the picture, by its longest sentence
+LETTER = 0.56 * SMALL  # points of a letter, on average and in bold
+
+
+def draw(found: Traversal, title: str) -> Canvas:
+    """A block of lines a dimension, in the order given; the sentence of the code itself on top."""
+    from matplotlib.figure import Figure
+
+    from sritool.analysis.traversal import changed_words
+
+    longest = max(len(text) for text in [found.sentence, *(step.sentence for step in found.steps)])
+    width = min(max((2 * MARGIN + INDENT + LETTER * longest) / INCH, WIDTHS[0]), WIDTHS[1])
+    blocks: dict[int, list[Step]] = {}
+    for step in found.steps:
+        blocks.setdefault(step.dimension, []).append(step)
+    with look():
+        lines = 2.4 + sum(len(steps) + 1.7 for steps in blocks.values()) + (1.5 if title else 0)
+        height = (2 * MARGIN + LINE * lines) / INCH
+        canvas = Figure(figsize=(width, height))
+        page = Page(canvas, width, height)
+        if title:
+            page.write_words(MARGIN, title.split(), fontsize=MEDIUM, weight="bold")
+            page.down(1.5)
+        page.write(MARGIN, "z itself", color=BLUE, weight="bold")
+        page.write_words(MARGIN + INDENT, found.sentence.split())
+        page.down(1.4)
+        for dimension, steps in blocks.items():
+            page.rule()
+            own = found.code[dimension - 1]
+            page.write(
+                MARGIN,
+                f"dimension {dimension}, {signed(round(own, 2))} in z itself",
+                color=BLUE,
+                weight="bold",
+            )
+            page.down(1.1)
+            for step in steps:
+                page.write(MARGIN + INDENT - 16, signed(step.value), ha="right", color="#555555")
+                marks = changed_words(found.sentence, step.sentence)
+                page.write_words(MARGIN + INDENT, step.sentence.split(), marks)
+                page.down(1.0)
+            page.down(0.6)
+    return canvas
+
+
+def signed(value: float) -> str:
+    """`−1.5`, `0`, `+3`."""
+    return f"{value:+.3g}".replace("-", "−") if value else "0"
+
+
+class Page:
+    """Lines of text from the top of a canvas down; places in points."""
+
+    def __init__(self, canvas: Canvas, width: float, height: float) -> None:
+        self.canvas, self.width, self.height = canvas, width * INCH, height * INCH
+        self.at = self.height - MARGIN - LINE / 2
+        self.renderer = renderer_of(canvas)
+
+    def down(self, lines: float) -> None:
+        self.at -= lines * LINE
+
+    def write(self, left: float, text: str, **how: Any) -> Any:
+        how = {"fontsize": SMALL, "va": "center", **how}
+        return self.canvas.text(left / self.width, self.at / self.height, text, **how)
+
+    def rule(self) -> None:
+        from matplotlib.lines import Line2D
+
+        height = (self.at + 0.75 * LINE) / self.height
+        ends = [MARGIN / self.width, 1 - MARGIN / self.width]
+        self.canvas.add_artist(Line2D(ends, [height, height], color=GREY, linewidth=1))
+
+    def write_words(self, left: float, words: Sequence[str], marks: Sequence[bool] = (), **how: Any) -> None:
+        """Words side by side, those that are marked bold and coloured; what has no room is … at the end."""
+        for k, word in enumerate(words):
+            marked = {"color": ORANGE, "weight": "bold"} if k < len(marks) and marks[k] else {}
+            drawn = self.write(left, plain(word), **how, **marked)
+            wide = drawn.get_window_extent(self.renderer).width * INCH / self.canvas.dpi
+            room = self.width - MARGIN - (0 if k == len(words) - 1 else 2 * SMALL)
+            if left + wide > room:
+                drawn.set(text="…", color="black", weight="normal")
+                return
+            left += wide + 0.35 * how.get("fontsize", SMALL)

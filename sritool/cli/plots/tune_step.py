@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -18,7 +22,7 @@ from sritool.cli.options import (
     SeedOpt,
     ThreadsOpt,
 )
-from sritool.cli.plots.common import (
+from sritool.cli.plots.picture import (
     DataOpt,
     Output,
     PictureOpt,
@@ -26,8 +30,16 @@ from sritool.cli.plots.common import (
     ShowDataOpt,
     TitleOpt,
     only_one_source,
+    read_rows,
 )
-from sritool.cli.step_tables import exact_table
+from sritool.cli.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, look, new_canvas, plain, series
+from sritool.cli.tables.tune_step import exact_table
+from sritool.errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from sritool.training.step_figures import Figure, Row, Tuned
 
 
 def tune_step(
@@ -56,8 +68,6 @@ def tune_step(
     Without --data the model's own schedule times some factors is measured on validation sentences, as tune-step does
     with its defaults; give other schedules there, and its table here. The picture is that of tune-step --plot.
     """
-    from sritool.cli.pictures import steps as picture
-    from sritool.cli.plots.step_rows import tuned_from_table
     from sritool.cli.progress import Progress
     from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences
@@ -83,4 +93,208 @@ def tune_step(
             )
             heading = f"{what}, {tuned.chains} chains each, τ {tuned.temperature:g}"
     table = exact_table(tuned, heading, "")
-    out.write(lambda: picture.draw(tuned, heading), table, tuned.notes)
+    out.write(lambda: draw(tuned, heading), table, tuned.notes)
+
+
+_NUMBER = r"[-+.0-9e]+"
+LABELS = {
+    rf"× ({_NUMBER})( by gradient)?": ("factor",),
+    rf"({_NUMBER}) to ({_NUMBER})( by gradient)?": ("s_0", "s_K"),
+    rf"({_NUMBER})( by gradient)?": ("s",),
+}
+"""How a schedule of each shape is called -> the numbers in its name."""
+
+
+class Cells(NamedTuple):
+    """A row of the table."""
+
+    step: str
+    s_0: float
+    s_K: float  # noqa: N815 - the column's name
+    upper: float
+    upper_se: float
+    upper_gain: float
+    upper_gain_se: float
+    lower: float
+    lower_se: float
+    lower_gain: float
+    lower_gain_se: float
+    recon: float
+    recon_se: float
+    kl: float
+    kl_se: float
+    folded: float
+    unstable: float
+    accept: float
+    chosen: bool
+    now: bool
+
+
+COLUMNS = tuple(name if name in ("s_0", "s_K") else name.replace("_", " ") for name in Cells._fields)
+
+
+def tuned_from_table(source: str) -> Tuned:
+    """The figures in a table of tune-step, a file or - for stdin.
+
+    Raises: DataError if it is none, or holds the schedules of several shapes.
+    """
+    from sritool.training.step_figures import Tuned
+
+    read = read_rows(source, COLUMNS, Cells)
+    rows, shapes = [], set()
+    for cells in read:
+        names, values = named(cells.step)
+        shapes |= {names} if values else set()
+        rows.append(row_of(cells, values))
+    if len(shapes) != 1 or sum(row.chosen for row in rows) != 1:
+        raise DataError(f"{source} is no table of tune-step; make one with: sritool tune-step --format json")
+    upper = any(math.isfinite(row.upper.value) for row in rows)
+    (names,) = shapes
+    return Tuned(rows, names, "entropy" if upper else "given-noise", math.nan, 0, 0, [], 0.0)
+
+
+def named(label: str) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
+    """What the numbers of a schedule are called, and the numbers; None where it is only there to compare with."""
+    for pattern, names in LABELS.items():
+        match = re.fullmatch(pattern, label)
+        if match:
+            return names, tuple(float(match[k + 1]) for k in range(len(names)))
+    return (), None
+
+
+def row_of(cells: Cells, values: tuple[float, ...] | None) -> Row:
+    from sritool.training.step_figures import Figure, Row
+
+    return Row(
+        label=cells.step,
+        values=values,
+        schedule=(cells.s_0, cells.s_K),
+        upper=Figure(cells.upper, cells.upper_se),
+        lower=Figure(cells.lower, cells.lower_se),
+        upper_gain=Figure(cells.upper_gain, cells.upper_gain_se),
+        lower_gain=Figure(cells.lower_gain, cells.lower_gain_se),
+        recon=Figure(cells.recon, cells.recon_se),
+        kl=Figure(cells.kl, cells.kl_se),
+        folded=cells.folded,
+        unstable=cells.unstable,
+        acceptance=cells.accept,
+        chosen=cells.chosen,
+        present=cells.now,
+    )
+
+
+MOST_NAMES = 9  # at an axis
+AXES = {"factor": "factor on the checkpoint's step sizes", "s": "step size s", "s_0": "first step size s_0"}
+
+
+def draw(tuned: Tuned, title: str) -> Canvas:
+    """Both sides and the share of steps that fold against one step size; one side against two."""
+    rows = [row for row in tuned.rows if row.values is not None and math.isfinite(row.lower.value)]
+    with look():
+        if len(tuned.names) == 1:
+            canvas, (above, below) = new_canvas((8, 7.5), 2, sharex=True, height_ratios=(3, 1.4))
+            rows.sort(key=first)
+            draw_sides(above, rows, tuned)
+            draw_shares(below, rows)
+        else:
+            canvas, above = new_canvas((10.0, 5.5))
+            below = above
+            draw_pairs(above, rows, tuned)
+        name_steps(below, rows)
+        below.set_xlabel(AXES[tuned.names[0]])
+        above.set_title(plain(title), wrap=True)
+        above.set_ylabel("nats a sentence")
+    return canvas
+
+
+def first(row: Row) -> float:
+    """Where a schedule stands on the horizontal axis."""
+    assert row.values is not None
+    return row.values[0]
+
+
+def name_steps(axes: Any, rows: Sequence[Row]) -> None:
+    """The steps tried as marks of the axis, where they are few enough to be read."""
+    steps = sorted({first(row) for row in rows})
+    if len(steps) <= MOST_NAMES:
+        axes.set_xticks(steps, [f"{step:.3g}" for step in steps])
+        axes.minorticks_off()
+
+
+def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
+    """Both curves, each with the error of its difference to the choice, the folding steps and the choice."""
+    steps = [first(row) for row in rows]
+    sides: list[tuple[str, str, str, Callable[[Row], Figure], Callable[[Row], Figure]]] = [
+        ("upper: entropy of a Gaussian", BLUE, "-o", lambda row: row.upper, lambda row: row.upper_gain),
+        ("lower: entropy given the noise", ORANGE, "--s", lambda row: row.lower, lambda row: row.lower_gain),
+    ]
+    for name, colour, style, side, gain in sides:
+        values, errors = [side(row).value for row in rows], [gain(row).error for row in rows]
+        axes.plot(steps, values, style, color=colour, label=name)
+        low, high = (
+            [value + sign * error for value, error in zip(values, errors, strict=True)] for sign in (-1, 1)
+        )
+        axes.fill_between(steps, low, high, color=colour, alpha=0.25, linewidth=0)
+    axes.set_xscale("log")
+    chosen = tuned.chosen
+    # Far to the right the lower side falls without bound: the upper one decides what can be seen.
+    upper = [row.upper.value for row in rows if math.isfinite(row.upper.value)] or [chosen.lower.value]
+    span = max(max(upper) - min(upper), 1.0)
+    seen = [row.lower.value for row in rows if row.lower.value > min(upper) - span]
+    axes.set_ylim(min([*upper, *seen, chosen.lower.value]) - 0.15 * span, max(upper) + 0.15 * span)
+    shade_folds(axes, rows)
+    if chosen.values is not None:
+        axes.axvline(chosen.values[0], color=BLACK, linestyle=":", label=f"chosen: {chosen.label}")
+    axes.legend(title="shaded: ± 1 standard error of\nthe difference to the choice")
+
+
+def shade_folds(axes: Any, rows: Sequence[Row]) -> None:
+    """Grey over the steps that fold, each as far as half way to its neighbours."""
+    logs = [math.log(first(row)) for row in rows]
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(logs)]
+    edges = [logs[0] - 0.2, *middles, logs[-1] + 0.2]
+    label = "some steps fold"
+    for k, row in enumerate(rows):
+        if row.folded > 0:
+            left, right = math.exp(edges[k]), math.exp(edges[k + 1])
+            axes.axvspan(left, right, color=GREY, alpha=0.4, linewidth=0, label=label, zorder=0)
+            label = "_"
+    axes.set_xlim(math.exp(edges[0]), math.exp(edges[-1]))
+
+
+def draw_shares(axes: Any, rows: Sequence[Row]) -> None:
+    """Folded and unstable steps, and the acceptance of a Metropolis test."""
+    steps = [first(row) for row in rows]
+    axes.plot(steps, [row.acceptance for row in rows], "-o", color=GREEN, label="MALA acceptance")
+    axes.plot(steps, [row.folded for row in rows], "--s", color=BLACK, label="folded")
+    axes.plot(steps, [row.unstable for row in rows], ":^", color=ORANGE, label="unstable")
+    axes.set_ylim(-0.05, 1.05)
+    axes.set_ylabel("share of steps")
+    axes.legend(loc="center left")
+    shade_folds(axes, rows)
+
+
+def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
+    """The side that was chosen by, a curve for each last step size; hollow where steps fold."""
+    lasts = sorted({row.values[1] for row in rows if row.values is not None and len(row.values) == 2})
+    for k, last in enumerate(lasts):
+        style = series(k)
+        curve = sorted((row for row in rows if row.values and row.values[1] == last), key=first)
+        steps, values = [first(row) for row in curve], [by(row, tuned) for row in curve]
+        axes.plot(steps, values, label=f"s_K = {last:.3g}", **style)
+        for row, step, value in zip(curve, steps, values, strict=True):
+            if row.folded > 0:
+                axes.plot(step, value, **style, markerfacecolor="white", zorder=3)
+    axes.set_xscale("log")
+    chosen = tuned.chosen
+    if chosen.values is not None:
+        place = (chosen.values[0], by(chosen, tuned))
+        axes.plot(
+            *place, marker="*", color=BLACK, markersize=16, linestyle="none", label=f"chosen: {chosen.label}"
+        )
+    axes.get_figure().legend(loc="outside right upper", title="hollow: some steps fold")
+
+
+def by(row: Row, tuned: Tuned) -> float:
+    """The side that was chosen by."""
+    return (row.upper if tuned.objective == "entropy" else row.lower).value

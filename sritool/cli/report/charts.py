@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sritool.cli.pictures.style import AMBER, BLUE, GREEN, ORANGE, PINK, SKY
+from sritool.cli.plots.style import AMBER, BLUE, GREEN, ORANGE, PINK, SKY
 from sritool.cli.printable import visible
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sritool.cli.durations import format_duration
 from sritool.cli.formats import readable
 from sritool.cli.printable import script_json, visible
 from sritool.cli.report.charts import Chart, control_chart, curve_charts, map_chart
-from sritool.cli.tables import figure, with_error
+from sritool.cli.tables.metrics import figure, with_error
+from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
     from sritool.analysis.report import RunReport

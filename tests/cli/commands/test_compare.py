@@ -14,8 +14,8 @@ import pytest
 from typer.testing import Result
 
 from sritool.analysis.comparison import DEFAULT_COLUMNS, Comparison, Row, Training
-from sritool.cli import comparison_tables as tables
 from sritool.cli.formats import Best
+from sritool.cli.tables import comparison as tables
 from sritool.evaluation.evaluate import Evaluation
 from sritool.evaluation.measure import NEEDS
 from sritool.evaluation.metrics import Estimate

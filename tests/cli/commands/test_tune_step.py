@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from sritool.cli.step_tables import steps_tables
+from sritool.cli.tables.tune_step import steps_tables
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.training.step_figures import Figure, Row, Tuned
 
@@ -190,7 +190,7 @@ def test_picture_in_the_format_of_its_ending(run: Run, name: str, start: bytes, 
 def test_picture_shows_folds_and_the_choice() -> None:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.cli.pictures.steps import draw_sides
+    from sritool.cli.plots.tune_step import draw_sides
 
     axes: Any = Canvas().subplots()
     tuned = made_up()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from sritool.cli.tables import with_error
+from sritool.cli.tables.metrics import with_error
 
 FEW = ("--limit", 6, "--map-sentences", 12, "--samples", 30, "--threads", 1)
 Run = Callable[..., Result]

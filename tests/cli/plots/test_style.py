@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sritool.cli.pictures.style import (
+from sritool.cli.plots.style import (
     COLOURS,
     check_picture,
     look,

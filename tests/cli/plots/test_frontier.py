@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sritool.analysis.frontier import Point
-from sritool.cli.pictures.frontier import draw
-from sritool.cli.pictures.style import look, renderer_of
+from sritool.cli.plots.frontier import draw
+from sritool.cli.plots.style import look, renderer_of
 
 
 def point(run: str, method: str, nll: float, kl: float) -> Point:

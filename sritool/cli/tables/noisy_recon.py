@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Table
-from sritool.cli.tables import with_error
+from sritool.cli.tables.metrics import with_error
 
 if TYPE_CHECKING:
     from sritool.analysis.noisy_recon import NoisyRecon

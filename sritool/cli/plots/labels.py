@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sritool.cli.pictures.style import SMALL, renderer_of
+from sritool.cli.plots.style import SMALL, renderer_of
 
 if TYPE_CHECKING:
     from matplotlib.transforms import Bbox

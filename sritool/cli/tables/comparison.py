@@ -6,10 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sritool.cli.durations import format_duration
-from sritool.cli.evaluation_tables import measured
 from sritool.cli.formats import Best, Table, readable
-from sritool.cli.tables import FOR_PEOPLE, RELIABILITY, both, figure, reliability_cells, with_error
+from sritool.cli.tables.metrics import (
+    FOR_PEOPLE,
+    RELIABILITY,
+    both,
+    figure,
+    measured,
+    reliability_cells,
+    with_error,
+)
+from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
     from sritool.analysis.comparison import Comparison, Row

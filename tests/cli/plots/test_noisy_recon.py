@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sritool.cli.pictures.noisy_recon import draw
-from sritool.cli.plots.noisy_recon import Cells, heading_of
+from sritool.cli.plots.noisy_recon import Cells, draw, heading_of
 
 TOLD = (50, 90, "mine test")
 

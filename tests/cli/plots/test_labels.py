@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from sritool.cli.pictures.labels import place_labels
-from sritool.cli.pictures.style import look, new_canvas, renderer_of
+from sritool.cli.plots.labels import place_labels
+from sritool.cli.plots.style import look, new_canvas, renderer_of
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.3, 5.0])

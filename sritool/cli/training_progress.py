@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from textwrap import shorten
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -21,24 +20,6 @@ if TYPE_CHECKING:
 SHOWN = 120  # characters of a sample: an untrained model does not know when to end
 
 NAMES = {"moved": "‖z_K−z_0‖", "kl": "KL"}
-
-
-KEPT = "what is finished is kept; the same command goes on from there"
-
-
-@contextlib.contextmanager
-def task_progress(quiet: bool, kept: str = "") -> Iterator[Callable[[str, int, int], None]]:
-    """A report for a task that counts sentences, shown as progress while entered.
-
-    Args:  kept: what to say, after the last of the progress, when Ctrl-C ends the task.
-    """
-    try:
-        with Watch(quiet) as watch:
-            yield watch.report(lambda: None)
-    except KeyboardInterrupt:
-        if kept:
-            say(kept)
-        raise
 
 
 def measured(estimate: Estimate) -> str:
@@ -117,7 +98,7 @@ class Watch:
         self._show().update(event.step, event.steps, label=label, unit="steps", later=validations, **fields)
 
     def _epoch(self, event: Epoch) -> None:
-        from sritool.cli.durations import format_duration
+        from sritool.cli.units import format_duration
 
         if self._validating_since is not None:
             self._validation_seconds = self._clock() - self._validating_since

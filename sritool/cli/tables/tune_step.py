@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Table
-from sritool.cli.tables import FOR_PEOPLE
+from sritool.cli.tables.metrics import FOR_PEOPLE
 
 if TYPE_CHECKING:
     from sritool.training.step_figures import Figure, Tuned

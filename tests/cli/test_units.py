@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sritool.cli.sizes import parse_bytes
+from sritool.cli.units import parse_bytes
 
 
 @pytest.mark.parametrize(

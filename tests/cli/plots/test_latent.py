@@ -6,8 +6,8 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from sritool.analysis.latent_map import Point
-from sritool.cli.pictures.aggregate import draw
-from sritool.cli.pictures.style import rendered
+from sritool.cli.plots.latent import draw
+from sritool.cli.plots.style import rendered
 
 REST = [
     *(Point("control", "", x, -9.0) for x in (1.0, 2.0, 3.0)),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sritool.cli.watch import Watch, task_progress
+from sritool.cli.progress import task_progress
+from sritool.cli.training_progress import Watch
 from sritool.evaluation.metrics import Estimate
 from sritool.training.events import Epoch, Measuring, Note, Step
 

@@ -1,1 +1,0 @@
-"""Pictures by matplotlib: one look for all of them, a module a kind."""

@@ -1,0 +1,1 @@
+"""Tables of results that commands and plots print; one that a single command prints may stand in its file."""
