@@ -20,22 +20,22 @@ from sritool.analysis.interpolation import (
     sentence_pairs,
     smoothness,
 )
+from sritool.api import Model, load
 from sritool.errors import DataError, UsageError
 from sritool.model.decoding import DecodingConfig
-from sritool.runs.model import TrainedModel, load_model
 
 SHORT = DecodingConfig(max_length=6)
 DRAWN = DecodingConfig(greedy=False, max_length=6)
 
 
 @pytest.fixture(scope="module")
-def model(begin_run: Callable[..., object], tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+def model(begin_run: Callable[..., object], tmp_path_factory: pytest.TempPathFactory) -> Model:
     run = begin_run(tmp_path_factory.mktemp("runs"))
     run.train()  # type: ignore[attr-defined]
-    return load_model(run.folder)  # type: ignore[attr-defined]
+    return load(run.folder)  # type: ignore[attr-defined]
 
 
-def test_a_line_is_what_its_codes_decode_to(model: TrainedModel) -> None:
+def test_a_line_is_what_its_codes_decode_to(model: Model) -> None:
     ends = prior_pairs(model, 3, seed=4)
     lines = interpolate(model, ends, Way(5), DRAWN, seed=1)
     assert [len(line) for line in lines] == [5, 5, 5]
@@ -48,14 +48,14 @@ def test_a_line_is_what_its_codes_decode_to(model: TrainedModel) -> None:
     assert around != far
 
 
-def test_pairs_of_the_prior_are_its_first_codes(model: TrainedModel) -> None:
+def test_pairs_of_the_prior_are_its_first_codes(model: Model) -> None:
     pairs = prior_pairs(model, 3, seed=4)
     np.testing.assert_array_equal(pairs.reshape(6, -1), model.prior(6, seed=4))
     np.testing.assert_array_equal(prior_pairs(model, 1, seed=4), pairs[:1])
     assert model.interpolate(5, 4, SHORT) == interpolate(model, pairs, Way(5), SHORT, seed=4)[0]
 
 
-def test_ends_of_sentences_are_the_mean_of_their_chains(model: TrainedModel) -> None:
+def test_ends_of_sentences_are_the_mean_of_their_chains(model: Model) -> None:
     pairs = [("a gardener greets kites", "one nurse paints a lantern"), ("the old pilot", "")]
     flat = [sentence for pair in pairs for sentence in pair]
     for chains in (1, 3):
@@ -66,7 +66,7 @@ def test_ends_of_sentences_are_the_mean_of_their_chains(model: TrainedModel) -> 
     assert line[::2] == [model.decode([code], DRAWN, 2, row)[0] for row, code in ((0, one), (2, other))]
 
 
-def test_edits_and_smoothness_by_hand(model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_edits_and_smoothness_by_hand(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [["a b c", "a b c", "a x c d"], ["p q", "p", "p"]]
     assert edits(lines[0]) == [0, 2]
     assert edits(lines[1]) == [1, 0]
@@ -81,7 +81,7 @@ def test_edits_and_smoothness_by_hand(model: TrainedModel, monkeypatch: pytest.M
     assert math.isnan(smoothness(model, lines[:1], SHORT, seed=0).neighbours_error)
 
 
-def test_what_neighbours_are_held_against_does_not_depend_on_the_lines(model: TrainedModel) -> None:
+def test_what_neighbours_are_held_against_does_not_depend_on_the_lines(model: Model) -> None:
     pairs = [smoothness(model, [["a", "b"]], DRAWN, 5), smoothness(model, [["c d", "c d"]], DRAWN, 5)]
     assert pairs[0].strangers == pairs[1].strangers > 0
     assert smoothness(model, [["a", "b"]], DRAWN, 6).strangers != pairs[0].strangers

@@ -15,19 +15,19 @@ from sritool.analysis import reverse_perplexity as reverse
 from sritool.analysis import sample_figures
 from sritool.analysis.reverse_perplexity import reverse_perplexity
 from sritool.analysis.sample_figures import METRICS, Real, figures, parse_metrics
+from sritool.api import Model, load
 from sritool.data.store import Corpus
 from sritool.errors import UsageError
-from sritool.runs.model import TrainedModel, load_model
 
 Silent = Callable[[str, int, int], None]
 VARIED = METRICS[:4]
 
 
 @pytest.fixture(scope="module")
-def model(begin_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+def model(begin_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Model:
     run = begin_run(tmp_path_factory.mktemp("runs"))
     run.train()
-    return load_model(run.folder)
+    return load(run.folder)
 
 
 def silent(label: str, done: int, total: int) -> None:
@@ -37,7 +37,7 @@ def silent(label: str, done: int, total: int) -> None:
 SAMPLES = ["a gardener greets kites", "one nurse greets kites", "a gardener greets kites", "kites"]
 
 
-def test_figures_of_text_by_hand(model: TrainedModel) -> None:
+def test_figures_of_text_by_hand(model: Model) -> None:
     rows = {row.metric: row for row in figures(model, SAMPLES, VARIED, 0, silent).rows}
     assert list(rows) == list(VARIED)
     assert rows["unique"].samples.value == 3 / 4
@@ -47,7 +47,7 @@ def test_figures_of_text_by_hand(model: TrainedModel) -> None:
     assert all(row.real is None for row in rows.values())
 
 
-def test_real_sentences_beside_are_as_many(model: TrainedModel, corpus: Corpus) -> None:
+def test_real_sentences_beside_are_as_many(model: Model, corpus: Corpus) -> None:
     real = Real("toy test", corpus.split("test"), None)
     found = figures(model, SAMPLES, ("unique", "distinct-1"), 0, silent, real, reference=True)
     assert [(row.samples.sentences, row.real.sentences) for row in found.rows if row.real] == [(4, 4)] * 2
@@ -59,7 +59,7 @@ def test_real_sentences_beside_are_as_many(model: TrainedModel, corpus: Corpus) 
     assert many.notes == ["toy test has 10 sentences: all but reverse-ppl is of so many samples"]
 
 
-def test_nll_is_the_models_own_log_likelihood(model: TrainedModel) -> None:
+def test_nll_is_the_models_own_log_likelihood(model: Model) -> None:
     sentence, token = figures(model, SAMPLES, ("nll",), 3, silent).rows
     log_p = model.log_likelihood(SAMPLES, seed=3)
     assert sentence.samples.value == pytest.approx(-log_p.mean())
@@ -69,7 +69,7 @@ def test_nll_is_the_models_own_log_likelihood(model: TrainedModel) -> None:
     assert token.samples.value == pytest.approx(-log_p.sum() / predictions)
 
 
-def test_reverse_perplexity_of_the_one_sentence_it_has_learnt_is_one(model: TrainedModel) -> None:
+def test_reverse_perplexity_of_the_one_sentence_it_has_learnt_is_one(model: Model) -> None:
     real = model.split([SAMPLES[0]] * 3)
     known = reverse_perplexity(model, [SAMPLES[0]] * 100, real, silent)
     assert 1.0 <= known.value < 1.2
@@ -78,7 +78,7 @@ def test_reverse_perplexity_of_the_one_sentence_it_has_learnt_is_one(model: Trai
 
 
 def test_the_language_model_sees_samples_alone_and_leaves_nothing(
-    model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Corpus] = []
 
@@ -108,11 +108,11 @@ def test_the_language_model_sees_samples_alone_and_leaves_nothing(
 
 
 def test_reverse_perplexity_stands_beside_that_of_real_training_sentences(
-    model: TrainedModel, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    model: Model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
 
-    def answer(_: TrainedModel, sentences: list[str], *rest: Any) -> Any:
+    def answer(_: Model, sentences: list[str], *rest: Any) -> Any:
         asked.append(list(sentences))
         return type("Found", (), {"value": 5.0 + len(asked), "standard_error": 0.5})
 
@@ -132,7 +132,7 @@ def test_reverse_perplexity_stands_beside_that_of_real_training_sentences(
     assert "needs the prepared corpus" in own.notes[-1]
 
 
-def test_too_few_samples_for_a_language_model(model: TrainedModel, corpus: Corpus) -> None:
+def test_too_few_samples_for_a_language_model(model: Model, corpus: Corpus) -> None:
     real = Real("toy test", corpus.split("test"), None)
     with pytest.raises(UsageError, match="at least 20 sentences to train on, not 4; raise -n"):
         figures(model, SAMPLES, ("nll", "reverse-ppl"), 0, silent, real)
@@ -149,7 +149,7 @@ def test_names_of_metrics() -> None:
         parse_metrics(" ,")
 
 
-def test_a_cut_sentence_keeps_its_last_word(model: TrainedModel) -> None:
+def test_a_cut_sentence_keeps_its_last_word(model: Model) -> None:
     cut = model.split(["a gardener greets kites"])
     cut = type(cut)(cut.ids[:-1], cut.offsets - np.array([0, 1]), None, cut.words)
     assert sample_figures.chosen_texts(model, cut, 1) == ["a gardener greets kites"]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sritool.analysis.traversal import changed_words, count_changed, traverse
+from sritool.api import load
 from sritool.errors import UsageError
-from sritool.runs.model import load_model
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_changed_words(base: str, other: str, marks: str, count: int) -> None:
 def model(tmp_path_factory: pytest.TempPathFactory, begin_run: Callable[..., Any]) -> Any:
     run = begin_run(tmp_path_factory.mktemp("runs"), training={"epochs": 1})
     run.train()
-    return load_model(run.folder)
+    return load(run.folder)
 
 
 def test_one_coordinate_is_replaced_at_a_time(model: Any) -> None:
@@ -62,7 +62,7 @@ def test_a_sentence_is_moved_by_its_code(model: Any) -> None:
 
 
 def test_the_dimensions_that_change_the_most_words_come_first(model: Any) -> None:
-    changed = load_model(model.path)
+    changed = load(model.path)
     with torch.no_grad():
         for weight in (changed.generator.latent_to_gates, changed.generator.latent_to_initial):
             weight[:, 2] *= 100

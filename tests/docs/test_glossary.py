@@ -91,7 +91,7 @@ def test_the_columns_of_preprocess_have_entries() -> None:
 
 @pytest.mark.parametrize("run", ["words-sri", "words-vae-lagging"])
 def test_what_training_logs_has_an_entry(run: str) -> None:
-    lines = (ROOT / "tests/data/v1/runs" / run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "tests/saved/v1/runs" / run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     logged = {name for line in lines for name in json.loads(line) if not name.endswith(" se")}
     known = entries("The log of training") | {*NEEDS} | {"seconds", "epoch", "step", "kind"}
     assert logged <= known

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sritool.api import Model, load
 from sritool.data.batches import collate
 from sritool.data.store import Corpus
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation import posterior_codes as latents
 from sritool.evaluation.posterior_codes import FOLDER, How, latents_of
-from sritool.runs.model import TrainedModel, load_model
 
 NewRun = Callable[..., Any]
 
@@ -31,14 +31,14 @@ def trained(
 
 
 @pytest.fixture
-def model(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedModel:
+def model(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     """A model whose folder is the test's own, and that keeps as few as two sentences."""
     monkeypatch.setattr(latents, "KEPT_FROM", 2)
-    return load_model(Path(shutil.copytree(trained, tmp_path / "run")))
+    return load(Path(shutil.copytree(trained, tmp_path / "run")))
 
 
 @pytest.fixture
-def drawn(model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def drawn(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many sentences each batch that is really encoded has."""
     counts: list[int] = []
     conditional = model.method.conditional
@@ -51,12 +51,12 @@ def drawn(model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def file_of(model: TrainedModel) -> Path:
+def file_of(model: Model) -> Path:
     (found,) = (model.path.parent / FOLDER).glob("*.codes")
     return found
 
 
-def test_draws_are_the_methods_own_in_the_order_asked_for(model: TrainedModel, corpus: Corpus) -> None:
+def test_draws_are_the_methods_own_in_the_order_asked_for(model: Model, corpus: Corpus) -> None:
     split, asked = corpus.split("train"), np.array([7, 2, 2, 19, 0])
     found = latents_of(model, split, asked, How(3, mean=False, seed=5), batch_size=2)
     assert found.shape == (5, 3, model.latent)
@@ -66,7 +66,7 @@ def test_draws_are_the_methods_own_in_the_order_asked_for(model: TrainedModel, c
         np.testing.assert_allclose(found[row], expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_the_mean_is_that_of_the_draws_or_the_encoders_own(model: TrainedModel, corpus: Corpus) -> None:
+def test_the_mean_is_that_of_the_draws_or_the_encoders_own(model: Model, corpus: Corpus) -> None:
     split, asked = corpus.split("train"), np.arange(6)
     found = latents_of(model, split, asked, How(4, seed=1), keep=False)[:, 0]
     if model.method.name == "sri":
@@ -76,7 +76,7 @@ def test_the_mean_is_that_of_the_draws_or_the_encoders_own(model: TrainedModel, 
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_no_sentence_is_encoded_twice(model: TrainedModel, corpus: Corpus, drawn: list[int]) -> None:
+def test_no_sentence_is_encoded_twice(model: Model, corpus: Corpus, drawn: list[int]) -> None:
     split = corpus.split("train")
     first = latents_of(model, split, np.arange(0, 10))
     assert sum(drawn) == 10
@@ -85,9 +85,7 @@ def test_no_sentence_is_encoded_twice(model: TrainedModel, corpus: Corpus, drawn
     np.testing.assert_array_equal(both[::-1][:5], first[5:])
 
 
-def test_another_seed_split_or_model_finds_nothing(
-    model: TrainedModel, corpus: Corpus, drawn: list[int]
-) -> None:
+def test_another_seed_split_or_model_finds_nothing(model: Model, corpus: Corpus, drawn: list[int]) -> None:
     split, asked = corpus.split("train"), np.arange(8)
     latents_of(model, split, asked)
     latents_of(model, split, asked, How(seed=1))
@@ -103,7 +101,7 @@ def test_another_way_to_refine_finds_nothing(begin_run: NewRun, tmp_path: Path, 
     run.train(max_steps=1)
     codes = []
     for momentum in (0.0, 0.9):
-        model = load_model(Path(run.folder))
+        model = load(Path(run.folder))
         config = model.method.config
         config = replace(config, refinement=replace(config.refinement, momentum=momentum))
         model.method.config = config
@@ -114,7 +112,7 @@ def test_another_way_to_refine_finds_nothing(begin_run: NewRun, tmp_path: Path, 
 
 @pytest.mark.parametrize("kept_bytes", [3, 60, -1])
 def test_what_a_kill_cut_off_is_encoded_again(
-    model: TrainedModel, corpus: Corpus, drawn: list[int], kept_bytes: int
+    model: Model, corpus: Corpus, drawn: list[int], kept_bytes: int
 ) -> None:
     split, asked = corpus.split("train"), np.arange(12)
     whole = latents_of(model, split, asked, batch_size=4)
@@ -130,7 +128,7 @@ def test_what_a_kill_cut_off_is_encoded_again(
     )  # what was drawn again is found behind the torn block
 
 
-def test_a_flipped_bit_is_not_believed(model: TrainedModel, corpus: Corpus, drawn: list[int]) -> None:
+def test_a_flipped_bit_is_not_believed(model: Model, corpus: Corpus, drawn: list[int]) -> None:
     split, asked = corpus.split("train"), np.arange(12)
     whole = latents_of(model, split, asked)
     data = bytearray(file_of(model).read_bytes())
@@ -141,12 +139,12 @@ def test_a_flipped_bit_is_not_believed(model: TrainedModel, corpus: Corpus, draw
 
 
 def test_few_sentences_leave_no_file(trained: Path, tmp_path: Path, corpus: Corpus) -> None:
-    model = load_model(Path(shutil.copytree(trained, tmp_path / "run")))
+    model = load(Path(shutil.copytree(trained, tmp_path / "run")))
     latents_of(model, corpus.split("train"), np.arange(22))
     assert not (model.path.parent / FOLDER).exists()
 
 
-def test_progress_counts_what_is_known_already(model: TrainedModel, corpus: Corpus) -> None:
+def test_progress_counts_what_is_known_already(model: Model, corpus: Corpus) -> None:
     told: list[tuple[str, int, int]] = []
     split = corpus.split("train")
     latents_of(model, split, np.arange(6))
@@ -155,7 +153,7 @@ def test_progress_counts_what_is_known_already(model: TrainedModel, corpus: Corp
     assert {(label, total) for label, _, total in told} == {("encoding", 10)}
 
 
-def test_bad_requests(model: TrainedModel, corpus: Corpus) -> None:
+def test_bad_requests(model: Model, corpus: Corpus) -> None:
     with pytest.raises(UsageError, match="at least 1"):
         latents_of(model, corpus.split("train"), np.arange(2), How(chains=0))
     model.generator.output.data[:] = np.nan

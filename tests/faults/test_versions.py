@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+from sritool.api import load
 from sritool.data import store
 from sritool.data.info import FORMAT_VERSION
 from sritool.data.store import load_corpus
@@ -19,7 +20,6 @@ from sritool.evaluation import posterior_codes as latents
 from sritool.evaluation import record as evaluations
 from sritool.runs import checkpoint as checkpoints
 from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
-from sritool.runs.model import load_model
 
 Invoke = Callable[..., Result]
 Tally = Callable[..., None]
@@ -72,7 +72,7 @@ def test_figures_are_those_of_then(invoke: Invoke, v1: Path, tally: Tally, run: 
     found = {row["metric"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
     for metric, value in FIGURES["evaluate"][run].items():
         np.testing.assert_allclose(found[metric], value, **NEAR, err_msg=metric)
-    model = load_model(v1 / "runs" / run)
+    model = load(v1 / "runs" / run)
     np.testing.assert_allclose(model.log_likelihood(SENTENCES), FIGURES["score"][run], **NEAR)
     if run in FIGURES["codes"]:
         np.testing.assert_allclose(model.posterior_mean(SENTENCES), FIGURES["codes"][run], **NEAR)

@@ -134,10 +134,10 @@ def test_gradients_of_every_method_agree(name: str, pair: tuple[Generator, Gener
 
 @pytest.mark.parametrize("method", METHODS)
 def test_training_runs_saves_and_evaluates(method: str, tmp_path: Path) -> None:
+    from sritool.api import load
     from sritool.data.preprocess import preprocess_corpus
     from sritool.data.store import load_corpus
     from sritool.runs.checkpoint import load_checkpoint
-    from sritool.runs.model import load_model
     from sritool.training.configure import resolve_config
     from sritool.training.loop import Limits, Trainer
 
@@ -150,5 +150,5 @@ def test_training_runs_saves_and_evaluates(method: str, tmp_path: Path) -> None:
     folder.mkdir()
     Trainer(corpus, config, folder, torch.device("cuda"), Limits(max_steps=12), lambda _: None).run()
     assert all(tensor.device.type == "cpu" for tensor in load_checkpoint(folder / "last.pt").weights.values())
-    values = [load_model(folder, device).log_likelihood(["the dog runs ."])[0] for device in ("cpu", "cuda")]
+    values = [load(folder, device).log_likelihood(["the dog runs ."])[0] for device in ("cpu", "cuda")]
     assert values[1] == pytest.approx(values[0], abs=0.05)

@@ -1,6 +1,6 @@
-"""Write the tiny corpora and runs that later versions have to read: `python tests/data/make.py FOLDER`.
+"""Write the tiny corpora and runs that later versions have to read: `python tests/saved/make.py FOLDER`.
 
-FOLDER, like tests/data/v1, must not be there yet: what a version wrote stays as it is, and a version that writes
+FOLDER, like tests/saved/v1, must not be there yet: what a version wrote stays as it is, and a version that writes
 otherwise gets a folder of its own. The text is invented. On one machine with one set of packages the files are the
 same at every call: times, paths and random names in them are made equal.
 """
@@ -182,5 +182,5 @@ def main(target: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        raise SystemExit("usage: python tests/data/make.py FOLDER")
+        raise SystemExit("usage: python tests/saved/make.py FOLDER")
     main(Path(sys.argv[1]))

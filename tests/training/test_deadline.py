@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from sritool.analysis import run_summary
 from sritool.analysis.run_summary import summarise
 from sritool.data.store import Corpus
 from sritool.runs.folder import BEST
 from sritool.training import deadline as module
-from sritool.training import events, summary
+from sritool.training import events
 from sritool.training import state as state_module
 from sritool.training.deadline import Deadline
 
@@ -93,7 +94,7 @@ def test_the_summary_measures_what_fits(
 ) -> None:
     run = new_run("lm")
     run.train()
-    monkeypatch.setattr(summary, "LEAST", 4)
+    monkeypatch.setattr(run_summary, "LEAST", 4)
 
     def of(seconds: float) -> Any:
         return summarise(corpus, run.folder, "cpu", 0, lambda *_: None, seconds)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+from sritool.api import load
 from sritool.model.decoding import DecodingConfig
-from sritool.runs.model import load_model
 
 Run = Callable[..., Result]
 
@@ -26,7 +26,7 @@ def output(result: Result) -> str:
 @pytest.fixture
 def codes(run: Run) -> np.ndarray:
     """Codes far from one another, in codes.npy."""
-    found = np.float32(3) * load_model(Path("runs/mine-sri")).prior(7, seed=2)
+    found = np.float32(3) * load(Path("runs/mine-sri")).prior(7, seed=2)
     np.save("codes.npy", found)
     return found
 
@@ -34,7 +34,7 @@ def codes(run: Run) -> np.ndarray:
 def test_encode_and_decode_in_a_pipe_keep_lines(run: Run) -> None:
     encoded = output(run("encode", "mine-sri", "-q", stdin="\n".join(LINES)))
     decoded = output(run("decode", "mine-sri", "-q", stdin=encoded)).split("\n")
-    model = load_model(Path("runs/mine-sri"))
+    model = load(Path("runs/mine-sri"))
     assert decoded == [*model.decode(model.encode(LINES)), ""]
     for form in ("json", "npy", "plain", "csv"):
         result = run("encode", "mine-sri", "-q", "-f", form, stdin="\n".join(LINES))
@@ -42,7 +42,7 @@ def test_encode_and_decode_in_a_pipe_keep_lines(run: Run) -> None:
 
 
 def test_options_of_decoding_reach_the_library(run: Run, codes: np.ndarray) -> None:
-    model = load_model(Path("runs/mine-sri"))
+    model = load(Path("runs/mine-sri"))
 
     def decoded(*args: object) -> list[str]:
         return output(run("decode", "mine-sri", "-q", "--codes", "codes.npy", *args)).splitlines()
@@ -57,7 +57,7 @@ def test_options_of_decoding_reach_the_library(run: Run, codes: np.ndarray) -> N
 
 
 def test_formats(run: Run, codes: np.ndarray) -> None:
-    model = load_model(Path("runs/mine-sri"))
+    model = load(Path("runs/mine-sri"))
     expected = model.decode(codes)
     found = output(run("decode", "mine-sri", "-q", "--codes", "codes.npy", "-f", "json"))
     assert [json.loads(line) for line in found.splitlines()] == [{"sentence": text} for text in expected]

@@ -16,7 +16,7 @@ from typer.testing import Result
 import sritool.cli.commands.encode
 from sritool.analysis.code_files import read_codes
 from sritool.analysis.encode import Encoded
-from sritool.runs.model import load_model
+from sritool.api import load
 
 Run = Callable[..., Result]
 
@@ -39,7 +39,7 @@ def test_a_row_for_every_line_as_the_library_has_it(run: Run) -> None:
     text = output(run("encode", "mine-sri", "-q", stdin=TEXT))
     assert text.splitlines()[0] == "z1\tz2\tz3\tz4"
     assert codes_of(text).shape == (6, 4)
-    assert np.array_equal(codes_of(text), load_model(Path("runs/mine-sri")).encode(LINES))
+    assert np.array_equal(codes_of(text), load(Path("runs/mine-sri")).encode(LINES))
     assert output(run("encode", "mine-sri", "-q", stdin=TEXT.replace("\n", "\r\n"))) == text
     assert output(run("encode", "mine-sri", "-q", stdin=TEXT.rstrip("\n"))) == text
 
@@ -115,7 +115,7 @@ def test_people_see_the_first_dimensions(run: Run, monkeypatch: pytest.MonkeyPat
     assert lines[0] == "| z1 | z2 | ‖z‖ | sentence |"
     assert len(lines) == 8
     assert result.stderr == "the first 2 of 4 dimensions; all of them: --format tsv\n"
-    code = load_model(Path("runs/mine-sri")).encode(LINES)[0]
+    code = load(Path("runs/mine-sri")).encode(LINES)[0]
     expected = [f"{code[0]:.2f}", f"{code[1]:.2f}", f"{np.linalg.norm(code):.2f}", LINES[0]]
     assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == expected
     drawn = output(run("encode", "mine-sri", "-q", "-f", "table", "--chains", 2, stdin="a mason\n"))

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from sritool.api import load
 from sritool.cli.commands.plot import KINDS
-from sritool.runs.model import load_model
 
 Run = Callable[..., Result]
 
@@ -214,7 +214,7 @@ def test_traversal_prints_and_draws_sentences(run: Run) -> None:
     args = ("plot", "traversal", "mine-sri", "--sentence", "the heron finds the otter", "--dims", "4,2")
     found = rows(run(*args, "--points", 3, "--show-data", "-f", "json", "-o", "t.svg", "--max-length", 9))
     assert [(row["dimension"], row["value"]) for row in found] == [(d, v) for d in (4, 2) for v in (-3, 0, 3)]
-    model = load_model("runs/mine-sri")
+    model = load("runs/mine-sri")
     code = model.encode(["the heron finds the otter"], chains=5)
     code[0, 3] = -3
     assert found[0]["sentence"].split() == model.decode(code)[0].split()[:9]

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import Result
 
 from sritool.analysis import score as task
+from sritool.api import load
 from sritool.errors import NumericalError
-from sritool.runs.model import load_model
 
 Run = Callable[..., Result]
 
@@ -52,7 +52,7 @@ def test_same_figures_as_evaluate_and_the_library(run: Run, method: str) -> None
     given = ["--text", "lines.txt", "--seed", 5, "--per-sentence", "--metrics", "nll", "-q"]
     evaluated = rows(run("evaluate", f"mine-{method}", *given))
     assert [float(row["log_p"]) for row in found] == [-float(row["nll"]) for row in evaluated]
-    library = load_model(Path(f"runs/mine-{method}")).log_likelihood(LINES, seed=5)
+    library = load(Path(f"runs/mine-{method}")).log_likelihood(LINES, seed=5)
     assert [float(row["log_p"]) for row in found] == pytest.approx(library.tolist(), rel=1e-6)
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import sritool
+from sritool.api import Model, load
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.batches import collate
 from sritool.data.tokenizer import EOS
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.evaluation.sentences import unknown_words
 from sritool.model.decoding import DecodingConfig
-from sritool.runs.model import TrainedModel, load_model
 
 NewRun = Callable[..., Any]
 TEXTS = [
@@ -43,22 +43,22 @@ def trained(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def model(trained: Any) -> TrainedModel:
-    return load_model(trained.folder)
+def model(trained: Any) -> Model:
+    return load(trained.folder)
 
 
 @pytest.fixture(scope="module")
-def language_model(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+def language_model(begin_run: NewRun, tmp_path_factory: pytest.TempPathFactory) -> Model:
     run = begin_run(tmp_path_factory.mktemp("lm"), "lm", optimizer={"initial_scale": 1.0})
     run.train(max_steps=2)
-    return load_model(run.folder)
+    return load(run.folder)
 
 
-def test_a_run_folder_means_its_best_model(trained: Any, model: TrainedModel) -> None:
+def test_a_run_folder_means_its_best_model(trained: Any, model: Model) -> None:
     assert model.path == trained.folder / "best.pt"
     best = trained.load("best.pt").weights
     assert all(torch.equal(tensor, best[name]) for name, tensor in model.method.modules.state_dict().items())
-    assert load_model(trained.folder / "last.pt").path.name == "last.pt"
+    assert load(trained.folder / "last.pt").path.name == "last.pt"
     assert sritool.load(str(trained.folder)).path == model.path
 
 
@@ -68,10 +68,10 @@ def test_a_run_folder_means_its_best_model(trained: Any, model: TrainedModel) ->
 )
 def test_no_model(path: str, error: type[Exception], hint: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=hint):
-        load_model(tmp_path / path)
+        load(tmp_path / path)
 
 
-def test_sentences_keep_their_order_and_number(model: TrainedModel) -> None:
+def test_sentences_keep_their_order_and_number(model: Model) -> None:
     split = model.split(TEXTS)
     assert len(split) == 5
     decoded = [model.tokenizer.decode(split.targets(k).tolist()) for k in range(5)]
@@ -79,7 +79,7 @@ def test_sentences_keep_their_order_and_number(model: TrainedModel) -> None:
     assert split.targets(2).tolist() == [EOS]
 
 
-def test_words_that_the_model_lacks_are_named_in_their_order(model: TrainedModel) -> None:
+def test_words_that_the_model_lacks_are_named_in_their_order(model: Model) -> None:
     lines = ["one zeppelin greets one zeppelin", "", "a <unk> nurse yodels"]
     assert unknown_words(model, lines) == (
         "3 of 9 words are unknown to the model and read as <unk>: zeppelin, yodels"
@@ -89,14 +89,14 @@ def test_words_that_the_model_lacks_are_named_in_their_order(model: TrainedModel
 
 
 def test_text_is_prepared_as_the_corpus_was(trained: Any) -> None:
-    model = load_model(trained.folder)
+    model = load(trained.folder)
     model.checkpoint.corpus.update(lowercase=True, split_punctuation=True, max_length=3)  # type: ignore[attr-defined]
     split = model.split(["One nurse. Paints kites"])
     assert model.tokenizer.decode(split.targets(0).tolist()) == "one nurse <unk>"
     assert EOS not in split.targets(0)
 
 
-def test_codes_do_not_depend_on_the_batch(model: TrainedModel) -> None:
+def test_codes_do_not_depend_on_the_batch(model: Model) -> None:
     codes = model.encode(TEXTS, chains=3, seed=1)
     assert codes.shape == (5, 3)
     assert codes.dtype == np.float32
@@ -108,27 +108,27 @@ def test_codes_do_not_depend_on_the_batch(model: TrainedModel) -> None:
     assert (codes[0] != codes[3]).all(), "equal sentences have draws of their own"
 
 
-def test_codes_are_means_of_chains(model: TrainedModel) -> None:
+def test_codes_are_means_of_chains(model: Model) -> None:
     batch = collate(model.split(TEXTS), range(5))  # type: ignore[arg-type]
     draws = model.method.posterior(model.method.conditional(batch), 1, 3)
     np.testing.assert_allclose(model.encode(TEXTS, chains=3, seed=1), draws.mean(0), rtol=1e-4, atol=1e-5)
 
 
-def test_no_sentences_have_no_codes(model: TrainedModel) -> None:
+def test_no_sentences_have_no_codes(model: Model) -> None:
     assert model.encode([]).shape == (0, 3)
     assert model.log_likelihood([]).shape == (0,)
     assert model.decode(np.zeros((0, 3))) == []
 
 
 def test_mean_of_codes_is_that_of_chains_and_an_encoders_own_exactly(
-    model: TrainedModel, begin_run: NewRun, tmp_path: Path
+    model: Model, begin_run: NewRun, tmp_path: Path
 ) -> None:
     chains = [model.encode(TEXTS, chains=count, seed=2) for count in (1, 4)]
     np.testing.assert_allclose(model.posterior_mean(TEXTS, chains=4, seed=2), chains[1], atol=1e-6)
     assert np.abs(chains[0] - chains[1]).max() > 0.01
     run = begin_run(tmp_path, "vae-anneal", optimizer={"initial_scale": 1.0})
     run.train(max_steps=2)
-    vae = load_model(run.folder)
+    vae = load(run.folder)
     with torch.no_grad():
         mean = vae.method.encoder.run(collate(vae.split(TEXTS), range(5))).q.mean.numpy()
     for seed in (0, 1):  # there is no noise in it
@@ -136,14 +136,14 @@ def test_mean_of_codes_is_that_of_chains_and_an_encoders_own_exactly(
     assert np.abs(vae.encode(TEXTS) - mean).max() > 0.01
 
 
-def test_prior_codes_are_a_prefix_of_more(model: TrainedModel) -> None:
+def test_prior_codes_are_a_prefix_of_more(model: Model) -> None:
     codes = model.prior(6, seed=4)
     assert codes.shape == (6, 3)
     np.testing.assert_array_equal(model.prior(2, seed=4), codes[:2])
     assert (model.prior(6, seed=5) != codes).all()
 
 
-def test_samples_are_the_priors_codes_decoded(model: TrainedModel) -> None:
+def test_samples_are_the_priors_codes_decoded(model: Model) -> None:
     assert model.sample(6, seed=4) == model.decode(model.prior(6, seed=4))
     assert len(set(model.sample(30))) > 1
     ancestral = DecodingConfig(greedy=False, max_length=8)
@@ -154,7 +154,7 @@ def test_samples_are_the_priors_codes_decoded(model: TrainedModel) -> None:
     assert all(len(text.split()) <= 8 for text in drawn)
 
 
-def test_interpolation_has_both_ends(model: TrainedModel) -> None:
+def test_interpolation_has_both_ends(model: Model) -> None:
     line = model.interpolate(5, seed=3)
     ends = model.prior(2, seed=3)
     assert len(line) == 5
@@ -163,12 +163,12 @@ def test_interpolation_has_both_ends(model: TrainedModel) -> None:
 
 
 @pytest.mark.parametrize("codes", [np.zeros((2, 4)), np.zeros(3), [[0.0, 1.0]]])
-def test_codes_of_another_width(model: TrainedModel, codes: Any) -> None:
+def test_codes_of_another_width(model: Model, codes: Any) -> None:
     with pytest.raises(ShapeError, match=r"give \[n, 3\]"):
         model.decode(codes)
 
 
-def test_a_language_model_samples_its_words(language_model: TrainedModel) -> None:
+def test_a_language_model_samples_its_words(language_model: Model) -> None:
     drawn = language_model.sample(20, seed=1)
     assert len(set(drawn)) > 5
     assert drawn == language_model.sample(20, seed=1)
@@ -177,12 +177,12 @@ def test_a_language_model_samples_its_words(language_model: TrainedModel) -> Non
 
 
 @pytest.mark.parametrize("what", ["encode", "interpolate"])
-def test_a_language_model_has_no_codes(language_model: TrainedModel, what: str) -> None:
+def test_a_language_model_has_no_codes(language_model: Model, what: str) -> None:
     with pytest.raises(UsageError, match=f"cannot {what}"):
         getattr(language_model, what)(*([TEXTS] if what == "encode" else []))
 
 
-def test_log_likelihood_without_z_is_exact(language_model: TrainedModel) -> None:
+def test_log_likelihood_without_z_is_exact(language_model: Model) -> None:
     batch = collate(language_model.split(TEXTS), range(5))  # type: ignore[arg-type]
     expected = language_model.generator.log_likelihood(
         batch.inputs, batch.targets, torch.zeros(5, 0)
@@ -190,7 +190,7 @@ def test_log_likelihood_without_z_is_exact(language_model: TrainedModel) -> None
     np.testing.assert_allclose(language_model.log_likelihood(TEXTS), expected.numpy(), rtol=1e-5)
 
 
-def test_log_likelihood_with_z_is_the_integral(model: TrainedModel) -> None:
+def test_log_likelihood_with_z_is_the_integral(model: Model) -> None:
     """Against plain Monte Carlo from the prior, which is fit for three dimensions and short sentences."""
     batch = collate(model.split(TEXTS), range(5))  # type: ignore[arg-type]
     draws = torch.randn(20_000, 5, 3, generator=torch.Generator().manual_seed(0))
