@@ -1,31 +1,20 @@
-"""What the tests of this folder count, told at the end of a run: damage that was done, and met as it should be.
-
-`python -m faults.harness` does the same at length.
-"""
+"""Damage done for real. All tests here are marked `faults`; `python -m faults.harness` does the same at length."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-COUNTS = pytest.StashKey[Counter[str]]()
-SECONDS = pytest.StashKey[list[float]]()
 
-
-@pytest.fixture(scope="session")
-def tally(pytestconfig: pytest.Config) -> Callable[..., None]:
-    """tally("kills survived") or tally("inputs fuzzed", 200), after the check has passed."""
-    counts = pytestconfig.stash.setdefault(COUNTS, Counter())
-
-    def add(what: str, times: int = 1) -> None:
-        counts[what] += times
-
-    return add
+@pytest.hookimpl(tryfirst=True)  # before pytest's own, which deselects by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in this folder."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("faults")
 
 
 @pytest.fixture(scope="session")
@@ -56,19 +45,3 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         make_run()
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _timed(pytestconfig: pytest.Config) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    pytestconfig.stash.setdefault(SECONDS, []).append(time.perf_counter() - began)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line of counts."""
-    counts = config.stash.get(COUNTS, Counter())
-    if counts:
-        told = ", ".join(f"{times:,} {what}" for what, times in counts.items())
-        seconds = sum(config.stash.get(SECONDS, []))
-        terminalreporter.write_line(f"faults: {told}, in {seconds:.0f} s")

@@ -19,8 +19,6 @@ from faults.harness.zygote import Done, Running
 import sritool
 from sritool.runs.checkpoint import load_checkpoint
 
-Tally = Callable[..., None]
-
 NOBODY = 65534 if os.getuid() == 0 else None  # permissions do not bind root
 ENDLESS = ("--epochs", 1_000_000, "--save-every", 2, "--name", "long")
 TRAIN = train("sri")
@@ -120,7 +118,7 @@ def refused(done: Done, code: int, *parts: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_output_on_a_full_disk(zygote: Any, place: Path, name: str, tally: Tally) -> None:
+def test_output_on_a_full_disk(zygote: Any, place: Path, name: str) -> None:
     writer = WRITERS[name]
     (place / writer.file).write_bytes(b"older")
     before = tree(place)
@@ -128,10 +126,9 @@ def test_output_on_a_full_disk(zygote: Any, place: Path, name: str, tally: Tally
     refused(done, 1, writer.file, "File too large; free some space, or give a file on another disk")
     assert len(done.err.splitlines()) == 1  # before any work
     assert tree(place) == before
-    tally("faults of disk met")
 
 
-def test_output_that_grows_beyond_the_disk(zygote: Any, place: Path, tally: Tally) -> None:
+def test_output_that_grows_beyond_the_disk(zygote: Any, place: Path) -> None:
     writer = WRITERS["plot latent -o"]
     (place / writer.file).write_bytes(b"older")
     before = tree(place)
@@ -139,30 +136,27 @@ def test_output_that_grows_beyond_the_disk(zygote: Any, place: Path, tally: Tall
         limited(zygote, writer.args, place, 4096), 1, writer.file, "File too large; free some space or give"
     )
     assert tree(place) == before
-    tally("faults of disk met")
 
 
-def test_preprocess_on_a_full_disk(zygote: Any, place: Path, tally: Tally) -> None:
+def test_preprocess_on_a_full_disk(zygote: Any, place: Path) -> None:
     before = tree(place)
     for size in (0, 600):
         refused(
             limited(zygote, preprocess("other", "--force"), place, size), 1, "File too large", "--data-dir"
         )
         assert tree(place) == before
-        tally("faults of disk met")
 
 
 @pytest.mark.parametrize("name", CACHED)
-def test_what_only_saves_time_is_no_reason_to_fail(zygote: Any, place: Path, name: str, tally: Tally) -> None:
+def test_what_only_saves_time_is_no_reason_to_fail(zygote: Any, place: Path, name: str) -> None:
     shutil.rmtree(place / RUN / "latents", ignore_errors=True)
     done = limited(zygote, CACHED[name], place, 0)
     whole = zygote.run((*CACHED[name], *(["--again"] if name == "evaluate" else [])), cwd=place)
     assert (done.code, done.out) == (0, whole.out), done.err
-    tally("faults of disk met")
 
 
 @pytest.mark.parametrize("size", [0, 2500])
-def test_new_training_on_a_full_disk(zygote: Any, place: Path, size: int, tally: Tally) -> None:
+def test_new_training_on_a_full_disk(zygote: Any, place: Path, size: int) -> None:
     before = tree(place)
     refused(
         limited(zygote, (*TRAIN, "--name", "new"), place, size),
@@ -172,10 +166,9 @@ def test_new_training_on_a_full_disk(zygote: Any, place: Path, size: int, tally:
     )
     assert tree(place) == before
     assert not (place / "runs" / "new").exists()
-    tally("faults of disk met")
 
 
-def test_training_goes_on_after_a_full_disk(zygote: Any, small_disk: Path, tally: Tally) -> None:
+def test_training_goes_on_after_a_full_disk(zygote: Any, small_disk: Path) -> None:
     running = begun(zygote, small_disk)
     with (small_disk / "filler").open("wb", buffering=0) as filler:
         try:
@@ -195,7 +188,6 @@ def test_training_goes_on_after_a_full_disk(zygote: Any, small_disk: Path, tally
     (small_disk / "filler").unlink()
     again = zygote.run((*TRAIN, *ENDLESS, "--resume", "--max-steps", step + 3), cwd=small_disk)
     assert (again.code, load_checkpoint(run / "last.pt").progress["step"]) == (0, step + 3), again.err
-    tally("faults of disk met", 2)
 
 
 def begun(zygote: Any, cwd: Path) -> Running:
@@ -232,16 +224,13 @@ def put_a_folder_there(place: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [remove_runs, put_a_file_there, put_a_folder_there])
-def test_run_folder_that_vanishes(
-    zygote: Any, place: Path, damage: Callable[[Path], None], tally: Tally
-) -> None:
+def test_run_folder_that_vanishes(zygote: Any, place: Path, damage: Callable[[Path], None]) -> None:
     running = begun(zygote, place)
     damage(place)
     refused(running.wait(), 1, "cannot write runs/long/")
-    tally("faults of disk met")
 
 
-def test_corpus_that_vanishes_is_needed_no_more(zygote: Any, place: Path, tally: Tally) -> None:
+def test_corpus_that_vanishes_is_needed_no_more(zygote: Any, place: Path) -> None:
     running = begun(zygote, place)
     shutil.rmtree(place / "data")
     last = place / "runs" / "long" / "last.pt"
@@ -249,11 +238,10 @@ def test_corpus_that_vanishes_is_needed_no_more(zygote: Any, place: Path, tally:
     until(lambda: last.stat().st_mtime_ns != saved, running)
     running.send(15)
     assert running.wait().code == 143
-    tally("faults of disk met")
 
 
 @pytest.mark.parametrize("args", [("info", RUN), ("--version",)])
-def test_current_folder_that_is_gone(tmp_path: Path, args: tuple[str, ...], tally: Tally) -> None:
+def test_current_folder_that_is_gone(tmp_path: Path, args: tuple[str, ...]) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     program = "import os, runpy, sys; os.rmdir(os.getcwd()); runpy.run_module('sritool', run_name='__main__')"
@@ -269,7 +257,6 @@ def test_current_folder_that_is_gone(tmp_path: Path, args: tuple[str, ...], tall
     line = "error: No such file or directory: the current folder; change to a folder that is there\n"
     expected = (1, "", line) if args[0] == "info" else (0, f"sritool {sritool.__version__}\n", "")
     assert (done.returncode, done.stdout, done.stderr) == expected
-    tally("faults of disk met")
 
 
 def forbid_writing(place: Path) -> None:
@@ -309,9 +296,7 @@ def make_folders(place: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [forbid_writing, forbid_reading, lead_nowhere, lead_in_circles, make_folders]
 )
-def test_places_that_cannot_be_used(
-    zygote: Any, place: Path, damage: Callable[[Path], None], tally: Tally
-) -> None:
+def test_places_that_cannot_be_used(zygote: Any, place: Path, damage: Callable[[Path], None]) -> None:
     writers = [WRITERS[name].args for name in ("encode -o", "plot -o")]
     args = [*writers, CACHED["evaluate"], TRAIN, preprocess("other", "--force")]
     if NOBODY is not None:
@@ -332,7 +317,6 @@ def test_places_that_cannot_be_used(
     for path in [place, *place.rglob("*")]:
         if path.is_dir():
             path.chmod(0o755)
-    tally("faults of disk met", len(args))
 
 
 @pytest.mark.parametrize(
@@ -346,7 +330,7 @@ def test_places_that_cannot_be_used(
     ],
     ids=ascii,
 )
-def test_odd_names(zygote: Any, place: Path, name: str, tally: Tally) -> None:
+def test_odd_names(zygote: Any, place: Path, name: str) -> None:
     (place / RUN).rename(place / "runs" / name)
     text = Path(f"./{name}.txt")
     (place / text).write_text("\n".join(sentences(3, 1)), encoding="utf-8")
@@ -358,13 +342,11 @@ def test_odd_names(zygote: Any, place: Path, name: str, tally: Tally) -> None:
         assert done.code == 0, done.err
         assert (place / there).stat().st_size > 0
     assert not list(place.rglob("*.tmp"))
-    tally("faults of disk met", 2)
 
 
-def test_name_that_is_too_long(zygote: Any, place: Path, tally: Tally) -> None:
+def test_name_that_is_too_long(zygote: Any, place: Path) -> None:
     long = "c" * 256
     refused(
         zygote.run(("encode", RUN, "-o", long), cwd=place, stdin=b"a\n"), 2, "File name too long; give a file"
     )
     refused(zygote.run(("sample", f"runs/{long}"), cwd=place), 1, "File name too long", "give a shorter name")
-    tally("faults of disk met", 2)

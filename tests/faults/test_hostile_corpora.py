@@ -23,7 +23,6 @@ from sritool.data.store import load_corpus
 from sritool.data.tokenizer import CONTROL, tokenizer_from_state, train_pieces
 from sritool.errors import CheckpointError, DataError
 
-Tally = Callable[..., None]
 Change = Callable[[dict[str, Any]], Any]
 
 
@@ -65,7 +64,7 @@ def test_a_corpus_without_digests_is_read(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["corpus.json", "tokenizer.json", "train", "valid", "test"])
-def test_every_damage_is_found(home: Path, tmp_path: Path, tally: Tally, name: str) -> None:
+def test_every_damage_is_found(home: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(home / "data" / "mine", folder)
     read_all(folder)
@@ -78,7 +77,6 @@ def test_every_damage_is_found(home: Path, tmp_path: Path, tally: Tally, name: s
     for place in places:
         file.write_bytes(flipped(content, place, place % 7))
         refused(folder)
-    tally("damaged corpora refused", 10 + len(places))
 
 
 WRONG_INFO: dict[str, Change] = {
@@ -108,20 +106,18 @@ WRONG_INFO: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG_INFO)
-def test_what_corpus_json_cannot_say(corpus: Path, tally: Tally, wrong: str) -> None:
+def test_what_corpus_json_cannot_say(corpus: Path, wrong: str) -> None:
     change_info(corpus, WRONG_INFO[wrong])
     assert "is damaged" in refused(corpus)
-    tally("hostile corpora refused")
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "null", "3", '"x"', "{", "[" * 100_000, "NaN", '{"a":' * 50_000, "\0"]
 )
 @pytest.mark.parametrize("name", ["corpus.json", "tokenizer.json"])
-def test_json_that_is_none(corpus: Path, tally: Tally, name: str, text: str) -> None:
+def test_json_that_is_none(corpus: Path, name: str, text: str) -> None:
     (corpus / name).write_text(text)
     refused(corpus)
-    tally("hostile corpora refused")
 
 
 def arrow_file(corpus: Path) -> Path:
@@ -187,7 +183,7 @@ def tables(table: pa.Table) -> dict[str, pa.Table]:
     }
 
 
-def test_arrow_files_that_we_do_not_write(corpus: Path, tally: Tally) -> None:
+def test_arrow_files_that_we_do_not_write(corpus: Path) -> None:
     table = honest(corpus).combine_chunks()
     write_table(corpus, table)
     read_all(corpus)
@@ -195,7 +191,6 @@ def test_arrow_files_that_we_do_not_write(corpus: Path, tally: Tally) -> None:
         write_table(corpus, wrong)
         assert refused(corpus), name
         assert not Path("code-has-run").exists()
-        tally("hostile corpora refused")
 
 
 def test_a_type_of_somebody_else_is_not_made_again(corpus: Path) -> None:
@@ -207,7 +202,7 @@ def test_a_type_of_somebody_else_is_not_made_again(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["lz4", "zstd"])
-def test_nothing_is_unpacked(corpus: Path, tally: Tally, method: str) -> None:
+def test_nothing_is_unpacked(corpus: Path, method: str) -> None:
     rows = 1_000_000
     bomb = pa.table(
         {
@@ -218,10 +213,9 @@ def test_nothing_is_unpacked(corpus: Path, tally: Tally, method: str) -> None:
     )
     write_table(corpus, bomb, compression=method)
     assert "it is compressed, and was not unpacked" in refused(corpus)
-    tally("hostile corpora refused")
 
 
-def test_offsets_that_lie(corpus: Path, tally: Tally) -> None:
+def test_offsets_that_lie(corpus: Path) -> None:
     ids = honest(corpus).column("ids").combine_chunks()
     content = ids.flatten()
     for wrong in ([0, 2**30], [0, -5], [5, 3], [-(2**31), 2**31 - 1]):
@@ -231,7 +225,6 @@ def test_offsets_that_lie(corpus: Path, tally: Tally) -> None:
         array = pa.Array.from_buffers(pa.list_(pa.int32()), len(ids), buffers, children=[content])
         write_table(corpus, pa.table({"ids": array}))
         refused(corpus)
-        tally("hostile corpora refused")
 
 
 @pytest.mark.parametrize(
@@ -255,23 +248,21 @@ def test_commands_refuse_in_one_line(
 @settings(max_examples=80)
 @given(chance=st.randoms(use_true_random=False))
 def test_damaged_corpora_are_read_or_refused(
-    home: Path, tmp_path_factory: pytest.TempPathFactory, tally: Tally, chance: random.Random
+    home: Path, tmp_path_factory: pytest.TempPathFactory, chance: random.Random
 ) -> None:
     fuzz.check_corpus(home / "data" / "mine", tmp_path_factory.getbasetemp() / "fuzzed", chance)
-    tally("inputs fuzzed")
 
 
 @settings(max_examples=150)
 @given(chance=st.randoms(use_true_random=False))
 def test_damaged_checkpoints_are_read_or_refused(
-    home: Path, tmp_path_factory: pytest.TempPathFactory, tally: Tally, chance: random.Random
+    home: Path, tmp_path_factory: pytest.TempPathFactory, chance: random.Random
 ) -> None:
     import torch
 
     path = tmp_path_factory.getbasetemp() / "fuzzed.pt"
     values = torch.load(home / "good.pt", weights_only=True)
     fuzz.check_checkpoint(path, fuzz.checkpoint_of((home / "good.pt").read_bytes(), values, chance))
-    tally("inputs fuzzed")
 
 
 @pytest.fixture(scope="module")
@@ -281,18 +272,16 @@ def model() -> bytes:
     return train_pieces(lines, "bpe", 40).model
 
 
-def test_pieces_that_are_no_text_are_refused(model: bytes, tally: Tally) -> None:
+def test_pieces_that_are_no_text_are_refused(model: bytes) -> None:
     tokenizer_from_state({"kind": "bpe", "model": model})
     with pytest.raises(CheckpointError, match="a piece of the SentencePiece model is not UTF-8"):
         tokenizer_from_state({"kind": "bpe", "model": model.replace(b"in", b"i\xff")})
-    tally("hostile corpora refused")
 
 
 @settings(max_examples=300)
 @given(chance=st.randoms(use_true_random=False))
-def test_damaged_models_are_read_or_refused(model: bytes, tally: Tally, chance: random.Random) -> None:
+def test_damaged_models_are_read_or_refused(model: bytes, chance: random.Random) -> None:
     with contextlib.suppress(CheckpointError):
         tokenizer = tokenizer_from_state({"kind": "bpe", "model": fuzz.damaged(model, chance)})
         assert not CONTROL.search(tokenizer.decode(tokenizer.encode("the heron sings")))
         assert not CONTROL.search(tokenizer.decode(range(len(tokenizer))))
-    tally("inputs fuzzed")

@@ -26,8 +26,6 @@ from sritool.files import write_text
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.folder import CONFIG, LOCK, METRICS, MetricsLog, new_run, read_metrics
 
-Tally = Callable[..., None]
-
 RANDOM = ["preprocess --force", "train sri", "train vae-fb", "evaluate"]
 CALLS = {  # some that every command makes, and for training those about the end of an epoch
     "preprocess": (3, 30, 60),
@@ -46,15 +44,14 @@ def once(lab: Any, name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", RANDOM)
-def test_commands_killed_at_random_moments(name: str, lab: Any, tally: Tally) -> None:
-    tally("kills survived", once(lab, name).at_random(random.Random(name), 2))
+def test_commands_killed_at_random_moments(name: str, lab: Any) -> None:
+    once(lab, name).at_random(random.Random(name), 2)
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_commands_killed_at_a_call_that_changes_files(name: str, lab: Any, tally: Tally) -> None:
+def test_commands_killed_at_a_call_that_changes_files(name: str, lab: Any) -> None:
     kills = once(lab, name).at_every_call(iter(CALLS[name]))
     assert kills == len(CALLS[name])
-    tally("kills survived", kills)
 
 
 def killed_at(number: int, work: Callable[[], Any]) -> bool:
@@ -74,14 +71,13 @@ def killed_at(number: int, work: Callable[[], Any]) -> bool:
     return code != 0
 
 
-def at_every_call(work: Callable[[], Any], check: Callable[[], None], tally: Tally) -> None:
+def at_every_call(work: Callable[[], Any], check: Callable[[], None]) -> None:
     """Kill before each call that changes files, one after the other; each time the files are looked at."""
     for number in itertools.count(1):
         if not killed_at(number, work):
             break
         check()
     assert number > 4
-    tally("kills survived", number - 1)
 
 
 def names(folder: Path) -> set[str]:
@@ -89,7 +85,7 @@ def names(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_a_file_is_the_old_one_or_the_new_at_every_call(link: bool, tmp_path: Path, tally: Tally) -> None:
+def test_a_file_is_the_old_one_or_the_new_at_every_call(link: bool, tmp_path: Path) -> None:
     target = tmp_path / "page.html"
     if link:
         (tmp_path / "real").mkdir()
@@ -103,10 +99,10 @@ def test_a_file_is_the_old_one_or_the_new_at_every_call(link: bool, tmp_path: Pa
         assert there == {"page.html"}
 
     write_text(target, "a" * 9999)
-    at_every_call(lambda: write_text(target, "b" * 9999), check, tally)
+    at_every_call(lambda: write_text(target, "b" * 9999), check)
 
 
-def test_a_checkpoint_is_the_old_one_or_the_new_at_every_call(tmp_path: Path, tally: Tally) -> None:
+def test_a_checkpoint_is_the_old_one_or_the_new_at_every_call(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
 
     def save(step: int) -> None:
@@ -123,12 +119,12 @@ def test_a_checkpoint_is_the_old_one_or_the_new_at_every_call(tmp_path: Path, ta
         assert names(tmp_path) == {"last.pt"}
 
     save(1)
-    at_every_call(lambda: save(99), check, tally)
+    at_every_call(lambda: save(99), check)
 
 
 @pytest.mark.parametrize("way", ["exchange", "two renames"])
 def test_a_folder_is_the_old_one_or_the_new_at_every_call(
-    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "two renames":
         monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
@@ -147,10 +143,10 @@ def test_a_folder_is_the_old_one_or_the_new_at_every_call(
         assert names(tmp_path) == {"corpus"}
 
     write("old")
-    at_every_call(lambda: write("new"), check, tally)
+    at_every_call(lambda: write("new"), check)
 
 
-def test_a_log_has_whole_lines_at_every_call(tmp_path: Path, tally: Tally) -> None:
+def test_a_log_has_whole_lines_at_every_call(tmp_path: Path) -> None:
     path = tmp_path / METRICS
     first = {"kind": "step", "step": 1, "epoch": 1}
 
@@ -167,10 +163,10 @@ def test_a_log_has_whole_lines_at_every_call(tmp_path: Path, tally: Tally) -> No
         assert names(tmp_path) == {METRICS}
 
     MetricsLog(path).add(first)
-    at_every_call(work, check, tally)
+    at_every_call(work, check)
 
 
-def test_a_run_is_begun_in_the_same_folder_after_every_call(tmp_path: Path, tally: Tally) -> None:
+def test_a_run_is_begun_in_the_same_folder_after_every_call(tmp_path: Path) -> None:
     wanted = tmp_path / "runs" / "mine-sri"
 
     def work() -> None:
@@ -185,7 +181,7 @@ def test_a_run_is_begun_in_the_same_folder_after_every_call(tmp_path: Path, tall
         lock.release()
         assert not names(folder)
 
-    at_every_call(work, check, tally)
+    at_every_call(work, check)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from sritool.errors import SritoolError, UsageError
 from sritool.locks import Holder, Lock, holder_of
 from sritool.runs.folder import BEST, CONFIG, LAST, LOCK, METRICS, hold, new_run, remove_unsaved
 from sritool.training.start import Start, plan_run
-
-Tally = Callable[..., None]
 
 
 @pytest.fixture
@@ -45,7 +42,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK}
 
 
-def test_a_second_process_is_refused(lab: Any, place: Path, tally: Tally) -> None:
+def test_a_second_process_is_refused(lab: Any, place: Path) -> None:
     folder = place / "runs" / "mine-sri"
     before = contents(folder)
     tune = ("tune-step", folder / LAST, "--sentences", 1, "--chains", 4, "--force", "--threads", 1)
@@ -62,16 +59,13 @@ def test_a_second_process_is_refused(lab: Any, place: Path, tally: Tally) -> Non
             assert done.err.count("\n") == 1
             assert f"mine-sri is in use by process {os.getpid()}, since 20" in done.err
             assert done.err.endswith(f"; wait until it has ended, or stop it with: kill {os.getpid()}\n")
-            tally("second processes refused")
         assert contents(folder) == before
         assert started(lab, place, *tune, "--write", "elsewhere.pt").wait().code == 0
     assert not (folder / LOCK).exists()
     assert started(lab, place, *train("sri", "--resume", "--epochs", 3)).wait().code == 0
 
 
-def test_a_run_that_was_begun_and_not_saved_yet_is_not_begun_again(
-    lab: Any, place: Path, tally: Tally
-) -> None:
+def test_a_run_that_was_begun_and_not_saved_yet_is_not_begun_again(lab: Any, place: Path) -> None:
     shutil.rmtree(place / "runs")
     folder, lock = new_run(place / "runs" / "mine-sri")
     with lock:
@@ -79,7 +73,6 @@ def test_a_run_that_was_begun_and_not_saved_yet_is_not_begun_again(
         assert (done.code, done.out) == (2, "")
         assert f"mine-sri is in use by process {os.getpid()}" in done.err
         assert names(folder.parent) == {"mine-sri"}
-    tally("second processes refused")
 
 
 def test_readers_need_no_lock(lab: Any, place: Path) -> None:
@@ -91,7 +84,7 @@ def test_readers_need_no_lock(lab: Any, place: Path) -> None:
         assert str(os.getpid()) in (folder / LOCK).read_text()
 
 
-def test_a_killed_process_keeps_nobody_out(lab: Any, place: Path, tally: Tally) -> None:
+def test_a_killed_process_keeps_nobody_out(lab: Any, place: Path) -> None:
     from faults.harness.killpoints import KILL_AT
 
     assert started(lab, place, *train("sri", "--resume", "--epochs", 3), **{KILL_AT: "40"}).wait().code == 137
@@ -100,7 +93,6 @@ def test_a_killed_process_keeps_nobody_out(lab: Any, place: Path, tally: Tally) 
     done = started(lab, place, *train("sri", "--resume", "--epochs", 3)).wait()
     assert done.code == 0
     assert names(folder) == {BEST, LAST, CONFIG, METRICS}
-    tally("kills survived")
 
 
 def test_two_trainings_at_once_have_two_folders(lab: Any, place: Path) -> None:
@@ -110,7 +102,7 @@ def test_two_trainings_at_once_have_two_folders(lab: Any, place: Path) -> None:
         assert names(place / "runs" / name) == {BEST, LAST, CONFIG, METRICS}
 
 
-def test_two_preparations_at_once_leave_one_whole_corpus(lab: Any, place: Path, tally: Tally) -> None:
+def test_two_preparations_at_once_leave_one_whole_corpus(lab: Any, place: Path) -> None:
     from faults.harness.scene import preprocess
 
     shutil.rmtree(place / "data")
@@ -124,7 +116,6 @@ def test_two_preparations_at_once_leave_one_whole_corpus(lab: Any, place: Path, 
     assert all(len(found.split(split)) for split in ("train", "valid", "test"))
     assert names(place / "data") == {"mine"}
     assert found.info.content_hash == first or len(found.split("train")) == 40
-    tally("processes on one corpus at once", 6)
 
 
 def test_what_another_process_prepared_meanwhile_is_not_replaced(

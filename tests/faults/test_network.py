@@ -15,8 +15,6 @@ from typer.testing import Result
 
 import sritool
 
-Tally = Callable[..., None]
-
 LOCAL = "; with the files at hand, run: sritool preprocess ptb --from DIR\n"
 LOGIN = "what came is not the data: a login page of this network?"
 LATER = "try again later"
@@ -84,9 +82,7 @@ def test_a_good_network_after_a_bad_one_brings_the_corpus(outcomes: dict[str, An
 
 
 @pytest.mark.parametrize("case", [*REASONS, "gone"])
-def test_a_fetch_that_fails_is_one_line_that_names_the_local_way(
-    outcomes: dict[str, Any], tally: Tally, case: str
-) -> None:
+def test_a_fetch_that_fails_is_one_line_that_names_the_local_way(outcomes: dict[str, Any], case: str) -> None:
     code, stdout, stderr, left, _, seconds = outcomes[case]
     reason = REASONS.get(case, "Connection refused")
     assert (code, stdout) == (1, "")
@@ -95,7 +91,6 @@ def test_a_fetch_that_fails_is_one_line_that_names_the_local_way(
     assert stderr.count("\n") == 1
     assert left == []
     assert seconds < 60
-    tally("faults of the network met")
 
 
 def test_a_silent_hub_is_asked_again_but_not_for_ever(outcomes: dict[str, Any]) -> None:

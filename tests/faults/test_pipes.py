@@ -29,7 +29,6 @@ from rich.cells import cell_len
 
 import sritool
 
-Tally = Callable[..., None]
 Seen = tuple[Done, str]
 
 COMMANDS = commands()
@@ -49,13 +48,13 @@ def desk(zygote: Any, lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Des
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("number", range(len(SHORT)), ids=SHORT)
-def test_streams(desk: Desk, number: int, tally: Tally) -> None:
+def test_streams(desk: Desk, number: int) -> None:
     name = SHORT[number]
     chosen = [] if name == "score" else [NAMES[0], NAMES[1 + number % (len(NAMES) - 1)]]  # all, by turns
-    tally("faults of pipes met", meet(desk, name, COMMANDS[name], chosen))
+    meet(desk, name, COMMANDS[name], chosen)
 
 
-def test_slow_reader_gets_everything(desk: Desk, tally: Tally) -> None:
+def test_slow_reader_gets_everything(desk: Desk) -> None:
     codes = b"0.5 -1\n" * 4000
     whole = desk.zygote.run(("decode", "mine-sri"), cwd=desk.folder, stdin=codes)
     read, write = os.pipe()
@@ -66,7 +65,6 @@ def test_slow_reader_gets_everything(desk: Desk, tally: Tally) -> None:
         content = stream.read()
     assert (running.wait().code, content.decode()) == (0, whole.out)
     assert len(content) > 65536
-    tally("faults of pipes met")
 
 
 def pending(descriptor: int) -> int:
@@ -77,28 +75,26 @@ def pending(descriptor: int) -> int:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "iso8859-1"])
-def test_output_is_utf_8_whatever_the_locale(desk: Desk, encoding: str, tally: Tally) -> None:
+def test_output_is_utf_8_whatever_the_locale(desk: Desk, encoding: str) -> None:
     command = Command(("score", "mine-sri", "--samples", 4), "é 犬 🐕\n".encode())
     here = desk.run(command)
     assert "é 犬 🐕" in here.out
     there = desk.zygote.run(command.args, cwd=desk.folder, stdin=command.stdin, encoding=encoding)
     assert there == here
-    tally("faults of pipes met")
 
 
 @pytest.mark.parametrize(("columns", "term"), [(80, "xterm"), (20, "xterm"), (40, "dumb")])
-def test_nothing_is_wider_than_the_terminal(desk: Desk, columns: int, term: str, tally: Tally) -> None:
+def test_nothing_is_wider_than_the_terminal(desk: Desk, columns: int, term: str) -> None:
     for name in ("info", "score", "evaluate"):
         done, shown = on_terminal(desk, COMMANDS[name], columns, TERM=term)
         assert done.code == 0, shown
         lines = [ANSI.sub("", line).split("\r")[-1] for line in shown.replace("\r\n", "\n").split("\n")]
         assert max(map(cell_len, lines)) <= columns, (name, shown)
         assert term != "dumb" or "\x1b" not in shown
-    tally("faults of pipes met")
 
 
 @pytest.mark.parametrize("form", ["auto", "tsv", "json", "csv", "markdown"])
-def test_text_does_not_act_on_a_terminal(desk: Desk, form: str, tally: Tally) -> None:
+def test_text_does_not_act_on_a_terminal(desk: Desk, form: str) -> None:
     text = "a lantern \x1b[2J\x1b]0;owned\x07 \x9b31m kites\n".encode()
     command = Command(("score", "mine-sri", "--samples", 4, "--format", form, "--quiet"), text)
     done, shown = on_terminal(desk, command, 100, TERM="dumb")
@@ -107,53 +103,48 @@ def test_text_does_not_act_on_a_terminal(desk: Desk, form: str, tally: Tally) ->
     assert "lantern" in shown
     if form == "tsv":
         assert text.decode().strip() in desk.run(command).out  # a program gets what was written
-    tally("faults of pipes met")
 
 
-def test_names_do_not_act_on_a_terminal_and_stay_in_one_line(desk: Desk, tally: Tally) -> None:
+def test_names_do_not_act_on_a_terminal_and_stay_in_one_line(desk: Desk) -> None:
     for name in ("\x1b[31mred", "two\nlines", "\u202eturned", os.fsdecode(b"\xff\xfe"), "a" * 256):
         done, shown = on_terminal(desk, Command(("sample", f"runs/{name}")), 1000)
         assert done.code in (1, 3)
         line = ANSI.sub("", shown.removeprefix("\x1b[1;31m")).strip()
         assert line.startswith("error: ")
         assert line.isprintable(), repr(line)
-    tally("faults of pipes met", 5)
 
 
 @pytest.mark.parametrize(
     "words",
     ["encode mine-sri", "evaluate mine-lm --text - --metrics nll", "preprocess - --name typed"],
 )
-def test_every_reader_of_a_terminal_says_so(desk: Desk, tally: Tally, words: str) -> None:
+def test_every_reader_of_a_terminal_says_so(desk: Desk, words: str) -> None:
     with terminal(80) as (own, theirs):
         os.write(own, b"a lantern\na heron\na lantern at noon\n\x04")
         done = desk.zygote.run(words.split(), cwd=desk.folder, stdin=theirs)
     assert done.err.splitlines()[0] == "type sentences, one a line; end with Ctrl-D", done.err
-    tally("faults of pipes met")
 
 
-def test_terminal_is_told_that_text_is_awaited(desk: Desk, tally: Tally) -> None:
+def test_terminal_is_told_that_text_is_awaited(desk: Desk) -> None:
     with terminal(80) as (own, theirs):
         os.write(own, b"a lantern\n\x04")
         done = desk.zygote.run(("score", "mine-sri", "--samples", 4), cwd=desk.folder, stdin=theirs)
     assert done.code == 0
     assert "type sentences, one a line; end with Ctrl-D" in done.err
     assert done.out.splitlines()[1].endswith("\ta lantern")
-    tally("faults of pipes met")
 
 
-def test_terminal_that_goes_does_not_end_the_work(desk: Desk, tally: Tally) -> None:
+def test_terminal_that_goes_does_not_end_the_work(desk: Desk) -> None:
     with terminal(80) as (own, theirs):
         os.close(own)
         done = desk.zygote.run(
             ("evaluate", "mine-sri", "--again", "--limit", 2), cwd=desk.folder, stderr=theirs
         )
     assert (done.code, done.out.splitlines()[0].split("\t")[0]) == (0, "metric")
-    tally("faults of pipes met")
 
 
 @pytest.mark.parametrize("name", LAST_WORDS)
-def test_signal_while_working(desk: Desk, name: str, tally: Tally) -> None:
+def test_signal_while_working(desk: Desk, name: str) -> None:
     number = signal.Signals[name]
     args = ("evaluate", "mine-sri", "--again", "--samples", 200_000)
     running = desk.zygote.start(args, cwd=desk.folder)
@@ -167,7 +158,6 @@ def test_signal_while_working(desk: Desk, name: str, tally: Tally) -> None:
     assert done.err.splitlines()[-1] == LAST_WORDS[name]
     assert "Traceback" not in done.err
     assert not list(desk.folder.rglob("*.tmp"))
-    tally("faults of pipes met")
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -178,7 +168,7 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         threading.Event().wait(0.005)
 
 
-def test_preparation_that_is_stopped_leaves_nothing(desk: Desk, tmp_path: Path, tally: Tally) -> None:
+def test_preparation_that_is_stopped_leaves_nothing(desk: Desk, tmp_path: Path) -> None:
     read, write = os.pipe()
     running = desk.zygote.start(("preprocess", "-", "--name", "stopped"), cwd=tmp_path, stdin=read)
     os.close(read)
@@ -189,10 +179,9 @@ def test_preparation_that_is_stopped_leaves_nothing(desk: Desk, tmp_path: Path, 
     os.close(write)
     assert (done.code, done.out, done.err) == (143, "", "stopped by SIGTERM\n")
     assert list(tmp_path.iterdir()) == []
-    tally("faults of pipes met")
 
 
-def test_ctrl_c_while_the_program_is_imported(tmp_path: Path, tally: Tally) -> None:
+def test_ctrl_c_while_the_program_is_imported(tmp_path: Path) -> None:
     program = """
 import os, runpy, signal, sys
 
@@ -214,7 +203,6 @@ runpy.run_module("sritool", run_name="__main__")
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
-    tally("faults of pipes met")
 
 
 @contextlib.contextmanager

@@ -34,7 +34,6 @@ from sritool.data.tokenizer import train_pieces
 from sritool.errors import DataError
 
 Invoke = Callable[..., Result]
-Tally = Callable[..., None]
 
 RUNS = Path(__file__).parents[1] / "saved" / "v1"
 
@@ -58,15 +57,14 @@ def refused(result: Result, name: str, parts: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("item", REFUSED, ids=[f"{item.name}-{item.parts[0][:30]}" for item in REFUSED])
-def test_no_corpus_is_made_of_it_and_one_line_says_why(invoke: Invoke, item: Refused, tally: Tally) -> None:
+def test_no_corpus_is_made_of_it_and_one_line_says_why(invoke: Invoke, item: Refused) -> None:
     Path(item.name).write_bytes(item.data)
     refused(invoke("preprocess", item.name, "--name", "m"), item.name, item.parts)
     assert not Path("data").exists()
-    tally("damaged texts met")
 
 
 @pytest.mark.parametrize("item", TAKEN, ids=[item.name for item in TAKEN])
-def test_odd_text_is_text(tmp_path: Path, item: Taken, tally: Tally) -> None:
+def test_odd_text_is_text(tmp_path: Path, item: Taken) -> None:
     path = tmp_path / item.name
     path.write_bytes(item.data)
     prepared = of_file(path)
@@ -74,7 +72,6 @@ def test_odd_text_is_text(tmp_path: Path, item: Taken, tally: Tally) -> None:
     note = corpus_table(PreparedCorpus(Path("data/m"), prepared.info, True, 1.0)).note
     assert item.note in note
     assert note.isprintable()
-    tally("damaged texts met")
 
 
 @pytest.fixture
@@ -89,24 +86,22 @@ def runs_by_latent() -> list[str]:
     return sorted(path.name for path in (RUNS / "runs").iterdir() if "lm" not in path.name)
 
 
-def test_every_command_that_reads_text_refuses_alike(bench: Invoke, tally: Tally) -> None:
+def test_every_command_that_reads_text_refuses_alike(bench: Invoke) -> None:
     run = f"runs/{runs_by_latent()[0]}"
     commands = itertools.cycle((("score",), ("encode",), ("evaluate", "--metrics", "nll"), ("noisy-recon",)))
     for item in [item for item in REFUSED if item.name.endswith((".txt", ".gz")) and item.name != "one.txt"]:
         Path(item.name).write_bytes(item.data)
         command, *options = next(commands)
         refused(bench(command, run, "--text", item.name, *options), item.name, item.parts)
-        tally("damaged texts met")
     refused(bench("score", run, stdin=b"a caf\xe9\n"), "standard input", ("not UTF-8: line 1, byte 6",))
 
 
-def test_labels_of_one_class_teach_nothing(bench: Invoke, tally: Tally) -> None:
+def test_labels_of_one_class_teach_nothing(bench: Invoke) -> None:
     run = f"runs/{runs_by_latent()[0]}"
     Path("one.tsv").write_bytes(text_files.ROWS.replace("bad", "good").encode())
     Path("two.tsv").write_bytes(text_files.ROWS.encode())
     result = bench("classify", run, "--labelled", "one.tsv", "--test", "two.tsv", "--labels", "4")
     refused(result, "one.tsv", ("one label only (good)",))
-    tally("damaged texts met")
 
 
 def test_another_data_folder_than_the_one_asked_for_is_not_taken(bench: Invoke) -> None:
@@ -199,7 +194,7 @@ def test_pieces_are_learnt_from_so_many_sentences_at_most(monkeypatch: pytest.Mo
     assert [line for line in every if line in {*learnt[0]}] == learnt[0]
 
 
-def test_words_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tally: Tally) -> None:
+def test_words_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(compact, "MOST_WORDS", 100)
     path = tmp_path / "hashes.txt"
     path.write_text("".join(f"{number:x} {number * 7919:x}\n" for number in range(200)))
@@ -207,10 +202,9 @@ def test_words_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
         DataError, match=r"hashes\.txt has more than 100 different words; .*--tokenizer unigram"
     ):
         of_file(path)
-    tally("damaged texts met")
 
 
-def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tally: Tally) -> None:
+def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(textblocks, "LONGEST_LINE", 1 << 20)
     for name, data, message in (
         ("endless.txt", b"a b\n" + b"a " * (1 << 20), r"line 2 is longer than 1 MiB"),
@@ -220,10 +214,9 @@ def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DataError, match=message):
             of_file(tmp_path / name)
-        tally("damaged texts met")
 
 
-def test_a_file_that_changes_while_it_is_read(tmp_path: Path, tally: Tally) -> None:
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_text(text_files.GOOD)
     blocks = textblocks.read_blocks(path)
@@ -232,7 +225,6 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, tally: Tally) -> N
         file.write("one more\n")
     with pytest.raises(DataError, match=r"log\.txt changed while it was read; run again"):
         list(blocks)
-    tally("damaged texts met")
 
 
 def test_a_pipe_with_a_name_is_read_once(tmp_path: Path) -> None:
@@ -251,14 +243,13 @@ def test_the_same_file_for_two_splits_is_told(invoke: Invoke) -> None:
     assert "train and test are the same file" in result.stderr
 
 
-def test_devices_are_no_text(invoke: Invoke, tally: Tally) -> None:
+def test_devices_are_no_text(invoke: Invoke) -> None:
     refused(invoke("preprocess", "/dev/null", "--name", "m"), "/dev/null", ("is empty",))
     with pytest.raises(DataError, match="NUL byte"):
         read_split(Path("/dev/zero"))
-    tally("damaged texts met", 2)
 
 
-def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path, tally: Tally) -> None:
+def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path) -> None:
     root = str(Path(sritool.__file__).parents[1])
     with subprocess.Popen(["yes", "the heron lifts a lantern"], stdout=subprocess.PIPE) as endless:
         process = subprocess.Popen(
@@ -283,7 +274,6 @@ def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path, tally: Tally) -> Non
     assert process.returncode == 130, said
     assert len(said.splitlines()) == 1
     assert not [*tmp_path.glob("data/*")]
-    tally("damaged texts met")
 
 
 def test_more_ids_than_an_arrow_list_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

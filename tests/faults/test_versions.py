@@ -22,7 +22,6 @@ from sritool.runs import checkpoint as checkpoints
 from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
 
 Invoke = Callable[..., Result]
-Tally = Callable[..., None]
 
 DATA = Path(__file__).parents[1] / "saved"
 V1 = DATA / "v1"
@@ -55,17 +54,16 @@ def refused(result: Result, code: int, *words: str) -> None:
 
 
 @pytest.mark.parametrize("path", CHECKPOINTS, ids=name_of)
-def test_a_checkpoint_is_described(invoke: Invoke, tally: Tally, path: Path) -> None:
+def test_a_checkpoint_is_described(invoke: Invoke, path: Path) -> None:
     result = invoke("info", path, "--format", "json")
     assert result.exit_code == 0, result.stderr
     found = {row["field"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
     assert found["generator.hidden"] == 6
     assert (found["tokenizer"], found["corpus"]) in {("word", "words"), ("bpe", "pieces")}
-    tally("files of version 1 read")
 
 
 @pytest.mark.parametrize("run", FIGURES["evaluate"])
-def test_figures_are_those_of_then(invoke: Invoke, v1: Path, tally: Tally, run: str) -> None:
+def test_figures_are_those_of_then(invoke: Invoke, v1: Path, run: str) -> None:
     names = ",".join(FIGURES["evaluate"][run])
     result = invoke("evaluate", f"runs/{run}", "--metrics", names, "--format", "json", "--threads", 1)
     assert result.exit_code == 0, result.stderr
@@ -77,7 +75,6 @@ def test_figures_are_those_of_then(invoke: Invoke, v1: Path, tally: Tally, run: 
     if run in FIGURES["codes"]:
         np.testing.assert_allclose(model.posterior_mean(SENTENCES), FIGURES["codes"][run], **NEAR)
     assert len(model.sample(3, seed=1)) == 3
-    tally("files of version 1 measured as then")
 
 
 def test_commands_take_an_old_run(invoke: Invoke, v1: Path) -> None:
@@ -92,7 +89,7 @@ def test_commands_take_an_old_run(invoke: Invoke, v1: Path) -> None:
 
 
 @pytest.mark.parametrize("path", RESUMABLE, ids=name_of)
-def test_a_run_of_then_goes_on(invoke: Invoke, v1: Path, tally: Tally, path: Path) -> None:
+def test_a_run_of_then_goes_on(invoke: Invoke, v1: Path, path: Path) -> None:
     run = v1 / "runs" / (path.parent.name if path.parent.name != "without-digest" else "words-sri")
     shutil.copyfile(path, run / "last.pt")
     before = load_checkpoint(run / "last.pt")
@@ -106,7 +103,6 @@ def test_a_run_of_then_goes_on(invoke: Invoke, v1: Path, tally: Tally, path: Pat
     planned = before.config.training.epochs
     assert before.progress["epoch"] < planned
     assert (after.progress["epoch"], after.progress["pretraining"]) == (planned, False)
-    tally("files of version 1 gone on with")
 
 
 def test_a_run_with_and_without_a_digest_goes_on_to_the_same_weights(invoke: Invoke, v1: Path) -> None:
@@ -122,7 +118,7 @@ def test_a_run_with_and_without_a_digest_goes_on_to_the_same_weights(invoke: Inv
 
 @pytest.mark.parametrize("digests", [True, False])
 @pytest.mark.parametrize("name", ["words", "pieces"])
-def test_a_prepared_corpus_is_read(v1: Path, tally: Tally, name: str, digests: bool) -> None:
+def test_a_prepared_corpus_is_read(v1: Path, name: str, digests: bool) -> None:
     if not digests:
         shutil.copyfile(DATA / "without-digest" / f"{name}.json", v1 / "data" / name / "corpus.json")
     assert ("digest" in json.loads((v1 / "data" / name / "corpus.json").read_bytes())) is digests
@@ -135,7 +131,6 @@ def test_a_prepared_corpus_is_read(v1: Path, tally: Tally, name: str, digests: b
     first = corpus.tokenizer.decode(split.targets(0))
     assert first.split()[2] in ("lifts", "paints")
     assert int(split.words.sum()) == corpus.info.splits["test"].words + len(split)
-    tally("files of version 1 read")
 
 
 @pytest.mark.parametrize("name", ["words", "pieces"])
@@ -178,7 +173,7 @@ def load_from(path: Path) -> Any:
     ],
 )
 def test_a_newer_checkpoint_is_refused(
-    invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally, words: str
+    invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     folder = v1 / "runs" / "new"
     folder.mkdir()
@@ -190,7 +185,6 @@ def test_a_newer_checkpoint_is_refused(
         "runs/new/last.pt has checkpoint version 2, this sritool reads 1; upgrade sritool",
     )
     assert (folder / "last.pt").read_bytes() == content
-    tally("newer versions refused")
 
 
 def newer_corpus(folder: Path) -> bytes:
@@ -202,19 +196,16 @@ def newer_corpus(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("words", ["train words", "evaluate runs/words-sri", "train words --dry-run"])
-def test_a_newer_corpus_is_refused(invoke: Invoke, v1: Path, tally: Tally, words: str) -> None:
+def test_a_newer_corpus_is_refused(invoke: Invoke, v1: Path, words: str) -> None:
     newer_corpus(v1 / "data" / "words")
     refused(
         invoke(*words.split()),
         3,
         "data/words has format version 2, this sritool reads 1; upgrade sritool",
     )
-    tally("newer versions refused")
 
 
-def test_a_newer_corpus_is_not_taken_for_a_damaged_one_and_replaced(
-    invoke: Invoke, v1: Path, tally: Tally
-) -> None:
+def test_a_newer_corpus_is_not_taken_for_a_damaged_one_and_replaced(invoke: Invoke, v1: Path) -> None:
     content = newer_corpus(v1 / "data" / "words")
     (v1 / "mine.txt").write_text(
         "\n".join(f"line {number} of ours" for number in range(60)), encoding="utf-8"
@@ -224,11 +215,10 @@ def test_a_newer_corpus_is_not_taken_for_a_damaged_one_and_replaced(
     assert (v1 / "data" / "words" / "corpus.json").read_bytes() == content
     assert invoke(*command, "--force").exit_code == 0
     assert load_corpus(v1 / "data" / "words").info.format_version == FORMAT_VERSION
-    tally("newer versions refused")
 
 
 def test_evaluations_of_another_version_are_left_aside(
-    invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+    invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("evaluate", "runs/words-lm", "--metrics", "nll", "--format", "json")
     record = v1 / "runs" / "words-lm" / "evaluations.jsonl"
@@ -244,11 +234,10 @@ def test_evaluations_of_another_version_are_left_aside(
     assert len(lines) == 2, "what another version measured was taken for ours"
     assert invoke(*command).exit_code == 0
     assert record.read_bytes().splitlines() == lines
-    tally("files of newer versions left aside")
 
 
 def test_codes_of_another_version_are_left_aside(
-    invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+    invoke: Invoke, v1: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "\n".join(f"{line} {end}" for line in SENTENCES for end in ("a heron " * n for n in range(20)))
     folder = v1 / "runs" / "words-sri" / "latents"
@@ -261,4 +250,3 @@ def test_codes_of_another_version_are_left_aside(
     assert (first.exit_code, second.stdout) == (0, first.stdout)
     assert len(list(folder.glob("*.codes"))) == 2
     assert theirs.read_bytes() == content
-    tally("files of newer versions left aside")
