@@ -86,7 +86,7 @@ def preprocess_corpus(
             raise UsageError(
                 f"{target} holds another corpus; replace it with --force, or choose another --name"
             )
-        if same is None and any(folder.iterdir()):
+        if same is None and (folder / INFO_FILE).exists():
             _require_own(target, folder, stored is not None)
         return same is None
 

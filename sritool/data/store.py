@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.arrow import read_columns
 from sritool.data.folder import recover
 from sritool.data.info import (
     CorpusInfo,
@@ -248,15 +247,96 @@ def _read_split(
     try:
         parts = sorted(folder.glob("*.arrow"))
         _check_digests(corpus, [f"{name}/{part.name}" for part in parts], files)
-        found = read_columns(parts)
-        offsets = offsets_of(found.lengths)
-        words = found.lengths if found.words is None else found.words
-        split = Split(found.ids, offsets, found.label, words)
+        split = _split_of(parts)
         _check_split(split, info.splits[name], types, len(info.labels))
-    except (OSError, ValueError, KeyError, IndexError, struct.error, pa.ArrowException) as error:
+    except (OSError, ValueError, struct.error, pa.ArrowException) as error:
         raise _damaged(folder, error) from error
     split.ids.flags.writeable = False
     return split
+
+
+def _split_of(files: Sequence[Path]) -> Split:
+    """Read the columns of Arrow files, one after another: views of the file where it has one batch.
+
+    Raises:
+        ValueError, OSError, pyarrow.ArrowException: There is no file, or one is not as we write it.
+    """
+    import pyarrow as pa
+
+    if not files:
+        raise ValueError("it has no .arrow file")
+    table = pa.concat_tables([_read_table(file) for file in files])
+    ids, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+    for chunk in table.column("ids").chunks:
+        ids.append(_view(chunk.flatten(), np.int32))
+        lengths.append(np.diff(_view(chunk.offsets, np.int32)))
+    offsets = offsets_of(np.concatenate(lengths))
+    numbers = {
+        name: np.concatenate(
+            [np.zeros(0, np.int64), *(_view(c, np.int64) for c in table.column(name).chunks)]
+        )
+        for name in table.column_names
+        if name != "ids"
+    }
+    words = numbers.get("words", np.diff(offsets))
+    return Split(ids[1] if len(ids) == 2 else np.concatenate(ids), offsets, numbers.get("label"), words)
+
+
+def _view(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Return the values of an Arrow array without a copy. Its own ``to_numpy`` would import pandas: 0.3 s."""
+    if array.null_count:
+        raise ValueError("a column has missing values")
+    if not len(array):
+        return np.zeros(0, dtype)
+    return np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + len(array)]
+
+
+def _read_table(file: Path) -> Any:
+    """Map one Arrow file. What the library would unpack, or leave unchecked, is refused.
+
+    Raises:
+        ValueError, OSError, pyarrow.ArrowException: It is not as we write it.
+    """
+    import pyarrow as pa
+
+    kinds = {"ids": pa.list_(pa.int32()), "label": pa.int64(), "words": pa.int64()}
+    with pa.memory_map(str(file)) as data:
+        for message in pa.ipc.MessageReader.open_stream(data):
+            if message.type == "record batch" and _names_codec(message.metadata.to_pybytes()):
+                raise ValueError("it is compressed, and was not unpacked")
+            if message.type not in ("schema", "record batch"):
+                raise ValueError(f"it holds a {message.type}")
+        data.seek(0)
+        with pa.ipc.open_stream(data) as stream:
+            names, types = stream.schema.names, {field.name: field.type for field in stream.schema}
+            ours = {name: kinds.get(name) for name in names}
+            if "ids" not in names or len(types) < len(names) or types != ours:
+                raise ValueError("it has other columns than ids, label and words, or other types")
+            table = stream.read_all()
+    table.validate(full=True)
+    if table.column("ids").null_count:
+        raise ValueError("a sentence is missing")
+    return table
+
+
+def _names_codec(batch: bytes) -> bool:
+    """Whether the description of a record batch names a codec: how large the data would become, it says alone.
+
+    The library unpacks such a batch before anyone can ask for its size. The description is a FlatBuffers table
+    (Arrow's format/Message.fbs), which begins with the distance to the list of places of its fields.
+    """
+
+    def field(table: int, number: int) -> int:
+        places = table - struct.unpack_from("<i", batch, table)[0]
+        size, place = struct.unpack_from("<H", batch, places)[0], 4 + 2 * number
+        return int(table + struct.unpack_from("<H", batch, places + place)[0]) if place < size else table
+
+    def follow(place: int) -> int:
+        return int(place + struct.unpack_from("<I", batch, place)[0])
+
+    message = follow(0)
+    header = follow(field(message, 2))
+    return field(header, 3) != header
 
 
 def _check_split(split: Split, counts: SplitInfo, types: int, labels: int) -> None:

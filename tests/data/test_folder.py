@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from sritool.data import folder as folders
 from sritool.data.folder import recover, staged
 from sritool.errors import SritoolError
+from sritool.locks import Lock
 
 
 def write(target: Path, text: str) -> None:
@@ -30,20 +32,6 @@ def write_half(target: Path, error: type[BaseException]) -> None:
 
 def content(target: Path) -> str:
     return (target / "part" / "file").read_text()
-
-
-def dead_process() -> int:
-    """The number of a process that has ended."""
-    ended = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
-    )
-    return int(ended.stdout)
-
-
-@pytest.fixture(params=["exchange", "two renames"], autouse=True)
-def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "two renames":
-        monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
 
 
 def test_first_and_second_writing(tmp_path: Path) -> None:
@@ -71,7 +59,7 @@ def test_taking_the_folder_away_calls_the_writing_off(tmp_path: Path) -> None:
     target = tmp_path / "corpus"
     write(target, "old")
     with staged(target) as folder:
-        folder.rmdir()
+        shutil.rmtree(folder)
     assert content(target) == "old"
 
 
@@ -86,45 +74,35 @@ def test_a_failing_swap_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytes
         return rename(self, other)
 
     monkeypatch.setattr(Path, "rename", fail)
-    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
     with pytest.raises(SritoolError, match=r"No space left on device.*--data-dir"):
         write(target, "new")
     assert content(target) == "old"
 
 
-def test_leavings_of_dead_runs_are_cleared_and_of_live_ones_not(tmp_path: Path) -> None:
+def test_leftovers_of_killed_runs_are_cleared_and_what_is_being_written_is_not(tmp_path: Path) -> None:
     target = tmp_path / "corpus"
-    host = folders.socket.gethostname()
-    dead = f"{host}-{dead_process()}-0"
-    for name in (f".corpus.new-{dead}", f".corpus.old-{dead}", f".other.new-{dead}"):
-        (tmp_path / name).mkdir()
     write(target, "old")
-    strange = tmp_path / ".corpus.new-elsewhere-7-0"
-    strange.mkdir()
-    live = open_elsewhere(target)
-    write(target, "new")
-    there = {"corpus", f".other.new-{dead}", live.name, strange.name}
-    assert {path.name for path in tmp_path.iterdir()} == there
-    os.utime(strange, (0, 0))
-    write(target, "again")
-    assert {path.name for path in tmp_path.iterdir()} == there - {strange.name}
-
-
-def open_elsewhere(target: Path) -> Path:
-    """A folder that is being written: a lock is one's own only by its descriptor, not by the process."""
-    return folders._begin(target)[0]
-
-
-def test_without_locks_the_processes_in_the_names_are_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(folders, "take", lambda descriptor, wait=False: None)
-    target, host = tmp_path / "corpus", folders.socket.gethostname()
-    dead, live = f".corpus.new-{host}-{dead_process()}-0", f".corpus.new-{host}-{os.getppid()}-0"
-    for name in (dead, live):
+    for name in (".corpus.new-0", ".corpus.old-0", ".other.new-0"):
         (tmp_path / name).mkdir()
-    write(target, "new")
-    assert {path.name for path in tmp_path.iterdir()} == {"corpus", live}
+    with staged(target) as live:
+        (live / "part").mkdir()
+        (live / "part" / "file").write_text("late")
+        write(target, "new")
+        assert {path.name for path in tmp_path.iterdir()} == {"corpus", ".other.new-0", live.name}
+    assert content(target) == "late"
+
+
+def test_without_locks_only_age_tells_what_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acquire(self: Lock, wait: bool = False) -> bool:
+        self.without = True
+        return True
+
+    monkeypatch.setattr(Lock, "acquire", acquire)
+    for name in (".corpus.new-0", ".corpus.new-1"):
+        (tmp_path / name).mkdir()
+    os.utime(tmp_path / ".corpus.new-0", (0, 0))
+    write(tmp_path / "corpus", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus", ".corpus.new-1"}
 
 
 def test_two_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
@@ -169,7 +147,6 @@ def test_a_reader_between_two_renames_waits_for_the_second(
         return rename(self, other)
 
     monkeypatch.setattr(Path, "rename", watched)
-    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
     write(target, "new")
     readers[0].join(10)
     assert not readers[0].is_alive()
@@ -191,7 +168,7 @@ def test_a_folder_behind_a_link_is_written_where_it_is(tmp_path: Path) -> None:
 def test_the_old_folder_is_put_back_where_a_killed_run_had_moved_it_aside(tmp_path: Path) -> None:
     target = tmp_path / "corpus"
     write(target, "old")
-    target.rename(tmp_path / f".corpus.old-{folders.socket.gethostname()}-{dead_process()}")
+    target.rename(tmp_path / ".corpus.old-0")
     recover(target)
     assert content(target) == "old"
     recover(tmp_path / "nothing" / "there")
@@ -203,7 +180,7 @@ def test_a_parent_that_cannot_be_written_to_is_one_clear_line(tmp_path: Path) ->
         write(tmp_path / "file" / "corpus", "new")
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
 def test_a_killed_process_leaves_the_old_folder_or_the_new(tmp_path: Path, moment: str) -> None:
     target = tmp_path / "corpus"
     write(target, "old")
@@ -211,11 +188,15 @@ def test_a_killed_process_leaves_the_old_folder_or_the_new(tmp_path: Path, momen
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from sritool.data import folder\n"
-        "swap = folder._swap\n"
+        "swap, rename = folder._swap, Path.rename\n"
         "def killed(new, target):\n"
-        f"    if {moment == 'after'}: folder._exchange(new, target) or swap(new, target)\n"
+        f"    if {moment == 'after'}: swap(new, target)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "folder._swap = killed\n"
+        f"if {moment != 'between'}: folder._swap = killed\n"
+        "def renamed(old, new):\n"
+        "    rename(old, new)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"if {moment == 'between'}: Path.rename = renamed\n"
         "with folder.staged(Path(sys.argv[1])) as new:\n"
         "    (new / 'part').mkdir()\n"
         "    (new / 'part' / 'file').write_text('new')\n"
@@ -225,8 +206,8 @@ def test_a_killed_process_leaves_the_old_folder_or_the_new(tmp_path: Path, momen
         [sys.executable, "-c", program, str(target)], env=os.environ | {"PYTHONPATH": str(root)}, check=False
     )
     assert ended.returncode == -signal.SIGKILL
+    recover(target)
     assert content(target) == ("new" if moment == "after" else "old")
-    assert {path.name[:12] for path in tmp_path.iterdir()} == {"corpus", ".corpus.new-", ".corpus.lock"}
     write(target, "newer")
     assert content(target) == "newer"
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]

@@ -19,7 +19,6 @@ import pytest
 import torch
 
 from sritool.config.settings import RunConfig
-from sritool.data import folder as folders
 from sritool.data.folder import recover, staged
 from sritool.data.tokenizer import SPECIALS, WordTokenizer
 from sritool.files import write_text
@@ -122,12 +121,7 @@ def test_a_checkpoint_is_the_old_one_or_the_new_at_every_call(tmp_path: Path) ->
     at_every_call(lambda: save(99), check)
 
 
-@pytest.mark.parametrize("way", ["exchange", "two renames"])
-def test_a_folder_is_the_old_one_or_the_new_at_every_call(
-    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if way == "two renames":
-        monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+def test_a_folder_is_the_old_one_or_the_new_at_every_call(tmp_path: Path) -> None:
     target = tmp_path / "corpus"
 
     def write(text: str) -> None:

@@ -24,9 +24,6 @@ CALLS = {
 }
 """C functions that change what is on the disk, or what order it gets there in."""
 
-FUNCTIONS = {"_exchange"}
-"""Functions that make a system call by ctypes, which the profiler does not see."""
-
 
 def arm() -> None:
     """Do what the environment says, if anything."""
@@ -48,11 +45,7 @@ class Killer:
         self.written = ""  # the file that was written last: of writes in a row only the first counts
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event == "c_call":
-            counts = self._calls(argument) or self._writes(argument)
-        else:
-            counts = event in ("call", "return") and frame.f_code.co_name in FUNCTIONS
-        if counts:
+        if event == "c_call" and (self._calls(argument) or self._writes(argument)):
             self.left -= 1
             if not self.left:
                 os.kill(os.getpid(), signal.SIGKILL)
