@@ -1,11 +1,15 @@
 """Exceptions of sritool, each with the exit code the command line maps it to.
 
-A message is one line that ends in what to do next. Only ``sritool.cli`` turns them into text and an exit.
+A message is one line that ends in what to do next. Only ``sritool.cli`` turns them into text and an exit. `quoted`
+and `suggestion` are parts of messages that every room needs.
 """
 
 from __future__ import annotations
 
+import difflib
 import signal
+from collections.abc import Iterable
+from typing import Any
 
 
 class SritoolError(Exception):
@@ -50,3 +54,28 @@ class Interrupted(SritoolError):  # noqa: N818 - what happened, and not a failur
         super().__init__(message or f"stopped by {name}")
         self.signal_number = int(signal_number)
         self.exit_code = 128 + int(signal_number)
+
+
+def quoted(value: Any, longest: int = 60) -> str:
+    """A value for a message: short whatever a file holds, and without anything that a terminal obeys."""
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return "beyond 2^63"  # thousands of digits take minutes to print
+    if not isinstance(value, str | bytes | int | float | None):
+        return f"a {type(value).__name__.lower()}"
+    text = repr(value[: longest + 1] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= longest else text[:longest] + "…"
+
+
+def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
+    """The end of a message about an unknown name: the nearest known one, or all of them.
+
+    Args:
+        name: What was given.
+        known: What could have been given.
+        before: Stands before the suggested name, as "sampler." before "steps".
+    """
+    known = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {before}{near[0]}?"
+    return f"; known: {', '.join(known)}" if known else ""

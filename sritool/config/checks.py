@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sritool.errors import quoted as quoted
+
 MOST = 1 << 53  # a count that a float tells from its neighbours
 
 
@@ -15,14 +17,6 @@ def check_types(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
             raise ValueError(f"{quoted(name)} is {quoted(value)}")
         if (type(value) is int and not is_count(value)) or value != value:
             raise ValueError(f"{quoted(name)} is {quoted(value)}")
-
-
-def quoted(value: Any, longest: int = 60) -> str:
-    """A value of a file for a message: short, and without anything that a terminal obeys."""
-    if isinstance(value, Mapping | list | tuple) or not isinstance(value, str | int | float | bytes | None):
-        return f"a {type(value).__name__.lower()}"
-    text = repr(value[: longest + 1] if isinstance(value, str) else value)
-    return text if len(text) <= longest else text[:longest] + "…"
 
 
 def is_count(value: Any) -> bool:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Annotated
 
-from sritool.config.bounds import require_sane
-from sritool.errors import UsageError
+from pydantic import BeforeValidator
+
+from sritool.config.validation import Number, settings
 
 
-@dataclass(frozen=True)
+@settings
 class Ramp:
     """`start` until `begin`, `end` from `finish` on, linear between; in stairs of `quantum` if that is not 0.
 
     begin and finish are shares of the planned epochs, so that a short plan runs the whole schedule.
     """
 
-    start: float
-    end: float
-    begin: float = 0.0
-    finish: float = 1.0
-    quantum: float = 0.0
+    start: Number
+    end: Number
+    begin: Number = 0.0
+    finish: Number = 1.0
+    quantum: Number = 0.0
 
     def __post_init__(self) -> None:
-        require_sane("schedule", self)
-        if self.quantum < 0:
-            raise UsageError(f"a schedule's stairs are {self.quantum} high; give 0 (none) or more")
-        if not 0 <= self.begin <= self.finish:
-            raise UsageError(f"a schedule runs from {self.begin} to {self.finish}; give 0 <= begin <= finish")
+        if self.begin > self.finish:
+            raise ValueError(f"it runs from {self.begin} to {self.finish}; give 0 <= begin <= finish")
 
     def at(self, progress: float) -> float:
         """The value when `progress` (epochs done / epochs planned) of the plan is done."""
@@ -46,6 +44,13 @@ class Ramp:
 def constant(value: float) -> Ramp:
     """A schedule that never moves."""
     return Ramp(value, value)
+
+
+Schedule = Annotated[
+    Ramp,
+    BeforeValidator(lambda value: {"start": value, "end": value} if type(value) in (int, float) else value),
+]
+"""A number stands for a schedule that never moves."""
 
 
 _STEEPNESS = 12.0  # of the logistic curve: 0.25 % of the way at its ends, as with the published constants

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
+from sritool.config.settings import Precision
 from sritool.errors import UsageError
 
 _SMALL = 128  # hidden units
@@ -70,7 +71,9 @@ def enough_threads(hidden: int) -> int | None:
     return 1 if hidden <= _SMALL else None
 
 
-def resolve_precision(precision: str, device: torch.device, hidden: int, rows: int, vocabulary: int) -> str:
+def resolve_precision(
+    precision: Precision, device: torch.device, hidden: int, rows: int, vocabulary: int
+) -> Precision:
     """ "float32", "tf32" or "bfloat16" for the products while training: as asked, or on "auto" the fastest.
 
     A CPU with bfloat16 matrix units gains from it and one without them loses, so each is tried, on a product
@@ -81,7 +84,7 @@ def resolve_precision(precision: str, device: torch.device, hidden: int, rows: i
         return "float32" if precision == "tf32" and device.type != "cuda" else precision
     if device.type == "mps":
         return "float32"
-    candidates = {"float32": 1.0, "tf32": 0.8, "bfloat16": 0.8}
+    candidates: dict[Precision, float] = {"float32": 1.0, "tf32": 0.8, "bfloat16": 0.8}
     if device.type != "cuda":
         del candidates["tf32"]
     # A tie goes to float32: it costs nothing to be exact.

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sritool.config.bounds import LARGEST
 from sritool.config.checks import MOST, is_count, quoted
 from sritool.data.tokenizer import CONTROL
 
 _LONGEST_NAME = 1_000
+_LARGEST = 1e38  # of a number that is no count: float32 ends at 3.4e38
 _Check = Callable[[Any], bool]
 
 
@@ -188,7 +188,7 @@ def check_optimizer(
 def _fits(value: Any, own: Any) -> bool:
     """Whether a setting of an optimiser may stand where its own stands: a number for a number, else the same."""
     if type(own) in (int, float):
-        return is_count(value) or (type(value) is float and 0 <= value <= LARGEST)
+        return is_count(value) or (type(value) is float and 0 <= value <= _LARGEST)
     if isinstance(own, tuple):
         return type(value) is tuple and len(value) == len(own) and all(map(_fits, value, own))
     if own is None or type(own) is bool:

@@ -131,7 +131,7 @@ def test_one_file_serves_both_methods(tmp_path: Path) -> None:
             "unknown sampler 'author'; did you mean authors?",
         ),
         (None, {"assignments": ("sampler.stepz=3",)}, "did you mean sampler.steps?"),
-        (None, {"assignments": ("sampler=3",)}, "setting sampler is 3; give a table"),
+        (None, {"assignments": ("sampler=3",)}, "setting sampler is 3"),
         ("lm", {"flags": nested("generator.latent", 8)}, "method lm has no z"),
         (
             "lm",

@@ -1,0 +1,75 @@
+"""Settings that check themselves: frozen dataclasses of pydantic, whose errors are one clear line."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from typing import Annotated, Any, TypeVar, cast
+
+import pydantic.dataclasses
+from pydantic import ConfigDict, Field, StrictBool, ValidationError
+
+from sritool.errors import UsageError, quoted, suggestion
+
+T = TypeVar("T")
+
+# Every number has an upper bound, so that a slip of the finger is refused before memory is asked for.
+Flag = StrictBool
+Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
+PositiveCount = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
+Steps = Annotated[int, Field(strict=True, ge=1, le=100_000)]  # of one chain or ascent: all are held in a list
+Draws = Annotated[int, Field(strict=True, ge=2, le=1_000_000)]  # for one sentence
+Size = Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
+Number = Annotated[float, Field(strict=True, ge=0, le=1e38)]  # float32 ends at 3.4e38
+PositiveNumber = Annotated[float, Field(strict=True, gt=0, le=1e38)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+ShareBelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Name = Annotated[str, Field(strict=True, max_length=200)]
+FilePath = Annotated[str, Field(strict=True, max_length=4096)]
+
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def settings(kind: type[T]) -> type[T]:
+    """Make a class a frozen dataclass. A value that its field does not allow raises a UsageError.
+
+    A check of several fields together is a `__post_init__` that raises ValueError.
+    """
+    made = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIG)(kind)
+    checked = made.__init__
+
+    @functools.wraps(checked)
+    def init(self: Any, *args: Any, **values: Any) -> None:
+        try:
+            checked(self, *args, **values)
+        except ValidationError as error:
+            raise UsageError(first_problem(error, made)) from error
+
+    made.__init__ = init  # type: ignore[method-assign]
+    return cast(type[T], made)
+
+
+def first_problem(error: ValidationError, kind: Any) -> str:
+    """The first problem that pydantic found while it built a dataclass of this kind, in one line."""
+    problems = error.errors(include_url=False)
+    # An unknown key first: a setting that seems to be missing is often one that is misspelt.
+    problem = next((p for p in problems if p["type"] == "unexpected_keyword_argument"), problems[0])
+    path = [part[:80] for part in problem["loc"] if isinstance(part, str)]  # without places in a list
+    name = f"setting {'.'.join(path) or kind.__name__}"
+    if problem["type"] == "unexpected_keyword_argument":
+        parent = functools.reduce(lambda outer, key: typing.get_type_hints(outer)[key], path[:-1], kind)
+        known = [field.name for field in dataclasses.fields(parent)]
+        return f"unknown {name}{suggestion(path[-1], known, ''.join(f'{part}.' for part in path[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{name} is missing; give it too"
+    if problem["type"] == "value_error":
+        return f"{name}: {problem['ctx']['error']}"
+    wanted = problem["msg"].partition(" should ")[2]  # of "Input should be a valid integer"
+    wanted = wanted.replace("greater than or equal to", "at least").replace(
+        "less than or equal to", "at most"
+    )
+    if problem["type"] == "dataclass_type":
+        wanted = "be a table of settings"
+    return f"{name} is {quoted(problem['input'])}; it should {wanted}"
