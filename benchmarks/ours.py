@@ -123,8 +123,6 @@ def our_chain(config: RunConfig, shape: Shape, device: torch.device) -> Callable
 
         tau = sampler.evaluation_temperature
         chain = short_run(log_joint, start[0], sampler.schedule(), noise[:, 0], tau, root=method.root)
-        if theta is not None:
-            theta.gradients()  # what it has put off to the end belongs to the steps
         return chain.end
 
     if device.type == "cuda":

@@ -99,7 +99,7 @@ def scores_of(
     mass = getattr(method, "word_mass", None)
     if mass is None:
         mass = WordMass(len(method.generator.output))
-        mass.mass.copy_(theta.word_mass() / theta.word_mass().sum())
+        mass.mass.copy_(theta.word_mass / theta.word_mass.sum())
     pi = mass.inclusion(min(size, len(mass.mass)))
     rows = (conditional.batch.targets.flatten() - FIRST_PREDICTED).clamp_min(0)
     uniforms = Stream(number, "words").uniform(torch.arange(subsets), len(pi)).to(pi.dtype)

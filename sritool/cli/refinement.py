@@ -9,7 +9,7 @@ import typer
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
-    from sritool.inference.encoder_refinement import Refinement
+    from sritool.inference.refinement import Refinement
 
 PANEL = "Refinement of an encoder"
 
@@ -53,7 +53,7 @@ RefineRateOpt = Annotated[
 
 def refinement_of(steps: int | None, kind: str | None, rate: float | None) -> Refinement | None:
     """What the options ask for; None: each method's own. Raises: UsageError where they do not go together."""
-    from sritool.inference.encoder_refinement import KINDS, Refinement
+    from sritool.inference.refinement import KINDS, Refinement
 
     if steps is None:
         if kind is not None or rate is not None:

@@ -31,7 +31,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.record import Evaluations, decisive, key_of, load_hashed
 from sritool.evaluation.sentences import Text, choose_sentences, read_text
 from sritool.evaluation.unfinished import FinishedBatches, beside
-from sritool.inference.encoder_refinement import Refinement
+from sritool.inference.refinement import Refinement
 from sritool.likelihood.importance import CURVE
 from sritool.runs.model import Report, TrainedModel, load_model
 

@@ -22,7 +22,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.notes import notes_on
 from sritool.evaluation.stages import Rows, Stages
 from sritool.evaluation.unfinished import FinishedBatches
-from sritool.inference.encoder_refinement import Refinement
+from sritool.inference.refinement import Refinement
 from sritool.methods.base import Method
 from sritool.runs.model import Report
 

@@ -15,7 +15,7 @@ from sritool.errors import NumericalError
 from sritool.evaluation import estimators
 from sritool.evaluation.metrics import derangement
 from sritool.evaluation.unfinished import FinishedBatches
-from sritool.inference.encoder_refinement import Refinement
+from sritool.inference.refinement import Refinement
 from sritool.likelihood import importance
 from sritool.likelihood.information import information, log_sum_over_sentences
 from sritool.methods.base import Method

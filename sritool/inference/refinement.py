@@ -1,119 +1,121 @@
-"""Stochastic variational inference of a sentence's q(z|x), begun at an encoder's, and the exact way back through it.
-
-K steps of ascent with momentum on a sentence's own ELBO, with fresh noise ε_k in each:
-
-    z_k = m + e^{ℓ/2} ε_k,   g = ∇_{m,ℓ} [ log p(x|z_k) − w·KL(N(m, e^ℓ) ‖ N(0, I)) ],
-    v ← momentum·v + φ·g,    (m, ℓ) ← (m, ℓ) + rate·v,
-
-where φ ≤ 1 brings the norm of g, mean and log-variance together, under a bound. φ, like every other number here, is a
-sentence's own, so that nobody's q depends on the rest of the batch. No derivative goes through φ.
-
-Source: Kim, Wiseman, Miller, Sontag and Rush 2018, algorithm 1. Their code clips the gradient of a batch's mean as
-one, mean and log-variance apart, and takes second derivatives by finite differences.
-"""
+"""Refinement of an encoder's q(z|x): steps towards the posterior, before it is measured or trained through."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sritool.config.settings import RefinementConfig
+from sritool.inference.langevin import log_prior, settled, short_run
+from sritool.inference.step_size import geometric
+from sritool.inference.svi import refine
+from sritool.model.conditional import Conditional
 from sritool.model.gaussian import DiagonalGaussian
-from sritool.model.second_order import AtOutput, Slope, Value
+from sritool.model.random import Stream
+
+KINDS = ("svi", "langevin", "preconditioned")
+LANGEVIN_STEP = 0.01  # of a plain chain unless a rate is given
+# First and last of a preconditioned chain; equal factors lead from one to the other.
+PRECONDITIONED_STEPS = (0.9, 0.12)
 
 
-class Objective(Protocol):
-    """log p(x|·) of a batch, as `SecondOrder` has it."""
+class Refinement(NamedTuple):
+    """Steps from an encoder's q(z|x) towards the posterior.
 
-    def evaluate(self, z: Tensor) -> Value:
-        """Value and gradient at z [batch, latent]."""
+    `svi` climbs a sentence's own ELBO in mean and log-variance; `langevin` runs a chain from the mean for each draw,
+    whose end has no density; `preconditioned` scales the steps of such a chain by the variances of q(z|x).
+    """
+
+    steps: int
+    kind: str = "svi"
+    rate: float | None = (
+        None  # of svi, or the chain's step size; None: as the method is trained, or the constants above
+    )
+
+    @property
+    def has_chains(self) -> bool:
+        """Whether draws are the ends of chains."""
+        return self.kind != "svi" and self.steps > 0
+
+    @property
+    def step_sizes(self) -> Sequence[float]:
+        """s_k of the chain."""
+        if self.rate is None and self.kind == "preconditioned":
+            return geometric(*PRECONDITIONED_STEPS, self.steps)
+        return [self.rate or LANGEVIN_STEP] * self.steps
+
+    @property
+    def name(self) -> str:
+        """What such a q is called in a table."""
+        return f"encoder + {self.steps} {self.kind} steps" if self.steps else "encoder"
 
 
-class Step(NamedTuple):
-    """What the way back needs of one step."""
-
-    q: DiagonalGaussian  # before it
-    factor: Tensor  # φ  [batch, 1]
-    of_output: AtOutput  # at z_k
-
-
-class Refined(NamedTuple):
-    """q_K and the steps to it, if they were kept."""
-
-    q: DiagonalGaussian
-    path: list[Step]
+def step_noise(
+    stream: Stream, examples: Tensor, steps: int, latent: int, dtype: torch.dtype, chain: int = 0
+) -> Tensor:
+    """Return ε of every step, those of a sentence depending on it alone: [steps, batch, latent]."""
+    flat = stream.normal(examples, steps * latent, chain, dtype)
+    return flat.view(len(examples), steps, latent).transpose(0, 1)
 
 
-def refine(
-    objective: Objective,
+def climb(
+    conditional: Conditional,
     start: DiagonalGaussian,
-    noise: Tensor,
+    refinement: Refinement,
     settings: RefinementConfig,
-    kl_weight: float = 1.0,
-    keep_path: bool = False,
-) -> Refined:
-    """As many steps from q_0 as there is noise [steps, batch, latent].
-
-    Noise 0 and weight 0 leave the log-variance as it is and let the mean climb log p(x|z) alone.
-    """
-    q, path = start, []
-    velocity = [torch.zeros_like(part) for part in start]
-    for epsilon in noise:
-        spread = q.spread(epsilon)
-        value = objective.evaluate(q.at(epsilon))
-        of_kl = q.kl_gradient()
-        of_mean = value.gradient - kl_weight * of_kl.mean
-        of_log_variance = spread * value.gradient - kl_weight * of_kl.log_variance
-        factor = _clip_factor(of_mean, of_log_variance, settings.clip)
-        if keep_path:
-            path.append(Step(q, factor, value.of_output))
-        velocity = [
-            settings.momentum * speed + factor * gradient
-            for speed, gradient in zip(velocity, (of_mean, of_log_variance), strict=True)
-        ]
-        moved = [part + settings.rate * speed for part, speed in zip(q, velocity, strict=True)]
-        q = DiagonalGaussian(*moved)
-    return Refined(q, path)
-
-
-def refine_backward(
-    along: Callable[[Tensor, Tensor, AtOutput], Slope],
-    refined: Refined,
-    noise: Tensor,
-    gradient: DiagonalGaussian,
-    settings: RefinementConfig,
-    kl_weight: float = 1.0,
+    seed: int,
+    is_point: bool = False,
 ) -> DiagonalGaussian:
-    """From the gradient of any function of q_K to its gradient in q_0, step by step from the last.
+    """Return q after `svi`, with KL weight 1.
 
-    Args:    along: (z, u, of_output) → the slope of log p(x|z) along u; whatever it adds up on the way, at each step
-             once, is the same function's gradient in θ through that step. refined: with its path; gradient: in q_K.
+    Args:
+        conditional: p(x|·) of the batch.
+        start: The encoder's q.
+        refinement: How many steps, and their rate.
+        settings: For momentum and clipping, and the rate where the refinement names none.
+        seed: Of the steps' noise.
+        is_point: Of a point the mean alone climbs log p(x|z), without noise.
     """
-    of_q = gradient
-    of_velocity = [torch.zeros_like(part) for part in gradient]
-    for epsilon, (q, factor, of_output) in zip(
-        reversed(noise.unbind(0)), reversed(refined.path), strict=True
-    ):
-        of_velocity = [speed + settings.rate * part for speed, part in zip(of_velocity, of_q, strict=True)]
-        of_mean, of_log_variance = (factor * speed for speed in of_velocity)  # of g at this step
-        spread = q.spread(epsilon)
-        slope = along(q.at(epsilon), of_mean + spread * of_log_variance, of_output)
-        # z has a second derivative in ℓ, ¼ e^{ℓ/2} ε, and so has the KL: 1 in m and ½ e^ℓ in ℓ.
-        second = 0.5 * spread * slope.gradient - 0.5 * kl_weight * q.log_variance.exp()
-        of_q = DiagonalGaussian(
-            of_q.mean + slope.curvature - kl_weight * of_mean,
-            of_q.log_variance + spread * slope.curvature + second * of_log_variance,
-        )
-        of_velocity = [settings.momentum * speed for speed in of_velocity]
-    return of_q
+    batch, latent = start.mean.shape
+    if is_point:
+        noise = start.mean.new_zeros(refinement.steps, batch, latent)
+    else:
+        stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
+        noise = step_noise(stream, examples, refinement.steps, latent, start.mean.dtype)
+    used = settings if refinement.rate is None else replace(settings, rate=refinement.rate)
+    return refine(conditional.evaluate, start, noise, used, 0.0 if is_point else 1.0).q
 
 
-def _clip_factor(of_mean: Tensor, of_log_variance: Tensor, bound: float) -> Tensor:
-    """φ of each sentence [batch, 1]; bound 0: none."""
-    if bound == 0:
-        return torch.ones_like(of_mean[:, :1])
-    norm = (of_mean.square().sum(-1) + of_log_variance.square().sum(-1)).sqrt()
-    return (bound / norm).clamp_max(1.0).unsqueeze(-1)
+def langevin_ends(
+    conditional: Conditional, start: DiagonalGaussian, refinement: Refinement, seed: int, chains: int
+) -> Tensor:
+    """Return the ends of independent chains at temperature 1 from the mean of q.
+
+    A preconditioned chain runs in u = z / σ, where it is a plain one.
+
+    Returns:
+        Shape [chains, batch, latent].
+
+    Raises:
+        NumericalError: They explode.
+    """
+    stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
+    mean, steps = start.mean, refinement.steps
+    drawn = [
+        step_noise(stream, examples, steps, mean.shape[-1], mean.dtype, chain) for chain in range(chains)
+    ]
+    is_scaled = refinement.kind == "preconditioned"
+    scale = (0.5 * start.log_variance).exp() if is_scaled else torch.ones_like(mean)
+
+    def log_joint(u: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        z = scale * u
+        value, gradient = conditional.evaluate(z)
+        return value + log_prior(z), scale * (gradient - z)
+
+    begin = (mean / scale).expand(chains, *mean.shape)
+    chain = short_run(log_joint, begin, refinement.step_sizes, torch.stack(drawn, 1))
+    return scale * settled(chain).end

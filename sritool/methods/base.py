@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sritool.config.settings import RunConfig
 from sritool.data.batches import Batch
 from sritool.errors import UsageError
-from sritool.inference.encoder_refinement import Refinement
+from sritool.inference.refinement import Refinement
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.generator import Generator
 from sritool.model.random import Stream

@@ -18,7 +18,7 @@ from sritool.config.schedules import rise
 from sritool.config.settings import RunConfig
 from sritool.data.batches import Batch
 from sritool.errors import UsageError
-from sritool.inference.encoder_refinement import Refinement, climb, langevin_ends
+from sritool.inference.refinement import Refinement, climb, langevin_ends
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
 from sritool.model.conditional import Conditional
 from sritool.model.dropout import Dropout
@@ -134,7 +134,7 @@ class EncoderMethod(Method):
             factor * of_kl.mean - found.gradient,
             factor * of_kl.log_variance - run.q.spread(epsilon) * found.gradient,
         )
-        return Descent(-found.log_likelihood, kl, encoder, theta.gradients() if theta is not None else {})
+        return Descent(-found.log_likelihood, kl, encoder, theta.sums if theta is not None else {})
 
     def _through_encoder(self, run: EncoderRun, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
         size = len(mean)

@@ -5,22 +5,21 @@ Source: Kim, Wiseman, Miller, Sontag and Rush 2018, "Semi-amortized variational 
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import Tensor
 
 from sritool.config.settings import RunConfig
 from sritool.data.batches import Batch
-from sritool.inference.encoder_refinement import Refinement, step_noise
-from sritool.inference.refinement import refine, refine_backward
+from sritool.inference.refinement import Refinement, step_noise
+from sritool.inference.svi import refine, refine_backward
 from sritool.methods.base import GRADIENT, Clock, Work
 from sritool.methods.encoding import EncoderMethod
+from sritool.model.conditional import Evaluation
 from sritool.model.dropout import Dropout
 from sritool.model.gaussian import DiagonalGaussian
-from sritool.model.second_order import SecondOrder
+from sritool.model.second_order import along
 from sritool.model.theta_gradient import ThetaGradient
 
-_SECOND_ORDER = 4.0  # forward passes of p(x|z) that a Hessian times a vector takes
+_SECOND_ORDER = 4.0  # forward passes of p(x|z) that second derivatives along a direction take
 
 
 class SemiAmortizedVae(EncoderMethod):
@@ -52,22 +51,27 @@ class SemiAmortizedVae(EncoderMethod):
         noise = step_noise(clock.stream("refinement"), batch.examples, steps + 1, self.latent, dtype)
         noise, last = noise[:-1], noise[-1]
 
-        exact = SecondOrder(conditional, masks, self._workspace)
-        refined = refine(exact, run.q, noise, settings, weight, keep_path=True)
+        def evaluate(z: Tensor) -> Evaluation:
+            return conditional.evaluate(z, masks)
+
+        refined = refine(evaluate, run.q, noise, settings, weight, keep_path=True)
         theta = ThetaGradient(self.generator, self._workspace)
         theta.weight = 1.0 / conditional.size
         found = conditional.evaluate(refined.q.at(last), masks, theta)
-        theta.weight = (
-            -1.0
-        )  # the slope along the gradient of the loss belongs to the loss; `theta` takes minus it
-        along = partial(exact.along, theta=theta)
+
+        def curvature(z: Tensor, u: Tensor) -> Tensor:
+            slope = along(self.generator, batch, masks, z, u)
+            for name, gradient in slope.of_parameters.items():
+                theta.sums[name] += gradient
+            return slope.of_code
+
         of_end = _descent(refined.q, last, found.gradient, weight, conditional.size)
-        of_start = refine_backward(along, refined, noise, of_end, settings, weight)
+        of_start = refine_backward(curvature, refined, noise, of_end, settings, weight)
         encoder = run.gradients(of_start.mean, of_start.log_variance)
-        self.assign({"encoder": encoder, "generator": theta.gradients()})
+        self.assign({"encoder": encoder, "generator": theta.sums})
 
         kl = refined.q.kl_to_prior()
-        before = exact.evaluate(run.q.at(last)).log_likelihood - weight * run.q.kl_to_prior()
+        before = evaluate(run.q.at(last)).log_likelihood - weight * run.q.kl_to_prior()
         return {
             "recon": -float(found.log_likelihood.sum()),
             "kl": float(kl.sum()),

@@ -161,11 +161,11 @@ class ShortRunInference(Method):
             return value + log_prior(z), gradient - z
 
         chain = short_run(log_joint, start, schedule, noise, 1.0, keep_path, root)
-        on_the_way = theta.word_mass() if subsets else None
+        on_the_way = theta.word_mass.clone() if subsets else None
         theta.weight = self.sampler.end_weight if along else 1.0 / conditional.size
         last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
-        word_mass = None if on_the_way is None else theta.word_mass() - on_the_way
-        return _Pass(chain, -last.log_likelihood, theta.gradients(), last.gradient, word_mass)
+        word_mass = None if on_the_way is None else theta.word_mass - on_the_way
+        return _Pass(chain, -last.log_likelihood, theta.sums, last.gradient, word_mass)
 
     def _static_pass(self, schedule: Sequence[float], present: Sequence[bool], *tensors: Tensor) -> _Pass:
         """`_pass` of tensors alone, without a look at their values: what is captured as a CUDA graph.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sritool.config.settings import GeneratorConfig
 from sritool.data.tokenizer import FIRST_PREDICTED
+from sritool.model.dropout import Masks
 from sritool.model.random import draw_uniform
 from sritool.model.recurrence import lstm
 
@@ -49,17 +50,33 @@ class Generator(nn.Module):
         """Initial hidden state: z [batch, latent] → [batch, hidden]."""
         return z @ self.latent_to_initial.t() + self.initial_bias
 
-    def hidden_states(self, inputs: Tensor, z: Tensor) -> Tensor:
-        """Hidden states under teacher forcing: inputs [time, batch], z [batch, latent] → [time, batch, hidden]."""
-        words = self.embedding[inputs] @ self.words_to_gates.t() + self.gate_bias
+    def hidden_states(self, inputs: Tensor, z: Tensor, masks: Masks | None = None) -> Tensor:
+        """Return the hidden states under teacher forcing, differentiable to any order.
+
+        Args:
+            inputs: <s> and the words. Shape [time, batch], int64.
+            z: Codes. Shape [batch, latent].
+            masks: Dropout factors of the embeddings and of the states that are returned.
+
+        Returns:
+            Shape [time, batch, hidden].
+        """
+        embedded = self.embedding[inputs] if masks is None else self.embedding[inputs] * masks.embedding
+        words = embedded @ self.words_to_gates.t() + self.gate_bias  # [time, batch, 4·hidden]
         projected = words + z @ self.latent_to_gates.t()
-        return lstm(projected, self.initial_hidden(z), self.recurrent)
+        hidden = lstm(projected, self.initial_hidden(z), self.recurrent)
+        return hidden if masks is None else hidden * masks.hidden
 
     def log_likelihood(self, inputs: Tensor, targets: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z) in nats by plain autograd operations, without dropout: the oracle of the fast path.
+        """Return log p(x|z) by plain autograd operations, without dropout: the oracle of the fast path.
 
-        Args:    inputs, targets [time, batch] int64, padding (0) after the end; z [batch, latent].
-        Returns: [batch], summed over words and </s>.
+        Args:
+            inputs: <s> and the words. Shape [time, batch], int64.
+            targets: Words and </s>, then padding (0). Shape [time, batch], int64.
+            z: Codes. Shape [batch, latent].
+
+        Returns:
+            Nats, summed over words and </s>. Shape [batch].
         """
         logits = self.hidden_states(inputs, z) @ self.output.t() + self.output_bias
         rows = (targets - FIRST_PREDICTED).clamp_min(0).unsqueeze(-1)

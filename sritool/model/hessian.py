@@ -5,7 +5,7 @@ and never kept:
 
 - of the output layer, Σ_n A_nᵀ (diag p_n − p_n p_nᵀ) A_n with A_n = W ∂h_n/∂z;
 - of the recurrence. The second derivative of a step, under the gradient of log p in the step's two outputs, is a few
-  numbers a unit (see `step_derivatives`), and no tangent has to go back through the sentence.
+  numbers a unit (see `_Steps`), and no tangent has to go back through the sentence.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from sritool.model.recurrence import Recurrence
-from sritool.model.step_derivatives import backward, first_derivatives, second_derivatives
+from sritool.model.recurrence import Recurrence, RecurrentWeight
 
 if TYPE_CHECKING:
     from sritool.model.conditional import Conditional
@@ -27,11 +26,19 @@ _TANGENT_ELEMENTS = 1 << 22  # numbers of the size of gates' tangents held at a 
 
 
 def hessian(conditional: Conditional, z: Tensor) -> Tensor:
-    """z [..., batch, latent], several draws of each sentence → [..., batch, latent, latent], symmetric."""
+    """Return ∇²_z (−log p(x|z)) of each sentence.
+
+    Args:
+        conditional: p(x|·) of the batch.
+        z: Codes, several of each sentence if there are leading dimensions. Shape [..., batch, latent].
+
+    Returns:
+        Symmetric. Shape [..., batch, latent, latent].
+    """
     draws = z.reshape(-1, conditional.size, z.shape[-1])
     states = conditional.run(draws)
     _, grad_hidden = conditional.through_output(states.hidden[1:], draws.shape[:-1])
-    steps = _steps(states, grad_hidden, conditional.weights.generator.recurrent)
+    steps = _steps(states, grad_hidden, conditional.weights.recurrent)
     lengths = conditional.batch.lengths.repeat(len(draws))
     latent, width = z.shape[-1], states.gates.shape[-1]
     found = z.new_empty(len(lengths), latent, latent)
@@ -42,28 +49,45 @@ def hessian(conditional: Conditional, z: Tensor) -> Tensor:
 
 
 class _Steps(NamedTuple):
-    """Derivatives of all steps for each hidden unit, as `step_derivatives` has them, and the states h."""
+    """Derivatives of all steps for each hidden unit, and the states.
+
+    A step's outputs are c = σ(f) c₋ + σ(i) tanh(g) and h = σ(o) tanh(c). What enters it is linear in z and in the
+    states before it, so that its second derivative, under the gradient of log p in h and c, is a few numbers a unit.
+    """
 
     hidden: Tensor  # h  [time, rows, hidden]
-    forget: Tensor  # ∂c/∂c₋
-    cell_to_hidden: Tensor  # ∂h/∂c
+    forget: Tensor  # ∂c/∂c₋  [time, rows, hidden]
+    cell_to_hidden: Tensor  # ∂h/∂c  [time, rows, hidden]
     first: Tensor  # ∂h/∂o, ∂c/∂i, ∂c/∂f, ∂c/∂g  [time, rows, 4·hidden]
-    diagonal: Tensor  # [time, rows, 4·hidden]
-    cross: Tensor  # twice that of `Second`  [time, rows, 3·hidden]
-    cell: Tensor  # [time, rows, hidden]
+    diagonal: Tensor  # oo, ii, ff, gg  [time, rows, 4·hidden]
+    cross: Tensor  # twice o with c, i with g, f with c₋  [time, rows, 3·hidden]
+    cell: Tensor  # cc  [time, rows, hidden]
 
 
-def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: Tensor) -> _Steps:
-    """Args: grad_hidden: gradient of log p in every h through the output layer [time, rows, hidden]."""
-    first = first_derivatives(states)
-    of_hidden, of_cell = grad_hidden.clone(), torch.zeros_like(grad_hidden)
-    of_gates = torch.zeros_like(first.gates)
-    backward(first, recurrent, of_hidden, of_cell, of_gates)
-    second = second_derivatives(states, of_hidden, of_cell, of_gates)
-    gates, cell_to_hidden, forget = first
-    return _Steps(
-        states.hidden[1:], forget, cell_to_hidden, gates, second.diagonal, 2 * second.cross, second.cell
+def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: RecurrentWeight) -> _Steps:
+    """Args: grad_hidden: gradient of log p in every h through the output layer [time, rows, hidden]; overwritten."""
+    out, inside, forget, candidate = states.gates.chunk(4, dim=-1)
+    first, cell_to_hidden = (buffer.clone() for buffer in states.derivatives())
+    of_gates, _ = states.backward(grad_hidden, recurrent)  # [time, rows, 4·hidden]
+    of_cell = grad_hidden * cell_to_hidden  # gradient of log p in every c  [time, rows, hidden]
+    for t in reversed(range(len(of_cell) - 1)):
+        of_cell[t].addcmul_(of_cell[t + 1], forget[t + 1])
+
+    width = out.shape[-1]
+    sigmoids, candidates = 1 - 2 * states.gates[..., : 3 * width], -2 * candidate
+    # A gate's σ'' is σ'(1 − 2σ), and tanh'' is −2 tanh·tanh'.
+    diagonal = of_gates * torch.cat((sigmoids, candidates), -1)
+    tanh_1 = 1 - states.tanh_cells.square()  # the slope of tanh at c
+    cross = torch.cat(
+        (
+            out * (1 - out) * grad_hidden * tanh_1,
+            inside * (1 - inside) * of_cell * (1 - candidate.square()),
+            forget * (1 - forget) * of_cell,
+        ),
+        -1,
     )
+    cell = -2 * grad_hidden * out * tanh_1 * states.tanh_cells
+    return _Steps(states.hidden[1:], forget, cell_to_hidden, first, diagonal, 2 * cross, cell)
 
 
 def _of_rows(conditional: Conditional, steps: _Steps, rows: Tensor, lengths: Tensor) -> Tensor:

@@ -14,11 +14,15 @@ from torch import Tensor
 
 
 def lstm(inputs: Tensor, initial: Tensor, recurrent: Tensor) -> Tensor:
-    """Hidden states of a one-layer LSTM whose cell starts at 0; differentiable to any order.
+    """Return the hidden states of a one-layer LSTM whose cell starts at 0; differentiable to any order.
 
-    Args:    inputs [time, batch, 4·hidden]: the inputs' projections, bias included; initial [batch, hidden];
-             recurrent [4·hidden, hidden].
-    Returns: [time, batch, hidden].
+    Args:
+        inputs: The inputs' projections, bias included. Shape [time, batch, 4·hidden].
+        initial: The hidden state before the first step. Shape [batch, hidden].
+        recurrent: The recurrent weight. Shape [4·hidden, hidden].
+
+    Returns:
+        Shape [time, batch, hidden].
     """
     hidden, cell = initial, torch.zeros_like(initial)
     states = []
@@ -121,13 +125,18 @@ class Recurrence:
             before = cell
 
     def backward(self, grad_hidden: Tensor, recurrent: RecurrentWeight) -> tuple[Tensor, Tensor]:
-        """Gradients through the last run.
+        """Return the gradients through the last run.
 
-        Args:    grad_hidden [time, batch, hidden]: of the hidden states, overwritten.
-        Returns: of the gates before activation [time, batch, 4·hidden], a buffer of this object; of the initial
-                 state [batch, hidden].
+        Args:
+            grad_hidden: Of the hidden states, through what uses them; overwritten with the whole, later steps
+                included. Shape [time, batch, hidden].
+            recurrent: The weight of the run.
+
+        Returns:
+            Of the gates before activation, shape [time, batch, 4·hidden], a buffer of this object; and of the
+            initial state, shape [batch, hidden].
         """
-        grads = self._factors()
+        grads, _ = self.derivatives()
         grad_cell: Tensor | None = None
         later: Tensor | None = None
         for (gates, out_factor, cell_factors, factor, column, forget), grad_h in zip(
@@ -146,10 +155,15 @@ class Recurrence:
         assert later is not None
         grad_initial = torch.zeros_like(self.hidden[0])
         recurrent.add_to_hidden(grad_initial, later)
-        return grads.view_as(self.gates), grad_initial
+        return grads, grad_initial
 
-    def _factors(self) -> Tensor:
-        """Every factor that does not depend on the incoming gradient, for all steps in a few large operations."""
+    def derivatives(self) -> tuple[Tensor, Tensor]:
+        """Return each step's own first derivatives, for all steps in a few large operations.
+
+        Returns:
+            ∂h/∂o, ∂c/∂i, ∂c/∂f and ∂c/∂g, of the gates before activation, shape [time, batch, 4·hidden]; and
+            ∂h/∂c, shape [time, batch, hidden]. Both are buffers of this object, which `backward` overwrites.
+        """
         each, size = self._each, self.hidden.shape[-1]
         out_gate, in_gate, forget, candidate = each.unbind(2)
         if self._grads is None or self._through_tanh is None:
@@ -173,4 +187,4 @@ class Recurrence:
         grads[1:, :, 2].mul_(self.cells[:-1])
         torch.addcmul(in_gate, in_gate, candidate.square(), value=-1, out=grads[:, :, 3])
         torch.addcmul(out_gate, out_gate, self.tanh_cells.square(), value=-1, out=through_tanh)
-        return grads
+        return grads.view_as(self.gates), through_tanh

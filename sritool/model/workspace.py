@@ -24,7 +24,3 @@ class Workspace:
                 self._outgrown.append(flat)
             self._flat[key] = flat = like.new_empty(need)
         return flat[:need].view(shape)
-
-    def logits(self, rows: int, like: Tensor) -> Tensor:
-        """[rows, len(like)] of the type and device of `like`."""
-        return self.take("logits", (rows, like.shape[0]), like)

@@ -18,7 +18,7 @@ from sritool.evaluation.measure import NEEDS, Measured, Settings, measure
 from sritool.evaluation.metrics import Estimate, Reliability
 from sritool.evaluation.record import NAME, Evaluations, _concerns, decisive, key_of, load_hashed, metric_of
 from sritool.evaluation.unfinished import content_hash
-from sritool.inference.encoder_refinement import Refinement
+from sritool.inference.refinement import Refinement
 from sritool.runs.folder import BEST, LAST
 from sritool.runs.model import TrainedModel, load_model
 

@@ -15,8 +15,8 @@ from sritool.data.batches import collate
 from sritool.data.store import Corpus
 from sritool.errors import UsageError
 from sritool.evaluation.measure import Measured, Settings, measure
-from sritool.inference.encoder_refinement import KINDS, Refinement, step_noise
 from sritool.inference.langevin import langevin_step
+from sritool.inference.refinement import KINDS, Refinement, step_noise
 from sritool.methods.encoding import EncoderMethod
 from sritool.methods.registry import build_method
 from sritool.model.random import Stream
@@ -96,7 +96,7 @@ def test_draws_of_langevin_are_ends_of_chains_from_the_mean(
     batch = collate(corpus.split("test"), [3, 1])
     conditional = method.conditional(batch)
     found = method.posterior(conditional, 4, 3)
-    noiseless = "sritool.inference.encoder_refinement.step_noise"
+    noiseless = "sritool.inference.refinement.step_noise"
     monkeypatch.setattr(noiseless, lambda stream, examples, *shape: torch.zeros(shape[0], 2, 3).double())
     still = method.posterior(conditional, 4, 3)
     z = method.encoder.run(batch).q.mean

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sritool.config.settings import KlConfig, RefinementConfig
 from sritool.data.batches import Batch
-from sritool.inference.encoder_refinement import Refinement
+from sritool.inference.refinement import Refinement
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
 from sritool.methods.sa_vae import SemiAmortizedVae

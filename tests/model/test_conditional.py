@@ -174,18 +174,18 @@ def test_chunks_of_the_logits_change_nothing(
         return [*fast.evaluate(z), fast.log_likelihood(z), fast.hessian(z[0])]
 
     whole = evaluated()
-    for module in (output_layer, curvature):
-        monkeypatch.setattr(module, "_BUFFER_ELEMENTS", 70)
+    monkeypatch.setattr(output_layer, "_LOGITS", 70)
+    monkeypatch.setattr(curvature, "_BUFFER_ELEMENTS", 70)
     monkeypatch.setattr(conditional, "_STATE_ELEMENTS", 1)
     largest = 0
-    shape = Workspace.logits
+    take = Workspace.take
 
-    def spied(self: Workspace, rows: int, like: Tensor) -> Tensor:
+    def spied(self: Workspace, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         nonlocal largest
-        largest = max(largest, rows)
-        return shape(self, rows, like)
+        largest = max(largest, shape[0])
+        return take(self, name, shape, like)
 
-    monkeypatch.setattr(Workspace, "logits", spied)
+    monkeypatch.setattr(Workspace, "take", spied)
     for part, expected in zip(evaluated(), whole, strict=True):
         torch.testing.assert_close(part, expected, rtol=1e-11, atol=1e-11)
     assert largest == 64, "the buffer is not bounded"

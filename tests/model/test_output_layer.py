@@ -54,52 +54,21 @@ def test_agrees_with_log_softmax(generator: Generator, case: str) -> None:
     torch.testing.assert_close(log_p, expected, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(gradient, in_hidden, rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(layer.log_likelihood(hidden, ROWS), expected, rtol=1e-11, atol=1e-11)
-    found = theta.of_output_layer()
+    found = theta.sums
     torch.testing.assert_close(-found["output"], in_weight, rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(-found["output_bias"], in_bias, rtol=1e-9, atol=1e-11)
 
 
-def test_chunks_by_either_softmax_add_up(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    hidden, rows, kinds = states().repeat(30, 1), ROWS.repeat(30), []
-    expected, in_hidden, in_weight, in_bias = (
-        part.repeat(30, *[1] * (part.dim() - 1)) for part in plain(generator, states())
-    )
-    reliable = output_layer._reliable
-
-    def every_other(sums: Tensor) -> bool:
-        kinds.append(len(kinds) % 2 == 0 and reliable(sums))
-        return kinds[-1]
-
-    monkeypatch.setattr(output_layer, "_reliable", every_other)
-    monkeypatch.setattr(output_layer, "_BUFFER_ELEMENTS", 1)
+def test_chunks_add_up(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, rows = states().repeat(30, 1), ROWS.repeat(30)
+    log_p, in_hidden, in_weight, in_bias = plain(generator, states())
+    monkeypatch.setattr(output_layer, "_LOGITS", 1)  # 64 positions at a time
     layer, theta = OutputLayer(generator, "float32", Workspace()), ThetaGradient(generator)
-    log_p, gradient = layer.gradient(hidden, rows, theta)
-    assert kinds == [True, False, True]
-    torch.testing.assert_close(log_p, expected, rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(gradient, in_hidden, rtol=1e-10, atol=1e-11)
-    found = theta.of_output_layer()
-    torch.testing.assert_close(
-        -found["output"], 30 * in_weight[: len(found["output"])], rtol=1e-10, atol=1e-10
-    )
-    torch.testing.assert_close(
-        -found["output_bias"], 30 * in_bias[: len(found["output_bias"])], rtol=1e-10, atol=1e-10
-    )
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_usual_case_takes_no_second_softmax(
-    make_generator: Callable[..., Generator],
-    monkeypatch: pytest.MonkeyPatch,
-    dtype: torch.dtype,
-    precision: str,
-) -> None:
-    generator = make_generator(hidden=5, dtype=dtype)
-    layer = OutputLayer(generator, precision, Workspace())
-    monkeypatch.setattr(OutputLayer, "_softmax", None)
-    monkeypatch.setattr(torch, "log_softmax", None)
-    layer.gradient(states().to(dtype), ROWS)
-    layer.log_likelihood(states().to(dtype), ROWS)
+    found = layer.gradient(hidden, rows, theta)
+    torch.testing.assert_close(found[0], log_p.repeat(30), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(found[1], in_hidden.repeat(30, 1), rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(-theta.sums["output"], 30 * in_weight, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(-theta.sums["output_bias"], 30 * in_bias, rtol=1e-10, atol=1e-10)
 
 
 def test_what_is_not_finite_stays_so(generator: Generator) -> None:

@@ -75,7 +75,7 @@ def test_a_generator_without_z_has_gradients_too(
     z = torch.zeros(4, 0, dtype=torch.float64)
     theta = ThetaGradient(generator)
     value, _ = Conditional(Weights(generator), batch).evaluate(z, None, theta)
-    gradients = theta.gradients()
+    gradients = theta.sums
     total = masked_nll(generator, batch, z, None)
     torch.testing.assert_close(-value.sum(), total.detach(), rtol=1e-11, atol=1e-11)
     used = {name: p for name, p in generator.named_parameters() if p.numel()}
@@ -94,7 +94,7 @@ def test_rounding_of_parameter_gradients(
         generator = make_generator(**sizes, dtype=dtype)
         theta = ThetaGradient(generator)
         Conditional(Weights(generator, asked), batch).evaluate(z.to(dtype), None, theta)
-        sums.append(theta.gradients())
+        sums.append(theta.sums)
     for name, exact in sums[0].items():
         assert sums[1][name].dtype == torch.float32
         assert float((sums[1][name].double() - exact).norm() / exact.norm()) < bound, name
@@ -112,8 +112,8 @@ def test_what_the_memory_held_before_changes_nothing(
         conditional = Conditional(Weights(generator, precision, memory), batch)
         for theta.weight in (1.0, 0.5):
             conditional.evaluate(z, None, theta)
-        found.append({name: gradient.clone() for name, gradient in theta.gradients().items()})
-        for gradient in theta.gradients().values():
+        found.append({name: gradient.clone() for name, gradient in theta.sums.items()})
+        for gradient in theta.sums.values():
             gradient.fill_(float("nan"))  # as clipping and optimisers may
     for name, expected in found[0].items():
         assert bool(expected.isfinite().all()), name

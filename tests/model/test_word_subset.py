@@ -100,7 +100,7 @@ def test_a_fixed_size_changes_nothing_but_the_size(
             theta = ThetaGradient(generator)
             conditional = Conditional(Weights(generator), batch, static)
             value = conditional.evaluate(z, None, theta, subset)
-            found.append({**theta.gradients(), "z": value.gradient, "log p": value.log_likelihood})
+            found.append({**theta.sums, "z": value.gradient, "log p": value.log_likelihood})
         for name, expected in found[0].items():
             torch.testing.assert_close(
                 found[1][name], expected, msg=lambda text, name=name: f"{name}: {text}"
@@ -140,7 +140,7 @@ def test_a_subset_is_a_softmax_with_raised_logits(
     names, parameters = zip(*generator.named_parameters(), strict=True)
     of_code, *slopes = torch.autograd.grad(losses, (code, *parameters))
     assert float(found.log_likelihood.sum()) == pytest.approx(-losses.item(), rel=bound)
-    gradients = theta.gradients()
+    gradients = theta.sums
     for name, expected, value in [
         ("z", -of_code, found.gradient),
         *((name, 0.5 * slope, gradients[name]) for name, slope in zip(names, slopes, strict=True)),
@@ -158,11 +158,11 @@ def test_mass_is_what_the_softmax_gives(
     subset = draw_subsets(inclusion(torch.full((9,), 1 / 9).double(), 4), rows, torch.full((1, 9), 0.4))[0]
     theta, conditional = ThetaGradient(generator), Conditional(Weights(generator), batch)
     conditional.evaluate(z, None, theta, subset)
-    before, theta.weight = theta.word_mass(), 0.25
+    before, theta.weight = theta.word_mass.clone(), 0.25
     conditional.evaluate(z, None, theta)
     logits = generator.hidden_states(batch.inputs, z) @ generator.output.t() + generator.output_bias
     p = torch.softmax(logits, -1)[batch.targets >= 2].sum(0)
-    torch.testing.assert_close((theta.word_mass() - before) / 0.25, p.detach())
+    torch.testing.assert_close((theta.word_mass - before) / 0.25, p.detach())
 
     mass = WordMass(9).double()
     for _ in range(300):

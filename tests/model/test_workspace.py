@@ -21,5 +21,4 @@ def test_a_larger_shape_or_another_type_gets_its_own() -> None:
     first = workspace.take("a", (2, 2), torch.empty(0)).fill_(7.0)
     assert workspace.take("a", (5,), torch.empty(0)).shape == (5,)
     assert workspace.take("a", (2,), torch.empty(0, dtype=torch.float64)).dtype == torch.float64
-    assert workspace.logits(3, torch.empty(6)).shape == (3, 6)
     assert torch.equal(first, torch.full((2, 2), 7.0))

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from sritool.config.settings import RefinementConfig
 from sritool.data.batches import Batch
-from sritool.inference.refinement import Refined, refine, refine_backward
+from sritool.inference.svi import Refined, refine, refine_backward
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.gaussian import DiagonalGaussian
 from sritool.model.generator import Generator
-from sritool.model.second_order import AtOutput, SecondOrder, Value
+from sritool.model.second_order import along
 from sritool.model.theta_gradient import ThetaGradient
 
 LENGTHS, STEPS, WEIGHT = (6, 3, 1, 5), 4, 0.7
@@ -70,21 +70,24 @@ def there_and_back(
     generator: Generator, batch: Batch, config: RefinementConfig
 ) -> tuple[Refined, DiagonalGaussian, dict[str, Tensor]]:
     """q_K, and the gradients of Σ log p(x|z_K) − w·KL in q_0 and θ."""
-    noise, exact = noises(), SecondOrder(Conditional(Weights(generator), batch))
-    refined = refine(exact, start(), noise[:STEPS], config, WEIGHT, keep_path=True)
+    noise, conditional = noises(), Conditional(Weights(generator), batch)
+    refined = refine(conditional.evaluate, start(), noise[:STEPS], config, WEIGHT, keep_path=True)
     theta = ThetaGradient(generator)
     theta.weight = -1.0
-    value = exact.conditional.evaluate(refined.q.at(noise[-1]), None, theta)
+    value = conditional.evaluate(refined.q.at(noise[-1]), None, theta)
     of_kl, spread = refined.q.kl_gradient(), 0.5 * (0.5 * refined.q.log_variance).exp() * noise[-1]
     last = DiagonalGaussian(
         value.gradient - WEIGHT * of_kl.mean, spread * value.gradient - WEIGHT * of_kl.log_variance
     )
 
-    def along(z: Tensor, u: Tensor, of_output: AtOutput) -> object:
-        return exact.along(z, u, of_output, theta)
+    def curvature(z: Tensor, u: Tensor) -> Tensor:
+        slope = along(generator, batch, None, z, u)
+        for name, gradient in slope.of_parameters.items():
+            theta.sums[name] += gradient
+        return slope.of_code
 
-    first = refine_backward(along, refined, noise[:STEPS], last, config, WEIGHT)
-    return refined, first, theta.gradients()
+    first = refine_backward(curvature, refined, noise[:STEPS], last, config, WEIGHT)
+    return refined, first, theta.sums
 
 
 @pytest.mark.parametrize("clip", CLIPPED.values(), ids=CLIPPED.keys())
@@ -148,11 +151,12 @@ def test_a_sentence_alone_is_refined_as_in_company(
     make_generator: MakeGenerator, make_batch: MakeBatch
 ) -> None:
     generator, q, noise = make_generator(), start(), noises()
-    whole = refine(SecondOrder(Conditional(Weights(generator), make_batch(LENGTHS))), q, noise, settings(0.5))
+    together = Conditional(Weights(generator), make_batch(LENGTHS))
+    whole = refine(together.evaluate, q, noise, settings(0.5))
     # The first sentence of any batch of the fixture's is the same.
     alone = DiagonalGaussian(*(part[:1] for part in q))
-    exact = SecondOrder(Conditional(Weights(generator), make_batch(LENGTHS[:1])))
-    found = refine(exact, alone, noise[:, :1], settings(0.5))
+    lonely = Conditional(Weights(generator), make_batch(LENGTHS[:1]))
+    found = refine(lonely.evaluate, alone, noise[:, :1], settings(0.5))
     for one, two in zip(found.q, whole.q, strict=True):
         torch.testing.assert_close(one, two[:1], rtol=1e-11, atol=1e-12)
 
@@ -160,11 +164,13 @@ def test_a_sentence_alone_is_refined_as_in_company(
 def test_without_noise_and_kl_the_mean_alone_climbs(
     make_generator: MakeGenerator, make_batch: MakeBatch
 ) -> None:
-    q, exact = start(), SecondOrder(Conditional(Weights(make_generator()), make_batch(LENGTHS)))
+    q, conditional = start(), Conditional(Weights(make_generator()), make_batch(LENGTHS))
     config = RefinementConfig(rate=0.02, momentum=0.5, clip=5.0)
-    found = refine(exact, q, torch.zeros(20, len(LENGTHS), 3, dtype=torch.float64), config, kl_weight=0.0)
+    found = refine(
+        conditional.evaluate, q, torch.zeros(20, len(LENGTHS), 3, dtype=torch.float64), config, kl_weight=0.0
+    )
     assert torch.equal(found.q.log_variance, q.log_variance)
-    before, after = (exact.evaluate(code).log_likelihood for code in (q.mean, found.q.mean))
+    before, after = (conditional.evaluate(code).log_likelihood for code in (q.mean, found.q.mean))
     assert bool((after > before).all())
     assert found.path == []
 
@@ -175,10 +181,10 @@ class Linear:
     def __init__(self, slope: Tensor, deviation: float, x: Tensor) -> None:
         self.slope, self.variance, self.x = slope, deviation**2, x
 
-    def evaluate(self, z: Tensor) -> Value:
+    def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
         missing = self.x - self.slope * z
         value = -0.5 * missing.square().sum(-1) / self.variance
-        return Value(value, self.slope * missing / self.variance, AtOutput(z, z))
+        return value, self.slope * missing / self.variance
 
 
 def test_refinement_finds_the_posterior_of_a_linear_model() -> None:
@@ -187,7 +193,7 @@ def test_refinement_finds_the_posterior_of_a_linear_model() -> None:
     noise = torch.randn(800, 400, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     away = DiagonalGaussian(torch.full_like(x, 1.5), torch.full_like(x, 1.0))
     config = RefinementConfig(rate=0.02, momentum=0.5, clip=0.0)
-    found = refine(Linear(slope, 0.8, x), away, noise, config)
+    found = refine(Linear(slope, 0.8, x).evaluate, away, noise, config)
     precision = 1 + slope.square() / 0.64
     expected = slope * x / 0.64 / precision
     off = (found.q.mean - expected).mean(0), (found.q.log_variance + precision.log()).mean(0)

@@ -1,0 +1,124 @@
+"""Stochastic variational inference of a sentence's q(z|x), begun at an encoder's, and the exact way back through it.
+
+K steps of ascent with momentum on a sentence's own ELBO, with fresh noise ε_k in each:
+
+    z_k = m + e^{ℓ/2} ε_k,   g = ∇_{m,ℓ} [ log p(x|z_k) − w·KL(N(m, e^ℓ) ‖ N(0, I)) ],
+    v ← momentum·v + φ·g,    (m, ℓ) ← (m, ℓ) + rate·v,
+
+where φ ≤ 1 brings the norm of g, mean and log-variance together, under a bound. φ, like every other number here, is a
+sentence's own, so that nobody's q depends on the rest of the batch. No derivative goes through φ.
+
+Source: Kim, Wiseman, Miller, Sontag and Rush 2018, algorithm 1. Their code clips the gradient of a batch's mean as
+one, mean and log-variance apart, and takes second derivatives by finite differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.config.settings import RefinementConfig
+from sritool.model.gaussian import DiagonalGaussian
+
+
+class Step(NamedTuple):
+    """What the way back needs of one step."""
+
+    q: DiagonalGaussian  # before it
+    factor: Tensor  # φ  [batch, 1]
+    gradient: Tensor  # ∇_z log p(x|z_k)  [batch, latent]
+
+
+class Refined(NamedTuple):
+    """q_K and the steps to it, if they were kept."""
+
+    q: DiagonalGaussian
+    path: list[Step]
+
+
+def refine(
+    evaluate: Callable[[Tensor], tuple[Tensor, Tensor]],
+    start: DiagonalGaussian,
+    noise: Tensor,
+    settings: RefinementConfig,
+    kl_weight: float = 1.0,
+    keep_path: bool = False,
+) -> Refined:
+    """Climb the ELBO from q_0, one step for each noise.
+
+    Noise 0 and weight 0 leave the log-variance as it is and let the mean climb log p(x|z) alone.
+
+    Args:
+        evaluate: z [batch, latent] → log p(x|z) [batch] and its gradient [batch, latent].
+        start: q_0.
+        noise: ε of each step. Shape [steps, batch, latent].
+        settings: Rate, momentum and the bound on the gradient's norm.
+        kl_weight: w.
+        keep_path: Whether to keep what `refine_backward` needs.
+    """
+    q, path = start, []
+    velocity = [torch.zeros_like(part) for part in start]
+    for epsilon in noise:
+        spread = q.spread(epsilon)
+        _, gradient = evaluate(q.at(epsilon))
+        of_kl = q.kl_gradient()
+        of_mean = gradient - kl_weight * of_kl.mean
+        of_log_variance = spread * gradient - kl_weight * of_kl.log_variance
+        factor = _clip_factor(of_mean, of_log_variance, settings.clip)
+        if keep_path:
+            path.append(Step(q, factor, gradient))
+        velocity = [
+            settings.momentum * speed + factor * slope
+            for speed, slope in zip(velocity, (of_mean, of_log_variance), strict=True)
+        ]
+        moved = [part + settings.rate * speed for part, speed in zip(q, velocity, strict=True)]
+        q = DiagonalGaussian(*moved)
+    return Refined(q, path)
+
+
+def refine_backward(
+    curvature: Callable[[Tensor, Tensor], Tensor],
+    refined: Refined,
+    noise: Tensor,
+    gradient: DiagonalGaussian,
+    settings: RefinementConfig,
+    kl_weight: float = 1.0,
+) -> DiagonalGaussian:
+    """Return the gradient in q_0 of any function of q_K, step by step from the last.
+
+    Args:
+        curvature: (z, u) → ∇²_z log p(x|z) · u, all [batch, latent]. What it adds up on the way, at each step once,
+            of the slope of log p(x|z) along u, is the same function's gradient in θ through that step.
+        refined: With its path.
+        noise: ε of each step. Shape [steps, batch, latent].
+        gradient: The function's gradient in q_K.
+        settings: As `refine` had them.
+        kl_weight: As `refine` had it.
+    """
+    of_q = gradient
+    of_velocity = [torch.zeros_like(part) for part in gradient]
+    for epsilon, step in zip(reversed(noise.unbind(0)), reversed(refined.path), strict=True):
+        q = step.q
+        of_velocity = [speed + settings.rate * part for speed, part in zip(of_velocity, of_q, strict=True)]
+        of_mean, of_log_variance = (step.factor * speed for speed in of_velocity)  # of g at this step
+        spread = q.spread(epsilon)
+        curved = curvature(q.at(epsilon), of_mean + spread * of_log_variance)
+        # z has a second derivative in ℓ, ¼ e^{ℓ/2} ε, and so has the KL: 1 in m and ½ e^ℓ in ℓ.
+        second = 0.5 * spread * step.gradient - 0.5 * kl_weight * q.log_variance.exp()
+        of_q = DiagonalGaussian(
+            of_q.mean + curved - kl_weight * of_mean,
+            of_q.log_variance + spread * curved + second * of_log_variance,
+        )
+        of_velocity = [settings.momentum * speed for speed in of_velocity]
+    return of_q
+
+
+def _clip_factor(of_mean: Tensor, of_log_variance: Tensor, bound: float) -> Tensor:
+    """φ of each sentence [batch, 1]; bound 0: none."""
+    if bound == 0:
+        return torch.ones_like(of_mean[:, :1])
+    norm = (of_mean.square().sum(-1) + of_log_variance.square().sum(-1)).sqrt()
+    return (bound / norm).clamp_max(1.0).unsqueeze(-1)
