@@ -24,6 +24,7 @@ if str(ROOT) not in sys.path:
 
 from sritool.cli.app import COMMANDS, global_options, unwrapped  # noqa: E402
 from sritool.cli.commands.plot import KINDS  # noqa: E402
+from sritool.cli.signatures import flat  # noqa: E402
 
 TARGET = ROOT / "docs" / "commands.md"
 COMMAND = "python docs/reference.py"
@@ -60,12 +61,12 @@ class Parameter(NamedTuple):
 
 def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
     """Every argument and option of a command's function, in order."""
-    hints = typing.get_type_hints(function, include_extras=True)
     found = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        info = [item for item in getattr(hints[name], "__metadata__", ()) if isinstance(item, ParameterInfo)]
+    for name, parameter in inspect.signature(flat(function)).parameters.items():
+        kind = parameter.annotation
+        info = [item for item in getattr(kind, "__metadata__", ()) if isinstance(item, ParameterInfo)]
         if info and not info[0].hidden:
-            found.append(_parameter(name, typing.get_args(hints[name])[0], info[0], parameter.default))
+            found.append(_parameter(name, typing.get_args(kind)[0], info[0], parameter.default))
     return found
 
 
@@ -247,7 +248,7 @@ def reference() -> str:
         if name != "plot":
             parts += section(name, function, "##")
             continue
-        parts += ["## sritool plot", "```\nsritool plot KIND [OPTIONS] [RUN …]\n```", *description(function)]
+        parts += ["## sritool plot", "```\nsritool plot KIND [OPTIONS] [CKPT …]\n```", *description(function)]
         parts += contents(KINDS, kinds, "plot ")
         for kind, draw in kinds.items():
             parts += section(f"plot {kind}", draw, "###")

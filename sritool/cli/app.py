@@ -1,9 +1,10 @@
 """The `sritool` program: its table of commands, global options, and the one place where errors become exits.
 
-A command is a module of this package, named like the command with `_` for `-`, that holds a plain function of
-the same name. The function's signature is the command's options, the first line of its docstring the help in
-the list. Such a module imports only typer and its neighbours at the top; its task is imported inside the
-function, so that `sritool --help` and shell completion never wait for torch.
+A command is a module of `sritool.cli.commands`, named like the command with `_` for `-`, that holds a plain function
+of the same name. The function's parameters are the command's options, or records of options that several commands
+share (`sritool.cli.options`); the first line of its docstring is the help in the list. Such a module imports only
+typer and its neighbours at the top. What does the work is imported inside the function, so that `sritool --help` and
+shell completion never wait for torch.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import typer
 from typer.core import TyperGroup
 
 from sritool._version import __version__
-from sritool.cli.counts import with_counts_bounded
 from sritool.cli.failures import exit_code_of, suggestion
 from sritool.cli.signals import deaf_to_signals, ended_by_signals
+from sritool.cli.signatures import flat
 from sritool.cli.streams import standard_streams
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ COMMANDS: dict[str, str] = {
     "report": "Pictures",
 }
 """Command name -> the heading it stands under in `sritool --help`, in the order shown."""
+
+FORMER_OPTIONS: dict[str, dict[str, str]] = {
+    "report": {"samples": "n"},
+    "sample": {"z": "codes"},
+    "tune-step": {"sentences": "limit", "steps": "langevin-steps"},
+}
+"""Command or kind of picture -> what an option was called -> what it is called. Both are taken."""
 
 _OPTION = re.compile(r"--?[A-Za-z]\S*")
 
@@ -142,10 +150,10 @@ def build_command(name: str, summary_only: bool = False) -> Any:
 def command_of(name: str, function: Callable[..., None], panel: str, summary_only: bool = False) -> Any:
     """A function as a Typer command under a heading."""
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    register = single.command(
-        name, help=help_of(function), rich_help_panel=panel, context_settings=CONTEXT_SETTINGS
-    )
-    register((lambda: None) if summary_only else with_counts_bounded(function))
+    former = FORMER_OPTIONS.get(name, {})
+    settings = {**CONTEXT_SETTINGS, "token_normalize_func": lambda word: former.get(word, word)}
+    register = single.command(name, help=help_of(function), rich_help_panel=panel, context_settings=settings)
+    register((lambda: None) if summary_only else flat(function))
     return typer.main.get_command(single)
 
 

@@ -153,3 +153,9 @@ def say(message: str, label: str = "") -> None:
     text = Text(f"{label}: ", style=STYLES.get(label, "")) if label else Text()
     # Words may come from anybody's text.
     console.print(text + Text(printable(message)), soft_wrap=not console.is_terminal, highlight=False)
+
+
+def tell_typed(source: object, what: str = "sentences") -> None:
+    """Say on stderr what is waited for, where `source` is "-" and a terminal: it would look stuck."""
+    if str(source) == "-" and sys.stdin.isatty():
+        say(f"type {what}, one a line; end with Ctrl-D")

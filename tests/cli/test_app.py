@@ -21,7 +21,9 @@ import sritool
 from sritool import errors
 from sritool.cli import app as application
 from sritool.cli.failures import describe, suggestion
-from sritool.cli.options import FormatOpt, MaxTimeOpt, SeedOpt, ThreadsOpt
+from sritool.cli.options.files import FormatOpt
+from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.values import duration
 from sritool.cli.render import Table, emit
 
 Invoke = Callable[..., Result]
@@ -53,8 +55,8 @@ FLOOD = """
 def fail(
     how: Annotated[str, typer.Argument()] = "not",
     seed: SeedOpt = 0,
-    max_time: MaxTimeOpt = None,
-    threads: ThreadsOpt = None,
+    max_time: Annotated[float | None, typer.Option(parser=duration, envvar="SRITOOL_MAX_TIME")] = None,
+    threads: Annotated[int | None, typer.Option(min=1)] = None,
     fmt: FormatOpt = "auto",
 ) -> None:
     """Fail in the way asked for.

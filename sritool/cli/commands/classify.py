@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sritool.cli.opening import open_checkpoints, open_device
-from sritool.cli.options import (
-    FILES_PANEL,
-    BatchSizeOpt,
-    CheckpointsArg,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    ThreadsOpt,
-)
-from sritool.cli.render import emit_all, panels, resolve_format
+from sritool.cli.options.files import FILES_PANEL, DataDirOpt, OutputOptions
+from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
+from sritool.cli.options.models import ModelsOptions
+from sritool.cli.render import emit_all, panels
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
 from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.errors import UsageError
@@ -41,7 +31,8 @@ def data_option(name: str, text: str, metavar: str = "FILE") -> Any:
 
 
 def classify(
-    checkpoints: CheckpointsArg = None,
+    *,
+    models: ModelsOptions,
     labelled: Annotated[
         list[str] | None,
         data_option(
@@ -147,14 +138,9 @@ def classify(
         ),
     ] = False,
     seed: SeedOpt = 0,
-    batch_size: BatchSizeOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
+    batch_size: BatchSizeOpt = BATCH_SIZE,
     data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    output: OutputOptions,
 ) -> None:
     """Classify sentences by their codes: accuracy on test without labels, and with few.
 
@@ -172,11 +158,10 @@ def classify(
     """
     from sritool.analysis import classification as task
     from sritool.analysis.classification_plan import Request
-    from sritool.cli.progress import task_progress
     from sritool.data.columns import Columns
 
-    form = resolve_format(fmt)
-    models, files = sorted_out(checkpoints, labelled)
+    form = output.format()
+    checkpoints, files = sorted_out(models.checkpoints, labelled)
     request = Request(
         labelled=files,
         train=train,
@@ -194,13 +179,13 @@ def classify(
         naming=naming,
         kernel=kernel,
         seed=seed,
-        batch_size=batch_size or 64,
+        batch_size=batch_size,
         data_dir=data_dir,
     )
     check_used(request)
-    where = open_device(device, gpu, threads)
-    paths = open_checkpoints(models, runs_dir, "classifying with")
-    with task_progress(quiet, "what is encoded is kept; the same command goes on from there") as report:
+    where = models.open_device()
+    paths = replace(models, checkpoints=checkpoints).find("classifying with")
+    with output.progress("what is encoded is kept; the same command goes on from there") as report:
         found = task.classify(paths, request, where, report)
     show(found, form, confusion)
 

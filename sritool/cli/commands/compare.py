@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sritool.cli.opening import open_checkpoints, open_device, runs_of_newest_corpus
-from sritool.cli.options import (
-    AgainOpt,
-    BatchSizeOpt,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    LimitOpt,
-    MemoryOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    SplitOpt,
-    ThreadsOpt,
-    split_names,
-)
-from sritool.cli.render import emit_all, panels, resolve_format
+from sritool.cli.options.files import OutputOptions
+from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
+from sritool.cli.options.models import ComparedModelsOptions
+from sritool.cli.options.values import names
+from sritool.cli.render import emit_all, panels
 from sritool.cli.tables.comparison import comparison_table, in_order, weights_table
 
 
 def compare(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="RUN",
-            help="Run folders or checkpoint files; without one, all runs on the newest run's corpus.",
-            show_default=False,
-        ),
-    ] = None,
+    *,
+    models: ComparedModelsOptions,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -56,8 +36,7 @@ def compare(
             show_default="as given",
         ),
     ] = None,
-    split: SplitOpt = None,
-    limit: LimitOpt = None,
+    split: SplitOpt = "test",
     estimator: Annotated[
         str,
         typer.Option(
@@ -74,21 +53,8 @@ def compare(
             show_default="adaptive 100, sri 10, ais 16, encoder 500",
         ),
     ] = None,
-    mixed: Annotated[
-        bool,
-        typer.Option("--mixed", help="Take runs of different corpora, whose figures do not compare."),
-    ] = False,
-    seed: SeedOpt = 0,
-    again: AgainOpt = False,
-    batch_size: BatchSizeOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    memory: MemoryOpt = 4 << 30,
-    data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    measurement: MeasurementOptions,
+    output: OutputOptions,
 ) -> None:
     """Compare runs: one row each, measured on the same sentences with the same noise and one estimator.
 
@@ -104,29 +70,24 @@ def compare(
     tokens/s (the highest) stands out; of the others neither more nor less is better.
     """
     from sritool.analysis import comparison as task
-    from sritool.cli.progress import KEPT, task_progress
+    from sritool.cli.progress import KEPT
     from sritool.evaluation.evaluate import Request
     from sritool.evaluation.measure import NEEDS
 
-    form = resolve_format(fmt)
+    form = output.format()
     known = {None: task.DEFAULT_COLUMNS, "all": tuple(dict.fromkeys((*task.DEFAULT_COLUMNS, *NEEDS)))}
-    columns = known[metrics] if metrics in known else split_names(str(metrics))
+    columns = known[metrics] if metrics in known else names(str(metrics))
     task.check_columns(columns, sort)
-    where = open_device(device, gpu, threads)
+    where = models.open_device()
     request = Request(
         metrics=tuple(name for name in columns if name in NEEDS),
-        split=split or "test",
-        limit=limit,
-        seed=seed,
-        batch_size=batch_size or 64,
-        data_dir=data_dir,
+        split=split,
         estimator=estimator,
-        memory=memory,
-        again=again,
+        **vars(measurement),
     )
-    paths = open_checkpoints(runs, runs_dir, "") if runs else runs_of_newest_corpus(runs_dir)
-    with task_progress(quiet, KEPT) as report:
-        found = task.compare(paths, request, where, report, samples, mixed)
+    paths = models.find_all()
+    with output.progress(KEPT) as report:
+        found = task.compare(paths, request, where, report, samples, models.mixed)
     found = found._replace(rows=in_order(found.rows, sort))
     table = comparison_table(found, columns, form)
     weights = weights_table(found) if form == "table" else None

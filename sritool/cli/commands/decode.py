@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sritool.cli.decoding_options import (
-    FEW,
-    MAX_LENGTH,
-    BeamOpt,
-    GreedyOpt,
-    MaxLengthOpt,
-    TemperatureOpt,
-    TopKOpt,
-    TopPOpt,
-    decoding_config,
-)
-from sritool.cli.opening import open_model, tell_typed
-from sritool.cli.options import (
-    CheckpointArg,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    ThreadsOpt,
-)
-from sritool.cli.render import Table, emit, resolve_format
+from sritool.cli.options.decoding import FEW, DecodingOptions
+from sritool.cli.options.files import OutputOptions
+from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.models import ModelOptions
+from sritool.cli.render import Table, emit
+from sritool.cli.streams import tell_typed
 
 
 def decode(
-    checkpoint: CheckpointArg = None,
+    *,
+    model: ModelOptions,
     codes: Annotated[
         str,
         typer.Option(
@@ -44,18 +27,8 @@ def decode(
         ),
     ] = "-",
     seed: SeedOpt = 0,
-    greedy: GreedyOpt = None,
-    temperature: TemperatureOpt = None,
-    top_k: TopKOpt = None,
-    top_p: TopPOpt = None,
-    beam: BeamOpt = None,
-    max_length: MaxLengthOpt = MAX_LENGTH,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    decoding: DecodingOptions,
+    output: OutputOptions,
 ) -> None:
     """Decode codes into sentences, one for each, greedily unless told otherwise.
 
@@ -66,16 +39,13 @@ def decode(
     The sentences come in the order of the codes, in a pipe alone, one a line.
     """
     from sritool.analysis.code_files import read_codes
-    from sritool.cli.progress import task_progress
 
-    form = resolve_format(fmt)
-    config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)
-    model = open_model(checkpoint, runs_dir, device, gpu, threads, "decoding with")
-    model.require_latent("decode codes")
+    form = output.lines_format()
+    config = decoding.config()
+    opened = model.load("decoding with")
+    opened.require_latent("decode codes")
     tell_typed(codes, "codes, numbers with spaces between")
-    given = read_codes(codes, model.latent)
-    with task_progress(quiet or len(given) <= FEW) as report:
-        sentences = model.decode(given, config, seed, report=report)
-    if fmt == "auto" and form == "tsv":
-        form = "plain"  # one column of sentences: the next program in the pipe wants no header
+    given = read_codes(codes, opened.latent)
+    with output.progress(shown=len(given) > FEW) as report:
+        sentences = opened.decode(given, config, seed, report=report)
     emit(Table("", ("sentence",), [[text] for text in sentences]), form)

@@ -8,22 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sritool.cli.opening import open_model, tell_typed, tell_unknown
-from sritool.cli.options import (
-    FILES_PANEL,
-    BatchSizeOpt,
-    CheckpointArg,
-    DeviceOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    TextOpt,
-    ThreadsOpt,
-    check_writable,
-)
+from sritool.cli.options.files import FILES_PANEL, QuietOpt, TextOpt, check_writable
+from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
+from sritool.cli.options.models import ModelOptions, tell_unknown
 from sritool.cli.render import Table, emit, fits, resolve_format, say, write_lines
-from sritool.cli.streams import write_bytes
+from sritool.cli.streams import tell_typed, write_bytes
 from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.errors import UsageError
 
@@ -50,7 +39,8 @@ CodesFormatOpt = Annotated[
 
 
 def encode(
-    checkpoint: CheckpointArg = None,
+    *,
+    model: ModelOptions,
     text: TextOpt = "-",
     chains: Annotated[
         int | None,
@@ -79,11 +69,7 @@ def encode(
             rich_help_panel=FILES_PANEL,
         ),
     ] = None,
-    batch_size: BatchSizeOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    runs_dir: RunsDirOpt = Path("runs"),
+    batch_size: BatchSizeOpt = BATCH_SIZE,
     fmt: CodesFormatOpt = "auto",
     quiet: QuietOpt = False,
 ) -> None:
@@ -103,18 +89,18 @@ def encode(
     from sritool.evaluation.posterior_codes import How
 
     form = output_form(fmt, output)
-    model = open_model(checkpoint, runs_dir, device, gpu, threads, "encoding with")
+    opened = model.load("encoding with")
     source = text or "-"
     tell_typed(source)
     how = How(chains or (CHAINS if mean else 1), mean, seed)
     with task_progress(quiet) as report:
-        found = encode_text(model, Path(source), how, batch_size or 64, report)
+        found = encode_text(opened, Path(source), how, batch_size, report)
     if output is not None:
         write(found, form, output)
     else:
         show(found, form)
     if not quiet:
-        tell_unknown(model, found.sentences)
+        tell_unknown(opened, found.sentences)
 
 
 def output_form(fmt: str, output: Path | None) -> str:

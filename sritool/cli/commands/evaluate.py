@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sritool.cli.opening import open_checkpoints, open_device, tell_typed
-from sritool.cli.options import (
-    AgainOpt,
-    BatchSizeOpt,
-    CheckpointsArg,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    LimitOpt,
-    MemoryOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    SplitOpt,
-    TextOpt,
-    ThreadsOpt,
-    split_names,
-)
-from sritool.cli.refinement import RefineOpt, RefineRateOpt, RefineStepsOpt, refinement_of
-from sritool.cli.render import emit, emit_all, fits, resolve_format
+from sritool.cli.options.files import OutputOptions
+from sritool.cli.options.measurement import MeasurementOptions, RefinementOptions, SourceOptions
+from sritool.cli.options.models import ModelsOptions
+from sritool.cli.options.values import names
+from sritool.cli.render import emit, emit_all, fits
+from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import (
     FOR_PEOPLE,
     certificate_table,
@@ -47,7 +32,8 @@ ESTIMATOR = "Estimator"
 
 
 def evaluate(
-    checkpoints: CheckpointsArg = None,
+    *,
+    models: ModelsOptions,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -58,9 +44,7 @@ def evaluate(
             show_default="ppl,nll,posterior-kl,recon,permuted,au",
         ),
     ] = None,
-    split: SplitOpt = None,
-    text: TextOpt = None,
-    limit: LimitOpt = None,
+    source: SourceOptions,
     per_sentence: Annotated[
         bool, typer.Option("--per-sentence", help="Print one row per sentence in place of the metrics.")
     ] = False,
@@ -113,20 +97,9 @@ def evaluate(
             rich_help_panel=ESTIMATOR,
         ),
     ] = None,
-    refine_steps: RefineStepsOpt = None,
-    refine: RefineOpt = None,
-    refine_rate: RefineRateOpt = None,
-    seed: SeedOpt = 0,
-    again: AgainOpt = False,
-    batch_size: BatchSizeOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    memory: MemoryOpt = 4 << 30,
-    data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    refining: RefinementOptions,
+    measurement: MeasurementOptions,
+    output: OutputOptions,
 ) -> None:
     """Measure a model: perplexity, reconstruction, KL, active units, each with its standard error.
 
@@ -151,47 +124,43 @@ def evaluate(
     same command again. One that is finished is on record in evaluations.jsonl beside the checkpoint, and the same
     command answers from there.
     """
-    from sritool.cli.progress import KEPT, task_progress
+    from sritool.cli.progress import KEPT
     from sritool.config.settings import LikelihoodConfig
     from sritool.evaluation import evaluate as task
     from sritool.evaluation.estimators import ESTIMATORS, check_estimator
     from sritool.evaluation.measure import DEFAULT_METRICS, NEEDS
 
-    form = resolve_format(fmt)
-    if text and split:
-        raise UsageError("--split is for the prepared corpus; leave it or --text out")
+    form = output.format()
+    source.check()
     if certify and (per_sentence or curve or metrics):
         raise UsageError(
             "--certify prints the bracket alone; leave --metrics, --per-sentence and --curve out"
         )
-    refinement = refinement_of(refine_steps, refine, refine_rate)
+    refinement = refining.refinement()
     if certify and refinement:
         raise UsageError("--certify is about the likelihood alone; leave --refine-steps out")
     check_estimator(estimator)
-    where = open_device(device, gpu, threads)
+    where = models.open_device()
     known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
-    wanted = known[metrics] if metrics in known else split_names(str(metrics))
+    wanted = known[metrics] if metrics in known else names(str(metrics))
     if refinement and refinement.steps and not refinement.has_chains and not curve:
         wanted = tuple(dict.fromkeys((*wanted, "elbo-gain")))
-    tell_typed(text)
+    tell_typed(source.text)
+    if per_sentence or curve:
+        measurement = replace(measurement, again=True)  # neither is on record
     request = task.Request(
         metrics=wanted,
-        split=split or "test",
-        text=Path(text) if text else None,
-        limit=limit,
+        split=source.split or "test",
+        text=source.path,
         likelihood=LikelihoodConfig(samples=samples or ESTIMATORS[estimator].samples, pilots=pilots),
         chains=chains,
-        seed=seed,
-        batch_size=batch_size or 64,
-        data_dir=data_dir,
         estimator=estimator,
         rungs=rungs,
-        memory=memory,
         refinement=refinement,
-        again=again or per_sentence or curve,
+        **vars(measurement),
     )
-    paths = open_checkpoints(checkpoints, runs_dir, "evaluating")
-    with task_progress(quiet, "" if certify else KEPT) as report:
+    paths = models.find("evaluating")
+    with output.progress("" if certify else KEPT) as report:
         if certify:
             emit(certificate_table(task.certify(paths, request, certify, where, report), form), form)
             return

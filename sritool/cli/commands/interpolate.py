@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sritool.cli.decoding_options import (
-    FEW,
-    MAX_LENGTH,
-    BeamOpt,
-    GreedyOpt,
-    MaxLengthOpt,
-    TemperatureOpt,
-    TopKOpt,
-    TopPOpt,
-    decoding_config,
-)
-from sritool.cli.opening import open_model, tell_typed, tell_unknown
-from sritool.cli.options import (
-    CheckpointArg,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    ThreadsOpt,
-)
-from sritool.cli.render import Table, emit, emit_all, resolve_format
+from sritool.cli.options.decoding import FEW, DecodingOptions
+from sritool.cli.options.files import OutputOptions
+from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.models import ModelOptions, tell_unknown
+from sritool.cli.render import Table, emit, emit_all
+from sritool.cli.streams import tell_typed
 from sritool.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +24,8 @@ CHAINS = 5  # that the code of a sentence is the mean of
 
 
 def interpolate(
-    checkpoint: CheckpointArg = None,
+    *,
+    model: ModelOptions,
     between: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,18 +79,8 @@ def interpolate(
         ),
     ] = None,
     seed: SeedOpt = 0,
-    greedy: GreedyOpt = None,
-    temperature: TemperatureOpt = None,
-    top_k: TopKOpt = None,
-    top_p: TopPOpt = None,
-    beam: BeamOpt = None,
-    max_length: MaxLengthOpt = MAX_LENGTH,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    decoding: DecodingOptions,
+    output: OutputOptions,
 ) -> None:
     """Go from one code to another, and decode on the way.
 
@@ -120,28 +93,27 @@ def interpolate(
     the same for two independent samples of the model, so that it has a scale.
     """
     from sritool.analysis import interpolation as task
-    from sritool.cli.progress import task_progress
 
-    form = resolve_format(fmt)
-    config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)
+    form = output.format()
+    config = decoding.config()
     pairs = given_pairs(between, text, n)
     if chains is not None and not (pairs or text):
         raise UsageError("--chains is for codes of sentences; leave it out, or give --between or --text")
-    model = open_model(checkpoint, runs_dir, device, gpu, threads, "interpolating with")
-    model.require_latent("interpolate")
+    opened = model.load("interpolating with")
+    opened.require_latent("interpolate")
     if text is not None:
         tell_typed(text, "pairs, a tab between the two sentences")
         pairs = task.read_pairs(text)
     if pairs:
-        tell_unknown(model, [sentence for pair in pairs for sentence in pair])
+        tell_unknown(opened, [sentence for pair in pairs for sentence in pair])
     count = len(pairs) or n or 3
-    with task_progress(quiet or count * points <= FEW) as report:
+    with output.progress(shown=count * points > FEW) as report:
         if pairs:
-            ends = task.sentence_pairs(model, pairs, chains or CHAINS, seed, report)
+            ends = task.sentence_pairs(opened, pairs, chains or CHAINS, seed, report)
         else:
-            ends = task.prior_pairs(model, count, seed)
-        lines = task.interpolate(model, ends, task.Way(points, spherical), config, seed, report)
-        found = task.smoothness(model, lines, config, seed)
+            ends = task.prior_pairs(opened, count, seed)
+        lines = task.interpolate(opened, ends, task.Way(points, spherical), config, seed, report)
+        found = task.smoothness(opened, lines, config, seed)
     edits = [task.edits(line) for line in lines]
     if form == "table":
         emit_all(drawn_tables(pairs, lines, edits, note_on(found)), form)

@@ -7,32 +7,20 @@ from typing import Annotated
 
 import typer
 
-from sritool.cli.opening import open_checkpoints, open_device, tell_typed
-from sritool.cli.options import (
-    BatchSizeOpt,
-    CheckpointsArg,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    LimitOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    SplitOpt,
-    TextOpt,
-    ThreadsOpt,
-    check_writable,
-    parse_counts,
-)
-from sritool.cli.render import emit, emit_all, panels, resolve_format
+from sritool.cli.options import values
+from sritool.cli.options.files import OutputOptions, check_writable
+from sritool.cli.options.measurement import SentencesOptions, SourceOptions
+from sritool.cli.options.models import ModelsOptions
+from sritool.cli.render import emit, emit_all, panels
+from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.cli.tables.noisy_recon import increase_table, long_table, recon_table
 from sritool.errors import UsageError
 
 
 def noisy_recon(
-    checkpoints: CheckpointsArg = None,
+    *,
+    models: ModelsOptions,
     counts: Annotated[
         str | None,
         typer.Option(
@@ -52,8 +40,7 @@ def noisy_recon(
             show_default="swap",
         ),
     ] = None,
-    split: SplitOpt = None,
-    text: TextOpt = None,
+    source: SourceOptions,
     noisy: Annotated[
         Path | None,
         typer.Option(
@@ -72,19 +59,11 @@ def noisy_recon(
             show_default=False,
         ),
     ] = None,
-    limit: LimitOpt = None,
     chains: Annotated[
         int, typer.Option(min=1, help="Codes inferred per sentence, over which the loss is averaged.")
     ] = 2,
-    seed: SeedOpt = 0,
-    batch_size: BatchSizeOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    sentences: SentencesOptions,
+    output: OutputOptions,
 ) -> None:
     """Reconstruct clean sentences from noisy ones: is what z holds the sentence, or its exact words in a row?
 
@@ -104,34 +83,30 @@ def noisy_recon(
     A measurement that was stopped goes on where it was: give the same command again.
     """
     from sritool.analysis import noisy_recon as task
-    from sritool.cli.progress import KEPT, task_progress
+    from sritool.cli.progress import KEPT
 
-    form = resolve_format(fmt)
-    if noisy and (split or text or noise or write_noisy):
+    form = output.format()
+    if noisy and (source.split or source.text or noise or write_noisy):
         raise UsageError(
             "--noisy has noise and sentences; leave --noise, --split, --text and --write-noisy out"
         )
-    if text and split:
-        raise UsageError("--split is for the prepared corpus; leave it or --text out")
+    source.check()
     if write_noisy is not None:
         check_writable(write_noisy, "--write-noisy")
-    tell_typed(text)
+    tell_typed(source.text)
     request = task.Request(
         kind=noise or "swap",
-        counts=parse_counts(counts) if counts is not None else None,
-        split=split or "test",
-        text=Path(text) if text else None,
+        counts=values.counts(counts, "--k") if counts is not None else None,
+        split=source.split or "test",
+        text=source.path,
         noisy=noisy,
-        limit=limit,
         chains=chains,
-        seed=seed,
-        batch_size=batch_size or 64,
-        data_dir=data_dir,
         write=write_noisy,
+        **vars(sentences),
     )
-    where = open_device(device, gpu, threads)
-    paths = open_checkpoints(checkpoints, runs_dir, "reconstructing with")
-    with task_progress(quiet, KEPT) as report:
+    where = models.open_device()
+    paths = models.find("reconstructing with")
+    with output.progress(KEPT) as report:
         found = task.noisy_recon(paths, request, where, report)
     if form in FOR_PEOPLE:
         tables = recon_table(found.runs), increase_table(found.runs, found.left_out)

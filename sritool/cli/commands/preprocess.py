@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sritool.cli.opening import tell_typed
-from sritool.cli.options import FILES_PANEL, DataDirOpt, FormatOpt, SeedOpt
+from sritool.cli.options.files import FILES_PANEL, DataDirOpt, FormatOpt
+from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.streams import tell_typed
 
 if TYPE_CHECKING:
     from sritool.cli.render import Table
@@ -18,170 +19,155 @@ if TYPE_CHECKING:
 TEXT_PANEL = "Reading your own text"
 WORDS_PANEL = "Words and sentences"
 
-InputsArg = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="NAME|FILE…|-",
-        help="A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, or - for "
-        "stdin.",
-        show_default=False,
-    ),
-]
-NameOpt = Annotated[
-    str | None, typer.Option("--name", help="Name of a corpus of your own, and of its folder in --data-dir.")
-]
-FromOpt = Annotated[
-    Path | None,
-    typer.Option(
-        "--from", metavar="DIR", help="Folder that holds the files: of a built-in corpus, or of your own."
-    ),
-]
-TrainOpt = Annotated[Path | None, typer.Option("--train", metavar="FILE|-", help="The training text.")]
-ValidOpt = Annotated[
-    Path | None,
-    typer.Option("--valid", metavar="FILE|-", help="The validation text; without it, cut from train."),
-]
-TestOpt = Annotated[
-    Path | None, typer.Option("--test", metavar="FILE|-", help="The test text; without it, cut from train.")
-]
-ValidShareOpt = Annotated[
-    float | None,
-    typer.Option(
-        "--valid-share",
-        help="Share of the training text to cut off for validation.",
-        show_default="0.05",
-        rich_help_panel=TEXT_PANEL,
-    ),
-]
-TestShareOpt = Annotated[
-    float | None,
-    typer.Option(
-        "--test-share",
-        help="Share of the training text to cut off for test.",
-        show_default="0.05",
-        rich_help_panel=TEXT_PANEL,
-    ),
-]
-InputFormatOpt = Annotated[
-    Literal["text", "tsv", "csv", "jsonl"] | None,
-    typer.Option(
-        "--input-format",
-        help="text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
-        "jsonl: an object a line.",
-        show_default="by the file's ending",
-        rich_help_panel=TEXT_PANEL,
-    ),
-]
-TextKeyOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--text-key",
-        help="Key or column of the text.",
-        show_default="text, sentence, review, caption or content",
-        rich_help_panel=TEXT_PANEL,
-    ),
-]
-LabelKeyOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--label-key",
-        help="Key or column of the label.",
-        show_default="label, sentiment or class, if there",
-        rich_help_panel=TEXT_PANEL,
-    ),
-]
-LowercaseOpt = Annotated[
-    bool | None,
-    typer.Option(
-        "--lowercase/--keep-case",
-        help="Make all letters small.",
-        show_default="keep; lowercase for snli, yahoo and yelp",
-        rich_help_panel=WORDS_PANEL,
-    ),
-]
-PunctuationOpt = Annotated[
-    bool | None,
-    typer.Option(
-        "--split-punctuation/--keep-punctuation",
-        help='Make marks words of their own: "runs." becomes "runs .".',
-        show_default="keep",
-        rich_help_panel=WORDS_PANEL,
-    ),
-]
-TokenizerOpt = Annotated[
-    Literal["word", "unigram", "bpe"] | None,
-    typer.Option(
-        "--tokenizer",
-        help="word: as white space parts the text. unigram, bpe: SentencePiece, for raw text.",
-        show_default="word",
-        rich_help_panel=WORDS_PANEL,
-    ),
-]
-VocabSizeOpt = Annotated[
-    int | None,
-    typer.Option(
-        "--vocab-size",
-        min=2,
-        help="The most words, <unk> counted, or the most pieces.",
-        show_default="all words, or 8000 pieces; 20000 words of snli, yahoo and yelp",
-        rich_help_panel=WORDS_PANEL,
-    ),
-]
-MinCountOpt = Annotated[
-    int | None,
-    typer.Option(
-        "--min-count",
-        min=1,
-        help="Words rarer than this in train become <unk>.",
-        show_default="2; 1 for tiny, ptb and text that has <unk> itself",
-        rich_help_panel=WORDS_PANEL,
-    ),
-]
-MaxLengthOpt = Annotated[
-    int | None,
-    typer.Option(
-        "--max-length",
-        min=1,
-        help="The most words, or pieces, of a sentence.",
-        show_default="200",
-        rich_help_panel=WORDS_PANEL,
-    ),
-]
-TruncateOpt = Annotated[
-    bool | None,
-    typer.Option(
-        "--truncate/--drop",
-        help="Cut longer sentences, or leave them out.",
-        show_default="truncate",
-        rich_help_panel=WORDS_PANEL,
-    ),
-]
-ForceOpt = Annotated[
-    bool, typer.Option("--force", help="Replace another corpus of this name.", rich_help_panel=FILES_PANEL)
-]
-
 
 def preprocess(
-    inputs: InputsArg = None,
-    name: NameOpt = None,
-    folder: FromOpt = None,
-    train: TrainOpt = None,
-    valid: ValidOpt = None,
-    test: TestOpt = None,
-    valid_share: ValidShareOpt = None,
-    test_share: TestShareOpt = None,
-    input_format: InputFormatOpt = None,
-    text_key: TextKeyOpt = None,
-    label_key: LabelKeyOpt = None,
-    lowercase: LowercaseOpt = None,
-    split_punctuation: PunctuationOpt = None,
-    tokenizer: TokenizerOpt = None,
-    vocab_size: VocabSizeOpt = None,
-    min_count: MinCountOpt = None,
-    max_length: MaxLengthOpt = None,
-    truncate: TruncateOpt = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME|FILE…|-",
+            help="A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, or - for "
+            "stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of a corpus of your own, and of its folder in --data-dir."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="DIR", help="Folder that holds the files: of a built-in corpus, or of your own."
+        ),
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option("--train", metavar="FILE|-", help="The training text.")
+    ] = None,
+    valid: Annotated[
+        Path | None,
+        typer.Option("--valid", metavar="FILE|-", help="The validation text; without it, cut from train."),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", metavar="FILE|-", help="The test text; without it, cut from train."),
+    ] = None,
+    valid_share: Annotated[
+        float | None,
+        typer.Option(
+            "--valid-share",
+            help="Share of the training text to cut off for validation.",
+            show_default="0.05",
+            rich_help_panel=TEXT_PANEL,
+        ),
+    ] = None,
+    test_share: Annotated[
+        float | None,
+        typer.Option(
+            "--test-share",
+            help="Share of the training text to cut off for test.",
+            show_default="0.05",
+            rich_help_panel=TEXT_PANEL,
+        ),
+    ] = None,
+    input_format: Annotated[
+        Literal["text", "tsv", "csv", "jsonl"] | None,
+        typer.Option(
+            "--input-format",
+            help="text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
+            "jsonl: an object a line.",
+            show_default="by the file's ending",
+            rich_help_panel=TEXT_PANEL,
+        ),
+    ] = None,
+    text_key: Annotated[
+        str | None,
+        typer.Option(
+            "--text-key",
+            help="Key or column of the text.",
+            show_default="text, sentence, review, caption or content",
+            rich_help_panel=TEXT_PANEL,
+        ),
+    ] = None,
+    label_key: Annotated[
+        str | None,
+        typer.Option(
+            "--label-key",
+            help="Key or column of the label.",
+            show_default="label, sentiment or class, if there",
+            rich_help_panel=TEXT_PANEL,
+        ),
+    ] = None,
+    lowercase: Annotated[
+        bool | None,
+        typer.Option(
+            "--lowercase/--keep-case",
+            help="Make all letters small.",
+            show_default="keep; lowercase for snli, yahoo and yelp",
+            rich_help_panel=WORDS_PANEL,
+        ),
+    ] = None,
+    split_punctuation: Annotated[
+        bool | None,
+        typer.Option(
+            "--split-punctuation/--keep-punctuation",
+            help='Make marks words of their own: "runs." becomes "runs .".',
+            show_default="keep",
+            rich_help_panel=WORDS_PANEL,
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        Literal["word", "unigram", "bpe"] | None,
+        typer.Option(
+            "--tokenizer",
+            help="word: as white space parts the text. unigram, bpe: SentencePiece, for raw text.",
+            show_default="word",
+            rich_help_panel=WORDS_PANEL,
+        ),
+    ] = None,
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(
+            "--vocab-size",
+            min=2,
+            help="The most words, <unk> counted, or the most pieces.",
+            show_default="all words, or 8000 pieces; 20000 words of snli, yahoo and yelp",
+            rich_help_panel=WORDS_PANEL,
+        ),
+    ] = None,
+    min_count: Annotated[
+        int | None,
+        typer.Option(
+            "--min-count",
+            min=1,
+            help="Words rarer than this in train become <unk>.",
+            show_default="2; 1 for tiny, ptb and text that has <unk> itself",
+            rich_help_panel=WORDS_PANEL,
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            "--max-length",
+            min=1,
+            help="The most words, or pieces, of a sentence.",
+            show_default="200",
+            rich_help_panel=WORDS_PANEL,
+        ),
+    ] = None,
+    truncate: Annotated[
+        bool | None,
+        typer.Option(
+            "--truncate/--drop",
+            help="Cut longer sentences, or leave them out.",
+            show_default="truncate",
+            rich_help_panel=WORDS_PANEL,
+        ),
+    ] = None,
     seed: SeedOpt = 0,
-    force: ForceOpt = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace another corpus of this name.", rich_help_panel=FILES_PANEL),
+    ] = False,
     data_dir: DataDirOpt = Path("data"),
     fmt: FormatOpt = "auto",
 ) -> None:

@@ -9,27 +9,16 @@ from typing import Annotated
 
 import typer
 
-from sritool.cli.opening import open_checkpoints, open_device
-from sritool.cli.options import (
-    FILES_PANEL,
-    BatchSizeOpt,
-    CheckpointArg,
-    DataDirOpt,
-    DeviceOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    SplitOpt,
-    ThreadsOpt,
-    check_writable,
-)
+from sritool.cli.options.files import FILES_PANEL, DataDirOpt, QuietOpt, check_writable
+from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
+from sritool.cli.options.models import ModelOptions
 from sritool.cli.streams import say, write_bytes
 from sritool.errors import UsageError
 
 
 def report(
-    checkpoint: CheckpointArg = None,
+    *,
+    model: ModelOptions,
     output: Annotated[
         str,
         typer.Option(
@@ -40,7 +29,7 @@ def report(
             rich_help_panel=FILES_PANEL,
         ),
     ] = "report.html",
-    split: SplitOpt = None,
+    split: SplitOpt = "test",
     limit: Annotated[
         int,
         typer.Option(
@@ -50,19 +39,15 @@ def report(
     map_sentences: Annotated[
         int, typer.Option("--map-sentences", min=3, help="Sentences in the map of codes, at most.")
     ] = 1000,
-    samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Sentences to draw; the page shows the first 20.")
+    n: Annotated[
+        int, typer.Option("--n", "-n", min=1, help="Sentences to draw; the page shows the first 20.")
     ] = 500,
     no_sentences: Annotated[
         bool, typer.Option("--no-sentences", help="Leave sentences of the corpus out of the page.")
     ] = False,
     seed: SeedOpt = 0,
-    batch_size: BatchSizeOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
+    batch_size: BatchSizeOpt = BATCH_SIZE,
     data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
     quiet: QuietOpt = False,
 ) -> None:
     """Write a page about a run: figures, training curves, samples, an interpolation, a map of codes.
@@ -82,11 +67,9 @@ def report(
     from sritool.files import write_output
 
     check_output(output)
-    where = open_device(device, gpu, threads)
-    (path,) = open_checkpoints([checkpoint] if checkpoint else None, runs_dir, "reporting on")
-    request = Request(
-        split or "test", limit, map_sentences, samples, not no_sentences, seed, batch_size or 64, data_dir
-    )
+    where = model.open_device()
+    path = model.find("reporting on")
+    request = Request(split, limit, map_sentences, n, not no_sentences, seed, batch_size, data_dir)
     with task_progress(quiet, KEPT) as progress:
         found = gather(path, request, where, progress)
     content = render(found, utc(time.time())).encode()

@@ -9,31 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sritool.cli.decoding_options import (
-    FEW,
-    MAX_LENGTH,
-    BeamOpt,
-    GreedyOpt,
-    MaxLengthOpt,
-    TemperatureOpt,
-    TopKOpt,
-    TopPOpt,
-    decoding_config,
-)
 from sritool.cli.formats import readable
-from sritool.cli.opening import open_model, tell_typed
-from sritool.cli.options import (
-    CheckpointArg,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    ThreadsOpt,
-)
-from sritool.cli.render import Table, emit, fits, resolve_format
+from sritool.cli.options.decoding import FEW, DecodingOptions
+from sritool.cli.options.files import DataDirOpt, OutputOptions
+from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.models import ModelOptions
+from sritool.cli.render import Table, emit, fits
+from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
 
 if TYPE_CHECKING:
@@ -45,15 +27,16 @@ SHOWN, MEASURED = 10, 1000  # sentences without -n
 
 
 def sample(
-    checkpoint: CheckpointArg = None,
+    *,
+    model: ModelOptions,
     n: Annotated[
         int | None,
         typer.Option("--n", "-n", min=1, help="How many sentences.", show_default="10; 1000 for --metrics"),
     ] = None,
-    z: Annotated[
+    codes: Annotated[
         str | None,
         typer.Option(
-            "--z",
+            "--codes",
             metavar="FILE|-",
             help="Codes to decode, a sentence each, in place of draws of the prior; as encode writes them.",
             show_default=False,
@@ -88,19 +71,9 @@ def sample(
             rich_help_panel=FIGURES_PANEL,
         ),
     ] = None,
-    greedy: GreedyOpt = None,
-    temperature: TemperatureOpt = None,
-    top_k: TopKOpt = None,
-    top_p: TopPOpt = None,
-    beam: BeamOpt = None,
-    max_length: MaxLengthOpt = MAX_LENGTH,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    runs_dir: RunsDirOpt = Path("runs"),
+    decoding: DecodingOptions,
     data_dir: DataDirOpt = Path("data"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    output: OutputOptions,
 ) -> None:
     """Make up sentences: codes drawn from the prior, decoded one a line.
 
@@ -112,29 +85,26 @@ def sample(
     model on the samples and tests it on real text, which takes a while.
     """
     from sritool.analysis.sample import sample as draw_sentences
-    from sritool.cli.progress import task_progress
 
-    form = resolve_format(fmt)
-    config = decoding_config(greedy, temperature, top_k, top_p, beam, max_length)
-    wanted = wanted_figures(metrics, reference, text, z, n)
-    model = open_model(checkpoint, runs_dir, device, gpu, threads, "sampling from")
-    if greedy is None and beam is None and config.greedy:
-        config = replace(config, greedy=model.default_decoding().greedy)
-    codes = None
-    if z is not None:
+    form = output.format()
+    config = decoding.config()
+    wanted = wanted_figures(metrics, reference, text, codes, n)
+    opened = model.load("sampling from")
+    if decoding.greedy is None and decoding.beam is None and config.greedy:
+        config = replace(config, greedy=opened.default_decoding().greedy)
+    given = None
+    if codes is not None:
         from sritool.analysis.code_files import read_codes
 
-        model.require_latent("decode codes")
-        codes = read_codes(z, model.latent)
-        n = len(codes)
+        opened.require_latent("decode codes")
+        given = read_codes(codes, opened.latent)
+        n = len(given)
     n = n or (MEASURED if wanted else SHOWN)
     if not wanted:
-        with task_progress(quiet or n <= FEW) as report:
-            found = draw_sentences(model, n, seed, config, report, codes)
-        if fmt == "auto" and form == "tsv":
-            form = "plain"  # one column of sentences: the next program in the pipe wants no header
+        with output.progress(shown=n > FEW) as report:
+            found = draw_sentences(opened, n, seed, config, report, given)
         rows = [[sentence] for sentence in found.sentences]
-        emit(Table("", ("sample",), rows, f"unique: {found.unique} of {n}"), form)
+        emit(Table("", ("sample",), rows, f"unique: {found.unique} of {n}"), output.lines_format())
         return
     from sritool.analysis import sample_figures as task
     from sritool.evaluation.sentences import read_text
@@ -143,25 +113,25 @@ def sample(
     if reference or "reverse-ppl" in wanted:
         tell_typed(text)
         own = read_text(Path(text)) if text is not None else None
-        real = task.real_text(model, own, data_dir, reference and "reverse-ppl" in wanted)
-    with task_progress(quiet) as report:
-        found = draw_sentences(model, n, seed, config, report, codes)
-        figures = task.figures(model, found.sentences, wanted, seed, report, real, reference)
+        real = task.real_text(opened, own, data_dir, reference and "reverse-ppl" in wanted)
+    with output.progress() as report:
+        found = draw_sentences(opened, n, seed, config, report, given)
+        figures = task.figures(opened, found.sentences, wanted, seed, report, real, reference)
     beside = real.name if real and reference else ""
-    emit(figures_table(figures, f"{n:,} samples of {model.path}", beside, form), form)
+    emit(figures_table(figures, f"{n:,} samples of {opened.path}", beside, form), form)
 
 
 def wanted_figures(
-    metrics: str | None, reference: bool, text: str | None, z: str | None, n: int | None
+    metrics: str | None, reference: bool, text: str | None, codes: str | None, n: int | None
 ) -> tuple[str, ...]:
     """Names of the figures asked for, none without. Raises: UsageError for options that do nothing."""
     from sritool.analysis.sample_figures import parse_metrics
     from sritool.errors import UsageError
 
-    if z is not None and n is not None:
-        raise UsageError("--z has as many codes as it has; leave -n out")
-    if z == "-" and text == "-":
-        raise UsageError("--z and --text cannot both be standard input; give one of them a file")
+    if codes is not None and n is not None:
+        raise UsageError("--codes says how many sentences there are; leave -n out")
+    if codes == "-" and text == "-":
+        raise UsageError("--codes and --text cannot both be standard input; give one of them a file")
     wanted = () if metrics is None else parse_metrics(metrics)
     if reference and not wanted:
         raise UsageError("--reference stands beside figures; add --metrics all, or some of them")

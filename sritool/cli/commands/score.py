@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sritool.cli.formats import lines_of
-from sritool.cli.opening import open_model, tell_typed
-from sritool.cli.options import (
-    BatchSizeOpt,
-    CheckpointArg,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    TextOpt,
-    ThreadsOpt,
-)
-from sritool.cli.render import Table, emit, resolve_format, write_lines
-from sritool.cli.streams import bars_hidden
+from sritool.cli.options.files import OutputOptions, TextOpt
+from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
+from sritool.cli.options.models import ModelOptions
+from sritool.cli.render import Table, emit, write_lines
+from sritool.cli.streams import bars_hidden, tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE
 
 if TYPE_CHECKING:
@@ -35,19 +25,15 @@ COLUMNS = ("log_p", "predictions", "unknown", "sentence")
 
 
 def score(
-    checkpoint: CheckpointArg = None,
+    *,
+    model: ModelOptions,
     text: TextOpt = "-",
     samples: Annotated[
         int, typer.Option(min=2, help="Draws of z per sentence that p(x) is estimated from.")
     ] = 100,
     seed: SeedOpt = 0,
-    batch_size: BatchSizeOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    batch_size: BatchSizeOpt = BATCH_SIZE,
+    output: OutputOptions,
 ) -> None:
     """Score sentences, one a line on stdin or in a file: log p(x) in nats.
 
@@ -58,16 +44,15 @@ def score(
     come as they are known, but for a table, markdown or latex.
     """
     from sritool.analysis.score import score as score_lines
-    from sritool.cli.progress import task_progress
     from sritool.config.settings import LikelihoodConfig
 
-    form = resolve_format(fmt)
-    model = open_model(checkpoint, runs_dir, device, gpu, threads, "scoring with")
+    form = output.format()
+    opened = model.load("scoring with")
     source = text or "-"
     tell_typed(source)
-    with task_progress(quiet) as report:
+    with output.progress() as report:
         likelihood = LikelihoodConfig(samples=samples)
-        parts = score_lines(model, Path(source), seed, likelihood, batch_size or 64, report)
+        parts = score_lines(opened, Path(source), seed, likelihood, batch_size, report)
         if form not in FOR_PEOPLE:
             show_parts(parts, form)
             return

@@ -8,41 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sritool.cli.options import (
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    MaxTimeOpt,
-    QuietOpt,
-    RunsDirOpt,
-    ThreadsOpt,
-)
-from sritool.cli.render import Table, emit, emit_all, resolve_format, say
-from sritool.cli.settings import (
-    DropoutOpt,
-    EmbeddingOpt,
-    EpochsOpt,
-    HiddenOpt,
-    LangevinStepsOpt,
-    LatentOpt,
-    LearningRateOpt,
-    MethodOpt,
-    PatienceOpt,
-    PrecisionOpt,
-    PresetOpt,
-    PretrainingEpochsOpt,
-    RampOpt,
-    SamplerOpt,
-    SaveEveryOpt,
-    TargetKlOpt,
-    ThetaGradientOpt,
-    TrainBatchOpt,
-    TrainSeedOpt,
-    TuneStepEveryOpt,
-    WordsOpt,
-    given_settings,
-)
+from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt
+from sritool.cli.options.models import DeviceOptions
+from sritool.cli.options.training import RUN, TrainingOptions
+from sritool.cli.options.values import duration
+from sritool.cli.render import Table, emit, emit_all, say
 
 if TYPE_CHECKING:
     from sritool.analysis.run_summary import Summary
@@ -51,7 +21,7 @@ if TYPE_CHECKING:
     from sritool.training.loop import Outcome
     from sritool.training.start import Plan
 
-RUN, SETTINGS = "This run", "Settings"
+SETTINGS = "Settings"
 
 
 def train(
@@ -62,26 +32,21 @@ def train(
             metavar="NAME", help="A built-in corpus (tiny, ptb, snli, yahoo, yelp) or one that you prepared."
         ),
     ],
-    method: MethodOpt = None,
-    preset: PresetOpt = None,
-    embedding: EmbeddingOpt = None,
-    hidden: HiddenOpt = None,
-    latent: LatentOpt = None,
-    dropout: DropoutOpt = None,
-    sampler: SamplerOpt = None,
-    theta_gradient: ThetaGradientOpt = None,
-    langevin_steps: LangevinStepsOpt = None,
-    words: WordsOpt = None,
-    tune_step_every: TuneStepEveryOpt = None,
-    ramp: RampOpt = None,
-    target_kl: TargetKlOpt = None,
-    pretraining_epochs: PretrainingEpochsOpt = None,
-    epochs: EpochsOpt = None,
-    batch_size: TrainBatchOpt = None,
-    learning_rate: LearningRateOpt = None,
-    seed: TrainSeedOpt = None,
-    patience: PatienceOpt = None,
-    max_time: MaxTimeOpt = None,
+    *,
+    settings: TrainingOptions,
+    max_time: Annotated[
+        float | None,
+        typer.Option(
+            "--max-time",
+            parser=duration,
+            metavar="TIME",
+            envvar="SRITOOL_MAX_TIME",
+            help="Be done after this long, preparing, validation and the final measures included: 90s, 9m, 1h30m or "
+            "00:09:00. Training stops and is saved early enough.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     max_steps: Annotated[
         int | None,
         typer.Option(min=1, help="Save and stop at this step.", rich_help_panel=RUN, show_default=False),
@@ -96,7 +61,6 @@ def train(
             show_default=False,
         ),
     ] = None,
-    save_every: SaveEveryOpt = None,
     name: Annotated[
         str | None,
         typer.Option(help="Name of the run folder.", rich_help_panel=RUN, show_default="CORPUS-METHOD"),
@@ -152,14 +116,10 @@ def train(
             rich_help_panel=SETTINGS,
         ),
     ] = False,
-    precision: PrecisionOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
+    device: DeviceOptions,
     data_dir: DataDirOpt = Path("data"),
     runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    output: OutputOptions,
 ) -> None:
     """Train a generator of sentences on a corpus; a built-in corpus is prepared first if need be.
 
@@ -187,23 +147,29 @@ def train(
     from sritool.training.loop import Limits, Trainer
     from sritool.training.start import Start, describe, plan_run, prepare_corpus, sort_sources
 
-    form = resolve_format(fmt)
-    where = resolve_device(device, gpu)
-    variables, flags = given_settings(ctx)
+    form = output.format()
+    where = resolve_device(device.device, device.gpu)
+    variables, flags = settings.by_source(ctx)
     encoder, source = sort_sources(sources or [])
     if encoder:
         flags = merge(flags, {"pretraining": {"encoder": str(encoder)}})
     given = gather(config, variables, assignments or (), flags)
     plan = plan_run(Start(corpus, given, resume, name), runs_dir, data_dir)
-    set_threads(threads if threads is not None else enough_threads(plan.config.generator.hidden))
+    set_threads(
+        device.threads if device.threads is not None else enough_threads(plan.config.generator.hidden)
+    )
     if print_config:
         typer.echo(plan.toml(), nl=False)
         return
     prepared = prepare_corpus(plan, data_dir, source, say)
     if dry_run:
-        emit(Table("Plan", ("quantity", "value", "unit"), describe(plan, prepared, where)), fmt)
+        emit(Table("Plan", ("quantity", "value", "unit"), describe(plan, prepared, where)), form)
         return
-    with StopRequest() as stop, Watch(quiet) as watch, plan.open_folder(runs_dir) as (plan, folder, locked):
+    with (
+        StopRequest() as stop,
+        Watch(output.quiet) as watch,
+        plan.open_folder(runs_dir) as (plan, folder, locked),
+    ):
         if not locked:
             say(f"{folder} is on a file system without locks: let no other process work on this run")
         minutes = plan.config.training.minutes

@@ -10,23 +10,12 @@ from typing import Annotated
 
 import typer
 
-from sritool.cli.opening import tell_typed
-from sritool.cli.options import (
-    FILES_PANEL,
-    CheckpointArg,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    TextOpt,
-    ThreadsOpt,
-    check_writable,
-    known_split,
-)
-from sritool.cli.render import emit_all, resolve_format, say
+from sritool.cli.options.files import FILES_PANEL, DataDirOpt, OutputOptions, TextOpt, check_writable
+from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.models import ModelOptions
+from sritool.cli.options.values import known_split
+from sritool.cli.render import emit_all, say
+from sritool.cli.streams import tell_typed
 from sritool.cli.tables.tune_step import steps_tables
 from sritool.errors import UsageError
 
@@ -34,7 +23,8 @@ SCHEDULES, MEASURE = "Step sizes", "Measurement"
 
 
 def tune_step(
-    checkpoint: CheckpointArg = None,
+    *,
+    model: ModelOptions,
     shape: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +54,7 @@ def tune_step(
             rich_help_panel=SCHEDULES,
         ),
     ] = None,
-    steps: Annotated[
+    langevin_steps: Annotated[
         int | None,
         typer.Option(
             min=1, help="Steps K of the chain.", show_default="the model's", rich_help_panel=SCHEDULES
@@ -102,7 +92,7 @@ def tune_step(
             rich_help_panel=MEASURE,
         ),
     ] = None,
-    sentences: Annotated[
+    limit: Annotated[
         int, typer.Option(min=1, help="How many sentences to measure on.", rich_help_panel=MEASURE)
     ] = 8,
     chains: Annotated[
@@ -146,13 +136,8 @@ def tune_step(
             rich_help_panel=FILES_PANEL,
         ),
     ] = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
     data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
-    quiet: QuietOpt = False,
+    output: OutputOptions,
 ) -> None:
     """Choose the step sizes of the chain that infers z: those whose end is nearest to the posterior.
 
@@ -175,12 +160,10 @@ def tune_step(
     from sritool.cli.progress import Progress
     from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences, read_text
-    from sritool.model.device import resolve_device, set_threads
-    from sritool.runs.folder import find_checkpoint
     from sritool.runs.model import load_model
     from sritool.training.tuning import Tuning, check_target, hold_target, sampler_of, tune, write_tuned
 
-    form = resolve_format(fmt)
+    form = output.format()
     if text and split:
         raise UsageError("--split is for the prepared corpus; leave it or --text out")
     numbers = numbers_of(grid, range_)
@@ -190,38 +173,35 @@ def tune_step(
         objective=objective,
         allow_folded=allow_folded,
         chains=chains,
-        steps=steps,
+        steps=langevin_steps,
         temperature=temperature,
         gradient_steps=gradient_steps,
         seed=seed,
     )
-    where = resolve_device(device, gpu)
-    set_threads(threads)
-    path = find_checkpoint(checkpoint, runs_dir)
+    where = model.open_device()
+    path = model.find("tuning")
     if write is not None:
         check_target(write, path, force)
         check_writable(write, "--write")
     if plot is not None:
         check_picture(plot, "--plot")
-    if checkpoint is None:
-        say(f"tuning {path}")
     tell_typed(text)
     with hold_target(write):
-        model = load_model(path, str(where))
-        sampler = sampler_of(model.method)
+        opened = load_model(path, where)
+        sampler = sampler_of(opened.method)
         chosen = choose_sentences(
-            model, split or "valid", read_text(Path(text)) if text else None, sentences, data_dir
+            opened, split or "valid", read_text(Path(text)) if text else None, limit, data_dir
         )
-        with Progress("measuring", "chains", quiet) as bar:
+        with Progress("measuring", "chains", output.quiet) as bar:
             tuned = tune(
-                model.method,
+                opened.method,
                 chosen.split,
                 chosen.examples,
                 tuning,
                 lambda _, done, total: bar.update(done, total),
             )
         if write is not None:  # before the table, whose reader may go: `| head -1`
-            write_tuned(model, tuned.chosen.schedule, write)
+            write_tuned(opened, tuned.chosen.schedule, write)
     title = (
         f"{run_name(path)} on {chosen.data}, {tuned.sentences} of {len(chosen.split)} sentences, "
         f"{tuned.chains} chains each, τ {tuned.temperature:g}"

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sritool.cli.options import FormatOpt, RunsDirOpt
-from sritool.cli.plots.picture import (
-    DataOpt,
-    Output,
-    PictureOpt,
-    RunsArg,
-    ShowDataOpt,
-    TitleOpt,
-    only_one_source,
-    read_rows,
-)
+from sritool.cli.options.models import CheckpointsOptions
+from sritool.cli.options.values import names
+from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table, say
 from sritool.errors import UsageError
@@ -32,7 +23,8 @@ COLUMNS = ("run", "metric", "epoch", "step", "value", "se")
 
 
 def curves(
-    runs: RunsArg = None,
+    *,
+    models: CheckpointsOptions,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -42,12 +34,7 @@ def curves(
             show_default="all",
         ),
     ] = None,
-    title: TitleOpt = None,
-    output: PictureOpt = None,
-    show_data: ShowDataOpt = False,
-    data: DataOpt = None,
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
+    picture: ReadablePictureOptions,
 ) -> None:
     """Training curves of runs: validations and training loss.
 
@@ -61,22 +48,22 @@ def curves(
     """
     from sritool.analysis.training_curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
 
-    out = Output("curves", output, show_data, fmt)
-    only_one_source(runs, data)
-    wanted = [name.strip() for name in metrics.split(",")] if metrics else list(METRIC_NAMES)
+    out = picture.open("curves")
+    picture.check_source(models.checkpoints)
+    wanted = list(names(metrics)) if metrics else list(METRIC_NAMES)
     for name in wanted:
         if name not in METRIC_NAMES:
             raise UsageError(f"no curve {name!r}; there are: {', '.join(METRIC_NAMES)}")
-    if data is not None:
-        found = Curves(read_rows(data, COLUMNS, Point), [])
+    if picture.data is not None:
+        found = Curves(read_rows(picture.data, COLUMNS, Point), [])
     else:
-        if not runs:
-            say(f"drawing {metrics_file(None, runs_dir).parent}")
-        found = read_curves(runs or [], runs_dir)
+        if not models.checkpoints:
+            say(f"drawing {metrics_file(None, models.runs_dir).parent}")
+        found = read_curves(models.checkpoints or [], models.runs_dir)
     points = [point for point in found.points if point.metric in wanted]
     if not points:
         raise UsageError(f"nothing on record for {', '.join(wanted)}; leave --metrics out")
-    heading = "Training curves" if title is None else title
+    heading = picture.heading("Training curves")
     table = Table(heading, COLUMNS, points)
     out.write(lambda: draw(points, heading), table, found.notes)
 

@@ -4,37 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from sritool.cli.opening import open_checkpoints, open_device, runs_of_newest_corpus
-from sritool.cli.options import (
-    AgainOpt,
-    BatchSizeOpt,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    LimitOpt,
-    MemoryOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    SplitOpt,
-    ThreadsOpt,
-)
+from sritool.cli.options.files import QuietOpt
+from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
+from sritool.cli.options.models import ComparedModelsOptions
 from sritool.cli.plots.labels import place_labels
-from sritool.cli.plots.picture import (
-    DataOpt,
-    Output,
-    PictureOpt,
-    ShowDataOpt,
-    TitleOpt,
-    only_one_source,
-    read_rows,
-)
+from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import COLOURS, MARKS, look, new_canvas, plain
 from sritool.cli.render import Table
 
@@ -50,34 +26,11 @@ COLUMNS = (
 
 
 def frontier(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="RUN",
-            help="Run folders or checkpoint files; without one, all runs on the newest run's corpus.",
-            show_default=False,
-        ),
-    ] = None,
-    split: SplitOpt = None,
-    limit: LimitOpt = None,
-    mixed: Annotated[
-        bool,
-        typer.Option("--mixed", help="Take runs of different corpora, whose figures do not compare."),
-    ] = False,
-    seed: SeedOpt = 0,
-    again: AgainOpt = False,
-    batch_size: BatchSizeOpt = None,
-    title: TitleOpt = None,
-    output: PictureOpt = None,
-    show_data: ShowDataOpt = False,
-    data: DataOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    memory: MemoryOpt = 4 << 30,
-    data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
+    *,
+    models: ComparedModelsOptions,
+    split: SplitOpt = "test",
+    measurement: MeasurementOptions,
+    picture: ReadablePictureOptions,
     quiet: QuietOpt = False,
 ) -> None:
     """Frontier of NLL against posterior KL, a point a run.
@@ -92,25 +45,17 @@ def frontier(
     from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.evaluate import Request
 
-    out = Output("frontier", output, show_data, fmt)
-    only_one_source(runs, data)
-    if data is not None:
-        found = task.Frontier(read_rows(data, COLUMNS, task.Point), "", [])
+    out = picture.open("frontier")
+    picture.check_source(models.checkpoints)
+    if picture.data is not None:
+        found = task.Frontier(read_rows(picture.data, COLUMNS, task.Point), "", [])
     else:
-        where = open_device(device, gpu, threads)
-        request = Request(
-            split=split or "test",
-            limit=limit,
-            seed=seed,
-            batch_size=batch_size or 64,
-            data_dir=data_dir,
-            memory=memory,
-            again=again,
-        )
-        paths = open_checkpoints(runs, runs_dir, "") if runs else runs_of_newest_corpus(runs_dir)
+        where = models.open_device()
+        request = Request(split=split, **vars(measurement))
+        paths = models.find_all()
         with task_progress(quiet, KEPT) as report:
-            found = task.frontier(paths, request, where, report, mixed)
-    heading = found.data if title is None else title
+            found = task.frontier(paths, request, where, report, models.mixed)
+    heading = picture.heading(found.data)
     table = Table(heading, COLUMNS, found.points)
     out.write(lambda: draw(found.points, heading), table, found.notes)
 

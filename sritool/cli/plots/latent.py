@@ -8,29 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sritool.cli.opening import open_model
-from sritool.cli.options import (
-    BatchSizeOpt,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    SplitOpt,
-    ThreadsOpt,
-)
-from sritool.cli.plots.picture import (
-    DataOpt,
-    Output,
-    PictureOpt,
-    RunArg,
-    ShowDataOpt,
-    TitleOpt,
-    only_one_source,
-    read_rows,
-)
+from sritool.cli.options.files import DataDirOpt, QuietOpt
+from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
+from sritool.cli.options.models import ModelOptions
+from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import BLACK, BLUE, COLOURS, GREY, MARKS, look, new_canvas, plain
 from sritool.cli.render import Table
 
@@ -43,21 +24,14 @@ COLUMNS = ("part", "name", "x", "y")
 
 
 def latent(
-    run: RunArg = None,
-    split: SplitOpt = None,
+    *,
+    model: ModelOptions,
+    split: SplitOpt = "test",
     limit: Annotated[int, typer.Option(min=1, help="How many sentences, one code each; 20 or more.")] = 1000,
     seed: SeedOpt = 0,
-    batch_size: BatchSizeOpt = None,
-    title: TitleOpt = None,
-    output: PictureOpt = None,
-    show_data: ShowDataOpt = False,
-    data: DataOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
+    batch_size: BatchSizeOpt = BATCH_SIZE,
     data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
+    picture: ReadablePictureOptions,
     quiet: QuietOpt = False,
 ) -> None:
     """Aggregate posterior against the prior: t-SNE and densities.
@@ -73,22 +47,21 @@ def latent(
     from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences, prepared_corpus
 
-    out = Output("latent", output, show_data, fmt)
-    only_one_source(run, data)
-    heading, notes = title or "", list[str]()
-    if data is not None:
-        points = read_rows(data, COLUMNS, Point)
+    out = picture.open("latent")
+    picture.check_source(model.checkpoint)
+    heading, notes = picture.title or "", list[str]()
+    if picture.data is not None:
+        points = read_rows(picture.data, COLUMNS, Point)
     else:
-        model = open_model(run, runs_dir, device, gpu, threads, "drawing")
-        model.require_latent("draw the aggregate posterior")
-        chosen = choose_sentences(model, split or "test", None, limit, data_dir)
-        labels = prepared_corpus(model, data_dir).info.labels
+        opened = model.load("drawing")
+        opened.require_latent("draw the aggregate posterior")
+        chosen = choose_sentences(opened, split, None, limit, data_dir)
+        labels = prepared_corpus(opened, data_dir).info.labels
         with task_progress(quiet, KEPT) as report:
-            found = aggregate(model, chosen.split, chosen.examples, seed, report, labels, batch_size or 64)
+            found = aggregate(opened, chosen.split, chosen.examples, seed, report, labels, batch_size)
         points, notes = found.rows(), found.notes
-        if title is None:
-            count = f"{len(chosen.examples)} of {len(chosen.split)} sentences"
-            heading = f"{run_name(model.path)} on {chosen.data}, {count}"
+        count = f"{len(chosen.examples)} of {len(chosen.split)} sentences"
+        heading = picture.heading(f"{run_name(opened.path)} on {chosen.data}, {count}")
     out.write(lambda: draw(points, heading), Table(heading, COLUMNS, points), notes)
 
 

@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from sritool.cli.opening import open_checkpoints, open_device
-from sritool.cli.options import (
-    BatchSizeOpt,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    LimitOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    SplitOpt,
-    ThreadsOpt,
-    parse_counts,
-)
-from sritool.cli.plots.picture import (
-    DataOpt,
-    Output,
-    PictureOpt,
-    RunsArg,
-    ShowDataOpt,
-    TitleOpt,
-    only_one_source,
-    read_rows,
-)
+from sritool.cli.options import values
+from sritool.cli.options.files import QuietOpt
+from sritool.cli.options.measurement import SentencesOptions, SplitOpt
+from sritool.cli.options.models import ModelsOptions
+from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table
 from sritool.cli.tables.noisy_recon import CHANGES, long_table, measured_on
@@ -63,7 +42,8 @@ COLUMNS = tuple(name.replace("_", " ") for name in Cells._fields)
 
 
 def noisy_recon(
-    runs: RunsArg = None,
+    *,
+    models: ModelsOptions,
     counts: Annotated[
         str | None,
         typer.Option(
@@ -76,23 +56,12 @@ def noisy_recon(
     noise: Annotated[
         str, typer.Option("--noise", metavar="KIND", help="swap, drop or replace, as noisy-recon has it.")
     ] = "swap",
-    split: SplitOpt = None,
-    limit: LimitOpt = None,
+    split: SplitOpt = "test",
     chains: Annotated[
         int, typer.Option(min=1, help="Codes inferred per sentence, as noisy-recon has it.")
     ] = 2,
-    seed: SeedOpt = 0,
-    batch_size: BatchSizeOpt = None,
-    title: TitleOpt = None,
-    output: PictureOpt = None,
-    show_data: ShowDataOpt = False,
-    data: DataOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
+    sentences: SentencesOptions,
+    picture: ReadablePictureOptions,
     quiet: QuietOpt = False,
 ) -> None:
     """Loss of clean sentences when z is of noisy ones.
@@ -107,32 +76,31 @@ def noisy_recon(
     from sritool.analysis import noisy_recon as task
     from sritool.cli.progress import KEPT, task_progress
 
-    out = Output("noisy-recon", output, show_data, fmt)
-    only_one_source(runs, data)
-    heading, notes = title or "", list[str]()
-    if data is not None:
-        rows = read_rows(data, COLUMNS, Cells)
-        heading = heading_of(rows) if title is None else title
+    out = picture.open("noisy-recon")
+    picture.check_source(models.checkpoints)
+    notes = list[str]()
+    if picture.data is not None:
+        rows = read_rows(picture.data, COLUMNS, Cells)
+        heading = picture.heading(heading_of(rows))
         table = Table(heading, COLUMNS, rows)
     else:
         request = task.Request(
             kind=noise,
-            counts=parse_counts(counts) if counts is not None else None,
-            split=split or "test",
-            limit=limit,
+            counts=values.counts(counts, "--k") if counts is not None else None,
+            split=split,
             chains=chains,
-            seed=seed,
-            batch_size=batch_size or 64,
-            data_dir=data_dir,
+            **vars(sentences),
         )
-        where = open_device(device, gpu, threads)
-        paths = open_checkpoints(runs, runs_dir, "reconstructing with")
+        where = models.open_device()
+        paths = models.find("reconstructing with")
         with task_progress(quiet, KEPT) as report:
             found = task.noisy_recon(paths, request, where, report)
-        heading = measured_on(found.runs[0]) if title is None else title
+        heading = picture.heading(measured_on(found.runs[0]))
         table = long_table(*found)._replace(title=heading)
         rows = [cells_of(dict(zip(table.columns, row, strict=True))) for row in table.rows]
-        notes = [] if show_data else table.note.splitlines()  # a table that is printed has them below it
+        notes = (
+            [] if picture.show_data else table.note.splitlines()
+        )  # a table that is printed has them below it
     out.write(lambda: draw(rows, heading), table, notes)
 
 

@@ -7,12 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from sritool.cli.options import FILES_PANEL
+from sritool.cli.options.files import FILES_PANEL, FormatOpt
 from sritool.cli.plots.style import check_picture, save
 from sritool.cli.render import Table, emit, resolve_format, say
 from sritool.errors import DataError, UsageError
@@ -20,73 +21,88 @@ from sritool.errors import DataError, UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-PictureOpt = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="The picture: .png, .svg or .pdf.",
-        show_default="KIND.png, unless --show-data",
-        rich_help_panel=FILES_PANEL,
-    ),
-]
 
-ShowDataOpt = Annotated[
-    bool,
-    typer.Option(
-        "--show-data",
-        help="Print the numbers that are drawn; draw them only if -o is given as well.",
-        rich_help_panel=FILES_PANEL,
-    ),
-]
+@dataclass(frozen=True)
+class PictureOptions:
+    """Where a picture and its numbers go."""
 
-DataOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="FILE|-",
-        help="Draw these numbers, as --show-data prints them: TSV, CSV or JSON lines.",
-        show_default=False,
-        rich_help_panel=FILES_PANEL,
-    ),
-]
+    title: Annotated[
+        str | None,
+        typer.Option("--title", metavar="TEXT", help="Above the picture.", show_default="what is measured"),
+    ] = None
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The picture: .png, .svg or .pdf.",
+            show_default="KIND.png, unless --show-data",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None
+    show_data: Annotated[
+        bool,
+        typer.Option(
+            "--show-data",
+            help="Print the numbers that are drawn; draw them only if -o is given as well.",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = False
+    fmt: FormatOpt = "auto"
 
-TitleOpt = Annotated[
-    str | None,
-    typer.Option("--title", metavar="TEXT", help="Above the picture.", show_default="what is measured"),
-]
+    def open(self, kind: str) -> PictureFile:
+        """Find out, before the work, whether the picture can be written.
 
-RunsArg = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="RUN",
-        help="Run folders or checkpoint files; without one, the newest run.",
-        show_default=False,
-    ),
-]
+        Raises:
+            UsageError: It cannot, or there is no such format.
+        """
+        form = resolve_format(self.fmt)
+        path = self.output or (None if self.show_data else Path(f"{kind}.png"))
+        if path is not None:
+            check_picture(path)
+        return PictureFile(path, form, self.show_data)
 
-RunArg = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="RUN",
-        envvar="SRITOOL_CHECKPOINT",
-        help="A run folder or checkpoint file; without one, the newest run.",
-        show_default=False,
-    ),
-]
+    def heading(self, measured: str) -> str:
+        """Return the title that was given, or else what was measured."""
+        return measured if self.title is None else self.title
 
 
-class Output:
-    """Where the picture and its numbers go; made, and so refused, before the work."""
+@dataclass(frozen=True)
+class ReadablePictureOptions(PictureOptions):
+    """The same for a picture that is also drawn from a table of its numbers."""
 
-    def __init__(self, kind: str, path: Path | None, show_data: bool, fmt: str) -> None:
-        """Raises: UsageError if the picture cannot be written there."""
-        self.format = resolve_format(fmt)
-        self.show_data = show_data
-        self.path = path or (None if show_data else Path(f"{kind}.png"))
-        if self.path is not None:
-            check_picture(self.path)
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="FILE|-",
+            help="Draw these numbers, as --show-data prints them: TSV, CSV or JSON lines.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None
+
+    def check_source(self, checkpoints: Sequence[Path] | Path | None) -> None:
+        """Raise UsageError where a table and checkpoints are given; one that the environment names does not count."""
+        named = [checkpoints] if isinstance(checkpoints, Path) else checkpoints or []
+        if self.data is not None and named and str(named[0]) != os.environ.get("SRITOOL_CHECKPOINT"):
+            raise UsageError("--data takes the numbers from a table; leave it or the checkpoints out")
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture to be written, and its numbers to be printed.
+
+    Args:
+        path: Where the picture goes; None: nowhere.
+        format: Of the numbers, not auto.
+        show_data: Whether they are printed.
+    """
+
+    path: Path | None
+    format: str
+    show_data: bool
 
     def write(self, draw: Callable[[], Canvas], table: Table, notes: Sequence[str] = ()) -> None:
         """Print the numbers if asked for, and draw them."""
@@ -97,12 +113,6 @@ class Output:
         if self.path is not None:
             save(draw(), self.path)
             say(f"drew {self.path}")
-
-
-def only_one_source(runs: object, data: str | None) -> None:
-    """Raises: UsageError for both runs and numbers that are there already; a run of the environment is no such."""
-    if runs and data is not None and str(runs) != os.environ.get("SRITOOL_CHECKPOINT"):
-        raise UsageError("--data takes the numbers from a table; leave it or the runs out")
 
 
 Row = TypeVar("Row")

@@ -4,38 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sritool.cli.opening import open_checkpoints, open_device
-from sritool.cli.options import (
-    AgainOpt,
-    BatchSizeOpt,
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    LimitOpt,
-    MemoryOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    SplitOpt,
-    ThreadsOpt,
-    split_names,
-)
-from sritool.cli.plots.picture import (
-    DataOpt,
-    Output,
-    PictureOpt,
-    RunsArg,
-    ShowDataOpt,
-    TitleOpt,
-    only_one_source,
-    read_rows,
-)
+from sritool.cli.options.files import QuietOpt
+from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
+from sritool.cli.options.models import ModelsOptions
+from sritool.cli.options.values import names
+from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table
 
@@ -48,7 +25,8 @@ COLUMNS = ("run", "estimator", "metric", "draws", "value", "se", "sentences")
 
 
 def ppl_draws(
-    runs: RunsArg = None,
+    *,
+    models: ModelsOptions,
     metric: Annotated[str, typer.Option(metavar="NAME", help="ppl or nll.")] = "ppl",
     estimators: Annotated[
         str | None,
@@ -59,22 +37,9 @@ def ppl_draws(
             show_default="adaptive, and beside it those on record",
         ),
     ] = None,
-    split: SplitOpt = None,
-    limit: LimitOpt = None,
-    seed: SeedOpt = 0,
-    again: AgainOpt = False,
-    batch_size: BatchSizeOpt = None,
-    title: TitleOpt = None,
-    output: PictureOpt = None,
-    show_data: ShowDataOpt = False,
-    data: DataOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    memory: MemoryOpt = 4 << 30,
-    data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
+    split: SplitOpt = "test",
+    measurement: MeasurementOptions,
+    picture: ReadablePictureOptions,
     quiet: QuietOpt = False,
 ) -> None:
     """Perplexity against M, the draws it is estimated from.
@@ -91,26 +56,17 @@ def ppl_draws(
     from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.evaluate import Request
 
-    out = Output("ppl-draws", output, show_data, fmt)
-    only_one_source(runs, data)
-    if data is not None:
-        found = task.PplDraws(read_rows(data, COLUMNS, task.Point), "", [])
+    out = picture.open("ppl-draws")
+    picture.check_source(models.checkpoints)
+    if picture.data is not None:
+        found = task.PplDraws(read_rows(picture.data, COLUMNS, task.Point), "", [])
     else:
-        request = Request(
-            metrics=(metric,),
-            split=split or "test",
-            limit=limit,
-            seed=seed,
-            batch_size=batch_size or 64,
-            data_dir=data_dir,
-            memory=memory,
-            again=again,
-        )
-        where = open_device(device, gpu, threads)
-        paths = open_checkpoints(runs, runs_dir, "drawing")
+        request = Request(metrics=(metric,), split=split, **vars(measurement))
+        where = models.open_device()
+        paths = models.find("drawing")
         with task_progress(quiet, KEPT) as report:
-            found = task.ppl_draws(paths, request, split_names(estimators or ""), where, report)
-    heading = found.data if title is None else title
+            found = task.ppl_draws(paths, request, names(estimators or ""), where, report)
+    heading = picture.heading(found.data)
     table = Table(heading, COLUMNS, found.points)
     out.write(lambda: draw(found.points, heading), table, found.notes)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sritool.cli.options import check_writable
+from sritool.cli.options.files import check_writable
 from sritool.cli.printable import visible
 from sritool.errors import UsageError
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sritool.cli.opening import open_model, tell_unknown
-from sritool.cli.options import DeviceOpt, FormatOpt, GpuOpt, RunsDirOpt, SeedOpt, ThreadsOpt
-from sritool.cli.plots.picture import Output, PictureOpt, RunArg, ShowDataOpt, TitleOpt
+from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.models import ModelOptions, tell_unknown
+from sritool.cli.plots.picture import PictureOptions
 from sritool.cli.plots.style import BLUE, GREY, MEDIUM, ORANGE, SMALL, look, plain, renderer_of
 from sritool.cli.render import Table
 from sritool.errors import UsageError
@@ -24,7 +23,8 @@ COLUMNS = ("dimension", "value", "changed", "sentence")
 
 
 def traversal(
-    run: RunArg = None,
+    *,
+    model: ModelOptions,
     sentence: Annotated[
         str | None,
         typer.Option(
@@ -49,14 +49,7 @@ def traversal(
     ] = 3.0,
     seed: SeedOpt = 0,
     max_length: Annotated[int, typer.Option(min=1, help="Longest sentence, in tokens.")] = 200,
-    title: TitleOpt = None,
-    output: PictureOpt = None,
-    show_data: ShowDataOpt = False,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
+    picture: PictureOptions,
 ) -> None:
     """Latent traversal: what a code decodes to as a coordinate moves.
 
@@ -70,13 +63,13 @@ def traversal(
     from sritool.analysis.traversal import traverse
     from sritool.evaluation.evaluate import run_name
 
-    out = Output("traversal", output, show_data, fmt)
+    out = picture.open("traversal")
     wanted = numbers_of(dims)
-    model = open_model(run, runs_dir, device, gpu, threads, "drawing")
+    opened = model.load("drawing")
     if sentence is not None:
-        tell_unknown(model, [sentence])
-    found = traverse(model, sentence, wanted, points, reach, seed, max_length)
-    heading = f"{run_name(model.path)}, {found.source}" if title is None else title
+        tell_unknown(opened, [sentence])
+    found = traverse(opened, sentence, wanted, points, reach, seed, max_length)
+    heading = picture.heading(f"{run_name(opened.path)}, {found.source}")
     out.write(lambda: draw(found, heading), Table(heading, COLUMNS, found.steps))
 
 

@@ -11,27 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from sritool.cli.opening import open_model
-from sritool.cli.options import (
-    DataDirOpt,
-    DeviceOpt,
-    FormatOpt,
-    GpuOpt,
-    QuietOpt,
-    RunsDirOpt,
-    SeedOpt,
-    ThreadsOpt,
-)
-from sritool.cli.plots.picture import (
-    DataOpt,
-    Output,
-    PictureOpt,
-    RunArg,
-    ShowDataOpt,
-    TitleOpt,
-    only_one_source,
-    read_rows,
-)
+from sritool.cli.options.files import DataDirOpt, QuietOpt
+from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.models import ModelOptions
+from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, look, new_canvas, plain, series
 from sritool.cli.tables.tune_step import exact_table
 from sritool.errors import DataError
@@ -43,20 +26,13 @@ if TYPE_CHECKING:
 
 
 def tune_step(
-    run: RunArg = None,
-    sentences: Annotated[int, typer.Option(min=1, help="How many to measure on.")] = 8,
+    *,
+    model: ModelOptions,
+    limit: Annotated[int, typer.Option(min=1, help="How many to measure on.")] = 8,
     chains: Annotated[int, typer.Option(min=2, help="Per sentence, more than z has dimensions.")] = 200,
     seed: SeedOpt = 0,
-    title: TitleOpt = None,
-    output: PictureOpt = None,
-    show_data: ShowDataOpt = False,
-    data: DataOpt = None,
-    gpu: GpuOpt = None,
-    device: DeviceOpt = "auto",
-    threads: ThreadsOpt = None,
     data_dir: DataDirOpt = Path("data"),
-    runs_dir: RunsDirOpt = Path("runs"),
-    fmt: FormatOpt = "auto",
+    picture: ReadablePictureOptions,
     quiet: QuietOpt = False,
 ) -> None:
     """Step-size curve: both sides of the objective of tune-step.
@@ -73,25 +49,24 @@ def tune_step(
     from sritool.evaluation.sentences import choose_sentences
     from sritool.training.tuning import Tuning, sampler_of, tune
 
-    out = Output("tune-step", output, show_data, fmt)
-    only_one_source(run, data)
-    heading = title or ""
-    if data is not None:
-        tuned = tuned_from_table(data)
+    out = picture.open("tune-step")
+    picture.check_source(model.checkpoint)
+    heading = picture.title or ""
+    if picture.data is not None:
+        tuned = tuned_from_table(picture.data)
     else:
-        model = open_model(run, runs_dir, device, gpu, threads, "drawing")
-        sampler_of(model.method)
-        chosen = choose_sentences(model, "valid", None, sentences, data_dir)
+        opened = model.load("drawing")
+        sampler_of(opened.method)
+        chosen = choose_sentences(opened, "valid", None, limit, data_dir)
         with Progress("measuring", "chains", quiet) as bar:
             tuned = tune(
-                *(model.method, chosen.split, chosen.examples, Tuning(chains=chains, seed=seed)),
+                *(opened.method, chosen.split, chosen.examples, Tuning(chains=chains, seed=seed)),
                 lambda _, done, total: bar.update(done, total),
             )
-        if title is None:
-            what = (
-                f"{run_name(model.path)} on {chosen.data}, {tuned.sentences} of {len(chosen.split)} sentences"
-            )
-            heading = f"{what}, {tuned.chains} chains each, τ {tuned.temperature:g}"
+        count = f"{tuned.sentences} of {len(chosen.split)} sentences, {tuned.chains} chains each"
+        heading = picture.heading(
+            f"{run_name(opened.path)} on {chosen.data}, {count}, τ {tuned.temperature:g}"
+        )
     table = exact_table(tuned, heading, "")
     out.write(lambda: draw(tuned, heading), table, tuned.notes)
 

@@ -132,9 +132,9 @@ def commands(found: RunReport) -> list[tuple[str, list[str]]]:
     data = ["--data-dir", request.data_dir] if request.data_dir != defaults.data_dir else []
     split = ["--split", request.split] if request.split != defaults.split else []
     own: list[object] = []
-    for option in ("limit", "map_sentences", "samples"):
-        value = getattr(request, option)
-        own += [f"--{option.replace('_', '-')}", value] if value != getattr(defaults, option) else []
+    for name, option in (("limit", "--limit"), ("map_sentences", "--map-sentences"), ("samples", "-n")):
+        value = getattr(request, name)
+        own += [option, value] if value != getattr(defaults, name) else []
     own += [] if request.sentences else ["--no-sentences"]
     lines: list[tuple[str, list[object]]] = [
         ("This page", ["report", run, *split, *own, *seed, *data, "-o", "report.html"]),

@@ -198,7 +198,7 @@ def test_what_a_picture_of_noisy_sentences_leaves_out_is_said_once(run: Run) -> 
 
 @pytest.mark.parametrize("shape", ["checkpoint", "constant", "geometric"])
 def test_tune_step_from_its_table(run: Run, shape: str) -> None:
-    words = ("tune-step", "mine-sri", "--sentences", 2, "--chains", 6, "-q")
+    words = ("tune-step", "mine-sri", "--limit", 2, "--chains", 6, "-q")
     table = run(*words, "--shape", shape, "--grid", "0.5,1", "--gradient-steps", 1)
     assert table.exit_code == 0, table.stderr
     drawn = run("plot", "tune-step", "--data", "-", "-o", "s.svg", "--show-data", stdin=table.stdout)

@@ -96,11 +96,11 @@ def test_beam_search_and_its_contradictions(run: Run) -> None:
 def test_given_codes_are_decoded(run: Run) -> None:
     model = sritool.load("mine-sri")
     np.save("codes.npy", model.prior(6, seed=2))
-    assert sentences(run, "--z", "codes.npy", "--max-length", 8) == sentences(
+    assert sentences(run, "--codes", "codes.npy", "--max-length", 8) == sentences(
         run, "-n", 6, "--seed", 2, "--max-length", 8
     )
     lines = "\n".join("\t".join(map(str, code)) for code in model.prior(3, seed=2).tolist()) + "\n"
-    piped = run("sample", "mine-sri", "--z", "-", "--max-length", 8, stdin=lines)
+    piped = run("sample", "mine-sri", "--codes", "-", "--max-length", 8, stdin=lines)
     assert piped.stdout.splitlines() == sentences(run, "-n", 3, "--seed", 2, "--max-length", 8)
     assert piped.stderr == f"unique: {len(set(piped.stdout.splitlines()))} of 3\n"
 
@@ -108,11 +108,11 @@ def test_given_codes_are_decoded(run: Run) -> None:
 @pytest.mark.parametrize(
     ("args", "stdin", "code", "said"),
     [
-        (["--z", "-"], "", 3, "standard input is empty; give codes"),
-        (["--z", "-"], "0.1 0.2\n", 3, "standard input line 1"),
-        (["--z", "none.npy"], None, 3, "none.npy"),
-        (["--z", "codes.npy", "-n", "3"], None, 2, "--z has as many codes as it has; leave -n out"),
-        (["--z", "-", "--text", "-", "--metrics", "all"], "", 2, "cannot both be standard input"),
+        (["--codes", "-"], "", 3, "standard input is empty; give codes"),
+        (["--codes", "-"], "0.1 0.2\n", 3, "standard input line 1"),
+        (["--codes", "none.npy"], None, 3, "none.npy"),
+        (["--codes", "codes.npy", "-n", "3"], None, 2, "leave -n out"),
+        (["--codes", "-", "--text", "-", "--metrics", "all"], "", 2, "cannot both be standard input"),
         (["--metrics", "distinct"], None, 2, "no metric 'distinct' of samples; did you mean distinct-"),
         (["--metrics", "distinct"], None, 2, "? known: unique, distinct-1, distinct-2, self-bleu, nll, rev"),
         (["--reference"], None, 2, "--reference stands beside figures; add --metrics all"),
@@ -132,7 +132,7 @@ def test_bad_input_ends_in_one_line(
 
 
 def test_a_language_model_has_no_codes_to_decode(run: Run) -> None:
-    result = run("sample", "mine-lm", "--z", "-", stdin="1\n")
+    result = run("sample", "mine-lm", "--codes", "-", stdin="1\n")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "method lm has no z" in result.stderr
 

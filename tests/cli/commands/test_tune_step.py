@@ -19,7 +19,7 @@ from sritool.training.step_figures import Figure, Row, Tuned
 
 Run = Callable[..., Result]
 
-FEW = ["--sentences", 3, "--chains", 8, "--grid", "0.02,0.2", "-q"]
+FEW = ["--limit", 3, "--chains", 8, "--grid", "0.02,0.2", "-q"]
 
 
 def rows(result: Result) -> list[dict[str, str]]:
@@ -50,14 +50,14 @@ def test_a_pipe_reads_every_figure(run: Run) -> None:
 
 
 def test_shapes(run: Run) -> None:
-    few = ["--sentences", 2, "--chains", 6, "-q"]
+    few = ["--limit", 2, "--chains", 6, "-q"]
     factors = rows(run("tune-step", *few, "--shape", "checkpoint", "--grid", "0.5,1"))
     assert [row["step"] for row in factors] == ["× 0.5", "× 1"]
     assert [float(row["s_0"]) for row in factors] == [0.16, 0.32]
     assert [row["now"] for row in factors] == ["false", "true"]
     pairs = rows(run("tune-step", *few, "--shape", "geometric", "--range", "0.01:0.04:2"))
     assert [row["step"] for row in pairs] == ["0.01 to 0.01", "0.04 to 0.01", "0.04 to 0.04", "checkpoint"]
-    longer = rows(run("tune-step", *few, "--grid", "0.1", "--steps", 5))
+    longer = rows(run("tune-step", *few, "--grid", "0.1", "--langevin-steps", 5))
     assert float(longer[1]["s_K"]) == pytest.approx(0.02)
     assert len(rows(run("tune-step", *few))) == 6
 
@@ -70,12 +70,12 @@ def test_options_of_the_measurement_matter(run: Run) -> None:
     assert upper() == usual
     for changed in (
         ["--seed", 1],
-        ["--sentences", 4],
+        ["--limit", 4],
         ["--chains", 9],
         ["--temperature", 1],
         ["--split", "test"],
         ["--text", "mine.txt"],
-        ["--steps", 2],
+        ["--langevin-steps", 2],
     ):
         assert upper(*changed) != usual, changed
     assert "by gradient" in rows(run("tune-step", *FEW, "--gradient-steps", 1))[-1]["step"]
@@ -83,7 +83,7 @@ def test_options_of_the_measurement_matter(run: Run) -> None:
 
 def test_objective_decides(run: Run) -> None:
     """Given the noise the smaller of two steps is better, whatever z is worth."""
-    wide = ["--sentences", 3, "--chains", 30, "--grid", "0.0001,0.4", "-q"]
+    wide = ["--limit", 3, "--chains", 30, "--grid", "0.0001,0.4", "-q"]
     assert chosen(run("tune-step", *wide, "--objective", "given-noise")) == "0.0001"
     few = run("tune-step", *wide, "--objective", "given-noise", "--chains", 3)
     assert chosen(few) == "0.0001"
@@ -108,7 +108,7 @@ def test_written_checkpoint_is_used_and_nothing_else_is_touched(run: Run) -> Non
     ]
     assert [one.exit_code for one in measured] == [0, 0]
     assert measured[0].stdout.splitlines()[1] != measured[1].stdout.splitlines()[1]
-    again = rows(run("tune-step", "new.pt", "--sentences", 2, "--chains", 6, "--grid", chosen(result), "-q"))
+    again = rows(run("tune-step", "new.pt", "--limit", 2, "--chains", 6, "--grid", chosen(result), "-q"))
     assert [row["now"] for row in again] == ["true"]
 
 
@@ -152,7 +152,7 @@ def test_what_cannot_be_done_is_one_line(run: Run, args: list[str], code: int, p
     Path("empty.txt").touch()
     before = {str(path) for path in Path().rglob("*")}
     checkpoint = [] if args[0].endswith((".pt", "-lm")) else ["mine-sri"]
-    result = run("tune-step", *checkpoint, *args, "-q", "--sentences", 2)
+    result = run("tune-step", *checkpoint, *args, "-q", "--limit", 2)
     assert result.exit_code == code, result.stderr
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1

@@ -15,7 +15,7 @@ from typer.testing import Result
 
 from sritool.cli.tables.metrics import with_error
 
-FEW = ("--limit", 6, "--map-sentences", 12, "--samples", 30, "--threads", 1)
+FEW = ("--limit", 6, "--map-sentences", 12, "-n", 30, "--threads", 1)
 Run = Callable[..., Result]
 
 

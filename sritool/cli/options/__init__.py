@@ -1,0 +1,1 @@
+"""Options that several commands share, a record for each group."""

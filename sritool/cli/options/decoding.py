@@ -1,0 +1,95 @@
+"""How sentences are read off codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sritool.errors import UsageError
+
+if TYPE_CHECKING:
+    from sritool.model.decoding import DecodingConfig
+
+DECODING_PANEL = "Decoding"
+FEW = 512  # sentences that are there before a progress bar could be read
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """The options that sample, interpolate and decode share."""
+
+    greedy: Annotated[
+        bool | None,
+        typer.Option(
+            "--greedy/--ancestral",
+            help="Take the likeliest next word, or draw one.",
+            show_default="greedy; ancestral with one of the next three options, and for a model without z",
+            rich_help_panel=DECODING_PANEL,
+        ),
+    ] = None
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature",
+            help="Draw from the words' probabilities sharpened (below 1) or flattened (above).",
+            show_default="1",
+            rich_help_panel=DECODING_PANEL,
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            "--top-k",
+            min=1,
+            help="Draw among the k likeliest words.",
+            show_default="all",
+            rich_help_panel=DECODING_PANEL,
+        ),
+    ] = None
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            "--top-p",
+            help="Draw among the fewest words that have this probability together.",
+            show_default="1",
+            rich_help_panel=DECODING_PANEL,
+        ),
+    ] = None
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            "--beam",
+            min=1,
+            help="Search for the likeliest sentence with so many open ends side by side; 1 is greedy.",
+            show_default="1",
+            rich_help_panel=DECODING_PANEL,
+        ),
+    ] = None
+    max_length: Annotated[
+        int,
+        typer.Option(
+            "--max-length", min=1, help="Longest sentence, in tokens.", rich_help_panel=DECODING_PANEL
+        ),
+    ] = 200
+
+    def config(self) -> DecodingConfig:
+        """Return what is asked for: greedy, unless words are to be drawn or an option that draws is given.
+
+        Raises:
+            UsageError: The options contradict each other, or a value cannot be.
+        """
+        from sritool.model.decoding import DecodingConfig
+
+        asked = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        drawn = {name: value for name, value in asked.items() if value is not None}
+        first = next((f"--{name.replace('_', '-')}" for name in drawn), None)
+        if self.beam is not None:
+            against = {True: "--greedy", False: "--ancestral", None: first}[self.greedy]
+            if against:
+                raise UsageError(f"--beam searches for the likeliest sentence; leave it or {against} out")
+        if self.greedy and first:
+            raise UsageError(f"{first} is for ancestral decoding; leave it or --greedy out")
+        greedy = not drawn if self.greedy is None else self.greedy
+        return DecodingConfig(greedy=greedy, beam=self.beam or 1, max_length=self.max_length, **drawn)  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""Files that are read and written, and what is printed.
+
+No path is checked with `exists=True`: that would refuse `-`, and the task's own message for a missing file says more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sritool.cli.formats import Format
+from sritool.cli.progress import task_progress
+from sritool.cli.render import resolve_format
+from sritool.errors import SritoolError, UsageError
+
+FILES_PANEL = "Files and output"
+
+TRIAL_BYTES = 4096  # that a disk with room takes
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+FormatOpt = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        envvar="SRITOOL_FORMAT",
+        metavar="FORMAT",
+        help="auto (a table on a terminal, TSV in a pipe), table, tsv, plain (TSV without its header), "
+        "json (lines), csv, markdown or latex.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+
+QuietOpt = Annotated[
+    bool,
+    typer.Option(
+        "--quiet/--no-quiet",
+        "-q",
+        envvar="SRITOOL_QUIET",
+        help="Show no progress on stderr.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+
+DataDirOpt = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir",
+        envvar="SRITOOL_DATA_DIR",
+        help="Folder of prepared corpora.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+
+RunsDirOpt = Annotated[
+    Path,
+    typer.Option(
+        "--runs-dir", envvar="SRITOOL_RUNS_DIR", help="Folder of training runs.", rich_help_panel=FILES_PANEL
+    ),
+]
+
+TextOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="FILE|-",
+        help="Sentences from a file, one a line, or - for stdin; .tsv, .csv and .jsonl as preprocess has them.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is printed on stdout, and whether progress is shown on stderr."""
+
+    fmt: FormatOpt = "auto"
+    quiet: QuietOpt = False
+
+    def format(self) -> str:
+        """Return the format that is meant at this moment, never `auto`."""
+        return resolve_format(self.fmt)
+
+    def lines_format(self) -> str:
+        """The same for a column of sentences: in a pipe without a header, which the next program does not want."""
+        return "plain" if self.fmt == "auto" and self.format() == "tsv" else self.format()
+
+    def progress(
+        self, kept: str = "", shown: bool = True
+    ) -> AbstractContextManager[Callable[[str, int, int], None]]:
+        """Show the progress of a task while entered; see `task_progress`."""
+        return task_progress(self.quiet or not shown, kept)
+
+
+def check_writable(path: Path, option: str = "-o") -> None:
+    """Find out by trying whether a file can be written there; to be called before the work.
+
+    Raises:
+        UsageError: The place is impossible.
+        SritoolError: Its disk has no room.
+    """
+    import tempfile
+
+    try:
+        found = None
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+        if path.is_dir() or not path.parent.is_dir():
+            raise UsageError(f"{option} {path} cannot be written; give a file in a folder that is there")
+        if found is not None and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if found is None or path.is_file():
+            # A link goes on pointing to what it points to; the trial has no name and is gone at once.
+            with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent) as trial:
+                trial.write(bytes(TRIAL_BYTES))
+                trial.flush()
+    except OSError as error:
+        refusal = f"{option} {path} cannot be written: {error.strerror or type(error).__name__}"
+        if error.errno in FULL:
+            raise SritoolError(f"{refusal}; free some space, or give a file on another disk") from error
+        raise UsageError(f"{refusal}; give a file in another folder") from error

@@ -1,0 +1,177 @@
+"""Which model a command works with, and where: checkpoints and the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sritool.cli.options.files import RunsDirOpt
+from sritool.cli.streams import say
+
+if TYPE_CHECKING:
+    from sritool.runs.model import TrainedModel
+
+DEVICE_PANEL = "Device"
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Where the work is done."""
+
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            "--gpu",
+            metavar="N",
+            envvar="SRITOOL_GPU",
+            help="CUDA device by its number, like 0; wins over --device.",
+            show_default=False,
+            rich_help_panel=DEVICE_PANEL,
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            envvar="SRITOOL_DEVICE",
+            help="cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.",
+            rich_help_panel=DEVICE_PANEL,
+        ),
+    ] = "auto"
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            min=1,
+            envvar="SRITOOL_THREADS",
+            help="CPU threads; without it, as many as there are cores.",
+            show_default=False,
+            rich_help_panel=DEVICE_PANEL,
+        ),
+    ] = None
+
+    def open_device(self) -> str:
+        """Bound PyTorch's threads, and return the device's full name.
+
+        Raises:
+            UsageError: There is no such device.
+        """
+        from sritool.model.device import resolve_device, set_threads
+
+        where = resolve_device(self.device, self.gpu)
+        set_threads(self.threads)
+        return str(where)
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """One checkpoint."""
+
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="CKPT",
+            envvar="SRITOOL_CHECKPOINT",
+            help="A checkpoint file or a run folder; without one, the newest run.",
+            show_default=False,
+        ),
+    ] = None
+    runs_dir: RunsDirOpt = Path("runs")
+
+    def find(self, doing: str) -> Path:
+        """Return the checkpoint's file; the newest run's is told on stderr, after `doing`."""
+        from sritool.runs.folder import find_checkpoint
+
+        path = find_checkpoint(self.checkpoint, self.runs_dir)
+        if self.checkpoint is None:
+            say(f"{doing} {path}")
+        return path
+
+
+@dataclass(frozen=True)
+class CheckpointsOptions:
+    """One checkpoint or several."""
+
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="CKPT",
+            envvar="SRITOOL_CHECKPOINT",
+            help="Checkpoint files or run folders; without one, the newest run.",
+            show_default=False,
+        ),
+    ] = None
+    runs_dir: RunsDirOpt = Path("runs")
+
+    def find(self, doing: str) -> list[Path]:
+        """Return the checkpoints' files; without any given, the newest run's, told on stderr after `doing`."""
+        from sritool.runs.folder import find_checkpoint
+
+        if self.checkpoints:
+            return [find_checkpoint(path, self.runs_dir) for path in self.checkpoints]
+        newest = find_checkpoint(None, self.runs_dir)
+        say(f"{doing} {newest}")
+        return [newest]
+
+
+@dataclass(frozen=True)
+class ModelOptions(CheckpointOptions, DeviceOptions):
+    """One trained model, to be loaded onto a device."""
+
+    def load(self, doing: str) -> TrainedModel:
+        """Return the model, on its device."""
+        from sritool.runs.model import load_model
+
+        where = self.open_device()
+        return load_model(self.find(doing), where)
+
+
+@dataclass(frozen=True)
+class ModelsOptions(CheckpointsOptions, DeviceOptions):
+    """One trained model or several."""
+
+
+@dataclass(frozen=True)
+class ComparedModelsOptions(ModelsOptions):
+    """Models side by side: several, or all that were trained on one corpus."""
+
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="CKPT",
+            help="Checkpoint files or run folders; without one, all runs on the newest run's corpus.",
+            show_default=False,
+        ),
+    ] = None
+    mixed: Annotated[
+        bool,
+        typer.Option("--mixed", help="Take runs of different corpora, whose figures do not compare."),
+    ] = False
+
+    def find_all(self) -> list[Path]:
+        """Return the checkpoints' files; without any given, those of all runs on the newest run's corpus."""
+        from sritool.analysis.comparison import runs_of_newest_corpus
+
+        if self.checkpoints:
+            return self.find("")
+        found = runs_of_newest_corpus(self.runs_dir)
+        others = [f"{found.elsewhere} on other corpora"] if found.elsewhere else []
+        others += [f"{found.begun} still in pretraining"] if found.begun else []
+        left_out = f", without {' and '.join(others)}" if others else ""
+        names = ", ".join(path.parent.name for path in found.paths)
+        say(f"comparing the runs in {self.runs_dir}/ on the corpus of the newest one{left_out}: {names}")
+        return found.paths
+
+
+def tell_unknown(model: TrainedModel, sentences: Sequence[str]) -> None:
+    """Say on stderr which words of a user's sentences the model reads as <unk>."""
+    from sritool.evaluation.sentences import unknown_words
+
+    note = unknown_words(model, sentences)
+    if note:
+        say(note)

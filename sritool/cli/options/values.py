@@ -1,0 +1,61 @@
+"""Words on the command line and the values that they mean. Each function raises what Typer or the program says."""
+
+from __future__ import annotations
+
+import typer
+
+from sritool.cli.units import parse_bytes, parse_duration
+from sritool.errors import UsageError
+
+SPLITS = ("train", "valid", "test")
+LONGEST_RANGE = 1000
+
+
+def duration(text: str | float) -> float:
+    """Seconds, for an option like `--max-time 9m`."""
+    if isinstance(text, int | float):
+        return float(text)
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def size(text: str | int) -> int:
+    """Bytes, for an option like `--memory 4G`."""
+    if isinstance(text, int):
+        return text
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def known_split(name: str | None) -> str | None:
+    """The name itself, if a corpus has such a split."""
+    if name is not None and name not in SPLITS:
+        raise typer.BadParameter(f"{name!r} is no split; give {', '.join(SPLITS[:-1])} or {SPLITS[-1]}")
+    return name
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def counts(text: str, option: str) -> tuple[int, ...]:
+    """Whole numbers of a list like `0,2,5-8`.
+
+    Raises:
+        UsageError: It is no such list.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)) or len(first + last) > 8:
+            raise UsageError(f"{option} {text} is no list of whole numbers; give one like 0-4 or 0,2,5-8")
+        ends = int(first), int(last or first)
+        if ends[1] < ends[0] or ends[1] - ends[0] > LONGEST_RANGE:
+            raise UsageError(f"{option} {text} has no range {part.strip()}; give one like 0-4 or 0,2,5-8")
+        found += range(ends[0], ends[1] + 1)
+    return tuple(found)

@@ -1,0 +1,81 @@
+"""What several commands share is declared once, as a frozen dataclass whose annotated fields are options.
+
+    @dataclass(frozen=True)
+    class DeviceOptions:
+        device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, mps or auto.")] = "auto"
+
+    def score(*, device: DeviceOptions, samples: Annotated[int, typer.Option(min=2)] = 100) -> None: ...
+
+Typer reads a command from its parameters alone. So it is given `flat(score)`, which has the parameters `device` and
+`samples`, and which puts the record together before it calls `score`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sritool.errors import UsageError
+
+MOST = {
+    "seed": (1 << 63) - 1,  # what a generator of random numbers takes
+    "beam": 10_000,  # hypotheses side by side
+    "max_length": 100_000,  # tokens, of many sentences side by side
+    **dict.fromkeys(("n", "points"), 10_000_000),  # codes are drawn together
+    **dict.fromkeys(("chains", "samples", "pilots", "rungs", "certify", "draws", "batch_size"), 1_000_000),
+    **dict.fromkeys(("langevin_steps", "refine_steps", "gradient_steps"), 100_000),
+}
+"""Parameter -> its largest value. A slip of the finger is refused before memory is taken for it."""
+MOST_OTHERWISE = 1_000_000_000_000
+
+
+def flat(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with one parameter an option, in place of the records that hold them.
+
+    Args:
+        command: A function whose parameters are options, arguments, or frozen dataclasses of such.
+
+    Returns:
+        The same command. It raises UsageError for a number that is too large to be meant.
+    """
+    parameters: list[inspect.Parameter] = []
+    records: dict[str, type[Any]] = {}
+    hints = typing.get_type_hints(command, include_extras=True)
+    for name, own in inspect.signature(command).parameters.items():
+        if dataclasses.is_dataclass(hints[name]):
+            records[name] = typing.cast("type[Any]", hints[name])
+            types = typing.get_type_hints(hints[name], include_extras=True)
+            shared = [
+                (field.name, types[field.name], field.default) for field in dataclasses.fields(hints[name])
+            ]
+        else:
+            shared = [(name, hints[name], own.default)]
+        parameters += [
+            inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for one, annotation, default in shared
+        ]
+
+    @functools.wraps(command)
+    def flattened(**given: Any) -> None:
+        check_numbers(given)
+        for name, record in records.items():
+            taken = {field.name: given.pop(field.name) for field in dataclasses.fields(record)}
+            given[name] = record(**taken)
+        command(**given)
+
+    flattened.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flattened.__annotations__ = {one.name: one.annotation for one in parameters}
+    return flattened
+
+
+def check_numbers(given: Mapping[str, object]) -> None:
+    """Raise UsageError for a number beyond MOST."""
+    for name, value in given.items():
+        most = MOST.get(name, MOST_OTHERWISE)
+        if isinstance(value, int) and value > most:
+            shown = str(value) if value < 1 << 64 else "beyond 2^64"  # thousands of digits take long to print
+            raise UsageError(f"--{name.replace('_', '-')} is {shown}; give at most {most}")

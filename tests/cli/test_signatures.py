@@ -1,0 +1,53 @@
+"""Records of options become parameters, and parameters records."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import Result
+
+from sritool.cli.app import FORMER_OPTIONS, build_command
+from sritool.cli.signatures import flat
+from sritool.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Shared:
+    seed: Annotated[int, typer.Option("--seed")] = 0
+    name: Annotated[str | None, typer.Option("--name")] = None
+
+
+def test_a_record_stands_for_its_fields() -> None:
+    got = []
+
+    def command(*, shared: Shared, points: Annotated[int, typer.Option("--points")] = 3) -> None:
+        """Do it."""
+        got.append((shared, points))
+
+    flattened = flat(command)
+    assert list(inspect.signature(flattened).parameters) == ["seed", "name", "points"]
+    assert flattened.__doc__ == "Do it."
+    flattened(seed=4, name="a", points=2)
+    assert got == [(Shared(4, "a"), 2)]
+
+
+@pytest.mark.parametrize("given", [{"seed": 1 << 63}, {"points": 10**8}, {"points": 10**5000}])
+def test_a_number_beyond_all_use_is_refused(given: dict[str, int]) -> None:
+    def command(*, shared: Shared, points: Annotated[int, typer.Option("--points")] = 3) -> None:
+        pytest.fail("it was called")
+
+    with pytest.raises(UsageError, match="give at most"):
+        flat(command)(**{"seed": 0, "name": None, "points": 3} | given)
+
+
+@pytest.mark.parametrize("command", FORMER_OPTIONS)
+def test_former_names_of_options_are_taken_and_hidden(run: Callable[..., Result], command: str) -> None:
+    for former, name in FORMER_OPTIONS[command].items():
+        context = build_command(command).make_context(command, [f"--{former}", "7"])
+        assert str(context.params[name.replace("-", "_")]) == "7"
+        assert f"--{former} " not in run(command, "--help").stdout
