@@ -41,6 +41,19 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For the tests marked `faults`."""
+    parser.addoption(
+        "--at-length", action="store_true", help="all damage that there is, in place of a sample"
+    )
+
+
+@pytest.fixture(scope="session")
+def at_length(pytestconfig: pytest.Config) -> bool:
+    """Whether all damage was asked for, in place of a sample."""
+    return bool(pytestconfig.getoption("--at-length"))
+
+
 def pytest_configure() -> None:
     """A shell starts what it runs in the background deaf to Ctrl-C, and the processes of the tests would be too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
