@@ -1,4 +1,4 @@
-"""Damage done for real. All tests here are marked `faults`; `python -m faults.harness` does the same at length."""
+"""Damage done for real. All tests here are marked `faults`; `pytest -m faults --at-length` does more of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import pytest
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest's own, which deselects by marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in this folder."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what lies in this folder, and leave out what is only for `--at-length`."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("faults")
+    if not config.getoption("--at-length"):
+        left_out = [item for item in items if item.get_closest_marker("at_length")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from faults.harness.scene import check_checkpoint, preprocess, sentences, train
-from faults.harness.zygote import Done, Running
 
 import sritool
+from faults.harness.scene import check_checkpoint, preprocess, sentences, train
+from faults.harness.zygote import Done, Running
 from sritool.runs.checkpoint import load_checkpoint
 
 NOBODY = 65534 if os.getuid() == 0 else None  # permissions do not bind root

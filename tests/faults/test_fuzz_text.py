@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from faults.harness.fuzz_text import HEADED, check, fuzz
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from faults.harness.fuzz_text import HEADED, check, fuzz
 from sritool.data.prepare import PrepareOptions, prepare
 from sritool.data.raw import RawCorpus, RawSplit
 from sritool.data.raw import RawSplit as Read

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
+
 from faults.harness.hostile import COMMANDS, Hostile, hostile_files, reads, refused
 from faults.harness.hostile_files import flipped, saved
 from faults.harness.hostile_pickles import EXTENSION, programs
-from typer.testing import CliRunner
-
 from sritool.cli.app import app
 from sritool.errors import CheckpointError
 from sritool.runs.checkpoint import load_checkpoint, save_checkpoint

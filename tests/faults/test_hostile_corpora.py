@@ -12,12 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from faults.harness import fuzz
-from faults.harness.hostile_files import flipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from faults.harness import fuzz
+from faults.harness.hostile_files import flipped
 from sritool.cli.app import app
 from sritool.data.store import load_corpus
 from sritool.data.tokenizer import CONTROL, tokenizer_from_state, train_pieces

@@ -1,6 +1,6 @@
 """SIGKILL while files are written: none is half written, and nothing lost but time.
 
-`python -m faults.harness kill` does it at length.
+Commands are killed at random moments, and at each call that changes files: `--at-length` at all of them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from faults.harness.kill import Once
+from faults.harness.killpoints import Killer
+from faults.harness.scene import jobs
 from sritool.config.settings import RunConfig
 from sritool.data.folder import recover, staged
 from sritool.data.tokenizer import SPECIALS, WordTokenizer
@@ -25,7 +28,8 @@ from sritool.files import write_text
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.folder import CONFIG, LOCK, METRICS, MetricsLog, new_run, read_metrics
 
-RANDOM = ["preprocess --force", "train sri", "train vae-fb", "evaluate"]
+JOBS = {job.name: job for job in jobs()}
+RANDOM = ("preprocess --force", "train sri", "train vae-fb", "evaluate")
 CALLS = {  # some that every command makes, and for training those about the end of an epoch
     "preprocess": (3, 30, 60),
     "train lm": (5, 106, 111, 119, 121),
@@ -35,28 +39,25 @@ CALLS = {  # some that every command makes, and for training those about the end
 }
 
 
-def once(lab: Any, name: str) -> Any:
-    from faults.harness.kill import Once
-    from faults.harness.scene import jobs
-
-    return Once(lab, next(job for job in jobs() if job.name == name))
-
-
-@pytest.mark.parametrize("name", RANDOM)
-def test_commands_killed_at_random_moments(name: str, lab: Any) -> None:
-    once(lab, name).at_random(random.Random(name), 2)
+def jobs_but(short: Iterable[str]) -> list[Any]:
+    """All jobs by name; with `--at-length` only: those that are not in the short list."""
+    marks = {name: () if name in short else (pytest.mark.at_length,) for name in JOBS}
+    return [pytest.param(name, marks=marks[name]) for name in JOBS]
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_commands_killed_at_a_call_that_changes_files(name: str, lab: Any) -> None:
-    kills = once(lab, name).at_every_call(iter(CALLS[name]))
-    assert kills == len(CALLS[name])
+@pytest.mark.parametrize("name", jobs_but(RANDOM))
+def test_commands_killed_at_random_moments(name: str, lab: Any, at_length: bool) -> None:
+    Once(lab, JOBS[name]).at_random(random.Random(name), 8 if at_length else 2)
+
+
+@pytest.mark.parametrize("name", jobs_but(CALLS))
+def test_commands_killed_at_a_call_that_changes_files(name: str, lab: Any, at_length: bool) -> None:
+    numbers = itertools.count(1) if at_length else iter(CALLS[name])
+    assert Once(lab, JOBS[name]).at_every_call(numbers) >= len(CALLS.get(name, "x"))
 
 
 def killed_at(number: int, work: Callable[[], Any]) -> bool:
     """Whether a process that does this work was killed before its n-th call; else it has done it."""
-    from faults.harness.killpoints import Killer
-
     child = os.fork()
     if not child:
         sys.setprofile(Killer(number))

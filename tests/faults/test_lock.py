@@ -122,7 +122,6 @@ def test_what_another_process_prepared_meanwhile_is_not_replaced(
     lab: Any, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from faults.harness.scene import preprocess
-
     from sritool.data import preprocess as module
     from sritool.data.sources import FileOptions, file_source
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 import torch
-from faults.harness.numbers_home import make_home, sritool
 from typer.testing import Result
 
+from faults.harness.numbers_home import make_home, sritool
 from sritool.config.settings import GeneratorConfig, RunConfig
 from sritool.data.batches import Batch
 from sritool.data.tokenizer import PAD

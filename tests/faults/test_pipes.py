@@ -1,8 +1,8 @@
 """Pipes and terminals: every command with streams that are closed, full, unread or narrow, and with signals.
 
-Each command runs undisturbed and then under faults of its streams. The table on stdout is the same byte for byte where
-only stderr is disturbed. A full disk is one line and exit code 1. A reader that leaves is no error. Nothing is a
-traceback, and the interpreter has nothing to complain of at its end. `--at-length`: every command under every fault.
+Each command runs undisturbed and then under faults of its streams. The table on stdout is the same byte for byte
+where only stderr is disturbed. A full disk is one line and exit code 1. A reader that leaves is no error. Nothing is
+a traceback, and the interpreter has nothing to complain of at its end. `--at-length`: every command, every fault.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from faults.harness.kill import Laboratory
-from faults.harness.scene import sentences, train
-from faults.harness.zygote import CLOSED, Done, Zygote
 from rich.cells import cell_len
 
 import sritool
+from faults.harness.kill import Laboratory
+from faults.harness.scene import sentences, train
+from faults.harness.zygote import CLOSED, Done, Zygote
 
 Seen = tuple[Done, str]
 
@@ -128,7 +128,7 @@ FULL = Path("/dev/full")
 FAULTS = [(name, state) for name in ("stdout", "stderr") for state in ("full", "closed", "unread")]
 FAULTS.append(("stdin", "closed"))
 COMMANDS = commands()
-# All kinds of plot print alike.
+# The other kinds of plot print as this one does.
 SHORT = [name for name in COMMANDS if not name.startswith("plot ") or name == "plot curves"]
 
 
@@ -160,10 +160,11 @@ def desk(zygote: Any, lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Des
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [*SHORT, *(pytest.param(name, marks=pytest.mark.at_length) for name in COMMANDS if name not in SHORT)],
+)
 def test_streams(desk: Desk, name: str, at_length: bool) -> None:
-    if not at_length and name not in SHORT:
-        pytest.skip("the other plots stand for it")
     faults = FAULTS
     if not at_length and name != "score":  # one fault of those for everybody, the others by turns
         faults = [FAULTS[0], FAULTS[1 + SHORT.index(name) % (len(FAULTS) - 1)]]

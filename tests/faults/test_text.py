@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults.harness import text, text_files
-from faults.harness.text_files import REFUSED, TAKEN, Refused, Taken
 from typer.testing import Result
 
 import sritool
+from faults.harness import text, text_files
+from faults.harness.text_files import REFUSED, TAKEN, Refused, Taken
 from sritool.cli.commands.preprocess import corpus_table
 from sritool.data import compact, gathering, store, targets, textblocks
 from sritool.data.compact import PieceStore

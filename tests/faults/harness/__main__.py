@@ -1,4 +1,4 @@
-"""`PYTHONPATH=tests python -m faults.harness kill|hostile|fuzz|text [options]` does damage at length.
+"""`PYTHONPATH=tests python -m faults.harness hostile|fuzz|text [options]` does damage at length.
 
 Each part does damage, checks how the program meets it, and prints counts. The exit code is 1 where a check broke.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from sritool.errors import SritoolError
 
-PARTS = ("kill", "hostile", "fuzz", "text")
+PARTS = ("hostile", "fuzz", "text")
 
 
 def main(words: Sequence[str] | None = None) -> int:

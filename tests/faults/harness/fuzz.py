@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from faults.harness import Broken
 from faults.harness.hostile import make_run
 from faults.harness.hostile_files import saved, sealed
-
 from sritool.data.store import load_corpus
 from sritool.errors import SritoolError
 from sritool.runs.checkpoint import load_checkpoint

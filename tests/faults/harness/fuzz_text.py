@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from faults.harness import Broken
 from faults.harness.text_files import CELLS, RECORDS, REFUSED, ROWS, TAKEN
-
 from sritool.data.columns import Columns
 from sritool.data.raw import RawSplit, gathered
 from sritool.data.textfiles import FORMATS, parsed

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from faults.harness import Broken
 from faults.harness.hostile_files import (
     Hostile,
@@ -32,7 +33,6 @@ from faults.harness.hostile_files import (
     tensor_files,
 )
 from faults.harness.hostile_values import value_files
-
 from sritool.runs.archive import Archive, Refused
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.plain_values import read_values

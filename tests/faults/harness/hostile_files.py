@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from faults.harness.hostile_pickles import call, named, programs, text, value
 
+from faults.harness.hostile_pickles import call, named, programs, text, value
 from sritool.runs.archive import SEAL, save_sealed
 
 _END = 22  # bytes of the last record of an archive

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+
 from faults.harness.hostile_files import Hostile, saved
 
 Values = dict[str, Any]

@@ -1,17 +1,11 @@
-"""SIGKILL at random moments, over everything that writes files: nothing is half written, and nothing lost but time.
+"""Commands that are killed and started again, and what must hold after each kill and at the end.
 
-Processes are killed while they prepare a corpus, train by each method, tune step sizes, encode, evaluate, plot and
-report, and then started again until they end. After every kill each file is read whole; at the end all of it is bit
-for bit what an undisturbed process leaves, clocks apart, and nothing else lies about. Training saves every second
-step here, so that it is saving most of the time. The processes are forks of one that has imported everything, as a
-start of Python takes longer than all that they do; from the fork on they are what the command line runs.
-
---every-call kills at each call that changes files, one after the other, in place of random moments.
+After every kill each file is read whole. At the end all of it is bit for bit what an undisturbed process leaves, but
+for clocks, and nothing else lies about. Training saves every second step, so that it is saving most of the time.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import itertools
 import random
@@ -19,64 +13,29 @@ import shutil
 import signal
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from faults.harness import Broken
 from faults.harness.killpoints import KILL_AT, STEPS, steps_in
 from faults.harness.scene import (
-    METHODS,
     SAVE_EVERY,
     Job,
-    jobs,
     preprocess,
     train,
     write_texts,
 )
 from faults.harness.zygote import Done, Zygote
-
-from sritool.cli.render import say
 from sritool.runs.checkpoint import load_checkpoint
 
 KILLED = 137  # 128 + SIGKILL, as the shell has it
-IN_A_ROW = 4  # kills of one piece of work before it is left to end
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Those of `python -m faults.harness kill`."""
-    parser.add_argument("--kills", type=int, default=100, help="in all, at random moments")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
-    parser.add_argument(
-        "--every-call", action="store_true", help="at every call that changes files, instead of --kills"
-    )
-
-
-def run(arguments: argparse.Namespace) -> dict[str, int | float]:
-    """Kill as often as was asked. Raises: Broken where something was lost."""
-    with Zygote() as zygote, laboratory(zygote) as lab:
-        work = [Once(lab, job) for job in jobs(tuple(arguments.methods))]
-        if arguments.every_call:
-            for once in work:
-                kills = once.at_every_call()
-                say(f"{once.job.name}: killed at each of its {kills} calls")
-        else:
-            rng = random.Random(arguments.seed)
-            while lab.kills.total() < arguments.kills:
-                once = min(work, key=lambda one: lab.kills[one.job.name])
-                kills = once.at_random(rng, min(IN_A_ROW, arguments.kills - lab.kills.total()))
-                say(f"{once.job.name}: killed {kills} times; {lab.kills.total()} kills in all")
-        return lab.counts()
 
 
 class Laboratory:
-    """A folder with a corpus and a run, the processes in it, and what was counted."""
+    """A folder with a corpus and a run, and processes in it."""
 
     def __init__(self, zygote: Zygote, folder: Path) -> None:
         self.zygote, self.folder = zygote, folder
-        self.kills: Counter[str] = Counter()  # by command
-        self.survived = self.ended = self.lost = 0
         self.steps = folder / "steps"
 
     def do(self, command: tuple[object, ...], cwd: Path, **env: str) -> Done:
@@ -89,16 +48,6 @@ class Laboratory:
         if done.code:
             raise Broken(f"sritool {' '.join(map(str, command))} ended with {done.code}: {done.err.strip()}")
         return done
-
-    def counts(self) -> dict[str, int | float]:
-        """For the table at the end."""
-        return {
-            **{f"kills of {name}": kills for name, kills in self.kills.items()},
-            "kills": self.kills.total(),
-            "kills survived": self.survived,
-            "pieces of work finished after kills": self.ended,
-            f"steps lost at most (saved every {SAVE_EVERY})": self.lost,
-        }
 
 
 @contextlib.contextmanager
@@ -180,16 +129,13 @@ class Once:
 
     def survive(self, place: Path) -> None:
         """After a kill: every file is whole, and training has lost no more than what it had not saved."""
-        self.lab.kills[self.job.name] += 1
         self.job.whole(place)
         if self.job.name.startswith("train"):
             last = place / self.job.folder / "last.pt"
             saved = int(load_checkpoint(last).progress["step"]) if last.is_file() else 0
             lost = steps_in(self.lab.steps) - saved
-            self.lab.lost = max(self.lab.lost, lost)
             if lost > SAVE_EVERY:
                 raise Broken(f"{self.job.name}: {lost} steps are lost by a kill, saved every {SAVE_EVERY}")
-        self.lab.survived += 1
 
     def finish(self, place: Path, kills: int, ended: bool = False) -> None:
         """Let it end, if it has not: all is as if nothing had happened, and nothing lies about."""
@@ -199,7 +145,6 @@ class Once:
             raise Broken(f"{self.job.name} left something else after {kills} kills than without")
         if _names(place) != self.names:
             raise Broken(f"{self.job.name} left {sorted(_names(place) ^ self.names)} after {kills} kills")
-        self.lab.ended += bool(kills)
         shutil.rmtree(place)
 
 

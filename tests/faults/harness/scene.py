@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from faults.harness import Broken
 
+from faults.harness import Broken
 from sritool.analysis.code_files import read_codes
 from sritool.data.store import load_corpus
 from sritool.errors import SritoolError

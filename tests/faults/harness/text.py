@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from faults.harness import Broken
 
+from faults.harness import Broken
 from sritool.cli.render import say
 
 FORMS = ("lines", "rows", "pipe", "pieces")

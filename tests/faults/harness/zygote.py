@@ -27,9 +27,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
-from faults.harness.killpoints import arm
-
 import sritool
+from faults.harness.killpoints import arm
 
 CLOSED = -1
 """Instead of a file descriptor: the stream is closed, as a shell's `>&-` does it."""
