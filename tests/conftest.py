@@ -16,10 +16,8 @@ from typer.testing import CliRunner, Result
 
 import sritool
 
-os.environ |= {
-    "HF_HUB_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-}  # the hub's client reads them when it is imported
+os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported; pytest-xdist runs a worker a core
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # the hub's client does likewise
 
 pytest_plugins = [f"support.{name}" for name in ("batches", "methods", "runs", "targets")]
 
