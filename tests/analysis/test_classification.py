@@ -97,6 +97,7 @@ def row(found: Classification, name: str, labels: int | None) -> Accuracy:
     return only
 
 
+@pytest.mark.slow
 def test_planted_classes_are_told_with_labels_and_without(
     checkpoint: Path, files: Request, encoded: list[Any]
 ) -> None:

@@ -69,6 +69,7 @@ def test_nll_is_the_models_own_log_likelihood(model: Model) -> None:
     assert token.samples.value == pytest.approx(-log_p.sum() / predictions)
 
 
+@pytest.mark.slow
 def test_reverse_perplexity_of_the_one_sentence_it_has_learnt_is_one(model: Model) -> None:
     real = model.split([SAMPLES[0]] * 3)
     known = reverse_perplexity(model, [SAMPLES[0]] * 100, real, silent)

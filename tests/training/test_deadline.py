@@ -36,6 +36,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     return tick
 
 
+@pytest.mark.slow
 def test_training_leaves_time_for_what_follows(new_run: NewRun, ticking: Callable[[Any], None]) -> None:
     steps = {}
     for with_summary in (False, True):

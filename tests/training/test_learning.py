@@ -17,6 +17,8 @@ from sritool.methods.base import Clock, Method
 from sritool.methods.encoding import EncoderMethod
 from sritool.methods.registry import METHODS, build_method
 
+pytestmark = pytest.mark.slow
+
 STEPS, PRETRAINING = 120, 30
 LIKELIHOOD = LikelihoodConfig(samples=200, pilots=40, rounds=2)
 MEASURED = ("nll", "recon", "elbo", "kl")

@@ -63,7 +63,13 @@ def assert_same_run(one: Any, other: Any) -> None:
     assert [(record["kind"], record["step"]) for record in logs[0]] == [("step", 1), *validations]
 
 
-@pytest.fixture(params=METHODS, scope="module")
+QUICK = ("sri", "vae-fb")  # the latter begins as an autoencoder
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in METHODS],
+    scope="module",
+)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -210,6 +210,7 @@ def test_ones_own_training_text_in_the_data_folder_survives(invoke: Invoke) -> N
     assert names("data/mine") == ["train.txt"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_the_old_corpus_and_the_next_one_clears_up(
     invoke: Invoke, run_program: Callable[..., Any]
 ) -> None:
