@@ -21,11 +21,18 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: str | PathLike[str], device: str = "cpu") -> Model:
-    """A trained model from a checkpoint file or a run folder (best.pt before last.pt).
+    """Load a trained model from a checkpoint file or a run folder (best.pt before last.pt).
 
-    Args:    device: cpu, cuda:0, mps or auto.
-    Returns: an object with encode, decode, sample and log_likelihood; see sritool.api.Model.
-    Raises:  sritool.errors.CheckpointError if it is missing or damaged; UsageError if there is no such device.
+    Args:
+        path: A `.pt` file or a folder such as `runs/tiny-sri`.
+        device: cpu, cuda:0, mps or auto.
+
+    Returns:
+        An object with encode, decode, sample and log_likelihood; see `sritool.api.Model`.
+
+    Raises:
+        sritool.errors.CheckpointError: It is missing or damaged.
+        sritool.errors.UsageError: There is no such device.
     """
     from pathlib import Path
 

@@ -25,21 +25,27 @@ class Model(TrainedModel):
         model.sample(5, seed=1)                                    # five sentences from the prior
         model.log_likelihood(["a dog runs"])                       # float64 [1], log p(x) in nats
 
-    Sentences are lists of strings, prepared as the corpus was that the model was trained on (lowercase,
-    punctuation, unknown words, longest sentence). Every method takes a seed; the same seed gives the same answer
-    whatever the batch size, up to rounding.
-
-    Attributes: latent, dimensions of z, 0 for a language model; tokenizer; checkpoint, with `config`, `metrics`
-                and `corpus`; path, the file it came from; device.
+    Sentences are lists of strings. They are prepared as the corpus was that the model was trained on: lowercase,
+    punctuation, unknown words, longest sentence. The same seed gives the same answer, whatever the batch size, up
+    to rounding.
     """
 
     def encode(
         self, sentences: Sequence[str], chains: int = 1, seed: int = 0, batch_size: int = 64
     ) -> Floats:
-        """Codes of sentences, each the mean of `chains` independent draws of q(z|x).
+        """Return a code z for each sentence: the mean of `chains` independent draws of q(z|x).
 
-        Returns: float32 [sentences, latent].
-        Raises:  UsageError if the model has no z, or chains is below 1.
+        Args:
+            sentences: Text, one sentence each.
+            chains: Independent draws of q(z|x) that are averaged.
+            seed: Of the draws.
+            batch_size: Sentences at once.
+
+        Returns:
+            float32 [sentences, latent].
+
+        Raises:
+            UsageError: The model has no z, or `chains` is below 1.
         """
         mean: Floats = codes_of(self, sentences, How(chains, False, seed), batch_size).mean(1)
         return mean
@@ -47,10 +53,19 @@ class Model(TrainedModel):
     def posterior_mean(
         self, sentences: Sequence[str], chains: int = 5, seed: int = 0, batch_size: int = 64
     ) -> Floats:
-        """The mean of q(z|x) of each sentence: an encoder's own exactly, of short-run inference that of the chains.
+        """Return the mean of q(z|x) of each sentence: exact for an encoder, the mean of the chains for `sri`.
 
-        Returns: float32 [sentences, latent].
-        Raises:  UsageError if the model has no z, or chains is below 1.
+        Args:
+            sentences: Text, one sentence each.
+            chains: Chains of `sri` that are averaged.
+            seed: Of the chains.
+            batch_size: Sentences at once.
+
+        Returns:
+            float32 [sentences, latent].
+
+        Raises:
+            UsageError: The model has no z, or `chains` is below 1.
         """
         return codes_of(self, sentences, How(chains, True, seed), batch_size)[:, 0]
 
@@ -63,11 +78,21 @@ class Model(TrainedModel):
         spherical: bool = False,
         chains: int = 5,
     ) -> list[str]:
-        """Sentences along the line between two codes, both ends included; greedy by default.
+        """Decode evenly spaced codes between two codes, both ends included.
 
-        Args:    between: two sentences, whose codes are the means of `chains` chains; two draws of the prior without;
-                 spherical: along the arc, see sritool.analysis.latent_paths.between.
-        Raises:  UsageError if the model has no z, or points is below 2.
+        Args:
+            points: Sentences to return.
+            seed: Of the two draws of the prior, or of the chains.
+            config: How words are chosen; greedily by default.
+            between: Two sentences whose codes are the ends; by default, two draws of the prior.
+            spherical: Go along the arc and not along the straight line.
+            chains: Chains whose mean is the code of a sentence.
+
+        Returns:
+            `points` sentences.
+
+        Raises:
+            UsageError: The model has no z, or `points` is below 2.
         """
         way = Way(points, spherical)
         return interpolate_once(self, way, seed, config or DecodingConfig(), between, chains)
@@ -79,10 +104,16 @@ class Model(TrainedModel):
         likelihood: LikelihoodConfig | None = None,
         batch_size: int = 64,
     ) -> NDArray[np.float64]:
-        """log p(x) of each sentence, </s> included, in nats: exact without z, else by importance sampling.
+        """Return log p(x) of each sentence, </s> included: exact without z, else by the estimator `adaptive`.
 
-        Args:    likelihood: draws and rounds of the `adaptive` estimator (sritool.config.settings.LikelihoodConfig).
-        Returns: float64 [sentences].
+        Args:
+            sentences: Text, one sentence each.
+            seed: Of the draws.
+            likelihood: Draws and rounds of the estimator.
+            batch_size: Sentences at once.
+
+        Returns:
+            Nats, float64 [sentences].
         """
         split = self.split(sentences)
         if not len(split):
@@ -97,7 +128,7 @@ def load(path: Path | str, device: str = "cpu", gpu: str | None = None) -> Model
     Args:
         path: A file or a folder, as every command takes it.
         device: cpu, cuda:0, mps or auto.
-        gpu: Its number, which goes before `device`.
+        gpu: The number of a GPU, which goes before `device`.
 
     Raises:
         CheckpointError: It is missing or damaged.

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    page for where in (".", "docs", "results", "tests/data") for page in sorted((ROOT / where).glob("*.md"))
+    page for where in (".", "docs", "results", "tests/saved") for page in sorted((ROOT / where).glob("*.md"))
 ]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
 
