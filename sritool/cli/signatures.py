@@ -2,9 +2,9 @@
 
     @dataclass(frozen=True)
     class DeviceOptions:
-        device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, mps or auto.")] = "auto"
+        device: Annotated[str, option("cpu, cuda:0, mps or auto.")] = "auto"
 
-    def score(*, device: DeviceOptions, samples: Annotated[int, typer.Option(min=2)] = 100) -> None: ...
+    def score(*, device: DeviceOptions, samples: Annotated[int, option("Draws.", min=2)] = 100) -> None: ...
 
 Typer reads a command from its parameters alone. So it is given `flat(score)`, which has the parameters `device` and
 `samples`, and which puts the record together before it calls `score`.
@@ -19,6 +19,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import typer
+
 from sritool.errors import UsageError
 
 MOST = {
@@ -31,6 +33,18 @@ MOST = {
 }
 """Parameter -> its largest value. A slip of the finger is refused before memory is taken for it."""
 MOST_OTHERWISE = 1_000_000_000_000
+
+
+def option(text: str, *names: str, panel: str | None = None, **how: Any) -> Any:
+    """Return an option for an annotation.
+
+    Args:
+        text: Its help.
+        *names: Its spellings, where they are not `--` and the parameter's name.
+        panel: The heading that it stands under in the help.
+        **how: As for `typer.Option`: metavar, envvar, min, show_default and others.
+    """
+    return typer.Option(*names, help=text, rich_help_panel=panel, **how)
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from sritool.cli.options.files import FILES_PANEL, DataDirOpt, OutputOptions
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.render import emit_all, panels
+from sritool.cli.signatures import option
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
 from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.errors import UsageError
@@ -26,115 +25,102 @@ HOW = "Classifiers"
 TABLES = (".tsv", ".csv", ".jsonl", ".ndjson", ".txt")  # endings that no checkpoint has
 
 
-def data_option(name: str, text: str, metavar: str = "FILE") -> Any:
-    return typer.Option(f"--{name}", metavar=metavar, help=text, show_default=False, rich_help_panel=DATA)
-
-
 def classify(
     *,
     models: ModelsOptions,
     labelled: Annotated[
         list[str] | None,
-        data_option(
-            "labelled",
+        option(
             "Learn from these labels: label<TAB>text, or .csv and .jsonl with a label; files of one size count as "
             "draws. Without it, draws from train.",
-            "FILE…",
+            metavar="FILE…",
+            panel=DATA,
         ),
     ] = None,
     test: Annotated[
-        Path | None, data_option("test", "Labelled test sentences, in place of the corpus' own.")
+        Path | None,
+        option("Labelled test sentences, in place of the corpus' own.", metavar="FILE", panel=DATA),
     ] = None,
     valid: Annotated[
-        Path | None, data_option("valid", "Labelled sentences that name the clusters, likewise.")
+        Path | None,
+        option("Labelled sentences that name the clusters, likewise.", metavar="FILE", panel=DATA),
     ] = None,
     train: Annotated[
-        Path | None, data_option("train", "Sentences to cluster, and to draw labels from, likewise.")
+        Path | None,
+        option("Sentences to cluster, and to draw labels from, likewise.", metavar="FILE", panel=DATA),
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "How many labels to learn from; 0 for clusters.",
             metavar="N,…",
-            help="How many labels to learn from; 0 for clusters.",
             show_default="0,100,1000,10000, as far as there are; with --labelled the whole files",
-            rich_help_panel=DATA,
+            panel=DATA,
         ),
     ] = None,
-    draws: Annotated[
-        int, typer.Option(min=1, help="Draws of labels, and seeds of the clusters.", rich_help_panel=DATA)
-    ] = 5,
+    draws: Annotated[int, option("Draws of labels, and seeds of the clusters.", min=1, panel=DATA)] = 5,
     zero: Annotated[
         bool | None,
-        typer.Option(
+        option(
+            "Cluster without labels, or do not.",
             "--zero/--no-zero",
-            help="Cluster without labels, or do not.",
             show_default="yes, unless --labels are given without 0",
-            rich_help_panel=DATA,
+            panel=DATA,
         ),
     ] = None,
-    train_sentences: Annotated[
-        int, typer.Option(min=2, help="Sentences of train to cluster.", rich_help_panel=DATA)
-    ] = 10_000,
+    train_sentences: Annotated[int, option("Sentences of train to cluster.", min=2, panel=DATA)] = 10_000,
     limit: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "At most so many sentences of train, valid and test each.",
             min=1,
-            help="At most so many sentences of train, valid and test each.",
             show_default="all of valid and test",
-            rich_help_panel=DATA,
+            panel=DATA,
         ),
     ] = None,
     deduplicate: Annotated[
         bool,
-        typer.Option(
+        option(
+            "Leave out sentences of train, valid and labelled files that are in test too.",
             "--deduplicate/--keep-duplicates",
-            help="Leave out sentences of train, valid and labelled files that are in test too.",
-            rich_help_panel=DATA,
+            panel=DATA,
         ),
     ] = False,
     text_key: Annotated[
-        str | None,
-        typer.Option(help="Column or key of the text.", show_default="the usual names", rich_help_panel=DATA),
+        str | None, option("Column or key of the text.", show_default="the usual names", panel=DATA)
     ] = None,
     label_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Column or key of the label.", show_default="the usual names", rich_help_panel=DATA
-        ),
+        str | None, option("Column or key of the label.", show_default="the usual names", panel=DATA)
     ] = None,
     chains: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Codes that a mean is taken of; an encoder has its own.", rich_help_panel=HOW
-        ),
+        int, option("Codes that a mean is taken of; an encoder has its own.", min=1, panel=HOW)
     ] = 5,
     kernel: Annotated[
-        Literal["linear", "rbf"],
-        typer.Option(help="Of the support vector machine; rbf is slow.", rich_help_panel=HOW),
+        Literal["linear", "rbf"], option("Of the support vector machine; rbf is slow.", panel=HOW)
     ] = "linear",
     pca: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Cluster so many principal components; the authors take 4.",
             min=1,
-            help="Cluster so many principal components; the authors take 4.",
             show_default="all dimensions",
-            rich_help_panel=HOW,
+            panel=HOW,
         ),
     ] = None,
     naming: Annotated[
         Literal["hungarian", "authors"],
-        typer.Option(
-            help="Clusters get the names that make most of valid right, or the label of their most confident "
-            "sentence each.",
-            rich_help_panel=HOW,
+        option(
+            "Clusters get the names that make most of valid right, or the label of their most "
+            "confident sentence each.",
+            panel=HOW,
         ),
     ] = "hungarian",
     confusion: Annotated[
         bool,
-        typer.Option(
+        option(
+            "Print which class is taken for which: below the accuracies, or in TSV, CSV and JSON instead.",
             "--confusion",
-            help="Print which class is taken for which: below the accuracies, or in TSV, CSV and JSON instead.",
-            rich_help_panel=FILES_PANEL,
+            panel=FILES_PANEL,
         ),
     ] = False,
     seed: SeedOpt = 0,

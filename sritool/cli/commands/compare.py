@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ComparedModelsOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit_all, panels
+from sritool.cli.signatures import option
 from sritool.cli.tables.comparison import comparison_table, in_order, weights_table
 
 
@@ -19,37 +18,35 @@ def compare(
     models: ComparedModelsOptions,
     metrics: Annotated[
         str | None,
-        typer.Option(
-            "--metrics",
+        option(
+            "Columns, in this order, with commas between: any metric of evaluate, and parameters, "
+            "tokens/s, time, epochs; or all.",
             metavar="NAMES",
-            help="Columns, in this order, with commas between: any metric of evaluate, and parameters, tokens/s, "
-            "time, epochs; or all.",
             show_default="ppl,recon,au,kl,nll,posterior-kl,mi,permuted,parameters,tokens/s,time,epochs",
         ),
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option(
-            "--sort",
+        option(
+            "Order of the rows: run, method or a column, its best first (its lowest, where none is better).",
             metavar="COLUMN",
-            help="Order of the rows: run, method or a column, its best first (its lowest, where none is better).",
             show_default="as given",
         ),
     ] = None,
     split: SplitOpt = "test",
     estimator: Annotated[
         str,
-        typer.Option(
+        option(
+            "How p(x) is estimated, the same for all, as evaluate has it; or own: as each method was "
+            "published, sri by its chain and the others by their encoder.",
             metavar="NAME",
-            help="How p(x) is estimated, the same for all, as evaluate has it; or own: as each method was published, "
-            "sri by its chain and the others by their encoder.",
         ),
     ] = "adaptive",
     samples: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Draws of z per sentence that p(x) is estimated from.",
             min=2,
-            help="Draws of z per sentence that p(x) is estimated from.",
             show_default="adaptive 100, sri 10, ais 16, encoder 500",
         ),
     ] = None,

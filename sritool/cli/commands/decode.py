@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import Table, emit
+from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 
 
@@ -19,11 +18,10 @@ def decode(
     model: ModelOptions,
     codes: Annotated[
         str,
-        typer.Option(
-            "--codes",
+        option(
+            "Codes from a file, or - for stdin: TSV, CSV or numbers with spaces between, with or "
+            "without a header, JSON lines with z, or .npy.",
             metavar="FILE|-",
-            help="Codes from a file, or - for stdin: TSV, CSV or numbers with spaces between, with or without a "
-            "header, JSON lines with z, or .npy.",
         ),
     ] = "-",
     seed: SeedOpt = 0,

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from sritool.cli.options.files import FILES_PANEL, QuietOpt, TextOpt, check_writable
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_unknown
 from sritool.cli.render import Table, emit, fits, resolve_format, say, write_lines
+from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed, write_bytes
 from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.errors import UsageError
@@ -26,14 +25,15 @@ CHAINS = 5  # that a mean is taken over
 
 CodesFormatOpt = Annotated[
     Literal["auto", "table", "tsv", "plain", "json", "csv", "npy", "markdown", "latex"],
-    typer.Option(
+    option(
+        "auto (a table of the first dimensions on a terminal, TSV in a pipe, or what the ending of "
+        "--output tells), table, tsv, plain (TSV without its header), json (lines), npy, csv, markdown "
+        "or latex.",
         "--format",
         "-f",
         envvar="SRITOOL_FORMAT",
         metavar="FORMAT",
-        help="auto (a table of the first dimensions on a terminal, TSV in a pipe, or what the ending of --output "
-        "tells), table, tsv, plain (TSV without its header), json (lines), npy, csv, markdown or latex.",
-        rich_help_panel=FILES_PANEL,
+        panel=FILES_PANEL,
     ),
 ]
 
@@ -44,29 +44,28 @@ def encode(
     text: TextOpt = "-",
     chains: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Draw so many codes for each sentence, with noise of their own.",
             min=1,
-            help="Draw so many codes for each sentence, with noise of their own.",
             show_default=f"1; with --mean {CHAINS}",
         ),
     ] = None,
     mean: Annotated[
         bool,
-        typer.Option(
+        option(
+            "One code a sentence, the mean of the chains (an encoder's own mean, exactly), or every draw.",
             "--mean/--draws",
-            help="One code a sentence, the mean of the chains (an encoder's own mean, exactly), or every draw.",
         ),
     ] = False,
     seed: SeedOpt = 0,
     output: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "Write to a file: .npy, .jsonl, .csv, or else TSV.",
             "--output",
             "-o",
             metavar="FILE",
-            help="Write to a file: .npy, .jsonl, .csv, or else TSV.",
-            show_default=False,
-            rich_help_panel=FILES_PANEL,
+            panel=FILES_PANEL,
         ),
     ] = None,
     batch_size: BatchSizeOpt = BATCH_SIZE,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, RefinementOptions, SourceOptions
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit, emit_all, fits
+from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import (
     FOR_PEOPLE,
@@ -36,65 +35,57 @@ def evaluate(
     models: ModelsOptions,
     metrics: Annotated[
         str | None,
-        typer.Option(
-            "--metrics",
-            metavar="NAMES",
-            help="Any of ppl, nll, posterior-kl, mi, kl-aggregate, recon, permuted, elbo, elbo-gain, kl, "
+        option(
+            "Any of ppl, nll, posterior-kl, mi, kl-aggregate, recon, permuted, elbo, elbo-gain, kl, "
             "kl-information, kl-contraction, au, au-naive, with commas between, or all.",
+            metavar="NAMES",
             show_default="ppl,nll,posterior-kl,recon,permuted,au",
         ),
     ] = None,
     source: SourceOptions,
     per_sentence: Annotated[
-        bool, typer.Option("--per-sentence", help="Print one row per sentence in place of the metrics.")
+        bool, option("Print one row per sentence in place of the metrics.", "--per-sentence")
     ] = False,
     curve: Annotated[
-        bool, typer.Option("--curve", help="Print ppl and nll against the number of draws instead.")
+        bool, option("Print ppl and nll against the number of draws instead.", "--curve")
     ] = False,
     estimator: Annotated[
         str,
-        typer.Option(
+        option(
+            "How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, "
+            "annealing from the prior; encoder. A model without z is exact.",
             metavar="NAME",
-            help="How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, annealing "
-            "from the prior; encoder. A model without z is exact.",
-            rich_help_panel=ESTIMATOR,
+            panel=ESTIMATOR,
         ),
     ] = "adaptive",
     samples: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Draws of z per sentence that p(x) is estimated from; chains of sri and ais.",
             min=2,
-            help="Draws of z per sentence that p(x) is estimated from; chains of sri and ais.",
             show_default="adaptive 100, sri 10, ais 16, encoder 500",
-            rich_help_panel=ESTIMATOR,
+            panel=ESTIMATOR,
         ),
     ] = None,
     pilots: Annotated[
         int,
-        typer.Option(
+        option(
+            "Draws of z per sentence in each round that fits the proposal of adaptive; thrown away after it.",
             min=2,
-            help="Draws of z per sentence in each round that fits the proposal of adaptive; thrown away after it.",
-            rich_help_panel=ESTIMATOR,
+            panel=ESTIMATOR,
         ),
     ] = 64,
     chains: Annotated[
-        int,
-        typer.Option(
-            min=2, help="Codes inferred per sentence, for recon, permuted and au.", rich_help_panel=ESTIMATOR
-        ),
+        int, option("Codes inferred per sentence, for recon, permuted and au.", min=2, panel=ESTIMATOR)
     ] = 2,
-    rungs: Annotated[
-        int,
-        typer.Option(min=1, help="Steps of annealing, for ais and --certify.", rich_help_panel=ESTIMATOR),
-    ] = 200,
+    rungs: Annotated[int, option("Steps of annealing, for ais and --certify.", min=1, panel=ESTIMATOR)] = 200,
     certify: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Instead: is adaptive right? Bracket log p(x) of N sentences drawn from the model.",
             min=2,
             metavar="N",
-            help="Instead: is adaptive right? Bracket log p(x) of N sentences drawn from the model.",
-            show_default=False,
-            rich_help_panel=ESTIMATOR,
+            panel=ESTIMATOR,
         ),
     ] = None,
     refining: RefinementOptions,

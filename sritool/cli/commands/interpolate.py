@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_unknown
 from sritool.cli.render import Table, emit, emit_all
+from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 from sritool.errors import DataError, UsageError
 
@@ -28,54 +27,43 @@ def interpolate(
     model: ModelOptions,
     between: Annotated[
         list[str] | None,
-        typer.Option(
-            "--between",
+        option(
+            "Two sentences to go between; may be given more than once.",
             metavar='"A" "B"',
-            help="Two sentences to go between; may be given more than once.",
             show_default="draws of the prior",
-            rich_help_panel=WAY_PANEL,
+            panel=WAY_PANEL,
         ),
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option(
-            "--text",
+        option(
+            "Pairs of sentences from a file, or - for stdin: one pair a line, a tab between the two.",
             metavar="FILE|-",
-            help="Pairs of sentences from a file, or - for stdin: one pair a line, a tab between the two.",
-            show_default=False,
-            rich_help_panel=WAY_PANEL,
+            panel=WAY_PANEL,
         ),
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option(
-            "--n",
-            "-n",
-            min=1,
-            help="How many pairs of draws of the prior.",
-            show_default="3",
-            rich_help_panel=WAY_PANEL,
+        option(
+            "How many pairs of draws of the prior.", "--n", "-n", min=1, show_default="3", panel=WAY_PANEL
         ),
     ] = None,
-    points: Annotated[
-        int,
-        typer.Option(min=2, help="Sentences of a line, both ends included.", rich_help_panel=WAY_PANEL),
-    ] = 7,
+    points: Annotated[int, option("Sentences of a line, both ends included.", min=2, panel=WAY_PANEL)] = 7,
     spherical: Annotated[
         bool,
-        typer.Option(
+        option(
+            "Along the arc, with the norms between those of the ends, or the straight line.",
             "--spherical/--linear",
-            help="Along the arc, with the norms between those of the ends, or the straight line.",
-            rich_help_panel=WAY_PANEL,
+            panel=WAY_PANEL,
         ),
     ] = False,
     chains: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Draws of z whose mean is a sentence's code; an encoder has its own mean.",
             min=1,
             show_default=str(CHAINS),
-            help="Draws of z whose mean is a sentence's code; an encoder has its own mean.",
-            rich_help_panel=WAY_PANEL,
+            panel=WAY_PANEL,
         ),
     ] = None,
     seed: SeedOpt = 0,

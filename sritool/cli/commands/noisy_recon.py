@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from sritool.cli.options import values
 from sritool.cli.options.files import OutputOptions, check_writable
 from sritool.cli.options.measurement import SentencesOptions, SourceOptions
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.render import emit, emit_all, panels
+from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.cli.tables.noisy_recon import increase_table, long_table, recon_table
@@ -23,44 +22,36 @@ def noisy_recon(
     models: ModelsOptions,
     counts: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "How many changes: a list, a range or both, like 0-4 or 1,2,5-8; 0 is always among them.",
             "--k",
             metavar="LIST",
-            help="How many changes: a list, a range or both, like 0-4 or 1,2,5-8; 0 is always among them.",
             show_default="0-4, or all of --noisy",
         ),
     ] = None,
     noise: Annotated[
         str | None,
-        typer.Option(
-            "--noise",
+        option(
+            "swap: two words change places; drop: a word is left out; replace: another word of the "
+            "same text stands for it, drawn as often as it occurs there.",
             metavar="KIND",
-            help="swap: two words change places; drop: a word is left out; replace: another word of the same text "
-            "stands for it, drawn as often as it occurs there.",
             show_default="swap",
         ),
     ] = None,
     source: SourceOptions,
     noisy: Annotated[
         Path | None,
-        typer.Option(
-            "--noisy",
+        option(
+            "Noisy sentences that are there already, as --write-noisy has them, in place of --split.",
             metavar="FILE",
-            help="Noisy sentences that are there already, as --write-noisy has them, in place of --split.",
-            show_default=False,
         ),
     ] = None,
     write_noisy: Annotated[
         Path | None,
-        typer.Option(
-            "--write-noisy",
-            metavar="FILE",
-            help="Write the noisy sentences there: TSV of k, index, noisy and clean sentence.",
-            show_default=False,
-        ),
+        option("Write the noisy sentences there: TSV of k, index, noisy and clean sentence.", metavar="FILE"),
     ] = None,
     chains: Annotated[
-        int, typer.Option(min=1, help="Codes inferred per sentence, over which the loss is averaged.")
+        int, option("Codes inferred per sentence, over which the loss is averaged.", min=1)
     ] = 2,
     sentences: SentencesOptions,
     output: OutputOptions,

@@ -10,6 +10,7 @@ import typer
 
 from sritool.cli.options.files import FILES_PANEL, DataDirOpt, FormatOpt
 from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 
 if TYPE_CHECKING:
@@ -31,142 +32,114 @@ def preprocess(
         ),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Option("--name", help="Name of a corpus of your own, and of its folder in --data-dir."),
+        str | None, option("Name of a corpus of your own, and of its folder in --data-dir.")
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(
-            "--from", metavar="DIR", help="Folder that holds the files: of a built-in corpus, or of your own."
-        ),
+        option("Folder that holds the files: of a built-in corpus, or of your own.", "--from", metavar="DIR"),
     ] = None,
-    train: Annotated[
-        Path | None, typer.Option("--train", metavar="FILE|-", help="The training text.")
-    ] = None,
+    train: Annotated[Path | None, option("The training text.", metavar="FILE|-")] = None,
     valid: Annotated[
-        Path | None,
-        typer.Option("--valid", metavar="FILE|-", help="The validation text; without it, cut from train."),
+        Path | None, option("The validation text; without it, cut from train.", metavar="FILE|-")
     ] = None,
     test: Annotated[
-        Path | None,
-        typer.Option("--test", metavar="FILE|-", help="The test text; without it, cut from train."),
+        Path | None, option("The test text; without it, cut from train.", metavar="FILE|-")
     ] = None,
     valid_share: Annotated[
         float | None,
-        typer.Option(
-            "--valid-share",
-            help="Share of the training text to cut off for validation.",
-            show_default="0.05",
-            rich_help_panel=TEXT_PANEL,
+        option(
+            "Share of the training text to cut off for validation.", show_default="0.05", panel=TEXT_PANEL
         ),
     ] = None,
     test_share: Annotated[
         float | None,
-        typer.Option(
-            "--test-share",
-            help="Share of the training text to cut off for test.",
-            show_default="0.05",
-            rich_help_panel=TEXT_PANEL,
-        ),
+        option("Share of the training text to cut off for test.", show_default="0.05", panel=TEXT_PANEL),
     ] = None,
     input_format: Annotated[
         Literal["text", "tsv", "csv", "jsonl"] | None,
-        typer.Option(
-            "--input-format",
-            help="text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
+        option(
+            "text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
             "jsonl: an object a line.",
             show_default="by the file's ending",
-            rich_help_panel=TEXT_PANEL,
+            panel=TEXT_PANEL,
         ),
     ] = None,
     text_key: Annotated[
         str | None,
-        typer.Option(
-            "--text-key",
-            help="Key or column of the text.",
+        option(
+            "Key or column of the text.",
             show_default="text, sentence, review, caption or content",
-            rich_help_panel=TEXT_PANEL,
+            panel=TEXT_PANEL,
         ),
     ] = None,
     label_key: Annotated[
         str | None,
-        typer.Option(
-            "--label-key",
-            help="Key or column of the label.",
+        option(
+            "Key or column of the label.",
             show_default="label, sentiment or class, if there",
-            rich_help_panel=TEXT_PANEL,
+            panel=TEXT_PANEL,
         ),
     ] = None,
     lowercase: Annotated[
         bool | None,
-        typer.Option(
+        option(
+            "Make all letters small.",
             "--lowercase/--keep-case",
-            help="Make all letters small.",
             show_default="keep; lowercase for snli, yahoo and yelp",
-            rich_help_panel=WORDS_PANEL,
+            panel=WORDS_PANEL,
         ),
     ] = None,
     split_punctuation: Annotated[
         bool | None,
-        typer.Option(
+        option(
+            'Make marks words of their own: "runs." becomes "runs .".',
             "--split-punctuation/--keep-punctuation",
-            help='Make marks words of their own: "runs." becomes "runs .".',
             show_default="keep",
-            rich_help_panel=WORDS_PANEL,
+            panel=WORDS_PANEL,
         ),
     ] = None,
     tokenizer: Annotated[
         Literal["word", "unigram", "bpe"] | None,
-        typer.Option(
-            "--tokenizer",
-            help="word: as white space parts the text. unigram, bpe: SentencePiece, for raw text.",
+        option(
+            "word: as white space parts the text. unigram, bpe: SentencePiece, for raw text.",
             show_default="word",
-            rich_help_panel=WORDS_PANEL,
+            panel=WORDS_PANEL,
         ),
     ] = None,
     vocab_size: Annotated[
         int | None,
-        typer.Option(
-            "--vocab-size",
+        option(
+            "The most words, <unk> counted, or the most pieces.",
             min=2,
-            help="The most words, <unk> counted, or the most pieces.",
             show_default="all words, or 8000 pieces; 20000 words of snli, yahoo and yelp",
-            rich_help_panel=WORDS_PANEL,
+            panel=WORDS_PANEL,
         ),
     ] = None,
     min_count: Annotated[
         int | None,
-        typer.Option(
-            "--min-count",
+        option(
+            "Words rarer than this in train become <unk>.",
             min=1,
-            help="Words rarer than this in train become <unk>.",
             show_default="2; 1 for tiny, ptb and text that has <unk> itself",
-            rich_help_panel=WORDS_PANEL,
+            panel=WORDS_PANEL,
         ),
     ] = None,
     max_length: Annotated[
         int | None,
-        typer.Option(
-            "--max-length",
-            min=1,
-            help="The most words, or pieces, of a sentence.",
-            show_default="200",
-            rich_help_panel=WORDS_PANEL,
-        ),
+        option("The most words, or pieces, of a sentence.", min=1, show_default="200", panel=WORDS_PANEL),
     ] = None,
     truncate: Annotated[
         bool | None,
-        typer.Option(
+        option(
+            "Cut longer sentences, or leave them out.",
             "--truncate/--drop",
-            help="Cut longer sentences, or leave them out.",
             show_default="truncate",
-            rich_help_panel=WORDS_PANEL,
+            panel=WORDS_PANEL,
         ),
     ] = None,
     seed: SeedOpt = 0,
     force: Annotated[
-        bool,
-        typer.Option("--force", help="Replace another corpus of this name.", rich_help_panel=FILES_PANEL),
+        bool, option("Replace another corpus of this name.", "--force", panel=FILES_PANEL)
     ] = False,
     data_dir: DataDirOpt = Path("data"),
     fmt: FormatOpt = "auto",

@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from sritool.cli.options.files import FILES_PANEL, DataDirOpt, QuietOpt, check_writable
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
 from sritool.cli.options.models import ModelOptions
+from sritool.cli.signatures import option
 from sritool.cli.streams import say, write_bytes
 from sritool.errors import UsageError
 
@@ -21,29 +20,22 @@ def report(
     model: ModelOptions,
     output: Annotated[
         str,
-        typer.Option(
+        option(
+            "The page; a file that is there is replaced. - for stdout.",
             "-o",
             "--output",
             metavar="FILE|-",
-            help="The page; a file that is there is replaced. - for stdout.",
-            rich_help_panel=FILES_PANEL,
+            panel=FILES_PANEL,
         ),
     ] = "report.html",
     split: SplitOpt = "test",
     limit: Annotated[
-        int,
-        typer.Option(
-            "--limit", min=2, help="Sentences that figures which are not on record are measured on."
-        ),
+        int, option("Sentences that figures which are not on record are measured on.", min=2)
     ] = 256,
-    map_sentences: Annotated[
-        int, typer.Option("--map-sentences", min=3, help="Sentences in the map of codes, at most.")
-    ] = 1000,
-    n: Annotated[
-        int, typer.Option("--n", "-n", min=1, help="Sentences to draw; the page shows the first 20.")
-    ] = 500,
+    map_sentences: Annotated[int, option("Sentences in the map of codes, at most.", min=3)] = 1000,
+    n: Annotated[int, option("Sentences to draw; the page shows the first 20.", "--n", "-n", min=1)] = 500,
     no_sentences: Annotated[
-        bool, typer.Option("--no-sentences", help="Leave sentences of the corpus out of the page.")
+        bool, option("Leave sentences of the corpus out of the page.", "--no-sentences")
     ] = False,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = BATCH_SIZE,

@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sritool.cli.formats import readable
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import DataDirOpt, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import Table, emit, fits
+from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
 
@@ -30,45 +29,35 @@ def sample(
     *,
     model: ModelOptions,
     n: Annotated[
-        int | None,
-        typer.Option("--n", "-n", min=1, help="How many sentences.", show_default="10; 1000 for --metrics"),
+        int | None, option("How many sentences.", "--n", "-n", min=1, show_default="10; 1000 for --metrics")
     ] = None,
     codes: Annotated[
         str | None,
-        typer.Option(
-            "--codes",
+        option(
+            "Codes to decode, a sentence each, in place of draws of the prior; as encode writes them.",
             metavar="FILE|-",
-            help="Codes to decode, a sentence each, in place of draws of the prior; as encode writes them.",
-            show_default=False,
         ),
     ] = None,
     seed: SeedOpt = 0,
     metrics: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Print figures of the sentences in their place: unique, distinct-1, distinct-2, self-bleu, "
+            "nll, reverse-ppl (some, with commas between), or all.",
             metavar="NAMES",
-            help="Print figures of the sentences in their place: unique, distinct-1, distinct-2, self-bleu, nll, "
-            "reverse-ppl (some, with commas between), or all.",
-            show_default=False,
-            rich_help_panel=FIGURES_PANEL,
+            panel=FIGURES_PANEL,
         ),
     ] = None,
     reference: Annotated[
-        bool,
-        typer.Option(
-            "--reference",
-            help="Beside them the same of as many real sentences.",
-            rich_help_panel=FIGURES_PANEL,
-        ),
+        bool, option("Beside them the same of as many real sentences.", "--reference", panel=FIGURES_PANEL)
     ] = False,
     text: Annotated[
         str | None,
-        typer.Option(
-            "--text",
+        option(
+            "The real sentences, one a line, for --reference and reverse-ppl.",
             metavar="FILE|-",
-            help="The real sentences, one a line, for --reference and reverse-ppl.",
             show_default="the test split",
-            rich_help_panel=FIGURES_PANEL,
+            panel=FIGURES_PANEL,
         ),
     ] = None,
     decoding: DecodingOptions,

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sritool.cli.formats import lines_of
 from sritool.cli.options.files import OutputOptions, TextOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import Table, emit, write_lines
+from sritool.cli.signatures import option
 from sritool.cli.streams import bars_hidden, tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE
 
@@ -28,9 +27,7 @@ def score(
     *,
     model: ModelOptions,
     text: TextOpt = "-",
-    samples: Annotated[
-        int, typer.Option(min=2, help="Draws of z per sentence that p(x) is estimated from.")
-    ] = 100,
+    samples: Annotated[int, option("Draws of z per sentence that p(x) is estimated from.", min=2)] = 100,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     output: OutputOptions,

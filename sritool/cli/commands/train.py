@@ -13,6 +13,7 @@ from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.training import RUN, TrainingOptions
 from sritool.cli.options.values import duration
 from sritool.cli.render import Table, emit, emit_all, say
+from sritool.cli.signatures import option
 
 if TYPE_CHECKING:
     from sritool.analysis.run_summary import Summary
@@ -36,84 +37,71 @@ def train(
     settings: TrainingOptions,
     max_time: Annotated[
         float | None,
-        typer.Option(
-            "--max-time",
+        option(
+            "Be done after this long, preparing, validation and the final measures included: 90s, 9m, "
+            "1h30m or 00:09:00. Training stops and is saved early enough.",
             parser=duration,
             metavar="TIME",
             envvar="SRITOOL_MAX_TIME",
-            help="Be done after this long, preparing, validation and the final measures included: 90s, 9m, 1h30m or "
-            "00:09:00. Training stops and is saved early enough.",
-            show_default=False,
-            rich_help_panel=RUN,
+            panel=RUN,
         ),
     ] = None,
-    max_steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="Save and stop at this step.", rich_help_panel=RUN, show_default=False),
-    ] = None,
+    max_steps: Annotated[int | None, option("Save and stop at this step.", min=1, panel=RUN)] = None,
     resume: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Go on with a run: the newest of this corpus and method (auto, or no value; without one, "
+            "begin anew), or the one named.",
             metavar="[auto|PATH]",
-            help="Go on with a run: the newest of this corpus and method (auto, or no value; without one, begin "
-            "anew), or the one named.",
-            rich_help_panel=RUN,
-            show_default=False,
+            panel=RUN,
         ),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Option(help="Name of the run folder.", rich_help_panel=RUN, show_default="CORPUS-METHOD"),
+        str | None, option("Name of the run folder.", show_default="CORPUS-METHOD", panel=RUN)
     ] = None,
     sources: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
+            "Folder with the files of a built-in corpus, to prepare it from; or a run of ae (or its "
+            ".pt file) whose encoder vae-fb and vae-fbp start from. Repeatable.",
             "--from",
             metavar="DIR|AE.pt",
-            help="Folder with the files of a built-in corpus, to prepare it from; or a run of ae (or its .pt file) "
-            "whose encoder vae-fb and vae-fbp start from. Repeatable.",
-            rich_help_panel=RUN,
-            show_default=False,
+            panel=RUN,
         ),
     ] = None,
     summary: Annotated[
         bool,
-        typer.Option(
-            "--summary/--no-summary",
-            help="At the end, measure on test sentences and show samples.",
-            rich_help_panel=RUN,
+        option(
+            "At the end, measure on test sentences and show samples.", "--summary/--no-summary", panel=RUN
         ),
     ] = True,
     config: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "Settings as --print-config writes them, or some of them.",
             envvar="SRITOOL_CONFIG",
             metavar="FILE.toml",
-            help="Settings as --print-config writes them, or some of them.",
-            rich_help_panel=SETTINGS,
-            show_default=False,
+            panel=SETTINGS,
         ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "Any setting that --print-config shows, like sampler.steps=10; repeatable.",
             "--set",
             metavar="KEY=VALUE",
-            help="Any setting that --print-config shows, like sampler.steps=10; repeatable.",
-            rich_help_panel=SETTINGS,
-            show_default=False,
+            panel=SETTINGS,
         ),
     ] = None,
     print_config: Annotated[
-        bool,
-        typer.Option("--print-config", help="Print all settings as TOML and exit.", rich_help_panel=SETTINGS),
+        bool, option("Print all settings as TOML and exit.", "--print-config", panel=SETTINGS)
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option(
+        option(
+            "Prepare the corpus if need be, print sizes, memory and time, and exit.",
             "--dry-run",
-            help="Prepare the corpus if need be, print sizes, memory and time, and exit.",
-            rich_help_panel=SETTINGS,
+            panel=SETTINGS,
         ),
     ] = False,
     device: DeviceOptions,

@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from sritool.cli.options.files import FILES_PANEL, DataDirOpt, OutputOptions, TextOpt, check_writable
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.options.values import known_split
 from sritool.cli.render import emit_all, say
+from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.tune_step import steps_tables
 from sritool.errors import UsageError
@@ -27,113 +26,82 @@ def tune_step(
     model: ModelOptions,
     shape: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "checkpoint: the model's step sizes times a factor. constant: one s. geometric: s_0 "
+            "falling to s_K by equal factors, over all pairs.",
             metavar="NAME",
-            help="checkpoint: the model's step sizes times a factor. constant: one s. geometric: s_0 falling to s_K "
-            "by equal factors, over all pairs.",
             show_default="checkpoint; constant with --grid or --range",
-            rich_help_panel=SCHEDULES,
+            panel=SCHEDULES,
         ),
     ] = None,
     grid: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Step sizes (or factors) to try, with commas between.",
             metavar="NUMBERS",
-            help="Step sizes (or factors) to try, with commas between.",
             show_default="by shape",
-            rich_help_panel=SCHEDULES,
+            panel=SCHEDULES,
         ),
     ] = None,
     range_: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "The same, as COUNT numbers from LOW to HIGH with equal ratios.",
             "--range",
             metavar="LOW:HIGH:COUNT",
-            help="The same, as COUNT numbers from LOW to HIGH with equal ratios.",
-            show_default=False,
-            rich_help_panel=SCHEDULES,
+            panel=SCHEDULES,
         ),
     ] = None,
     langevin_steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Steps K of the chain.", show_default="the model's", rich_help_panel=SCHEDULES
-        ),
+        int | None, option("Steps K of the chain.", min=1, show_default="the model's", panel=SCHEDULES)
     ] = None,
     gradient_steps: Annotated[
         int,
-        typer.Option(
-            min=0,
-            help="Climb on from the best schedule by this many steps of gradient ascent.",
-            rich_help_panel=SCHEDULES,
+        option(
+            "Climb on from the best schedule by this many steps of gradient ascent.", min=0, panel=SCHEDULES
         ),
     ] = 0,
     objective: Annotated[
         str,
-        typer.Option(
+        option(
+            "entropy: choose by the upper side. given-noise: by the lower one, as the paper says.",
             metavar="NAME",
-            help="entropy: choose by the upper side. given-noise: by the lower one, as the paper says.",
-            rich_help_panel=SCHEDULES,
+            panel=SCHEDULES,
         ),
     ] = "entropy",
     allow_folded: Annotated[
-        bool,
-        typer.Option(
-            "--allow-folded/--no-folded",
-            help="Choose among schedules that fold, too.",
-            rich_help_panel=SCHEDULES,
-        ),
+        bool, option("Choose among schedules that fold, too.", "--allow-folded/--no-folded", panel=SCHEDULES)
     ] = False,
     temperature: Annotated[
         float | None,
-        typer.Option(
-            help="Of the chain's noise; 1 is the paper's.",
-            show_default="the model's at evaluation",
-            rich_help_panel=MEASURE,
+        option(
+            "Of the chain's noise; 1 is the paper's.", show_default="the model's at evaluation", panel=MEASURE
         ),
     ] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, help="How many sentences to measure on.", rich_help_panel=MEASURE)
-    ] = 8,
-    chains: Annotated[
-        int,
-        typer.Option(min=2, help="Per sentence, more than z has dimensions.", rich_help_panel=MEASURE),
-    ] = 200,
+    limit: Annotated[int, option("How many sentences to measure on.", min=1, panel=MEASURE)] = 8,
+    chains: Annotated[int, option("Per sentence, more than z has dimensions.", min=2, panel=MEASURE)] = 200,
     split: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Split of the prepared corpus: train, valid or test.",
             callback=known_split,
-            help="Split of the prepared corpus: train, valid or test.",
             show_default="valid",
-            rich_help_panel=MEASURE,
+            panel=MEASURE,
         ),
     ] = None,
     text: TextOpt = None,
     seed: SeedOpt = 0,
     write: Annotated[
         Path | None,
-        typer.Option(
-            metavar="NEW.pt",
-            help="Write the checkpoint with the chosen step sizes there.",
-            show_default=False,
-            rich_help_panel=FILES_PANEL,
-        ),
+        option("Write the checkpoint with the chosen step sizes there.", metavar="NEW.pt", panel=FILES_PANEL),
     ] = None,
     force: Annotated[
-        bool,
-        typer.Option(
-            "--force/--no-force",
-            help="Replace NEW.pt where it is there already.",
-            rich_help_panel=FILES_PANEL,
-        ),
+        bool, option("Replace NEW.pt where it is there already.", "--force/--no-force", panel=FILES_PANEL)
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Draw both sides against the step size: .png, .svg or .pdf.",
-            show_default=False,
-            rich_help_panel=FILES_PANEL,
+        option(
+            "Draw both sides against the step size: .png, .svg or .pdf.", metavar="FILE", panel=FILES_PANEL
         ),
     ] = None,
     data_dir: DataDirOpt = Path("data"),

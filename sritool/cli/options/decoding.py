@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from sritool.cli.signatures import option
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,57 +21,43 @@ class DecodingOptions:
 
     greedy: Annotated[
         bool | None,
-        typer.Option(
+        option(
+            "Take the likeliest next word, or draw one.",
             "--greedy/--ancestral",
-            help="Take the likeliest next word, or draw one.",
             show_default="greedy; ancestral with one of the next three options, and for a model without z",
-            rich_help_panel=DECODING_PANEL,
+            panel=DECODING_PANEL,
         ),
     ] = None
     temperature: Annotated[
         float | None,
-        typer.Option(
-            "--temperature",
-            help="Draw from the words' probabilities sharpened (below 1) or flattened (above).",
+        option(
+            "Draw from the words' probabilities sharpened (below 1) or flattened (above).",
             show_default="1",
-            rich_help_panel=DECODING_PANEL,
+            panel=DECODING_PANEL,
         ),
     ] = None
     top_k: Annotated[
         int | None,
-        typer.Option(
-            "--top-k",
-            min=1,
-            help="Draw among the k likeliest words.",
-            show_default="all",
-            rich_help_panel=DECODING_PANEL,
-        ),
+        option("Draw among the k likeliest words.", min=1, show_default="all", panel=DECODING_PANEL),
     ] = None
     top_p: Annotated[
         float | None,
-        typer.Option(
-            "--top-p",
-            help="Draw among the fewest words that have this probability together.",
+        option(
+            "Draw among the fewest words that have this probability together.",
             show_default="1",
-            rich_help_panel=DECODING_PANEL,
+            panel=DECODING_PANEL,
         ),
     ] = None
     beam: Annotated[
         int | None,
-        typer.Option(
-            "--beam",
+        option(
+            "Search for the likeliest sentence with so many open ends side by side; 1 is greedy.",
             min=1,
-            help="Search for the likeliest sentence with so many open ends side by side; 1 is greedy.",
             show_default="1",
-            rich_help_panel=DECODING_PANEL,
+            panel=DECODING_PANEL,
         ),
     ] = None
-    max_length: Annotated[
-        int,
-        typer.Option(
-            "--max-length", min=1, help="Longest sentence, in tokens.", rich_help_panel=DECODING_PANEL
-        ),
-    ] = 200
+    max_length: Annotated[int, option("Longest sentence, in tokens.", min=1, panel=DECODING_PANEL)] = 200
 
     def config(self) -> DecodingConfig:
         """Return what is asked for: greedy, unless words are to be drawn or an option that draws is given.

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from sritool.cli.formats import Format
 from sritool.cli.progress import task_progress
 from sritool.cli.render import resolve_format
+from sritool.cli.signatures import option
 from sritool.errors import SritoolError, UsageError
 
 FILES_PANEL = "Files and output"
@@ -28,51 +27,38 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 FormatOpt = Annotated[
     Format,
-    typer.Option(
+    option(
+        "auto (a table on a terminal, TSV in a pipe), table, tsv, plain (TSV without its header), json "
+        "(lines), csv, markdown or latex.",
         "--format",
         "-f",
         envvar="SRITOOL_FORMAT",
         metavar="FORMAT",
-        help="auto (a table on a terminal, TSV in a pipe), table, tsv, plain (TSV without its header), "
-        "json (lines), csv, markdown or latex.",
-        rich_help_panel=FILES_PANEL,
+        panel=FILES_PANEL,
     ),
 ]
 
 QuietOpt = Annotated[
     bool,
-    typer.Option(
-        "--quiet/--no-quiet",
-        "-q",
-        envvar="SRITOOL_QUIET",
-        help="Show no progress on stderr.",
-        rich_help_panel=FILES_PANEL,
+    option(
+        "Show no progress on stderr.", "--quiet/--no-quiet", "-q", envvar="SRITOOL_QUIET", panel=FILES_PANEL
     ),
 ]
 
 DataDirOpt = Annotated[
-    Path,
-    typer.Option(
-        "--data-dir",
-        envvar="SRITOOL_DATA_DIR",
-        help="Folder of prepared corpora.",
-        rich_help_panel=FILES_PANEL,
-    ),
+    Path, option("Folder of prepared corpora.", "--data-dir", envvar="SRITOOL_DATA_DIR", panel=FILES_PANEL)
 ]
 
 RunsDirOpt = Annotated[
-    Path,
-    typer.Option(
-        "--runs-dir", envvar="SRITOOL_RUNS_DIR", help="Folder of training runs.", rich_help_panel=FILES_PANEL
-    ),
+    Path, option("Folder of training runs.", "--runs-dir", envvar="SRITOOL_RUNS_DIR", panel=FILES_PANEL)
 ]
 
 TextOpt = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Sentences from a file, one a line, or - for stdin; .tsv, .csv and .jsonl as preprocess has them.",
         "--text",
         metavar="FILE|-",
-        help="Sentences from a file, one a line, or - for stdin; .tsv, .csv and .jsonl as preprocess has them.",
         show_default=False,
     ),
 ]

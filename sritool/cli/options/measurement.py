@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sritool.cli.options.files import DataDirOpt, TextOpt
 from sritool.cli.options.models import DEVICE_PANEL
 from sritool.cli.options.values import known_split, size
+from sritool.cli.signatures import option
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,25 +17,22 @@ if TYPE_CHECKING:
 
 REFINEMENT_PANEL = "Refinement of an encoder"
 
-SeedOpt = Annotated[
-    int, typer.Option("--seed", min=0, envvar="SRITOOL_SEED", help="Seed of every random draw.")
-]
+SeedOpt = Annotated[int, option("Seed of every random draw.", "--seed", min=0, envvar="SRITOOL_SEED")]
 
 BatchSizeOpt = Annotated[
     int,
-    typer.Option(
+    option(
+        "Sentences worked on side by side; changes speed and memory, not results.",
         "--batch-size",
         min=1,
         envvar="SRITOOL_BATCH_SIZE",
-        help="Sentences worked on side by side; changes speed and memory, not results.",
     ),
 ]
 
 BATCH_SIZE = 64
 
 SplitOpt = Annotated[
-    str,
-    typer.Option("--split", callback=known_split, help="Split of the prepared corpus: train, valid or test."),
+    str, option("Split of the prepared corpus: train, valid or test.", "--split", callback=known_split)
 ]
 
 
@@ -44,10 +40,7 @@ SplitOpt = Annotated[
 class SentencesOptions:
     """How many sentences of a prepared corpus are measured on, and with which draws."""
 
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=1, help="Only this many sentences; without it, all.", show_default=False),
-    ] = None
+    limit: Annotated[int | None, option("Only this many sentences; without it, all.", min=1)] = None
     seed: SeedOpt = 0
     batch_size: BatchSizeOpt = BATCH_SIZE
     data_dir: DataDirOpt = Path("data")
@@ -58,21 +51,17 @@ class MeasurementOptions(SentencesOptions):
     """The same for measurements that are kept on record."""
 
     again: Annotated[
-        bool,
-        typer.Option(
-            "--again", help="Measure anew what is on record in evaluations.jsonl beside a checkpoint."
-        ),
+        bool, option("Measure anew what is on record in evaluations.jsonl beside a checkpoint.", "--again")
     ] = False
     memory: Annotated[
         int,
-        typer.Option(
-            "--memory",
+        option(
+            "About as much memory as may be taken, like 4G or 500M; changes speed, not results.",
             parser=size,
             metavar="SIZE",
             envvar="SRITOOL_MEMORY",
-            help="About as much memory as may be taken, like 4G or 500M; changes speed, not results.",
             show_default="4G",
-            rich_help_panel=DEVICE_PANEL,
+            panel=DEVICE_PANEL,
         ),
     ] = 4 << 30
 
@@ -83,11 +72,8 @@ class SourceOptions:
 
     split: Annotated[
         str | None,
-        typer.Option(
-            "--split",
-            callback=known_split,
-            help="Split of the prepared corpus: train, valid or test.",
-            show_default="test",
+        option(
+            "Split of the prepared corpus: train, valid or test.", callback=known_split, show_default="test"
         ),
     ] = None
     text: TextOpt = None
@@ -109,36 +95,34 @@ class RefinementOptions:
 
     refine_steps: Annotated[
         int | None,
-        typer.Option(
-            "--refine-steps",
+        option(
+            "Refine each sentence's q(z|x) by N steps from the encoder's; 0: the bare encoder. After "
+            "svi comes elbo-gain, what the steps bring, beside the metrics that were asked for.",
             min=0,
             metavar="N",
-            help="Refine each sentence's q(z|x) by N steps from the encoder's; 0: the bare encoder. After svi comes "
-            "elbo-gain, what the steps bring, beside the metrics that were asked for.",
             show_default="sa-vae as trained, others 0",
-            rich_help_panel=REFINEMENT_PANEL,
+            panel=REFINEMENT_PANEL,
         ),
     ] = None
     refine: Annotated[
         str | None,
-        typer.Option(
-            "--refine",
+        option(
+            "svi: climb a sentence's own elbo in mean and variance (an ae's log p(x|z), in the mean "
+            "alone). langevin: a chain from the encoder's mean for each code, which has no kl and no "
+            "elbo. preconditioned: such a chain, its steps scaled by the encoder's variances; not for "
+            "ae, which has none.",
             metavar="KIND",
-            help="svi: climb a sentence's own elbo in mean and variance (an ae's log p(x|z), in the mean alone). "
-            "langevin: a chain from the encoder's mean for each code, which has no kl and no elbo. preconditioned: "
-            "such a chain, its steps scaled by the encoder's variances; not for ae, which has none.",
             show_default="svi",
-            rich_help_panel=REFINEMENT_PANEL,
+            panel=REFINEMENT_PANEL,
         ),
     ] = None
     refine_rate: Annotated[
         float | None,
-        typer.Option(
-            "--refine-rate",
+        option(
+            "Rate of svi, or step size of a chain.",
             metavar="R",
-            help="Rate of svi, or step size of a chain.",
             show_default="svi refinement.rate of the run, langevin 0.01, preconditioned from 0.9 down to 0.12",
-            rich_help_panel=REFINEMENT_PANEL,
+            panel=REFINEMENT_PANEL,
         ),
     ] = None
 

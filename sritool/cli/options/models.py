@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sritool.cli.options.files import RunsDirOpt
+from sritool.cli.signatures import option
 from sritool.cli.streams import say
 
 if TYPE_CHECKING:
@@ -24,34 +25,29 @@ class DeviceOptions:
 
     gpu: Annotated[
         str | None,
-        typer.Option(
-            "--gpu",
+        option(
+            "CUDA device by its number, like 0; wins over --device.",
             metavar="N",
             envvar="SRITOOL_GPU",
-            help="CUDA device by its number, like 0; wins over --device.",
-            show_default=False,
-            rich_help_panel=DEVICE_PANEL,
+            panel=DEVICE_PANEL,
         ),
     ] = None
     device: Annotated[
         str,
-        typer.Option(
-            "--device",
+        option(
+            "cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.",
             metavar="NAME",
             envvar="SRITOOL_DEVICE",
-            help="cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.",
-            rich_help_panel=DEVICE_PANEL,
+            panel=DEVICE_PANEL,
         ),
     ] = "auto"
     threads: Annotated[
         int | None,
-        typer.Option(
-            "--threads",
+        option(
+            "CPU threads; without it, as many as there are cores.",
             min=1,
             envvar="SRITOOL_THREADS",
-            help="CPU threads; without it, as many as there are cores.",
-            show_default=False,
-            rich_help_panel=DEVICE_PANEL,
+            panel=DEVICE_PANEL,
         ),
     ] = None
 
@@ -149,8 +145,7 @@ class ComparedModelsOptions(ModelsOptions):
         ),
     ] = None
     mixed: Annotated[
-        bool,
-        typer.Option("--mixed", help="Take runs of different corpora, whose figures do not compare."),
+        bool, option("Take runs of different corpora, whose figures do not compare.", "--mixed")
     ] = False
 
     def find_all(self) -> list[Path]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from sritool.cli.options.models import CheckpointsOptions
 from sritool.cli.options.values import names
 from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table, say
+from sritool.cli.signatures import option
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,10 +26,9 @@ def curves(
     models: CheckpointsOptions,
     metrics: Annotated[
         str | None,
-        typer.Option(
-            "--metrics",
+        option(
+            "Only these panels, with commas between: nll, posterior-kl, recon, au, permuted, train recon.",
             metavar="NAMES",
-            help="Only these panels, with commas between: nll, posterior-kl, recon, au, permuted, train recon.",
             show_default="all",
         ),
     ] = None,

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from sritool.cli.options.files import DataDirOpt, QuietOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import BLACK, BLUE, COLOURS, GREY, MARKS, look, new_canvas, plain
 from sritool.cli.render import Table
+from sritool.cli.signatures import option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -27,7 +26,7 @@ def latent(
     *,
     model: ModelOptions,
     split: SplitOpt = "test",
-    limit: Annotated[int, typer.Option(min=1, help="How many sentences, one code each; 20 or more.")] = 1000,
+    limit: Annotated[int, option("How many sentences, one code each; 20 or more.", min=1)] = 1000,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     data_dir: DataDirOpt = Path("data"),

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import typer
-
 from sritool.cli.options import values
 from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import SentencesOptions, SplitOpt
@@ -15,6 +13,7 @@ from sritool.cli.options.models import ModelsOptions
 from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table
+from sritool.cli.signatures import option
 from sritool.cli.tables.noisy_recon import CHANGES, long_table, measured_on
 
 if TYPE_CHECKING:
@@ -46,20 +45,16 @@ def noisy_recon(
     models: ModelsOptions,
     counts: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "How many changes, as noisy-recon has it; 0 is always among them.",
             "--k",
             metavar="LIST",
-            help="How many changes, as noisy-recon has it; 0 is always among them.",
             show_default="0-4",
         ),
     ] = None,
-    noise: Annotated[
-        str, typer.Option("--noise", metavar="KIND", help="swap, drop or replace, as noisy-recon has it.")
-    ] = "swap",
+    noise: Annotated[str, option("swap, drop or replace, as noisy-recon has it.", metavar="KIND")] = "swap",
     split: SplitOpt = "test",
-    chains: Annotated[
-        int, typer.Option(min=1, help="Codes inferred per sentence, as noisy-recon has it.")
-    ] = 2,
+    chains: Annotated[int, option("Codes inferred per sentence, as noisy-recon has it.", min=1)] = 2,
     sentences: SentencesOptions,
     picture: ReadablePictureOptions,
     quiet: QuietOpt = False,

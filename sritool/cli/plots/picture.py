@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
-import typer
-
 from sritool.cli.options.files import FILES_PANEL, FormatOpt
 from sritool.cli.plots.style import check_picture, save
 from sritool.cli.render import Table, emit, resolve_format, say
+from sritool.cli.signatures import option
 from sritool.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -27,26 +26,25 @@ class PictureOptions:
     """Where a picture and its numbers go."""
 
     title: Annotated[
-        str | None,
-        typer.Option("--title", metavar="TEXT", help="Above the picture.", show_default="what is measured"),
+        str | None, option("Above the picture.", metavar="TEXT", show_default="what is measured")
     ] = None
     output: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "The picture: .png, .svg or .pdf.",
             "--output",
             "-o",
             metavar="FILE",
-            help="The picture: .png, .svg or .pdf.",
             show_default="KIND.png, unless --show-data",
-            rich_help_panel=FILES_PANEL,
+            panel=FILES_PANEL,
         ),
     ] = None
     show_data: Annotated[
         bool,
-        typer.Option(
+        option(
+            "Print the numbers that are drawn; draw them only if -o is given as well.",
             "--show-data",
-            help="Print the numbers that are drawn; draw them only if -o is given as well.",
-            rich_help_panel=FILES_PANEL,
+            panel=FILES_PANEL,
         ),
     ] = False
     fmt: FormatOpt = "auto"
@@ -74,12 +72,10 @@ class ReadablePictureOptions(PictureOptions):
 
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data",
+        option(
+            "Draw these numbers, as --show-data prints them: TSV, CSV or JSON lines.",
             metavar="FILE|-",
-            help="Draw these numbers, as --show-data prints them: TSV, CSV or JSON lines.",
-            show_default=False,
-            rich_help_panel=FILES_PANEL,
+            panel=FILES_PANEL,
         ),
     ] = None
 

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
@@ -15,6 +13,7 @@ from sritool.cli.options.values import names
 from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table
+from sritool.cli.signatures import option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -27,13 +26,12 @@ COLUMNS = ("run", "estimator", "metric", "draws", "value", "se", "sentences")
 def ppl_draws(
     *,
     models: ModelsOptions,
-    metric: Annotated[str, typer.Option(metavar="NAME", help="ppl or nll.")] = "ppl",
+    metric: Annotated[str, option("ppl or nll.", metavar="NAME")] = "ppl",
     estimators: Annotated[
         str | None,
-        typer.Option(
-            "--estimators",
+        option(
+            "With commas between: adaptive, sri, ais, encoder; what is not on record is measured.",
             metavar="NAMES",
-            help="With commas between: adaptive, sri, ais, encoder; what is not on record is measured.",
             show_default="adaptive, and beside it those on record",
         ),
     ] = None,

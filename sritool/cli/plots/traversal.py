@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_unknown
 from sritool.cli.plots.picture import PictureOptions
 from sritool.cli.plots.style import BLUE, GREY, MEDIUM, ORANGE, SMALL, look, plain, renderer_of
 from sritool.cli.render import Table
+from sritool.cli.signatures import option
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,28 +26,24 @@ def traversal(
     model: ModelOptions,
     sentence: Annotated[
         str | None,
-        typer.Option(
-            "--sentence",
+        option(
+            "Move the code of this sentence.",
             metavar="TEXT",
-            help="Move the code of this sentence.",
             show_default="the prior's first draw, by --seed",
         ),
     ] = None,
     dims: Annotated[
         str | None,
-        typer.Option(
-            "--dims",
+        option(
+            "Dimensions to move it along, from 1, with commas between.",
             metavar="NUMBERS",
-            help="Dimensions to move it along, from 1, with commas between.",
             show_default="the three that change the most words",
         ),
     ] = None,
-    points: Annotated[int, typer.Option(min=2, help="Sentences a dimension.")] = 7,
-    reach: Annotated[
-        float, typer.Option(min=0.01, help="Largest value, in standard deviations of the prior.")
-    ] = 3.0,
+    points: Annotated[int, option("Sentences a dimension.", min=2)] = 7,
+    reach: Annotated[float, option("Largest value, in standard deviations of the prior.", min=0.01)] = 3.0,
     seed: SeedOpt = 0,
-    max_length: Annotated[int, typer.Option(min=1, help="Longest sentence, in tokens.")] = 200,
+    max_length: Annotated[int, option("Longest sentence, in tokens.", min=1)] = 200,
     picture: PictureOptions,
 ) -> None:
     """Latent traversal: what a code decodes to as a coordinate moves.

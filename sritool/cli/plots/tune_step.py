@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import typer
-
 from sritool.cli.options.files import DataDirOpt, QuietOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
 from sritool.cli.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, look, new_canvas, plain, series
+from sritool.cli.signatures import option
 from sritool.cli.tables.tune_step import exact_table
 from sritool.errors import DataError
 
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 def tune_step(
     *,
     model: ModelOptions,
-    limit: Annotated[int, typer.Option(min=1, help="How many to measure on.")] = 8,
-    chains: Annotated[int, typer.Option(min=2, help="Per sentence, more than z has dimensions.")] = 200,
+    limit: Annotated[int, option("How many to measure on.", min=1)] = 8,
+    chains: Annotated[int, option("Per sentence, more than z has dimensions.", min=2)] = 200,
     seed: SeedOpt = 0,
     data_dir: DataDirOpt = Path("data"),
     picture: ReadablePictureOptions,
