@@ -1,4 +1,4 @@
-"""Fuzzing of the readers of text, shortly: `python -m faults.harness text --inputs 200000` does it at length."""
+"""Fuzzing of the readers of text."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WORDS = st.text(
 )
 
 
-def test_files_with_something_changed_are_read_or_refused() -> None:
-    fuzz(INPUTS, seed=1)
+def test_files_with_something_changed_are_read_or_refused(at_length: bool) -> None:
+    fuzz(200_000 if at_length else INPUTS, seed=1)
 
 
 @settings(max_examples=EXAMPLES)

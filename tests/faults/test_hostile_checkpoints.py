@@ -84,10 +84,13 @@ def test_each_is_refused_when_it_is_loaded(here: Path, files: list[Hostile], can
         assert not Path(canary).exists(), hostile.name
 
 
-def test_commands_refuse_them_in_one_line(here: Path, files: list[Hostile], canary: str) -> None:
-    for number, hostile in enumerate(files[::EVERY]):
-        command = hostile.only or list(COMMANDS)[number % len(COMMANDS)]
-        refused(hostile, command, canary)
+def test_commands_refuse_them_in_one_line(
+    here: Path, files: list[Hostile], canary: str, at_length: bool
+) -> None:
+    for number, hostile in enumerate(files if at_length else files[::EVERY]):
+        chosen = list(COMMANDS) if at_length else [list(COMMANDS)[number % len(COMMANDS)]]
+        for command in [hostile.only] if hostile.only else chosen:
+            refused(hostile, command, canary)
 
 
 def test_what_only_a_resumed_run_reads_is_refused_there(
@@ -131,14 +134,16 @@ def test_absurd_claims_take_no_memory(
     assert found["grown"] < 300_000, f"{found['grown'] / 1024:.0f} MB"
 
 
-def test_every_bit_counts(here: Path) -> None:
-    """A sample over a whole file; the long run flips them all."""
+def test_every_bit_counts(here: Path, at_length: bool) -> None:
+    """Of a sample over the whole file, and of its end."""
     content = (here / "good.pt").read_bytes()
     assert reads(content)
-    places = [*range(0, len(content), 29), *range(len(content) - 120, len(content))]
+    size = len(content)
+    places = range(size) if at_length else [*range(0, size, 29), *range(size - 120, size)]
     for place in places:
-        assert not reads(flipped(content, place, place % 8)), place
-    for place in range(0, len(content), 97):
+        for bit in range(8) if at_length else [place % 8]:
+            assert not reads(flipped(content, place, bit)), place
+    for place in range(0, size, 1 if at_length else 97):
         assert not reads(content[:place]), place
 
 

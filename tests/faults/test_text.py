@@ -290,3 +290,13 @@ def test_more_ids_than_an_arrow_list_counts(tmp_path: Path, monkeypatch: pytest.
     assert len(stored.ids) > 3 * 30
     for field in ("ids", "offsets", "labels"):
         np.testing.assert_array_equal(getattr(stored, field), getattr(corpus.splits["train"], field))
+
+
+@pytest.mark.at_length
+@pytest.mark.parametrize("form", ["lines", "rows", "pipe"])
+def test_ten_million_lines(tmp_path: Path, form: str) -> None:
+    path = tmp_path / ("many.tsv" if form == "rows" else "many.txt")
+    text.write_lines(path, 10_000_000, labelled=form == "rows")
+    peak = text.prepare(path, tmp_path / "data", piped=form == "pipe")
+    print(f"{form}: at most {peak.memory >> 20:,} MiB, {peak.seconds:.0f} s of the processor")  # noqa: T201 - seen with -s
+    assert peak.memory < text.bound(10_000_000, 110_000_000, 200_000)

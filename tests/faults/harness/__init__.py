@@ -1,4 +1,4 @@
-"""Damage done for real, for the tests of this folder; `python -m faults.harness` does it at length."""
+"""Damage done for real, for the tests of this folder."""
 
 
 class Broken(AssertionError):  # noqa: N818 - what happened

@@ -6,15 +6,10 @@ lies behind the digest is reached too. Corpora lose their digests first, for the
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import copy
 import json
 import random
 import shutil
-import sys
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +17,6 @@ from typing import Any
 import torch
 
 from faults.harness import Broken
-from faults.harness.hostile import make_run
 from faults.harness.hostile_files import saved, sealed
 from sritool.data.store import load_corpus
 from sritool.errors import SritoolError
@@ -174,44 +168,3 @@ def _loads(load: Callable[[], object], path: Path) -> bool:
             raise Broken(f"exit code {error.exit_code}: {line!r}") from error
         return False
     return True
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """How long, and which damage."""
-    parser.add_argument("--seconds", type=float, default=300.0, help="half for checkpoints, half for corpora")
-    parser.add_argument("--seed", type=int, default=0, help="of the damage")
-
-
-def run(arguments: argparse.Namespace) -> dict[str, int | float]:
-    """Random damage until the time is over; what breaks is told with its number, which the seed makes again."""
-    counts: dict[str, int | float] = dict.fromkeys(
-        ("checkpoints fuzzed", "of them loaded", "corpora fuzzed", "of these loaded"), 0
-    )
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        good = make_run()
-        content, values = good.read_bytes(), torch.load(good, weights_only=True)
-        cases: tuple[tuple[str, str, Callable[[random.Random], bool]], ...] = (
-            (
-                "checkpoints fuzzed",
-                "of them loaded",
-                lambda chance: check_checkpoint(Path("stranger.pt"), checkpoint_of(content, values, chance)),
-            ),
-            (
-                "corpora fuzzed",
-                "of these loaded",
-                lambda chance: check_corpus(Path("data/mine"), Path("data/stranger"), chance),
-            ),
-        )
-        for fuzzed, loaded, check in cases:
-            end = time.monotonic() + arguments.seconds / 2
-            while time.monotonic() < end:
-                number = counts[fuzzed]
-                try:
-                    counts[loaded] += check(random.Random(f"{arguments.seed} {fuzzed} {number}"))
-                except Exception as error:
-                    raise Broken(
-                        f"{fuzzed}, seed {arguments.seed}, number {number}: {error!r}"[:900]
-                    ) from error
-                counts[fuzzed] += 1
-            print(f"{counts[fuzzed]} {fuzzed}", file=sys.stderr)
-    return counts

@@ -1,19 +1,13 @@
 """Checkpoints from strangers, each given to the real program: code, bombs, lies and damage.
 
 Each must be refused with exit code 3 and one line that names the file and a reason, in little time and memory, and
-without anything in it having run. At length: every byte of a small checkpoint with every bit flipped, and every
-length that it can be cut to.
+without anything in it having run.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import io
-import random
 import shutil
-import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,7 +21,6 @@ from faults.harness.hostile_files import (
     Hostile,
     archive_files,
     damaged_files,
-    flipped,
     legacy_files,
     pickled_files,
     tensor_files,
@@ -101,51 +94,6 @@ def reads(content: bytes) -> bool:
     except Refused:
         return False
     return True
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """How much of a checkpoint to damage."""
-    parser.add_argument("--seconds", type=float, default=600.0, help="for the flipped bits and the cuts")
-    parser.add_argument("--seed", type=int, default=0, help="of their order")
-
-
-def run(arguments: argparse.Namespace) -> dict[str, int | float]:
-    """Every hostile file to every command, then flips and cuts in random order until the time is over."""
-    counts: dict[str, int | float] = {
-        "hostile files": 0,
-        "hostile files refused": 0,
-        "bits flipped": 0,
-        "files cut short": 0,
-    }
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        good = make_run()
-        canary = str(Path(folder) / "code-has-run")
-        for hostile in list(hostile_files(good, canary)):
-            counts["hostile files"] += 1
-            for command in [hostile.only] if hostile.only else COMMANDS:
-                refused(hostile, command, canary)
-                counts["hostile files refused"] += 1
-            print(f"\r{counts['hostile files']} hostile files", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-        damage = _all_damage(good.read_bytes(), arguments.seed)
-        end = time.monotonic() + arguments.seconds
-        for what, name, content in damage:
-            if time.monotonic() > end:
-                break
-            if reads(content):
-                raise Broken(f"{name} was not noticed")
-            counts[what] += 1
-    return counts
-
-
-def _all_damage(content: bytes, seed: int) -> Iterator[tuple[str, str, bytes]]:
-    cases = [(place, bit) for place in range(len(content)) for bit in range(-1, 8)]
-    random.Random(seed).shuffle(cases)
-    for place, bit in cases:
-        if bit < 0:
-            yield "files cut short", f"a cut to {place} bytes", content[:place]
-        else:
-            yield "bits flipped", f"bit {bit} of byte {place}", flipped(content, place, bit)
 
 
 def make_run() -> Path:

@@ -1,17 +1,14 @@
 """Text of ten million lines, and text damaged in every way we know: memory, speed, one line for each refusal.
 
 A file of invented words is made by a seeded script and prepared in a process of its own, whose largest memory is
-measured: as lines, as labelled rows, through a pipe, and cut into pieces (--forms). Then the readers are fuzzed.
+measured: as lines, as labelled rows, and through a pipe.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from faults.harness import Broken
-from sritool.cli.render import say
 
-FORMS = ("lines", "rows", "pipe", "pieces")
 BASE = 250 << 20  # bytes that Python, NumPy, Arrow and one batch of text take
 PER_LINE = 100  # bytes: keys to cut by, sorted; lengths, offsets and words in 64 bits, as arrays come and go
 PER_TOKEN = 4.5  # bytes: an id, and a little for arrays that are being joined
@@ -113,41 +108,3 @@ def prepare(path: Path, folder: Path, *options: str, piped: bool = False) -> Pea
 def bound(count: int, tokens: int, vocabulary: int) -> int:
     """The most memory that preparing may take, in bytes: of ids and a few numbers a line, and not of the text."""
     return BASE + int(PER_LINE * count + PER_TOKEN * tokens + PER_WORD * vocabulary)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Those of `python -m faults.harness text`."""
-    parser.add_argument("--lines", type=int, default=10_000_000)
-    parser.add_argument("--forms", nargs="+", default=list(FORMS[:3]), choices=FORMS)
-    parser.add_argument("--inputs", type=int, default=20_000, help="fuzzed inputs")
-    parser.add_argument("--seed", type=int, default=0, help="of the fuzzing")
-
-
-def run(arguments: argparse.Namespace) -> dict[str, int | float]:
-    """Prepare, damage, fuzz. Raises: Broken where something was not as it should be."""
-    from faults.harness.fuzz_text import fuzz
-
-    counts: dict[str, int | float] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for form in arguments.forms:
-            path = folder / ("many.tsv" if form == "rows" else "many.txt")
-            if not path.exists():
-                began = time.perf_counter()
-                write_lines(path, arguments.lines, labelled=form == "rows")
-                say(
-                    f"{path.name}: {arguments.lines:,} lines, {path.stat().st_size:,} bytes, "
-                    f"made in {time.perf_counter() - began:.0f} s"
-                )
-            options = ("--tokenizer", "unigram") if form == "pieces" else ()
-            peak = prepare(path, folder / "data", *options, piped=form == "pipe")
-            say(f"{form}: at most {peak.memory >> 20:,} MiB, {peak.seconds:.0f} s of the processor")
-            counts[f"{form}: MiB at most"] = peak.memory >> 20
-            counts[f"{form}: lines a CPU second"] = round(arguments.lines / peak.seconds)
-            most = bound(arguments.lines, 11 * arguments.lines, 200_000)
-            if form != "pieces" and peak.memory > most:
-                raise Broken(
-                    f"{form}: {peak.memory >> 20} MiB are more than the {most >> 20} that ids account for"
-                )
-    counts["inputs fuzzed"] = fuzz(arguments.inputs, arguments.seed)
-    return counts
