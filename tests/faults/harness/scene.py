@@ -27,27 +27,19 @@ _WHO = ("a gardener", "the old pilot", "one nurse", "every baker", "my neighbour
 _DOES = ("greets", "paints", "never follows", "sells")
 _WHAT = ("a lantern", "kites", "the big red barrel", "two clocks")
 
-_SMALL = (
-    *("--embedding", 4, "--hidden", 6, "--batch-size", 8, "--epochs", 2, "--save-every", SAVE_EVERY),
-    *("--patience", 0, "--precision", "float32", "--no-summary", "--threads", 1),
-    *(
-        "--set",
-        "validation.share=0",
-        "--set",
-        "validation.sentences=4",
-        "--set",
-        "validation.likelihood.samples=4",
-    ),
-    *("--set", "validation.likelihood.pilots=6", "--set", "validation.likelihood.rounds=1"),
-    *("--set", "validation.likelihood.modes=1"),
-)
-_OWN: dict[str, tuple[object, ...]] = {
-    "lm": (),
-    "sri": ("--latent", 2, "--langevin-steps", 3, "--tune-step-every", 1),
-    "vae-lagging": ("--latent", 2, "--set", "lagging.updates=3", "--set", "lagging.judge_every=2"),
-    "sa-vae": ("--latent", 2, "--set", "refinement.steps=2"),
-    "vae-fb": ("--latent", 2, "--pretraining-epochs", 1),
-    "vae-fbp": ("--latent", 2, "--pretraining-epochs", 1),
+_SMALL = f"""
+    --embedding 4 --hidden 6 --batch-size 8 --epochs 2 --save-every {SAVE_EVERY} --patience 0 --precision float32
+    --no-summary --threads 1 --set validation.share=0 --set validation.sentences=4
+    --set validation.likelihood.samples=4 --set validation.likelihood.pilots=6 --set validation.likelihood.rounds=1
+    --set validation.likelihood.modes=1
+"""
+_OWN = {
+    "lm": "",
+    "sri": "--latent 2 --langevin-steps 3 --tune-step-every 1",
+    "vae-lagging": "--latent 2 --set lagging.updates=3 --set lagging.judge_every=2",
+    "sa-vae": "--latent 2 --set refinement.steps=2",
+    "vae-fb": "--latent 2 --pretraining-epochs 1",
+    "vae-fbp": "--latent 2 --pretraining-epochs 1",
 }
 
 
@@ -86,8 +78,8 @@ def preprocess(train: str = "train", *more: object) -> tuple[object, ...]:
 
 def train(method: str, *more: object) -> tuple[object, ...]:
     """Trains for two epochs of five steps; two saves and a validation in each."""
-    own = _OWN.get(method, ("--latent", 2))
-    return ("train", "mine", "--method", method, *_SMALL, *own, *more)
+    own = _OWN.get(method, "--latent 2")
+    return ("train", "mine", "--method", method, *_SMALL.split(), *own.split(), *more)
 
 
 def train_job(method: str) -> Job:

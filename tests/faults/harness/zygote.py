@@ -34,19 +34,10 @@ CLOSED = -1
 """Instead of a file descriptor: the stream is closed, as a shell's `>&-` does it."""
 
 WARM = (
-    *(
-        "torch",
-        "torch._dynamo",
-        "numpy",
-        "sklearn.svm",
-        "sklearn.mixture",
-        "sklearn.manifold",
-        "scipy.optimize",
-        "datasets",
-    ),
-    *("pyarrow", "sentencepiece", "rich.progress", "rich.console", "matplotlib.figure"),
-    *("matplotlib.backends.backend_agg", "sacrebleu", "plotly.graph_objects"),
-)
+    "torch", "torch._dynamo", "numpy", "sklearn.svm", "sklearn.mixture", "sklearn.manifold", "scipy.optimize",
+    "datasets", "pyarrow", "sentencepiece", "rich.progress", "rich.console", "matplotlib.figure",
+    "matplotlib.backends.backend_agg", "sacrebleu", "plotly.graph_objects",
+)  # fmt: skip
 """Modules that the first process imports, as far as they are installed, beside those of the program."""
 
 
