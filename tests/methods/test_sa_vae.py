@@ -111,6 +111,7 @@ def test_gap_closed_is_the_difference_of_the_bounds(
     assert refined["gap closed"] == pytest.approx(gap, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_refinement_raises_the_bound_and_stays_below_the_likelihood(
     trained: SemiAmortizedVae, batch_of: BatchOf
 ) -> None:

@@ -157,6 +157,7 @@ def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
 @pytest.mark.parametrize("chain_dropout", [True, False])
 @pytest.mark.parametrize("choice", ["path", "end"])
 @pytest.mark.parametrize("ours", [{}, {"preconditioned": True}, {"words": 2}, OURS])
+@pytest.mark.slow
 def test_the_form_that_a_gpu_replays_computes_the_same(
     make_method: Callable[..., Method],
     batch_of: Callable[..., Batch],

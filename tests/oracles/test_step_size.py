@@ -87,6 +87,7 @@ def test_both_sides_are_the_closed_form_and_bracket_it(
     ("curvature", "best", "given_noise"),
     [(2.0, 0.086, 0.013), (10.0, 0.020, 0.007), (50.0, 0.0046, 0.0022)],
 )
+@pytest.mark.slow
 def test_upper_side_picks_the_best_step_and_the_lower_one_far_too_small(
     equal_curvature: Callable[..., Any], curvature: float, best: float, given_noise: float
 ) -> None:
@@ -224,6 +225,7 @@ def test_geometric_schedule() -> None:
 
 
 @pytest.mark.parametrize(("side", "best"), [("upper", 0.0203), ("lower", 0.0071)])
+@pytest.mark.slow
 def test_ascent_by_measured_differences_arrives_at_the_top(
     equal_curvature: Callable[..., Any], side: str, best: float
 ) -> None:

@@ -66,6 +66,7 @@ def test_choice_and_cost_are_told(whole: Any) -> None:
 
 
 @pytest.mark.parametrize("stops", [[3], [2, 4], [6]])
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_not(whole: Any, new_run: NewRun, stops: list[int]) -> None:
     run = new_run(**PLAN)
     for steps in stops:

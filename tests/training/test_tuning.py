@@ -119,6 +119,7 @@ def test_edge_of_the_grid_is_said(tuned_with: Callable[..., Tuned]) -> None:
     assert "the choice is the smallest that was tried: widen --range or --grid" in tuned.notes
 
 
+@pytest.mark.slow
 def test_numbers_depend_on_neither_batches_nor_other_schedules(tuned_with: Callable[..., Tuned]) -> None:
     usual = tuned_with(shape="constant", grid=(0.02, 0.1)).rows
     for given in ({"batch_size": 1}, {"grid": (0.005, 0.02, 0.1)}):

@@ -122,6 +122,7 @@ def records(run: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("method", ["sri", "lm", "vae-lagging"])
+@pytest.mark.slow
 def test_epochs_without_validation(method: str, every_second: None, new_run: NewRun) -> None:
     run = new_run(method, training={"epochs": 5})
     assert run.train().reason == "done"

@@ -197,6 +197,7 @@ def test_what_a_picture_of_noisy_sentences_leaves_out_is_said_once(run: Run) -> 
 
 
 @pytest.mark.parametrize("shape", ["checkpoint", "constant", "geometric"])
+@pytest.mark.slow
 def test_tune_step_from_its_table(run: Run, shape: str) -> None:
     words = ("tune-step", "mine-sri", "--limit", 2, "--chains", 6, "-q")
     table = run(*words, "--shape", shape, "--grid", "0.5,1", "--gradient-steps", 1)

@@ -62,6 +62,7 @@ def test_shapes(run: Run) -> None:
     assert len(rows(run("tune-step", *few))) == 6
 
 
+@pytest.mark.slow
 def test_options_of_the_measurement_matter(run: Run) -> None:
     def upper(*args: object) -> str:
         return rows(run("tune-step", *FEW, *args))[0]["upper"]
@@ -180,6 +181,7 @@ def test_without_matplotlib_it_is_said_before_the_work(run: Run, monkeypatch: py
         ("curve.pdf", b"%PDF", ["--shape", "geometric"]),
     ],
 )
+@pytest.mark.slow
 def test_picture_in_the_format_of_its_ending(run: Run, name: str, start: bytes, args: list[object]) -> None:
     result = run("tune-step", "mine-sri", *FEW, *args, "--plot", name)
     assert result.exit_code == 0, result.stderr

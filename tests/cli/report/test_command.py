@@ -64,6 +64,7 @@ def test_the_page_holds_the_figures_on_record_and_measures_the_rest(run: Run, pa
         ([("mi,recon", 6)], "6 6 6 6 6"),
     ],
 )
+@pytest.mark.slow
 def test_figures_of_importance_weights_are_of_the_same_sentences(
     on_file: list[tuple[str, int]], counts: str, run: Run, parse: Any
 ) -> None:
@@ -162,6 +163,7 @@ def test_a_split_that_is_not_there_is_named(run: Run) -> None:
     assert "'tset' is no split; give train, valid or test" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_commands_on_the_page_make_its_parts_again(run: Run, parse: Any) -> None:
     run("report", "runs/mine-sri", "-o", "page.html", "--seed", 5, *FEW)
     parsed = parse(Path("page.html").read_text(encoding="utf-8"))
