@@ -75,7 +75,11 @@ def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
         before: Stands before the suggested name, as "sampler." before "steps".
     """
     known = list(dict.fromkeys(known))
-    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {before}{near[0]}?"
+    if near := nearest(name, known):
+        return f"; did you mean {before}{near}?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is spelt most like this one, empty if none is near."""
+    return next(iter(difflib.get_close_matches(name[:100], list(known), n=1, cutoff=0.5)), "")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sritool.errors import CheckpointError, DataError, UsageError
+from sritool.errors import CheckpointError, DataError, UsageError, suggestion
 from sritool.evaluation import estimators
 from sritool.evaluation.estimates import WEIGHTED
 from sritool.evaluation.evaluate import Evaluation, Request, evaluate_model, run_name
@@ -88,11 +87,7 @@ def check_columns(names: Sequence[str], sort: str | None = None) -> None:
     known = (*NEEDS, *TRAINING_COLUMNS)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(
-                f"no column {name!r}; "
-                + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
-            )
+            raise UsageError(f"no column {name!r}{suggestion(name, known)}")
     if not names:
         raise UsageError(f"no column to show; give some of {', '.join(known)}")
     orders = ("run", "method", *names)

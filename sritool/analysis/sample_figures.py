@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from sritool.analysis.text_metrics import Figure, distinct, self_bleu, unique_sh
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS
-from sritool.errors import UsageError
+from sritool.errors import UsageError, suggestion
 from sritool.evaluation.measure import Settings, measure
 from sritool.evaluation.sentences import Text, prepared_corpus
 from sritool.runs.model import Report, TrainedModel
@@ -62,9 +61,7 @@ def parse_metrics(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in (*METRICS, ALL):
-            near = difflib.get_close_matches(name, (*METRICS, ALL), n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(f"no metric {name!r} of samples; {hint}known: {', '.join((*METRICS, ALL))}")
+            raise UsageError(f"no metric {name!r} of samples{suggestion(name, (*METRICS, ALL))}")
     if not names:
         raise UsageError(f"--metrics is empty; give some of {', '.join((*METRICS, ALL))}")
     return METRICS if ALL in names else tuple(name for name in METRICS if name in names)

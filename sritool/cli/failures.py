@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterable
 from typing import Any
 
 import typer
@@ -17,7 +15,7 @@ import typer
 from sritool.cli.printable import one_line
 from sritool.cli.signals import Stopped
 from sritool.cli.streams import say
-from sritool.errors import Interrupted, SritoolError
+from sritool.errors import Interrupted, SritoolError, nearest
 
 DEBUG_COMMAND = "sritool --debug …"
 DEBUG_HINT = f"to see where, run again as: {DEBUG_COMMAND}"
@@ -41,15 +39,6 @@ ADVICE = {
     errno.ESTALE: "the disk does not answer any more; look after it, or take another",
 }
 """What to do next, by what the system says."""
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the nearest known name, or what names there are."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(known)}" if known else ""
 
 
 def exit_code_of(error: BaseException | None, debug: bool | None = None) -> int:
@@ -114,8 +103,8 @@ def describe_usage(error: Any) -> str:
     program = ctx.find_root()
     if ctx is not program and option in option_names(program):
         return f"{option} stands before the command: {program.command_path} {option} {ctx.info_name} …"
-    near = difflib.get_close_matches(option, option_names(ctx), n=1, cutoff=0.5)
-    return f"no option {option}{f'; did you mean {near[0]}?' if near else ''} {help_hint}"
+    near = nearest(option, option_names(ctx))
+    return f"no option {option}{f'; did you mean {near}?' if near else ''} {help_hint}"
 
 
 def bad_value(error: Any) -> str:
@@ -130,8 +119,8 @@ def bad_value(error: Any) -> str:
     message = re.sub(r"^Value error, |, unable to parse.*$", "", message).rstrip(".")
     if "is not one of" in message:
         given, *choices = re.findall(r"'([^']*)'", message)
-        near = difflib.get_close_matches(given, choices, n=1, cutoff=0.5)
-        message += f"; did you mean {near[0]!r}?" if near else ""
+        near = nearest(given, choices)
+        message += f"; did you mean {near!r}?" if near else ""
     return f"{name}: {message}"
 
 

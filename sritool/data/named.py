@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from sritool.data.readers import (
 )
 from sritool.data.sampling import sample, split_by_ratio, unique
 from sritool.data.sources import SPLIT_WORDS, Source, list_folder
-from sritool.errors import DataError, UsageError
+from sritool.errors import DataError, UsageError, suggestion
 
 PAPER_SIZES = {"train": 100_000, "valid": 10_000, "test": 10_000}
 
@@ -70,11 +69,9 @@ def named_source(name: str, folder: Path | None = None, seed: int = 0) -> Source
 def check_name(name: str) -> None:
     """Raises: UsageError if ``name`` is no built-in corpus."""
     if name not in NAMED:
-        near = difflib.get_close_matches(name.lower(), NAMED, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = suggestion(name.lower(), NAMED)
         raise UsageError(
-            f"unknown corpus {name!r}; {hint}built in are {', '.join(NAMED)}; "
-            "for text of your own: sritool preprocess FILE --name NAME"
+            f"unknown corpus {name!r}{hint} (your own text: sritool preprocess FILE --name NAME)"
         )
 
 

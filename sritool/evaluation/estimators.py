@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from sritool.config.settings import LikelihoodConfig
-from sritool.errors import UsageError
+from sritool.errors import UsageError, suggestion
 from sritool.likelihood import ais
 from sritool.likelihood.adaptation import adapt
 from sritool.likelihood.chain_likelihood import chain_draws, plan_of, rows_within
@@ -68,11 +67,7 @@ def check_estimator(name: str, method: Method | None = None, others: Sequence[st
         return
     if name not in ESTIMATORS:
         names = [*(known for known in ESTIMATORS if known != "exact"), *others]
-        near = difflib.get_close_matches(name, names, n=1)
-        known = ", ".join(names)
-        raise UsageError(
-            f"no estimator {name!r}; " + (f"did you mean {near[0]}?" if near else f"known: {known}")
-        )
+        raise UsageError(f"no estimator {name!r}{suggestion(name, names)}")
     needs = ESTIMATORS[name].needs(method) if method is not None and method.latent else ""
     if method is not None and needs:
         raise UsageError(f"estimator {name} needs {needs}, not {method.name}; take --estimator {DEFAULT}")

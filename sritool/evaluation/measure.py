@@ -6,7 +6,6 @@ rows are reduced to estimates at the end, by `figures`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.store import Split
-from sritool.errors import UsageError
+from sritool.errors import UsageError, suggestion
 from sritool.evaluation import estimators
 from sritool.evaluation.estimates import Origin, estimates_of
 from sritool.evaluation.metrics import Estimate
@@ -89,11 +88,7 @@ def check_metrics(names: Sequence[str]) -> None:
     """Raises: UsageError for a metric that there is not."""
     for name in names:
         if name not in NEEDS:
-            near = difflib.get_close_matches(name, NEEDS, n=1)
-            raise UsageError(
-                f"no metric {name!r}; "
-                + (f"did you mean {near[0]}?" if near else f"known: {', '.join(NEEDS)}")
-            )
+            raise UsageError(f"no metric {name!r}{suggestion(name, NEEDS)}")
 
 
 def origin_of(method: Method, settings: Settings) -> Origin:

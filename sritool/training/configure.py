@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -17,7 +16,7 @@ from sritool.config.presets import (
 )
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, flat, merge, parse_assignment, plain, read_toml
-from sritool.errors import UsageError
+from sritool.errors import UsageError, quoted, suggestion
 from sritool.methods.registry import METHODS
 
 DEFAULT_METHOD = "sri"
@@ -127,10 +126,7 @@ def _known(kind: str, name: Any, known: Iterable[str]) -> str:
     known = list(known)
     if name in known:
         return str(name)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    raise UsageError(
-        f"unknown {kind} {name!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
-    )
+    raise UsageError(f"unknown {kind} {quoted(name)}{suggestion(str(name), known)}")
 
 
 def named_truly(config: RunConfig) -> RunConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
 import time
@@ -22,7 +21,7 @@ from sritool.data.hub import HUB_SETS
 from sritool.data.named import NAMED, named_source
 from sritool.data.preprocess import preprocess_corpus
 from sritool.data.store import INFO_FILE, Corpus, find_corpus, load_corpus
-from sritool.errors import CheckpointError, UsageError
+from sritool.errors import CheckpointError, UsageError, suggestion
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
@@ -192,9 +191,8 @@ def _check_corpus(name: str, data_dir: Path) -> None:
     if Path(name).is_file():
         raise UsageError(f"{name} is a file; prepare it first: sritool preprocess {name} --name NAME")
     there = [path.parent.name for path in data_dir.glob(f"[!.]*/{INFO_FILE}")]
-    near = difflib.get_close_matches(name, [*NAMED, *there], n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(dict.fromkeys([*NAMED, *there]))}"
-    raise UsageError(f"no corpus {name!r}; {hint} (your own text: sritool preprocess FILE --name NAME)")
+    hint = suggestion(name, [*NAMED, *there])
+    raise UsageError(f"no corpus {name!r}{hint} (your own text: sritool preprocess FILE --name NAME)")
 
 
 def sort_sources(given: Sequence[Path]) -> tuple[Path | None, Path | None]:

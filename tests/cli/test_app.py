@@ -20,7 +20,7 @@ from typer.testing import Result
 import sritool
 from sritool import errors
 from sritool.cli import app as application
-from sritool.cli.failures import describe, suggestion
+from sritool.cli.failures import describe
 from sritool.cli.options.files import FormatOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.values import duration
@@ -174,7 +174,7 @@ def test_debug_shows_the_traceback(invoke: Invoke, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (["fial"], "no command 'fial'; did you mean 'fail'? (see: sritool --help)"),
+        (["fial"], "no command 'fial'; did you mean fail? (see: sritool --help)"),
         (["--versoin"], "no option --versoin; did you mean --version? (see: sritool --help)"),
         (["fail", "--sead", "1"], "no option --sead; did you mean --seed? (see: sritool fail --help)"),
         (["fail", "--debug"], "--debug stands before the command: sritool --debug fail …"),
@@ -221,9 +221,10 @@ def test_bad_value_of_a_variable_names_the_variable(invoke: Invoke, monkeypatch:
 
 
 def test_suggestion_names_all_where_none_is_near() -> None:
-    assert suggestion("tray", ["train", "score"]) == "; did you mean 'train'?"
-    assert suggestion("zzz", ["train", "score"]) == "; there are: train, score"
-    assert suggestion("zzz", []) == ""
+    assert errors.suggestion("tray", ["train", "score"]) == "; did you mean train?"
+    assert errors.suggestion("steps", ["stepz"], "sampler.") == "; did you mean sampler.stepz?"
+    assert errors.suggestion("zzz", ["train", "score"]) == "; known: train, score"
+    assert errors.suggestion("zzz", []) == ""
 
 
 def test_unexpected_message_is_cut() -> None:

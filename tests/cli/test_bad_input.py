@@ -49,7 +49,7 @@ def refuses(run: Run, args: list[object], code: int, *parts: str, stdin: str | N
         (["train", "--resume", "mine"], ["NAME: a value is missing"]),
         (["train", "tinny"], ["no corpus 'tinny'; did you mean tiny?"]),
         (["train", "min"], ["did you mean mine?"]),
-        (["train", "zzz"], ["there are tiny, ptb, snli, yahoo, yelp, mine, other", "preprocess FILE"]),
+        (["train", "zzz"], ["known: tiny, ptb, snli, yahoo, yelp, mine, other", "preprocess FILE"]),
         (["train", "mine.txt"], ["mine.txt is a file; prepare it first: sritool preprocess mine.txt"]),
         ([*TRAIN, "--gpu", "0"], ["--gpu 0: PyTorch sees no GPU here; use --device cpu"]),
         ([*TRAIN, "--gpu", "first"], ["--gpu 'first' names no GPU", "--gpu 0"]),

@@ -158,7 +158,7 @@ def test_tiny_needs_no_files(tmp_path: Path) -> None:
         ("ptbb", "did you mean ptb?"),
         ("Yelp", "did you mean yelp?"),
         ("tinny", "did you mean tiny?"),
-        ("wikipedia", "built in are tiny, ptb"),
+        ("wikipedia", "known: tiny, ptb"),
     ],
 )
 def test_unknown_names_suggest_the_nearest(wrong: str, near: str) -> None:

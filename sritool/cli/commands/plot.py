@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sritool.cli.failures import suggestion
+from sritool.errors import suggestion
 
 RECORDED, MEASURED, LATENT = "Of what is on record", "Measured, or from the record", "Of the latent space"
 

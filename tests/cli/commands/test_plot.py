@@ -245,8 +245,8 @@ def test_a_model_without_z_is_refused(run: Run, kind: str) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "part"),
     [
-        ("cruves", 2, "no kind of picture 'cruves'; did you mean 'curves'? (see: sritool plot --help)"),
-        ("xyz", 2, "no kind of picture 'xyz'; there are: curves, "),
+        ("cruves", 2, "no kind of picture 'cruves'; did you mean curves? (see: sritool plot --help)"),
+        ("xyz", 2, "no kind of picture 'xyz'; known: curves, "),
         ("curves -o a.jpg", 2, "-o a.jpg is no picture; end its name in .png, .svg or .pdf"),
         ("curves -o no/a.png", 2, "cannot be written; give a file in a folder that is there"),
         ("curves none", 3, "no checkpoint none"),
