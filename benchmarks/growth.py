@@ -7,14 +7,15 @@ The sampler is the paper's; beside it stands the floor of matrix products.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.stats import linregress
 
 from benchmarks.chain import Steps, floor_steps, our_steps
-from benchmarks.fit import power_law
 from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
 from benchmarks.report import Report
 from benchmarks.shapes import Shape
@@ -94,8 +95,16 @@ def _record(
         "time of": what,
         "sizes": sizes,
         "ms": values,
-        "slope": power_law(sizes, values)._asdict(),
+        "slope": slope_of(sizes, values),
     }
+
+
+def slope_of(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float]:
+    """Of log time on log size: over all sizes, with its standard error, and between the two largest alone."""
+    x, y = np.log(sizes), np.log(values)
+    line = linregress(x, y)
+    last = (y[-1] - y[-2]) / (x[-1] - x[-2])
+    return {"exponent": line.slope, "standard_error": line.stderr, "last_doubling": last}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
