@@ -26,7 +26,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sritool.config.values import build
     from sritool.data.prepare import PrepareOptions
     from sritool.data.preprocess import preprocess_corpus
-    from sritool.data.raw import RawCorpus, RawSplit
+    from sritool.data.sentences import CorpusText, Sentences
     from sritool.data.sources import Source
     from sritool.data.store import load_corpus
     from sritool.model.device import resolve_device
@@ -35,9 +35,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("api")
     texts = [f"{who} {does} {what}" for who in ("the otter", "a Mason") for does in ("finds", "greets")
              for what in ("the kettle at noon", "the heron upstairs", "a lantern")]  # fmt: skip
-    splits = {name: RawSplit(texts) for name in ("train", "valid", "test")}
+    splits = {name: Sentences(texts) for name in ("train", "valid", "test")}
     options = PrepareOptions(lowercase=True, min_count=1, max_length=6)
-    source = Source(options, lambda: RawCorpus("a test", splits))
+    source = Source(options, lambda: CorpusText("a test", splits))
     corpus = load_corpus(preprocess_corpus("toy", source, data_dir=folder / "data").path)
     for method, latent in (("sri", 4), ("lm", 0)):
         values = {

@@ -22,7 +22,7 @@ from sritool.analysis.labelled_text import (
     prepared_sentences,
     read_sentences,
 )
-from sritool.data.columns import Columns
+from sritool.data.readers import FieldNames
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.sentences import prepared_corpus
@@ -39,7 +39,7 @@ class Request:
     train: Path | None = None  # each None: that split of the corpus that the models were trained on
     valid: Path | None = None
     test: Path | None = None
-    columns: Columns = field(default_factory=Columns)
+    columns: FieldNames = field(default_factory=FieldNames)
     counts: tuple[int, ...] | None = None  # labels to draw, 0 for none; None: whole files, or COUNTS
     zero: bool | None = None  # whether to cluster without labels; None: where 0 is among the counts
     draws: int = 5

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.data.textfiles import decode, read_bytes
+from sritool.data.blocks import read_blocks, text_blocks
 from sritool.errors import DataError
 
 Floats = NDArray[np.float32]
@@ -47,12 +47,12 @@ def read_codes(path: Path | str, latent: int) -> Floats:
     """
     piped = str(path) == "-"
     where = "standard input" if piped else str(path)
-    data = sys.stdin.buffer.read() if piped else read_bytes(Path(path))
+    data = sys.stdin.buffer.read() if piped else b"".join(read_blocks(Path(path)))
     if not data.strip():
         raise DataError(f"{where} is empty; give codes as sritool encode writes them")
     if data.startswith(_MAGIC):
         return _finite(_parse_npy(data, where, latent), where, "row")
-    text = decode(data, where)
+    text = b"".join(text_blocks([data], where)).decode()
     lines = text.split("\n")
     while lines and not lines[-1].strip():
         lines.pop()

@@ -14,7 +14,7 @@ import torch
 
 from sritool.analysis import latent_paths
 from sritool.analysis.text_metrics import edit_distance
-from sritool.data.textfiles import read_split
+from sritool.data.readers import read_sentences
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.posterior_codes import How, latents_of
 from sritool.model.decoding import DecodingConfig
@@ -72,7 +72,7 @@ def read_pairs(text: Path | str) -> list[Pair]:
     """Pairs of a file or "-", one a line, a tab between the two. Raises: DataError naming the line."""
     where = "standard input" if str(text) == "-" else str(text)
     try:
-        lines = [line.rstrip("\r") for line in read_split(Path(text), form="text").texts]
+        lines = [line.rstrip("\r") for line in read_sentences(Path(text), form="text").texts]
     except DataError as error:
         pairs = "two sentences a line, a tab between them"
         raise DataError(str(error).replace("one sentence a line", pairs)) from error

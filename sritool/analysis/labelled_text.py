@@ -11,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.data.columns import Columns
-from sritool.data.gathering import MOST_LABELS
-from sritool.data.readers import SENTIMENTS
-from sritool.data.sampling import same
+from sritool.data.blocks import name_of
+from sritool.data.corpora.official_files import SENTIMENTS
+from sritool.data.normalise import same
+from sritool.data.prepare import MOST_LABELS
+from sritool.data.readers import FieldNames, read_labelled
 from sritool.data.store import Corpus, Split
-from sritool.data.textblocks import name_of
-from sritool.data.textfiles import form_of, parse, read_bytes
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.sentences import LIMIT_SEED
 from sritool.runs.model import TrainedModel
@@ -86,15 +85,12 @@ class Overlap(NamedTuple):
         return f"{self.sentences:,} of {self.of:,} sentences of {self.source} recur in {self.other}"
 
 
-def read_sentences(path: Path, columns: Columns, needs_labels: bool = True) -> Sentences:
+def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -> Sentences:
     """Sentences of a file or "-"; lines without a word are left out, and not counted.
 
     Raises: DataError if it cannot be read, has no sentence, or no labels where they are needed.
     """
-    name, form, data = name_of(path), form_of(path), read_bytes(path)
-    if form == "text" and b"\t" in data.partition(b"\n")[0]:
-        form = "tsv"
-    raw = parse(data, name, form, columns)
+    name, raw = name_of(path), read_labelled(path, None, columns)
     if raw.labels is None and needs_labels:
         raise DataError(f"{name} has no labels; a row is label<TAB>text, or name the column: --label-key")
     keep = [index for index, text in enumerate(raw.texts) if text.strip()]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool.data.noise import Unigram, versions
-from sritool.data.textfiles import decode, read_bytes
+from sritool.data.readers import read_text
 from sritool.errors import DataError, UsageError
 from sritool.files import write_output
 
@@ -101,7 +101,7 @@ def _rows(text: NoisyText, k: int) -> Iterator[tuple[int, str, str]]:
 
 def _parsed(path: Path) -> Iterator[tuple[int, int, int, str, str]]:
     """(line, k, index, noisy, clean) of every row."""
-    for number, line in enumerate(decode(read_bytes(path), str(path)).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         cells = line.rstrip("\r").split("\t")
         if tuple(cells) == HEADER or not line.strip():
             continue

@@ -1,51 +1,109 @@
-"""What is done to text before it is cut into words or pieces."""
+"""What is done to text before it is cut into words or pieces, many sentences at once by pyarrow's kernels.
+
+White space is what `str.split` and Arrow's `utf8_split_whitespace` both take for it. Sentences are a
+``pyarrow.StringArray``.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sritool.data.arrow_arrays import values_of
+
 # All control characters but white space that ends or parts words, and the byte order mark of a file that was
 # joined to another one.
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
+_CONTROL_RE2 = r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{feff}]"
 _BREAKS = re.compile(r"[\t-\r\u2028\u2029]")
 # Words with their inner apostrophes and hyphens, numbers with their points, or one other character.
 _PUNCTUATED = re.compile(r"<unk>|\w+(?:['’-]\w+|(?<=\d)[.,]\d+)*|[^\w\s]")
 
 
 def split_punctuation(text: str) -> str:
-    """Marks as words of their own: ``A dog runs.`` becomes ``A dog runs .``"""
+    """Make marks words of their own: ``A dog runs.`` becomes ``A dog runs .``"""
     return " ".join(_PUNCTUATED.findall(text))
 
 
 def without_control(text: str) -> str:
-    """Control characters as spaces, so that no text can steer a terminal that shows it."""
+    """Make control characters spaces, so that no text can steer a terminal that shows it."""
     return _CONTROL.sub(" ", text)
 
 
-def with_control(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Which sentences hold control characters; one search tells for nearly all text that none does."""
-    found = np.zeros(len(texts), dtype=bool)
-    if _CONTROL.search("\n".join(texts)):
-        found[:] = [_CONTROL.search(text) is not None for text in texts]
-    return found
-
-
-def normalised(lines: Sequence[str], lowercase: bool, punctuation: bool, clean: bool) -> Sequence[str]:
-    """Sentences without control characters, in small letters, with marks as words: each as asked for."""
-    texts: Iterable[str] = lines
-    if clean:
-        texts = map(without_control, texts)
-    if lowercase:
-        texts = map(str.lower, texts)
-    if punctuation:
-        texts = map(split_punctuation, texts)
-    return lines if texts is lines else list(texts)
-
-
 def label_name(label: str) -> str:
-    """A label as it is stored and shown: one line without control characters."""
+    """Return a label as it is stored and shown: one line without control characters."""
     return _BREAKS.sub(" ", without_control(label)).strip()
+
+
+def same(text: str) -> str:
+    """Return what equal sentences have in common: the words in small letters."""
+    return " ".join(text.lower().split())
+
+
+def is_ascii(texts: Any) -> bool:
+    """Whether all sentences are plain ASCII, for which kernels are faster."""
+    data = texts.buffers()[2]
+    return data is None or data.to_pybytes().isascii()
+
+
+def control_rows(texts: Any) -> npt.NDArray[np.uint8]:
+    """Return which sentences hold control characters: [sentences], 0 or 1."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    if is_ascii(texts) and not _CONTROL.search(data[(data < 0x20) | (data == 0x7F)].tobytes().decode()):
+        return np.zeros(len(texts), np.uint8)
+    return values_of(pc.match_substring_regex(texts, _CONTROL_RE2).cast(pa.uint8()), np.uint8)
+
+
+def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
+    """Return a sentence without control characters, in small letters, with marks as words: each as asked for."""
+    text = without_control(text)
+    text = text.lower() if lowercase else text
+    return split_punctuation(text) if punctuation else text
+
+
+def normal_forms(texts: Any, lowercase: bool, punctuation: bool) -> Any:
+    """Return `normal_form` of each sentence."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if punctuation or (lowercase and not is_ascii(texts)):  # Arrow knows no final sigma, for one
+        forms = [normal_form(text, lowercase, punctuation) for text in texts.to_pylist()]
+        return pa.array(forms, pa.string())
+    if control_rows(texts).any():
+        texts = pc.replace_substring_regex(texts, _CONTROL_RE2, " ")
+    return pc.ascii_lower(texts) if lowercase else texts
+
+
+def words_of(texts: Any) -> Any:
+    """Return the words of each sentence, a ``pyarrow.ListArray``; None for a sentence without a word."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    trim, split = pc.utf8_trim_whitespace, pc.utf8_split_whitespace
+    if is_ascii(texts):
+        trim, split = pc.ascii_trim_whitespace, pc.ascii_split_whitespace
+    trimmed = trim(texts)
+    return split(pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed))
+
+
+def same_bytes(texts: Any, words: Any = None) -> list[bytes]:
+    """Return `same` of each sentence, in UTF-8.
+
+    Args:
+        texts: The sentences.
+        words: What `words_of` returns for them, if it is known.
+    """
+    import pyarrow.compute as pc
+
+    if words is None or not is_ascii(texts):
+        return [same(text).encode() for text in texts.to_pylist()]
+    joined = pc.ascii_lower(pc.fill_null(pc.binary_join(words, " "), ""))
+    data, ends = joined.buffers()[2].to_pybytes(), np.frombuffer(joined.buffers()[1], np.int32)
+    return [data[begin:end] for begin, end in pairwise(ends[: len(joined) + 1].tolist())]

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sritool.data.corpora.named import NAMED, check_name, named_source
 from sritool.data.folder import staged
 from sritool.data.info import CorpusInfo, OtherVersionError
-from sritool.data.named import NAMED, check_name, named_source
 from sritool.data.prepare import PrepareOptions, prepare
+from sritool.data.readers import SUFFIXES, suffix_of
 from sritool.data.sources import (
     SPLIT_WORDS,
     STDIN,
-    SUFFIXES,
     FileOptions,
     Source,
     assign,
@@ -44,7 +44,7 @@ class Inputs:
     """The words of the command line that say what to prepare."""
 
     names: Sequence[str] = ()  # a built-in corpus, or files, or one folder, or "-"
-    splits: Mapping[str, Path] = field(default_factory=dict)  # --train, --valid, --test
+    splits: Mapping[str, Path | Sequence[Path]] = field(default_factory=dict)  # --train, --valid, --test
     folder: Path | None = None  # --from
     name: str | None = None  # --name
 
@@ -180,7 +180,7 @@ def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) ->
 
 def _looks_like_name(word: str) -> bool:
     path = Path(word)
-    return word != "-" and not path.exists() and path.name == word and path.suffix.lower() not in SUFFIXES
+    return word != "-" and not path.exists() and path.name == word and suffix_of(path) not in SUFFIXES
 
 
 def _stored_info(target: Path, content: str, force: bool) -> CorpusInfo | None:
@@ -231,7 +231,7 @@ def _require_own(target: Path, new: Path, stored: bool) -> None:
 
 def _write_readable(folder: Path) -> None:
     """The bundled corpus for reading, ``label<TAB>text``, as the repository shows it in ``data/tiny/``."""
-    from sritool.data.tiny import readable_files
+    from sritool.data.corpora.tiny import readable_files
 
     for name, text in readable_files().items():
         (folder / name).write_text(text, encoding="utf-8")

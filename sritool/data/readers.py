@@ -1,133 +1,434 @@
-"""How each built-in corpus's files, and its set on the hub, become sentences of one split."""
+"""Sentences and labels out of text, TSV, CSV, JSON and Parquet files, one or many, compressed or not.
+
+Files are read some lines at a time, so that one larger than memory can be prepared. Python's `csv` and `json` read
+tables and records, because a wrong row can be named by its number at once, and standard input cannot be read twice.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sritool.data.normalise import split_punctuation
-from sritool.data.raw import RawSplit
-from sritool.data.sampling import merged
-from sritool.data.textfiles import decode, parse, read_bytes, read_split
-from sritool.errors import DataError
+import numpy as np
 
-Reader = Callable[[Sequence[Path]], RawSplit]
+from sritool.data.blocks import LONGEST_LINE, explained, name_of, read_blocks, text_blocks
+from sritool.data.sentences import Chunk, Sentences, in_memory
+from sritool.errors import DataError, UsageError
 
-SENTIMENTS = {"0": "negative", "1": "positive"}
-LONGEST_REVIEW, LONGEST_SENTENCE = 10, 15  # sentences and words: what Shen et al. 2017 keep of the reviews
-_SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
-_ESCAPED = re.compile(r"\\[n\"]|<br\s*/?>")
-
-
-def plain(paths: Sequence[Path]) -> RawSplit:
-    """One sentence a line."""
-    return merged([read_split(path, "text") for path in paths])
-
-
-def labelled(paths: Sequence[Path]) -> RawSplit:
-    """``label<TAB>text``, or plain sentences where the first line has no tab."""
-    data = read_bytes(paths[0])
-    form = "tsv" if b"\t" in data.split(b"\n", 1)[0] else "text"
-    return parse(data, str(paths[0]), form)
+FORMATS = ("text", "tsv", "csv", "jsonl", "parquet")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+TEXT_NAMES = ("text", "sentence", "review", "caption", "content")
+LABEL_NAMES = ("label", "sentiment", "class")
+LONGEST_LABEL = 200  # characters; more is text where a label should be
+_ROWS = 10_000  # of a table that are handed on at a time
+_BY_SUFFIX = {
+    ".tsv": "tsv",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+}
+SUFFIXES = (".txt", *_BY_SUFFIX)
 
 
-def sentiment(paths: Sequence[Path]) -> RawSplit:
-    """As ``labelled``, with the names of the labels 0 and 1."""
-    part = labelled(paths)
-    labels = part.labels and [SENTIMENTS.get(label, label) for label in part.labels]
-    return RawSplit(part.texts, labels)
+@dataclass(frozen=True)
+class FieldNames:
+    """The column or key of a table or JSON object that holds the text, and the label; None: the usual names."""
+
+    text: str | None = None
+    label: str | None = None
 
 
-def polarity(paths: Sequence[Path]) -> RawSplit:
-    """One file for each sentiment, as ``sentiment.train.0`` and ``sentiment.train.1``."""
-    parts = [read_split(path, "text") for path in paths]
-    return merged(
-        [
-            RawSplit(part.texts, [SENTIMENTS[path.name[-1]]] * len(part.texts))
-            for part, path in zip(parts, paths, strict=True)
-        ]
-    )
+@dataclass(frozen=True)
+class FileSplit:
+    """The sentences of one or more files, ``-`` for standard input, read anew each time that they are asked for."""
+
+    paths: tuple[Path, ...]
+    form: str | None = None  # by each file's ending
+    names: FieldNames = field(default_factory=FieldNames)
+
+    @property
+    def where(self) -> str:
+        """What errors call them."""
+        return ", ".join(map(name_of, self.paths[:3])) + (", …" if len(self.paths) > 3 else "")
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all sentences in order, some at a time.
+
+        Raises:
+            DataError: There is no such file, or it is empty, not UTF-8 or not of its form.
+        """
+        labelled: bool | None = None
+        for path in self.paths:
+            for chunk in read_file(path, form_of(path, self.form), self.names):
+                if labelled is not None and labelled != (chunk.labels is not None):
+                    raise DataError(
+                        f"{path} has {'no ' if labelled else ''}labels, unlike the files before it; "
+                        "give such files alone"
+                    )
+                labelled = chunk.labels is not None
+                yield chunk
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """All sentences, in memory."""
+        return in_memory(self.chunks()).texts
 
 
-def answers_csv(paths: Sequence[Path]) -> RawSplit:
-    """``"topic","title","content","answer"`` as raw text, with or without a header."""
-    part = read_split(paths[0], "csv")
-    return RawSplit([_ESCAPED.sub(" ", text) for text in part.texts], part.labels)
+def read_sentences(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:
+    """Read the sentences of one file into memory.
+
+    Args:
+        path: The file; ``-`` for standard input.
+        form: One of `FORMATS`; None: by the file's ending.
+        names: Where tables and objects keep text and label; None: under the usual names.
+
+    Raises:
+        DataError: There is no such file, or it is empty, not UTF-8 or not of that form.
+    """
+    return in_memory(FileSplit((path,), form, names or FieldNames()).chunks())
 
 
-def snli_jsonl(paths: Sequence[Path]) -> RawSplit:
-    """The sentences of the official pairs, each once."""
-    where = str(paths[0])
-    texts: list[str] = []
-    for number, line in enumerate(decode(read_bytes(paths[0]), where).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            pair = json.loads(line)
-            texts += [pair["sentence1"], pair["sentence2"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{where} line {number} is no SNLI pair ({error}); get the file again") from error
-    return _sentences(texts)
+def read_labelled(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:
+    """Read the sentences of one file into memory; plain text with a tab in its first line is ``label<TAB>text``.
+
+    Args, Raises: as `read_sentences`.
+    """
+    form, names = form_of(path, form), names or FieldNames()
+    if form != "text":
+        return read_sentences(path, form, names)
+    blocks = [*read_blocks(path)]
+    if blocks and b"\t" in blocks[0].partition(b"\n")[0]:
+        form = "tsv"
+    return in_memory(parse(blocks, name_of(path), form, names))
 
 
-def snli_table(paths: Sequence[Path]) -> RawSplit:
-    """The same from the official tab-separated file."""
-    where = str(paths[0])
-    rows = [line.rstrip("\r").split("\t") for line in decode(read_bytes(paths[0]), where).split("\n")]
-    header = rows[0]
-    if "sentence1" not in header or "sentence2" not in header:
-        raise DataError(f"{where} has no columns sentence1 and sentence2; get the official file")
-    texts: list[str] = []
-    for number, row in enumerate(rows[1:], 2):
-        if row != [""]:
-            if len(row) != len(header):
-                raise DataError(f"{where} line {number} has {len(row)} columns, its header {len(header)}")
-            texts += [row[header.index("sentence1")], row[header.index("sentence2")]]
-    return _sentences(texts)
+def read_text(path: Path) -> str:
+    """Return a file's text.
+
+    Raises:
+        DataError: It cannot be read, or is empty, binary or not UTF-8; the message names the line and byte.
+    """
+    return b"".join(text_blocks(read_blocks(path), name_of(path))).decode()
 
 
-def _sentences(texts: Sequence[str]) -> RawSplit:
-    tokens = dict.fromkeys(split_punctuation(text).lower() for text in dict.fromkeys(texts))
-    return RawSplit([text for text in tokens if text])
+def form_of(path: Path, form: str | None = None) -> str:
+    """Return the form asked for, or else the one that the file's ending tells, or else plain text."""
+    return form or _BY_SUFFIX.get(suffix_of(path), "text")
 
 
-def _hub_snli(rows: Any) -> RawSplit:
-    return _sentences([text for key in ("premise", "hypothesis") for text in rows[key][:]])
+def suffix_of(path: Path) -> str:
+    """Return a file's ending in small letters, without that of its compression: ``.tsv`` of ``train.tsv.gz``."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
 
 
-def _hub_yahoo(rows: Any) -> RawSplit:
-    keys = ("question_title", "question_content", "best_answer")
-    columns = zip(*(rows[key][:] for key in keys), strict=True)
-    texts = [_ESCAPED.sub(" ", " ".join(filter(None, row))) for row in columns]
-    feature = rows.features["topic"]
-    names = getattr(feature, "names", None)
-    return RawSplit(texts, [names[topic] if names else str(topic) for topic in rows["topic"][:]])
+def read_file(path: Path, form: str, names: FieldNames) -> Iterator[Chunk]:
+    """Yield the sentences of one file, some at a time; see `read_sentences`."""
+    if form == "parquet":
+        return _read_parquet(path, names)
+    return parse(read_blocks(path), name_of(path), form, names)
 
 
-def _hub_yelp(rows: Any) -> RawSplit:
-    """Short sentences of short reviews with their review's sentiment, as Shen et al. 2017 cut them."""
-    texts: list[str] = []
-    labels: list[str] = []
-    for review, label in zip(rows["text"][:], rows["label"][:], strict=True):
-        for sentence in _short_sentences(review):
-            texts.append(sentence)
-            labels.append(SENTIMENTS[str(label)])
-    return RawSplit(texts, labels)
+def parse(blocks: Iterable[bytes], where: str, form: str, names: FieldNames) -> Iterator[Chunk]:
+    """Yield the sentences of a file's bytes, some at a time; the same whatever the sizes of the blocks.
+
+    Args:
+        blocks: The bytes.
+        where: What errors call the file.
+        form: One of `FORMATS`, but for Parquet.
+        names: Where tables and objects keep text and label.
+
+    Raises:
+        DataError: They are empty, not UTF-8 or not of that form.
+    """
+    parser = _PARSERS.get(form)
+    if parser is None:
+        raise UsageError(f"no input format {form!r}; choose one of {', '.join(FORMATS)}")
+    return parser(text_blocks(blocks, where, returns_end_lines=form == "csv"), where, names)
 
 
-def _short_sentences(review: str) -> Iterator[str]:
-    sentences = [text for text in _SENTENCE.findall(_ESCAPED.sub(" ", review)) if re.search(r"\w", text)]
-    if len(sentences) <= LONGEST_REVIEW:
-        tokens = (split_punctuation(text) for text in sentences)
-        yield from (text for text in tokens if len(text.split()) <= LONGEST_SENTENCE)
+def _chunk(texts: Sequence[str], labels: Sequence[str] | None) -> Chunk:
+    import pyarrow as pa
+
+    return Chunk(pa.array(texts, pa.string()), labels)
 
 
-HUB_READERS: dict[str, Callable[[Any], RawSplit]] = {
-    "ptb": lambda rows: RawSplit(list(rows["sentence"][:])),
-    "snli": _hub_snli,
-    "yahoo": _hub_yahoo,
-    "yelp": _hub_yelp,
+def _parse_text(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for data in blocks:
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
+        if not data.endswith(b"\n"):
+            ends = np.append(ends, len(data))
+        offsets = np.concatenate(([0], ends)).astype(np.int32)
+        lines = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+        yield Chunk(pc.ascii_rtrim(lines, "\n"), None)
+
+
+def _lines_of(text: str) -> list[str]:
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _parse_tsv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
+    table: _Table | None = None
+    done = 0
+    for block in blocks:
+        lines = _lines_of(block.decode())
+        if not done:
+            table = _Table.of(lines[0].rstrip("\r").split("\t"), where, names)
+        if table is not None:
+            rows = [line.rstrip("\r").split("\t") if line.strip() else [] for line in lines]
+            yield table.chunk(rows if done else rows[1:], done + (1 if done else 2))
+        else:
+            cells = [line.split("\t", 1) if line.strip() else [] for line in lines]
+            missing = "a row is label<TAB>text (plain sentences: --input-format text)"
+            yield _labelled(cells, f"{where} line", done + 1, missing)
+        done += len(lines)
+
+
+def _parse_csv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
+    table: _Table | None = None
+    done = 0
+    for rows in _csv_rows(blocks, where):
+        if not done:
+            table = _Table.of([cell.strip() for cell in rows[0]], where, names)
+        if table is not None:
+            yield table.chunk(rows if done else rows[1:], done + (1 if done else 2))
+        else:  # a label, then one or more cells of text
+            missing = "a row is label,text with a header or without"
+            yield _labelled(rows, f"{where} row", done + 1, missing)
+        done += len(rows)
+
+
+def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[list[list[str]]]:
+    """Yield rows, some at a time; a cell may go on over many lines, which a block may end between."""
+    csv.field_size_limit(LONGEST_LINE)  # characters: an open quote takes in all that follows
+    lines = (line for block in blocks for line in io.StringIO(block.decode(), newline=""))
+    reader = csv.reader(lines, strict=True)
+    rows: list[list[str]] = []
+    size = line = 0  # characters of the rows; the last line of the row before
+    try:
+        for row in reader:
+            rows.append(row)
+            size += sum(map(len, row))
+            line = reader.line_num
+            if len(rows) == _ROWS or size > LONGEST_LINE:
+                yield rows
+                rows, size = [], 0
+    except csv.Error as error:
+        raise DataError(
+            f"{where} is not CSV: the row that begins in line {line + 1} ({error}); mend it, for example its "
+            "quotes, or give --input-format"
+        ) from error
+    if rows:
+        yield rows
+
+
+def _labelled(rows: Sequence[Sequence[str]], place: str, first: int, advice: str) -> Chunk:
+    """Return rows of a label and one or more cells of text, joined by spaces; [] is a blank row."""
+    labels = []
+    for number, row in enumerate(rows, first):
+        label = row[0].strip() if row else ""
+        if len(row) == 1 or (row and not label):
+            raise DataError(f"{place} {number} has no label; {advice}")
+        labels.append(_checked_label(label, f"{place} {number}"))
+    return _chunk([" ".join(row[1:]) for row in rows], labels)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table with a header: where its text and label are."""
+
+    where: str
+    width: int
+    text_at: int
+    label_at: int | None
+
+    @staticmethod
+    def of(header: Sequence[str], where: str, names: FieldNames) -> _Table | None:
+        """Return the table that a first row heads; None if the row is not a header, but data."""
+        wanted = [names.text] if names.text else TEXT_NAMES
+        are_names = len(set(header)) == len(header) and all(len(cell.split()) == 1 for cell in header)
+        if not are_names or not any(cell in wanted for cell in header):
+            return None
+        text, label = _fields_of(header, where, names)
+        return _Table(where, len(header), header.index(text), None if label is None else header.index(label))
+
+    def chunk(self, rows: Sequence[Sequence[str]], first: int) -> Chunk:
+        """Return the sentences of rows, of which the first one has the number `first`."""
+        texts, labels = [], []
+        for number, row in enumerate(rows, first):
+            place = f"{self.where} row {number}"
+            if row and len(row) != self.width:
+                raise DataError(f"{place} has {len(row)} columns, its header {self.width}; mend it")
+            texts.append(row[self.text_at] if row else "")
+            if self.label_at is not None:
+                label = row[self.label_at].strip() if row else ""
+                labels.append(_checked_label(label, place))
+                if texts[-1].strip() and not label:
+                    raise DataError(f"{place} has no label; give every row one, or remove the column")
+        return _chunk(texts, labels if self.label_at is not None else None)
+
+
+def _fields_of(there: Sequence[str], where: str, names: FieldNames) -> tuple[str, str | None]:
+    """Return which of the names that are there is the text's, and which the label's."""
+    text = next((name for name in ([names.text] if names.text else TEXT_NAMES) if name in there), None)
+    if text is None:
+        raise DataError(f"{where} has no text among its keys ({_some_of(there)}); name it: --text-key")
+    label = next((name for name in ([names.label] if names.label else LABEL_NAMES) if name in there), None)
+    if names.label and label is None:
+        raise DataError(f"{where} has no column {names.label!r}; it has {_some_of(there)}")
+    return text, label
+
+
+def _parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
+    """Read an object a line, or one array of objects; of a key that is there twice the last value counts."""
+    text_name, label_name = names.text, names.label
+    first = True
+    for records in _json_records(blocks, where):
+        texts, labels = [], []
+        for place, record in records:
+            if record is None:
+                texts.append("")
+                labels.append("")
+                continue
+            if not isinstance(record, dict):
+                raise DataError(f"{where} {place} is not a JSON object; write one {{...}} a line")
+            if first:
+                text_name, label_name = _fields_of(list(record), f"{where} {place}", FieldNames(text_name))
+                label_name, first = names.label or label_name, False
+            texts.append(_json_text(record, text_name or "", f"{where} {place}"))
+            labels.append(_json_label(record, label_name, f"{where} {place}") if label_name else "")
+        yield _chunk(texts, labels if label_name else None)
+
+
+def _json_records(blocks: Iterable[bytes], where: str) -> Iterator[Iterator[tuple[str, Any]]]:
+    """Yield values with their places, some at a time; None for a blank line."""
+    stream = iter(blocks)
+    start = next(stream)
+    if start.lstrip().startswith(b"["):
+        values = _json_value(b"".join([start, *stream]).decode(), where, 1)
+        yield ((f"record {number}", value) for number, value in enumerate(values, 1))
+        return
+    done = 0
+    for block in chain([start], stream):
+        lines = _lines_of(block.decode())
+        yield (
+            (f"line {number}", _json_value(line, where, number) if line.strip() else None)
+            for number, line in enumerate(lines, done + 1)
+        )
+        done += len(lines)
+
+
+def _json_value(text: str, where: str, line: int) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line += getattr(error, "lineno", 1) - 1
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
+        raise DataError(
+            f"{where} line {line} is not JSON ({reason}); write one whole {{...}} a line"
+        ) from error
+    return "null" if value is None else value  # no object either
+
+
+def _json_text(record: dict[str, Any], name: str, place: str) -> str:
+    sentence = record.get(name)
+    if not isinstance(sentence, str):
+        raise DataError(f"{place} has no string under {name!r}; mend it, or name another: --text-key")
+    return _whole(sentence, place)
+
+
+def _json_label(record: dict[str, Any], name: str, place: str) -> str:
+    label = record.get(name)
+    if label is None or isinstance(label, dict | list) or not str(label).strip():
+        raise DataError(f"{place} has no label under {name!r}; give every line one")
+    return _checked_label(_whole(str(label).strip(), place), place)
+
+
+def _whole(text: str, place: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place} has half a character (a lone surrogate); mend it") from error
+    return text
+
+
+def _checked_label(label: str, place: str) -> str:
+    if len(label) > LONGEST_LABEL:
+        raise DataError(
+            f"{place} has a label of {len(label):,} characters; a label comes first, then the text "
+            "(plain sentences: --input-format text)"
+        )
+    return label
+
+
+def _some_of(names: Sequence[str]) -> str:
+    """Return some names for an error, which is one line that any terminal shows."""
+    shown = ", ".join(name[:40] for name in names[:12]) + (", …" if len(names) > 12 else "")
+    return "".join(character if character.isprintable() else "?" for character in shown) or "none"
+
+
+def _read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    where = name_of(path)
+    if where != str(path):
+        raise UsageError("Parquet cannot be read from standard input; give the name of a file")
+    done = 0
+    try:
+        with explained(path), pq.ParquetFile(path) as file:
+            text, label = _fields_of(file.schema_arrow.names, where, names)
+            columns = [text] if label is None else [text, label]
+            for batch in file.iter_batches(_ROWS, columns=columns):
+                batch.validate(full=True)
+                texts = _strings(batch.column(text), text, where, done)
+                labels = None
+                if label is not None:
+                    labels = [
+                        value.strip()
+                        for value in _strings(batch.column(label), label, where, done).to_pylist()
+                    ]
+                    for number, value in enumerate(labels, done + 1):
+                        _checked_label(value, f"{where} row {number}")
+                yield Chunk(texts, labels)
+                done += len(texts)
+    except pa.ArrowInvalid as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{where} is no whole Parquet file ({reason}); get it again") from error
+
+
+def _strings(column: Any, name: str, where: str, done: int) -> Any:
+    """Return a column as strings. Raises: DataError if it cannot be one, or has missing values."""
+    import pyarrow as pa
+
+    if column.null_count:
+        row = done + 1 + column.is_null().index(True).as_py()
+        raise DataError(f"{where} row {row} has nothing under {name!r}; mend it, or name another column")
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowNotImplementedError as error:
+        raise DataError(
+            f"{where} has no text under {name!r}, but {column.type}; name another column"
+        ) from error
+
+
+_PARSERS: dict[str, Callable[[Iterable[bytes], str, FieldNames], Iterator[Chunk]]] = {
+    "text": _parse_text,
+    "tsv": _parse_tsv,
+    "csv": _parse_csv,
+    "jsonl": _parse_json,
 }

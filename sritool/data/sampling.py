@@ -7,14 +7,15 @@ space or case only count as equal: later they may be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.raw import RawSplit
+from sritool.data.normalise import same
+from sritool.data.sentences import Sentences
 from sritool.errors import DataError
 
 Keys = npt.NDArray[np.uint64]
@@ -22,15 +23,16 @@ Keys = npt.NDArray[np.uint64]
 
 def rank(text: str, seed: int) -> bytes:
     """Where ``text`` comes in the shuffled order of ``seed``."""
-    return blake2b(text.encode(), digest_size=8, key=str(seed).encode()[:64]).digest()
+    digest = _keyed(seed)
+    digest.update(text.encode())
+    return digest.digest()
 
 
-def same(text: str) -> str:
-    """What equal sentences have in common."""
-    return " ".join(text.lower().split())
+def _keyed(seed: int) -> blake2b:
+    return blake2b(digest_size=8, key=str(seed).encode()[:64])
 
 
-def sample(part: RawSplit, size: int, seed: int) -> RawSplit:
+def sample(part: Sentences, size: int, seed: int) -> Sentences:
     """``size`` sentences at random, in their original order; all where there are no more."""
     if len(part.texts) <= size:
         return part
@@ -39,10 +41,10 @@ def sample(part: RawSplit, size: int, seed: int) -> RawSplit:
     return _take(part, set(ranked[:size]))
 
 
-def unique(splits: Mapping[str, RawSplit]) -> dict[str, RawSplit]:
+def unique(splits: Mapping[str, Sentences]) -> dict[str, Sentences]:
     """Each sentence once: test keeps it before valid, valid before train."""
     seen: set[str] = set()
-    kept: dict[str, RawSplit] = {}
+    kept: dict[str, Sentences] = {}
     for name in sorted(splits, key=("test", "valid", "train").index):
         chosen = set()
         for index, text in enumerate(splits[name].texts):
@@ -53,19 +55,30 @@ def unique(splits: Mapping[str, RawSplit]) -> dict[str, RawSplit]:
     return {name: kept[name] for name in splits}
 
 
-def split_by_ratio(part: RawSplit, shares: Mapping[str, float], seed: int, where: str) -> dict[str, RawSplit]:
+def split_by_ratio(
+    part: Sentences, shares: Mapping[str, float], seed: int, where: str
+) -> dict[str, Sentences]:
     """``part`` as ``train``, and the splits of ``shares`` cut from it: see ``homes``."""
-    found = homes(keys(part.texts, seed), shares, seed, where)
+    found = homes(keys((same(text).encode() for text in part.texts), seed), shares, seed, where)
     return {
         name: _take(part, set(np.flatnonzero(found == number).tolist()))
         for number, name in enumerate(("train", *shares))
     }
 
 
-def keys(texts: Sequence[str], seed: int) -> Keys:
-    """The rank of each sentence as a number; equal sentences have equal ones: [sentences]."""
-    key = str(seed).encode()[:64]
-    ranks = [blake2b(same(text).encode(), digest_size=8, key=key).digest() for text in texts]
+def keys(sentences: Iterable[bytes], seed: int) -> Keys:
+    """Return the rank of each sentence as a number; equal sentences have equal ones: [sentences].
+
+    Args:
+        sentences: What `normalise.same` returns of them, in UTF-8.
+        seed: Of the order.
+    """
+    keyed = _keyed(seed)
+    ranks = []
+    for sentence in sentences:
+        digest = keyed.copy()
+        digest.update(sentence)
+        ranks.append(digest.digest())
     return np.frombuffer(b"".join(ranks), dtype=">u8").astype(np.uint64)
 
 
@@ -97,15 +110,15 @@ def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt
     return place_of.astype(np.uint8)
 
 
-def _take(part: RawSplit, chosen: set[int]) -> RawSplit:
+def _take(part: Sentences, chosen: set[int]) -> Sentences:
     keep = [index in chosen for index in range(len(part.texts))]
     labels = None if part.labels is None else list(compress(part.labels, keep))
-    return RawSplit(list(compress(part.texts, keep)), labels)
+    return Sentences(list(compress(part.texts, keep)), labels)
 
 
-def merged(parts: Sequence[RawSplit]) -> RawSplit:
+def merged(parts: Sequence[Sentences]) -> Sentences:
     """Several files' sentences one after the other; labelled only if all of them are."""
     labels = None
     if all(part.labels is not None for part in parts):
         labels = [label for part in parts for label in part.labels or ()]
-    return RawSplit([text for part in parts for text in part.texts], labels)
+    return Sentences([text for part in parts for text in part.texts], labels)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
-from sritool.data.columns import Columns
+from sritool.data.blocks import check_file, name_of
 from sritool.data.prepare import PrepareOptions
-from sritool.data.raw import Cut, RawCorpus
-from sritool.data.textblocks import check_file
-from sritool.data.textfiles import FileSplit, form_of
+from sritool.data.readers import SUFFIXES, FieldNames, FileSplit, form_of, suffix_of
+from sritool.data.sentences import CorpusText, Cut
 from sritool.errors import DataError, UsageError
 
 SPLIT_WORDS = {
@@ -22,9 +22,11 @@ SPLIT_WORDS = {
     "valid": ("valid", "dev", "val", "validation"),
     "test": ("test",),
 }
-SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".ndjson", ".json")
 STDIN = Path("-")
 DEFAULT_SHARE = 0.05
+SHOWN = 6  # files that are named in corpus.json
+
+Files = Mapping[str, tuple[Path, ...]]  # of each split
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,15 @@ class Source:
     """Something to prepare: its default options, and how to read it."""
 
     options: PrepareOptions
-    read: Callable[[], RawCorpus]
+    read: Callable[[], CorpusText]
 
 
 @dataclass(frozen=True)
 class FileOptions:
     """How files are read and, where a split has no file of its own, how it is cut from train."""
 
-    form: str | None = None  # one of textfiles.FORMATS; None: by the file's ending
-    columns: Columns = field(default_factory=Columns)
+    form: str | None = None  # one of readers.FORMATS; None: by each file's ending
+    names: FieldNames = field(default_factory=FieldNames)
     valid_share: float | None = None  # None: DEFAULT_SHARE
     test_share: float | None = None
     seed: int = 0
@@ -61,39 +63,54 @@ class FileOptions:
         """The command-line options that were given, but for the seed."""
         named = {
             "--input-format": self.form,
-            "--text-key": self.columns.text,
-            "--label-key": self.columns.label,
+            "--text-key": self.names.text,
+            "--label-key": self.names.label,
             "--valid-share": self.valid_share,
             "--test-share": self.test_share,
         }
         return [option for option, value in named.items() if value is not None]
 
 
-def file_source(files: Mapping[str, Path], options: FileOptions) -> Source:
-    """Files by split. ``train`` is needed; the others are cut from it by ratio where they have no file."""
-    if "train" not in files:
+def file_source(files: Mapping[str, Path | Sequence[Path]], options: FileOptions) -> Source:
+    """Return the source of one or more files a split.
+
+    Args:
+        files: Those of each split. Where ``valid`` or ``test`` has none, it is cut from ``train``.
+        options: How they are read and cut.
+
+    Raises:
+        UsageError: The files and options contradict each other.
+    """
+    paths = {
+        split: (given,) if isinstance(given, Path) else tuple(given)
+        for split, given in files.items()
+        if given
+    }
+    if "train" not in paths:
         raise UsageError("no training file; name it with --train FILE")
-    if sum(path == STDIN for path in files.values()) > 1:
+    if sum(path == STDIN for given in paths.values() for path in given) > 1:
         raise UsageError("standard input can be one split only; give files for the others")
     for split in ("valid", "test"):
-        if split in files and f"--{split}-share" in options.given:
+        if split in paths and f"--{split}-share" in options.given:
             raise UsageError(
                 f"--{split}-share is for cutting {split} from train, and it has a file; leave one out"
             )
-    return Source(PrepareOptions(), lambda: _read_files(files, options))
+    return Source(PrepareOptions(), lambda: _read_files(paths, options))
 
 
 def folder_source(folder: Path, options: FileOptions) -> Source:
-    """A folder of files whose names tell their splits (train, valid or dev or val, test)."""
+    """Return the source of a folder of files whose names tell their splits (train, valid or dev or val, test)."""
     return file_source(split_files(folder), options)
 
 
-def split_files(folder: Path) -> dict[str, Path]:
-    """The files of a folder by split.
+def split_files(folder: Path) -> Files:
+    """Return the files of a folder by split.
 
-    Raises: UsageError if there is no such folder, no training file, or two files for one split.
+    Raises:
+        UsageError: There is no such folder, or files of different kinds for one split.
+        DataError: There is no training file.
     """
-    paths = sorted(path for path in list_folder(folder) if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in list_folder(folder) if suffix_of(path) in SUFFIXES)
     files = assign([path for path in paths if split_of(path)])
     if "train" not in files:
         raise DataError(f"{folder} has no file with train in its name; name the files: --train FILE …")
@@ -101,50 +118,54 @@ def split_files(folder: Path) -> dict[str, Path]:
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """The files in a folder.
+    """Return the files in a folder.
 
-    Raises: UsageError if there is no such folder.
+    Raises:
+        UsageError: There is no such folder.
     """
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}; give the folder that holds the files")
     return [path for path in folder.iterdir() if path.is_file()]
 
 
-def assign(paths: Sequence[Path]) -> dict[str, Path]:
-    """Each file to the split that its name tells; a single file is the training text whatever its name.
+def assign(paths: Sequence[Path]) -> Files:
+    """Return each split's files by what their names tell; a single file is the training text whatever its name.
 
-    Raises: UsageError if a name tells none, or two tell the same.
+    Raises:
+        UsageError: A name tells no split, or a split has files of different kinds, which may be the same text.
     """
     if len(paths) == 1:
-        return {"train": paths[0]}
-    files: dict[str, Path] = {}
+        return {"train": (paths[0],)}
+    files: dict[str, tuple[Path, ...]] = {}
     for path in paths:
         split = split_of(path)
         if split is None:
             raise UsageError(
                 f"cannot tell from its name which split {path} is; give it with --train, --valid or --test"
             )
-        if split in files:
-            raise UsageError(f"{files[split]} and {path} are both {split}; say which: --{split} FILE")
-        files[split] = path
+        others = files.get(split, ())
+        if others and suffix_of(others[0]) != suffix_of(path):
+            raise UsageError(f"{others[0]} and {path} are both {split}; say which: --{split} FILE")
+        files[split] = (*others, path)
     return {split: files[split] for split in SPLIT_WORDS if split in files}
 
 
 def split_of(path: Path) -> str | None:
-    """The split that a file's name tells, as ``ptb.valid.txt`` or ``snli_1.0_dev.jsonl`` do; else None."""
+    """Return the split that a file's name tells, as ``ptb.valid.txt`` or ``snli_1.0_dev.jsonl`` do; else None."""
     words = set(re.split(r"[^a-z]+", path.name.lower()))
     found = [split for split, names in SPLIT_WORDS.items() if words.intersection(names)]
     return found[0] if len(found) == 1 else None
 
 
-def _read_files(files: Mapping[str, Path], options: FileOptions) -> RawCorpus:
-    if (options.columns.text or options.columns.label) and all(
-        form_of(path, options.form) == "text" for path in files.values()
+def _read_files(files: Files, options: FileOptions) -> CorpusText:
+    paths = [path for given in files.values() for path in given]
+    if (options.names.text or options.names.label) and all(
+        form_of(path, options.form) == "text" for path in paths
     ):
         raise UsageError(
             "plain text has no keys; with --text-key or --label-key, say --input-format tsv, csv or jsonl"
         )
-    for path in files.values():
+    for path in paths:
         check_file(path)
     missing = {split: share for split, share in options.shares.items() if split not in files}
     notes: list[str] = []
@@ -152,21 +173,23 @@ def _read_files(files: Mapping[str, Path], options: FileOptions) -> RawCorpus:
         cut = " and ".join(f"{split} ({share:.0%})" for split, share in missing.items())
         notes.append(f"{cut} cut from train with seed {options.seed}")
     notes += _recurring(files)
-    source = ", ".join("standard input" if path == STDIN else path.name for path in files.values())
+    names = ["standard input" if path == STDIN else path.name for path in paths]
+    source = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     splits = {
-        split: FileSplit(files[split], options.form, options.columns)
-        for split in SPLIT_WORDS
-        if split in files
+        split: FileSplit(files[split], options.form, options.names) for split in SPLIT_WORDS if split in files
     }
-    return RawCorpus(source, splits, tuple(notes), Cut(missing, options.seed) if missing else None)
+    return CorpusText(source, splits, tuple(notes), Cut(missing, options.seed) if missing else None)
 
 
-def _recurring(files: Mapping[str, Path]) -> list[str]:
-    """Which splits are one and the same file."""
-    names = [split for split in SPLIT_WORDS if split in files and files[split] != STDIN]
-    return [
-        f"{one} and {other} are the same file: no figure on {other} tells of new text"
-        for number, one in enumerate(names)
-        for other in names[number + 1 :]
-        if files[one].samefile(files[other])
-    ]
+def _recurring(files: Files) -> list[str]:
+    """Return which splits have one and the same file, or have one twice."""
+    owned = [(split, path) for split in SPLIT_WORDS for path in files.get(split, ()) if path != STDIN]
+    notes = []
+    for (one, path), (other, second) in combinations(owned, 2):
+        if path.samefile(second):
+            notes.append(
+                f"{name_of(path)} is twice in {one}"
+                if one == other
+                else f"{one} and {other} are the same file: no figure on {other} tells of new text"
+            )
+    return notes

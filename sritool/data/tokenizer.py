@@ -202,7 +202,7 @@ def ranked_words(
     often = [
         (-count, word)
         for word, count in counts
-        if count >= min_count and len(word) <= LONGEST_WORD and word not in SPECIALS
+        if count >= min_count and 0 < len(word) <= LONGEST_WORD and word not in SPECIALS
     ]
     if not often:
         raise DataError(f"no word occurs {min_count} times or more in the training text; lower --min-count")

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sritool.data.blocks import name_of
 from sritool.data.preprocess import DEFAULT_DATA_DIR
+from sritool.data.readers import read_sentences
 from sritool.data.store import Corpus, Split, find_corpus, load_corpus
-from sritool.data.textblocks import name_of
-from sritool.data.textfiles import read_split
 from sritool.data.tokenizer import SPECIALS, UNK
 from sritool.errors import DataError
 from sritool.runs.model import TrainedModel
@@ -38,7 +38,7 @@ class Text(NamedTuple):
 
 def read_text(path: Path) -> Text:
     """A text file or "-", standard input. Raises: DataError if it cannot be read."""
-    return Text(name_of(path), [line.rstrip("\r") for line in read_split(path).texts])
+    return Text(name_of(path), [line.rstrip("\r") for line in read_sentences(path).texts])
 
 
 def unknown_words(model: TrainedModel, lines: Sequence[str]) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sritool.data.normalise import normalised, with_control
+from sritool.data.encode import encode_split
+from sritool.data.normalise import normal_form
 from sritool.data.store import Split
-from sritool.data.targets import encode_split
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.device import resolve_device
@@ -69,8 +69,8 @@ class TrainedModel:
         if isinstance(sentences, str):
             raise UsageError("a list of sentences is needed, not a string; write [sentence]")
         corpus = self.checkpoint.corpus
-        clean = bool(with_control(sentences).any())
-        lines = normalised(sentences, bool(corpus["lowercase"]), bool(corpus["split_punctuation"]), clean)
+        lowercase, punctuation = bool(corpus["lowercase"]), bool(corpus["split_punctuation"])
+        lines = [normal_form(sentence, lowercase, punctuation) for sentence in sentences]
         return encode_split(self.tokenizer, lines, int(corpus["max_length"]))
 
     def decode(

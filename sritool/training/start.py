@@ -17,8 +17,8 @@ import torch
 from sritool.config.settings import RunConfig
 from sritool.config.values import flat, plain, to_toml
 from sritool.data.batches import collate, training_batches
-from sritool.data.hub import HUB_SETS
-from sritool.data.named import NAMED, named_source
+from sritool.data.corpora.hub import HUB_SETS
+from sritool.data.corpora.named import NAMED, named_source
 from sritool.data.preprocess import preprocess_corpus
 from sritool.data.store import INFO_FILE, Corpus, find_corpus, load_corpus
 from sritool.errors import CheckpointError, UsageError, suggestion

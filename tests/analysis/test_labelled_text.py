@@ -21,18 +21,19 @@ from sritool.analysis.labelled_text import (
     prepared_sentences,
     read_sentences,
 )
-from sritool.data.columns import Columns
 from sritool.data.prepare import PrepareOptions, prepare
-from sritool.data.raw import RawCorpus, RawSplit
+from sritool.data.readers import FieldNames
+from sritool.data.sentences import CorpusText
+from sritool.data.sentences import Sentences as Raw
 from sritool.data.store import Corpus, Split
 from sritool.errors import DataError, UsageError
 
-PLAIN = Columns()
+PLAIN = FieldNames()
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., Sentences]:
-    def make(name: str, content: str, columns: Columns = PLAIN, needs_labels: bool = True) -> Sentences:
+    def make(name: str, content: str, columns: FieldNames = PLAIN, needs_labels: bool = True) -> Sentences:
         (tmp_path / name).write_text(content, encoding="utf-8")
         return read_sentences(tmp_path / name, columns, needs_labels)
 
@@ -49,8 +50,8 @@ class Labelled(Corpus):
     """A prepared corpus with labels, in memory."""
 
     def __init__(self, path: Path, labels: bool = True) -> None:
-        def part(texts: list[str], names: list[str]) -> RawSplit:
-            return RawSplit(texts, names if labels else None)
+        def part(texts: list[str], names: list[str]) -> Raw:
+            return Raw(texts, names if labels else None)
 
         splits = {
             "train": part(
@@ -59,7 +60,7 @@ class Labelled(Corpus):
             "valid": part(["a kind otter", "a rude heron"], ["good", "bad"]),
             "test": part(["a rude otter", "a rude zebra"], ["bad", "bad"]),
         }
-        self.prepared = prepare("toy", RawCorpus("a test", splits), PrepareOptions(min_count=1))
+        self.prepared = prepare("toy", CorpusText("a test", splits), PrepareOptions(min_count=1))
         super().__init__(path, self.prepared.info, self.prepared.tokenizer)
 
     def split(self, name: str) -> Split:
@@ -86,7 +87,7 @@ def test_files_of_every_form(read: Callable[..., Sentences], name: str, content:
 
 
 def test_columns_can_be_named(read: Callable[..., Sentences]) -> None:
-    found = read("a.tsv", "stars\twords\n5\tan otter\n", Columns("words", "stars"))
+    found = read("a.tsv", "stars\twords\n5\tan otter\n", FieldNames("words", "stars"))
     assert (found.labels, found.texts) == (("5",), ("an otter",))
 
 
@@ -167,7 +168,7 @@ def test_what_recurs_as_the_models_words(tmp_path: Path) -> None:
     model: Any = None  # nor does a prepared corpus need one
     assert in_other(train, test, model).tolist() == [False, False, False, True] * 2
     assert in_other(valid, test, model).tolist() == [False, True]  # a rude <unk>, both of them
-    from sritool.data.targets import encode_split
+    from sritool.data.encode import encode_split
 
     reader: Any = SimpleNamespace(split=lambda texts: encode_split(corpus.tokenizer, list(texts), 10))
     file = sentences("file", "bad bad good", ["a rude otter", "a rude kettle", "a kind otter"])

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.data.gathering import MOST_LABELS
+from sritool.data.encode import encode_split
 from sritool.data.normalise import split_punctuation
-from sritool.data.prepare import PrepareOptions, fewest_occurrences, prepare
-from sritool.data.raw import RawCorpus, RawSplit
-from sritool.data.targets import encode_split
+from sritool.data.prepare import MOST_LABELS, PrepareOptions, prepare
+from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.tokenizer import EOS, UNK, train_words
 from sritool.errors import DataError, UsageError
 
@@ -22,10 +21,10 @@ small_lines = st.lists(st.lists(small_words, max_size=7).map(" ".join), min_size
 
 def raw(
     train: Sequence[str], test: Sequence[str] = ("a b",), labels: dict[str, Sequence[str]] | None = None
-) -> RawCorpus:
+) -> CorpusText:
     splits = {"train": train, "valid": ["a b"], "test": test}
-    return RawCorpus(
-        "a test", {name: RawSplit(list(texts), (labels or {}).get(name)) for name, texts in splits.items()}
+    return CorpusText(
+        "a test", {name: Sentences(list(texts), (labels or {}).get(name)) for name, texts in splits.items()}
     )
 
 
@@ -45,9 +44,9 @@ def test_sentences_end_unless_they_are_cut(lines: list[str], max_length: int) ->
 @given(small_lines, st.integers(1, 8), st.booleans())
 def test_counts_are_those_of_a_plain_loop(lines: list[str], max_length: int, drop_long: bool) -> None:
     lines = [*lines, "red"]
-    splits = {"train": RawSplit(["red", "kite", "flies"]), "test": RawSplit(lines)}
+    splits = {"train": Sentences(["red", "kite", "flies"]), "test": Sentences(lines)}
     options = PrepareOptions(min_count=1, max_length=max_length, drop_long=drop_long)
-    info = prepare("t", RawCorpus("a test", splits), options).info.splits["test"]
+    info = prepare("t", CorpusText("a test", splits), options).info.splits["test"]
     kept = [line.split() for line in lines if line]
     long = [words for words in kept if len(words) > max_length]
     if drop_long:
@@ -88,10 +87,9 @@ def test_a_text_column_taken_for_labels_is_refused() -> None:
 
 
 def test_words_met_once_become_unknown_unless_the_text_marks_unknown_words() -> None:
-    assert fewest_occurrences(["a b", "a"], PrepareOptions()) == 2
-    assert fewest_occurrences(["a b", "a <unk>"], PrepareOptions()) == 1
-    assert fewest_occurrences(["a b", "a b<unk>c"], PrepareOptions()) == 2
-    assert fewest_occurrences(["a b", "a <unk>"], PrepareOptions(min_count=3)) == 3
+    assert prepare("t", raw(["a b", "a <unk>"]), PrepareOptions()).info.min_count == 1
+    assert prepare("t", raw(["a b", "a b<unk>c"]), PrepareOptions()).info.min_count == 2
+    assert prepare("t", raw(["a a a b", "a <unk>"]), PrepareOptions(min_count=3)).info.min_count == 3
     prepared = prepare("t", raw(["a b", "a a b once"]), PrepareOptions())
     assert prepared.info.min_count == 2
     assert prepared.splits["train"].targets(1).tolist()[-2] == UNK

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.data.raw import RawSplit
 from sritool.data.sampling import merged, sample, split_by_ratio, unique
+from sritool.data.sentences import Sentences
 from sritool.errors import DataError
 
 TEXTS = [f"sentence {number}" for number in range(200)]
@@ -15,19 +15,19 @@ TEXTS = [f"sentence {number}" for number in range(200)]
 
 def test_a_sample_has_its_size_and_order_and_labels() -> None:
     labels = [text[-1] for text in TEXTS]
-    chosen = sample(RawSplit(TEXTS, labels), 50, seed=3)
+    chosen = sample(Sentences(TEXTS, labels), 50, seed=3)
     assert len(chosen.texts) == 50
     assert list(chosen.texts) == sorted(chosen.texts, key=TEXTS.index)
     assert chosen.labels == [text[-1] for text in chosen.texts]
-    assert chosen == sample(RawSplit(TEXTS, labels), 50, seed=3)
-    assert chosen != sample(RawSplit(TEXTS, labels), 50, seed=4)
-    assert sample(RawSplit(TEXTS), 500, seed=3).texts == TEXTS
+    assert chosen == sample(Sentences(TEXTS, labels), 50, seed=3)
+    assert chosen != sample(Sentences(TEXTS, labels), 50, seed=4)
+    assert sample(Sentences(TEXTS), 500, seed=3).texts == TEXTS
 
 
 def test_every_sentence_is_as_likely() -> None:
     counts = dict.fromkeys(TEXTS, 0)
     for seed in range(100):
-        for text in sample(RawSplit(TEXTS), 100, seed).texts:
+        for text in sample(Sentences(TEXTS), 100, seed).texts:
             counts[text] += 1
     assert min(counts.values()) > 25
     assert max(counts.values()) < 75
@@ -35,9 +35,9 @@ def test_every_sentence_is_as_likely() -> None:
 
 def test_unique_keeps_test_before_valid_before_train() -> None:
     splits = {
-        "train": RawSplit(["a", "b", "c", "b", "d"], list("12345")),
-        "valid": RawSplit(["c", "e"]),
-        "test": RawSplit(["a", "e"]),
+        "train": Sentences(["a", "b", "c", "b", "d"], list("12345")),
+        "valid": Sentences(["c", "e"]),
+        "test": Sentences(["a", "e"]),
     }
     kept = unique(splits)
     assert {name: list(part.texts) for name, part in kept.items()} == {
@@ -53,7 +53,7 @@ def test_unique_keeps_test_before_valid_before_train() -> None:
 def test_splitting_keeps_every_sentence_once_and_equal_ones_together(texts: list[str], seed: int) -> None:
     if len(set(texts) - {""}) < 10:
         return
-    parts = split_by_ratio(RawSplit(texts, texts), {"valid": 0.1, "test": 0.2}, seed, "x")
+    parts = split_by_ratio(Sentences(texts, texts), {"valid": 0.1, "test": 0.2}, seed, "x")
     assert sorted(text for part in parts.values() for text in part.texts) == sorted(texts)
     kinds = [set(part.texts) for part in parts.values()]
     assert not kinds[0] & kinds[1] | kinds[0] & kinds[2] | kinds[1] & kinds[2]
@@ -67,17 +67,17 @@ def test_splitting_keeps_every_sentence_once_and_equal_ones_together(texts: list
 
 def test_sentences_that_differ_in_space_and_case_only_are_equal() -> None:
     texts = [variant for text in TEXTS for variant in (text, text.title(), f" {text}\r")]
-    parts = split_by_ratio(RawSplit(texts), {"test": 0.1}, 0, "x")
+    parts = split_by_ratio(Sentences(texts), {"test": 0.1}, 0, "x")
     assert len(parts["test"].texts) == 60
     assert len({text.lower().strip() for text in parts["test"].texts}) == 20
-    kept = unique({"train": RawSplit(["A  b", "c"]), "test": RawSplit(["a b"])})
+    kept = unique({"train": Sentences(["A  b", "c"]), "test": Sentences(["a b"])})
     assert kept["train"].texts == ["c"]
 
 
 def test_a_new_sentence_moves_no_other() -> None:
     """So that a corpus that grows keeps its test set, but for the size."""
-    before = split_by_ratio(RawSplit(TEXTS), {"test": 0.1}, 0, "x")["test"].texts
-    after = split_by_ratio(RawSplit([*TEXTS, "one more"]), {"test": 0.1}, 0, "x")["test"].texts
+    before = split_by_ratio(Sentences(TEXTS), {"test": 0.1}, 0, "x")["test"].texts
+    after = split_by_ratio(Sentences([*TEXTS, "one more"]), {"test": 0.1}, 0, "x")["test"].texts
     assert len(set(before) & set(after)) >= len(before) - 1
 
 
@@ -87,14 +87,14 @@ def test_a_new_sentence_moves_no_other() -> None:
 )
 def test_too_few_to_split(texts: list[str], found: str) -> None:
     with pytest.raises(DataError, match=f"x has {found}.*, too few to cut valid and test from it"):
-        split_by_ratio(RawSplit(texts), {"valid": 0.1, "test": 0.1}, 0, "x")
+        split_by_ratio(Sentences(texts), {"valid": 0.1, "test": 0.1}, 0, "x")
 
 
 def test_the_smallest_text_that_can_be_split() -> None:
-    parts = split_by_ratio(RawSplit(list("abcd")), {"valid": 0.4, "test": 0.4}, 0, "x")
+    parts = split_by_ratio(Sentences(list("abcd")), {"valid": 0.4, "test": 0.4}, 0, "x")
     assert {name: len(part.texts) for name, part in parts.items()} == {"train": 2, "valid": 1, "test": 1}
 
 
 def test_merging_keeps_labels_only_if_all_have_them() -> None:
-    assert merged([RawSplit(["a"], ["x"]), RawSplit(["b"], ["y"])]) == RawSplit(["a", "b"], ["x", "y"])
-    assert merged([RawSplit(["a"], ["x"]), RawSplit(["b"])]) == RawSplit(["a", "b"])
+    assert merged([Sentences(["a"], ["x"]), Sentences(["b"], ["y"])]) == Sentences(["a", "b"], ["x", "y"])
+    assert merged([Sentences(["a"], ["x"]), Sentences(["b"])]) == Sentences(["a", "b"])

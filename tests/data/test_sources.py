@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sritool.data.columns import Columns
-from sritool.data.raw import RawCorpus, RawSplit, gathered
+from sritool.data.readers import FieldNames
 from sritool.data.sampling import split_by_ratio
+from sritool.data.sentences import CorpusText, Sentences, in_memory
 from sritool.data.sources import (
     STDIN,
     FileOptions,
@@ -43,21 +43,23 @@ def test_split_of_a_file_name(name: str, split: str | None) -> None:
 
 def test_assigning_files() -> None:
     paths = [Path("a/test.txt"), Path("train.txt"), Path("dev.txt")]
-    assert assign(paths) == {"train": paths[1], "valid": paths[2], "test": paths[0]}
-    assert assign([Path("test.txt")]) == {"train": Path("test.txt")}
+    assert assign(paths) == {"train": (paths[1],), "valid": (paths[2],), "test": (paths[0],)}
+    assert assign([Path("test.txt")]) == {"train": (Path("test.txt"),)}
     with pytest.raises(
         UsageError, match=r"which split notes.txt is; give it with --train, --valid or --test"
     ):
         assign([*paths, Path("notes.txt")])
     with pytest.raises(UsageError, match=r"train.txt and train.tsv are both train; say which: --train FILE"):
         assign([*paths, Path("train.tsv")])
+    parts = (Path("train-0.parquet"), Path("train-1.parquet"))
+    assert assign([*parts, Path("dev.parquet")]) == {"train": parts, "valid": (Path("dev.parquet"),)}
 
 
 def test_a_folder_of_files(tmp_path: Path) -> None:
     for name in ("train.txt", "test.txt", "README.md", "test.py"):
         (tmp_path / name).write_text("a\nb\nc\nd\n")
     (tmp_path / "dev.txt").mkdir()
-    assert split_files(tmp_path) == {"train": tmp_path / "train.txt", "test": tmp_path / "test.txt"}
+    assert split_files(tmp_path) == {"train": (tmp_path / "train.txt",), "test": (tmp_path / "test.txt",)}
     (tmp_path / "test.tsv").write_text("")
     with pytest.raises(UsageError, match="are both test"):
         folder_source(tmp_path, FileOptions())
@@ -68,9 +70,9 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
         split_files(tmp_path / "empty")
 
 
-def cut(raw: RawCorpus) -> dict[str, RawSplit]:
+def cut(raw: CorpusText) -> dict[str, Sentences]:
     """The splits in memory, as `prepare` cuts them."""
-    splits = {name: gathered(part.chunks()) for name, part in raw.splits.items()}
+    splits = {name: in_memory(part.chunks()) for name, part in raw.splits.items()}
     if raw.cut is not None:
         splits |= split_by_ratio(splits["train"], raw.cut.shares, raw.cut.seed, raw.source)
     return {name: splits[name] for name in ("train", "valid", "test")}
@@ -102,7 +104,7 @@ def test_options_without_an_effect_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--valid-share is for cutting valid from train"):
         file_source({"train": path, "valid": path}, FileOptions(valid_share=0.1))
     with pytest.raises(UsageError, match="plain text has no keys"):
-        file_source({"train": path}, FileOptions(columns=Columns(text="a"))).read()
+        file_source({"train": path}, FileOptions(names=FieldNames(text="a"))).read()
 
 
 def test_what_cannot_be_a_source() -> None:

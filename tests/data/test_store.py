@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sritool.data.prepare import Prepared, PrepareOptions, prepare
-from sritool.data.raw import RawCorpus, RawSplit
+from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.store import content_hash, find_corpus, load_corpus, write_corpus
 from sritool.errors import DataError
 
@@ -18,11 +18,11 @@ from sritool.errors import DataError
 def prepared(sentences: list[str], options: PrepareOptions | None = None) -> Prepared:
     labels = ["odd" if number % 2 else "even" for number in range(len(sentences))]
     splits = {
-        "train": RawSplit(sentences, labels),
-        "valid": RawSplit(sentences[:7], labels[:7]),
-        "test": RawSplit([*sentences[3:5], "the tuba hums"]),
+        "train": Sentences(sentences, labels),
+        "valid": Sentences(sentences[:7], labels[:7]),
+        "test": Sentences([*sentences[3:5], "the tuba hums"]),
     }
-    return prepare("mine", RawCorpus("a test", splits, ("noted",)), options or PrepareOptions())
+    return prepare("mine", CorpusText("a test", splits, ("noted",)), options or PrepareOptions())
 
 
 @pytest.fixture(params=["word", "bpe"])

@@ -5,11 +5,10 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from faults.harness.fuzz_text import HEADED, check, fuzz
+from faults.harness.fuzz_text import HEADED, PARSED, check, fuzz
 from sritool.data.prepare import PrepareOptions, prepare
-from sritool.data.raw import RawCorpus, RawSplit
-from sritool.data.raw import RawSplit as Read
-from sritool.data.textfiles import FORMATS
+from sritool.data.sentences import CorpusText, Sentences
+from sritool.data.sentences import Sentences as Read
 
 INPUTS, EXAMPLES = 3_000, 250
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=6)
@@ -24,8 +23,9 @@ def test_files_with_something_changed_are_read_or_refused(at_length: bool) -> No
 
 
 @settings(max_examples=EXAMPLES)
-@given(data=st.binary(max_size=300), form=st.sampled_from(FORMATS), sizes=SIZES)
+@given(data=st.binary(max_size=300), form=st.sampled_from(PARSED), sizes=SIZES)
 @example(data=b"a\nb\xff\n\0", form="text", sizes=[1])
+@example(data=b'[{"text": "a"},\n{}]', form="jsonl", sizes=[3])
 @example(data=b"\xef\xbb\xbf\n", form="text", sizes=[1])
 @example(data=b"a\nno label \xe9", form="tsv", sizes=[2])
 def test_any_bytes_are_read_or_refused(data: bytes, form: str, sizes: list[int]) -> None:
@@ -43,7 +43,7 @@ def test_any_cells_are_read_or_refused(rows: list[tuple[str, str]], form: str, s
 @given(lines=st.lists(st.lists(WORDS, min_size=1, max_size=6), min_size=2, max_size=8))
 def test_what_is_encoded_is_decoded(lines: list[list[str]]) -> None:
     texts = [" ".join(words) for words in lines]
-    prepared = prepare("m", RawCorpus("a test", {"train": RawSplit(texts)}), PrepareOptions(min_count=1))
+    prepared = prepare("m", CorpusText("a test", {"train": Sentences(texts)}), PrepareOptions(min_count=1))
     split = prepared.splits["train"]
     decoded = [prepared.tokenizer.decode(split.targets(row)) for row in range(len(split))]
     assert len(decoded) + prepared.info.splits["train"].empty == len(texts)
@@ -53,5 +53,5 @@ def test_what_is_encoded_is_decoded(lines: list[list[str]]) -> None:
 
 
 def test_an_empty_read_is_none() -> None:
-    for form in FORMATS:
+    for form in PARSED:
         assert not isinstance(check(b" \n\n", form, [1]), Read)

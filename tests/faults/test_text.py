@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,14 +21,14 @@ import sritool
 from faults.harness import text, text_files
 from faults.harness.text_files import REFUSED, TAKEN, Refused, Taken
 from sritool.cli.commands.preprocess import corpus_table
-from sritool.data import compact, gathering, store, targets, textblocks
-from sritool.data.compact import PieceStore
+from sritool.data import blocks, sentences, store
+from sritool.data import prepare as preparing
 from sritool.data.prepare import Prepared, PrepareOptions, prepare
 from sritool.data.preprocess import PreparedCorpus
-from sritool.data.raw import RawCorpus, RawSplit
+from sritool.data.readers import read_sentences
+from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.sources import FileOptions, file_source
 from sritool.data.store import load_corpus, write_corpus
-from sritool.data.textfiles import read_split
 from sritool.data.tokenizer import train_pieces
 from sritool.errors import DataError
 
@@ -113,27 +112,17 @@ def test_another_data_folder_than_the_one_asked_for_is_not_taken(bench: Invoke) 
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_memory_is_that_of_ids_and_not_of_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled: bool
-) -> None:
-    """What ten times the lines take more: ids at 4 bytes, and per line what `faults.harness.text` allows.
+def test_memory_is_that_of_ids_and_not_of_text(tmp_path: Path, labelled: bool) -> None:
+    """What three times the lines take more: ids at 4 bytes, and per line what `harness.text` allows.
 
     The strings of a line of ten words take 120 bytes alone, and 700 when cut into words.
     """
-    for module in (gathering, targets):
-        monkeypatch.setattr(module, "LARGE", 1 << 14)
-    peaks, tokens = [], []
-    for count in (2_000, 20_000):
+    peaks = []
+    for count in (100_000, 300_000):
         path = tmp_path / ("many.tsv" if labelled else "many.txt")
         text.write_lines(path, count, labelled, vocabulary=500)
-        tracemalloc.start()
-        prepared = of_file(path)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        tokens.append(sum(split.predictions for split in prepared.splits.values()))
-        del prepared
-    more = text.PER_LINE * 18_000 + text.PER_TOKEN * (tokens[1] - tokens[0])
-    assert peaks[1] - peaks[0] < more
+        peaks.append(text.prepare(path, tmp_path / "data").memory)
+    assert peaks[1] - peaks[0] < text.PER_LINE * 200_000 + text.PER_TOKEN * 11 * 200_000
 
 
 def test_the_process_stays_small_too(tmp_path: Path) -> None:
@@ -146,31 +135,30 @@ def test_the_process_stays_small_too(tmp_path: Path) -> None:
 def test_what_is_read_in_parts_is_what_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "many.tsv"
     text.write_lines(path, 3_000, labelled=True, vocabulary=300)
+    raw = CorpusText("a test", {"train": read_sentences(path)})
     for options in (
         PrepareOptions(),
         PrepareOptions(tokenizer="bpe", vocab_size=120, max_length=9, drop_long=True),
     ):
-        whole = of_file(path, options)
+        whole, in_memory = of_file(path, options), prepare("m", raw, options)
         with monkeypatch.context() as patch:
-            patch.setattr(textblocks, "BLOCK", 501)
-            for module in (gathering, targets):
-                patch.setattr(module, "LARGE", 700)
-            parts = of_file(path, options)
-        assert parts.info == whole.info
+            patch.setattr(blocks, "BLOCK", 501)
+            patch.setattr(sentences, "CHUNK", 70)
+            assert of_file(path, options).info == whole.info
+            assert prepare("m", raw, options).info == in_memory.info
 
 
-def test_text_for_pieces_waits_in_a_file_without_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_text_waits_in_a_file_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    genuine = PieceStore.build
+    genuine = train_pieces
 
-    def build(self: PieceStore, *args: object) -> object:
+    def train(*args: object) -> object:
         seen.append([*tmp_path.iterdir()])
-        return genuine(self, *args)  # type: ignore[arg-type]
+        return genuine(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(PieceStore, "build", build)
-    raw = RawCorpus("a test", {"train": RawSplit(text_files.GOOD.splitlines())})
+    monkeypatch.setattr(preparing, "train_pieces", train)
+    raw = CorpusText("a test", {"train": Sentences(text_files.GOOD.splitlines())})
+    raw = CorpusText("a test", {**raw.splits, "valid": raw.splits["train"], "test": raw.splits["train"]})
     prepare("m", raw, PrepareOptions(tokenizer="bpe", vocab_size=40), tmp_path)
     assert seen == [[]]
 
@@ -183,11 +171,11 @@ def test_pieces_are_learnt_from_so_many_sentences_at_most(monkeypatch: pytest.Mo
         learnt.append([*lines])
         return genuine(learnt[-1], kind, size)
 
-    monkeypatch.setattr(compact, "train_pieces", train)
-    monkeypatch.setattr(compact, "MOST_TO_LEARN", 25)
+    monkeypatch.setattr(preparing, "train_pieces", train)
+    monkeypatch.setattr(preparing, "MOST_TO_LEARN", 25)
     every = text_files.GOOD.splitlines()
     for _ in range(2):
-        raw = RawCorpus("a test", {"train": RawSplit(["", *every])})
+        raw = CorpusText("a test", {"train": Sentences(["", *every])})
         prepare("m", raw, PrepareOptions(tokenizer="bpe", vocab_size=40))
     assert learnt[0] == learnt[1]
     assert len(learnt[0]) == 25
@@ -195,7 +183,7 @@ def test_pieces_are_learnt_from_so_many_sentences_at_most(monkeypatch: pytest.Mo
 
 
 def test_words_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(compact, "MOST_WORDS", 100)
+    monkeypatch.setattr(preparing, "MOST_WORDS", 100)
     path = tmp_path / "hashes.txt"
     path.write_text("".join(f"{number:x} {number * 7919:x}\n" for number in range(200)))
     with pytest.raises(
@@ -205,7 +193,7 @@ def test_words_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(textblocks, "LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(blocks, "LONGEST_LINE", 1 << 20)
     for name, data, message in (
         ("endless.txt", b"a b\n" + b"a " * (1 << 20), r"line 2 is longer than 1 MiB"),
         ("blank.txt", b" \n" * (1 << 20), "has no word in its first 1 MiB"),
@@ -219,12 +207,12 @@ def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_text(text_files.GOOD)
-    blocks = textblocks.read_blocks(path)
-    next(blocks)
+    parts = blocks.read_blocks(path)
+    next(parts)
     with path.open("a") as file:
         file.write("one more\n")
     with pytest.raises(DataError, match=r"log\.txt changed while it was read; run again"):
-        list(blocks)
+        list(parts)
 
 
 def test_a_pipe_with_a_name_is_read_once(tmp_path: Path) -> None:
@@ -246,7 +234,7 @@ def test_the_same_file_for_two_splits_is_told(invoke: Invoke) -> None:
 def test_devices_are_no_text(invoke: Invoke) -> None:
     refused(invoke("preprocess", "/dev/null", "--name", "m"), "/dev/null", ("is empty",))
     with pytest.raises(DataError, match="NUL byte"):
-        read_split(Path("/dev/zero"))
+        read_sentences(Path("/dev/zero"))
 
 
 def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path) -> None:

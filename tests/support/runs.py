@@ -13,7 +13,7 @@ import torch
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, merge
 from sritool.data.prepare import PrepareOptions, prepare
-from sritool.data.raw import RawCorpus, RawSplit
+from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.store import Corpus, Split
 from sritool.errors import SritoolError
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
@@ -32,7 +32,7 @@ class MemoryCorpus(Corpus):
     def __init__(self, path: Path, options: PrepareOptions) -> None:
         texts = [f"{who} {does} {what}" for who in SUBJECTS for does in VERBS for what in THINGS]
         splits = {"train": texts[:22], "valid": texts[20:], "test": texts[5:15]}
-        raw = RawCorpus("a test", {name: RawSplit(lines) for name, lines in splits.items()})
+        raw = CorpusText("a test", {name: Sentences(lines) for name, lines in splits.items()})
         prepared = prepare("toy", raw, options)
         super().__init__(path, prepared.info, prepared.tokenizer)
         self.prepared = prepared

@@ -144,7 +144,7 @@ def classify(
     """
     from sritool.analysis import classification as task
     from sritool.analysis.classification_plan import Request
-    from sritool.data.columns import Columns
+    from sritool.data.readers import FieldNames
 
     form = output.format()
     checkpoints, files = sorted_out(models.checkpoints, labelled)
@@ -153,7 +153,7 @@ def classify(
         train=train,
         valid=valid,
         test=test,
-        columns=Columns(text_key, label_key),
+        columns=FieldNames(text_key, label_key),
         counts=None if labels is None else counts_of(labels),
         zero=zero,
         draws=draws,

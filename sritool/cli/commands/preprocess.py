@@ -38,12 +38,14 @@ def preprocess(
         Path | None,
         option("Folder that holds the files: of a built-in corpus, or of your own.", "--from", metavar="DIR"),
     ] = None,
-    train: Annotated[Path | None, option("The training text.", metavar="FILE|-")] = None,
+    train: Annotated[
+        list[Path] | None, option("The training text; once more for each further file.", metavar="FILE|-")
+    ] = None,
     valid: Annotated[
-        Path | None, option("The validation text; without it, cut from train.", metavar="FILE|-")
+        list[Path] | None, option("The validation text; without it, cut from train.", metavar="FILE|-")
     ] = None,
     test: Annotated[
-        Path | None, option("The test text; without it, cut from train.", metavar="FILE|-")
+        list[Path] | None, option("The test text; without it, cut from train.", metavar="FILE|-")
     ] = None,
     valid_share: Annotated[
         float | None,
@@ -56,10 +58,11 @@ def preprocess(
         option("Share of the training text to cut off for test.", show_default="0.05", panel=TEXT_PANEL),
     ] = None,
     input_format: Annotated[
-        Literal["text", "tsv", "csv", "jsonl"] | None,
+        Literal["text", "tsv", "csv", "jsonl", "parquet"] | None,
         option(
             "text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
-            "jsonl: an object a line.",
+            "jsonl: an object a line, or one array of objects. parquet: columns. All but parquet may be "
+            "compressed: gzip, bzip2, xz, zstd.",
             show_default="by the file's ending",
             panel=TEXT_PANEL,
         ),
@@ -158,15 +161,15 @@ def preprocess(
     --from from files at hand: that is all that sritool asks the network for.
     """
     from sritool.cli.render import emit, say
-    from sritool.data.columns import Columns
-    from sritool.data.hub import HUB_SETS
+    from sritool.data.corpora.hub import HUB_SETS
     from sritool.data.preprocess import Inputs, choose_source, preprocess_corpus, with_overrides
+    from sritool.data.readers import FieldNames
     from sritool.data.sources import FileOptions
 
     files = {"train": train, "valid": valid, "test": test}
-    splits = {split: path for split, path in files.items() if path is not None}
-    reading = FileOptions(input_format, Columns(text_key, label_key), valid_share, test_share, seed)
-    for given in (*(inputs or ()), *splits.values()):
+    splits = {split: paths for split, paths in files.items() if paths}
+    reading = FileOptions(input_format, FieldNames(text_key, label_key), valid_share, test_share, seed)
+    for given in (*(inputs or ()), *(path for paths in splits.values() for path in paths)):
         tell_typed(given)
     chosen, source = choose_source(Inputs(inputs or (), splits, folder, name), reading)
     options = with_overrides(

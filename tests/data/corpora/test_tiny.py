@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sritool.data.tiny import (
+from sritool.data.corpora.tiny import (
     LABELS,
     LONGEST,
     TENSES,
@@ -17,7 +17,7 @@ from sritool.data.tiny import (
     readable_files,
     tiny_sentences,
 )
-from sritool.data.tiny_words import MOODS, TIMES, TOPICS
+from sritool.data.corpora.tiny_words import MOODS, TIMES, TOPICS
 
 REPOSITORY = Path(__file__).parents[2]
 

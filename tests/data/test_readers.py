@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.data.columns import Columns
-from sritool.data.textfiles import decode, form_of, parse, read_split
+from sritool.data import readers
+from sritool.data.blocks import text_blocks
+from sritool.data.readers import FieldNames, FileSplit, form_of, read_sentences
+from sritool.data.sentences import Sentences, in_memory
 from sritool.errors import DataError, UsageError
+
+
+def parse(data: bytes, where: str, form: str = "text", names: FieldNames | None = None) -> Sentences:
+    return in_memory(readers.parse([data], where, form, names or FieldNames()))
+
+
+def decode(data: bytes, where: str) -> str:
+    return b"".join(text_blocks([data], where)).decode()
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n\0")), min_size=1))
@@ -59,10 +72,10 @@ def test_tables_with_a_header_have_their_columns_anywhere(form: str) -> None:
     data = "\n".join(mark.join(row) for row in rows).encode()
     part = parse(data, "x", form)
     assert (part.texts, part.labels) == (["a b", "c"], ["x", "y"])
-    part = parse(data, "x", form, Columns(text="id", label="sentence"))
+    part = parse(data, "x", form, FieldNames(text="id", label="sentence"))
     assert (part.texts, part.labels) == (["1", "2"], ["a b", "c"])
     with pytest.raises(DataError, match="has no column 'mood'; it has id, sentence, label"):
-        parse(data, "x", form, Columns(label="mood"))
+        parse(data, "x", form, FieldNames(label="mood"))
 
 
 def test_a_header_without_a_label_makes_plain_sentences() -> None:
@@ -96,7 +109,8 @@ def test_csv_cells_of_a_megabyte() -> None:
         (b'a,"b', "csv", "x is not CSV"),
         (b'{"text": "a"}\n{"text": \n', "jsonl", "x line 2 is not JSON"),
         (b"[" * 100_000, "jsonl", "x line 1 is not JSON"),
-        (b'["a"]', "jsonl", "x line 1 is not a JSON object"),
+        (b'["a"]', "jsonl", "x record 1 is not a JSON object"),
+        (b'[{"text": "a"},\n{]', "jsonl", "x line 2 is not JSON"),
         (b'{"title": "a"}', "jsonl", r"x line 1 has no text among its keys \(title\); name it: --text-key"),
         (b'{"text": "a"}\n\n{"txt": "b"}', "jsonl", "x line 3 has no string under 'text'"),
         (b'{"text": 1}', "jsonl", "x line 1 has no string under 'text'"),
@@ -114,7 +128,7 @@ def test_jsonl_with_usual_and_given_keys() -> None:
     data = b'{"label": 1, "sentence": "a\\nb", "id": "c"}\n\n{"label": true, "sentence": "", "id": "d"}\n'
     part = parse(data, "x", "jsonl")
     assert (part.texts, part.labels) == (["a\nb", "", ""], ["1", "", "True"])
-    part = parse(data, "x", "jsonl", Columns(text="id"))
+    part = parse(data, "x", "jsonl", FieldNames(text="id"))
     assert part.texts == ["c", "", "d"]
     assert parse(b'{"text": "a"}', "x", "jsonl").labels is None
 
@@ -127,6 +141,9 @@ def test_form_follows_from_the_ending_unless_given() -> None:
         "a.csv": "csv",
         "a.jsonl": "jsonl",
         "a.json": "jsonl",
+        "a.parquet": "parquet",
+        "a.tsv.gz": "tsv",
+        "a.b.gz": "text",
     }
     assert {name: form_of(Path(name)) for name in endings} == endings
     assert form_of(Path("a.tsv"), "text") == "text"
@@ -134,9 +151,70 @@ def test_form_follows_from_the_ending_unless_given() -> None:
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        read_split(tmp_path / "missing.txt")
+        read_sentences(tmp_path / "missing.txt")
     with pytest.raises(UsageError, match="is a folder"):
-        read_split(tmp_path)
+        read_sentences(tmp_path)
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UsageError, match="no input format 'xml'"):
-        read_split(tmp_path / "a.txt", "xml")
+        read_sentences(tmp_path / "a.txt", "xml")
+
+
+def test_an_array_of_objects_is_read_like_a_line_each() -> None:
+    data = b'[{"text": "a b", "label": 1},\n {"text": "c", "label": 2}]'
+    assert parse(data, "x", "jsonl") == parse(data[1:-1].replace(b",\n", b"\n"), "x", "jsonl")
+
+
+LINES = "".join(f"class{n % 3}\tkettle {n} sings, again\n" for n in range(5_000)).encode()
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
+def test_compressed_files_are_unpacked(tmp_path: Path, ending: str) -> None:
+    import pyarrow as pa
+
+    packed = {
+        "gz": gzip.compress(LINES[:999]) + gzip.compress(LINES[999:]),
+        "bz2": bz2.compress(LINES),
+        "xz": lzma.compress(LINES),
+        "zst": pa.compress(LINES, "zstd", asbytes=True),
+    }[ending]
+    path = tmp_path / f"train.tsv.{ending}"
+    path.write_bytes(packed)
+    assert read_sentences(path) == parse(LINES, "x", "tsv")
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(DataError, match=r"train\.tsv.* is damaged and cannot be unpacked"):
+        read_sentences(path)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"id": [1, 2], "text": ["a b", "c"], "label": [0, 1]}), path)
+    assert read_sentences(path) == Sentences(["a b", "c"], ["0", "1"])
+    assert read_sentences(path, names=FieldNames(label="id")).labels == ["1", "2"]
+    for table, message in (
+        (pa.table({"body": ["a"]}), r"has no text among its keys \(body\); name it: --text-key"),
+        (pa.table({"text": [["a"]]}), "has no text under 'text', but list"),
+        (pa.table({"text": ["a", None]}), "row 2 has nothing under 'text'"),
+        (pa.table({"text": ["a"], "label": ["x" * 201]}), "row 1 has a label of 201 characters"),
+    ):
+        pq.write_table(table, path)
+        with pytest.raises(DataError, match=message):
+            read_sentences(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"train\.parquet is no whole Parquet file"):
+        read_sentences(path)
+    with pytest.raises(UsageError, match="from standard input"):
+        read_sentences(Path("-"), "parquet")
+
+
+def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.tsv", tmp_path / "two.jsonl"
+    one.write_text("good\ta b\n")
+    two.write_text('{"text": "c", "label": "bad"}')
+    both = FileSplit((one, two))
+    assert in_memory(both.chunks()) == Sentences(["a b", "c"], ["good", "bad"])
+    two.write_text('{"text": "c"}')
+    with pytest.raises(DataError, match=r"two\.jsonl has no labels, unlike the files before it"):
+        in_memory(both.chunks())

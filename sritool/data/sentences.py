@@ -1,12 +1,19 @@
-"""Raw sentences, in chunks: in memory, or out of a file that is read as it is needed."""
+"""Sentences as a source gives them: all in memory, or out of files that are read as they are needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
-CHUNK = 1_000  # sentences of a text in memory that are worked on at a time
+CHUNK = 10_000  # sentences of a text in memory that are worked on at a time
+
+
+class Chunk(NamedTuple):
+    """Some sentences in a row."""
+
+    texts: Any  # pyarrow.StringArray [sentences]
+    labels: Sequence[str] | None  # [sentences], None where the source has none
 
 
 class Chunked(Protocol):
@@ -16,13 +23,13 @@ class Chunked(Protocol):
     def where(self) -> str:
         """What errors call them: a file's name; "" where there is none."""
 
-    def chunks(self) -> Iterator[RawSplit]:
-        """All sentences in order, some at a time."""
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all sentences in order, some at a time."""
 
 
 @dataclass(frozen=True)
-class RawSplit:
-    """Sentences as text, in order; ``labels`` beside them, or None where the source has none."""
+class Sentences:
+    """Sentences in memory, in order; `labels` beside them, or None where the source has none."""
 
     texts: Sequence[str]
     labels: Sequence[str] | None = None
@@ -32,11 +39,13 @@ class RawSplit:
         """Sentences in memory have no file to name."""
         return ""
 
-    def chunks(self) -> Iterator[RawSplit]:
-        """All sentences in order, some at a time."""
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all sentences in order, some at a time."""
+        import pyarrow as pa
+
         for begin in range(0, len(self.texts), CHUNK):
             labels = None if self.labels is None else self.labels[begin : begin + CHUNK]
-            yield RawSplit(self.texts[begin : begin + CHUNK], labels)
+            yield Chunk(pa.array(self.texts[begin : begin + CHUNK], pa.string()), labels)
 
 
 @dataclass(frozen=True)
@@ -48,10 +57,10 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class RawCorpus:
+class CorpusText:
     """What a source yields: where from, in words for ``corpus.json``, and the splits by name.
 
-    Where there is a ``cut``, ``splits`` lacks the splits that it names.
+    Where there is a `cut`, `splits` lacks the splits that it names.
     """
 
     source: str
@@ -60,13 +69,13 @@ class RawCorpus:
     cut: Cut | None = None
 
 
-def gathered(chunks: Iterator[RawSplit]) -> RawSplit:
-    """Chunks as one split in memory; without labels where they have none."""
+def in_memory(chunks: Iterable[Chunk]) -> Sentences:
+    """Return chunks as sentences in memory; without labels where they have none."""
     texts: list[str] = []
     labels: list[str] | None = None
     for chunk in chunks:
-        texts += chunk.texts
+        texts += chunk.texts.to_pylist()
         if chunk.labels is not None:
             labels = labels or []
             labels += chunk.labels
-    return RawSplit(texts, labels)
+    return Sentences(texts, labels)

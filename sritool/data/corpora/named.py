@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sritool.data.hub import HUB_SETS, fetch
-from sritool.data.normalise import split_punctuation
-from sritool.data.prepare import PrepareOptions
-from sritool.data.raw import RawCorpus, RawSplit
-from sritool.data.readers import (
+from sritool.data.corpora.hub import HUB_SETS, fetch
+from sritool.data.corpora.official_files import (
     HUB_READERS,
     Reader,
     answers_csv,
@@ -21,7 +18,10 @@ from sritool.data.readers import (
     snli_jsonl,
     snli_table,
 )
+from sritool.data.normalise import split_punctuation
+from sritool.data.prepare import PrepareOptions
 from sritool.data.sampling import sample, split_by_ratio, unique
+from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.sources import SPLIT_WORDS, Source, list_folder
 from sritool.errors import DataError, UsageError, suggestion
 
@@ -75,18 +75,18 @@ def check_name(name: str) -> None:
         )
 
 
-def read_tiny(seed: int = 0) -> RawCorpus:
+def read_tiny(seed: int = 0) -> CorpusText:
     """The bundled corpus (seed 0), or another sample of its grammar."""
-    from sritool.data.tiny import tiny_sentences
+    from sritool.data.corpora.tiny import tiny_sentences
 
     splits = {
-        split: RawSplit([item.text for item in items], [item.label for item in items])
+        split: Sentences([item.text for item in items], [item.label for item in items])
         for split, items in tiny_sentences(seed).items()
     }
-    return RawCorpus(f"grammar of sritool, seed {seed}", splits)
+    return CorpusText(f"grammar of sritool, seed {seed}", splits)
 
 
-def _read_local(name: str, corpus: NamedCorpus, folder: Path, seed: int) -> RawCorpus:
+def _read_local(name: str, corpus: NamedCorpus, folder: Path, seed: int) -> CorpusText:
     there = {path.name.lower(): path for path in list_folder(folder)}
     best: dict[str, list[Path]] = {}
     for layout in corpus.layouts:
@@ -116,16 +116,16 @@ def _match(layout: Layout, there: Mapping[str, Path]) -> dict[str, list[Path]]:
     return files
 
 
-def _read_hub(name: str, seed: int) -> RawCorpus:
+def _read_hub(name: str, seed: int) -> CorpusText:
     pools = {split: HUB_READERS[name](rows) for split, rows in fetch(name).items()}
     layout = Layout((), plain, pool=name != "ptb", raw=name == "yahoo")
     return _finish(name, f"Hugging Face hub, {HUB_SETS[name].hub_id}", pools, layout, seed)
 
 
-def _finish(name: str, source: str, splits: Mapping[str, RawSplit], layout: Layout, seed: int) -> RawCorpus:
+def _finish(name: str, source: str, splits: Mapping[str, Sentences], layout: Layout, seed: int) -> CorpusText:
     """A pool of all sentences gives each of them once, and then a sample of the paper's size."""
     if not layout.pool:
-        return RawCorpus(source, splits)
+        return CorpusText(source, splits)
     chosen = dict(splits)
     if "valid" not in chosen:
         held = min(0.1, PAPER_SIZES["valid"] / max(len(chosen["train"].texts), 1))
@@ -140,7 +140,7 @@ def _finish(name: str, source: str, splits: Mapping[str, RawSplit], layout: Layo
     note = f"unique sentences, sampled with seed {seed}: not the paper's own sample"
     if name == "yelp" and source.startswith("Hugging Face"):
         note += "; cut out of whole reviews"
-    return RawCorpus(source, sampled, (note,))
+    return CorpusText(source, sampled, (note,))
 
 
 NAMED: dict[str, NamedCorpus] = {

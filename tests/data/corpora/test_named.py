@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sritool.data import named
-from sritool.data.named import NAMED, check_name, named_source
-from sritool.data.raw import RawCorpus
+from sritool.data.corpora import named
+from sritool.data.corpora.named import NAMED, check_name, named_source
+from sritool.data.sentences import CorpusText
 from sritool.errors import DataError, UsageError
 
 
@@ -25,7 +25,7 @@ def three(
     return {pattern.format(word): text.replace("SPLIT", word) for word in words}
 
 
-def texts(raw: RawCorpus) -> dict[str, list[str]]:
+def texts(raw: CorpusText) -> dict[str, list[str]]:
     return {name: list(part.texts) for name, part in raw.splits.items()}
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sritool.data import named
-from sritool.data.hub import HUB_SETS, fetch
-from sritool.data.named import named_source
+from sritool.data.corpora import named
+from sritool.data.corpora.hub import HUB_SETS, fetch
+from sritool.data.corpora.named import named_source
 from sritool.errors import SritoolError
 
 

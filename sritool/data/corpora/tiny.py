@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from sritool.data.tiny_words import (
+from sritool.data.corpora.tiny_words import (
     ADVERBS,
     ENDINGS,
     MOODS,

@@ -1,0 +1,222 @@
+"""A file's bytes in blocks of whole lines, unpacked if the file is compressed, and checked to be UTF-8 text.
+
+Only ``\\n`` ends a line; a ``\\r`` is white space. Nothing is normalised: composed and decomposed accents stay as
+they are. What is wrong with a file is told by the number of its line.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sritool.errors import DataError, UsageError
+
+BLOCK = 1 << 22  # bytes read at a time: most words come again in a block, and are looked up once in it
+HEAD = 400  # bytes that tell what kind of file it is
+LONGEST_LINE = 1 << 25  # bytes; 32 MiB without an end of line is no sentence
+_MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
+_NO_WORD = b" \t\n\r\x0b\x0c" + _MARK  # bytes that make no word
+_FOREIGN = (  # how files of other kinds begin, what they are, and what to do
+    (b"\x1f\x8b", "compressed (gzip)", "unpack it: gunzip -c FILE > NEW.txt"),
+    (b"PK\x03\x04", "a zip archive", "unpack it: unzip FILE"),
+    (b"%PDF-", "a PDF", "take its text out: pdftotext FILE"),
+    (b"PAR1", "a Parquet file", "give it a name that ends in .parquet"),
+    (b"\x89PNG", "a PNG picture", "give a text file"),
+    (b"\xff\xd8\xff", "a JPEG picture", "give a text file"),
+    (b"\xd0\xcf\x11\xe0", "an old Office document", "save it as plain text"),
+)
+
+
+def _open_zstd(file: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(file, "zstd")
+
+
+_UNPACKERS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (  # by the first bytes of a file
+    (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\0", lzma.LZMAFile),
+    (b"\x28\xb5\x2f\xfd", _open_zstd),
+)
+
+
+def name_of(path: Path) -> str:
+    """Return what errors call a file, or ``-``."""
+    return "standard input" if str(path) == "-" else str(path)
+
+
+def check_file(path: Path) -> None:
+    """Raise what `read_blocks` would raise if there is no such file or it is a folder, before anything is read."""
+    if str(path) != "-":
+        with explained(path):
+            if stat.S_ISDIR(path.stat().st_mode):
+                raise IsADirectoryError
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Yield a file's bytes, or standard input's for ``-``. A file compressed by gzip, bzip2, xz or zstd is unpacked.
+
+    Raises:
+        UsageError: It is a folder.
+        DataError: There is no such file, it cannot be read or unpacked, or it changes while it is read.
+    """
+    if str(path) == "-":
+        with explained(Path("standard input")):
+            stdin: Any = sys.stdin.buffer
+            while block := stdin.read1(BLOCK):  # which meets the end once, so that one Ctrl-D is enough
+                yield block
+        return
+    with explained(path), path.open("rb") as file:
+        before = os.fstat(file.fileno())
+        start = file.peek(8)
+        unpack = next((unpack for magic, unpack in _UNPACKERS if start.startswith(magic)), None)
+        with unpack(file) if unpack else contextlib.nullcontext(file) as content:
+            while block := content.read(BLOCK):
+                yield block
+        after = path.stat() if stat.S_ISREG(before.st_mode) else before
+    if (before.st_ino, before.st_size, before.st_mtime_ns) != (
+        after.st_ino,
+        after.st_size,
+        after.st_mtime_ns,
+    ):
+        raise DataError(f"{path} changed while it was read; run again when nothing writes to it")
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the errors of reading a file into one line about it."""
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder, not a file; name a file in it") from error
+    except FileNotFoundError as error:
+        raise DataError(f"no such file: {path}; check the path") from error
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(f"cannot read {path} ({error.strerror}); check its permissions") from error
+        raise DataError(
+            f"{path} is damaged and cannot be unpacked ({error}); get the whole file again"
+        ) from error
+
+
+def text_blocks(blocks: Iterable[bytes], where: str, returns_end_lines: bool = False) -> Iterator[bytes]:
+    """Yield UTF-8 text in pieces of whole lines, the same text whatever the sizes of the blocks.
+
+    Only the last piece may lack the end of its last line. A byte order mark at the start is left out. Blank lines at
+    the start come with the first words.
+
+    Args:
+        blocks: The bytes of a file.
+        where: What errors call the file.
+        returns_end_lines: A text without a newline, whose lines end in ``\\r``, is allowed.
+
+    Raises:
+        DataError: It is empty, binary, not UTF-8 or has a line without an end; the message names the line. The lines
+            before that one have been handed out.
+    """
+    held: list[bytes] = []  # what has no end of line yet, or no word
+    held_bytes = lines = 0
+    head = b""
+    begun = False  # a word has been met
+    for block in blocks:
+        begun = begun or bool(block.strip(_NO_WORD))
+        head += block[: HEAD - len(head)]
+        end = block.rfind(b"\n") + 1
+        if end and begun and len(head) == HEAD:
+            data = b"".join([*held, block[:end]])
+            yield from _checked(data, head, where, lines)
+            lines += data.count(b"\n")
+            block, held, held_bytes = block[end:], [], 0
+        if block:
+            held.append(block)
+            held_bytes += len(block)
+        if held_bytes > LONGEST_LINE:
+            _refuse_endless(b"".join(held), head, where, lines, begun)
+    if not begun:
+        raise DataError(f"{where} is empty; give a file with one sentence a line")
+    rest = b"".join(held)
+    for data in _checked(rest, head, where, lines) if rest else ():
+        if not lines and not returns_end_lines and b"\n" not in rest and b"\r" in data.strip():
+            raise DataError(
+                f"{where} ends its lines with carriage returns alone, as old Macs did; "
+                r"convert it with: tr '\r' '\n'"
+            )
+        yield data
+
+
+def _refuse_endless(start: bytes, head: bytes, where: str, lines: int, begun: bool) -> None:
+    size = f"{LONGEST_LINE >> 20} MiB"
+    if not begun:
+        raise DataError(f"{where} has no word in its first {size}; give a file with sentences")
+    for _ in _checked(start, head, where, lines):  # if it is no text, that says more
+        pass
+    raise DataError(f"{where} line {lines + 1} is longer than {size}; give a text with one sentence a line")
+
+
+def _checked(data: bytes, head: bytes, where: str, lines: int) -> Iterator[bytes]:
+    """Yield lines that are text; what is wrong in one is raised after the lines before it were handed out."""
+    if not lines:
+        _refuse_foreign(head, where)
+    try:
+        data.decode()
+        wrong = data.find(b"\0")
+    except UnicodeDecodeError as error:
+        nul = data.find(b"\0", 0, error.start)
+        wrong = error.start if nul < 0 else nul
+    good = data if wrong < 0 else data[: data.rfind(b"\n", 0, wrong) + 1]
+    if good:
+        yield good[len(_MARK) :] if not lines and good.startswith(_MARK) else good
+    if wrong >= 0:
+        raise _error_in(data[len(good) :], wrong - len(good), where, lines + good.count(b"\n") + 1)
+
+
+def _error_in(line: bytes, at: int, where: str, number: int) -> DataError:
+    """Return what is wrong with the byte `at` of a line and what follows."""
+    if line[at] == 0:
+        return DataError(f"{where} line {number} has a NUL byte, so it is no text; give a UTF-8 text file")
+    try:
+        line[at:].decode()
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data" and error.start == 0:
+            return DataError(
+                f"{where} line {number} ends in the middle of a character; get the whole file, "
+                "or remove its last bytes"
+            )
+    return DataError(
+        f"{where} is not UTF-8: line {number}, byte {at + 1} (0x{line[at]:02x}); "
+        "convert it from the encoding it has, for example with: iconv -f LATIN1 -t UTF-8"
+    )
+
+
+def _refuse_foreign(head: bytes, where: str) -> None:
+    encoding = _wide_encoding(head)
+    if encoding:
+        raise DataError(
+            f"{where} is {encoding[:6]}, not UTF-8; convert it with: iconv -f {encoding} -t UTF-8"
+        )
+    for magic, kind, advice in _FOREIGN:
+        if head.startswith(magic):
+            raise DataError(f"{where} is {kind}, not text; {advice.replace('FILE', where)}")
+
+
+def _wide_encoding(head: bytes) -> str:
+    """Return UTF-16 or UTF-32 by their mark, or UTF-16 of mostly Latin letters by its zeros; else ""."""
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    even, odd = head[::2], head[1::2]
+    for zeros, letters, name in ((odd, even, "UTF-16LE"), (even, odd, "UTF-16BE")):
+        if len(zeros) > 4 and zeros.count(0) > 0.7 * len(zeros) and not letters.count(0):
+            return name
+    return ""

@@ -1,0 +1,1 @@
+"""The named corpora: where their text comes from, and how it is read."""

@@ -1,0 +1,131 @@
+"""How each built-in corpus's files, and its set on the hub, become sentences of one split."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sritool.data.normalise import split_punctuation
+from sritool.data.readers import read_labelled, read_sentences, read_text
+from sritool.data.sampling import merged
+from sritool.data.sentences import Sentences
+from sritool.errors import DataError
+
+Reader = Callable[[Sequence[Path]], Sentences]
+
+SENTIMENTS = {"0": "negative", "1": "positive"}
+LONGEST_REVIEW, LONGEST_SENTENCE = 10, 15  # sentences and words: what Shen et al. 2017 keep of the reviews
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
+_ESCAPED = re.compile(r"\\[n\"]|<br\s*/?>")
+
+
+def plain(paths: Sequence[Path]) -> Sentences:
+    """One sentence a line."""
+    return merged([read_sentences(path, "text") for path in paths])
+
+
+def labelled(paths: Sequence[Path]) -> Sentences:
+    """``label<TAB>text``, or plain sentences where the first line has no tab."""
+    return read_labelled(paths[0], "text")
+
+
+def sentiment(paths: Sequence[Path]) -> Sentences:
+    """As ``labelled``, with the names of the labels 0 and 1."""
+    part = labelled(paths)
+    labels = part.labels and [SENTIMENTS.get(label, label) for label in part.labels]
+    return Sentences(part.texts, labels)
+
+
+def polarity(paths: Sequence[Path]) -> Sentences:
+    """One file for each sentiment, as ``sentiment.train.0`` and ``sentiment.train.1``."""
+    parts = [read_sentences(path, "text") for path in paths]
+    return merged(
+        [
+            Sentences(part.texts, [SENTIMENTS[path.name[-1]]] * len(part.texts))
+            for part, path in zip(parts, paths, strict=True)
+        ]
+    )
+
+
+def answers_csv(paths: Sequence[Path]) -> Sentences:
+    """``"topic","title","content","answer"`` as raw text, with or without a header."""
+    part = read_sentences(paths[0], "csv")
+    return Sentences([_ESCAPED.sub(" ", text) for text in part.texts], part.labels)
+
+
+def snli_jsonl(paths: Sequence[Path]) -> Sentences:
+    """The sentences of the official pairs, each once."""
+    where = str(paths[0])
+    texts: list[str] = []
+    for number, line in enumerate(read_text(paths[0]).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            pair = json.loads(line)
+            texts += [pair["sentence1"], pair["sentence2"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{where} line {number} is no SNLI pair ({error}); get the file again") from error
+    return _sentences(texts)
+
+
+def snli_table(paths: Sequence[Path]) -> Sentences:
+    """The same from the official tab-separated file."""
+    where = str(paths[0])
+    rows = [line.rstrip("\r").split("\t") for line in read_text(paths[0]).split("\n")]
+    header = rows[0]
+    if "sentence1" not in header or "sentence2" not in header:
+        raise DataError(f"{where} has no columns sentence1 and sentence2; get the official file")
+    texts: list[str] = []
+    for number, row in enumerate(rows[1:], 2):
+        if row != [""]:
+            if len(row) != len(header):
+                raise DataError(f"{where} line {number} has {len(row)} columns, its header {len(header)}")
+            texts += [row[header.index("sentence1")], row[header.index("sentence2")]]
+    return _sentences(texts)
+
+
+def _sentences(texts: Sequence[str]) -> Sentences:
+    tokens = dict.fromkeys(split_punctuation(text).lower() for text in dict.fromkeys(texts))
+    return Sentences([text for text in tokens if text])
+
+
+def _hub_snli(rows: Any) -> Sentences:
+    return _sentences([text for key in ("premise", "hypothesis") for text in rows[key][:]])
+
+
+def _hub_yahoo(rows: Any) -> Sentences:
+    keys = ("question_title", "question_content", "best_answer")
+    columns = zip(*(rows[key][:] for key in keys), strict=True)
+    texts = [_ESCAPED.sub(" ", " ".join(filter(None, row))) for row in columns]
+    feature = rows.features["topic"]
+    names = getattr(feature, "names", None)
+    return Sentences(texts, [names[topic] if names else str(topic) for topic in rows["topic"][:]])
+
+
+def _hub_yelp(rows: Any) -> Sentences:
+    """Short sentences of short reviews with their review's sentiment, as Shen et al. 2017 cut them."""
+    texts: list[str] = []
+    labels: list[str] = []
+    for review, label in zip(rows["text"][:], rows["label"][:], strict=True):
+        for sentence in _short_sentences(review):
+            texts.append(sentence)
+            labels.append(SENTIMENTS[str(label)])
+    return Sentences(texts, labels)
+
+
+def _short_sentences(review: str) -> Iterator[str]:
+    sentences = [text for text in _SENTENCE.findall(_ESCAPED.sub(" ", review)) if re.search(r"\w", text)]
+    if len(sentences) <= LONGEST_REVIEW:
+        tokens = (split_punctuation(text) for text in sentences)
+        yield from (text for text in tokens if len(text.split()) <= LONGEST_SENTENCE)
+
+
+HUB_READERS: dict[str, Callable[[Any], Sentences]] = {
+    "ptb": lambda rows: Sentences(list(rows["sentence"][:])),
+    "snli": _hub_snli,
+    "yahoo": _hub_yahoo,
+    "yelp": _hub_yelp,
+}
