@@ -52,6 +52,11 @@ def at_length(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("--at-length"))
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers where files or folders are named: to start them takes longer than they save there."""
+    return 0 if config.args_source is pytest.Config.ArgsSource.ARGS else None
+
+
 def pytest_configure() -> None:
     """A shell starts what it runs in the background deaf to Ctrl-C, and the processes of the tests would be too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
