@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import typing
 from typing import Annotated, Any, TypeVar, cast
 
@@ -14,7 +15,7 @@ from sritool.errors import UsageError, quoted, suggestion
 
 T = TypeVar("T")
 
-# Every number has an upper bound, so that a slip of the finger is refused before memory is asked for.
+# Every count has an upper bound, so that a slip of the finger is refused before memory is asked for.
 Flag = StrictBool
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
 PositiveCount = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
@@ -26,9 +27,10 @@ PositiveNumber = Annotated[float, Field(strict=True, gt=0, le=1e38)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Name = Annotated[str, Field(strict=True, max_length=200)]
+Figure = Annotated[float, Field(strict=True, ge=-math.inf, allow_inf_nan=True)]  # any but NaN
 FilePath = Annotated[str, Field(strict=True, max_length=4096)]
 
-_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
@@ -37,7 +39,7 @@ def settings(kind: type[T]) -> type[T]:
 
     A check of several fields together is a `__post_init__` that raises ValueError.
     """
-    made = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIG)(kind)
+    made = pydantic.dataclasses.dataclass(frozen=True, config=CHECKED)(kind)
     checked = made.__init__
 
     @functools.wraps(checked)

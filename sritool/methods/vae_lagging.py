@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic.dataclasses import dataclass
 
-from sritool.config.checks import check_types
 from sritool.config.settings import RunConfig
+from sritool.config.validation import CHECKED, Count, Figure, Flag
+from sritool.config.values import build
 from sritool.data.batches import Batch
 from sritool.likelihood.information import encoder_information
 from sritool.methods.base import Clock
@@ -26,17 +27,17 @@ from sritool.methods.encoding import EncoderMethod
 from sritool.model.gaussian import DiagonalGaussian
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class Lag:
     """Where the method is; plain values."""
 
-    aggressive: bool = True
-    updates: int = 0  # of the encoder alone since the generator's last
-    caught_up: bool = False  # the encoder's loss no longer falls: the generator is next
-    loss: float = 0.0  # sum over the sentences since the last look
-    words: int = 0  # predictions in them
-    before: float = float("inf")  # mean loss a prediction at the last look
-    information: float = float("-inf")  # nats, at the last validation
+    aggressive: Flag = True
+    updates: Count = 0  # of the encoder alone since the generator's last
+    caught_up: Flag = False  # the encoder's loss no longer falls: the generator is next
+    loss: Figure = 0.0  # sum over the sentences since the last look
+    words: Count = 0  # predictions in them
+    before: Figure = float("inf")  # mean loss a prediction at the last look
+    information: Figure = float("-inf")  # nats, at the last validation
 
 
 class LaggingVae(EncoderMethod):
@@ -110,6 +111,5 @@ class LaggingVae(EncoderMethod):
         return dataclasses.asdict(self.lag)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on there. Raises: ValueError if it is another method's, or damaged."""
-        check_types(state, dataclasses.asdict(Lag()))
-        self.lag = Lag(**state)
+        """Go on there. Raises: UsageError if it is another method's, or damaged."""
+        self.lag = build(Lag, state)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from sritool.config.checks import check_types
 from sritool.config.settings import RunConfig
-from sritool.config.values import to_toml
+from sritool.config.validation import CHECKED, Count, Figure, Flag, Number
+from sritool.config.values import build, to_toml
 from sritool.data.store import Corpus, Split
-from sritool.errors import CheckpointError, DataError, SritoolError
+from sritool.errors import CheckpointError, DataError, SritoolError, UsageError
 from sritool.files import cannot_write, write_text
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
@@ -29,22 +30,22 @@ from sritool.training.pretraining import pretraining_epochs, take_encoder
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class Position:
     """Where a run is; plain values, stored in last.pt."""
 
-    epoch: int = 0  # epochs done
-    batch: int = 0  # batches of the present epoch done
-    step: int = 0
-    seconds: float = 0.0
-    best: float = float("inf")  # validation figure that the method is chosen by
-    epochs_without_better: int = 0  # validations, as not every epoch need have one
-    recon: float = 0.0  # sums over the present epoch
-    sentences: int = 0
-    tuned: int = 0  # epochs done when the step sizes were last chosen
-    tuning_seconds: float = 0.0
-    halvings: int = 0  # of the learning rate
-    pretraining: bool = False  # epochs and batches are those of the autoencoder
+    epoch: Count = 0  # epochs done
+    batch: Count = 0  # batches of the present epoch done
+    step: Count = 0
+    seconds: Number = 0.0
+    best: Figure = float("inf")  # validation figure that the method is chosen by
+    epochs_without_better: Count = 0  # validations, as not every epoch need have one
+    recon: Figure = 0.0  # sums over the present epoch
+    sentences: Count = 0
+    tuned: Count = 0  # epochs done when the step sizes were last chosen
+    tuning_seconds: Number = 0.0
+    halvings: Count = 0  # of the learning rate
+    pretraining: Flag = False  # epochs and batches are those of the autoencoder
 
 
 def training_split(corpus: Corpus, config: RunConfig) -> Split:
@@ -189,16 +190,15 @@ class RunState:
     def _restore(self, resume: Checkpoint) -> None:
         if resume.trainer is None:
             raise CheckpointError(f"{self.folder / BEST} cannot be resumed; resume from {LAST}")
-        position, shapes = resume.trainer["position"], [p.shape for p in self.method.modules.parameters()]
+        shapes = [p.shape for p in self.method.modules.parameters()]
         try:
-            check_types(position, vars(Position()))
             fresh = self.optimizer.state_dict()
             check_optimizer(resume.trainer["optimizer"], fresh, [shape for shape in shapes if shape.numel()])
             self.optimizer.load_state_dict(resume.trainer["optimizer"])
-            self.position = Position(**position)
+            self.position = build(Position, resume.trainer["position"])
             self.method.restore(resume.trainer["method"])
             self.metrics = list(resume.metrics)
-        except (KeyError, TypeError, ValueError) as error:
+        except (UsageError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
 
     def save(self, name: str) -> None:

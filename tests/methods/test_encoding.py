@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sritool.config.values import build, merge, plain
 from sritool.data.batches import Batch
+from sritool.errors import UsageError
 from sritool.methods.base import Clock, Method
 from sritool.methods.encoding import EncoderMethod
 from sritool.methods.registry import METHODS, build_method
@@ -161,5 +162,12 @@ def test_pretraining_is_an_autoencoder_and_leaves_its_encoder(
 def test_state_of_another_method_is_refused(make_method: Callable[..., Method]) -> None:
     with pytest.raises(ValueError, match="vae-anneal"):
         make_method("vae-anneal").restore({"aggressive": True})
-    with pytest.raises(ValueError, match="'unknown' is 1"):
-        make_method("vae-lagging").restore({"unknown": 1})
+    for state in (
+        {"unknown": 1},
+        {"updates": -1},
+        {"updates": 1.0},
+        {"loss": float("nan")},
+        {"aggressive": 1},
+    ):
+        with pytest.raises(UsageError, match=next(iter(state))):
+            make_method("vae-lagging").restore(state)
