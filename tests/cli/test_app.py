@@ -156,10 +156,6 @@ def test_error_is_one_line_and_an_exit_code(invoke: Invoke, how: str, code: int,
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", line + "\n")
 
 
-def test_exit_asked_for_by_a_command_is_kept(invoke: Invoke) -> None:
-    assert invoke("fail", "exit").exit_code == 5
-
-
 @pytest.mark.parametrize("by", ["flag", "variable"])
 def test_debug_shows_the_traceback(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     if by == "variable":
@@ -240,14 +236,6 @@ def test_closed_pipe_ends_quietly(run_program: RunProgram, flood: Path, options:
     done = run_program(flood, "flood", *options, capture_output=False, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_head_of_a_long_output(run_program: RunProgram, flood: Path) -> None:
-    shell = f'set -o pipefail; "{sys.executable}" "{flood}" flood --rows 200000 | head -n 2'
-    done = run_program(
-        "-c", "import subprocess, sys; sys.exit(subprocess.call(['bash', '-c', sys.argv[1]]))", shell
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "row\n0\n", "")
 
 
 def test_closed_talk_does_not_end_the_work(run_program: RunProgram, flood: Path) -> None:

@@ -10,12 +10,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sritool.cli.progress import Progress, Rate, bar_display
 from sritool.cli.streams import Talk
-from sritool.cli.units import format_duration, parse_duration
 
 ON_A_TERMINAL = """
 from sritool.cli.progress import Progress
@@ -192,48 +189,3 @@ def test_broken_stderr_does_not_end_the_work(clock: Clock, monkeypatch: pytest.M
         with Progress("x", clock=clock) as progress:
             progress.update(1, 2)
             assert progress.counts() == "1/2 steps"
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90", 90),
-        ("90s", 90),
-        ("0.5", 0.5),
-        ("9m", 540),
-        ("1h30m", 5400),
-        ("1h 30m 5s", 5405),
-        ("1.5h", 5400),
-        ("2H", 7200),
-        ("1d", 86400),
-        ("00:09:00", 540),
-        ("9:30", 570),
-        (" 20s ", 20),
-    ],
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize(
-    "text", ["", "m", "9q", "-5", "5m1h", "5m5m", "1:75", "1:2:3:4", "0", "0s", "nan", "1e3", "9 9"]
-)
-def test_no_durations(text: str) -> None:
-    with pytest.raises(ValueError, match="length of time"):
-        parse_duration(text)
-
-
-@given(st.integers(1, 10**6))
-def test_duration_is_read_as_it_is_written(seconds: int) -> None:
-    assert parse_duration(format_duration(seconds)) == seconds
-
-
-def test_duration_written() -> None:
-    assert [format_duration(s) for s in (-1, 0, 9.4, 59.6, 600, 3723)] == [
-        "0:00",
-        "0:00",
-        "0:09",
-        "1:00",
-        "10:00",
-        "1:02:03",
-    ]

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sritool.cli.formats import exact, lines_of, native, readable
-from sritool.cli.render import FORMATS, Table, emit, emit_all, say
+from sritool.cli.render import Table, emit, emit_all
 from sritool.cli.tables.metrics import with_error
-from sritool.errors import UsageError
+from support.tables import Terminal
 
 Show = Callable[..., str]
 
@@ -28,13 +28,6 @@ MEASURES = Table(
     note="64 sentences",
 )
 SENTENCE = "the small dog\truns | [bold]fast[/bold]\nover 50% of_it \x1b[31m\\/ 日本語 😀"
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal; its width is COLUMNS."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture
@@ -272,24 +265,6 @@ def test_several_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == '{"table": "first", "a": 1}\n{"table": "second", "b": 2}\n'
 
 
-@pytest.mark.parametrize("fmt", FORMATS)
-def test_table_without_rows(fmt: str, capsys: pytest.CaptureFixture[str]) -> None:
-    emit(Table("Nothing", ["a", "b"], []), fmt)
-    assert ("a" in capsys.readouterr().out) == (fmt not in ("json", "plain"))
-
-
 def test_row_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         emit(Table("t", ["a", "b"], [[1]]), "tsv")
-
-
-def test_unknown_format_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="choose one of auto, table"):
-        emit(MEASURES, "xml")
-
-
-def test_say_goes_to_stderr_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    long = "runs/[x]/last.pt " * 20 + "end"
-    say(long, "warning")
-    out, err = capsys.readouterr()
-    assert (out, err) == ("", f"warning: {long}\n")

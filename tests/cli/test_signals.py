@@ -18,6 +18,7 @@ import sritool
 from sritool.cli.signals import StopRequest
 from sritool.cli.training_progress import Watch
 from sritool.errors import Interrupted
+from support.tables import same
 
 Run = Callable[..., Result]
 Starter = Callable[..., subprocess.Popen[str]]
@@ -72,14 +73,6 @@ def last(run: str) -> dict[str, Any]:
     loaded: dict[str, Any] = torch.load(f"runs/{run}/last.pt", weights_only=True)
     loaded["trainer"]["position"].pop("seconds")
     return loaded
-
-
-def same(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return bool(one == other)
 
 
 @pytest.mark.parametrize(("number", "code", "method"), [("SIGTERM", 143, "sri"), ("SIGINT", 130, "lm")])

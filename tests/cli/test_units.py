@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sritool.cli.units import parse_bytes
+from sritool.cli.units import format_duration, parse_bytes, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,48 @@ def test_what_is_no_amount(text: str) -> None:
 def test_nothing_is_too_little(text: str) -> None:
     with pytest.raises(ValueError, match="above zero"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("0.5", 0.5),
+        ("9m", 540),
+        ("1h30m", 5400),
+        ("1h 30m 5s", 5405),
+        ("1.5h", 5400),
+        ("2H", 7200),
+        ("1d", 86400),
+        ("00:09:00", 540),
+        ("9:30", 570),
+        (" 20s ", 20),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "9q", "-5", "5m1h", "5m5m", "1:75", "1:2:3:4", "0", "0s", "nan", "1e3", "9 9"]
+)
+def test_no_durations(text: str) -> None:
+    with pytest.raises(ValueError, match="length of time"):
+        parse_duration(text)
+
+
+@given(st.integers(1, 10**6))
+def test_duration_is_read_as_it_is_written(seconds: int) -> None:
+    assert parse_duration(format_duration(seconds)) == seconds
+
+
+def test_duration_written() -> None:
+    assert [format_duration(s) for s in (-1, 0, 9.4, 59.6, 600, 3723)] == [
+        "0:00",
+        "0:00",
+        "0:09",
+        "1:00",
+        "10:00",
+        "1:02:03",
+    ]

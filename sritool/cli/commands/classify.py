@@ -31,8 +31,8 @@ def classify(
     labelled: Annotated[
         list[str] | None,
         option(
-            "Learn from these labels: label<TAB>text, or .csv and .jsonl with a label; files of one size count as "
-            "draws. Without it, draws from train.",
+            "Learn from the labels in these files: label<TAB>text, or .csv and .jsonl with a "
+            "label. Files of one size count as draws. Without it, labels are drawn from train.",
             metavar="FILE…",
             panel=DATA,
         ),
@@ -43,11 +43,19 @@ def classify(
     ] = None,
     valid: Annotated[
         Path | None,
-        option("Labelled sentences that name the clusters, likewise.", metavar="FILE", panel=DATA),
+        option(
+            "Labelled sentences that name the clusters, in place of the corpus' own.",
+            metavar="FILE",
+            panel=DATA,
+        ),
     ] = None,
     train: Annotated[
         Path | None,
-        option("Sentences to cluster, and to draw labels from, likewise.", metavar="FILE", panel=DATA),
+        option(
+            "Sentences to cluster and to draw labels from, in place of the corpus' own.",
+            metavar="FILE",
+            panel=DATA,
+        ),
     ] = None,
     labels: Annotated[
         str | None,
@@ -72,7 +80,7 @@ def classify(
     limit: Annotated[
         int | None,
         option(
-            "At most so many sentences of train, valid and test each.",
+            "At most this many sentences of each of train, valid and test.",
             min=1,
             show_default="all of valid and test",
             panel=DATA,
@@ -93,15 +101,15 @@ def classify(
         str | None, option("Column or key of the label.", show_default="the usual names", panel=DATA)
     ] = None,
     chains: Annotated[
-        int, option("Codes that a mean is taken of; an encoder has its own.", min=1, panel=HOW)
+        int, option("Chains whose mean is a sentence's code; an encoder has its own mean.", min=1, panel=HOW)
     ] = 5,
     kernel: Annotated[
-        Literal["linear", "rbf"], option("Of the support vector machine; rbf is slow.", panel=HOW)
+        Literal["linear", "rbf"], option("Kernel of the support vector machine; rbf is slow.", panel=HOW)
     ] = "linear",
     pca: Annotated[
         int | None,
         option(
-            "Cluster so many principal components; the authors take 4.",
+            "Cluster this many principal components; the authors take 4.",
             min=1,
             show_default="all dimensions",
             panel=HOW,
@@ -110,15 +118,15 @@ def classify(
     naming: Annotated[
         Literal["hungarian", "authors"],
         option(
-            "Clusters get the names that make most of valid right, or the label of their most "
-            "confident sentence each.",
+            "How clusters get their names. hungarian: so that most of valid is right. authors: "
+            "from the label of each one's most confident sentence.",
             panel=HOW,
         ),
     ] = "hungarian",
     confusion: Annotated[
         bool,
         option(
-            "Print which class is taken for which: below the accuracies, or in TSV, CSV and JSON instead.",
+            "Print the confusion matrix: below the accuracies, or in TSV, CSV and JSON in their place.",
             "--confusion",
             panel=FILES_PANEL,
         ),
@@ -134,13 +142,13 @@ def classify(
 
     sritool classify --labelled labelled-100.tsv labelled-1000.tsv --valid valid.tsv --test test.tsv
 
-    A code is the mean of a sentence's chains. 0 labels: a mixture of Gaussians on codes of train, as many as there
-    are classes, named by valid. Else a support vector machine, whose cost comes from cross-validation within the
-    labels. Two rows give the scale: the commonest class of test, and the same labels with words in place of codes
-    (TF-IDF and a linear support vector machine).
+    A code is the mean of a sentence's chains. Without labels (0), a mixture of Gaussians is fitted to the codes of
+    train, one for each class, and valid names its clusters. With labels, a support vector machine learns from them;
+    cross-validation chooses its cost. Two rows give the scale: the commonest class of test, and the same labels with
+    words in place of codes (TF-IDF and a linear support vector machine).
 
-    Only sentences that take part are encoded, and their codes kept in latents/ beside each checkpoint: a command
-    that was stopped goes on where it was, and another one on the same sentences has them at once.
+    Only sentences that take part are encoded. Their codes are kept in latents/ beside each checkpoint: a command that
+    was stopped goes on where it was, and another one on the same sentences finds them there.
     """
     from sritool.analysis import classification as task
     from sritool.analysis.classification_plan import Request

@@ -28,7 +28,8 @@ def compare(
     sort: Annotated[
         str | None,
         option(
-            "Order of the rows: run, method or a column, its best first (its lowest, where none is better).",
+            "Order of the rows: by run, by method or by a column, the best first, or the "
+            "lowest where none is better.",
             metavar="COLUMN",
             show_default="as given",
         ),
@@ -37,8 +38,8 @@ def compare(
     estimator: Annotated[
         str,
         option(
-            "How p(x) is estimated, the same for all, as evaluate has it; or own: as each method was "
-            "published, sri by its chain and the others by their encoder.",
+            "How p(x) is estimated, the same for all runs, as in evaluate; or own: as each "
+            "method was published, sri by its chain and the others by their encoder.",
             metavar="NAME",
         ),
     ] = "adaptive",
@@ -59,11 +60,11 @@ def compare(
 
     sritool compare --metrics ppl,recon,au,kl --sort ppl --format latex
 
-    Over the whole test split unless --split or --limit says otherwise. What was measured before, here or by
-    evaluate, is on record in evaluations.jsonl beside the checkpoint and is not measured again.
+    It measures the whole test split, unless --split or --limit says otherwise. What compare or evaluate measured
+    before is on record in evaluations.jsonl beside the checkpoint and is not measured again.
 
-    The metrics are those of evaluate. tokens/s: tokens of the corpus a second of training, the median. time: all that
-    training took. epochs: done of those planned. The best of ppl, nll and recon (the lowest), mi, permuted and
+    The metrics are those of evaluate. tokens/s: the median number of tokens that training read a second. time: of the
+    whole training. epochs: done of those planned. The best of ppl, nll and recon (the lowest), mi, permuted and
     tokens/s (the highest) stands out; of the others neither more nor less is better.
     """
     from sritool.analysis import comparison as task

@@ -34,7 +34,7 @@ def decode(
 
     sritool decode runs/tiny-sri --codes codes.npy --temperature 0.8
 
-    The sentences come in the order of the codes, in a pipe alone, one a line.
+    The sentences come in the order of the codes; in a pipe one a line, and nothing else.
     """
     from sritool.analysis.code_files import read_codes
 

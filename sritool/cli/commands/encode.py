@@ -45,7 +45,7 @@ def encode(
     chains: Annotated[
         int | None,
         option(
-            "Draw so many codes for each sentence, with noise of their own.",
+            "Draw this many codes for each sentence, each with its own noise.",
             min=1,
             show_default=f"1; with --mean {CHAINS}",
         ),
@@ -53,7 +53,7 @@ def encode(
     mean: Annotated[
         bool,
         option(
-            "One code a sentence, the mean of the chains (an encoder's own mean, exactly), or every draw.",
+            "Give one code a sentence, the mean of its chains (of an encoder, its own mean), or every draw.",
             "--mean/--draws",
         ),
     ] = False,
@@ -80,8 +80,8 @@ def encode(
 
     A row has the columns z1, z2, …; with --chains N and without --mean there are N rows for each line, and the
     columns line and chain before them (.npy: lines by chains by dimensions). JSON lines have the sentence too. An
-    empty line is an empty sentence. Codes of a long text are kept in latents/ beside the checkpoint: the same
-    command goes on where it was stopped.
+    empty line is an empty sentence. Codes of a long text are kept in latents/ beside the checkpoint, so
+    that the same command goes on where it was stopped.
     """
     from sritool.analysis.encode import encode_text
     from sritool.cli.progress import task_progress

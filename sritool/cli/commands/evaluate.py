@@ -70,7 +70,8 @@ def evaluate(
     pilots: Annotated[
         int,
         option(
-            "Draws of z per sentence in each round that fits the proposal of adaptive; thrown away after it.",
+            "Draws of z per sentence in each round that fits adaptive's proposal; they are not "
+            "part of the estimate.",
             min=2,
             panel=ESTIMATOR,
         ),
@@ -82,7 +83,8 @@ def evaluate(
     certify: Annotated[
         int | None,
         option(
-            "Instead: is adaptive right? Bracket log p(x) of N sentences drawn from the model.",
+            "Check adaptive instead: bracket log p(x) of N sentences drawn from the model "
+            "between two bounds.",
             min=2,
             metavar="N",
             panel=ESTIMATOR,
@@ -94,26 +96,27 @@ def evaluate(
 ) -> None:
     """Measure a model: perplexity, reconstruction, KL, active units, each with its standard error.
 
-    Over the whole split unless --limit says otherwise, which then shows. With several checkpoints: the same
-    sentences and the same noise for each, one row per run.
+    It measures the whole split, unless --limit says otherwise; the output then says so. Several checkpoints get the
+    same sentences and the same noise, and one row each.
 
     sritool evaluate runs/tiny-sri runs/tiny-lm --metrics ppl,au,posterior-kl
 
     sritool evaluate --split valid --limit 200 --format json
 
     ppl: perplexity per token. nll: -log p(x) per sentence x, in nats. recon: -log p(x|z) at the inferred code z.
-    posterior-kl: what z tells about x, KL of the posterior to the prior; it is the sum of mi, the mutual
-    information of x and z, and kl-aggregate. kl: KL of the method's own inference to the prior, on 64 sentences
-    unless --limit is given where that is slow; kl-information is a lower bound of what of it is about x, and
-    kl-contraction the rest. elbo: -recon - kl. elbo-gain: by how much --refine-steps raise the encoder's elbo, with
-    the same noise. au: active units, the dimensions of z that vary with the sentence; au-naive: the published
+    posterior-kl: what z tells about x, KL of the posterior to the prior; it is the sum of mi, the mutual information
+    of x and z, and kl-aggregate. kl: KL of the method's own inference to the prior (where that is slow, on 64
+    sentences unless --limit is given); kl-information is a lower bound of the part of it that is about x, and
+    kl-contraction is the rest. elbo: -recon - kl. elbo-gain: by how much --refine-steps raise the encoder's elbo,
+    with the same noise. au: active units, the dimensions of z that vary with the sentence; au-naive: the published
     count, which takes noise for activity. permuted: how much recon loses with another sentence's z, 0 where z is
     ignored.
 
-    Beside what rests on weighted draws stand the figure at half the draws, the effective sample size and Pareto k,
-    above 0.7 where few draws carry all the weight. An evaluation that was stopped goes on where it was: give the
-    same command again. One that is finished is on record in evaluations.jsonl beside the checkpoint, and the same
-    command answers from there.
+    Three figures tell how far an estimate from weighted draws can be trusted: the same from half the draws, the
+    effective sample size, and Pareto k, which is above 0.7 where few draws carry all the weight.
+
+    An evaluation that was stopped goes on where it was: give the same command again. A finished one is on record in
+    evaluations.jsonl beside the checkpoint, and the same command answers from there.
     """
     from sritool.cli.progress import KEPT
     from sritool.config.settings import LikelihoodConfig

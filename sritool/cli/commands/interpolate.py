@@ -17,7 +17,7 @@ from sritool.errors import DataError, UsageError
 if TYPE_CHECKING:
     from sritool.analysis.interpolation import Pair, Smoothness
 
-WAY_PANEL = "The way"
+PATH_PANEL = "Path"
 SHOWN = 60  # characters of a sentence in a title
 CHAINS = 5  # that the code of a sentence is the mean of
 
@@ -30,8 +30,8 @@ def interpolate(
         option(
             "Two sentences to go between; may be given more than once.",
             metavar='"A" "B"',
-            show_default="draws of the prior",
-            panel=WAY_PANEL,
+            show_default="draws from the prior",
+            panel=PATH_PANEL,
         ),
     ] = None,
     text: Annotated[
@@ -39,22 +39,22 @@ def interpolate(
         option(
             "Pairs of sentences from a file, or - for stdin: one pair a line, a tab between the two.",
             metavar="FILE|-",
-            panel=WAY_PANEL,
+            panel=PATH_PANEL,
         ),
     ] = None,
     n: Annotated[
         int | None,
         option(
-            "How many pairs of draws of the prior.", "--n", "-n", min=1, show_default="3", panel=WAY_PANEL
+            "How many pairs of draws from the prior.", "--n", "-n", min=1, show_default="3", panel=PATH_PANEL
         ),
     ] = None,
-    points: Annotated[int, option("Sentences of a line, both ends included.", min=2, panel=WAY_PANEL)] = 7,
+    points: Annotated[int, option("Sentences on the way, both ends included.", min=2, panel=PATH_PANEL)] = 7,
     spherical: Annotated[
         bool,
         option(
-            "Along the arc, with the norms between those of the ends, or the straight line.",
+            "Go along the arc, with norms between those of the ends, or along the straight line.",
             "--spherical/--linear",
-            panel=WAY_PANEL,
+            panel=PATH_PANEL,
         ),
     ] = False,
     chains: Annotated[
@@ -63,7 +63,7 @@ def interpolate(
             "Draws of z whose mean is a sentence's code; an encoder has its own mean.",
             min=1,
             show_default=str(CHAINS),
-            panel=WAY_PANEL,
+            panel=PATH_PANEL,
         ),
     ] = None,
     seed: SeedOpt = 0,
@@ -76,9 +76,9 @@ def interpolate(
 
     sritool interpolate runs/tiny-sri -n 100 --spherical > lines.tsv
 
-    Between sentences, or without any between draws of the prior. Beside each sentence stands how many words were
-    inserted, deleted or replaced since the one before it; = marks a repeated one. The note below gives the mean, and
-    the same for two independent samples of the model, so that it has a scale.
+    It goes between the codes of two sentences or, without any given, between two draws from the prior. Beside each
+    sentence stands how many words were inserted, deleted or replaced since the one before it; = marks a repeated one.
+    The note below gives the mean and, as a scale, the same for two independent samples of the model.
     """
     from sritool.analysis import interpolation as task
 

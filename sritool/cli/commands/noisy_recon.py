@@ -32,8 +32,8 @@ def noisy_recon(
     noise: Annotated[
         str | None,
         option(
-            "swap: two words change places; drop: a word is left out; replace: another word of the "
-            "same text stands for it, drawn as often as it occurs there.",
+            "swap: two words change places; drop: a word is left out; replace: a word of the "
+            "same text takes its place, drawn by how often it occurs there.",
             metavar="KIND",
             show_default="swap",
         ),
@@ -42,13 +42,16 @@ def noisy_recon(
     noisy: Annotated[
         Path | None,
         option(
-            "Noisy sentences that are there already, as --write-noisy has them, in place of --split.",
+            "Noisy sentences from a file that --write-noisy wrote, in place of --split.",
             metavar="FILE",
         ),
     ] = None,
     write_noisy: Annotated[
         Path | None,
-        option("Write the noisy sentences there: TSV of k, index, noisy and clean sentence.", metavar="FILE"),
+        option(
+            "Write the noisy sentences to this file: TSV of k, index, noisy and clean sentence.",
+            metavar="FILE",
+        ),
     ] = None,
     chains: Annotated[
         int, option("Codes inferred per sentence, over which the loss is averaged.", min=1)
@@ -56,20 +59,20 @@ def noisy_recon(
     sentences: SentencesOptions,
     output: OutputOptions,
 ) -> None:
-    """Reconstruct clean sentences from noisy ones: is what z holds the sentence, or its exact words in a row?
+    """Reconstruct clean sentences from noisy ones: does z hold the sentence, or its exact words?
 
     sritool noisy-recon runs/tiny-sri runs/tiny-vae-fb
 
     sritool noisy-recon --noise drop --k 0,1,2,4,8 --limit 500 --format csv
 
-    z is inferred from the sentence after k changes, and recon is -log p(x|z) of the sentence before them, in nats,
-    as evaluate has it at k = 0. The steeper a row rises, the more z depends on the words that were changed. A model
-    that ignores z has a flat row, which is no merit: permuted, what another sentence's z costs, tells the two apart.
+    z is inferred from the sentence after k changes; recon is -log p(x|z) of the sentence before them, in nats (at
+    k = 0 it is that of evaluate). The steeper a row rises, the more z depends on the words that were changed. A model
+    that ignores z has a flat row too: then permuted, what another sentence's z costs, is near 0.
 
     Version k has one change more than version k - 1. The noise depends on --seed, the sentence and its number, and
     is the same for every model; so is the noise of the chain or of the encoder, for every k. Increases over k = 0
-    are paired by sentence. A sentence with no room for k changes (one word cannot be swapped) has as many as it has
-    room for. </s> is never changed. Runs without z (lm) are left out.
+    are paired by sentence. A sentence too short for k changes has as many as it has room for: one word cannot be
+    swapped. </s> is never changed. Runs without z (lm) are left out.
 
     A measurement that was stopped goes on where it was: give the same command again.
     """

@@ -36,7 +36,7 @@ def preprocess(
     ] = None,
     folder: Annotated[
         Path | None,
-        option("Folder that holds the files: of a built-in corpus, or of your own.", "--from", metavar="DIR"),
+        option("Folder with the files of a built-in corpus, or with your own.", "--from", metavar="DIR"),
     ] = None,
     train: Annotated[
         list[Path] | None, option("The training text; once more for each further file.", metavar="FILE|-")
@@ -86,7 +86,7 @@ def preprocess(
     lowercase: Annotated[
         bool | None,
         option(
-            "Make all letters small.",
+            "Turn capitals into small letters.",
             "--lowercase/--keep-case",
             show_default="keep; lowercase for snli, yahoo and yelp",
             panel=WORDS_PANEL,
@@ -95,7 +95,7 @@ def preprocess(
     split_punctuation: Annotated[
         bool | None,
         option(
-            'Make marks words of their own: "runs." becomes "runs .".',
+            'Separate punctuation from words: "runs." becomes "runs .".',
             "--split-punctuation/--keep-punctuation",
             show_default="keep",
             panel=WORDS_PANEL,
@@ -104,7 +104,7 @@ def preprocess(
     tokenizer: Annotated[
         Literal["word", "unigram", "bpe"] | None,
         option(
-            "word: as white space parts the text. unigram, bpe: SentencePiece, for raw text.",
+            "word: white space separates words. unigram, bpe: SentencePiece, for raw text.",
             show_default="word",
             panel=WORDS_PANEL,
         ),
@@ -112,7 +112,7 @@ def preprocess(
     vocab_size: Annotated[
         int | None,
         option(
-            "The most words, <unk> counted, or the most pieces.",
+            "Largest vocabulary: words, <unk> included, or pieces.",
             min=2,
             show_default="all words, or 8000 pieces; 20000 words of snli, yahoo and yelp",
             panel=WORDS_PANEL,
@@ -129,7 +129,7 @@ def preprocess(
     ] = None,
     max_length: Annotated[
         int | None,
-        option("The most words, or pieces, of a sentence.", min=1, show_default="200", panel=WORDS_PANEL),
+        option("Longest sentence, in words or pieces.", min=1, show_default="200", panel=WORDS_PANEL),
     ] = None,
     truncate: Annotated[
         bool | None,
@@ -157,8 +157,8 @@ def preprocess(
 
     grep -v '^#' notes.txt | sritool preprocess - --name notes
 
-    tiny is made by the program itself. ptb, snli, yahoo and yelp are fetched from the Hugging Face hub, or read with
-    --from from files at hand: that is all that sritool asks the network for.
+    The program makes tiny itself. It fetches ptb, snli, yahoo and yelp from the Hugging Face hub, unless --from names
+    a folder with their files. It asks the network for nothing else.
     """
     from sritool.cli.render import emit, say
     from sritool.data.corpora.hub import HUB_SETS

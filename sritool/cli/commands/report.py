@@ -21,7 +21,7 @@ def report(
     output: Annotated[
         str,
         option(
-            "The page; a file that is there is replaced. - for stdout.",
+            "File of the page, replaced if it exists; - for stdout.",
             "-o",
             "--output",
             metavar="FILE|-",
@@ -30,7 +30,7 @@ def report(
     ] = "report.html",
     split: SplitOpt = "test",
     limit: Annotated[
-        int, option("Sentences that figures which are not on record are measured on.", min=2)
+        int, option("Sentences on which figures are measured that are not on record.", min=2)
     ] = 256,
     map_sentences: Annotated[int, option("Sentences in the map of codes, at most.", min=3)] = 1000,
     n: Annotated[int, option("Sentences to draw; the page shows the first 20.", "--n", "-n", min=1)] = 500,
@@ -46,11 +46,11 @@ def report(
 
     sritool report runs/tiny-sri -o report.html
 
-    One file that any browser opens and that loads nothing from anywhere. In the map each point is a sentence: drag to
-    zoom, point to read it, search for a word. Figures are those on record in evaluations.jsonl; of the usual ones,
-    what is not there is measured on --limit sentences, and kept there.
+    It is one file, which any browser opens and which loads nothing else. In the map each point is a sentence: drag to
+    zoom, point to read it, search for a word. Figures come from the record in evaluations.jsonl. Of the usual ones,
+    those that are not there are measured on --limit sentences and recorded.
 
-    The page holds sentences of the corpus, in the map and beside their reconstructions. --no-sentences leaves them
+    The page holds sentences of the corpus, in the map and beside their reconstructions; --no-sentences leaves them
     out.
     """
     from sritool.analysis.report import Request, gather

@@ -34,7 +34,7 @@ def sample(
     codes: Annotated[
         str | None,
         option(
-            "Codes to decode, a sentence each, in place of draws of the prior; as encode writes them.",
+            "Decode these codes in place of draws from the prior: a file as encode writes it.",
             metavar="FILE|-",
         ),
     ] = None,
@@ -42,14 +42,19 @@ def sample(
     metrics: Annotated[
         str | None,
         option(
-            "Print figures of the sentences in their place: unique, distinct-1, distinct-2, self-bleu, "
-            "nll, reverse-ppl (some, with commas between), or all.",
+            "Print figures about the sentences in their place: unique, distinct-1, distinct-2, "
+            "self-bleu, nll, reverse-ppl, with commas between, or all.",
             metavar="NAMES",
             panel=FIGURES_PANEL,
         ),
     ] = None,
     reference: Annotated[
-        bool, option("Beside them the same of as many real sentences.", "--reference", panel=FIGURES_PANEL)
+        bool,
+        option(
+            "Print the same figures of as many real sentences beside them.",
+            "--reference",
+            panel=FIGURES_PANEL,
+        ),
     ] = False,
     text: Annotated[
         str | None,

@@ -38,7 +38,7 @@ def score(
 
     A row for every line, in the order of the lines: log_p, the tokens predicted (the end of the sentence is one),
     how many of them the vocabulary lacks, and the line. An empty line is an empty sentence. The rows of a long text
-    come as they are known, but for a table, markdown or latex.
+    are printed as soon as they are known, except as a table, markdown or latex.
     """
     from sritool.analysis.score import score as score_lines
     from sritool.config.settings import LikelihoodConfig

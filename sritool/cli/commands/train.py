@@ -38,8 +38,8 @@ def train(
     max_time: Annotated[
         float | None,
         option(
-            "Be done after this long, preparing, validation and the final measures included: 90s, 9m, "
-            "1h30m or 00:09:00. Training stops and is saved early enough.",
+            "Time for the whole command, with preparation, validation and final measures: 90s, "
+            "9m, 1h30m or 00:09:00. Training stops and is saved in time.",
             parser=duration,
             metavar="TIME",
             envvar="SRITOOL_MAX_TIME",
@@ -50,8 +50,8 @@ def train(
     resume: Annotated[
         str | None,
         option(
-            "Go on with a run: the newest of this corpus and method (auto, or no value; without one, "
-            "begin anew), or the one named.",
+            "Go on with the run that is named; with auto, or no value, with the newest of this "
+            "corpus and method, or a new one where there is none.",
             metavar="[auto|PATH]",
             panel=RUN,
         ),
@@ -62,8 +62,8 @@ def train(
     sources: Annotated[
         list[Path] | None,
         option(
-            "Folder with the files of a built-in corpus, to prepare it from; or a run of ae (or its "
-            ".pt file) whose encoder vae-fb and vae-fbp start from. Repeatable.",
+            "Folder with the files of a built-in corpus that is not prepared yet; or a run of "
+            "ae (or its .pt file), from whose encoder vae-fb and vae-fbp start. Repeatable.",
             "--from",
             metavar="DIR|AE.pt",
             panel=RUN,

@@ -27,8 +27,8 @@ def tune_step(
     shape: Annotated[
         str | None,
         option(
-            "checkpoint: the model's step sizes times a factor. constant: one s. geometric: s_0 "
-            "falling to s_K by equal factors, over all pairs.",
+            "checkpoint: the model's step sizes times a factor. constant: the same size for "
+            "all steps. geometric: from s_0 down to s_K by equal factors, for all pairs.",
             metavar="NAME",
             show_default="checkpoint; constant with --grid or --range",
             panel=SCHEDULES,
@@ -46,7 +46,7 @@ def tune_step(
     range_: Annotated[
         str | None,
         option(
-            "The same, as COUNT numbers from LOW to HIGH with equal ratios.",
+            "The same, as COUNT numbers from LOW to HIGH in equal ratios.",
             "--range",
             metavar="LOW:HIGH:COUNT",
             panel=SCHEDULES,
@@ -57,9 +57,7 @@ def tune_step(
     ] = None,
     gradient_steps: Annotated[
         int,
-        option(
-            "Climb on from the best schedule by this many steps of gradient ascent.", min=0, panel=SCHEDULES
-        ),
+        option("Improve the best schedule by this many steps of gradient ascent.", min=0, panel=SCHEDULES),
     ] = 0,
     objective: Annotated[
         str,
@@ -70,16 +68,21 @@ def tune_step(
         ),
     ] = "entropy",
     allow_folded: Annotated[
-        bool, option("Choose among schedules that fold, too.", "--allow-folded/--no-folded", panel=SCHEDULES)
+        bool,
+        option("Let a schedule that folds be chosen too.", "--allow-folded/--no-folded", panel=SCHEDULES),
     ] = False,
     temperature: Annotated[
         float | None,
         option(
-            "Of the chain's noise; 1 is the paper's.", show_default="the model's at evaluation", panel=MEASURE
+            "Temperature of the chain's noise; the paper has 1.",
+            show_default="the model's at evaluation",
+            panel=MEASURE,
         ),
     ] = None,
     limit: Annotated[int, option("How many sentences to measure on.", min=1, panel=MEASURE)] = 8,
-    chains: Annotated[int, option("Per sentence, more than z has dimensions.", min=2, panel=MEASURE)] = 200,
+    chains: Annotated[
+        int, option("Chains per sentence; more than z has dimensions.", min=2, panel=MEASURE)
+    ] = 200,
     split: Annotated[
         str | None,
         option(
@@ -93,10 +96,14 @@ def tune_step(
     seed: SeedOpt = 0,
     write: Annotated[
         Path | None,
-        option("Write the checkpoint with the chosen step sizes there.", metavar="NEW.pt", panel=FILES_PANEL),
+        option(
+            "Write the checkpoint with the chosen step sizes to this file.",
+            metavar="NEW.pt",
+            panel=FILES_PANEL,
+        ),
     ] = None,
     force: Annotated[
-        bool, option("Replace NEW.pt where it is there already.", "--force/--no-force", panel=FILES_PANEL)
+        bool, option("Replace NEW.pt if it exists.", "--force/--no-force", panel=FILES_PANEL)
     ] = False,
     plot: Annotated[
         Path | None,
@@ -107,21 +114,21 @@ def tune_step(
     data_dir: DataDirOpt = Path("data"),
     output: OutputOptions,
 ) -> None:
-    """Choose the step sizes of the chain that infers z: those whose end is nearest to the posterior.
+    """Choose the step sizes of the chain that infers z: those that end nearest to the posterior.
 
-    Nearest is least KL(q(z|x) || p(z|x)), the highest ELBO of the chain. It lies between two sides, both in nats
-    a sentence. upper: with the entropy of a Gaussian of the chains' covariance. lower: with the entropy given the
-    chain's noise, which prefers steps that are far too small. The mark * is the choice: the highest upper side
-    among schedules that fold nowhere.
+    The nearest has the least KL(q(z|x) || p(z|x)), which is the highest ELBO of the chain. That ELBO lies between two
+    sides, both in nats a sentence. upper takes the entropy of a Gaussian with the chains' covariance. lower takes the
+    entropy given the chain's noise, and prefers steps that are far too small. The mark * stands at the choice: the
+    highest upper side among schedules that fold nowhere.
 
     sritool tune-step runs/tiny-sri --write tuned.pt --plot tuned.png
 
     sritool tune-step --range 0.001:0.3:8 --temperature 1
 
     Every schedule is given the same sentences, starts and noise, so that the errors of differences (gain) are
-    small. recon: -log p(x|z) at the end of the chain. kl: of the chain given its noise to the prior. folded:
-    steps that are not one-to-one, where lower is no bound. unstable: steps that lead uphill but for their noise.
-    accept: what a Metropolis test (MALA) of each step would accept.
+    small. recon: -log p(x|z) at the end of the chain. kl: KL of the chain, given its noise, to the prior. folded:
+    steps that are not one-to-one, where lower is no bound. unstable: steps that would lead uphill without their
+    noise. accept: what a Metropolis test (MALA) of each step would accept.
     """
     from sritool.cli.plots.style import check_picture, save
     from sritool.cli.plots.tune_step import draw

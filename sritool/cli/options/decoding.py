@@ -51,7 +51,7 @@ class DecodingOptions:
     beam: Annotated[
         int | None,
         option(
-            "Search for the likeliest sentence with so many open ends side by side; 1 is greedy.",
+            "Beam search for the likeliest sentence with this many hypotheses; 1 is greedy.",
             min=1,
             show_default="1",
             panel=DECODING_PANEL,

@@ -56,7 +56,7 @@ RunsDirOpt = Annotated[
 TextOpt = Annotated[
     str | None,
     option(
-        "Sentences from a file, one a line, or - for stdin; .tsv, .csv and .jsonl as preprocess has them.",
+        "Sentences from a file, one a line, or - for stdin; .tsv, .csv and .jsonl are read as by preprocess.",
         "--text",
         metavar="FILE|-",
         show_default=False,

@@ -51,12 +51,12 @@ class MeasurementOptions(SentencesOptions):
     """The same for measurements that are kept on record."""
 
     again: Annotated[
-        bool, option("Measure anew what is on record in evaluations.jsonl beside a checkpoint.", "--again")
+        bool, option("Measure again what is on record in evaluations.jsonl beside a checkpoint.", "--again")
     ] = False
     memory: Annotated[
         int,
         option(
-            "About as much memory as may be taken, like 4G or 500M; changes speed, not results.",
+            "Memory to use, roughly, like 4G or 500M; changes speed, not results.",
             parser=size,
             metavar="SIZE",
             envvar="SRITOOL_MEMORY",
@@ -96,8 +96,8 @@ class RefinementOptions:
     refine_steps: Annotated[
         int | None,
         option(
-            "Refine each sentence's q(z|x) by N steps from the encoder's; 0: the bare encoder. After "
-            "svi comes elbo-gain, what the steps bring, beside the metrics that were asked for.",
+            "Refine each sentence's q(z|x) by N steps, from the encoder's; 0: the encoder "
+            "alone. With svi, elbo-gain is measured too: what the steps gain.",
             min=0,
             metavar="N",
             show_default="sa-vae as trained, others 0",

@@ -145,7 +145,7 @@ class ComparedModelsOptions(ModelsOptions):
         ),
     ] = None
     mixed: Annotated[
-        bool, option("Take runs of different corpora, whose figures do not compare.", "--mixed")
+        bool, option("Allow runs of different corpora, whose figures do not compare.", "--mixed")
     ] = False
 
     def find_all(self) -> list[Path]:

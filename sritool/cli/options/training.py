@@ -56,18 +56,17 @@ class TrainingOptions:
     )
     dropout: Annotated[
         float | None,
-        setting(
-            "dropout", MODEL, "Share of the LSTM's inputs and outputs left out in training.", "by preset"
-        ),
+        setting("dropout", MODEL, "Dropout rate on the LSTM's inputs and outputs.", "by preset"),
     ] = None
     sampler: Annotated[
         str | None,
         setting(
             "sampler",
             SAMPLER,
-            "Named settings of the chain that infers z. preconditioned: few steps, scaled by the posterior's mean "
-            "covariance. paper: as the paper says. authors: as their code does. tempered: the same with more noise "
-            "and a lower learning rate in the second half.",
+            "Named settings of the chain that infers z. preconditioned: few steps, scaled by "
+            "the posterior's mean covariance. paper: as the paper says. authors: as their code "
+            "does. tempered: as authors, with more noise and a lower learning rate in the "
+            "second half.",
             "preconditioned",
         ),
     ] = None
@@ -88,8 +87,10 @@ class TrainingOptions:
         setting(
             "words",
             SAMPLER,
-            "Words that the softmax of a training chain draws besides its targets, in place of the whole vocabulary; "
-            "0, or a vocabulary of less than three times as many: all. The generator's own update always sees all.",
+            "In training chains, the softmax runs over the targets and this many words drawn "
+            "at random, in place of the whole vocabulary. 0 takes all words, and so does a "
+            "vocabulary of less than three times as many. The generator's own update always "
+            "takes all.",
             "by sampler",
         ),
     ] = None
@@ -98,7 +99,7 @@ class TrainingOptions:
         setting(
             "tune-step-every",
             SAMPLER,
-            "Choose the step sizes anew after this many epochs, as tune-step does; 0: never.",
+            "Tune the step sizes again after this many epochs, as tune-step does; 0: never.",
             "0",
         ),
     ] = None
@@ -111,8 +112,8 @@ class TrainingOptions:
         setting(
             "target-kl",
             BOUND,
-            "Nats a sentence below which the KL is left alone: of vae-fbp, and of vae-fb, whose dimensions share "
-            "them.",
+            "Nats a sentence up to which the KL costs nothing: of vae-fbp as a whole, of "
+            "vae-fb shared out among the dimensions.",
             "8 for vae-fb, 3 for vae-fbp",
         ),
     ] = None
@@ -121,24 +122,27 @@ class TrainingOptions:
         setting(
             "pretraining-epochs",
             BOUND,
-            "Epochs as an autoencoder, before those of --epochs, for vae-fb and vae-fbp; 0: a third of --epochs.",
+            "Epochs as a plain autoencoder, before those of --epochs, for vae-fb and vae-fbp; "
+            "0: a third of --epochs.",
             "0",
         ),
     ] = None
     epochs: Annotated[
         int | None,
-        setting("epochs", PLAN, "Planned passes over the corpus; schedules scale with it.", "by preset"),
+        setting("epochs", PLAN, "Planned passes over the corpus; schedules span them.", "by preset"),
     ] = None
     batch_size: Annotated[int | None, setting("batch-size", PLAN, "Sentences in a batch.", "by preset")] = (
         None
     )
     learning_rate: Annotated[
-        float | None, setting("learning-rate", PLAN, "Of the optimiser, at the start.", "by preset")
+        float | None, setting("learning-rate", PLAN, "Learning rate at the start.", "by preset")
     ] = None
     seed: Annotated[int | None, setting("seed", PLAN, "Seed of every random draw.", "0")] = None
     patience: Annotated[
         int | None,
-        setting("patience", PLAN, "Validations in a row without a better NLL before it ends; 0: never.", "5"),
+        setting(
+            "patience", PLAN, "Stop after this many validations in a row without a better NLL; 0: never.", "5"
+        ),
     ] = None
     save_every: Annotated[
         int | None, setting("save-every", RUN, "Steps between saves of last.pt.", "by preset")
@@ -148,7 +152,8 @@ class TrainingOptions:
         setting(
             "precision",
             "Device",
-            "Of the products in training: float32, bfloat16 (output layer), tf32 (CUDA), or auto: the fastest here.",
+            "Precision of matrix products in training: float32, bfloat16 (output layer), tf32 "
+            "(CUDA), or auto: the fastest here.",
             "auto",
         ),
     ] = None

@@ -40,9 +40,9 @@ def curves(
 
     sritool plot curves runs/tiny-sri --show-data | grep nll
 
-    From metrics.jsonl, also while a run goes on. Bands: ± 1 standard error over the validation
-    sentences. Pale: the training loss on record, the mean of the epoch so far; strong: smoothed.
-    Epochs of the autoencoder that some methods begin with come before 0.
+    The numbers come from metrics.jsonl, also while a run goes on. Bands are ± 1 standard error over the validation
+    sentences. The training loss on record, which is the mean of the epoch so far, is pale; smoothed it is strong.
+    Some methods begin as an autoencoder: those epochs come before 0.
     """
     from sritool.analysis.training_curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
 

@@ -33,13 +33,13 @@ def frontier(
     picture: ReadablePictureOptions,
     quiet: QuietOpt = False,
 ) -> None:
-    """Frontier of NLL against posterior KL, a point a run.
+    """Frontier of NLL against posterior KL, one point a run.
 
     sritool plot frontier --limit 512 -o frontier.png
 
     The figures are those of compare: measured on the same sentences with the same noise, or looked up where they
-    are on record in evaluations.jsonl. A run that ignores z, and one without z, stands at the left; to the right z
-    tells more about the sentence, and lower is a better likelihood.
+    are on record in evaluations.jsonl. At the left stand runs that ignore z or have none. Further right, z tells more
+    about the sentence; lower down, the likelihood is better.
     """
     from sritool.analysis import frontier as task
     from sritool.cli.progress import KEPT, task_progress

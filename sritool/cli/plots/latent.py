@@ -37,9 +37,10 @@ def latent(
 
     sritool plot latent runs/tiny-sri -o latent.png
 
-    One draw of q(z|x) for each sentence, coloured by the sentence's label or its length, beside as many draws of
-    the prior. t-SNE shows clumps in anything: what the codes' map has and that of the prior has not is the model's.
-    In --show-data, part is posterior or control for places on the maps, density for each dimension, and prior.
+    One draw of q(z|x) for each sentence, coloured by the sentence's label or its length, stands beside as many draws
+    from the prior. t-SNE shows clumps in anything: only what the map of the codes has, and that of the prior has not,
+    is the model's. In --show-data, part is posterior or control for places on the maps, density for each dimension,
+    and prior.
     """
     from sritool.analysis.latent_map import Point, aggregate
     from sritool.cli.progress import KEPT, task_progress

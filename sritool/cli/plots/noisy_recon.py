@@ -46,27 +46,27 @@ def noisy_recon(
     counts: Annotated[
         str | None,
         option(
-            "How many changes, as noisy-recon has it; 0 is always among them.",
+            "How many changes, as in noisy-recon; 0 is always among them.",
             "--k",
             metavar="LIST",
             show_default="0-4",
         ),
     ] = None,
-    noise: Annotated[str, option("swap, drop or replace, as noisy-recon has it.", metavar="KIND")] = "swap",
+    noise: Annotated[str, option("swap, drop or replace, as in noisy-recon.", metavar="KIND")] = "swap",
     split: SplitOpt = "test",
-    chains: Annotated[int, option("Codes inferred per sentence, as noisy-recon has it.", min=1)] = 2,
+    chains: Annotated[int, option("Codes inferred per sentence, as in noisy-recon.", min=1)] = 2,
     sentences: SentencesOptions,
     picture: ReadablePictureOptions,
     quiet: QuietOpt = False,
 ) -> None:
-    """Loss of clean sentences when z is of noisy ones.
+    """Loss of clean sentences where z comes from noisy ones.
 
     sritool plot noisy-recon runs/tiny-sri runs/tiny-vae-fb --limit 500 -o noisy.png
 
     sritool noisy-recon --noise drop -f tsv | sritool plot noisy-recon --data - -o drop.pdf
 
-    recon against k, the number of changes, and its increase over k = 0. The numbers are those of noisy-recon,
-    measured now or, with --data, taken from its table.
+    It shows recon against k, the number of changes, and the increase over k = 0. The numbers are those of
+    noisy-recon, measured now or, with --data, taken from its table.
     """
     from sritool.analysis import noisy_recon as task
     from sritool.cli.progress import KEPT, task_progress

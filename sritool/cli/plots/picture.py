@@ -26,7 +26,7 @@ class PictureOptions:
     """Where a picture and its numbers go."""
 
     title: Annotated[
-        str | None, option("Above the picture.", metavar="TEXT", show_default="what is measured")
+        str | None, option("Title of the picture.", metavar="TEXT", show_default="what is measured")
     ] = None
     output: Annotated[
         Path | None,

@@ -30,7 +30,7 @@ def ppl_draws(
     estimators: Annotated[
         str | None,
         option(
-            "With commas between: adaptive, sri, ais, encoder; what is not on record is measured.",
+            "Some of adaptive, sri, ais, encoder, with commas between; what is not on record is measured.",
             metavar="NAMES",
             show_default="adaptive, and beside it those on record",
         ),
@@ -46,9 +46,9 @@ def ppl_draws(
 
     sritool plot ppl-draws runs/tiny-sri --estimators adaptive,sri --metric nll
 
-    The figures from the first M/8, M/4, M/2 and all M draws, as evaluate keeps them in evaluations.jsonl; what is
-    not on record is measured. A line that still falls has too few: by Jensen's inequality that makes a perplexity
-    too high, not too low. The figure of a model without z is exact.
+    It shows the figures from the first M/8, M/4, M/2 and all M draws, as evaluate keeps them in evaluations.jsonl;
+    what is not on record is measured. A line that still falls has too few draws, and its perplexity is too high (by
+    Jensen's inequality). The figure of a model without z is exact.
     """
     from sritool.analysis import ppl_draws as task
     from sritool.cli.progress import KEPT, task_progress

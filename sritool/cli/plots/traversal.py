@@ -35,25 +35,25 @@ def traversal(
     dims: Annotated[
         str | None,
         option(
-            "Dimensions to move it along, from 1, with commas between.",
+            "Dimensions to move along, from 1, with commas between.",
             metavar="NUMBERS",
             show_default="the three that change the most words",
         ),
     ] = None,
-    points: Annotated[int, option("Sentences a dimension.", min=2)] = 7,
+    points: Annotated[int, option("Sentences for each dimension.", min=2)] = 7,
     reach: Annotated[float, option("Largest value, in standard deviations of the prior.", min=0.01)] = 3.0,
     seed: SeedOpt = 0,
     max_length: Annotated[int, option("Longest sentence, in tokens.", min=1)] = 200,
     picture: PictureOptions,
 ) -> None:
-    """Latent traversal: what a code decodes to as a coordinate moves.
+    """Latent traversal: what a code decodes to as one coordinate moves.
 
     sritool plot traversal runs/tiny-sri --sentence "a dog runs" --dims 3,7
 
     sritool plot traversal --show-data | cut -f2,4
 
-    Decoding is greedy, with one coordinate after another at -3 to 3. Words that the code itself does not decode to
-    are bold; changed counts them, or the words that are missing if those are more.
+    One coordinate after another goes from -3 to 3, and decoding is greedy. Words that the code itself does not decode
+    to are bold; changed counts them, or the missing words where those are more.
     """
     from sritool.analysis.traversal import traverse
     from sritool.evaluation.evaluate import run_name

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def tune_step(
     *,
     model: ModelOptions,
-    limit: Annotated[int, option("How many to measure on.", min=1)] = 8,
-    chains: Annotated[int, option("Per sentence, more than z has dimensions.", min=2)] = 200,
+    limit: Annotated[int, option("How many sentences to measure on.", min=1)] = 8,
+    chains: Annotated[int, option("Chains per sentence; more than z has dimensions.", min=2)] = 200,
     seed: SeedOpt = 0,
     data_dir: DataDirOpt = Path("data"),
     picture: ReadablePictureOptions,
@@ -40,8 +40,9 @@ def tune_step(
 
     sritool tune-step --shape geometric --format json | sritool plot tune-step --data - -o steps.pdf
 
-    Without --data the model's own schedule times some factors is measured on validation sentences, as tune-step does
-    with its defaults; give other schedules there, and its table here. The picture is that of tune-step --plot.
+    Without --data it measures the model's own schedule times some factors on validation sentences, as tune-step does
+    with its defaults. For other schedules, give the table of tune-step as --data. The picture is that of
+    tune-step --plot.
     """
     from sritool.cli.progress import Progress
     from sritool.evaluation.evaluate import run_name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from sritool.analysis import classifiers as classification
 from sritool.cli.app import app
 from sritool.evaluation import posterior_codes as latents
 from sritool.runs.model import TrainedModel
+from support.tables import output, rows
 
 Run = Callable[..., Result]
 
@@ -62,15 +61,6 @@ def run(polls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         classification, "COSTS", {"linear": (1.0,)}
     )  # most of the time goes into choosing one
     return sritool
-
-
-def output(result: Result) -> str:
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def rows(result: Result) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(output(result), newline=""), delimiter="\t"))
 
 
 def test_draws_of_the_models_own_corpus(run: Run) -> None:
@@ -234,34 +224,3 @@ def test_chains_and_seed_reach_the_codes(run: Run) -> None:
     assert accuracies() == usual
     assert any(accuracies("--chains", chains) != usual for chains in (1, 2, 20))
     assert accuracies("--seed", 1) != usual or accuracies("--seed", 2) != usual
-
-
-@pytest.mark.parametrize(
-    ("args", "code", "hint"),
-    [
-        (("mine-lm",), 2, "cannot classify with runs/mine-lm/best.pt: method lm has no z"),
-        (("mine-sri",), 3, "corpus mine has no labels in test; give files with label<TAB>text"),
-        (("polls-ae", "train.tsv"), 2, "train.tsv is no checkpoint; give labelled sentences with --labelled"),
-        (("polls-ae", "--labelled", "mine.txt"), 3, "mine.txt has no labels; a row is label<TAB>text"),
-        (("polls-ae", "--labelled", "none.tsv"), 3, "no such file: none.tsv"),
-        (("polls-ae", "--labels", "ten"), 2, "--labels 'ten' is no list of numbers"),
-        (("polls-ae", "--labels", "-5"), 2, "--labels '-5' has a number below 0"),
-        (("polls-ae", "--labels", "81"), 2, "81 labels cannot be drawn from 80 sentences"),
-        (("polls-ae", "mine-sri"), 3, "mine-sri: mine); classify with them one by one"),
-        (("polls-ae", "--kernel", "cubic"), 2, "--kernel"),
-        (("polls-ae", "--pca", 9, "--labels", "0"), 2, "--pca 9"),
-        (("polls-ae", "--valid", "valid.tsv", "--no-zero"), 2, "--valid is for clusters, and there are none"),
-        (("polls-ae", "--pca", 2, "--labels", "10"), 2, "--pca is for clusters, and there are none"),
-        (("polls-ae", "--kernel", "rbf", "--labels", "0"), 2, "--kernel is for learning from labels"),
-        (
-            ("polls-ae", "--labelled", "train.tsv", "--labels", "0"),
-            2,
-            "--labelled is for learning from labels",
-        ),
-    ],
-)
-def test_bad_requests(run: Run, args: tuple[object, ...], code: int, hint: str) -> None:
-    result = run("classify", "-q", *args)
-    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
-    assert hint in result.stderr
-    assert len(result.stderr.splitlines()) == 1

@@ -19,17 +19,12 @@ from sritool.cli.tables import comparison as tables
 from sritool.evaluation.evaluate import Evaluation
 from sritool.evaluation.measure import NEEDS
 from sritool.evaluation.metrics import Estimate
+from support.tables import rows
 
 Run = Callable[..., Result]
 
 FEW = ["--samples", 6, "--limit", 4, "-q"]
 METRICS = DEFAULT_COLUMNS[:8]
-
-
-def rows(result: Result) -> list[dict[str, str]]:
-    assert result.exit_code == 0, result.stderr
-    found = io.StringIO(result.stdout, newline="")
-    return list(csv.DictReader(found, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def test_a_row_a_run_with_the_figures_of_evaluate(run: Run) -> None:
@@ -72,23 +67,6 @@ def test_what_is_on_record_is_not_measured_again(run: Run, monkeypatch: pytest.M
     run("evaluate", "mine-lm", "--metrics", "nll", *FEW)
     run("compare", "mine-lm", "--metrics", "nll", *FEW)
     assert len(told) == 5
-
-
-def test_a_stopped_comparison_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sritool.evaluation.stages import Stages
-
-    given = ["compare", "mine-lm", "mine-sri", "--metrics", "nll,permuted", *FEW]
-    original = Stages._permuted
-    monkeypatch.setattr(Stages, "_permuted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    stopped = run(*given)
-    assert stopped.exit_code == 130
-    assert "what is finished is kept; the same command goes on from there" in stopped.stderr
-    monkeypatch.setattr(Stages, "_permuted", original)
-    monkeypatch.setattr(Stages, "_infer", lambda *_: pytest.fail("this had been finished"))
-    again = run(*given)
-    assert [row["run"] for row in rows(again)] == ["mine-lm", "mine-sri"]
-    assert "mine-lm: measured before" in again.stderr
-    assert "mine-sri: went on after 1 batches" in again.stderr
 
 
 def test_without_runs_those_on_the_newest_corpus(run: Run) -> None:

@@ -12,15 +12,11 @@ from typer.testing import Result
 
 from sritool.api import load
 from sritool.model.decoding import DecodingConfig
+from support.tables import output
 
 Run = Callable[..., Result]
 
 LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings at noon", "upstairs"]
-
-
-def output(result: Result) -> str:
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
 
 
 @pytest.fixture
@@ -63,20 +59,3 @@ def test_formats(run: Run, codes: np.ndarray) -> None:
     assert [json.loads(line) for line in found.splitlines()] == [{"sentence": text} for text in expected]
     found = output(run("decode", "mine-sri", "-q", "--codes", "codes.npy", "-f", "tsv"))
     assert found.splitlines() == ["sentence", *expected]
-
-
-@pytest.mark.parametrize(
-    ("args", "stdin", "code", "hint"),
-    [
-        (("mine-lm",), "1 2 3 4\n", 2, "cannot decode codes with runs/mine-lm/best.pt: method lm has no z"),
-        (("mine-sri",), "1 2 3\n", 3, "standard input line 1 has 3 columns"),
-        (("mine-sri",), "", 3, "standard input is empty"),
-        (("mine-sri", "--codes", "none.npy"), "", 3, "no such file: none.npy"),
-        (("mine-sri", "--greedy", "--top-k", 3), "1 2 3 4\n", 2, "--top-k is for ancestral decoding"),
-    ],
-)
-def test_bad_requests(run: Run, args: tuple[object, ...], stdin: str, code: int, hint: str) -> None:
-    result = run("decode", "-q", *args, stdin=stdin)
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert hint in result.stderr
-    assert len(result.stderr.splitlines()) == 1

@@ -17,16 +17,12 @@ import sritool.cli.commands.encode
 from sritool.analysis.code_files import read_codes
 from sritool.analysis.encode import Encoded
 from sritool.api import load
+from support.tables import Terminal, output
 
 Run = Callable[..., Result]
 
 LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings at noon", "  ", "upstairs"]
 TEXT = "\n".join(LINES) + "\n"
-
-
-def output(result: Result) -> str:
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
 
 
 def codes_of(text: str) -> NDArray[np.float32]:
@@ -137,28 +133,3 @@ def test_fewer_dimensions_beside_chains_on_a_narrow_terminal(monkeypatch: pytest
         ["z1", "z2", "z3", "z4", "z5", "z6", "‖z‖", "sentence"],
     ]
     assert max(map(len, lines)) <= 80
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(
-    ("args", "code", "hint"),
-    [
-        (("mine-lm",), 2, "cannot encode with runs/mine-lm/best.pt: method lm has no z"),
-        (("mine-sri", "--text", "none.txt"), 3, "no such file: none.txt"),
-        (("-o", "none/codes.npy", "none"), 2, "-o none/codes.npy cannot be written; give a file in a folder"),
-        (("mine-sri", "-o", "codes.npy", "-f", "tsv"), 2, "-o codes.npy and --format tsv contradict each"),
-        (("mine-sri", "-o", "codes.TSV", "-f", "npy"), 2, "give --format tsv, or another ending"),
-        (("mine-sri", "-o", "codes.tsv", "-f", "latex"), 2, "no file of codes has the format latex"),
-        (("mine-sri", "--chains", 0), 2, "--chains"),
-        (("mine-sri", "-f", "pickle"), 2, "--format"),
-    ],
-)
-def test_bad_requests(run: Run, args: tuple[object, ...], code: int, hint: str) -> None:
-    result = run("encode", "-q", *args, stdin=TEXT)
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert hint in result.stderr
-    assert len(result.stderr.splitlines()) == 1

@@ -14,19 +14,12 @@ import pytest
 from typer.testing import Result
 
 from sritool.data.store import load_corpus
+from support.tables import rows
 
 Run = Callable[..., Result]
 
 DEFAULT = ["ppl", "nll", "posterior-kl", "recon", "permuted", "au"]
 FEW = ["--samples", 8, "--pilots", 8, "-q"]
-
-
-def rows(result: Result) -> list[dict[str, str]]:
-    """Rows of TSV on stdout, where nothing else may be."""
-    assert result.exit_code == 0, result.stderr
-    return list(
-        csv.DictReader(io.StringIO(result.stdout, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
-    )
 
 
 def test_a_single_run_is_a_long_table(run: Run) -> None:
@@ -116,14 +109,6 @@ def test_kl_says_on_how_many_sentences(run: Run) -> None:
     assert "mine-sri: kl on 64" in run("evaluate", "mine-sri", "mine-lm", *given).stderr
 
 
-def test_all_metrics(run: Run) -> None:
-    found = rows(run("evaluate", "mine-lm", "--metrics", "all", *FEW))
-    assert [row["metric"] for row in found] == [
-        *("ppl", "nll", "posterior-kl", "mi", "kl-aggregate", "recon", "permuted"),
-        *("elbo", "kl", "kl-information", "kl-contraction", "au", "au-naive"),
-    ]
-
-
 def test_limit_shows_and_takes_the_same_sentences_again(run: Run) -> None:
     found = rows(run("evaluate", "mine-lm", "--limit", 6, "--per-sentence", *FEW))
     assert len(found) == 6
@@ -190,13 +175,6 @@ def test_newest_run_is_said_and_a_variable_names_another(run: Run, monkeypatch: 
     assert {row["run"] for row in rows(run("evaluate", *FEW))} == {"mine-lm"}
 
 
-def test_runs_and_data_may_lie_elsewhere(run: Run) -> None:
-    Path("runs").rename("trained")
-    Path("data").rename("prepared")
-    found = run("evaluate", "--runs-dir", "trained", "--data-dir", "prepared", *FEW)
-    assert {row["run"] for row in rows(found)} == {"mine-sri"}
-
-
 def test_progress_goes_to_stderr_unless_quiet(run: Run) -> None:
     given = ["evaluate", "mine-lm", "--metrics", "nll", "--samples", 8]
     assert run(*given).stderr.startswith("inference and likelihood  0/16 sentences")
@@ -214,19 +192,6 @@ def test_estimators_and_their_weights(run: Run, estimator: str) -> None:
     assert math.isfinite(float(ppl["pareto k"]))
     assert [au[name] for name in ("half", "ess", "pareto k")] == ["", "", ""]
     assert [row["metric"] for row in found] == ["ppl", *(["ppl-signed"] if estimator == "sri" else []), "au"]
-
-
-def test_what_the_papers_estimate_means_is_said(run: Run) -> None:
-    result = run("evaluate", "mine-sri", "--metrics", "nll", "--limit", 4, "--estimator", "sri", "-q")
-    assert rows(result)[0]["draws"] == "10"
-    assert "effective sample size" in result.stderr
-    assert "of the steps fold, signed to absolute weights" in result.stderr
-
-
-def test_samples_are_those_of_the_estimator_unless_given(run: Run) -> None:
-    for estimator, samples in (("adaptive", "100"), ("sri", "10"), ("ais", "16")):
-        given = ["--metrics", "nll", "--limit", 2, "--estimator", estimator, "--rungs", 2, "-q"]
-        assert rows(run("evaluate", "mine-sri", *given))[0]["draws"] == samples
 
 
 def test_perplexity_against_the_number_of_draws(run: Run) -> None:
@@ -253,13 +218,6 @@ def test_the_bracket_is_printed(run: Run) -> None:
     assert "adaptive" in result.stderr
     other = rows(run("evaluate", "mine-sri", "--certify", 4, "--rungs", 3, *FEW))
     assert other[0]["value"] != found[0]["value"]
-
-
-def test_the_record_alone_is_left_beside_the_checkpoint(run: Run) -> None:
-    before = {*Path("runs/mine-sri").iterdir()}
-    assert run("evaluate", "mine-sri", *FEW).exit_code == 0
-    assert {*Path("runs/mine-sri").iterdir()} - before == {Path("runs/mine-sri/evaluations.jsonl")}
-    assert len(Path("runs/mine-sri/evaluations.jsonl").read_text().splitlines()) == 1
 
 
 def test_the_same_again_is_answered_from_the_record(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,20 +260,6 @@ def test_an_evaluation_that_was_stopped_goes_on(run: Run, monkeypatch: pytest.Mo
     assert rows(again) == whole
     assert "went on after 1 batches" in again.stderr
     assert not kept.exists()
-
-
-def test_damaged_finished_batches_are_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sritool.evaluation.stages import Stages
-
-    whole = rows(run("evaluate", "mine-sri", *FEW))
-    with monkeypatch.context() as patch:
-        patch.setattr(Stages, "_permuted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        run("evaluate", "mine-sri", "--again", *FEW)
-    (kept,) = Path("runs/mine-sri").glob(".evaluate-*.jsonl")
-    kept.write_bytes(b"nonsense\n" + kept.read_bytes())
-    again = run("evaluate", "mine-sri", "--again", *FEW)
-    assert rows(again) == whole
-    assert "was damaged and is not used" in again.stderr
 
 
 def test_two_runs_stand_side_by_side_where_a_row_each_is_too_wide(

@@ -46,29 +46,3 @@ def test_every_option_has_its_effect(run: Run, train_small: Run) -> None:
 
     alone = figures(run("evaluate", "mine-vae-anneal", "--metrics", "recon", "--refine-steps", 5, "-q"))
     assert alone == {name: refined[0][name] for name in ("recon", "elbo-gain")}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [
-        (("mine-sri", "--refine-steps", 3), "sri has none; leave --refine-steps out"),
-        (("mine-lm", "--refine-steps", 0), "lm has none; leave --refine-steps out"),
-        (("mine-sri", "--refine", "svi"), "give --refine-steps as well"),
-        (("mine-sri", "--refine-rate", 0.1), "give --refine-steps as well"),
-        (("mine-sri", "--refine-steps", 3, "--refine", "hmc"), "known: svi, langevin"),
-        (("mine-sri", "--refine-steps", 3, "--refine-rate", 0), "give more than 0"),
-        (("mine-sri", "--refine-steps", 3, "--certify", 4), "leave --refine-steps out"),
-    ],
-)
-def test_what_makes_no_sense_is_one_line(run: Run, arguments: tuple[object, ...], hint: str) -> None:
-    result = run("evaluate", *arguments)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert hint in " ".join(result.stderr.split())
-    assert "Traceback" not in result.stderr
-
-
-def test_nothing_that_can_be_measured_is_an_error(run: Run) -> None:
-    refused = run("evaluate", "mine-lm", "--metrics", "elbo-gain", "--limit", "4")
-    assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "elbo-gain: not measured, as lm has no encoder; give other metrics" in refused.stderr

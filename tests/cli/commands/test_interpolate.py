@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from typer.testing import Result
 
 import sritool
@@ -108,41 +107,6 @@ def test_a_table_a_pair_for_people(run: Run) -> None:
         "0", "25", "50", "75", "100"
     ] * 2  # fmt: skip
     assert "Pair 1: draws of the prior" in run("interpolate", "mine-sri", *drawn).stdout
-
-
-@pytest.mark.parametrize(
-    ("args", "stdin", "code", "said"),
-    [
-        (["--text", "-"], "a\tb\nno pair\n", 3, "standard input line 2 has no tab; give two sentences"),
-        (["--text", "-"], "", 3, "standard input is empty"),
-        (["--text", "none.txt"], None, 3, "none.txt"),
-        (["--points", "1"], None, 2, "--points"),
-        (["--beam", "0"], None, 2, "--beam"),
-        (["--beam", "2", "--temperature", "0.5"], None, 2, "leave it or --temperature out"),
-        (["--between", "a"], None, 2, '--between takes two sentences without tabs: --between "one"'),
-        (["--between", "a", "--points", "3"], None, 2, "--between takes two sentences"),
-        (["--between", "a", "-q"], None, 2, "--between takes two sentences"),
-        (["--between", "a\tb", "c"], None, 2, "--between takes two sentences"),
-        (["--between", "a", "b", "--text", "-"], "a\tb\n", 2, "--between and --text both say"),
-        (["--between", "a", "b", "-n", "3"], None, 2, "--between and -n both say"),
-        (["--chains", "5"], None, 2, "--chains is for codes of sentences; leave it out"),
-    ],
-)
-def test_bad_input_ends_in_one_line(
-    run: Run, args: list[str], stdin: str | None, code: int, said: str
-) -> None:
-    result = run("interpolate", "mine-sri", *args, stdin=stdin)
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert said in " ".join(result.stderr.split())
-    assert "Traceback" not in result.stderr
-
-
-def test_a_language_model_refuses(run: Run) -> None:
-    result = run("interpolate", "mine-lm")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: cannot interpolate with")
-    assert "method lm has no z" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
 
 
 def test_unknown_words_are_said(run: Run) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from sritool.cli.commands.noisy_recon import parse_counts
-from sritool.errors import UsageError
+from support.tables import rows
 
 Run = Callable[..., Result]
-
-
-def rows(result: Result) -> list[dict[str, str]]:
-    """Rows of TSV on stdout, where nothing else may be."""
-    assert result.exit_code == 0, result.stderr
-    text = io.StringIO(result.stdout, newline="")
-    return list(csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def test_without_noise_it_is_what_evaluate_measures(run: Run) -> None:
@@ -84,46 +74,3 @@ def test_text_from_stdin_that_is_too_short(run: Run) -> None:
     assert [row["short"] for row in found] == ["0", "2"]
     assert "too short for k swaps, 2 at k = 1" in result.stderr
     assert float(found[1]["changed"]) == pytest.approx(1 / 3)
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "message"),
-    [
-        (["mine-lm"], 2, "method lm has no z"),
-        (["--k", "two"], 2, "--k two is no list of whole numbers"),
-        (["--k", "4-1"], 2, "--k 4-1 has no range 4-1"),
-        (["--noise", "typos"], 2, "no noise 'typos'; choose one of swap, drop, replace"),
-        (["--noisy", "none.tsv"], 3, "no such file: none.tsv"),
-        (
-            ["--noisy", "none.tsv", "--noise", "swap"],
-            2,
-            "leave --noise, --split, --text and --write-noisy out",
-        ),
-        (["--text", "mine.txt", "--split", "valid"], 2, "leave it or --text out"),
-        (
-            ["--write-noisy", "none/noisy.tsv", "none"],
-            2,
-            "--write-noisy none/noisy.tsv cannot be written; give",
-        ),
-        (["--split", "dev"], 2, "'dev' is no split"),
-        (["mine-sri", "none"], 3, "none"),
-    ],
-)
-def test_bad_input(run: Run, options: list[str], code: int, message: str) -> None:
-    result = run("noisy-recon", *options, "-q")
-    assert (result.exit_code, result.stdout) == (code, "")
-    last = result.stderr.splitlines()[-1]
-    assert message in last
-
-
-@pytest.mark.parametrize(
-    ("text", "counts"), [("3", (3,)), ("0,2,5-8", (0, 2, 5, 6, 7, 8)), (" 1 - 2 , 2", (1, 2, 2))]
-)
-def test_lists_of_numbers(text: str, counts: tuple[int, ...]) -> None:
-    assert parse_counts(text) == counts
-
-
-@pytest.mark.parametrize("text", ["", ",", "1,", "-1", "1.5", "1-", "1-2-3", "9" * 9, "0-99999"])
-def test_what_is_no_list_of_numbers(text: str) -> None:
-    with pytest.raises(UsageError, match="give one like 0-4"):
-        parse_counts(text)

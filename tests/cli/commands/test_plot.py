@@ -15,6 +15,7 @@ from typer.testing import Result
 
 from sritool.api import load
 from sritool.cli.commands.plot import KINDS
+from support.tables import json_rows as rows
 
 Run = Callable[..., Result]
 
@@ -22,12 +23,6 @@ MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
 BOTH = ("mine-sri", "mine-lm")
 NLL = ("--metrics", "nll")
 FEW = ("--limit", 6, "-q")
-
-
-def rows(result: Result) -> list[dict[str, Any]]:
-    """JSON lines on stdout."""
-    assert result.exit_code == 0, result.stderr
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def tsv(text: str) -> list[dict[str, str]]:
@@ -72,27 +67,6 @@ def test_curves_are_the_metrics_on_record(run: Run) -> None:
                 assert (row["value"], row["step"]) == (record[row["metric"]], record["step"])
                 assert row["se"] == record[f"{row['metric']} se"]
         assert len(own) == (2 + len(of_z)) * len(epochs) + len(steps)
-
-
-@pytest.mark.parametrize("ending", MAGIC)
-def test_pictures_of_curves_by_ending(run: Run, ending: str) -> None:
-    for name in ("a", "b"):
-        result = run("plot", "curves", *BOTH, *NLL, "-o", f"{name}.{ending}", "--title", "My <title>")
-        assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"drew {name}.{ending}\n")
-    content = Path(f"a.{ending}").read_bytes()
-    assert content.startswith(MAGIC[ending])
-    assert content == Path(f"b.{ending}").read_bytes()
-    if ending == "svg":
-        text = content.decode()
-        for part in (
-            "mine-sri",
-            "mine-lm",
-            "validation NLL",
-            "(nats/sentence)",
-            "epochs",
-            "My &lt;title&gt;",
-        ):
-            assert part in text, part
 
 
 def test_numbers_are_drawn_again_from_their_table(run: Run) -> None:
@@ -190,14 +164,8 @@ def test_a_run_of_the_environment_does_not_stand_against_data(
     refused(run("plot", "latent", "mine-sri", "--data", "-", "-o", "m.svg", stdin=table), 2)
 
 
-def test_what_a_picture_of_noisy_sentences_leaves_out_is_said_once(run: Run) -> None:
-    words = ("plot", "noisy-recon", *BOTH, "--k", 1, "--limit", 5, "-q", "-o", "n.svg")
-    for more in ((), ("--show-data",)):
-        assert run(*words, *more).stderr.count("mine-lm: left out, as lm has no z") == 1
-
-
-@pytest.mark.parametrize("shape", ["checkpoint", "constant", "geometric"])
 @pytest.mark.slow
+@pytest.mark.parametrize("shape", ["checkpoint", "constant", "geometric"])
 def test_tune_step_from_its_table(run: Run, shape: str) -> None:
     words = ("tune-step", "mine-sri", "--limit", 2, "--chains", 6, "-q")
     table = run(*words, "--shape", shape, "--grid", "0.5,1", "--gradient-steps", 1)
@@ -233,44 +201,6 @@ def test_latent_has_a_place_for_each_sentence_and_control(run: Run) -> None:
     assert Path("l.png").read_bytes().startswith(MAGIC["png"])
     again = run("plot", "latent", "mine-sri", "--show-data", "-f", "json", *many)
     assert rows(again) == found
-
-
-@pytest.mark.parametrize("kind", ["latent", "traversal", "tune-step", "noisy-recon"])
-def test_a_model_without_z_is_refused(run: Run, kind: str) -> None:
-    line = refused(run("plot", kind, "mine-lm", "-o", "x.png"), 2)
-    assert "method lm has no" in line
-    assert not Path("x.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "part"),
-    [
-        ("cruves", 2, "no kind of picture 'cruves'; did you mean curves? (see: sritool plot --help)"),
-        ("xyz", 2, "no kind of picture 'xyz'; known: curves, "),
-        ("curves -o a.jpg", 2, "-o a.jpg is no picture; end its name in .png, .svg or .pdf"),
-        ("curves -o no/a.png", 2, "cannot be written; give a file in a folder that is there"),
-        ("curves none", 3, "no checkpoint none"),
-        ("curves --runs-dir none", 3, "no run in none/; start one with"),
-        ("curves --metrics nnl", 2, "no curve 'nnl'; there are: nll,"),
-        ("curves mine-lm --data x.tsv", 2, "--data takes the numbers from a table"),
-        ("curves --data none.tsv", 3, "cannot read none.tsv"),
-        ("curves --data mine.txt", 3, "mine.txt"),
-        ("tune-step --data mine.txt", 3, "mine.txt"),
-        ("frontier none", 3, "no checkpoint none"),
-        ("ppl-draws --metric au", 2, "no curve of 'au'; give ppl or nll"),
-        ("ppl-draws mine-lm --estimators svi", 2, "no estimator 'svi'"),
-        ("ppl-draws mine-sri --estimators encoder", 2, "estimator encoder needs"),
-        ("traversal mine-sri --dims 1,x", 2, "--dims '1,x' cannot be read; write for example --dims 1,5"),
-        ("traversal mine-sri --dims ,", 2, "--dims has no number"),
-        ("traversal mine-sri --dims 5", 2, "no dimension 5; give some of 1 to 4"),
-        ("latent mine-sri --limit 2", 2, "takes 20 sentences or more, not 2; take --limit higher"),
-    ],
-)
-def test_bad_requests(run: Run, words: str, code: int, part: str) -> None:
-    result = run("plot", *words.split(), *(() if "-o" in words else ("-o", "x.png")))
-    assert part in result.stderr.splitlines()[-1]
-    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
-    assert not Path("x.png").exists()
 
 
 @pytest.mark.parametrize("kind", ["frontier", "ppl-draws", "noisy-recon"])

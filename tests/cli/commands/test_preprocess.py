@@ -162,46 +162,6 @@ def test_bad_files_are_one_line_and_exit_code_3(
     fails(invoke("preprocess", name, "--name", "m"), 3, *parts)
 
 
-@pytest.mark.parametrize(
-    ("words", "parts"),
-    [
-        (["ptbb"], ["unknown corpus 'ptbb'", "did you mean ptb?"]),
-        (["tiny", "--name", "a/b"], ["cannot name a corpus"]),
-        (["ptb", "--tokenizer", "bpe"], ["use --tokenizer word"]),
-        (["ptb", "--from", "nowhere"], ["no such folder"]),
-        ([], ["nothing to prepare"]),
-        (["tiny", "--max-length", "0"], ["--max-length"]),
-        (["tiny", "--tokenizer", "letters"], ["--tokenizer"]),
-    ],
-)
-def test_bad_usage_is_one_line_and_exit_code_2(invoke: Invoke, words: list[str], parts: list[str]) -> None:
-    fails(invoke("preprocess", *words), 2, *parts)
-
-
-def test_a_missing_file_is_missing_data(invoke: Invoke) -> None:
-    fails(invoke("preprocess", "missing.txt", "--name", "m"), 3, "no such file: missing.txt")
-
-
-def test_a_missing_split_of_ptb(invoke: Invoke) -> None:
-    Path("d").mkdir()
-    Path("d/ptb.train.txt").write_text(TEXT)
-    fails(
-        invoke("preprocess", "ptb", "--from", "d"),
-        3,
-        "d has no valid and no test file of ptb",
-        "ptb.train|valid|test.txt",
-    )
-
-
-def test_the_hub_out_of_reach(invoke: Invoke) -> None:
-    fails(invoke("preprocess", "snli"), 1, "cannot fetch snli", "sritool preprocess snli --from DIR")
-
-
-def test_an_output_folder_that_cannot_be_written_to(invoke: Invoke) -> None:
-    Path("file").write_text("")
-    fails(invoke("preprocess", "tiny", "--data-dir", "file"), 1, "cannot write in file", "--data-dir")
-
-
 def test_ones_own_training_text_in_the_data_folder_survives(invoke: Invoke) -> None:
     Path("data/mine").mkdir(parents=True)
     Path("data/mine/train.txt").write_text(TEXT)

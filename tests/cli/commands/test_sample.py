@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from sritool.analysis.sample_figures import Figures, Row
 from sritool.analysis.text_metrics import Figure
 from sritool.cli.commands.sample import figures_table
 from sritool.cli.render import fits
+from support.tables import Terminal
 
 Run = Callable[..., Result]
 
@@ -105,38 +104,6 @@ def test_given_codes_are_decoded(run: Run) -> None:
     assert piped.stderr == f"unique: {len(set(piped.stdout.splitlines()))} of 3\n"
 
 
-@pytest.mark.parametrize(
-    ("args", "stdin", "code", "said"),
-    [
-        (["--codes", "-"], "", 3, "standard input is empty; give codes"),
-        (["--codes", "-"], "0.1 0.2\n", 3, "standard input line 1"),
-        (["--codes", "none.npy"], None, 3, "none.npy"),
-        (["--codes", "codes.npy", "-n", "3"], None, 2, "leave -n out"),
-        (["--codes", "-", "--text", "-", "--metrics", "all"], "", 2, "cannot both be standard input"),
-        (["--metrics", "distinct"], None, 2, "no metric 'distinct' of samples; did you mean distinct-"),
-        (["--metrics", "distinct"], None, 2, "? known: unique, distinct-1, distinct-2, self-bleu, nll, rev"),
-        (["--reference"], None, 2, "--reference stands beside figures; add --metrics all"),
-        (["--text", "mine.txt"], None, 2, "--text is for --reference and for --metrics reverse-ppl"),
-        (["--text", "mine.txt", "--metrics", "unique"], None, 2, "--text is for --reference and"),
-        (["--metrics", "reverse-ppl", "-n", "9"], None, 2, "at least 20 sentences to train on, not 9"),
-        (["--metrics", "reverse-ppl", "--text", "none.txt"], None, 3, "none.txt"),
-    ],
-)
-def test_bad_input_ends_in_one_line(
-    run: Run, args: list[str], stdin: str | None, code: int, said: str
-) -> None:
-    result = run("sample", "mine-sri", "--max-length", 5, "-q", *args, stdin=stdin)
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert said in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_a_language_model_has_no_codes_to_decode(run: Run) -> None:
-    result = run("sample", "mine-lm", "--codes", "-", stdin="1\n")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "method lm has no z" in result.stderr
-
-
 def table(run: Run, *args: object, name: str = "mine-sri") -> list[dict[str, Any]]:
     drawn = ["--max-length", 8, "--ancestral", "--format", "json", "-q"]
     result = run("sample", name, *drawn, *args)
@@ -193,11 +160,6 @@ def test_figures_fit_a_narrow_terminal(width: int, columns: int, monkeypatch: py
     assert list(exact.rows[0]) == ["nll-per-token", 0.96901, 0.00123, 31.1234, 0.2345, 1000, how]
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 def test_everything_of_a_language_model(run: Run) -> None:
     rows = table(run, "--metrics", "all", "-n", 30, name="mine-lm")
     assert [row["metric"] for row in rows] == [
@@ -208,14 +170,3 @@ def test_everything_of_a_language_model(run: Run) -> None:
     assert rows[6]["value"] > 1
     assert sorted(path.name for path in Path().iterdir() if path.is_dir()) == ["data", "runs"]
     assert sorted(path.name for path in Path("runs").iterdir()) == ["mine-lm", "mine-sri"]
-
-
-def test_head_closes_the_pipe_early(run_program: Callable[..., Any], home: Path) -> None:
-    shell = (
-        f"set -o pipefail; '{sys.executable}' -m sritool sample mine-sri -n 5000 --ancestral -q | head -n 3"
-    )
-    program = "import subprocess, sys; sys.exit(subprocess.call(['bash', '-c', sys.argv[1]]))"
-    done = run_program("-c", program, shell, cwd=home)
-    assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == 3
-    assert "rror" not in done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,17 +12,11 @@ from typer.testing import Result
 from sritool.analysis import score as task
 from sritool.api import load
 from sritool.errors import NumericalError
+from support.tables import rows
 
 Run = Callable[..., Result]
 
 LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings at noon", "  ", "upstairs"]
-
-
-def rows(result: Result) -> list[dict[str, str]]:
-    assert result.exit_code == 0, result.stderr
-    return list(
-        csv.DictReader(io.StringIO(result.stdout, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
-    )
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -36,13 +28,6 @@ def test_order_and_number_of_lines_are_kept(run: Run, end: str, last: bool) -> N
     assert [int(row["predictions"]) for row in found] == [len(line.split()) + 1 for line in LINES]
     assert [int(row["unknown"]) for row in found] == [0, 0, 0, 2, 0, 0]
     assert all(float(row["log_p"]) < 0 for row in found)
-
-
-def test_file_and_stdin_give_the_same(run: Run) -> None:
-    Path("lines.txt").write_text("\n".join(LINES))
-    piped = run("score", "mine-sri", "-q", stdin="\n".join(LINES))
-    assert run("score", "mine-sri", "-q", "--text", "lines.txt").stdout == piped.stdout
-    assert run("score", "mine-sri", "-q", "--text", "-", stdin="\n".join(LINES)).stdout == piped.stdout
 
 
 @pytest.mark.parametrize("method", ["lm", "sri"])
@@ -73,12 +58,6 @@ def test_model_and_progress_are_said_on_stderr(run: Run) -> None:
     assert said[0] == "scoring with runs/mine-sri/best.pt"
     assert said[1].startswith("inference and likelihood  0/1 sentences")
     assert run("score", "mine-sri", "--quiet", stdin="the otter\n").stderr == ""
-
-
-def test_json_lines_keep_an_empty_sentence(run: Run) -> None:
-    lines = run("score", "mine-lm", "-q", "-f", "json", stdin="a\n\n").stdout.splitlines()
-    assert len(lines) == 2
-    assert '"sentence": ""' in lines[1]
 
 
 @pytest.mark.parametrize("form", ["tsv", "csv", "json", "plain"])

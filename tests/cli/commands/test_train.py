@@ -15,6 +15,7 @@ from typer.testing import Result
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, to_toml
 from sritool.training.configure import shown
+from support.tables import same
 
 Run = Callable[..., Result]
 
@@ -22,15 +23,6 @@ Run = Callable[..., Result]
 def last(run: str) -> dict[str, Any]:
     loaded: dict[str, Any] = torch.load(f"runs/{run}/last.pt", weights_only=True)
     return loaded
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether nested values are equal, tensors bit for bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return bool(one == other)
 
 
 def assert_same_state(one: str, other: str) -> None:
@@ -69,13 +61,6 @@ def test_runs_are_numbered_and_never_overwritten(train_small: Run) -> None:
     for number in (2, 3):
         there = {path.name for path in Path(f"runs/mine-lm-{number}").iterdir()}
         assert there == {"best.pt", "last.pt", "config.toml", "metrics.jsonl"}
-
-
-def test_files_of_a_run_are_as_readable_as_other_files(train_small: Run) -> None:
-    assert train_small("--method", "lm", "--max-steps", 1).exit_code == 0
-    Path("other").write_text("")
-    modes = {path.stat().st_mode for path in (Path("other"), *Path("runs/mine-lm-2").iterdir())}
-    assert len(modes) == 1
 
 
 def test_name_and_folders_are_those_asked_for(train_small: Run) -> None:
@@ -232,13 +217,6 @@ def test_a_pipe_reads_one_table_and_the_rest_is_talk(run: Run) -> None:
     assert talk[between].startswith("Interpolation: ")
     assert between == samples + 6
     assert all(line.startswith("  ") for line in (*talk[samples + 1 : between], *talk[between + 1 :]))
-
-
-def test_table_holds_samples_and_interpolation_too(run: Run) -> None:
-    shown = run("train", "mine", "--config", "small.toml", "--epochs", 1, "-f", "table", "-q").stdout
-    assert shown.startswith("mine-sri-2 on mine test, 6 of 16 sentences\n")
-    assert "Samples: greedy" in shown
-    assert "Interpolation: greedy" in shown
 
 
 def test_language_model_shows_no_interpolation(run: Run) -> None:

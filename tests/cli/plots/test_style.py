@@ -72,10 +72,6 @@ def test_wrong_files(name: str, message: str, tmp_path: Path, monkeypatch: pytes
     assert message in str(caught.value)
 
 
-def test_upper_case_endings_are_pictures(tmp_path: Path) -> None:
-    check_picture(tmp_path / "A.PNG")
-
-
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
     with pytest.raises(UsageError, match="--plot needs matplotlib"):

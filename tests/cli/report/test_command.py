@@ -55,6 +55,7 @@ def test_the_page_holds_the_figures_on_record_and_measures_the_rest(run: Run, pa
     assert "--metrics ppl,nll,posterior-kl,permuted,au --limit 6" in re.sub("<[^>]*>", "", page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("on_file", "counts"),
     [
@@ -64,7 +65,6 @@ def test_the_page_holds_the_figures_on_record_and_measures_the_rest(run: Run, pa
         ([("mi,recon", 6)], "6 6 6 6 6"),
     ],
 )
-@pytest.mark.slow
 def test_figures_of_importance_weights_are_of_the_same_sentences(
     on_file: list[tuple[str, int]], counts: str, run: Run, parse: Any
 ) -> None:
@@ -146,21 +146,6 @@ def test_a_dash_is_stdout_in_a_pipe(run: Run) -> None:
     assert result.stdout.startswith("<!DOCTYPE html>")
     assert result.stdout.rstrip().endswith("</html>")
     assert not Path("-").exists()
-
-
-@pytest.mark.parametrize("output", ["missing/page.html", "runs"])
-def test_a_place_that_cannot_be_written_is_refused_before_the_work(output: str, run: Run) -> None:
-    result = run("report", "runs/mine-sri", "-o", output, *FEW)
-    assert result.exit_code == 2
-    assert result.stderr.count("\n") == 1
-    assert f"-o {output} cannot be written" in result.stderr
-    assert not Path("runs/mine-sri/evaluations.jsonl").exists()
-
-
-def test_a_split_that_is_not_there_is_named(run: Run) -> None:
-    result = run("report", "runs/mine-sri", "--split", "tset", *FEW)
-    assert result.exit_code == 2
-    assert "'tset' is no split; give train, valid or test" in result.stderr
 
 
 @pytest.mark.slow

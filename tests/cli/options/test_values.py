@@ -1,0 +1,25 @@
+"""Words of the command line and the values that they mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from sritool.cli.options.values import counts, names
+from sritool.errors import UsageError
+
+
+def test_names_with_commas() -> None:
+    assert names(" ppl,, au ,") == ("ppl", "au")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("3", (3,)), ("0,2,5-8", (0, 2, 5, 6, 7, 8)), (" 1 - 2 , 2", (1, 2, 2))]
+)
+def test_lists_of_numbers(text: str, wanted: tuple[int, ...]) -> None:
+    assert counts(text, "--k") == wanted
+
+
+@pytest.mark.parametrize("text", ["", ",", "1,", "-1", "1.5", "1-", "1-2-3", "9" * 9, "0-99999", "4-1"])
+def test_what_is_no_list_of_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match="--k"):
+        counts(text, "--k")

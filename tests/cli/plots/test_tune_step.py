@@ -1,0 +1,61 @@
+"""Schedules of step sizes as a table and as a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sritool.cli.tables.tune_step import steps_tables
+from sritool.training.step_figures import Figure, Row, Tuned
+
+
+def test_picture_shows_folds_and_the_choice() -> None:
+    from matplotlib.figure import Figure as Canvas
+
+    from sritool.cli.plots.tune_step import draw_sides
+
+    axes: Any = Canvas().subplots()
+    tuned = made_up()
+    draw_sides(axes, tuned.rows[:3], tuned)
+    labels = axes.get_legend_handles_labels()[1]
+    assert labels == [
+        "upper: entropy of a Gaussian",
+        "lower: entropy given the noise",
+        "some steps fold",
+        "chosen: 0.02",
+    ]
+    (shade,) = axes.patches
+    low, high = shade.get_x(), shade.get_x() + shade.get_width()
+    assert 0.02 < low < 0.2 < high
+    assert axes.get_ylim()[0] > -200, "the lower side decides what can be seen"
+
+
+def made_up() -> Tuned:
+    """Three steps, the last of which folds, and a schedule to compare with whose chains diverged."""
+    nan = float("nan")
+
+    def row(label: str, step: float | None, value: float, folded: float) -> Row:
+        pair = Figure(value, 0.5)
+        lower = Figure(-900.0 if folded else value - 1, 0.5)
+        values = None if step is None else (step,)
+        gain = Figure(0.0, 0.0) if label == "0.02" else pair
+        return Row(
+            label, values, (step or 1.0,) * 2, pair, lower, gain, gain, pair, pair, folded, 0.0, 0.5,
+            label == "0.02", step is None,
+        )  # fmt: skip
+
+    rows = [row("0.002", 0.002, -32.0, 0.0), row("0.02", 0.02, -30.0, 0.0), row("0.2", 0.2, -31.0, 0.1)]
+    rows.append(row("checkpoint", None, nan, nan))
+    return Tuned(rows, ("s",), "entropy", 1.0, 8, 200, ["a note"], 1.0)
+
+
+def test_narrow_terminals_get_two_tables() -> None:
+    (whole,) = steps_tables(made_up(), "title", "table", width=120)
+    assert whole.note == "a note"
+    cells = [[str(cell).strip() for cell in row] for row in whole.rows]
+    assert cells[1][:3] == ["* 0.02", "-30.00", "0"]
+    assert cells[3][1:3] == ["–", "–"]
+    sides, chains = steps_tables(made_up(), "title", "table", width=80)
+    assert [*sides.columns, *chains.columns[1:]] == list(whole.columns)
+    assert [row[0] for row in chains.rows] == [row[0] for row in whole.rows]
+    assert (sides.note, chains.note) == ("", "a note")
+    assert len(steps_tables(made_up(), "title", "markdown")) == 1

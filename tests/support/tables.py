@@ -1,0 +1,44 @@
+"""What a command printed, read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import torch
+from typer.testing import Result
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal; its width is COLUMNS."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def output(result: Result) -> str:
+    """stdout of a command that succeeded."""
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    """Rows of TSV on stdout, where nothing else may be."""
+    text = io.StringIO(output(result), newline="")
+    return list(csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def json_rows(result: Result) -> list[dict[str, Any]]:
+    """Rows of JSON lines on stdout, where nothing else may be."""
+    return [json.loads(line) for line in output(result).splitlines()]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether nested values are equal, tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return bool(one == other)
