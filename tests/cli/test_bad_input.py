@@ -182,7 +182,7 @@ REFUSED = r"""
 3 | tune-step nowhere.pt | no checkpoint nowhere.pt
 4 | tune-step mine-sri --grid 1e30 --chains 8 --limit 2 -q | diverge
 2 | plot cruves | curves
-2 | plot xyz | there are: curves
+2 | plot xyz | curves
 2 | plot curves -o a.jpg | .png, .svg or .pdf
 2 | plot curves -o no/a.png | folder that is there
 2 | plot curves --metrics nnl | there are: nll
