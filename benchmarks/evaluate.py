@@ -25,7 +25,8 @@ from sritool.cli.render import Table
 from sritool.config.settings import LikelihoodConfig
 from sritool.inference.chain_density import chain_density
 from sritool.inference.langevin import log_prior, short_run
-from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.likelihood.adaptation import adaptive_draws
+from sritool.likelihood.importance import likelihood_figures
 from sritool.model.random import Stream
 
 PASSES = 4  # of the authors' B·d that are run
@@ -45,7 +46,8 @@ class Ours:
         """The default estimator, the chains that it starts from included."""
         conditional = self.method.conditional(self.batch)
         starts = self.method.posterior(conditional, 0, self.likelihood.modes)
-        return adaptive_likelihood(conditional, starts, 0, self.batch.examples, self.likelihood)
+        drawn = adaptive_draws(conditional, starts, 0, self.batch.examples, self.likelihood)
+        return likelihood_figures(drawn)
 
     def hessian(self) -> Tensor:
         """∇²_z of every sentence at one z each."""

@@ -25,10 +25,9 @@ import sritool
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.store import Split, load_corpus
-from sritool.likelihood.ais import AisSettings, anneal, ladder
-from sritool.likelihood.likelihood import adaptive_likelihood
-from sritool.likelihood.pareto import pareto_k
-from sritool.likelihood.proposal import effective_sample_size
+from sritool.likelihood.adaptation import adaptive_draws
+from sritool.likelihood.ais import anneal, ladder
+from sritool.likelihood.importance import LikelihoodFigures, WeightedDraws, likelihood_figures
 from sritool.model.conditional import Conditional
 from sritool.model.random import Stream
 from sritool.runs.model import TrainedModel
@@ -56,31 +55,23 @@ class Counted:
         return self.conditional.hessian(z)
 
 
-class Found(NamedTuple):
-    """What an estimator says of a batch, all [batch]."""
-
-    log_likelihood: Tensor
-    effective_sample_size: Tensor
-    pareto_k: Tensor
-
-
 class Row(NamedTuple):
     """One estimator over all sentences."""
 
     name: str
-    found: Found
+    found: LikelihoodFigures
     values: float  # evaluations without gradient, a sentence
     gradients: float
     seconds: float
 
 
-Estimator = Callable[[TrainedModel, Conditional, Counted], Found]
+Estimator = Callable[[TrainedModel, Conditional, Counted], LikelihoodFigures]
 
 
 def from_prior(draws: int) -> Estimator:
     """Draws of the prior, whose density cancels."""
 
-    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> Found:
+    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> LikelihoodFigures:
         examples, parts = conditional.batch.examples, []
         for first in range(0, draws, DRAWS_AT_A_TIME):
             here = min(DRAWS_AT_A_TIME, draws - first)
@@ -92,13 +83,13 @@ def from_prior(draws: int) -> Estimator:
     return estimate
 
 
-def by_annealing(settings: AisSettings) -> Estimator:
+def by_annealing(rungs: int, chains: int, seed: int) -> Estimator:
     """Forward annealing."""
 
-    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> Found:
+    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> LikelihoodFigures:
         examples = conditional.batch.examples
-        steps = ladder(target, examples, model.latent, torch.float32, settings)
-        return weighed(anneal(target, steps, examples, model.latent, settings).log_weights)
+        steps = ladder(target, examples, model.latent, torch.float32, rungs, seed)
+        return weighed(anneal(target, steps, examples, chains, seed).log_weights)
 
     return estimate
 
@@ -106,23 +97,24 @@ def by_annealing(settings: AisSettings) -> Estimator:
 def by_adaptive(config: LikelihoodConfig, seed: int) -> Estimator:
     """`adaptive`, its chains' ends not counted."""
 
-    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> Found:
-        starts = model.method.posterior(conditional, seed, config.modes)
-        found = adaptive_likelihood(target, starts, seed, conditional.batch.examples, config)
-        return Found(found.log_likelihood, found.effective_sample_size, found.pareto_k)
+    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> LikelihoodFigures:
+        starts, root = model.method.posterior(conditional, seed, config.modes), model.method.root
+        covariance = None if root is None else root @ root.t()
+        return likelihood_figures(
+            adaptive_draws(target, starts, seed, conditional.batch.examples, config, covariance)
+        )
 
     return estimate
 
 
-def weighed(log_weights: Tensor) -> Found:
-    """[draws, batch] of log weights whose mean is p(x)."""
-    value = torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
-    return Found(value, effective_sample_size(log_weights), pareto_k(log_weights))
+def weighed(log_weights: Tensor) -> LikelihoodFigures:
+    """[draws, batch] of log weights whose mean is p(x); nothing is known of their draws here."""
+    return likelihood_figures(WeightedDraws(log_weights.unsqueeze(-1), log_weights, log_weights))
 
 
 def measured(name: str, estimator: Estimator, model: TrainedModel, split: Split, chosen: np.ndarray) -> Row:
     """The estimator on the chosen sentences, batch by batch."""
-    parts: list[Found] = []
+    parts: list[LikelihoodFigures] = []
     order = [chosen[part] for part in evaluation_batches(split.lengths[chosen], BATCH)]
     values, gradients, begin = 0, 0, time.perf_counter()
     for examples in order:
@@ -131,7 +123,7 @@ def measured(name: str, estimator: Estimator, model: TrainedModel, split: Split,
         parts.append(estimator(model, conditional, target))
         values, gradients = values + target.values, gradients + target.gradients
     seconds = time.perf_counter() - begin
-    found = Found(
+    found = LikelihoodFigures(
         *(torch.cat([column.double() for column in columns]) for columns in zip(*parts, strict=True))
     )
     return Row(name, found, values / len(chosen), gradients / len(chosen), seconds)
@@ -170,9 +162,9 @@ def main() -> None:
     model = sritool.load(arguments.run)
     split = load_corpus(Path(str(model.checkpoint.corpus["path"]))).split("test")
     chosen = np.sort(np.random.default_rng(0).permutation(len(split))[: arguments.limit])
-    settings = AisSettings(arguments.rungs, arguments.chains, seed=arguments.seed)
     base, seed = LikelihoodConfig(), arguments.seed
-    estimators = {f"ais, {settings.rungs} rungs, {settings.chains} chains": by_annealing(settings)}
+    rungs, chains = arguments.rungs, arguments.chains
+    estimators = {f"ais, {rungs} rungs, {chains} chains": by_annealing(rungs, chains, seed)}
     for config in (base, replace(base, rounds=1), replace(base, pilots=100), replace(base, samples=1000)):
         name = f"adaptive, at most {config.rounds} × {config.pilots} pilots, {config.samples} draws"
         estimators[name] = by_adaptive(config, seed)

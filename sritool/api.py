@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from sritool.analysis.interpolation import Way, interpolate_once
 from sritool.config.settings import LikelihoodConfig
-from sritool.evaluation.measure import Settings, measure
+from sritool.evaluation.measure import measure
 from sritool.evaluation.posterior_codes import How, codes_of
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.model import Floats, TrainedModel, checkpoint_and_device
 
@@ -118,7 +119,9 @@ class Model(TrainedModel):
         split = self.split(sentences)
         if not len(split):
             return np.empty(0)
-        settings = Settings(("nll",), likelihood or LikelihoodConfig(), seed, batch_size=batch_size)
+        settings = EvaluationSettings(
+            ("nll",), likelihood=likelihood or LikelihoodConfig(), seed=seed, batch_size=batch_size
+        )
         return measure(self.method, split, np.arange(len(split)), settings).rows["log_likelihood"]
 
 

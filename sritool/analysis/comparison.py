@@ -12,11 +12,11 @@ from typing import NamedTuple
 from sritool.errors import CheckpointError, DataError, UsageError, suggestion
 from sritool.evaluation import estimators
 from sritool.evaluation.estimates import WEIGHTED
-from sritool.evaluation.evaluate import Evaluation, Request, evaluate_model, run_name
-from sritool.evaluation.measure import NEEDS
+from sritool.evaluation.evaluate import Evaluation, evaluate_model, run_name
+from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.record import load_hashed
 from sritool.evaluation.sentences import prepared_corpus
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
 from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST, METRICS, find_checkpoint, read_metrics
@@ -129,7 +129,7 @@ def runs_of_newest_corpus(runs_dir: Path) -> Found:
 
 def compare(
     checkpoints: Sequence[Path],
-    request: Request,
+    request: EvaluationSettings,
     device: str,
     report: Report,
     samples: int | None = None,
@@ -213,10 +213,10 @@ def published_estimator(method: Method) -> str:
     if method.name == "sri":
         return "sri"
     has_density = method.latent > 0 and isinstance(method, estimators.Encoding) and method.has_density
-    return "encoder" if has_density else estimators.DEFAULT
+    return "encoder" if has_density else DEFAULT_ESTIMATOR
 
 
-def _request(method: Method, request: Request, samples: int | None) -> Request:
+def _request(method: Method, request: EvaluationSettings, samples: int | None) -> EvaluationSettings:
     name = published_estimator(method) if request.estimator == OWN else request.estimator
     estimators.check_estimator(name, method)
     draws = samples or estimators.ESTIMATORS[name].samples

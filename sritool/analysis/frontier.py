@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sritool.analysis.comparison import compare
 from sritool.errors import DataError
-from sritool.evaluation.evaluate import Request
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.model import Report
 
 METRICS = ("nll", "posterior-kl")
@@ -38,7 +38,7 @@ class Frontier(NamedTuple):
 
 
 def frontier(
-    checkpoints: Sequence[Path], request: Request, device: str, report: Report, mixed: bool = False
+    checkpoints: Sequence[Path], request: EvaluationSettings, device: str, report: Report, mixed: bool = False
 ) -> Frontier:
     """Both figures of each run on the same sentences; what is on record is looked up.
 

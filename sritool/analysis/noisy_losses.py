@@ -13,7 +13,7 @@ from sritool.data.batches import Batch, collate, evaluation_batches
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS
 from sritool.evaluation.metrics import derangement
-from sritool.evaluation.unfinished import FinishedBatches
+from sritool.evaluation.record import FinishedBatches
 from sritool.runs.model import Report, TrainedModel
 
 Array = NDArray[np.float64]

@@ -19,10 +19,10 @@ from sritool.data.noise import check_kind
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation.estimates import NATS
 from sritool.evaluation.evaluate import require_one_corpus, run_name
+from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.metrics import Estimate, mean_estimate
-from sritool.evaluation.record import load_hashed
+from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Text, choose_sentences, read_text
-from sritool.evaluation.unfinished import FinishedBatches, beside
 from sritool.runs.model import Report, TrainedModel
 from sritool.training.validation import COLLAPSE_AFTER, collapse
 
@@ -144,7 +144,7 @@ def _measure(
     settings = ("noisy-recon", VERSION, request.chains, request.seed, request.batch_size)
     kind = model.arithmetic
     chosen = (split.ids, split.offsets, places, sentences.keys)
-    finished = FinishedBatches(beside(model.path, content, *chosen, noisy.noisy, settings, kind))
+    finished = FinishedBatches(model.path, content, *chosen, noisy.noisy, settings, kind)
     work = NoisyLosses(model, sentences, list(noisy.noisy.values()), request.chains, request.seed)
     rows = work.over(
         request.batch_size, finished, lambda stage, done, total: report(label + stage, done, total)
@@ -182,7 +182,4 @@ def _notes(permuted: Estimate | None, finished: FinishedBatches) -> Iterator[str
             f"the generator ignores z (another sentence's z costs {permuted.value:z.2f} ± "
             f"{permuted.standard_error:.2f} nats), so that its row is flat: that is no robustness"
         )
-    if finished.damaged:
-        yield f"{finished.path.name} was damaged and is not used: all was measured again"
-    elif finished.found:
-        yield f"went on after {finished.found} batches that were done before"
+    yield from finished.notes()

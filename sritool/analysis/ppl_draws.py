@@ -10,10 +10,11 @@ from typing import NamedTuple
 from sritool.config.settings import LikelihoodConfig
 from sritool.errors import UsageError
 from sritool.evaluation import estimators
-from sritool.evaluation.evaluate import Request, evaluate_model, record_of, require_one_corpus, run_name
+from sritool.evaluation.evaluate import evaluate_model, record_of, require_one_corpus, run_name
+from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.record import load_hashed
 from sritool.evaluation.sentences import choose_sentences
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
 
 METRICS = ("ppl", "nll")
@@ -41,7 +42,7 @@ class PplDraws(NamedTuple):
 
 def ppl_draws(
     checkpoints: Sequence[Path],
-    request: Request,
+    request: EvaluationSettings,
     wanted: Sequence[str],
     device: str,
     report: Report,
@@ -82,21 +83,21 @@ def _fits(estimator: str, model: TrainedModel) -> bool:
 
 
 def _requests(
-    model: TrainedModel, content: str, request: Request, wanted: Sequence[str]
-) -> Iterator[Request]:
+    model: TrainedModel, content: str, request: EvaluationSettings, wanted: Sequence[str]
+) -> Iterator[EvaluationSettings]:
     """One for each estimator: those wanted, or the default one and those on record."""
-    split, chosen, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)
+    chosen = choose_sentences(model, request.split, None, request.limit, request.data_dir)
     if not model.latent:
-        yield replace(request, estimator=estimators.DEFAULT)
+        yield replace(request, estimator=DEFAULT_ESTIMATOR)
         return
     for name, estimator in estimators.ESTIMATORS.items():
         own = replace(request, estimator=name, likelihood=LikelihoodConfig(samples=estimator.samples))
         if not _fits(name, model):
             continue
-        if name in (wanted or (estimators.DEFAULT,)):
+        if name in (wanted or (DEFAULT_ESTIMATOR,)):
             yield own
         elif not wanted:
-            kept = record_of(model, content, split, chosen, own.settings(len(chosen)))
+            kept = record_of(model, content, chosen, own)
             if not kept.missing(request.metrics):
                 yield own
 

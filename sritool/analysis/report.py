@@ -21,12 +21,12 @@ from sritool.config.settings import RunConfig
 from sritool.data.info import CorpusInfo
 from sritool.data.tokenizer import EOS
 from sritool.errors import DataError
-from sritool.evaluation.evaluate import Request as Measurement
 from sritool.evaluation.evaluate import run_name
+from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.posterior_codes import How, latents_of
-from sritool.evaluation.record import load_hashed
 from sritool.evaluation.sentences import choose_sentences, prepared_corpus
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.model import Floats, Report, TrainedModel
@@ -113,7 +113,7 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
             f"corpus {corpus.info.name} has no split {request.split!r}; it has {', '.join(corpus.info.splits)}"
         )
     training = training_of(model, request.data_dir)
-    measurement = Measurement(
+    measurement = EvaluationSettings(
         split=request.split,
         limit=request.limit,
         seed=request.seed,

@@ -5,17 +5,17 @@ All that rest on importance weights are of the same sentences: on a page, ppl is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sritool.evaluation.evaluate import Request, evaluate_model, record_of
-from sritool.evaluation.measure import DEFAULT_METRICS, NEEDS
+from sritool.evaluation.evaluate import evaluate_model, record_of
+from sritool.evaluation.evaluations import NAME, Evaluations, metric_of
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.record import NAME, Evaluations, metric_of
+from sritool.evaluation.record import Record
 from sritool.evaluation.sentences import choose_sentences
+from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
 
 WITHOUT_Z = ("ppl", "nll")  # all there is to measure on a language model
@@ -30,7 +30,9 @@ class Figures(NamedTuple):
     notes: list[str]
 
 
-def figures_of(model: TrainedModel, content: str, request: Request, report: Report) -> list[Figures]:
+def figures_of(
+    model: TrainedModel, content: str, request: EvaluationSettings, report: Report
+) -> list[Figures]:
     """Figures on record beside the checkpoint, each on the most sentences there are, and the usual ones.
 
     What is on record of fewer sentences than the request's limit is not taken.
@@ -65,17 +67,17 @@ def notes_on(sets: Sequence[Figures]) -> list[str]:
 
 
 def _on_record(
-    model: TrainedModel, content: str, request: Request, usual: Sequence[str]
+    model: TrainedModel, content: str, request: EvaluationSettings, usual: Sequence[str]
 ) -> Iterator[Figures]:
     """What is kept of this very checkpoint and split, the whole split first; no metric twice."""
     of_interest = set(NEEDS) if model.latent else set(WITHOUT_Z)
     _, enough, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)
     found: list[tuple[int | None, int, Evaluations]] = []
     for limit in (None, *_counts_on_record(model.path)):
-        split, chosen, _ = choose_sentences(model, request.split, None, limit, request.data_dir)
-        if len(chosen) >= len(enough):
-            settings = replace(request, limit=limit).settings(len(chosen))
-            found.append((limit, len(chosen), record_of(model, content, split, chosen, settings)))
+        chosen = choose_sentences(model, request.split, None, limit, request.data_dir)
+        count = len(chosen.examples)
+        if count >= len(enough):
+            found.append((limit, count, record_of(model, content, chosen, replace(request, limit=limit))))
     weighted = [name for name in usual if name in WEIGHTED]
     whole = (count for _, count, kept in found if not kept.missing(weighted))
     of_weighted = next(whole, len(enough))  # else they are measured on as many
@@ -91,14 +93,5 @@ def _on_record(
 
 def _counts_on_record(checkpoint: Path) -> list[int]:
     """Numbers of sentences that evaluations.jsonl beside a checkpoint has figures on, the most first."""
-    counts = set()
-    try:
-        lines = checkpoint.with_name(NAME).read_bytes().splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        try:
-            counts.add(int(json.loads(line)["sentences"]))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue  # damaged: nobody's figures
+    counts = set(Record(checkpoint.with_name(NAME)).read(lambda entry: int(entry["sentences"])))
     return sorted((count for count in counts if count > 0), reverse=True)

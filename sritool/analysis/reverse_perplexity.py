@@ -17,7 +17,6 @@ import numpy as np
 
 from sritool.config.settings import (
     GeneratorConfig,
-    LikelihoodConfig,
     OptimizerConfig,
     RunConfig,
     TrainingConfig,
@@ -26,8 +25,9 @@ from sritool.config.settings import (
 from sritool.data.info import CorpusInfo
 from sritool.data.store import Corpus, Split, content_hash
 from sritool.errors import UsageError
-from sritool.evaluation.measure import Settings, measure
+from sritool.evaluation.measure import measure
 from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.folder import BEST
 from sritool.runs.model import Report, TrainedModel, load_model
 from sritool.training import events
@@ -63,7 +63,7 @@ def reverse_perplexity(
     with tempfile.TemporaryDirectory(prefix="sritool-") as folder:
         Trainer(corpus, LM, Path(folder), model.device, Limits(), _shown(report, label, len(train))).run()
         lm = load_model(Path(folder) / BEST, str(model.device))
-    settings = Settings(("ppl",), LikelihoodConfig())
+    settings = EvaluationSettings(("ppl",))
     everything = np.arange(len(real))
     found = measure(lm.method, real, everything, settings, lambda _, *given: report(f"{label}, test", *given))
     return found.estimates[0]

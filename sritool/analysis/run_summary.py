@@ -13,8 +13,9 @@ import numpy as np
 from sritool.analysis.interpolation import Way, interpolate_once
 from sritool.config.settings import LikelihoodConfig, ValidationConfig
 from sritool.data.store import Corpus, Split
-from sritool.evaluation.measure import DEFAULT_METRICS, Measured, Settings, measure
+from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.settings import DEFAULT_METRICS, EvaluationSettings
 from sritool.methods.base import Method
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.folder import BEST
@@ -79,7 +80,7 @@ def _measure(
     most = min(settings.final_sentences, len(split))
 
     def measured(sentences: int, likelihood: LikelihoodConfig) -> Measured:
-        wanted = Settings(DEFAULT_METRICS, likelihood, seed)
+        wanted = EvaluationSettings(DEFAULT_METRICS, likelihood=likelihood, seed=seed)
         return measure(method, split, np.sort(order[:sentences]), wanted, report)
 
     if end == math.inf:

@@ -15,8 +15,9 @@ from sritool.config.settings import LikelihoodConfig
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS
 from sritool.errors import UsageError, suggestion
-from sritool.evaluation.measure import Settings, measure
+from sritool.evaluation.measure import measure
 from sritool.evaluation.sentences import Text, prepared_corpus
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
 
 METRICS = ("unique", "distinct-1", "distinct-2", "self-bleu", "nll", "reverse-ppl")
@@ -147,7 +148,7 @@ def scores(
 ) -> tuple[Figure, Figure]:
     """−log p(x) under the model, a sentence and a token, as `evaluate` has it."""
     split = model.split(sentences)
-    settings = Settings(("nll", "ppl"), LikelihoodConfig(), seed)
+    settings = EvaluationSettings(("nll", "ppl"), seed=seed)
     everything = np.arange(len(split))
     found = measure(
         model.method, split, everything, settings, lambda _, *given: report(f"nll of {label}", *given)

@@ -10,8 +10,9 @@ import numpy as np
 
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.tokenizer import UNK
-from sritool.evaluation.measure import Settings, measure
+from sritool.evaluation.measure import measure
 from sritool.evaluation.sentences import read_text
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
 
 PART = 1_000  # lines that are scored before their figures are handed out
@@ -35,7 +36,7 @@ def score(
     """
     sentences = read_text(text).lines
     split = model.split(sentences)
-    settings = Settings(("nll",), likelihood, seed, batch_size=batch_size)
+    settings = EvaluationSettings(("nll",), likelihood=likelihood, seed=seed, batch_size=batch_size)
     for begin in range(0, len(split), PART):
         rows = np.arange(begin, min(begin + PART, len(split)))
 

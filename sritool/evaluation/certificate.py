@@ -20,10 +20,11 @@ from sritool.data.batches import collate, evaluation_batches
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS, offsets_of
 from sritool.errors import UsageError
-from sritool.evaluation.measure import Settings
+from sritool.evaluation import estimators
 from sritool.evaluation.metrics import Estimate, mean_estimate
-from sritool.likelihood.ais import AisSettings, anneal, anneal_reverse, ladder
-from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.evaluation.settings import EvaluationSettings
+from sritool.likelihood.ais import anneal, anneal_reverse, ladder
+from sritool.likelihood.importance import likelihood_figures
 from sritool.model.conditional import Conditional
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.random import Stream
@@ -66,21 +67,25 @@ class Simulated(NamedTuple):
 
 
 def certify(
-    model: TrainedModel, count: int, rungs: int, chains: int, settings: Settings, report: Report
+    model: TrainedModel, count: int, chains: int, settings: EvaluationSettings, report: Report
 ) -> Certificate:
     """Bracket log p(x) of `count` sentences simulated from the model, and say whether `adaptive` lies inside.
 
-    Args:   rungs: intermediate distributions; more of them narrow the bracket; chains: independent ones a
-            sentence; settings: `likelihood`, `seed` and `batch_size` are read, as `evaluate` has them;
-            report: told of sentences done.
-    Raises: UsageError if the model has no z (its likelihood is exact), or a number is too small.
+    Args:
+        model: A trained model.
+        count: Sentences to simulate.
+        chains: Of annealing, independent ones a sentence.
+        settings: How `evaluate` would measure; more `rungs` narrow the bracket.
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: The model has no z (its likelihood is exact), or a number is too small.
     """
     model.require_latent("certify")
-    for name, value, least in (("certify", count, 2), ("rungs", rungs, 1), ("chains", chains, 1)):
+    for name, value, least in (("certify", count, 2), ("rungs", settings.rungs, 1), ("chains", chains, 1)):
         if value < least:
             raise UsageError(f"{name} is {value}; give at least {least}")
     simulated = simulate(model, count, settings.seed)
-    annealing = AisSettings(rungs, chains, seed=settings.seed)
     rows: dict[str, Array] = {"predictions": simulated.split.lengths.astype(np.float64)}
     size = max(1, min(settings.batch_size, _BATCH, _ROWS // chains))
     done = 0
@@ -88,12 +93,12 @@ def certify(
         report("annealing", done, count)
         batch = collate(simulated.split, part).to(model.device)
         conditional = model.method.conditional(batch)
-        found = _bracket(model, conditional, simulated.codes[part].to(model.device), settings, annealing)
+        found = _bracket(model, conditional, simulated.codes[part].to(model.device), settings, chains)
         for column, values in found.items():
             rows.setdefault(column, np.empty(count))[part] = values.double().cpu().numpy()
         done += len(part)
     report("annealing", done, count)
-    return _certificate(rows, settings, annealing)
+    return _certificate(rows, settings, chains)
 
 
 def simulate(model: TrainedModel, count: int, seed: int) -> Simulated:
@@ -114,29 +119,27 @@ def simulate(model: TrainedModel, count: int, seed: int) -> Simulated:
 
 
 def _bracket(
-    model: TrainedModel, conditional: Conditional, codes: Tensor, settings: Settings, annealing: AisSettings
+    model: TrainedModel, conditional: Conditional, codes: Tensor, settings: EvaluationSettings, chains: int
 ) -> dict[str, Tensor]:
-    examples = conditional.batch.examples
+    examples, seed = conditional.batch.examples, settings.seed
     starts = model.method.posterior(conditional, settings.seed, max(2, settings.likelihood.modes))
-    weighed = adaptive_likelihood(
-        conditional, starts[: settings.likelihood.modes], settings.seed, examples, settings.likelihood
-    )
-    steps = ladder(conditional, examples, model.latent, codes.dtype, annealing)
-    lower = anneal(conditional, steps, examples, model.latent, annealing)
-    upper = anneal_reverse(conditional, steps, codes, examples, annealing)
+    adaptive = likelihood_figures(estimators.weighted_draws(model.method, conditional, starts, settings))
+    steps = ladder(conditional, examples, model.latent, codes.dtype, settings.rungs, seed)
+    lower = anneal(conditional, steps, examples, chains, seed)
+    upper = anneal_reverse(conditional, steps, codes, examples, chains, seed)
     return {
         "lower": lower.log_likelihood,
-        "adaptive": weighed.log_likelihood,
+        "adaptive": adaptive.log_likelihood,
         "upper": upper.log_likelihood,
-        "adaptive_effective_sample_size": weighed.effective_sample_size,
+        "adaptive_effective_sample_size": adaptive.effective_sample_size,
         "lower_effective_sample_size": lower.effective_sample_size,
         "upper_effective_sample_size": upper.effective_sample_size,
         "acceptance": 0.5 * (lower.acceptance + upper.acceptance),
     }
 
 
-def _certificate(rows: dict[str, Array], settings: Settings, annealing: AisSettings) -> Certificate:
-    chains, draws = annealing.chains, settings.likelihood.samples
+def _certificate(rows: dict[str, Array], settings: EvaluationSettings, chains: int) -> Certificate:
+    draws = settings.likelihood.samples
 
     def mean(name: str, values: Array, count: int, estimator: str) -> Estimate:
         return mean_estimate(name, values, _UNIT, count, estimator)
@@ -148,7 +151,7 @@ def _certificate(rows: dict[str, Array], settings: Settings, annealing: AisSetti
     low_enough = below.value >= -_ERRORS * below.standard_error
     return Certificate(
         sentences=len(lower),
-        rungs=annealing.rungs,
+        rungs=settings.rungs,
         chains=chains,
         lower=mean("log p(x), lower", lower, chains, "ais"),
         adaptive=mean("log p(x), adaptive", adaptive, draws, "adaptive"),

@@ -22,6 +22,7 @@ Rows = Mapping[str, Array]
 """Column -> [sentences, …], NaN where a sentence was left out."""
 
 NATS = "nats/sentence"
+ENDINGS = ("_eighth", "_quarter", "_half", "")  # of columns, by the part of the draws that they are from
 
 TERMS: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "mi": (("mi",), lambda mi: mi),
@@ -75,7 +76,7 @@ def estimates_of(metric: str, rows: Rows, origin: Origin) -> list[Estimate]:
 def likelihood_curve(rows: Rows, origin: Origin) -> list[tuple[Estimate, Estimate]]:
     """PPL and NLL from the first M/8, M/4, M/2 and all M draws."""
     found = {}
-    for ending, part in CURVE.items():
+    for ending, part in zip(ENDINGS, CURVE, strict=True):
         part_origin = origin._replace(samples=origin.samples and first_draws(origin.samples, part))
         value = rows["log_likelihood" + ending]
         pair = _perplexity("ppl", value, rows, part_origin), _mean("nll", -value, part_origin)
@@ -117,7 +118,7 @@ def _with_curve(figure: Callable[[str], Estimate], rows: Rows) -> Estimate:
         return whole
     curve = tuple(
         (first_draws(whole.draws, part), figure(ending).value if ending else whole.value)
-        for ending, part in CURVE.items()
+        for ending, part in zip(ENDINGS, CURVE, strict=True)
     )
     reliability = Reliability(
         float(sizes.mean()),

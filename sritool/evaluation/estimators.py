@@ -7,29 +7,16 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from sritool.config.settings import LikelihoodConfig
 from sritool.errors import UsageError, suggestion
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.likelihood import ais
-from sritool.likelihood.adaptation import adapt
+from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.chain_likelihood import chain_draws, plan_of, rows_within
 from sritool.likelihood.importance import WeightedDraws, draw, exact
 from sritool.methods.base import Method
 from sritool.model.conditional import Conditional
 from sritool.model.gaussian import DiagonalGaussian
 from sritool.model.random import Stream
-
-DEFAULT = "adaptive"
-MEMORY = 4 << 30  # bytes
-
-
-class Plan(NamedTuple):
-    """How p(x) is estimated."""
-
-    estimator: str
-    likelihood: LikelihoodConfig  # `samples` is M of every estimator, the rest is for `adaptive`
-    seed: int
-    rungs: int  # of annealing
-    memory: int  # bytes
 
 
 @runtime_checkable
@@ -44,18 +31,20 @@ class Estimator(NamedTuple):
     """One of the table."""
 
     samples: int  # M unless asked otherwise
-    draw: Callable[[Method, Conditional, Tensor, Plan], WeightedDraws]
+    draw: Callable[[Method, Conditional, Tensor, EvaluationSettings], WeightedDraws]
     needs: Callable[[Method], str]  # what it needs and the method has not, "" if nothing
 
 
-def weighted_draws(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+def weighted_draws(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
     """M weighted draws of each sentence of a batch.
 
     Args: starts [chains, batch, latent]: draws of the method's own q(z|x). Without z the answer is exact.
     """
     if method.latent == 0:
         return exact(conditional, starts[0])
-    return ESTIMATORS[plan.estimator].draw(method, conditional, starts, plan)
+    return ESTIMATORS[settings.estimator].draw(method, conditional, starts, settings)
 
 
 def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
@@ -70,50 +59,64 @@ def check_estimator(name: str, method: Method | None = None, others: Sequence[st
         raise UsageError(f"no estimator {name!r}{suggestion(name, names)}")
     needs = ESTIMATORS[name].needs(method) if method is not None and method.latent else ""
     if method is not None and needs:
-        raise UsageError(f"estimator {name} needs {needs}, not {method.name}; take --estimator {DEFAULT}")
+        raise UsageError(
+            f"estimator {name} needs {needs}, not {method.name}; take --estimator {DEFAULT_ESTIMATOR}"
+        )
 
 
-def largest_batch(method: Method, plan: Plan, time: int) -> int:
+def largest_batch(method: Method, settings: EvaluationSettings, time: int) -> int:
     """Sentences of this length that fit into the plan's memory, each of them with one draw at least."""
     like = method.generator.output
-    rows = rows_within(plan.memory, method.config.generator, time, like.element_size())
-    if plan.estimator == "ais" and method.latent:
-        rows //= plan.likelihood.samples
+    rows = rows_within(settings.memory, method.config.generator, time, like.element_size())
+    if settings.estimator == "ais" and method.latent:
+        rows //= settings.likelihood.samples
     return max(1, rows)
 
 
-def _adaptive(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
-    examples, config = conditional.batch.examples, plan.likelihood
+def _adaptive(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
+    examples, config = conditional.batch.examples, settings.likelihood
     root, ends = method.root, starts[: config.modes]
     covariance = None if root is None else root @ root.t()
-    proposal = adapt(conditional, ends, plan.seed, examples, config, covariance)
-    return draw(conditional, proposal, Stream(plan.seed, "weighed"), examples, config.samples)
+    return adaptive_draws(conditional, ends, settings.seed, examples, config, covariance)
 
 
-def _sri(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+def _sri(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
     dtype = starts.dtype
-    rows = rows_within(plan.memory, method.config.generator, conditional.time, starts.element_size())
-    chain = plan_of(method.config.sampler, plan.likelihood.samples, rows, method.root)
-    return chain_draws(conditional, conditional.batch.examples, method.latent, chain, plan.seed, dtype)
+    rows = rows_within(settings.memory, method.config.generator, conditional.time, starts.element_size())
+    chain = plan_of(method.config.sampler, settings.likelihood.samples, rows, method.root)
+    return chain_draws(conditional, conditional.batch.examples, method.latent, chain, settings.seed, dtype)
 
 
-def _ais(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+def _ais(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
     examples, dtype = conditional.batch.examples, starts.dtype
-    settings = ais.AisSettings(plan.rungs, plan.likelihood.samples, seed=plan.seed)
-    steps = ais.ladder(conditional, examples, method.latent, dtype, settings)
-    found = ais.anneal(conditional, steps, examples, method.latent, settings)
+    steps = ais.ladder(conditional, examples, method.latent, dtype, settings.rungs, settings.seed)
+    found = ais.anneal(conditional, steps, examples, settings.likelihood.samples, settings.seed)
     return WeightedDraws(found.end, conditional.log_likelihood(found.end), found.log_weights)
 
 
-def _encoder(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+def _encoder(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
     assert isinstance(method, Encoding), "check_estimator refuses the others"
-    examples, stream = conditional.batch.examples, Stream(plan.seed, "weighed")
+    examples, stream = conditional.batch.examples, Stream(settings.seed, "weighed")
     return draw(
-        conditional, method.proposal(conditional, plan.seed), stream, examples, plan.likelihood.samples
+        conditional,
+        method.proposal(conditional, settings.seed),
+        stream,
+        examples,
+        settings.likelihood.samples,
     )
 
 
-def _exact(method: Method, conditional: Conditional, starts: Tensor, plan: Plan) -> WeightedDraws:
+def _exact(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
     raise AssertionError("check_estimator refuses every method with a z")
 
 

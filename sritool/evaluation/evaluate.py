@@ -2,77 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.config.settings import LikelihoodConfig
-from sritool.data.store import Split
 from sritool.errors import DataError, NumericalError, UsageError
 from sritool.evaluation import estimators
 from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
-from sritool.evaluation.estimates import likelihood_curve
-from sritool.evaluation.measure import (
-    DEFAULT_METRICS,
-    KL_SENTENCES,
-    NEEDS,
-    Settings,
-    check_metrics,
-    measure,
-    origin_of,
-)
+from sritool.evaluation.estimates import ENDINGS, likelihood_curve
+from sritool.evaluation.evaluations import Evaluations, decisive, key_of, load_hashed
+from sritool.evaluation.measure import measure, origin_of
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.record import Evaluations, decisive, key_of, load_hashed
-from sritool.evaluation.sentences import Text, choose_sentences, read_text
-from sritool.evaluation.unfinished import FinishedBatches, beside
-from sritool.inference.refinement import Refinement
-from sritool.likelihood.importance import CURVE
+from sritool.evaluation.record import FinishedBatches
+from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings, check_metrics
 from sritool.runs.model import Report, TrainedModel, load_model
 
-PARTS = tuple(ending for ending in CURVE if ending)
+PARTS = ENDINGS[:-1]
 CHAINS = 16  # of annealing, each way
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to measure, and on what."""
-
-    metrics: tuple[str, ...] = DEFAULT_METRICS
-    split: str = "test"
-    text: Path | None = None  # a file or "-", in place of the split
-    limit: int | None = None  # sentences: a seeded choice of a split, the first ones of a text
-    likelihood: LikelihoodConfig = LikelihoodConfig()
-    chains: int = 2
-    seed: int = 0
-    batch_size: int = 64
-    data_dir: Path = Path("data")
-    estimator: str = estimators.DEFAULT
-    rungs: int = 200
-    memory: int = estimators.MEMORY
-    refinement: Refinement | None = None  # of q(z|x); None: each method's own
-    again: bool = False  # measure what is on record too: rows of sentences and the curve are not kept
-
-    def settings(self, sentences: int = 0) -> Settings:
-        """How to measure so many sentences."""
-        return Settings(
-            self.metrics,
-            self.likelihood,
-            self.seed,
-            self.chains,
-            self.batch_size,
-            # `kl` takes K Hessians a sentence, so that it is measured on a few unless a limit asks for more.
-            KL_SENTENCES if self.limit is None else sentences,
-            self.estimator,
-            self.rungs,
-            self.memory,
-            refinement=self.refinement,
-        )
 
 
 class Evaluation(NamedTuple):
@@ -90,157 +42,129 @@ class Evaluation(NamedTuple):
     ]  # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured now
 
 
-def evaluate(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> list[Evaluation]:
+def evaluate(
+    checkpoints: Sequence[Path], settings: EvaluationSettings, device: str, report: Report
+) -> list[Evaluation]:
     """Measure each checkpoint on the same sentences with the same noise.
 
     Raises: UsageError for no or an unknown metric, or the refinement of what has no encoder; DataError if their
             corpora differ, or the corpus is not the one that a model was trained on.
     """
-    if not request.metrics:
+    if not settings.metrics:
         raise UsageError(f"no metric to measure; give some of {', '.join(NEEDS)}")
-    check_metrics(request.metrics)
-    estimators.check_estimator(request.estimator)
+    check_metrics(settings.metrics)
+    estimators.check_estimator(settings.estimator)
     models = [load_hashed(path, device) for path in checkpoints]
     for model, _ in models:
-        estimators.check_estimator(request.estimator, model.method)
-        if request.refinement is not None:
-            model.method.refined(request.refinement)  # refused before anything is measured
-    if request.text is None:
+        estimators.check_estimator(settings.estimator, model.method)
+        if settings.refinement is not None:
+            model.method.refined(settings.refinement)  # refused before anything is measured
+    if settings.text is None:
         require_one_corpus([model for model, _ in models])
-    text = read_text(request.text) if request.text else None
+    text = read_text(settings.text) if settings.text else None
     found = []
     while models:  # each is let go when it is measured
         model, content = models.pop(0)
         label = f"{run_name(model.path)}: " if len(checkpoints) > 1 else ""
-        found.append(evaluate_model(model, content, request, text, label, report))
+        found.append(evaluate_model(model, content, settings, text, label, report))
     if not any(evaluation.estimates for evaluation in found):
         raise UsageError(f"{found[0].notes[0]}; give other metrics")
     return found
 
 
 def evaluate_model(
-    model: TrainedModel, content: str, request: Request, text: Text | None, label: str, report: Report
+    model: TrainedModel,
+    content: str,
+    settings: EvaluationSettings,
+    text: Text | None,
+    label: str,
+    report: Report,
 ) -> Evaluation:
     """Measure one checkpoint: what is on record beside it is looked up, the rest is measured and kept.
 
     Args: content: hash of the checkpoint's file; label: goes before what is reported.
     """
-    split, chosen, data = choose_sentences(model, request.split, text, request.limit, request.data_dir)
-    settings = request.settings(len(chosen))
-    kept = record_of(model, content, split, chosen, settings, request.again)
-    wanted = settings.metrics if request.again else kept.missing(settings.metrics)
+    chosen = choose_sentences(model, settings.split, text, settings.limit, settings.data_dir)
+    kept, total = record_of(model, content, chosen, settings), len(chosen.split)
+    wanted = settings.metrics if settings.again else kept.missing(settings.metrics)
     measured, notes = None, []
     if wanted:
-        finished = FinishedBatches(_unfinished(model, content, split, chosen, settings, tuple(wanted)))
+        finished = _batches(model, content, chosen, replace(settings, metrics=wanted))
         try:
             measured = measure(
-                *(model.method, split, chosen, settings._replace(metrics=wanted)),
+                model.method,
+                chosen.split,
+                chosen.examples,
+                replace(settings, metrics=wanted),
                 lambda stage, done, total: report(label + stage, done, total),
                 finished,
             )
         except NumericalError as error:
             raise NumericalError(f"{run_name(model.path)}: {error}") from error
-        kept.add(wanted, measured, _about(model, data, chosen, len(split), settings))
+        kept.add(wanted, measured, _about(model, chosen, settings))
         finished.remove()
-        notes = _of_finished(finished)
+        notes = list(finished.notes())
     estimates, of_figures = kept.get(settings.metrics)
-    notes = [*of_figures, *notes, *_of_record(kept, settings.metrics, wanted)]
+    notes = [*of_figures, *notes, *kept.notes_on(settings.metrics, wanted)]
     columns = measured.rows if measured else {}
     origin = origin_of(model.method, settings)
     curve = likelihood_curve(columns, origin) if "log_likelihood" in columns else []
-    rows = _rows(model, split, chosen, columns, text and text.lines)
-    name = model.method.name
-    return Evaluation(run_name(model.path), name, data, len(split), estimates, rows, notes, curve)
+    rows, name = _rows(model, chosen, columns, text and text.lines), model.method.name
+    return Evaluation(run_name(model.path), name, chosen.data, total, estimates, rows, notes, curve)
 
 
-def record_of(
-    model: TrainedModel,
-    content: str,
-    split: Split,
-    chosen: NDArray[np.int64],
-    settings: Settings,
-    again: bool = False,
-) -> Evaluations:
+def record_of(model: TrainedModel, content: str, chosen: Chosen, settings: EvaluationSettings) -> Evaluations:
     """What is on record beside a checkpoint of these sentences and settings.
 
     Batches of what is there as a whole are cleared away, unless it is measured `again`: they are of an evaluation
     that was killed just after it was put on record.
     """
-    kept = Evaluations(model.path, key_of(content, model.method, split, chosen, settings, model.arithmetic))
-    if not again and any(model.path.parent.glob(".evaluate-*.jsonl")):
+    kept = Evaluations(model.path, key_of(content, model.method, chosen, settings, model.arithmetic))
+    if not settings.again and any(model.path.parent.glob(".evaluate-*.jsonl")):
         for metrics in kept.measured_together():
-            with contextlib.suppress(OSError):
-                _unfinished(model, content, split, chosen, settings, metrics).unlink(missing_ok=True)
+            _batches(model, content, chosen, replace(settings, metrics=metrics)).remove()
     return kept
 
 
-def _unfinished(
-    model: TrainedModel,
-    content: str,
-    split: Split,
-    chosen: NDArray[np.int64],
-    settings: Settings,
-    metrics: tuple[str, ...],
-) -> Path:
-    """Where the batches are kept while these metrics are measured."""
-    used = (split.ids, split.offsets, chosen, settings._replace(metrics=metrics), model.arithmetic)
-    return beside(model.path, content, *used)
+def _batches(
+    model: TrainedModel, content: str, chosen: Chosen, settings: EvaluationSettings
+) -> FinishedBatches:
+    """The finished batches of this very measurement."""
+    # Where the sentences were found, and whether the record was asked, changes nothing about a batch.
+    used = replace(settings, split="", text=None, data_dir=Path(), again=False)
+    split = chosen.split
+    return FinishedBatches(
+        model.path, content, split.ids, split.offsets, chosen.examples, used, model.arithmetic
+    )
 
 
-def _about(
-    model: TrainedModel, data: str, chosen: NDArray[np.int64], total: int, settings: Settings
-) -> dict[str, object]:
+def _about(model: TrainedModel, chosen: Chosen, settings: EvaluationSettings) -> dict[str, object]:
     """What a line of the record tells its readers beside the key."""
-    used = decisive(settings, model.method, len(chosen))._asdict()
-    shown = {name: vars(value) if name == "likelihood" else value for name, value in used.items()}
-    if settings.refinement is not None:
-        shown["refinement"] = settings.refinement._asdict()
-    for unused in ("metrics", "batch_size", "memory"):
-        del shown[unused]
+    count = len(chosen.examples)
     return {
         "checkpoint": model.path.name,
         "method": model.method.name,
-        "data": data,
-        "sentences": len(chosen),
-        "of": total,
+        "data": chosen.data,
+        "sentences": count,
+        "of": len(chosen.split),
         "device": " ".join(model.arithmetic),
-        "settings": shown,
+        "settings": decisive(settings, model.method, count),
     }
 
 
-def _of_finished(finished: FinishedBatches) -> list[str]:
-    if finished.damaged:
-        return [f"{finished.path.name} was damaged and is not used: all was measured again"]
-    if finished.found:
-        return [f"went on after {finished.found} batches of an evaluation that was stopped"]
-    return []
-
-
-def _of_record(kept: Evaluations, metrics: Sequence[str], measured: Sequence[str]) -> Iterator[str]:
-    """Which figures were measured before, and what is wrong with the record."""
-    known = [name for name in metrics if name not in measured]
-    if known:
-        what = f"{', '.join(known)}: " if measured else ""
-        yield f"{what}measured before, from {kept.path.name}; --again measures anew"
-    if kept.damaged:
-        yield f"{kept.damaged} damaged lines of {kept.path} are not used"
-    if not kept.writable:
-        yield f"the figures are not kept, as {kept.path} cannot be written"
-
-
 def certify(
-    checkpoints: Sequence[Path], request: Request, count: int, device: str, report: Report
+    checkpoints: Sequence[Path], settings: EvaluationSettings, count: int, device: str, report: Report
 ) -> list[tuple[str, Certificate]]:
     """The bracket of each checkpoint's `adaptive` on `count` sentences of its own, by the run's name.
 
     Raises: UsageError for a model without z.
     """
-    if request.estimator != estimators.DEFAULT:
-        raise UsageError(f"--certify is for {estimators.DEFAULT}; leave --estimator out")
+    if settings.estimator != DEFAULT_ESTIMATOR:
+        raise UsageError(f"--certify is for {DEFAULT_ESTIMATOR}; leave --estimator out")
     found = []
     for path in checkpoints:
         model = load_model(path, device)
-        bracket = certify_model(model, count, request.rungs, CHAINS, request.settings(), report)
+        bracket = certify_model(model, count, CHAINS, settings, report)
         found.append((run_name(path), bracket))
     return found
 
@@ -264,8 +188,7 @@ def require_one_corpus(models: Sequence[TrainedModel], work: str = "evaluate") -
 
 def _rows(
     model: TrainedModel,
-    split: Split,
-    chosen: NDArray[np.int64],
+    chosen: Chosen,
     found: Mapping[str, NDArray[np.float64]],
     lines: Sequence[str] | None,
 ) -> list[dict[str, object]]:
@@ -279,9 +202,11 @@ def _rows(
     if "log_likelihood" in columns:
         columns = {"nll": -columns.pop("log_likelihood"), **columns}
     rows = []
-    for row, index in enumerate(chosen):
+    for row, index in enumerate(chosen.examples):
         text = (
-            lines[index] if lines is not None else model.tokenizer.decode(split.targets(int(index)).tolist())
+            lines[index]
+            if lines is not None
+            else model.tokenizer.decode(chosen.split.targets(int(index)).tolist())
         )
         values = {name: float(array[row]) for name, array in columns.items()}
         counts = {name: int(values.pop(name)) for name in ("predictions", "words")}

@@ -1,19 +1,16 @@
 """Codes of many sentences, kept beside the checkpoint so that no sentence is encoded twice.
 
-`latents/KEY.codes` beside the checkpoint: KEY stands for the model's weights and settings and for how codes are
-drawn; in it a block a batch, appended in one write as soon as it is done: what tells a sentence (its words and its
-noise), and its codes. Blocks are whole or skipped, so that a killed run goes on, and two runs may write at once. The
-folder may be deleted.
+They are a `Record`, `latents/KEY.jsonl`: KEY stands for the model's weights and settings and for how codes are drawn.
+A line holds a batch, written as soon as it is done: digests of its sentences (of their words and the key of their
+noise), and their codes. So a killed run goes on, and two runs may write at once. The folder may be deleted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import struct
-import zlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,15 +21,11 @@ from sritool.config.values import plain
 from sritool.data.batches import Batch, collate, evaluation_batches
 from sritool.data.store import Split
 from sritool.errors import NumericalError, UsageError
-from sritool.evaluation.unfinished import fingerprint
-from sritool.files import append
+from sritool.evaluation.record import VERSION, Record, fingerprint, packed, unpacked
 from sritool.runs.model import Floats, Report, TrainedModel
 
 FOLDER = "latents"
-VERSION = 1  # of the file, and of what codes mean: goes up whenever old ones must not be read
 KEPT_FROM = 32  # sentences to encode at once: fewer are done again sooner than looked up
-_HEAD = struct.Struct("<4sII")  # mark, sentences, CRC-32 of what follows
-_MARK = b"code"
 _DIGEST = 16  # bytes that tell a sentence and its noise
 
 
@@ -69,11 +62,11 @@ def latents_of(
         raise UsageError(f"chains is {how.chains}; give at least 1")
     codes = np.empty((len(examples), how.rows, model.latent), dtype=np.float32)
     digests = [_digest(split, int(index)) for index in examples]
-    kept = _Kept(_file(model, how), how.rows * model.latent) if keep else None
-    known = kept.read(set(digests)) if kept is not None else {}
+    kept = _record(model, how) if keep else None
+    known = _known(kept, set(digests), codes.shape[1:]) if kept is not None else {}
     for row, digest in enumerate(digests):
         if digest in known:
-            codes[row] = known[digest].reshape(codes.shape[1:])
+            codes[row] = known[digest]
     missing = np.array([row for row, digest in enumerate(digests) if digest not in known], dtype=np.int64)
     done, report = len(examples) - len(missing), report or (lambda *_: None)
     for part in evaluation_batches(split.lengths[examples[missing]], batch_size):
@@ -88,7 +81,7 @@ def latents_of(
         codes[rows] = found
         done += len(rows)
         if kept is not None and len(missing) >= KEPT_FROM:
-            kept.add([digests[row] for row in rows], found)
+            _keep(kept, [digests[row] for row in rows], found)
     report("encoding", done, len(examples))
     return codes
 
@@ -118,7 +111,7 @@ def _digest(split: Split, index: int) -> bytes:
     return words.digest()
 
 
-def _file(model: TrainedModel, how: How) -> Path:
+def _record(model: TrainedModel, how: How) -> Record:
     weights = [
         (name, tuple(tensor.shape), hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest())
         for name, tensor in model.method.modules.state_dict().items()
@@ -127,50 +120,23 @@ def _file(model: TrainedModel, how: How) -> Path:
     used = (plain(config.sampler), refinement, *([plain(config.refinement)] if refinement else []))
     kind = (model.method.name, *model.arithmetic)
     key = fingerprint(VERSION, __version__, weights, used, kind, tuple(how))
-    return model.path.with_name(FOLDER) / f"{key[:24]}.codes"
+    return Record(model.path.with_name(FOLDER) / f"{key[:24]}.jsonl")
 
 
-class _Kept:
-    """Codes in a file; where nothing can be written nothing is kept."""
+def _known(kept: Record, wanted: set[bytes], shape: tuple[int, ...]) -> dict[bytes, Floats]:
+    """The codes on record of these sentences, each of this shape, by the sentence's digest."""
 
-    def __init__(self, path: Path, width: int) -> None:
-        self.path, self.width = path, width
-        self._record = np.dtype([("digest", f"V{_DIGEST}"), ("codes", "<f4", (width,))])
-        self._writable = True
+    def decode(entry: dict[str, Any]) -> list[tuple[bytes, Floats]]:
+        arrays = unpacked(entry)
+        digests = [row.tobytes() for row in arrays["digests"]]
+        codes = arrays["codes"].astype(np.float32).reshape(len(digests), *shape)
+        return [pair for pair in zip(digests, codes, strict=True) if pair[0] in wanted]
 
-    def read(self, wanted: set[bytes]) -> dict[bytes, Floats]:
-        """The codes of these sentences that are there; a block that is damaged, or that a kill cut, is skipped."""
-        try:
-            data = self.path.read_bytes()
-        except OSError:
-            return {}
-        found: dict[bytes, Floats] = {}
-        begin = data.find(_MARK)
-        while 0 <= begin <= len(data) - _HEAD.size:
-            _, count, checksum = _HEAD.unpack_from(data, begin)
-            end = begin + _HEAD.size + count * self._record.itemsize
-            block = data[begin + _HEAD.size : end]
-            if end > len(data) or zlib.crc32(block) != checksum:
-                begin = data.find(_MARK, begin + 1)  # another process may have appended behind it
-                continue
-            for record in np.frombuffer(block, self._record):
-                digest = record["digest"].tobytes()
-                if digest in wanted:
-                    found[digest] = record["codes"]
-            begin = data.find(_MARK, end)
-        return found
+    return {digest: codes for batch in kept.read(decode) for digest, codes in batch}
 
-    def add(self, digests: list[bytes], codes: Floats) -> None:
-        """Append a block in one write."""
-        if not self._writable:
-            return
-        block = np.empty(len(digests), self._record)
-        block["digest"] = np.frombuffer(b"".join(digests), f"V{_DIGEST}")
-        block["codes"] = codes.reshape(len(digests), self.width)
-        content = block.tobytes()
-        try:
-            self.path.parent.mkdir(exist_ok=True)
-            block_head = _HEAD.pack(_MARK, len(digests), zlib.crc32(content))
-            append(self.path, block_head + content, lines=False, sync=False)
-        except OSError:
-            self._writable = False
+
+def _keep(kept: Record, digests: list[bytes], codes: Floats) -> None:
+    with contextlib.suppress(OSError):
+        kept.path.parent.mkdir(exist_ok=True)
+    rows = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), _DIGEST)
+    kept.append(packed({"digests": rows, "codes": codes.astype(np.float32)}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,17 +12,16 @@ from sritool.data.batches import collate, evaluation_batches
 from sritool.data.store import Split
 from sritool.errors import NumericalError
 from sritool.evaluation import estimators
+from sritool.evaluation.estimates import ENDINGS
 from sritool.evaluation.metrics import derangement
-from sritool.evaluation.unfinished import FinishedBatches
+from sritool.evaluation.record import FinishedBatches
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.refinement import Refinement
 from sritool.likelihood import importance
 from sritool.likelihood.information import information, log_sum_over_sentences
 from sritool.methods.base import Method
 from sritool.model.conditional import Conditional
 from sritool.runs.model import Report
-
-if TYPE_CHECKING:
-    from sritool.evaluation.measure import Settings
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -61,13 +59,13 @@ class Stages:
         method: Method,
         split: Split,
         examples: Indices,
-        settings: Settings,
+        settings: EvaluationSettings,
         report: Report,
         finished: FinishedBatches | None,
     ) -> None:
         self.method, self.split, self.examples, self.settings = method, split, examples, settings
         self.report, self.finished = report, finished
-        self.chains = max(settings.chains, 2)
+        self.chains = settings.posterior_draws
         # The same order for every count, so that `kl` is measured on some of the sentences of `mi`.
         self.order = np.random.default_rng(settings.seed).permutation(len(examples))
         self.rows: Rows = {
@@ -79,7 +77,7 @@ class Stages:
         """All that the metrics need."""
         needs, every = self.settings.needs, np.arange(len(self.examples))
         if needs & {"draws", "likelihood"} or ("density" in needs and self.method.closed_form_kl):
-            slow = "likelihood" in needs and self.settings.plan.estimator in _SLOW
+            slow = "likelihood" in needs and self.settings.estimator in _SLOW
             self._over("inference and likelihood", every, self._infer, _SLOW_BATCH if slow else None)
         if self.method.latent == 0:
             self._without_z()
@@ -88,7 +86,7 @@ class Stages:
             borrowed = self.rows["draws"][derangement(len(every), self.settings.seed)]
             self._over("permuted codes", every, lambda *given: self._permuted(borrowed, *given))
         if "density" in needs and not self.method.closed_form_kl:
-            chosen = np.sort(self.order[: self.settings.kl_sentences])
+            chosen = np.sort(self.order[: self.settings.kl_count(len(every))])
             self._over("density of q", chosen, self._density, _DENSITY_BATCH)
         for column, name in (("mi", "posterior"), ("kl_information", "own")):
             if f"{name} codes" in needs:
@@ -134,7 +132,7 @@ class Stages:
         lengths = self.split.lengths[self.examples[chosen]]
         parts = []
         for part in evaluation_batches(lengths, size):
-            fitting = estimators.largest_batch(self.method, self.settings.plan, int(lengths[part[0]]))
+            fitting = estimators.largest_batch(self.method, self.settings, int(lengths[part[0]]))
             parts += [chosen[part[i : i + fitting]] for i in range(0, len(part), fitting)]
         return parts
 
@@ -155,8 +153,8 @@ class Stages:
         if "encoder" in needs and self.method.refinement is not None:
             found |= self._encoder(conditional)
         if "likelihood" in needs:
-            drawn = estimators.weighted_draws(self.method, conditional, draws, settings.plan)
-            found |= importance.columns(drawn)
+            drawn = estimators.weighted_draws(self.method, conditional, draws, settings)
+            found |= _columns(importance.likelihood_figures(drawn))
             if "posterior codes" in needs:
                 code, value = importance.resample(drawn, settings.seed, conditional.batch.examples)
                 found |= {"posterior_code": code, "posterior_conditional": value}
@@ -210,3 +208,16 @@ class Stages:
     def _tensor(self, values: Array) -> torch.Tensor:
         like = self.method.generator.output
         return torch.from_numpy(values).to(like.device, like.dtype)
+
+
+def _columns(figures: importance.LikelihoodFigures) -> dict[str, torch.Tensor]:
+    """The figures by column; those that do not apply are left out."""
+    curves = zip(ENDINGS, figures.log_likelihood_curve.t(), figures.posterior_kl_curve.t(), strict=True)
+    found: dict[str, torch.Tensor] = {}
+    for ending, value, rate in curves:
+        found |= {f"log_likelihood{ending}": value, f"posterior_kl{ending}": rate}
+    rest = figures._asdict()
+    del rest["log_likelihood_curve"], rest["posterior_kl_curve"]
+    if figures.effective_sample_size.isnan().all():
+        del rest["pareto_k"]  # NaN too where draws are few, and kept then
+    return found | {name: v for name, v in rest.items() if name == "pareto_k" or not v.isnan().all()}

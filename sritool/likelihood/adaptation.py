@@ -16,6 +16,7 @@ from torch import Tensor
 from sritool.config.settings import LikelihoodConfig
 from sritool.inference.decompositions import of_finite_matrices
 from sritool.inference.langevin import log_prior
+from sritool.likelihood.importance import WeightedDraws, draw
 from sritool.likelihood.proposal import (
     StudentMixture,
     effective_sample_size,
@@ -74,6 +75,34 @@ class Pilots(NamedTuple):
     scores: Tensor  # ∇ log p(x, z)  [draws, batch, latent]
     log_weights: Tensor  # log p(x, z) − log q(z)  [draws, batch]
     shares: Tensor  # of each component in each draw  [components, draws, batch]
+
+
+def adaptive_draws(
+    target: Target,
+    ends: Tensor,
+    seed: int,
+    examples: Tensor,
+    config: LikelihoodConfig,
+    covariance: Tensor | None = None,
+) -> WeightedDraws:
+    """The `adaptive` estimator of log p(x): fresh draws of a proposal that pilot draws were adapted to.
+
+    Pilots decide everything about the proposal and are thrown away. Nothing is stopped because of what the draws
+    that count show, so that the mean weight is p(x) without bias.
+
+    Args:
+        target: p(x|·) of the batch.
+        ends: Ends of different chains. Shape [ends, batch, latent].
+        seed: Of all noise.
+        examples: Keys of the sentences' noise. Shape [batch].
+        config: Numbers of pilots and of draws.
+        covariance: A guess at the posteriors' covariances, as `adapt` has it.
+
+    Returns:
+        `config.samples` weighted draws of each sentence.
+    """
+    proposal = adapt(target, ends, seed, examples, config, covariance)
+    return draw(target, proposal, Stream(seed, "weighed"), examples, config.samples)
 
 
 @of_finite_matrices()

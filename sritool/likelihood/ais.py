@@ -32,16 +32,8 @@ _SMOOTHED = 9  # rungs over which what a pilot found is averaged
 _PILOT_RUNGS = 100  # at most
 _MATCHING = LikelihoodConfig(pilots=64, rounds=3)  # what finds the metric
 _LEAST_SHARE = 0.2  # of the rungs are placed by the sigmoid, whatever the pilot says
-
-
-class AisSettings(NamedTuple):
-    """How long to anneal, and how."""
-
-    rungs: int = 200  # T, intermediate distributions
-    chains: int = 16  # independent ones a sentence
-    leapfrogs: int = 2  # a trajectory
-    pilot_chains: int = 4
-    seed: int = 0
+_PILOT_CHAINS = 4
+_LEAPFROGS = 2  # of a trajectory
 
 
 class Ladder(NamedTuple):
@@ -50,7 +42,6 @@ class Ladder(NamedTuple):
     betas: Tensor  # β_0 = 0 … β_T = 1, float64  [rungs + 1, batch]
     step_sizes: Tensor  # of the transition at β_t, t = 1 … T  [rungs, batch]
     metric: hmc.Metric
-    leapfrogs: int
 
 
 class Annealed(NamedTuple):
@@ -71,33 +62,41 @@ def schedule(rungs: int) -> Tensor:
 
 
 def ladder(
-    target: Target, examples: Tensor, latent: int, dtype: torch.dtype, settings: AisSettings
+    target: Target, examples: Tensor, latent: int, dtype: torch.dtype, rungs: int, seed: int = 0
 ) -> Ladder:
-    """Metric from a Gaussian matched to the posterior; rungs and step sizes from a pilot run.
+    """Fix the transitions: a metric from a Gaussian matched to the posterior, rungs and step sizes from a pilot run.
 
     With transitions that mix well, log w has the least variance for rungs between which the standard deviation of
     log p(x|z) at β, integrated over β, is the same.
+
+    Args:
+        target: p(x|·) of the batch.
+        examples: Keys of the sentences' noise. Shape [batch].
+        latent: Dimensions of z.
+        dtype: Of the chains.
+        rungs: T, intermediate distributions; more of them narrow the bounds.
+        seed: Of the pilot's noise.
     """
     none = torch.zeros(0, len(examples), latent, dtype=dtype, device=examples.device)
-    matched = adapt(target, none, settings.seed, examples, _MATCHING).root[0]
+    matched = adapt(target, none, seed, examples, _MATCHING).root[0]
     metric = hmc.metric_of_covariance(matched @ matched.mT)
-    rungs = min(settings.rungs, _PILOT_RUNGS)
-    betas = schedule(rungs).to(examples.device).unsqueeze(1).expand(-1, len(examples))
-    longest = hmc.QUARTER_TURN / settings.leapfrogs
-    start = torch.full((rungs, len(examples)), longest, dtype=dtype, device=examples.device)
-    steps = Ladder(betas, start, metric, settings.leapfrogs)
-    noise = _Noise(Stream(settings.seed, "ais pilot"), examples, settings.pilot_chains, latent, dtype)
+    pilot_rungs = min(rungs, _PILOT_RUNGS)
+    betas = schedule(pilot_rungs).to(examples.device).unsqueeze(1).expand(-1, len(examples))
+    longest = hmc.QUARTER_TURN / _LEAPFROGS
+    start = torch.full((pilot_rungs, len(examples)), longest, dtype=dtype, device=examples.device)
+    steps = Ladder(betas, start, metric)
+    noise = _Noise(Stream(seed, "ais pilot"), examples, _PILOT_CHAINS, latent, dtype)
     state = hmc.begin(target, noise.start())
     deviations = [state.log_conditional.std(0)]
-    for rung in range(1, rungs + 1):
+    for rung in range(1, pilot_rungs + 1):
         state, probability = _move(target, state, steps, rung, noise)
         deviations.append(state.log_conditional.std(0))
-        if rung < rungs:
+        if rung < pilot_rungs:
             steps.step_sizes[rung] = hmc.tuned(steps.step_sizes[rung - 1], probability, longest)
     spread = _smoothed(torch.stack(deviations).double().clamp_min(1e-6))
-    placed = _equal_lengths(betas, spread, settings.rungs)
+    placed = _equal_lengths(betas, spread, rungs)
     sizes = _interpolated(placed[1:], betas[1:], _smoothed(steps.step_sizes).double())
-    return Ladder(placed, sizes.to(dtype), metric, settings.leapfrogs)
+    return Ladder(placed, sizes.to(dtype), metric)
 
 
 def _equal_lengths(betas: Tensor, spread: Tensor, rungs: int) -> Tensor:
@@ -124,10 +123,18 @@ def _interpolated(at: Tensor, positions: Tensor, values: Tensor) -> Tensor:
     return (rows.gather(1, right - 1) * (1 - share) + rows.gather(1, right) * share).t().contiguous()
 
 
-def anneal(target: Target, steps: Ladder, examples: Tensor, latent: int, settings: AisSettings) -> Annealed:
-    """The forward run: a lower bound of log p(x) in the mean."""
-    dtype = steps.step_sizes.dtype
-    noise = _Noise(Stream(settings.seed, "ais"), examples, settings.chains, latent, dtype)
+def anneal(target: Target, steps: Ladder, examples: Tensor, chains: int, seed: int = 0) -> Annealed:
+    """Run forward, from the prior: a lower bound of log p(x) in the mean.
+
+    Args:
+        target: p(x|·) of the batch.
+        steps: What `ladder` fixed for the batch.
+        examples: Keys of the sentences' noise. Shape [batch].
+        chains: Independent ones a sentence.
+        seed: Of the noise.
+    """
+    latent, dtype = steps.metric.vectors.shape[-1], steps.step_sizes.dtype
+    noise = _Noise(Stream(seed, "ais"), examples, chains, latent, dtype)
     state = hmc.begin(target, noise.start())
     log_weights = torch.zeros_like(state.log_conditional, dtype=torch.float64)
     accepted = torch.zeros_like(steps.step_sizes[0])
@@ -135,33 +142,35 @@ def anneal(target: Target, steps: Ladder, examples: Tensor, latent: int, setting
         log_weights += (steps.betas[rung] - steps.betas[rung - 1]) * state.log_conditional.double()
         state, probability = _move(target, state, steps, rung, noise)
         accepted += probability.mean(0)
-    value = torch.logsumexp(log_weights, 0) - math.log(settings.chains)
-    return Annealed(
-        value, log_weights, effective_sample_size(log_weights), accepted / settings.rungs, state.z
-    )
+    value, accepted = torch.logsumexp(log_weights, 0) - math.log(chains), accepted / len(steps.step_sizes)
+    return Annealed(value, log_weights, effective_sample_size(log_weights), accepted, state.z)
 
 
 def anneal_reverse(
-    target: Target, steps: Ladder, exact: Tensor, examples: Tensor, settings: AisSettings
+    target: Target, steps: Ladder, exact: Tensor, examples: Tensor, chains: int, seed: int = 0
 ) -> Annealed:
-    """The reverse run from an exact draw of each posterior [batch, latent]: an upper bound in the mean.
+    """Run in reverse, from an exact draw of each posterior: an upper bound of log p(x) in the mean.
 
     Every chain starts at the same draw and first moves at β = 1, which leaves p(z|x) as it is.
+
+    Args:
+        target: p(x|·) of the batch.
+        steps: What `ladder` fixed for the batch.
+        exact: The draws. Shape [batch, latent].
+        examples: Keys of the sentences' noise. Shape [batch].
+        chains: Independent ones a sentence.
+        seed: Of the noise.
     """
-    noise = _Noise(
-        Stream(settings.seed, "ais reverse"), examples, settings.chains, exact.shape[-1], exact.dtype
-    )
-    state = hmc.begin(target, exact.expand(settings.chains, -1, -1))
+    noise = _Noise(Stream(seed, "ais reverse"), examples, chains, exact.shape[-1], exact.dtype)
+    state = hmc.begin(target, exact.expand(chains, -1, -1))
     log_weights = torch.zeros_like(state.log_conditional, dtype=torch.float64)
     accepted = torch.zeros_like(steps.step_sizes[0])
     for rung in range(len(steps.betas) - 1, 0, -1):
         state, probability = _move(target, state, steps, rung, noise)
         accepted += probability.mean(0)
         log_weights += (steps.betas[rung] - steps.betas[rung - 1]) * state.log_conditional.double()
-    value = math.log(settings.chains) - torch.logsumexp(-log_weights, 0)
-    return Annealed(
-        value, log_weights, effective_sample_size(-log_weights), accepted / settings.rungs, state.z
-    )
+    value, accepted = math.log(chains) - torch.logsumexp(-log_weights, 0), accepted / len(steps.step_sizes)
+    return Annealed(value, log_weights, effective_sample_size(-log_weights), accepted, state.z)
 
 
 def _move(target: Target, state: hmc.State, steps: Ladder, rung: int, noise: _Noise) -> hmc.Moved:
@@ -169,7 +178,7 @@ def _move(target: Target, state: hmc.State, steps: Ladder, rung: int, noise: _No
     beta = steps.betas[rung].to(step_size.dtype)
     momentum, uniform = noise.at(rung)
     root = steps.metric.root(beta)
-    return hmc.transition(target, state, beta, root, step_size, momentum, uniform, steps.leapfrogs)
+    return hmc.transition(target, state, beta, root, step_size, momentum, uniform, _LEAPFROGS)
 
 
 class _Noise(NamedTuple):

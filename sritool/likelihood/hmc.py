@@ -6,24 +6,18 @@ Source: Neal 2011, "MCMC using Hamiltonian dynamics".
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sritool.inference.decompositions import of_finite_matrices
 from sritool.inference.langevin import log_prior
+from sritool.inference.target import Target
 
 WANTED_ACCEPTANCE = 0.8
 _GAIN = 0.5  # of the logarithm of a step size, by the acceptance above the wanted one
 QUARTER_TURN = math.pi / 2  # after which a Gaussian's chain is as far from its start as it gets
-
-
-class Differentiable(Protocol):
-    """What a transition needs of p(x|·)."""
-
-    def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x|z) [..., batch] and its gradient [..., batch, latent]."""
 
 
 class State(NamedTuple):
@@ -62,13 +56,13 @@ def metric_of_covariance(covariance: Tensor) -> Metric:
     return Metric(vectors, (1 / eigenvalues - 1).clamp_min(0.0))
 
 
-def begin(target: Differentiable, z: Tensor) -> State:
+def begin(target: Target, z: Tensor) -> State:
     """The state at z [chains, batch, latent]."""
     return State(z, *target.evaluate(z))
 
 
 def transition(
-    target: Differentiable,
+    target: Target,
     state: State,
     beta: Tensor,
     root: Tensor,

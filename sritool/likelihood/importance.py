@@ -1,7 +1,7 @@
 """Importance weights of draws from any proposal, and what they say of each sentence.
 
-An estimator is a way to make `WeightedDraws`; everything that is printed of it is reduced from them here, so that
-`adaptive`, `sri`, `ais` and `encoder` are told apart by their draws alone.
+An estimator of log p(x) is a way to make `WeightedDraws`. Everything that is printed of it is computed from them
+here, so that `adaptive`, `sri`, `ais` and `encoder` differ by their draws alone.
 """
 
 from __future__ import annotations
@@ -13,29 +13,23 @@ import torch
 from torch import Tensor
 
 from sritool.inference.langevin import log_prior
+from sritool.inference.target import Target
 from sritool.likelihood.pareto import pareto_k
 from sritool.likelihood.proposal import effective_sample_size
 from sritool.model.random import Stream
 
-CURVE = {"_eighth": 8, "_quarter": 4, "_half": 2, "": 1}
-"""Ending of a column -> c of the first M/c draws that it is from: how far a figure still moves with M."""
+CURVE = (8, 4, 2, 1)
+"""A figure is computed from the first M/8, M/4, M/2 and all M draws, to show how far it still moves with M."""
 
 
-class Scored(Protocol):
-    """log p(x|z) of a batch of sentences: [..., batch, latent] → [..., batch], nats."""
-
-    def log_likelihood(self, z: Tensor) -> Tensor:
-        """log p(x|z)."""
-
-
-class Drawable(Protocol):
-    """A density over z for each sentence."""
+class Proposal(Protocol):
+    """A density over z for each sentence, to draw from and to evaluate."""
 
     def sample(self, stream: Stream, examples: Tensor, draws: int) -> Tensor:
-        """[draws, batch, latent]."""
+        """Draw z: [draws, batch, latent]."""
 
     def log_density(self, z: Tensor) -> Tensor:
-        """[draws, batch, latent] → [draws, batch], nats."""
+        """log q(z) in nats: [draws, batch, latent] → [draws, batch]."""
 
 
 class WeightedDraws(NamedTuple):
@@ -44,8 +38,33 @@ class WeightedDraws(NamedTuple):
     z: Tensor  # [draws, batch, latent]
     log_conditional: Tensor  # log p(x|z), nats  [draws, batch]
     log_weights: Tensor  # log |w|, nats  [draws, batch]
-    sign: Tensor | None = None  # of w, ±1 [draws, batch]; None: none is negative
+    sign: Tensor | None = None  # of w, ±1 [draws, batch]; None: no weight is negative
     folded: Tensor | None = None  # share of a chain's steps that fold  [draws, batch]
+
+
+class LikelihoodFigures(NamedTuple):
+    """What the weighted draws say of each sentence; in nats unless said otherwise, NaN where it does not apply.
+
+    The curves hold a column for each part of `CURVE`: figures from the first M/8, M/4, M/2 and all M draws.
+    """
+
+    log_likelihood_curve: Tensor  # log p̂(x), the log of the mean |w|  [batch, 4]
+    posterior_kl_curve: Tensor  # E_{p(z|x)} log p(x|z) − log p̂(x), by normalised weights  [batch, 4]
+    effective_sample_size: Tensor  # (Σ w)² / Σ w², a number of draws; NaN without z  [batch]
+    pareto_k: Tensor  # k̂ of the weights' tail, without unit; NaN without z  [batch]
+    log_likelihood_signed: Tensor  # log of the mean w; NaN where no weight has a sign  [batch]
+    sign_ratio: Tensor  # Σ w / Σ |w|; NaN where no weight has a sign  [batch]
+    folded_share: Tensor  # mean share of steps that fold; NaN where no chain was run  [batch]
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        """log p̂(x) from all draws, nats: [batch]."""
+        return self.log_likelihood_curve[:, -1]
+
+    @property
+    def posterior_kl(self) -> Tensor:
+        """KL(p(z|x) ‖ p(z)) from all draws, nats: [batch]."""
+        return self.posterior_kl_curve[:, -1]
 
 
 def first_draws(draws: int, part: int) -> int:
@@ -53,15 +72,15 @@ def first_draws(draws: int, part: int) -> int:
     return max(1, draws // part)
 
 
-def draw(target: Scored, proposal: Drawable, stream: Stream, examples: Tensor, draws: int) -> WeightedDraws:
-    """Fresh draws of a proposal, w = p(x|z) p(z) / q(z)."""
+def draw(target: Target, proposal: Proposal, stream: Stream, examples: Tensor, draws: int) -> WeightedDraws:
+    """Fresh draws of a proposal with their weights, w = p(x|z) p(z) / q(z)."""
     z = proposal.sample(stream, examples, draws)
     conditional = target.log_likelihood(z)
     return WeightedDraws(z, conditional, conditional + log_prior(z) - proposal.log_density(z))
 
 
-def exact(target: Scored, nothing: Tensor) -> WeightedDraws:
-    """A model without z [batch, 0]: one draw, whose weight is p(x) itself."""
+def exact(target: Target, nothing: Tensor) -> WeightedDraws:
+    """One draw of a model without z, given as [batch, 0]; its weight is p(x) itself."""
     z = nothing.unsqueeze(0)
     value = target.log_likelihood(z)
     return WeightedDraws(z, value, value)
@@ -77,35 +96,46 @@ def log_mean_weight(log_weights: Tensor, sign: Tensor | None = None) -> Tensor:
     return total.clamp_min(0.0).log() + largest - count
 
 
-def columns(drawn: WeightedDraws) -> dict[str, Tensor]:
-    """Figures of each sentence, [batch] each: log p̂(x) from ever more draws, the rate, and how good the weights are.
+def likelihood_figures(drawn: WeightedDraws) -> LikelihoodFigures:
+    """log p̂(x) of each sentence from ever more draws, eq. (15), the rate, and how good the weights are.
 
-    Weights with signs are used without them, as published, and the signed figure stands beside: it is unbiased
-    where a chain folds, but its weights can cancel. sign_ratio is Σ w over Σ |w|.
+    Where weights have signs, the main figures use their absolute values, as published. The signed figure stands
+    beside them: it is unbiased where a chain folds, but its weights can cancel.
+
+    Args:
+        drawn: Draws of one estimator with their weights.
+
+    Returns:
+        Figures of each sentence of the batch.
+
+    Source: Pang et al. 2021, eq. (15); Burda et al. 2016 for the bias of the logarithm, which falls with M.
     """
-    log_weights, found = drawn.log_weights, {}
-    for ending, part in CURVE.items():
+    log_weights = drawn.log_weights
+    values, rates = [], []
+    for part in CURVE:
         first = log_weights[: first_draws(len(log_weights), part)]
-        value = log_mean_weight(first)
-        found["log_likelihood" + ending] = value
+        values.append(log_mean_weight(first))
         conditional = (torch.softmax(first, 0) * drawn.log_conditional[: len(first)]).sum(0)
-        found["posterior_kl" + ending] = conditional - value
-    if drawn.z.shape[-1]:
-        found["effective_sample_size"] = effective_sample_size(log_weights)
-        found["pareto_k"] = pareto_k(log_weights)
+        rates.append(conditional - values[-1])
     share = torch.softmax(log_weights, 0)
-    if drawn.sign is not None:
-        found["log_likelihood_signed"] = log_mean_weight(log_weights, drawn.sign)
-        found["sign_ratio"] = (share * drawn.sign).sum(0)
-    if drawn.folded is not None:
-        found["folded_share"] = drawn.folded.mean(0)
-    return found
+    unknown = torch.full_like(values[-1], math.nan)
+    has_z, sign, folded = drawn.z.shape[-1] > 0, drawn.sign, drawn.folded
+    return LikelihoodFigures(
+        log_likelihood_curve=torch.stack(values, 1),
+        posterior_kl_curve=torch.stack(rates, 1),
+        effective_sample_size=effective_sample_size(log_weights) if has_z else unknown,
+        pareto_k=pareto_k(log_weights) if has_z else unknown,
+        log_likelihood_signed=unknown if sign is None else log_mean_weight(log_weights, sign),
+        sign_ratio=unknown if sign is None else (share * sign).sum(0),
+        folded_share=unknown if folded is None else folded.mean(0),
+    )
 
 
 def resample(drawn: WeightedDraws, seed: int, examples: Tensor) -> tuple[Tensor, Tensor]:
-    """One of the draws of each sentence, by its weight: nearly a draw of p(z|x) where the weights are even.
+    """Choose one of the draws of each sentence by its weight: nearly a draw of p(z|x) where the weights are even.
 
-    Returns: z [batch, latent] and log p(x|z) [batch].
+    Returns:
+        z [batch, latent] and log p(x|z) [batch].
     """
     bounds = torch.softmax(drawn.log_weights.double(), 0).cumsum(0)
     uniform = Stream(seed, "resample").uniform(examples, 1).squeeze(1)

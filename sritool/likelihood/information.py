@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sritool.likelihood.importance import Scored
+from sritool.inference.target import Target
 from sritool.model.gaussian import DiagonalGaussian
 from sritool.model.random import Stream
 
@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 _ROWS = 1024  # codes scored at a time against every sentence
 
 
-def log_sum_over_sentences(target: Scored, codes: Tensor, log_likelihood: Tensor) -> Tensor:
+def log_sum_over_sentences(target: Target, codes: Tensor, log_likelihood: Tensor) -> Tensor:
     """log Σ_j p(x_j|z_i) / p̂(x_j) over the sentences of one batch, for every code.
 
     Args:    codes z_i [codes, latent], of any sentences; log_likelihood log p̂(x_j) [batch], nats.

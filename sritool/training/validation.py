@@ -11,8 +11,9 @@ from sritool.config.settings import LikelihoodConfig
 from sritool.data.store import Split
 from sritool.data.tokenizer import Tokenizer
 from sritool.evaluation.estimates import NATS
-from sritool.evaluation.measure import Settings, measure
+from sritool.evaluation.measure import measure
 from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.methods.base import Method
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.random import Stream
@@ -41,7 +42,7 @@ def validate(
 ) -> list[Estimate]:
     """Measure the method on a seeded choice of the split's sentences, in float32 and without dropout."""
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(split))[:sentences])
-    settings = Settings(validated_metrics(method), likelihood, SEED)
+    settings = EvaluationSettings(validated_metrics(method), likelihood=likelihood, seed=SEED)
     return measure(method, split, chosen, settings, report).estimates
 
 

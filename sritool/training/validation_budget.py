@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.store import Split
-from sritool.evaluation.measure import NEEDS
+from sritool.evaluation.settings import NEEDS
 from sritool.methods.base import GRADIENT, Method
 from sritool.training.validation import validated_metrics
 

@@ -26,14 +26,13 @@ from sritool.config.settings import LikelihoodConfig
 from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, UsageError
 from sritool.evaluation import sentences
-from sritool.evaluation.evaluate import Request
-from sritool.evaluation.measure import NEEDS
-from sritool.evaluation.record import load_hashed
+from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.settings import NEEDS, EvaluationSettings
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST, METRICS, MetricsLog
 from sritool.runs.model import load_model
 
-FEW = Request(
+FEW = EvaluationSettings(
     ("nll", "recon", "permuted"), likelihood=LikelihoodConfig(samples=4, pilots=6, rounds=1, modes=1)
 )
 
@@ -146,7 +145,7 @@ def test_figures_are_those_of_evaluate(trained: dict[str, Path]) -> None:
     from sritool.evaluation.evaluate import evaluate
 
     path = trained["sri"] / BEST
-    request = Request(("nll", "mi"), likelihood=LikelihoodConfig(samples=4))
+    request = EvaluationSettings(("nll", "mi"), likelihood=LikelihoodConfig(samples=4))
     (row,) = compare([path], request, "cpu", quiet, samples=4).rows
     (alone,) = evaluate([path], request, "cpu", lambda *_: pytest.fail("measured again"))
     assert repr(alone.estimates) == repr(row.evaluation.estimates)
@@ -202,25 +201,25 @@ def test_the_published_estimators(trained: dict[str, Path]) -> None:
     assert published_estimator(load_model(trained["sri"]).method) == "sri"
     assert published_estimator(load_model(trained["lm"]).method) == "adaptive"  # which is exact
     paths = [trained[name] / BEST for name in ("sri", "lm")]
-    own = Request(("nll",), limit=3, estimator=OWN)
+    own = EvaluationSettings(("nll",), limit=3, estimator=OWN)
     found = compare(paths, own, "cpu", quiet)
     assert [(e.estimator, e.draws) for row in found.rows if (e := row.likelihood)] == [
         ("sri", 10),
         ("exact", 0),
     ]
     assert not found.one_estimator, "an exact figure and one of ten draws"
-    assert compare(paths, Request(("nll",), limit=3), "cpu", quiet).one_estimator
+    assert compare(paths, EvaluationSettings(("nll",), limit=3), "cpu", quiet).one_estimator
     found = compare(paths, own, "cpu", quiet, samples=3)
     assert [e.draws for row in found.rows if (e := row.likelihood)] == [3, 0]
     with pytest.raises(UsageError, match="did you mean adaptive"):
-        compare(paths, Request(("nll",), estimator="adaptiv"), "cpu", quiet)
+        compare(paths, EvaluationSettings(("nll",), estimator="adaptiv"), "cpu", quiet)
 
 
 def test_estimators_that_differ_are_said(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     which = iter(("sri", "adaptive"))
     monkeypatch.setattr(task, "published_estimator", lambda _: next(which))
     paths = [trained[name] / BEST for name in ("sri", "short")]
-    found = compare(paths, Request(("nll",), limit=3, estimator=OWN), "cpu", quiet, samples=3)
+    found = compare(paths, EvaluationSettings(("nll",), limit=3, estimator=OWN), "cpu", quiet, samples=3)
     assert not found.one_estimator
     assert any(note.startswith("the estimators differ: ppl, nll, posterior-kl") for note in found.notes)
 

@@ -15,7 +15,7 @@ from sritool.analysis.sample_figures import METRICS as SAMPLE_METRICS
 from sritool.cli.commands import preprocess
 from sritool.cli.tables import classification, noisy_recon, tune_step
 from sritool.cli.tables.metrics import RELIABILITY
-from sritool.evaluation.measure import NEEDS
+from sritool.evaluation.settings import NEEDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")

@@ -18,13 +18,15 @@ from sritool.data.tokenizer import EOS
 from sritool.errors import UsageError
 from sritool.evaluation import certificate as module
 from sritool.evaluation.certificate import Certificate, certify, simulate
-from sritool.evaluation.measure import Settings
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.langevin import log_prior
-from sritool.likelihood.likelihood import Weighed, adaptive_likelihood
+from sritool.likelihood.importance import LikelihoodFigures, likelihood_figures
 from sritool.runs.model import TrainedModel, load_model
 
 COUNT = 48
-SETTINGS = Settings(("nll",), LikelihoodConfig(samples=400, pilots=100, rounds=1), batch_size=64)
+SETTINGS = EvaluationSettings(
+    ("nll",), likelihood=LikelihoodConfig(samples=400, pilots=100, rounds=1), rungs=30
+)
 
 
 def cut_at(model: TrainedModel, longest: int) -> None:
@@ -48,7 +50,7 @@ def model(begin_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def certificate(model: TrainedModel) -> Certificate:
-    return certify(model, COUNT, 30, 6, SETTINGS, lambda *_: None)
+    return certify(model, COUNT, 6, SETTINGS, lambda *_: None)
 
 
 def by_quadrature(model: TrainedModel) -> np.ndarray:
@@ -91,7 +93,7 @@ def test_figures_are_means_and_paired_differences_of_the_rows(certificate: Certi
 
 
 def test_batches_change_nothing(model: TrainedModel, certificate: Certificate) -> None:
-    again = certify(model, COUNT, 30, 6, SETTINGS._replace(batch_size=20), lambda *_: None)
+    again = certify(model, COUNT, 6, replace(SETTINGS, batch_size=20), lambda *_: None)
     for name, values in certificate.rows.items():
         np.testing.assert_allclose(again.rows[name], values, rtol=1e-7, atol=1e-7)
 
@@ -102,12 +104,12 @@ def test_batches_change_nothing(model: TrainedModel, certificate: Certificate) -
 def test_a_wrong_estimator_is_told(
     model: TrainedModel, monkeypatch: pytest.MonkeyPatch, shift: float, words: str
 ) -> None:
-    def wrong(*given: Any) -> Weighed:
-        found = adaptive_likelihood(*given)
-        return found._replace(log_likelihood=found.log_likelihood + shift)
+    def wrong(*given: Any) -> LikelihoodFigures:
+        found = likelihood_figures(*given)
+        return found._replace(log_likelihood_curve=found.log_likelihood_curve + shift)
 
-    monkeypatch.setattr(module, "adaptive_likelihood", wrong)
-    found = certify(model, 12, 10, 3, SETTINGS, lambda *_: None)
+    monkeypatch.setattr(module, "likelihood_figures", wrong)
+    found = certify(model, 12, 3, replace(SETTINGS, rungs=10), lambda *_: None)
     assert not found.inside
     assert re.search(words, found.verdict)
 
@@ -150,7 +152,7 @@ def test_more_sentences_keep_the_first_ones(model: TrainedModel) -> None:
 
 def test_progress_is_told(model: TrainedModel) -> None:
     told: list[tuple[str, int, int]] = []
-    certify(model, 10, 2, 2, SETTINGS._replace(batch_size=4), lambda *given: told.append(given))
+    certify(model, 10, 2, replace(SETTINGS, rungs=2, batch_size=4), lambda *given: told.append(given))
     assert [(done, total) for _, done, total in told] == [(0, 10), (4, 10), (8, 10), (10, 10)]
 
 
@@ -159,8 +161,9 @@ def test_progress_is_told(model: TrainedModel) -> None:
     [((1, 5, 5), "certify is 1"), ((5, 0, 5), "rungs is 0"), ((5, 5, 0), "chains is 0")],
 )
 def test_numbers_that_are_too_small(model: TrainedModel, numbers: tuple[int, int, int], message: str) -> None:
+    count, rungs, chains = numbers
     with pytest.raises(UsageError, match=message):
-        certify(model, *numbers, SETTINGS, lambda *_: None)
+        certify(model, count, chains, replace(SETTINGS, rungs=rungs), lambda *_: None)
 
 
 def test_a_language_model_needs_no_certificate(
@@ -169,4 +172,4 @@ def test_a_language_model_needs_no_certificate(
     run = begin_run(tmp_path_factory.mktemp("lm"), "lm")
     run.train(max_steps=1)
     with pytest.raises(UsageError, match="no z"):
-        certify(load_model(run.folder), 5, 5, 5, SETTINGS, lambda *_: None)
+        certify(load_model(run.folder), 5, 5, SETTINGS, lambda *_: None)

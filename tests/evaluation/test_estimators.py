@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.store import Corpus
 from sritool.errors import UsageError
 from sritool.evaluation.estimators import ESTIMATORS, check_estimator, largest_batch
-from sritool.evaluation.measure import Measured, Settings, measure
+from sritool.evaluation.measure import Measured, measure
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.methods.ae import Autoencoder
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
@@ -45,8 +47,10 @@ def make(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..., Me
 
 
 def measured(method: Method, corpus: Corpus, estimator: str, samples: int = 12, **changes: Any) -> Measured:
-    wanted = Settings(METRICS, LikelihoodConfig(samples=samples, pilots=20), estimator=estimator, rungs=8)
-    return measure(method, corpus.split("test"), np.arange(10), wanted._replace(**changes))
+    wanted = EvaluationSettings(
+        METRICS, likelihood=LikelihoodConfig(samples=samples, pilots=20), estimator=estimator, rungs=8
+    )
+    return measure(method, corpus.split("test"), np.arange(10), replace(wanted, **changes))
 
 
 @pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais", "encoder"])
@@ -112,9 +116,9 @@ def test_what_a_method_lacks_is_said(make: Callable[..., Method]) -> None:
 
 def test_memory_bounds_the_batch(make: Callable[..., Method]) -> None:
     method = make()
-    plan = Settings(METRICS, LikelihoodConfig(samples=10)).plan
-    sizes = [largest_batch(method, plan._replace(memory=memory), 20) for memory in (1, 1 << 30, 4 << 30)]
+    settings = EvaluationSettings(METRICS, likelihood=LikelihoodConfig(samples=10))
+    sizes = [largest_batch(method, replace(settings, memory=memory), 20) for memory in (1, 1 << 30, 4 << 30)]
     assert sizes[0] == 1
     assert sizes[1] < sizes[2]
-    assert largest_batch(method, plan._replace(estimator="ais"), 20) < sizes[2]
+    assert largest_batch(method, replace(settings, estimator="ais"), 20) < sizes[2]
     assert list(ESTIMATORS) == ["adaptive", "sri", "ais", "encoder", "exact"]

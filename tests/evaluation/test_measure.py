@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from sritool.data.batches import collate
 from sritool.data.store import Corpus
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation import estimators
-from sritool.evaluation.measure import NEEDS, Measured, Settings, check_metrics, measure
+from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metrics import derangement
-from sritool.likelihood import likelihood
+from sritool.evaluation.settings import NEEDS, EvaluationSettings, check_metrics
+from sritool.likelihood.adaptation import adaptive_draws
 from sritool.methods.base import Method, PriorKl
 from sritool.methods.registry import build_method
 
@@ -43,7 +45,7 @@ def make(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..., Me
 def measured(method: Method, corpus: Corpus, examples: Any = None, **settings: Any) -> Measured:
     split = corpus.split("test")
     chosen = np.arange(len(split)) if examples is None else np.asarray(examples)
-    wanted = Settings(ALL, LIKELIHOOD)._replace(**settings)
+    wanted = replace(EvaluationSettings(ALL, likelihood=LIKELIHOOD), **settings)
     return measure(method, split, chosen, wanted)
 
 
@@ -138,13 +140,12 @@ def test_proposals_start_at_draws_of_q(
     make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method, starts = make(), []
-    original = likelihood.adapt
 
     def spied(target: Any, where: torch.Tensor, *rest: Any) -> Any:
         starts.append(where)
-        return original(target, where, *rest)
+        return adaptive_draws(target, where, *rest)
 
-    monkeypatch.setattr(estimators, "adapt", spied)
+    monkeypatch.setattr(estimators, "adaptive_draws", spied)
     measured(method, corpus, [3, 1], metrics=("nll",), seed=4)
     draws = method.posterior(method.conditional(collate(corpus.split("test"), [3, 1])), 4, 2)
     (found,) = starts
@@ -217,7 +218,7 @@ def test_a_model_that_is_not_finite_is_one_line(make: Callable[..., Method], cor
 
 def test_progress_is_told(make: Callable[..., Method], corpus: Corpus) -> None:
     told: list[tuple[str, int, int]] = []
-    wanted = Settings(ALL, LIKELIHOOD, batch_size=4)
+    wanted = EvaluationSettings(ALL, likelihood=LIKELIHOOD, batch_size=4)
     measure(make(), corpus.split("test"), np.arange(10), wanted, lambda *event: told.append(event))
     for label in {label for label, _, _ in told}:
         done = [(count, total) for name, count, total in told if name == label]
@@ -239,7 +240,7 @@ def test_what_has_no_density_has_no_divergence(new_run: Callable[..., Any]) -> N
     run = new_run("ae")
     run.train(max_steps=1)
     split = run.corpus.split("valid")
-    settings = Settings(("recon", "kl", "elbo"), LikelihoodConfig(samples=4, pilots=4))
+    settings = EvaluationSettings(("recon", "kl", "elbo"), likelihood=LikelihoodConfig(samples=4, pilots=4))
     found = measure(run.trainer.state.method, split, np.arange(4), settings)
     assert [estimate.metric for estimate in found.estimates] == ["recon"]
     assert any(note.startswith("kl, elbo: not measured") for note in found.notes)

@@ -52,7 +52,7 @@ def drawn(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def file_of(model: Model) -> Path:
-    (found,) = (model.path.parent / FOLDER).glob("*.codes")
+    (found,) = (model.path.parent / FOLDER).glob("*.jsonl")
     return found
 
 
@@ -110,7 +110,7 @@ def test_another_way_to_refine_finds_nothing(begin_run: NewRun, tmp_path: Path, 
     assert np.abs(codes[0] - codes[1]).max() > 1e-5
 
 
-@pytest.mark.parametrize("kept_bytes", [3, 60, -1])
+@pytest.mark.parametrize("kept_bytes", [3, 60, -2])
 def test_what_a_kill_cut_off_is_encoded_again(
     model: Model, corpus: Corpus, drawn: list[int], kept_bytes: int
 ) -> None:
@@ -120,11 +120,11 @@ def test_what_a_kill_cut_off_is_encoded_again(
     file.write_bytes(file.read_bytes()[:kept_bytes])
     drawn.clear()
     again = latents_of(model, split, asked, batch_size=4)
-    assert sum(drawn) == (4 if kept_bytes == -1 else 12)
+    assert sum(drawn) == (4 if kept_bytes == -2 else 12)
     np.testing.assert_array_equal(again, whole)
     latents_of(model, split, asked)
     assert sum(drawn) == (
-        4 if kept_bytes == -1 else 12
+        4 if kept_bytes == -2 else 12
     )  # what was drawn again is found behind the torn block
 
 

@@ -1,10 +1,9 @@
-"""The record of finished evaluations: what is kept, what stands for what, and damage."""
+"""The format of records, and finished batches in it: damage, and an evaluation that goes on after it was killed."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,237 +11,166 @@ import numpy as np
 import pytest
 
 from sritool.config.settings import LikelihoodConfig
-from sritool.data.store import Corpus, Split
-from sritool.evaluation import record as evaluations
-from sritool.evaluation.measure import NEEDS, Measured, Settings, measure
-from sritool.evaluation.metrics import Estimate, Reliability
-from sritool.evaluation.record import NAME, Evaluations, _concerns, decisive, key_of, load_hashed, metric_of
-from sritool.evaluation.unfinished import content_hash
-from sritool.inference.refinement import Refinement
-from sritool.runs.folder import BEST, LAST
-from sritool.runs.model import TrainedModel, load_model
+from sritool.data.store import Corpus
+from sritool.evaluation.measure import Measured, measure
+from sritool.evaluation.record import FinishedBatches, Record, content_hash, packed, unpacked
+from sritool.evaluation.settings import NEEDS, EvaluationSettings
+from sritool.runs.folder import LAST
+from sritool.runs.model import load_model
 
-WEIGHTS = Reliability(61.3, 12.0, 0.41, 0.93, ((2, 31.2), (4, 31.1)))
-PPL = Estimate("ppl", 78.1, 0.1 + 0.2, "per token", 16, 4, "adaptive", WEIGHTS)
-TAIL = WEIGHTS._replace(pareto_k=math.nan)
-PPL_WORD = PPL._replace(metric="ppl-word", value=math.inf, standard_error=math.nan, reliability=TAIL)
-AU = Estimate("au", 7.0, 0.0, "dimensions", 16, 2, "chain")
-NOTES = ["adaptive: effective sample size 61 of 100", "kl: 3.0 % of the steps fold"]
+ARRAYS = {"kl": np.array([0.1, np.nan, -np.inf]), "draws": np.arange(12.0).reshape(3, 2, 2) / 7}
+SETTINGS = EvaluationSettings(
+    tuple(NEEDS), likelihood=LikelihoodConfig(samples=8, pilots=6, rounds=1, modes=2), batch_size=3
+)
 
 
-def measured(*estimates: Estimate, notes: list[str] | None = None) -> Measured:
-    return Measured(list(estimates), {}, notes or [])
+def finished(folder: Path, *parts: object) -> FinishedBatches:
+    return FinishedBatches(folder / "best.pt", *parts)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / BEST
+def written(folder: Path) -> FinishedBatches:
+    kept = finished(folder)
+    kept.add("likelihood", 0, ARRAYS)
+    kept.add("likelihood", 1, {"kl": np.zeros(2)})
+    return kept
 
 
-def test_what_was_kept_is_read_back(path: Path) -> None:
-    kept = Evaluations(path, "a key")
-    assert kept.missing(("ppl", "au", "kl")) == ("ppl", "au", "kl")
-    kept.add(("ppl", "au", "kl"), measured(PPL, PPL_WORD, AU, notes=NOTES), {"data": "mine test"})
-    again = Evaluations(path, "a key")
-    assert again.missing(("ppl", "nll", "kl")) == ("nll",)  # kl was asked for and had no figure
-    for record in (kept, again):
-        assert repr(record.get(("au", "ppl"))) == repr(([PPL, PPL_WORD, AU], NOTES[:1]))  # NaN included
-        assert repr(record.get(("kl", "au"))) == repr(([AU], NOTES[1:]))
-        assert record.get(("mi",)) == ([], [])
-    assert Evaluations(path, "another").missing(("ppl",)) == ("ppl",)
-    (line,) = (path.parent / NAME).read_text().splitlines()
-    assert json.loads(line, parse_constant=pytest.fail)["data"] == "mine test"  # plain JSON, without NaN
+def test_what_was_written_is_read_bit_for_bit(tmp_path: Path) -> None:
+    written(tmp_path)
+    again = finished(tmp_path)
+    assert (again.found, again.damaged) == (2, 0)
+    found = again.get("likelihood", 0)
+    assert found is not None
+    for name, values in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert again.get("likelihood", 2) is None
+    assert again.get("density", 0) is None
+    again.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_metrics_are_added_and_replaced(path: Path) -> None:
-    Evaluations(path, "k").add(("ppl",), measured(PPL, notes=NOTES[:1]), {})
-    Evaluations(path, "k").add(("au",), measured(AU), {})
-    assert Evaluations(path, "k").get(("ppl", "au"))[0] == [PPL, AU]
-    Evaluations(path, "k").add(("ppl",), measured(PPL._replace(value=70.0)), {})
-    (found,) = Evaluations(path, "k").get(("ppl",))[0]
-    assert found.value == 70.0
-    assert len((path.parent / NAME).read_text().splitlines()) == 3
-
-
-def test_the_same_again_adds_no_line(path: Path) -> None:
-    for _ in range(2):
-        Evaluations(path, "k").add(("ppl", "au"), measured(PPL_WORD, PPL, AU), {})
-    assert len((path.parent / NAME).read_text().splitlines()) == 1
+def test_a_line_that_a_kill_cut_is_measured_again(tmp_path: Path) -> None:
+    path = written(tmp_path).path
+    path.write_bytes(path.read_bytes()[:-20])
+    again = finished(tmp_path)
+    assert (again.found, again.damaged) == (1, 1)
+    again.add("likelihood", 1, {"kl": np.ones(2)})
+    third = finished(tmp_path)
+    assert third.found == 2
+    np.testing.assert_array_equal((third.get("likelihood", 1) or {})["kl"], np.ones(2))
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda text: text.replace(b"78.1", b"18.1", 1),
-        lambda text: text[20:],
+        lambda text: text.replace(b"likelihood", b"likelihoot", 1),
+        lambda text: text[30:],
         lambda text: b"\xff" + text,
-        lambda text: b'{"key": "k"}\n' + text.partition(b"\n")[2],
-        lambda text: b"7\n" + text.partition(b"\n")[2],
+        lambda text: b"{}" + text[text.index(b"\n") :],
+        lambda text: b"[" * 100_000 + text[text.index(b"\n") :],
     ],
-    ids=["a digit", "a cut line", "not text", "no checksum", "no record"],
+    ids=["a letter", "a cut line", "not text", "no checksum", "deep"],
 )
-def test_a_damaged_line_is_left_aside_alone(path: Path, damage: Callable[[bytes], bytes]) -> None:
-    file = path.parent / NAME
-    for key in ("k", "other"):
-        Evaluations(path, key).add(("ppl",), measured(PPL), {})
-    file.write_bytes(damage(file.read_bytes()))
-    kept = Evaluations(path, "k")
-    assert (kept.damaged, kept.missing(("ppl",))) == (1, ("ppl",))
-    assert Evaluations(path, "other").get(("ppl",))[0] == [PPL]
-    kept.add(("ppl",), measured(PPL), {})
-    assert Evaluations(path, "k").missing(("ppl",)) == ()
+def test_a_damaged_line_is_left_aside_alone(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = written(tmp_path).path
+    path.write_bytes(damage(path.read_bytes()))
+    again = finished(tmp_path)
+    assert (again.found, again.damaged) == (1, 1)
+    assert again.get("likelihood", 0) is None
+    assert any("damaged" in note for note in again.notes())
+    again.add("likelihood", 0, ARRAYS)
+    assert finished(tmp_path).found == 2
 
 
-def test_a_line_that_a_kill_cut_does_not_take_the_next_along(path: Path) -> None:
-    Evaluations(path, "k").add(("ppl",), measured(PPL), {})
-    file = path.parent / NAME
-    file.write_bytes(file.read_bytes()[:-20])
-    Evaluations(path, "k").add(("ppl",), measured(PPL), {})
-    again = Evaluations(path, "k")
-    assert (again.damaged, again.get(("ppl",))[0]) == (1, [PPL])
-
-
-def test_two_writers_lose_nothing(path: Path) -> None:
-    first, second = Evaluations(path, "k"), Evaluations(path, "k")
-    first.add(("ppl",), measured(PPL), {})
-    second.add(("au",), measured(AU), {})
-    first.add(("kl",), measured(), {})
-    assert Evaluations(path, "k").missing(("ppl", "au", "kl")) == ()
-
-
-def test_a_folder_that_cannot_be_written_keeps_nothing_on_disk(tmp_path: Path) -> None:
-    kept = Evaluations(tmp_path / "nowhere" / BEST, "k")
-    kept.add(("ppl",), measured(PPL), {})
-    assert not kept.writable
-    assert kept.get(("ppl",))[0] == [PPL]
-
-
-SETTINGS = Settings(("ppl",), LikelihoodConfig(samples=4))
-
-
-@pytest.fixture(scope="session")
-def models(
-    tmp_path_factory: pytest.TempPathFactory, begin_run: Callable[..., Any]
-) -> dict[str, TrainedModel]:
-    """One of each kind, after a step."""
-    found = {}
-    for method in ("sri", "lm"):
-        run = begin_run(tmp_path_factory.mktemp(method), method)
-        run.train(max_steps=1)
-        found[method] = load_model(run.folder / LAST)
-    return found
-
-
-def key(
-    model: TrainedModel,
-    split: Split,
-    settings: Settings = SETTINGS,
-    content: str = "c",
-    kind: object = "cpu",
-    count: int = 10,
-) -> str:
-    return key_of(content, model.method, split, np.arange(count), settings, kind)
-
-
-def test_the_key_stands_for_what_figures_depend_on(models: dict[str, TrainedModel], corpus: Corpus) -> None:
-    model, split = models["sri"], corpus.split("test")
-    adaptive = SETTINGS.likelihood
-    changed = [
-        SETTINGS._replace(seed=1),
-        SETTINGS._replace(chains=4),
-        SETTINGS._replace(kl_sentences=3),
-        SETTINGS._replace(mi_sentences=3),
-        SETTINGS._replace(likelihood=LikelihoodConfig(samples=5)),
-        SETTINGS._replace(likelihood=LikelihoodConfig(samples=4, pilots=9)),
-        SETTINGS._replace(estimator="ais"),
-        SETTINGS._replace(estimator="ais", rungs=7),
-        SETTINGS._replace(estimator="sri"),
-    ]
-    keys = {key(model, split, settings) for settings in (SETTINGS, *changed)}
-    keys |= {key(model, split, content="d"), key(model, split, kind="cuda"), key(model, split, count=9)}
-    keys |= {key(model, corpus.split("valid"), count=7)}
-    assert len(keys) == len(changed) + 5
-    same = [
-        SETTINGS._replace(metrics=("au",)),
-        SETTINGS._replace(batch_size=3),
-        SETTINGS._replace(memory=1),
-        SETTINGS._replace(rungs=7),  # which only annealing reads
-        SETTINGS._replace(kl_sentences=1000),  # of ten
-    ]
-    assert {key(model, split, settings) for settings in same} == {key(model, split)}
-    one, other = (
-        SETTINGS._replace(estimator="sri", likelihood=LikelihoodConfig(samples=4, pilots=pilots))
-        for pilots in (adaptive.pilots, 9)
-    )
-    assert key(model, split, one) == key(model, split, other)
-
-
-def test_another_version_measures_anew(
-    models: dict[str, TrainedModel], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    split = corpus.split("test")
-    before = key(models["sri"], split)
-    monkeypatch.setattr(evaluations, "__version__", "another")
-    assert key(models["sri"], split) != before
-
-
-def test_a_refined_encoder_has_its_own_figures(
-    models: dict[str, TrainedModel], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    method, split = models["sri"].method, corpus.split("test")
-    keys = {key(models["sri"], split)}
-    for steps in (0, 5, 10):
-        monkeypatch.setattr(method, "refinement", Refinement(steps), raising=False)
-        keys.add(key(models["sri"], split))
-    assert len(keys) == 4
-
-
-def test_every_setting_is_decisive_or_does_not_change_the_figures(
-    models: dict[str, TrainedModel], corpus: Corpus
-) -> None:
-    """What two settings with one key measure is the same up to the rounding of float32."""
-    split, examples = corpus.split("test"), np.arange(5)
-    small = LikelihoodConfig(samples=4, pilots=6, rounds=1, modes=1)
-    for name, other in (
-        ("sri", {"batch_size": 3, "rungs": 9, "memory": 1 << 20, "kl_sentences": 500, "mi_sentences": 5}),
-        ("lm", {"batch_size": 3, "seed": 5, "estimator": "ais", "chains": 4}),
+def test_sound_lines_of_another_shape_are_damage_too(tmp_path: Path) -> None:
+    """Whoever packs a run folder can write checksums."""
+    record = Record(tmp_path / "kept")
+    arrays = packed({"kl": np.zeros(2)})
+    for entry in (
+        {"stage": "kl", "number": 0},
+        {"stage": "kl", "number": 0, "arrays": 3},
+        {"stage": "kl", "number": 0, "arrays": {"kl": arrays["kl"] | {"dtype": "O"}}},
+        {"stage": "kl", "number": 0, "arrays": {"kl": arrays["kl"] | {"shape": [3]}}},
+        {"stage": "kl", "number": 0, "arrays": {"kl": arrays["kl"] | {"base64": "?"}}},
     ):
-        model = models[name]
-        settings = Settings(tuple(NEEDS), small)
-        others = settings._replace(**other)
-        assert decisive(settings, model.method, 5) == decisive(others, model.method, 5)
-        pair = [measure(model.method, split, examples, these).estimates for these in (settings, others)]
-        for one, two in zip(*pair, strict=True):
-            assert two.value == pytest.approx(one.value, rel=1e-4, abs=1e-4), (name, one.metric)
-            assert (two.metric, two.draws, two.estimator) == (one.metric, one.draws, one.estimator)
+        record.append(entry)
+    assert list(record.read(lambda entry: unpacked(entry["arrays"]))) == []
+    assert record.damaged == 5
 
 
-def test_derived_figures_belong_to_what_was_asked_for() -> None:
-    given = ("ppl", "ppl-word", "nll-signed", "au-naive", "kl-aggregate", "posterior-kl")
-    found = [metric_of(PPL._replace(metric=name)) for name in given]
-    assert found == ["ppl", "ppl", "nll", "au-naive", "kl-aggregate", "posterior-kl"]
+def test_two_writers_lose_nothing(tmp_path: Path) -> None:
+    first, second = Record(tmp_path / "kept"), Record(tmp_path / "kept")
+    for number, writer in enumerate((first, second, first, second)):
+        writer.append({"number": number})
+    assert list(first.read(lambda entry: entry["number"])) == [0, 1, 2, 3]
 
 
-def test_the_hash_is_of_the_file_that_was_loaded(
-    models: dict[str, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_that_is_not_there_keeps_nothing(tmp_path: Path) -> None:
+    kept = written(tmp_path / "nowhere")
+    assert not kept.writable
+    assert kept.get("likelihood", 0) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_stands_for_checkpoint_sentences_and_settings(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "best.pt"
+    checkpoint.write_bytes(b"weights")
+    ids = np.arange(5, dtype=np.int32)
+
+    def name(ids: np.ndarray[Any, Any] = ids, settings: EvaluationSettings = SETTINGS) -> Path:
+        return FinishedBatches(checkpoint, content_hash(checkpoint), ids, settings).path
+
+    assert name() == name()
+    assert name().parent == tmp_path
+    names = {name(), name(ids + 1), name(settings=replace(SETTINGS, seed=1))}
+    checkpoint.write_bytes(b"other weights")
+    assert len(names | {name()}) == 4
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing cleans up after it."""
+
+
+def test_an_evaluation_goes_on_after_any_kill(
+    new_run: Callable[..., Any], corpus: Corpus, tmp_path: Path
 ) -> None:
-    file = tmp_path / BEST
-    file.write_bytes(models["sri"].path.read_bytes())
-    loaded = []
+    run = new_run(training={"epochs": 1})
+    run.train()
+    method = load_model(run.folder / LAST).method
+    split, examples = corpus.split("test"), np.arange(10)
 
-    def load(path: Path, device: str) -> TrainedModel:
-        """A training run saves a better model just after the first reading."""
-        loaded.append(load_model(path, device))
-        if len(loaded) == 1:
-            file.write_bytes(models["lm"].path.read_bytes())
-        return loaded[-1]
+    def evaluate(report: Callable[..., None], keeps: bool = True) -> Measured:
+        return measure(method, split, examples, SETTINGS, report, finished(tmp_path) if keeps else None)
 
-    monkeypatch.setattr(evaluations, "load_model", load)
-    model, content = load_hashed(file, "cpu")
-    assert model.method.name == "lm"
-    assert content == content_hash(file)
+    told: list[tuple[str, int, int]] = []
+    whole = evaluate(lambda *event: told.append(event), keeps=False)
+    starts = [number for number, (_, done, total) in enumerate(told) if done < total]
+    for number in starts[1::6]:
+        seen: list[str] = []
+
+        def killed(label: str, done: int, total: int, number: int = number, seen: list[str] = seen) -> None:
+            seen.append(label)
+            if len(seen) == number + 1:
+                raise Killed
+
+        finished(tmp_path).remove()
+        with pytest.raises(Killed):
+            evaluate(killed)
+        assert finished(tmp_path).found == sum(start < number for start in starts)
+        resumed = evaluate(lambda *_: None)
+        assert repr(resumed.estimates) == repr(whole.estimates)  # NaN included
+        for column, values in whole.rows.items():
+            np.testing.assert_array_equal(resumed.rows[column], values, err_msg=column)
 
 
-def test_a_note_belongs_to_the_metrics_that_it_names() -> None:
-    note = "kl, elbo: not measured, as the encoder of ae gives codes without a density"
-    assert [_concerns(note, [name]) for name in ("kl", "elbo", "ppl")] == [True, True, False]
+def test_what_is_finished_is_not_measured_again(
+    new_run: Callable[..., Any], corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(training={"epochs": 1})
+    run.train()
+    method = load_model(run.folder / LAST).method
+    given = (method, corpus.split("test"), np.arange(10), SETTINGS, None)
+    first = measure(*given, finished(tmp_path))
+    monkeypatch.setattr(type(method), "conditional", lambda *_: pytest.fail("all was measured"))
+    again = measure(*given, finished(tmp_path))
+    assert repr(again.estimates) == repr(first.estimates)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from sritool.config.settings import LikelihoodConfig, RunConfig
+from sritool.config.settings import RunConfig
 from sritool.data.batches import collate
 from sritool.data.store import Corpus
 from sritool.errors import UsageError
-from sritool.evaluation.measure import Measured, Settings, measure
+from sritool.evaluation.measure import Measured, measure
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.langevin import langevin_step
 from sritool.inference.refinement import KINDS, Refinement, step_noise
 from sritool.methods.encoding import EncoderMethod
@@ -41,7 +43,7 @@ def make(corpus: Corpus, settings: Callable[..., RunConfig]) -> Callable[..., En
 
 
 def measured(method: Any, corpus: Corpus, refinement: Refinement | None, **changes: Any) -> Measured:
-    wanted = Settings(METRICS, LikelihoodConfig(), refinement=refinement)._replace(**changes)
+    wanted = replace(EvaluationSettings(METRICS, refinement=refinement), **changes)
     split = corpus.split("test")
     return measure(method, split, np.arange(len(split)), wanted)
 

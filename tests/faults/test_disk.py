@@ -79,9 +79,10 @@ def small_disk(lab: Any, tmp_path: Path) -> Iterator[Path]:
 def tree(folder: Path) -> dict[str, bytes]:
     """All files but locks and what is kept only to save time."""
     found = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
-    kept = ("evaluations.jsonl", ".codes")
     return {
-        str(path.relative_to(folder)): path.read_bytes() for path in found if not path.name.endswith(kept)
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in found
+        if path.name != "evaluations.jsonl" and path.parent.name != "latents"
     }
 
 

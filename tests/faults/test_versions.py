@@ -16,8 +16,8 @@ from sritool.api import load
 from sritool.data import store
 from sritool.data.info import FORMAT_VERSION
 from sritool.data.store import load_corpus
+from sritool.evaluation import evaluations
 from sritool.evaluation import posterior_codes as latents
-from sritool.evaluation import record as evaluations
 from sritool.runs import checkpoint as checkpoints
 from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
 
@@ -244,9 +244,9 @@ def test_codes_of_another_version_are_left_aside(
     with monkeypatch.context() as patch:
         patch.setattr(latents, "VERSION", latents.VERSION + 1)
         first = invoke("encode", "runs/words-sri", stdin=text)
-    (theirs,) = folder.glob("*.codes")
+    (theirs,) = folder.glob("*.jsonl")
     content = theirs.read_bytes()
     second = invoke("encode", "runs/words-sri", stdin=text)
     assert (first.exit_code, second.stdout) == (0, first.stdout)
-    assert len(list(folder.glob("*.codes"))) == 2
+    assert len(list(folder.glob("*.jsonl"))) == 2
     assert theirs.read_bytes() == content

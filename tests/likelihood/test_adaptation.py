@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 
 from sritool.config.settings import LikelihoodConfig
+from sritool.inference.langevin import log_prior
 from sritool.likelihood import adaptation
-from sritool.likelihood.adaptation import adapt
-from sritool.likelihood.likelihood import weigh
+from sritool.likelihood.adaptation import adapt, adaptive_draws
+from sritool.likelihood.importance import draw, likelihood_figures
+from sritool.likelihood.proposal import StudentMixture, effective_sample_size
 from sritool.model.random import Stream
 
 
@@ -47,8 +50,8 @@ def starts(batch: int, latent: int) -> Tensor:
 
 
 def effective(target: Any, proposal: Any, batch: int, draws: int = 1000) -> Tensor:
-    z = proposal.sample(Stream(1, "fresh"), torch.arange(batch), draws)
-    return weigh(target.log_likelihood(z), z, proposal.log_density(z)).effective_sample_size / draws
+    drawn = draw(target, proposal, Stream(1, "fresh"), torch.arange(batch), draws)
+    return effective_sample_size(drawn.log_weights) / draws
 
 
 def test_a_rough_posterior_is_matched_by_its_spread_and_not_by_its_curvature() -> None:
@@ -139,3 +142,52 @@ def make_float() -> Callable[[torch.dtype], Rough]:
         return Rough(target.sharpness.to(dtype), target.centre.to(dtype), target.height)
 
     return make
+
+
+class TwoModes:
+    """log p(x|z) with peaks at ±3 on the first axis, by autograd."""
+
+    def log_likelihood(self, z: Tensor) -> Tensor:
+        first = z[..., 0]
+        return torch.logaddexp(-8 * (first - 3) ** 2, -8 * (first + 3) ** 2)
+
+    def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            value = self.log_likelihood(z)
+            (gradient,) = torch.autograd.grad(value.sum(), z)
+        return value.detach(), gradient
+
+    def hessian(self, z: Tensor) -> Tensor:
+        parts = [torch.autograd.functional.hessian(lambda code: -self.log_likelihood(code), row) for row in z]
+        return torch.stack(parts)
+
+
+def test_two_modes_are_both_found() -> None:
+    """Starts on both sides: p(x) is the sum of both peaks, and one alone would miss ln 2."""
+    starts = torch.tensor([[[2.0, 0.3]], [[-2.5, 0.1]]], dtype=torch.float64)
+    config = LikelihoodConfig(samples=4000, pilots=500, rounds=2, modes=2)
+    found = likelihood_figures(adaptive_draws(TwoModes(), starts, 0, torch.arange(1), config))
+    axis = torch.linspace(-8, 8, 20_001, dtype=torch.float64)[:, None]
+    width = float(axis[1] - axis[0])
+    evidence = float((TwoModes().log_likelihood(axis) + log_prior(axis)).logsumexp(0)) + math.log(width)
+    error = math.sqrt((4000 / float(found.effective_sample_size) - 1) / 4000)
+    assert error < 0.1
+    assert abs(float(found.log_likelihood) - evidence) < 5 * error
+
+
+def test_pilots_are_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every round has noise of its own, and the draws that are weighed have none of the pilots'."""
+    asked: list[tuple[Stream, int]] = []
+    original = StudentMixture.sample
+
+    def spied(self: StudentMixture, stream: Stream, examples: Tensor, draws: int) -> Tensor:
+        asked.append((stream, draws))
+        return original(self, stream, examples, draws)
+
+    monkeypatch.setattr(StudentMixture, "sample", spied)
+    config = LikelihoodConfig(samples=70, pilots=30, rounds=2, modes=1)
+    adaptive_draws(TwoModes(), torch.ones(1, 1, 2).double(), 5, torch.arange(1), config)
+    assert [draws for _, draws in asked] == [30, 30, 70]
+    assert len({stream for stream, _ in asked}) == 3
+    assert {stream.seed for stream, _ in asked} == {5}

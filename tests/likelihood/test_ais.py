@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sritool.likelihood import ais
-from sritool.likelihood.ais import AisSettings, anneal, anneal_reverse, ladder, schedule
+from sritool.likelihood.ais import anneal, anneal_reverse, ladder, schedule
 from sritool.model.random import Stream
 
 LATENT = 3
@@ -30,15 +30,14 @@ class Cubes:
         return torch.diag_embed(2 * self.sharpness + 1.5 * z.square())
 
 
-SETTINGS = AisSettings(rungs=12, chains=5)
-
-
-def both(sentences: Tensor, settings: AisSettings = SETTINGS) -> tuple[ais.Annealed, ais.Annealed]:
+def both(
+    sentences: Tensor, rungs: int = 12, chains: int = 5, seed: int = 0
+) -> tuple[ais.Annealed, ais.Annealed]:
     target = Cubes(sentences)
-    steps = ladder(target, sentences, LATENT, torch.float64, settings)
+    steps = ladder(target, sentences, LATENT, torch.float64, rungs, seed)
     exact = torch.cos(sentences.double()).unsqueeze(-1).expand(-1, LATENT)
-    forward = anneal(target, steps, sentences, LATENT, settings)
-    return forward, anneal_reverse(target, steps, exact, sentences, settings)
+    forward = anneal(target, steps, sentences, chains, seed)
+    return forward, anneal_reverse(target, steps, exact, sentences, chains, seed)
 
 
 def test_a_sentence_does_not_depend_on_the_others() -> None:
@@ -49,20 +48,20 @@ def test_a_sentence_does_not_depend_on_the_others() -> None:
 
 
 def test_more_chains_keep_the_first_ones() -> None:
-    few, many = both(torch.arange(3)), both(torch.arange(3), SETTINGS._replace(chains=9))
+    few, many = both(torch.arange(3)), both(torch.arange(3), chains=9)
     for one, other in zip(few, many, strict=True):
         torch.testing.assert_close(other.log_weights[:5], one.log_weights, rtol=1e-9, atol=1e-9)
 
 
 def test_seeds_differ() -> None:
-    first, second = both(torch.arange(3)), both(torch.arange(3), SETTINGS._replace(seed=1))
+    first, second = both(torch.arange(3)), both(torch.arange(3), seed=1)
     for one, other in zip(first, second, strict=True):
         assert bool((one.log_weights != other.log_weights).all())
 
 
 def test_one_rung_weighs_draws_of_the_prior() -> None:
-    sentences, settings = torch.arange(4), AisSettings(rungs=1, chains=50)
-    forward, _ = both(sentences, settings)
+    sentences = torch.arange(4)
+    forward, _ = both(sentences, rungs=1, chains=50)
     prior = Stream(0, "ais").normal(sentences, 50 * LATENT, dtype=torch.float64)
     z = prior.view(4, 50, LATENT).transpose(0, 1)
     torch.testing.assert_close(forward.log_weights, Cubes(sentences).log_likelihood(z))
@@ -85,7 +84,7 @@ def test_rungs_ascend_from_0_to_1() -> None:
     assert bool((betas.diff() > 0).all())
     torch.testing.assert_close(betas.flip(0), 1 - betas)
     for rungs in (1, 7, 150):  # fewer than the pilot has, and more
-        steps = ladder(Cubes(torch.arange(3)), torch.arange(3), LATENT, torch.float64, AisSettings(rungs))
+        steps = ladder(Cubes(torch.arange(3)), torch.arange(3), LATENT, torch.float64, rungs)
         assert steps.betas.shape == (rungs + 1, 3)
         assert steps.step_sizes.shape == (rungs, 3)
         assert steps.betas[0].tolist() == [0.0] * 3

@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
-from sritool.likelihood.importance import CURVE, WeightedDraws, columns, log_mean_weight, resample
+from sritool.inference.langevin import log_prior
+from sritool.likelihood.importance import (
+    CURVE,
+    LikelihoodFigures,
+    WeightedDraws,
+    draw,
+    likelihood_figures,
+    log_mean_weight,
+    resample,
+)
+from sritool.model.random import Stream
 
 WEIGHTS = torch.tensor([[2.0, 1.0], [4.0, 1.0], [1.0, 1.0], [1.0, 5.0], *[[0.5, 2.0]] * 4]).double()
 SIGNS = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, 1.0], [1.0, -1.0], *[[1.0, 1.0]] * 4]).double()
@@ -18,26 +29,80 @@ def drawn(**fields: torch.Tensor) -> WeightedDraws:
     return WeightedDraws(z, CONDITIONAL, WEIGHTS.log() - 40, **fields)
 
 
+class Given:
+    """A target and a proposal that are written down: z, log p(x|z) and log q(z)."""
+
+    def __init__(self, z: Tensor, log_conditional: Tensor, log_q: Tensor) -> None:
+        self.z, self.log_conditional, self.log_q = z, log_conditional, log_q
+
+    def sample(self, *given: object) -> Tensor:
+        return self.z
+
+    def log_density(self, z: Tensor) -> Tensor:
+        return self.log_q
+
+    def log_likelihood(self, z: Tensor) -> Tensor:
+        return self.log_conditional
+
+    def figures(self) -> LikelihoodFigures:
+        draws, batch, _ = self.z.shape
+        return likelihood_figures(draw(self, self, Stream(0, "any"), torch.arange(batch), draws))  # type: ignore[arg-type]
+
+
+def test_weighing_every_point_of_a_grid_is_quadrature() -> None:
+    """Draws at every point of a fine grid with q uniform on it: Σ is the integral, exactly."""
+    points = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    log_q = torch.full((4001, 2), -math.log(16.0), dtype=torch.float64)
+    z = points[:, None, None].expand(-1, 2, -1)
+    variance = torch.tensor([0.5, 2.0], dtype=torch.float64)
+    observed = torch.tensor([1.0, -0.5], dtype=torch.float64)
+    conditional = torch.distributions.Normal(z.squeeze(-1), variance.sqrt()).log_prob(observed)
+    found = Given(z, conditional, log_q).figures()
+    evidence = torch.distributions.Normal(0.0, (1 + variance).sqrt()).log_prob(observed)
+    torch.testing.assert_close(found.log_likelihood, evidence, rtol=1e-3, atol=0)
+    posterior_mean, posterior_variance = observed / (1 + variance), variance / (1 + variance)
+    expected = -0.5 * (
+        math.log(2 * math.pi)
+        + variance.log()
+        + ((observed - posterior_mean) ** 2 + posterior_variance) / variance
+    )
+    torch.testing.assert_close(found.posterior_kl, expected - evidence, rtol=1e-3, atol=1e-3)
+
+
+def test_weights_are_joint_over_proposal() -> None:
+    z = torch.tensor([[[0.1]], [[0.7]], [[-1.0]], [[2.0]]], dtype=torch.float64)
+    given = Given(
+        z, torch.tensor([[1.0], [2.0], [0.5], [-1.0]]), torch.tensor([[-0.3], [-0.9], [-2.0], [-1.1]])
+    )
+    weights = (given.log_conditional.double() + log_prior(z) - given.log_q).exp()
+    found = given.figures()
+    torch.testing.assert_close(found.log_likelihood, weights.mean(0).log())
+    torch.testing.assert_close(found.log_likelihood_curve[:, -2], weights[:2].mean(0).log())
+    mean = (weights * given.log_conditional).sum(0) / weights.sum(0)
+    torch.testing.assert_close(found.posterior_kl, mean - found.log_likelihood)
+
+
 def test_figures_are_means_of_the_first_draws() -> None:
-    found = columns(drawn())
-    for ending, part in CURVE.items():
+    found = likelihood_figures(drawn())
+    for column, part in enumerate(CURVE):
         first = WEIGHTS[: 8 // part]
         evidence = first.mean(0).log() - 40
-        torch.testing.assert_close(found["log_likelihood" + ending], evidence)
+        torch.testing.assert_close(found.log_likelihood_curve[:, column], evidence)
         mean = (first * CONDITIONAL[: 8 // part]).sum(0) / first.sum(0)
-        torch.testing.assert_close(found["posterior_kl" + ending], mean - evidence)
+        torch.testing.assert_close(found.posterior_kl_curve[:, column], mean - evidence)
     expected = WEIGHTS.sum(0).square() / WEIGHTS.square().sum(0)
-    torch.testing.assert_close(found["effective_sample_size"], expected)
-    assert not {"sign_ratio", "folded_share", "log_likelihood_signed"} & found.keys()
+    torch.testing.assert_close(found.effective_sample_size, expected)
+    for unknown in (found.sign_ratio, found.folded_share, found.log_likelihood_signed):
+        assert bool(unknown.isnan().all())
 
 
 def test_signs_stand_beside_the_absolute_weights() -> None:
-    found = columns(drawn(sign=SIGNS, folded=torch.full((8, 2), 0.25).double()))
-    torch.testing.assert_close(found["log_likelihood"], WEIGHTS.mean(0).log() - 40)
+    found = likelihood_figures(drawn(sign=SIGNS, folded=torch.full((8, 2), 0.25).double()))
+    torch.testing.assert_close(found.log_likelihood, WEIGHTS.mean(0).log() - 40)
     signed = (WEIGHTS * SIGNS).mean(0)
-    torch.testing.assert_close(found["log_likelihood_signed"], signed.log() - 40)
-    torch.testing.assert_close(found["sign_ratio"], signed / WEIGHTS.mean(0))
-    assert found["folded_share"].tolist() == [0.25, 0.25]
+    torch.testing.assert_close(found.log_likelihood_signed, signed.log() - 40)
+    torch.testing.assert_close(found.sign_ratio, signed / WEIGHTS.mean(0))
+    assert found.folded_share.tolist() == [0.25, 0.25]
 
 
 def test_signed_weights_that_cancel_have_no_logarithm() -> None:

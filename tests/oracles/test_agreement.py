@@ -12,8 +12,9 @@ from sritool.config.settings import GeneratorConfig, LikelihoodConfig
 from sritool.data.batches import collate
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS, offsets_of
-from sritool.likelihood.ais import AisSettings, anneal, anneal_reverse, ladder
-from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.likelihood.adaptation import adaptive_draws
+from sritool.likelihood.ais import anneal, anneal_reverse, ladder
+from sritool.likelihood.importance import likelihood_figures
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.generator import Generator
@@ -48,17 +49,17 @@ def adaptive(target: Conditional, draws: int) -> tuple[Tensor, Tensor]:
     """log p̂(x) and its standard error by the delta method, from starts that know nothing."""
     starts = Stream(1, "starts").normal(torch.arange(COUNT), LATENT, dtype=torch.float64).unsqueeze(0)
     config = LikelihoodConfig(samples=draws, modes=1)
-    found = adaptive_likelihood(target, starts, 0, torch.arange(COUNT), config)
+    found = likelihood_figures(adaptive_draws(target, starts, 0, torch.arange(COUNT), config))
     return found.log_likelihood, ((draws / found.effective_sample_size - 1) / draws).clamp_min(0).sqrt()
 
 
 def test_they_agree_where_z_is_used() -> None:
     target, codes = simulated(generator(uses_z=True))
-    examples, settings = torch.arange(COUNT), AisSettings(rungs=40, chains=16)
+    examples, chains = torch.arange(COUNT), 16
     value, error = adaptive(target, 1000)
-    steps = ladder(target, examples, LATENT, torch.float64, settings)
-    lower = anneal(target, steps, examples, LATENT, settings)
-    upper = anneal_reverse(target, steps, codes, examples, settings)
+    steps = ladder(target, examples, LATENT, torch.float64, rungs=40)
+    lower = anneal(target, steps, examples, chains)
+    upper = anneal_reverse(target, steps, codes, examples, chains)
     annealed = ((16 / lower.effective_sample_size - 1) / 16).clamp_min(0).sqrt()
     apart = (value - lower.log_likelihood) / (error.square() + annealed.square()).sqrt()
     assert float(apart.abs().max()) < 5
@@ -75,12 +76,12 @@ def test_they_agree_where_z_is_used() -> None:
 def test_they_agree_and_are_exact_where_z_is_ignored() -> None:
     target, codes = simulated(generator(uses_z=False))
     truth = target.log_likelihood(codes)
-    examples, settings = torch.arange(COUNT), AisSettings(rungs=5, chains=3)
+    examples, chains = torch.arange(COUNT), 3
     value, error = adaptive(target, 100)
     assert float(error.max()) < 0.08
     assert float((value - truth).abs().max()) < 0.25
     assert float((value - truth).mean().abs()) < 0.03
-    steps = ladder(target, examples, LATENT, torch.float64, settings)
-    torch.testing.assert_close(anneal(target, steps, examples, LATENT, settings).log_likelihood, truth)
-    reverse = anneal_reverse(target, steps, codes, examples, settings)
+    steps = ladder(target, examples, LATENT, torch.float64, rungs=5)
+    torch.testing.assert_close(anneal(target, steps, examples, chains).log_likelihood, truth)
+    reverse = anneal_reverse(target, steps, codes, examples, chains)
     torch.testing.assert_close(reverse.log_likelihood, truth)

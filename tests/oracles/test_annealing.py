@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.likelihood.ais import AisSettings, anneal, anneal_reverse, ladder
+from sritool.likelihood.ais import anneal, anneal_reverse, ladder
 
 SPECTRA = {
     "mild": (2.0, 0.5, 0.1),
@@ -28,12 +28,12 @@ def standard_error(values: Tensor) -> float:
 @pytest.mark.parametrize("curvatures", SPECTRA.values(), ids=SPECTRA.keys())
 def test_bounds_from_both_sides(linear_gaussian: Callable[..., Any], curvatures: tuple[float, ...]) -> None:
     target, latent = linear_gaussian(curvatures, batch=BATCH), len(curvatures)
-    examples, settings = torch.arange(BATCH), AisSettings(rungs=60, chains=8)
+    examples = torch.arange(BATCH)
     torch.manual_seed(0)
     exact = target.posterior.sample()
-    steps = ladder(target, examples, latent, torch.float64, settings)
-    lower = anneal(target, steps, examples, latent, settings)
-    upper = anneal_reverse(target, steps, exact, examples, settings)
+    steps = ladder(target, examples, latent, torch.float64, rungs=60)
+    lower = anneal(target, steps, examples, chains=8)
+    upper = anneal_reverse(target, steps, exact, examples, chains=8)
     below, above = lower.log_likelihood - target.evidence, upper.log_likelihood - target.evidence
     # Bounds in the mean, and close ones.
     assert -0.5 < float(below.mean()) < 4 * standard_error(below)
@@ -52,9 +52,8 @@ def test_bounds_from_both_sides(linear_gaussian: Callable[..., Any], curvatures:
 
 def test_ends_are_draws_of_the_posterior(linear_gaussian: Callable[..., Any]) -> None:
     target, latent = linear_gaussian(SPECTRA["sharp"], batch=8), 4
-    settings = AisSettings(rungs=40, chains=200)
-    steps = ladder(target, torch.arange(8), latent, torch.float64, settings)
-    found = anneal(target, steps, torch.arange(8), latent, settings)
+    steps = ladder(target, torch.arange(8), latent, torch.float64, rungs=40)
+    found = anneal(target, steps, torch.arange(8), chains=200)
     root = torch.linalg.cholesky(target.posterior.covariance_matrix)
     white = torch.linalg.solve_triangular(
         root, (found.end - target.posterior.mean).permute(1, 2, 0), upper=False
@@ -68,23 +67,23 @@ def test_ends_are_draws_of_the_posterior(linear_gaussian: Callable[..., Any]) ->
 
 
 def test_a_model_that_ignores_z_is_exact(flat: Any) -> None:
-    examples, settings = torch.arange(3), AisSettings(rungs=5, chains=4)
-    steps = ladder(flat, examples, 6, torch.float64, settings)
-    lower = anneal(flat, steps, examples, 6, settings)
-    upper = anneal_reverse(flat, steps, torch.ones(3, 6, dtype=torch.float64), examples, settings)
+    examples = torch.arange(3)
+    steps = ladder(flat, examples, 6, torch.float64, rungs=5)
+    lower = anneal(flat, steps, examples, chains=4)
+    upper = anneal_reverse(flat, steps, torch.ones(3, 6, dtype=torch.float64), examples, chains=4)
     for run in (lower, upper):
         torch.testing.assert_close(run.log_likelihood, flat.values)
         torch.testing.assert_close(run.effective_sample_size, torch.full((3,), 4.0, dtype=torch.float64))
 
 
 def test_float32_gives_the_same_as_float64(linear_gaussian: Callable[..., Any]) -> None:
-    target, settings = linear_gaussian(SPECTRA["sharp"], batch=4), AisSettings(rungs=30, chains=4)
+    target = linear_gaussian(SPECTRA["sharp"], batch=4)
     found = {}
     for dtype in (torch.float64, torch.float32):
         for name in ("matrices", "data", "identity"):
             setattr(target, name, getattr(target, name).to(dtype))
-        steps = ladder(target, torch.arange(4), 4, dtype, settings)
-        run = anneal(target, steps, torch.arange(4), 4, settings)
+        steps = ladder(target, torch.arange(4), 4, dtype, rungs=30)
+        run = anneal(target, steps, torch.arange(4), chains=4)
         found[dtype] = run.log_likelihood
         assert run.end.dtype == dtype
         assert run.log_weights.dtype == torch.float64, "hundreds of increments are added up"

@@ -15,7 +15,8 @@ from sritool.data.batches import Batch, collate
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS, UNK, offsets_of
 from sritool.inference.langevin import log_prior
-from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.likelihood.adaptation import adaptive_draws
+from sritool.likelihood.importance import likelihood_figures
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
@@ -98,10 +99,12 @@ def test_adaptive_agrees_with_quadrature(generator: Generator, grid: Grid) -> No
     )
     draws = 4000
     config = LikelihoodConfig(samples=draws, pilots=300, rounds=2, modes=3)
-    weighed = adaptive_likelihood(Conditional(Weights(generator), batch), starts, 0, batch.examples, config)
+    weighed = likelihood_figures(
+        adaptive_draws(Conditional(Weights(generator), batch), starts, 0, batch.examples, config)
+    )
     error = ((draws / weighed.effective_sample_size - 1) / draws).sqrt()
     assert float(error.max()) < 0.1
     assert float(((weighed.log_likelihood - evidence) / error).abs().max()) < 5
-    found = weighed.conditional - weighed.log_likelihood
+    found = weighed.posterior_kl
     assert float((found - kl).abs().max()) < 0.15
     torch.testing.assert_close(found.mean(), kl.mean(), rtol=0.03, atol=0)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sritool.config.settings import LikelihoodConfig
-from sritool.likelihood.likelihood import adaptive_likelihood
+from sritool.likelihood.adaptation import adaptive_draws
+from sritool.likelihood.importance import likelihood_figures
 
 LATENT = 6
 
@@ -49,7 +50,7 @@ def test_modes_that_no_chain_found_are_counted(sharpness: float) -> None:
     batch, draws = 40, 400
     starts = centres[:1].expand(1, batch, LATENT).clone()
     config = LikelihoodConfig(samples=draws, pilots=400, modes=1)
-    found = adaptive_likelihood(target, starts, 0, torch.arange(batch), config)
+    found = likelihood_figures(adaptive_draws(target, starts, 0, torch.arange(batch), config))
     error = float(found.log_likelihood.std() / math.sqrt(batch))
     # Jensen's bias of the logarithm is half its variance over the draws.
     bias = float(found.log_likelihood.var() / 2)

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from sritool.likelihood.chain_likelihood import ChainPlan, chain_draws
-from sritool.likelihood.importance import columns
+from sritool.likelihood.importance import LikelihoodFigures, likelihood_figures
 
 SCHEDULE = (0.32, 0.245, 0.18, 0.125, 0.02, 0.02, 0.005, 0.005, *([0.00125] * 12))  # the authors'
 
 
-def figures(target: Any, batch: int, latent: int, plan: ChainPlan, seed: int = 0) -> dict[str, torch.Tensor]:
-    return columns(chain_draws(target, torch.arange(batch), latent, plan, seed, torch.float64))
+def figures(target: Any, batch: int, latent: int, plan: ChainPlan, seed: int = 0) -> LikelihoodFigures:
+    drawn = chain_draws(target, torch.arange(batch), latent, plan, seed, torch.float64)
+    return likelihood_figures(drawn)
 
 
 def test_right_as_chains_grow_where_steps_are_small(linear_gaussian: Callable[..., Any]) -> None:
@@ -24,14 +25,14 @@ def test_right_as_chains_grow_where_steps_are_small(linear_gaussian: Callable[..
     target, batch = linear_gaussian((2.0, 0.5, 0.1), batch=16), 16
     plan = ChainPlan((0.04,) * 5, 0.3, draws=1500, rows=1 << 20)
     found = figures(target, batch, 3, plan)
-    error = ((1500 / found["effective_sample_size"] - 1) / 1500).sqrt()
+    error = ((1500 / found.effective_sample_size - 1) / 1500).sqrt()
     assert float(error.mean()) < 0.1
-    off = found["log_likelihood"] - target.evidence
+    off = found.log_likelihood - target.evidence
     assert float((off / error).abs().max()) < 5
-    few = found["log_likelihood_eighth"] - target.evidence
+    few = found.log_likelihood_curve[:, 0] - target.evidence
     assert float(off.square().mean()) < float(few.square().mean())
-    assert float(found["folded_share"].max()) == 0
-    torch.testing.assert_close(found["log_likelihood_signed"], found["log_likelihood"])
+    assert float(found.folded_share.max()) == 0
+    torch.testing.assert_close(found.log_likelihood_signed, found.log_likelihood)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +46,12 @@ def test_deficit_of_the_authors_schedule_on_a_model_that_ignores_z(
     plan = ChainPlan(SCHEDULE, temperature, draws, rows=1 << 20)
     flat.values = torch.zeros(batch, dtype=torch.float64)
     found = figures(flat, batch, 32, plan)
-    off = found["log_likelihood"]
+    off = found.log_likelihood
     error = float(off.std()) / math.sqrt(batch)
     assert error < 1.5
     assert abs(float(off.mean()) - expected) < 1.5 + 3 * error
-    assert float(found["folded_share"].max()) == 0
-    assert float(found["effective_sample_size"].mean()) < 0.25 * draws + 1
+    assert float(found.folded_share.max()) == 0
+    assert float(found.effective_sample_size.mean()) < 0.25 * draws + 1
 
 
 def test_signed_weights_are_right_and_absolute_ones_are_not_where_chains_fold(ripple: Any) -> None:
@@ -59,11 +60,11 @@ def test_signed_weights_are_right_and_absolute_ones_are_not_where_chains_fold(ri
     evidence = float(torch.logsumexp(joint, 0)) + math.log(20 / 100_000)
     batch = 50
     found = figures(ripple, batch, 1, ChainPlan((0.2,), 0.5, 1000, rows=1 << 20))
-    signed = found["log_likelihood_signed"] - evidence
+    signed = found.log_likelihood_signed - evidence
     error = float(signed.std()) / math.sqrt(batch)
     assert abs(float(signed.mean())) < 4 * error + float(signed.var()) / 2
     assert error < 0.02
-    assert float((found["log_likelihood"] - evidence).mean()) > 0.05
-    assert 0.05 < float(found["folded_share"].mean()) < 0.95
-    ratio = (found["log_likelihood_signed"] - found["log_likelihood"]).exp()
-    torch.testing.assert_close(found["sign_ratio"], ratio)
+    assert float((found.log_likelihood - evidence).mean()) > 0.05
+    assert 0.05 < float(found.folded_share.mean()) < 0.95
+    ratio = (found.log_likelihood_signed - found.log_likelihood).exp()
+    torch.testing.assert_close(found.sign_ratio, ratio)

@@ -12,7 +12,8 @@ import torch
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.batches import Batch, collate
 from sritool.data.store import Corpus
-from sritool.evaluation.measure import Settings, measure
+from sritool.evaluation.measure import measure
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.methods.base import Clock, Method
 from sritool.methods.encoding import EncoderMethod
 from sritool.methods.registry import METHODS, build_method
@@ -60,7 +61,7 @@ def figures(corpus: Corpus, settings: Callable[..., RunConfig]) -> Figures:
     batch = collate(train, np.arange(len(train)))
     for name in METHODS:
         method = trained(name, batch, settings, len(corpus.tokenizer))
-        how = Settings(MEASURED, LIKELIHOOD, chains=8, kl_sentences=len(train))
+        how = EvaluationSettings(MEASURED, likelihood=LIKELIHOOD, chains=8, kl_sentences=len(train))
         estimates = measure(method, train, np.arange(len(train)), how).estimates
         found[name] = {e.metric: (e.value, e.standard_error) for e in estimates}
     return found

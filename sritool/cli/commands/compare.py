@@ -69,15 +69,14 @@ def compare(
     """
     from sritool.analysis import comparison as task
     from sritool.cli.progress import KEPT
-    from sritool.evaluation.evaluate import Request
-    from sritool.evaluation.measure import NEEDS
+    from sritool.evaluation.settings import NEEDS, EvaluationSettings
 
     form = output.format()
     known = {None: task.DEFAULT_COLUMNS, "all": tuple(dict.fromkeys((*task.DEFAULT_COLUMNS, *NEEDS)))}
     columns = known[metrics] if metrics in known else names(str(metrics))
     task.check_columns(columns, sort)
     where = models.open_device()
-    request = Request(
+    request = EvaluationSettings(
         metrics=tuple(name for name in columns if name in NEEDS),
         split=split,
         estimator=estimator,

@@ -122,7 +122,7 @@ def evaluate(
     from sritool.config.settings import LikelihoodConfig
     from sritool.evaluation import evaluate as task
     from sritool.evaluation.estimators import ESTIMATORS, check_estimator
-    from sritool.evaluation.measure import DEFAULT_METRICS, NEEDS
+    from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
 
     form = output.format()
     source.check()
@@ -142,7 +142,7 @@ def evaluate(
     tell_typed(source.text)
     if per_sentence or curve:
         measurement = replace(measurement, again=True)  # neither is on record
-    request = task.Request(
+    request = EvaluationSettings(
         metrics=wanted,
         split=source.split or "test",
         text=source.path,

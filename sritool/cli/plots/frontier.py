@@ -43,7 +43,7 @@ def frontier(
     """
     from sritool.analysis import frontier as task
     from sritool.cli.progress import KEPT, task_progress
-    from sritool.evaluation.evaluate import Request
+    from sritool.evaluation.settings import EvaluationSettings
 
     out = picture.open("frontier")
     picture.check_source(models.checkpoints)
@@ -51,7 +51,7 @@ def frontier(
         found = task.Frontier(read_rows(picture.data, COLUMNS, task.Point), "", [])
     else:
         where = models.open_device()
-        request = Request(split=split, **vars(measurement))
+        request = EvaluationSettings(split=split, **vars(measurement))
         paths = models.find_all()
         with task_progress(quiet, KEPT) as report:
             found = task.frontier(paths, request, where, report, models.mixed)

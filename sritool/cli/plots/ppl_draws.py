@@ -52,14 +52,14 @@ def ppl_draws(
     """
     from sritool.analysis import ppl_draws as task
     from sritool.cli.progress import KEPT, task_progress
-    from sritool.evaluation.evaluate import Request
+    from sritool.evaluation.settings import EvaluationSettings
 
     out = picture.open("ppl-draws")
     picture.check_source(models.checkpoints)
     if picture.data is not None:
         found = task.PplDraws(read_rows(picture.data, COLUMNS, task.Point), "", [])
     else:
-        request = Request(metrics=(metric,), split=split, **vars(measurement))
+        request = EvaluationSettings(metrics=(metric,), split=split, **vars(measurement))
         where = models.open_device()
         paths = models.find("drawing")
         with task_progress(quiet, KEPT) as report:

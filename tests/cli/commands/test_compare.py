@@ -17,8 +17,8 @@ from sritool.analysis.comparison import DEFAULT_COLUMNS, Comparison, Row, Traini
 from sritool.cli.formats import Best
 from sritool.cli.tables import comparison as tables
 from sritool.evaluation.evaluate import Evaluation
-from sritool.evaluation.measure import NEEDS
 from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.settings import NEEDS
 from support.tables import rows
 
 Run = Callable[..., Result]

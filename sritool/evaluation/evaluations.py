@@ -1,0 +1,196 @@
+"""Finished evaluations: what was measured once is looked up the next time.
+
+A line of `evaluations.jsonl` beside the checkpoint holds one measurement: its key, what the key stands for, the
+estimates with their reliability, and the notes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sritool._version import __version__
+from sritool.evaluation import estimators
+from sritool.evaluation.measure import Measured
+from sritool.evaluation.metrics import Estimate, Reliability
+from sritool.evaluation.record import VERSION, Record, content_hash, fingerprint
+from sritool.evaluation.sentences import Chosen
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
+from sritool.methods.base import Method
+from sritool.runs.folder import find_checkpoint
+from sritool.runs.model import TrainedModel, load_model
+
+NAME = "evaluations.jsonl"
+
+
+class Part(NamedTuple):
+    """The figures of one measurement by metric; a metric that could not be measured has none."""
+
+    estimates: dict[str, list[Estimate]]
+    notes: list[str]
+
+
+class Evaluations(Record):
+    """The evaluations of one key beside a checkpoint."""
+
+    def __init__(self, checkpoint: Path, key: str) -> None:
+        super().__init__(checkpoint.with_name(NAME))
+        self.key = key
+        self._latest: dict[str, Part] = {}  # metric -> the measurement that holds it
+        for part in self.read(lambda entry: _part(entry) if entry["key"] == key else None):
+            if part is not None:
+                self._latest |= dict.fromkeys(part.estimates, part)
+
+    def missing(self, metrics: Iterable[str]) -> tuple[str, ...]:
+        """Those that are still to be measured."""
+        return tuple(name for name in metrics if name not in self._latest)
+
+    def measured_together(self) -> list[tuple[str, ...]]:
+        """The metrics of each measurement on record, in its order."""
+        return [tuple(part.estimates) for part in {id(part): part for part in self._latest.values()}.values()]
+
+    def get(self, metrics: Iterable[str]) -> tuple[list[Estimate], list[str]]:
+        """The estimates of these metrics, in the order of a table, and the notes on them."""
+        wanted = [name for name in NEEDS if name in set(metrics) and name in self._latest]
+        estimates = [estimate for name in wanted for estimate in self._latest[name].estimates[name]]
+        notes = [note for name in wanted for note in self._latest[name].notes if _concerns(note, wanted)]
+        return estimates, list(dict.fromkeys(notes))
+
+    def add(self, metrics: Sequence[str], measured: Measured, about: Mapping[str, Any]) -> None:
+        """Keep what was measured; a figure that is there already is replaced.
+
+        Args:
+            metrics: What was asked for, whether or not it could be measured.
+            measured: The estimates and notes.
+            about: What the key stands for, for people who read the file.
+        """
+        part = Part({name: [] for name in metrics}, measured.notes)
+        for estimate in measured.estimates:
+            part.estimates[metric_of(estimate)].append(estimate)
+        known = all(_plain(self._latest.get(name)) == _plain(part) for name in metrics)
+        self._latest |= dict.fromkeys(metrics, part)
+        if not known:
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            head = {"key": self.key, "when": when, "sritool": __version__}
+            self.append(head | dict(about) | _plain(part), sync=True)
+
+    def notes_on(self, metrics: Sequence[str], measured: Sequence[str]) -> Iterator[str]:
+        """Which of these figures were measured before, and what is wrong with the file."""
+        known = [name for name in metrics if name not in measured]
+        if known:
+            what = f"{', '.join(known)}: " if measured else ""
+            yield f"{what}measured before, from {self.path.name}; --again measures anew"
+        if self.damaged:
+            yield f"{self.damaged} damaged lines of {self.path} are not used"
+        if not self.writable:
+            yield f"the figures are not kept, as {self.path} cannot be written"
+
+
+def load_hashed(path: Path, device: str) -> tuple[TrainedModel, str]:
+    """A model and the hash of the very file it came from, also while a training run replaces that file.
+
+    Raises: as `load_model`.
+    """
+    file = find_checkpoint(path, Path("runs"))
+    before = content_hash(file)
+    while True:
+        model, after = load_model(file, device), content_hash(file)
+        if after == before:
+            return model, after
+        before = after
+
+
+def key_of(content: str, method: Method, chosen: Chosen, settings: EvaluationSettings, kind: object) -> str:
+    """Stands for all that figures depend on beyond rounding.
+
+    Args:
+        content: Hash of the checkpoint.
+        method: Its method.
+        chosen: The sentences.
+        settings: How they are measured.
+        kind: Of device and numbers.
+    """
+    split = chosen.split
+    sentences = (split.ids, split.offsets, split.words, chosen.examples)
+    refinement = getattr(method, "refinement", None)  # of an encoder's q(z|x)
+    used = (decisive(settings, method, len(chosen.examples)), refinement, kind)
+    return fingerprint(VERSION, __version__, content, *sentences, *used)
+
+
+def decisive(settings: EvaluationSettings, method: Method, sentences: int) -> dict[str, object]:
+    """The settings that change what is measured on so many sentences, as plain values.
+
+    Noise is keyed by the sentence, so that batch size and memory change the order of sums and nothing else: they
+    are chosen by the machine, and are no reason to measure again. Nor is what the estimator at hand does not read,
+    and without z nothing is read at all.
+    """
+    if method.latent == 0:
+        return {}
+    adaptive, samples = settings.estimator == DEFAULT_ESTIMATOR, settings.likelihood.samples
+    return {
+        "estimator": settings.estimator,
+        "likelihood": asdict(settings.likelihood) if adaptive else {"samples": samples},
+        **({"rungs": settings.rungs} if settings.estimator == "ais" else {}),
+        "chains": settings.chains,
+        "kl_sentences": settings.kl_count(sentences),
+        "mi_sentences": min(settings.mi_sentences, sentences),
+        **({"refinement": settings.refinement._asdict()} if settings.refinement else {}),
+        "seed": settings.seed,
+    }
+
+
+def metric_of(estimate: Estimate) -> str:
+    """The metric that was asked for: `ppl` of `ppl-word`."""
+    name = estimate.metric
+    return name if name in NEEDS else name.rpartition("-")[0]
+
+
+def _concerns(note: str, metrics: Sequence[str]) -> bool:
+    """Whether a note is about one of these metrics: it begins with metrics, or with the estimator of p(x)."""
+    named = set(note.partition(":")[0].split(", "))
+    if named <= NEEDS.keys():
+        return bool(named & set(metrics))
+    first = note.partition(" ")[0].rstrip(":")
+    needed = {need for name in metrics for need in NEEDS[name]}
+    if first in estimators.ESTIMATORS:
+        return "likelihood" in needed
+    return needed >= set(NEEDS.get(first, ()))
+
+
+def _part(entry: Mapping[str, Any]) -> Part:
+    estimates = {name: [_estimate(values) for values in of] for name, of in entry["metrics"].items()}
+    return Part(estimates, [str(note) for note in entry["notes"]])
+
+
+def _estimate(values: Mapping[str, Any]) -> Estimate:
+    found = Estimate(**values)
+    reliability = None
+    if values["reliability"] is not None:
+        numbers = dict(values["reliability"])
+        curve = tuple((int(draws), float(value)) for draws, value in numbers.pop("curve"))
+        reliability = Reliability(**{name: float(value) for name, value in numbers.items()}, curve=curve)
+    value, error = float(found.value), float(found.standard_error)
+    return found._replace(value=value, standard_error=error, reliability=reliability)
+
+
+def _plain(part: Part | None) -> dict[str, Any]:
+    """As JSON has it."""
+    if part is None:
+        return {}
+    return {
+        "metrics": {name: [_fields(e) for e in found] for name, found in part.estimates.items()},
+        "notes": part.notes,
+    }
+
+
+def _fields(value: Any) -> Any:
+    """Fields by name; a number that JSON has no word for as its own, which `float` reads."""
+    if isinstance(value, Estimate | Reliability):
+        return {name: _fields(field) for name, field in value._asdict().items()}
+    if isinstance(value, tuple):
+        return [_fields(item) for item in value]
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,82 @@
+"""What a measurement is asked for: one record, filled by a command and handed on whole to every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from sritool.config.settings import LikelihoodConfig
+from sritool.errors import UsageError, suggestion
+from sritool.inference.refinement import Refinement
+
+NEEDS = {
+    "ppl": ("likelihood",),
+    "nll": ("likelihood",),
+    "posterior-kl": ("likelihood",),
+    "mi": ("likelihood", "posterior codes"),
+    "kl-aggregate": ("likelihood", "posterior codes"),
+    "recon": ("draws",),
+    "permuted": ("draws", "permuted"),
+    "elbo": ("draws", "density"),
+    "elbo-gain": ("draws", "density", "encoder"),
+    "kl": ("density",),
+    "kl-information": ("likelihood", "draws", "own codes"),
+    "kl-contraction": ("likelihood", "draws", "own codes", "density"),
+    "au": ("draws",),
+    "au-naive": ("draws",),
+}
+"""Metric -> what it is computed from, in the order of a table."""
+
+DEFAULT_METRICS = ("ppl", "nll", "recon", "posterior-kl", "au", "permuted")
+DEFAULT_ESTIMATOR = "adaptive"
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Which metrics to measure, on which sentences, and how."""
+
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+    _: KW_ONLY
+    # Which sentences.
+    split: str = "test"
+    text: Path | None = None  # a file or "-", in place of the split
+    limit: int | None = None  # sentences: a seeded choice of a split, the first ones of a text
+    data_dir: Path = Path("data")
+    # How p(x) is estimated.
+    estimator: str = DEFAULT_ESTIMATOR  # by its name in `estimators`
+    likelihood: LikelihoodConfig = (
+        LikelihoodConfig()
+    )  # `samples` is M of every estimator, the rest is for `adaptive`
+    rungs: int = 200  # of annealing, for `ais` and the certificate
+    # How q(z|x) is measured.
+    chains: int = 2  # draws of z a sentence, even: the halves of `au`
+    refinement: Refinement | None = None  # of an encoder's q(z|x); None: the method's own
+    kl_sentences: int = 64  # for `kl`, where it takes K Hessians a sentence, unless `limit` asks for a number
+    mi_sentences: int = 500  # for `mi`, which scores every code against every sentence
+    # Everything.
+    seed: int = 0
+    batch_size: int = 64
+    memory: int = 4 << 30  # bytes that the work of one batch may take
+    again: bool = False  # measure what is on record too: rows of sentences and the curve are not kept
+
+    @property
+    def needs(self) -> set[str]:
+        """What the metrics are computed from."""
+        return {need for name in self.metrics for need in NEEDS[name]}
+
+    @property
+    def posterior_draws(self) -> int:
+        """Draws of q(z|x) a sentence, at least one for each half of `au`."""
+        return max(self.chains, 2)
+
+    def kl_count(self, sentences: int) -> int:
+        """How many of so many sentences `kl` is measured on, where it is slow."""
+        return sentences if self.limit is not None else min(self.kl_sentences, sentences)
+
+
+def check_metrics(names: Iterable[str]) -> None:
+    """Raises: UsageError for a metric that there is not."""
+    for name in names:
+        if name not in NEEDS:
+            raise UsageError(f"no metric {name!r}{suggestion(name, NEEDS)}")

@@ -1,0 +1,259 @@
+"""The record of finished evaluations: what is kept, what stands for what, and damage."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sritool.config.settings import LikelihoodConfig
+from sritool.data.store import Corpus, Split
+from sritool.evaluation import evaluations
+from sritool.evaluation.evaluations import (
+    NAME,
+    Evaluations,
+    _concerns,
+    decisive,
+    key_of,
+    load_hashed,
+    metric_of,
+)
+from sritool.evaluation.measure import Measured, measure
+from sritool.evaluation.metrics import Estimate, Reliability
+from sritool.evaluation.record import content_hash
+from sritool.evaluation.sentences import Chosen
+from sritool.evaluation.settings import NEEDS, EvaluationSettings
+from sritool.inference.refinement import Refinement
+from sritool.runs.folder import BEST, LAST
+from sritool.runs.model import TrainedModel, load_model
+
+WEIGHTS = Reliability(61.3, 12.0, 0.41, 0.93, ((2, 31.2), (4, 31.1)))
+PPL = Estimate("ppl", 78.1, 0.1 + 0.2, "per token", 16, 4, "adaptive", WEIGHTS)
+TAIL = WEIGHTS._replace(pareto_k=math.nan)
+PPL_WORD = PPL._replace(metric="ppl-word", value=math.inf, standard_error=math.nan, reliability=TAIL)
+AU = Estimate("au", 7.0, 0.0, "dimensions", 16, 2, "chain")
+NOTES = ["adaptive: effective sample size 61 of 100", "kl: 3.0 % of the steps fold"]
+
+
+def measured(*estimates: Estimate, notes: list[str] | None = None) -> Measured:
+    return Measured(list(estimates), {}, notes or [])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / BEST
+
+
+def test_what_was_kept_is_read_back(path: Path) -> None:
+    kept = Evaluations(path, "a key")
+    assert kept.missing(("ppl", "au", "kl")) == ("ppl", "au", "kl")
+    kept.add(("ppl", "au", "kl"), measured(PPL, PPL_WORD, AU, notes=NOTES), {"data": "mine test"})
+    again = Evaluations(path, "a key")
+    assert again.missing(("ppl", "nll", "kl")) == ("nll",)  # kl was asked for and had no figure
+    for record in (kept, again):
+        assert repr(record.get(("au", "ppl"))) == repr(([PPL, PPL_WORD, AU], NOTES[:1]))  # NaN included
+        assert repr(record.get(("kl", "au"))) == repr(([AU], NOTES[1:]))
+        assert record.get(("mi",)) == ([], [])
+    assert Evaluations(path, "another").missing(("ppl",)) == ("ppl",)
+    (line,) = (path.parent / NAME).read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail)["data"] == "mine test"  # plain JSON, without NaN
+
+
+def test_metrics_are_added_and_replaced(path: Path) -> None:
+    Evaluations(path, "k").add(("ppl",), measured(PPL, notes=NOTES[:1]), {})
+    Evaluations(path, "k").add(("au",), measured(AU), {})
+    assert Evaluations(path, "k").get(("ppl", "au"))[0] == [PPL, AU]
+    Evaluations(path, "k").add(("ppl",), measured(PPL._replace(value=70.0)), {})
+    (found,) = Evaluations(path, "k").get(("ppl",))[0]
+    assert found.value == 70.0
+    assert len((path.parent / NAME).read_text().splitlines()) == 3
+
+
+def test_the_same_again_adds_no_line(path: Path) -> None:
+    for _ in range(2):
+        Evaluations(path, "k").add(("ppl", "au"), measured(PPL_WORD, PPL, AU), {})
+    assert len((path.parent / NAME).read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace(b"78.1", b"18.1", 1),
+        lambda text: text[20:],
+        lambda text: b"\xff" + text,
+        lambda text: b'{"key": "k"}\n' + text.partition(b"\n")[2],
+        lambda text: b"7\n" + text.partition(b"\n")[2],
+    ],
+    ids=["a digit", "a cut line", "not text", "no checksum", "no record"],
+)
+def test_a_damaged_line_is_left_aside_alone(path: Path, damage: Callable[[bytes], bytes]) -> None:
+    file = path.parent / NAME
+    for key in ("k", "other"):
+        Evaluations(path, key).add(("ppl",), measured(PPL), {})
+    file.write_bytes(damage(file.read_bytes()))
+    kept = Evaluations(path, "k")
+    assert (kept.damaged, kept.missing(("ppl",))) == (1, ("ppl",))
+    assert Evaluations(path, "other").get(("ppl",))[0] == [PPL]
+    kept.add(("ppl",), measured(PPL), {})
+    assert Evaluations(path, "k").missing(("ppl",)) == ()
+
+
+def test_a_line_that_a_kill_cut_does_not_take_the_next_along(path: Path) -> None:
+    Evaluations(path, "k").add(("ppl",), measured(PPL), {})
+    file = path.parent / NAME
+    file.write_bytes(file.read_bytes()[:-20])
+    Evaluations(path, "k").add(("ppl",), measured(PPL), {})
+    again = Evaluations(path, "k")
+    assert (again.damaged, again.get(("ppl",))[0]) == (1, [PPL])
+
+
+def test_two_writers_lose_nothing(path: Path) -> None:
+    first, second = Evaluations(path, "k"), Evaluations(path, "k")
+    first.add(("ppl",), measured(PPL), {})
+    second.add(("au",), measured(AU), {})
+    first.add(("kl",), measured(), {})
+    assert Evaluations(path, "k").missing(("ppl", "au", "kl")) == ()
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing_on_disk(tmp_path: Path) -> None:
+    kept = Evaluations(tmp_path / "nowhere" / BEST, "k")
+    kept.add(("ppl",), measured(PPL), {})
+    assert not kept.writable
+    assert kept.get(("ppl",))[0] == [PPL]
+
+
+SETTINGS = EvaluationSettings(("ppl",), likelihood=LikelihoodConfig(samples=4))
+
+
+@pytest.fixture(scope="session")
+def models(
+    tmp_path_factory: pytest.TempPathFactory, begin_run: Callable[..., Any]
+) -> dict[str, TrainedModel]:
+    """One of each kind, after a step."""
+    found = {}
+    for method in ("sri", "lm"):
+        run = begin_run(tmp_path_factory.mktemp(method), method)
+        run.train(max_steps=1)
+        found[method] = load_model(run.folder / LAST)
+    return found
+
+
+def key(
+    model: TrainedModel,
+    split: Split,
+    settings: EvaluationSettings = SETTINGS,
+    content: str = "c",
+    kind: object = "cpu",
+    count: int = 10,
+) -> str:
+    return key_of(content, model.method, Chosen(split, np.arange(count), "any"), settings, kind)
+
+
+def test_the_key_stands_for_what_figures_depend_on(models: dict[str, TrainedModel], corpus: Corpus) -> None:
+    model, split = models["sri"], corpus.split("test")
+    adaptive = SETTINGS.likelihood
+    changed = [
+        replace(SETTINGS, seed=1),
+        replace(SETTINGS, chains=4),
+        replace(SETTINGS, kl_sentences=3),
+        replace(SETTINGS, mi_sentences=3),
+        replace(SETTINGS, likelihood=LikelihoodConfig(samples=5)),
+        replace(SETTINGS, likelihood=LikelihoodConfig(samples=4, pilots=9)),
+        replace(SETTINGS, estimator="ais"),
+        replace(SETTINGS, estimator="ais", rungs=7),
+        replace(SETTINGS, estimator="sri"),
+    ]
+    keys = {key(model, split, settings) for settings in (SETTINGS, *changed)}
+    keys |= {key(model, split, content="d"), key(model, split, kind="cuda"), key(model, split, count=9)}
+    keys |= {key(model, corpus.split("valid"), count=7)}
+    assert len(keys) == len(changed) + 5
+    same = [
+        replace(SETTINGS, metrics=("au",)),
+        replace(SETTINGS, batch_size=3),
+        replace(SETTINGS, memory=1),
+        replace(SETTINGS, rungs=7),  # which only annealing reads
+        replace(SETTINGS, kl_sentences=1000),  # of ten
+    ]
+    assert {key(model, split, settings) for settings in same} == {key(model, split)}
+    one, other = (
+        replace(SETTINGS, estimator="sri", likelihood=LikelihoodConfig(samples=4, pilots=pilots))
+        for pilots in (adaptive.pilots, 9)
+    )
+    assert key(model, split, one) == key(model, split, other)
+
+
+def test_another_version_measures_anew(
+    models: dict[str, TrainedModel], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = corpus.split("test")
+    before = key(models["sri"], split)
+    monkeypatch.setattr(evaluations, "__version__", "another")
+    assert key(models["sri"], split) != before
+
+
+def test_a_refined_encoder_has_its_own_figures(
+    models: dict[str, TrainedModel], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, split = models["sri"].method, corpus.split("test")
+    keys = {key(models["sri"], split)}
+    for steps in (0, 5, 10):
+        monkeypatch.setattr(method, "refinement", Refinement(steps), raising=False)
+        keys.add(key(models["sri"], split))
+    assert len(keys) == 4
+
+
+def test_every_setting_is_decisive_or_does_not_change_the_figures(
+    models: dict[str, TrainedModel], corpus: Corpus
+) -> None:
+    """What two settings with one key measure is the same up to the rounding of float32."""
+    split, examples = corpus.split("test"), np.arange(5)
+    small = LikelihoodConfig(samples=4, pilots=6, rounds=1, modes=1)
+    for name, other in (
+        ("sri", {"batch_size": 3, "rungs": 9, "memory": 1 << 20, "kl_sentences": 500, "mi_sentences": 5}),
+        ("lm", {"batch_size": 3, "seed": 5, "estimator": "ais", "chains": 4}),
+    ):
+        model = models[name]
+        settings = EvaluationSettings(tuple(NEEDS), likelihood=small)
+        others = replace(settings, **other)
+        assert decisive(settings, model.method, 5) == decisive(others, model.method, 5)
+        pair = [measure(model.method, split, examples, these).estimates for these in (settings, others)]
+        for one, two in zip(*pair, strict=True):
+            assert two.value == pytest.approx(one.value, rel=1e-4, abs=1e-4), (name, one.metric)
+            assert (two.metric, two.draws, two.estimator) == (one.metric, one.draws, one.estimator)
+
+
+def test_derived_figures_belong_to_what_was_asked_for() -> None:
+    given = ("ppl", "ppl-word", "nll-signed", "au-naive", "kl-aggregate", "posterior-kl")
+    found = [metric_of(PPL._replace(metric=name)) for name in given]
+    assert found == ["ppl", "ppl", "nll", "au-naive", "kl-aggregate", "posterior-kl"]
+
+
+def test_the_hash_is_of_the_file_that_was_loaded(
+    models: dict[str, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / BEST
+    file.write_bytes(models["sri"].path.read_bytes())
+    loaded = []
+
+    def load(path: Path, device: str) -> TrainedModel:
+        """A training run saves a better model just after the first reading."""
+        loaded.append(load_model(path, device))
+        if len(loaded) == 1:
+            file.write_bytes(models["lm"].path.read_bytes())
+        return loaded[-1]
+
+    monkeypatch.setattr(evaluations, "load_model", load)
+    model, content = load_hashed(file, "cpu")
+    assert model.method.name == "lm"
+    assert content == content_hash(file)
+
+
+def test_a_note_belongs_to_the_metrics_that_it_names() -> None:
+    note = "kl, elbo: not measured, as the encoder of ae gives codes without a density"
+    assert [_concerns(note, [name]) for name in ("kl", "elbo", "ppl")] == [True, True, False]
