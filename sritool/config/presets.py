@@ -103,9 +103,12 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def layered(preset: str, sampler: str | None, method: str) -> dict[str, Any]:
-    """Nested values of a preset, a method and a named sampler; a user's settings are merged over them.
+    """Return the nested values that a run starts from; a user's settings are merged over them.
 
-    Args: sampler: None where there is no chain, nor the learning rate's plan that goes with it.
+    Args:
+        preset: A key of `PRESETS`.
+        sampler: A key of `SAMPLERS`, None for a method without a chain.
+        method: A method's name.
     """
     values = merge(merge({"method": method}, PRESETS[preset]), METHOD_SETTINGS.get(method, {}))
     return merge(values, SAMPLERS[sampler]) if sampler else values

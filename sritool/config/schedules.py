@@ -28,7 +28,7 @@ class Ramp:
             raise ValueError(f"it runs from {self.begin} to {self.finish}; give 0 <= begin <= finish")
 
     def at(self, progress: float) -> float:
-        """The value when `progress` (epochs done / epochs planned) of the plan is done."""
+        """Return the value when the share `progress` of the planned epochs is done."""
         if progress <= self.begin:
             return self.start
         if progress >= self.finish:
@@ -42,7 +42,7 @@ class Ramp:
 
 
 def constant(value: float) -> Ramp:
-    """A schedule that never moves."""
+    """Return a schedule that never moves."""
     return Ramp(value, value)
 
 
@@ -57,9 +57,11 @@ _STEEPNESS = 12.0  # of the logistic curve: 0.25 % of the way at its ends, as wi
 
 
 def rise(share: float, shape: str = "linear") -> float:
-    """From 0 to 1 while `share` of a ramp goes by: 0 before it, 1 after it.
+    """Return where a rise from 0 to 1 stands: 0 before it, 1 after it.
 
-    Args: shape: "linear", or "sigmoid", the logistic curve between its values at the ends (Bowman et al. 2016).
+    Args:
+        share: Share of the rise that has gone by.
+        shape: "linear", or "sigmoid", the logistic curve between its values at the ends (Bowman et al. 2016).
     """
     if not 0.0 < share < 1.0:
         return float(share >= 1.0)
@@ -74,9 +76,12 @@ def _logistic(x: float) -> float:
 
 
 def cyclical(progress: float, count: int, ramp: float) -> float:
-    """`count` times from 0 to 1: linear over the first `ramp` of each cycle, then 1 (Fu et al. 2019).
+    """Return a weight that rises from 0 to 1 again and again (Fu et al. 2019).
 
-    Args: progress: share of the planned epochs that is done.
+    Args:
+        progress: Share of the planned epochs that is done.
+        count: Cycles in the planned epochs.
+        ramp: Share of a cycle in which the weight rises, in a line; in the rest it is 1.
     """
     if progress >= 1.0:
         return 1.0

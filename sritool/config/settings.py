@@ -1,6 +1,7 @@
-"""Settings of a run: frozen, validated, and every field read somewhere (a test holds that).
+"""All settings of a run, as frozen dataclasses whose fields' types say what they allow.
 
-Each class is a table of the TOML file. `sritool.config.values` has the way from and to plain values.
+Each class is a table of the TOML file. Every field is read somewhere, which a test holds. `sritool.config.values`
+makes these from plain values and TOML.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class SamplerConfig:
     words: Count = 0  # that a training chain's softmax draws; 0, or a small vocabulary: all
 
     def schedule(self) -> list[float]:
-        """s_k for k = 0 … steps − 1."""
+        """Return the step sizes s_k for k = 0 … steps − 1."""
         known = self.step_sizes[: self.steps]
         return [*known, *[known[-1]] * (self.steps - len(known))]
 
@@ -82,7 +83,7 @@ class KlConfig:
 
 @settings
 class CyclesConfig:
-    """The same weight going up from 0 again and again (Fu et al. 2019)."""
+    """The weight of KL(q ‖ prior) where it rises from 0 again and again (Fu et al. 2019)."""
 
     count: PositiveCount = 4  # in the planned epochs
     ramp: Share = 0.5  # share of a cycle in which it rises; in the rest it is 1
@@ -90,7 +91,7 @@ class CyclesConfig:
 
 @settings
 class FreeBitsConfig:
-    """The hinge on KL(q ‖ prior): below its target it pulls at nothing."""
+    """The hinge on KL(q ‖ prior): below its target it has no gradient."""
 
     target: Number = 8.0  # nats a sentence; where each dimension has its own, they share it equally
 
@@ -119,7 +120,7 @@ class LaggingConfig:
 
 @settings
 class RefinementConfig:
-    """Gradient ascent of a sentence's own ELBO in its mean and log-variance, from the encoder's (Kim et al. 2018)."""
+    """Gradient ascent on a sentence's ELBO in its own mean and log-variance, from the encoder's (Kim et al. 2018)."""
 
     steps: Steps = 20
     rate: PositiveNumber = 1 / 32  # published as 1, for the mean over a batch of 32
@@ -129,7 +130,7 @@ class RefinementConfig:
 
 @settings
 class OptimizerConfig:
-    """How θ moves."""
+    """How the parameters θ are updated."""
 
     name: Literal["adam", "sgd"] = "adam"
     learning_rate: PositiveNumber = 1e-3
@@ -158,7 +159,7 @@ class TrainingConfig:
 
 @settings
 class LikelihoodConfig:
-    """The `adaptive` estimator: pilots decide, fresh draws are weighed."""
+    """The `adaptive` estimator: pilot draws fit a proposal, fresh draws from it are weighed."""
 
     samples: Draws = 100  # M, fresh draws a sentence
     pilots: Draws = 64  # draws a sentence in each round that fits the proposal

@@ -1,7 +1,7 @@
-"""Settings between dataclasses, nested plain values and TOML.
+"""Settings as dataclasses, as nested plain values and as TOML, and the ways between them.
 
-`build` reads nested plain values, `plain` writes them, `merge` lays one over another, so that precedence (preset,
-file, environment, flags) is four merges.
+`build` makes a dataclass from nested plain values, `plain` the values from a dataclass. `merge` lays one table over
+another: preset, file, environment and flags are merged in this order.
 """
 
 from __future__ import annotations
@@ -23,16 +23,21 @@ _LARGEST_TOML = 1 << 16  # the parser's time grows with the square of a dotted k
 
 
 def plain(config: Any) -> Any:
-    """A dataclass as nested dictionaries, lists and plain values."""
+    """Return a dataclass as nested dictionaries, lists and plain values."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
     return [plain(item) for item in config] if isinstance(config, tuple | list) else config
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from nested plain values; what is left out keeps its default.
+    """Return a dataclass made from nested plain values, which may come from a stranger's file.
 
-    Raises: UsageError for an unknown key (the nearest is named) or a value that its field does not allow.
+    Args:
+        kind: A dataclass whose fields are typed as in `sritool.config.validation`.
+        values: By the names of its fields; what is left out keeps its default.
+
+    Raises:
+        UsageError: A key is unknown (the nearest known one is named), or a field does not allow its value.
     """
     try:
         return TypeAdapter(kind).validate_python(values)
@@ -41,7 +46,7 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on `under`, table by table."""
+    """Return `under` with the values of `over` in place of its own, table by table."""
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)
@@ -51,7 +56,7 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a.b": value} for {"a": {"b": value}}; a schedule that never moves is one value."""
+    """Return {"a.b": value} for {"a": {"b": value}}; a schedule that never moves is one value."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if not isinstance(value, Mapping):
@@ -64,16 +69,20 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:
-    """{"a": {"b": value}} for the path a.b."""
+    """Return {"a": {"b": value}} for the path a.b."""
     for part in reversed(path.split(".")):
         value = {part: value}
     return cast(dict[str, Any], value)
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
-    """`sampler.steps=10` as nested values; the right side is read as TOML, else as a string.
+    """Return the nested values of a text like `sampler.steps=10`.
 
-    Raises: UsageError if there is no `=`.
+    Args:
+        text: On the right of `=` stands a value of TOML; what is none is taken as a string.
+
+    Raises:
+        UsageError: There is no `=`, or nothing before it.
     """
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
@@ -86,23 +95,28 @@ def parse_assignment(text: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's values. Raises: UsageError if it cannot be read or parsed."""
+    """Return the values of a TOML file.
+
+    Raises:
+        UsageError: The file cannot be read, is larger than settings are, or is no TOML.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST_TOML + 1)
         if len(data) > _LARGEST_TOML:
             raise ValueError(f"it has more than {_LARGEST_TOML // 1024} KB")
         return tomllib.loads(data.decode("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last by tables within tables within tables
         raise UsageError(f"cannot read the configuration {path}: {error}; give a TOML file") from error
-    except RecursionError as error:
-        raise UsageError(
-            f"the configuration {path} is nested too deep; give a TOML file of settings"
-        ) from error
 
 
 def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:
-    """Nested plain values as TOML text."""
+    """Return nested plain values as TOML text.
+
+    Args:
+        values: Numbers, texts, lists of them, and tables of such.
+        prefix: Stands before the names of its tables, as "validation.".
+    """
     tables = [(f"{prefix}{key}", value) for key, value in values.items() if isinstance(value, Mapping)]
     # JSON's values are TOML's, but for DEL, which TOML wants escaped too.
     lines = [
