@@ -64,8 +64,11 @@ class Rate:
 class Progress:
     """A context manager whose `update` shows how far the work is.
 
-    Args:  label: what is going on, like `epoch 3/40`; unit: what is counted, in the plural, like `steps`;
-           quiet: show nothing; clock: seconds that only grow, replaced in tests.
+    Args:
+        label: What is going on, like `epoch 3/40`.
+        unit: What is counted, in the plural, like `steps`.
+        quiet: Show nothing.
+        clock: Seconds that only grow, replaced in tests.
     """
 
     def __init__(
@@ -113,7 +116,13 @@ class Progress:
     ) -> None:
         """Show `done` of `total`. A total, label or unit given once stays; fields are shown as given now.
 
-        Args:  later: seconds of other work that is still to come, part of the time left.
+        Args:
+            done: How much is done.
+            total: Of how much.
+            label: What is going on.
+            unit: What is counted.
+            later: Seconds of other work that is still to come, part of the time left.
+            **fields: Figures to show beside it.
         """
         if unit is not None and unit != self._unit:
             self._unit, self._rate = unit, Rate()

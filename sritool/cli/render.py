@@ -34,8 +34,13 @@ NARROWEST_TEXT = 24
 def emit(table: Table, fmt: str = "auto") -> None:
     """Print a table on stdout.
 
-    Args:    fmt: one of FORMATS; auto is a drawn table on a terminal and TSV otherwise.
-    Raises:  UsageError for another format; ValueError for a row that does not fit the columns.
+    Args:
+        table: What to print.
+        fmt: One of FORMATS; auto is a drawn table on a terminal and TSV otherwise.
+
+    Raises:
+        UsageError: There is no such format.
+        ValueError: A row does not fit the columns.
     """
     emit_all([table], fmt)
 
@@ -107,7 +112,9 @@ def fits(table: Table, console: Console | None = None) -> bool:
 def panels(table: Table, fmt: str) -> list[Table]:
     """A drawn table that is too wide as several, one below the other, each with the first column.
 
-    Args: fmt: not auto; in the other formats a table has no width.
+    Args:
+        table: What to print.
+        fmt: Any format but auto; only a drawn table has a width.
     """
     if fmt != "table" or fits(table):
         return [table]

@@ -76,7 +76,9 @@ class Watch:
     def report(self, stop: Callable[[], int | None], kept: str = "") -> Callable[[str, int, int], None]:
         """A task's report, shown as progress; a signal ends the task, as there is nothing to save.
 
-        Args:  kept: what to say then of the work that is not lost.
+        Args:
+            stop: The signal that came, or None.
+            kept: What to say then of the work that is not lost.
         """
 
         def show(label: str, done: int, total: int) -> None:

@@ -13,7 +13,8 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 def parse_duration(text: str) -> float:
     """Seconds in `90`, `90s`, `9m`, `1h30m`, `2h`, `1.5h`, `9:00` (minutes first) or `00:09:00`.
 
-    Raises:  ValueError for anything else and for a length of zero.
+    Raises:
+        ValueError: It is anything else, or zero.
     """
     text = text.strip().lower()
     seconds = _seconds(text)
@@ -52,7 +53,8 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?")
 def parse_bytes(text: str) -> int:
     """Bytes in `4G`, `500M`, `1.5 GiB` or `100000`; units are powers of 1024.
 
-    Raises:  ValueError for anything else and for nothing at all.
+    Raises:
+        ValueError: It is anything else, or zero.
     """
     found = SIZE.fullmatch(text.strip().lower())
     if not found:

@@ -20,7 +20,6 @@ from typer.testing import Result
 import sritool
 from sritool import errors
 from sritool.cli import app as application
-from sritool.cli.failures import describe
 from sritool.cli.options.files import FormatOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.values import duration
@@ -223,12 +222,6 @@ def test_suggestion_names_all_where_none_is_near() -> None:
     assert errors.suggestion("zzz", []) == ""
 
 
-def test_unexpected_message_is_cut() -> None:
-    line, code = describe(ValueError("x" * 5000))
-    assert code == 1
-    assert len(line) < 400
-
-
 @pytest.mark.parametrize("options", [["--rows", "3"], ["--rows", "99999"], ["--fmt", "table"], ["--help"]])
 def test_closed_pipe_ends_quietly(run_program: RunProgram, flood: Path, options: list[str]) -> None:
     read, write = os.pipe()
@@ -236,23 +229,6 @@ def test_closed_pipe_ends_quietly(run_program: RunProgram, flood: Path, options:
     done = run_program(flood, "flood", *options, capture_output=False, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_closed_talk_does_not_end_the_work(run_program: RunProgram, flood: Path) -> None:
-    read, write = os.pipe()
-    os.close(read)
-    done = run_program(
-        flood,
-        "flood",
-        "--talk",
-        "5",
-        "--rows",
-        "1",
-        capture_output=False,
-        stdout=subprocess.PIPE,
-        stderr=write,
-    )
-    assert (done.returncode, done.stdout) == (0, "row\n0\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -210,6 +210,7 @@ REFUSED = r"""
 2 | preprocess | nothing to prepare
 2 | preprocess tiny --max-length 0 | --max-length
 2 | preprocess tiny --tokenizer letters | --tokenizer
+3 | preprocess empty.txt --name m | empty.txt
 3 | preprocess missing.txt --name m | no such file: missing.txt
 3 | preprocess ptb --from data | ptb.train|valid|test.txt
 1 | preprocess snli | sritool preprocess snli --from DIR

@@ -95,24 +95,6 @@ def test_signal_saves_and_the_run_goes_on_bit_for_bit(
     assert same(last("stopped")["trainer"], last("whole")["trainer"])
 
 
-def test_killed_run_goes_on_from_its_last_save(start: Starter, train_small: Run) -> None:
-    process = start("--method", "lm", "--name", "killed", "--resume", "auto", *ENDLESS)
-    read_until(process, "epoch 2/1000000: ")  # so that last.pt is there
-    process.kill()
-    process.wait()
-    step = last("killed")["trainer"]["position"]["step"]
-    assert step >= 16
-    more = ["--method", "lm", *ENDLESS, "--max-steps", step + 5]
-    again = train_small(*more, "--name", "killed", "--resume", "auto")
-    assert again.exit_code == 0, again.stderr
-    assert f"going on with lm on mine at step {step}" in again.stderr
-    assert train_small(*more, "--name", "whole").exit_code == 0
-    assert same(last("killed")["weights"], last("whole")["weights"])
-    assert same(last("killed")["trainer"], last("whole")["trainer"])
-    there = {path.name for path in Path("runs/killed").iterdir() if not path.name.endswith(".tmp")}
-    assert there == {"best.pt", "last.pt", "config.toml", "metrics.jsonl"}
-
-
 def test_first_signal_is_noted_and_the_second_ends() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest() as stop:

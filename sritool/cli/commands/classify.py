@@ -185,7 +185,7 @@ def classify(
 
 
 def check_used(request: Request) -> None:
-    """Raises: UsageError for what is given and would have no effect."""
+    """Raise UsageError for what is given and would have no effect."""
     from sritool.analysis.classification_plan import wants_draws, wants_zero
 
     for_clusters: dict[str, object] = {"valid": request.valid, "pca": request.components}

@@ -110,7 +110,7 @@ def interpolate(
 
 
 def given_pairs(between: list[str] | None, text: str | None, n: int | None) -> list[Pair]:
-    """Those of `--between`. Raises: UsageError for pairs from two places, or one that is no pair."""
+    """Return the pairs of --between; raise UsageError for pairs from two places, or one that is no pair."""
     from sritool.analysis.interpolation import parse_pair
 
     asked = {"--between": between, "--text": text, "-n": n}

@@ -73,7 +73,10 @@ def plot() -> None:
 def build_group(panel: str, help_text: str, settings: dict[str, Any]) -> Any:
     """The command `plot` with its kinds below it.
 
-    Args: panel: its heading in `sritool --help`; settings: of the parser's context.
+    Args:
+        panel: The heading that it stands under in `sritool --help`.
+        help_text: Its help.
+        settings: Of the parser's context.
     """
     group = typer.Typer(
         name="plot",

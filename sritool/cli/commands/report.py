@@ -76,7 +76,7 @@ def report(
 
 
 def check_output(output: str) -> None:
-    """Raises: UsageError if the page cannot go there; to be asked before the work."""
+    """Raise UsageError if the page cannot go there; to be called before the work."""
     if output == "-":
         if sys.stdout.isatty():
             raise UsageError("-o - is for a pipe, and stdout is a terminal; give a file, like -o report.html")

@@ -118,7 +118,7 @@ def sample(
 def wanted_figures(
     metrics: str | None, reference: bool, text: str | None, codes: str | None, n: int | None
 ) -> tuple[str, ...]:
-    """Names of the figures asked for, none without. Raises: UsageError for options that do nothing."""
+    """Return the names of the figures asked for; raise UsageError for options that would do nothing."""
     from sritool.analysis.sample_figures import parse_metrics
     from sritool.errors import UsageError
 

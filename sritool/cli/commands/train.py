@@ -201,7 +201,10 @@ def chosen_precision(plan: Plan, precision: str) -> str:
 def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
     """Why a run ended, in one line.
 
-    Args: clock: what limits its time.
+    Args:
+        outcome: How it ended.
+        resumed: The checkpoint that it went on from.
+        clock: The option or setting that limits its time.
     """
     from sritool.cli.units import format_duration
 

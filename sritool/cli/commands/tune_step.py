@@ -194,7 +194,7 @@ def tune_step(
 
 
 def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None:
-    """The numbers of --grid or --range, None without either. Raises: UsageError."""
+    """Return the numbers of --grid or --range, None without either; raise UsageError for others."""
     if grid is not None and range_ is not None:
         raise UsageError("--grid and --range say the same; leave one out")
     try:

@@ -28,9 +28,14 @@ def place_labels(
 ) -> list[Any]:
     """Write each name near its place, the best of some positions around it, one after another.
 
-    Args:    places: in data coordinates; the limits of the axes and all else must be final; bars: x0, y0, x1, y1 of
-             upright and level lines that should not be covered either.
-    Returns: the texts.
+    Args:
+        axes: Where they are written; its limits and all else must be final.
+        places: The points, in data coordinates.
+        names: The name of each point.
+        bars: x0, y0, x1, y1 of upright and level lines that should not be covered either.
+
+    Returns:
+        The texts.
     """
     canvas = axes.get_figure()
     renderer = renderer_of(canvas)

@@ -73,7 +73,9 @@ MARGIN = 1.08
 def draw(points: Sequence[Point], title: str) -> Canvas:
     """Three panels; the two maps have one scale, and no unit, as t-SNE has none.
 
-    Args: points: as `AggregatePosterior.rows` gives them.
+    Args:
+        points: As `AggregatePosterior.rows` gives them.
+        title: Above the panels; may be empty.
     """
     with look():
         canvas, (codes, control, marginals) = new_canvas((16.0, 5.2), 1, 3, width_ratios=(1.12, 1, 1.2))

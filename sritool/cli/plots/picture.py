@@ -117,8 +117,11 @@ Row = TypeVar("Row")
 def read_table(source: str) -> list[dict[str, Any]]:
     """The rows of a table by column, cells as text or as JSON has them.
 
-    Args:   source: a file, or - for stdin.
-    Raises: DataError if it cannot be read or has no row.
+    Args:
+        source: A file, or - for stdin.
+
+    Raises:
+        DataError: It cannot be read, or has no row.
     """
     name = "standard input" if source == "-" else source
     try:
@@ -150,8 +153,13 @@ def read_table(source: str) -> list[dict[str, Any]]:
 def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]:
     """The rows of a table as named tuples.
 
-    Args:   columns: names in the table, one for each field of `kind`; one that is not there has the field's default.
-    Raises: DataError if a column is missing whose field has none, or a cell does not fit its field.
+    Args:
+        source: A file, or - for stdin.
+        columns: Names in the table, one for each field of `kind`.
+        kind: The named tuple; a missing column gets its field's default.
+
+    Raises:
+        DataError: A column is missing whose field has no default, or a cell does not fit its field.
     """
     hints = get_type_hints(kind)
     defaults: dict[str, Any] = getattr(kind, "_field_defaults", {})
@@ -174,7 +182,7 @@ def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]
 
 
 def value_of(cell: Any, hint: Any) -> Any:
-    """A cell as a field has it; an empty one is None or NaN. Raises: ValueError, TypeError."""
+    """Return a cell as its field has it, an empty one as None or NaN; raise ValueError or TypeError."""
     if hint is str:
         return str(cell)
     if hint is bool:

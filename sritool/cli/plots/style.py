@@ -53,7 +53,7 @@ UNDATED = {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def check_picture(path: Path, option: str = "-o") -> None:
-    """Raises: UsageError if no such picture can be written; to be asked before the work."""
+    """Raise UsageError if no such picture can be written; to be called before the work."""
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(
             f"{option} {path} is no picture; end its name in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
@@ -81,8 +81,13 @@ def new_canvas(
 ) -> tuple[Canvas, Any]:
     """A canvas with constrained layout and its axes: one, or an array of them as `subplots` gives it.
 
-    Args:    size: width and height, inches; how: for `subplots`, like sharex=True.
-    Returns: the pair of them. To be called, and drawn on, in `look()`.
+    To be called, and drawn on, in `look()`.
+
+    Args:
+        size: Width and height, inches.
+        rows: Axes below each other.
+        columns: Axes side by side.
+        **how: For `subplots`, like sharex=True.
     """
     from matplotlib.figure import Figure
 
@@ -119,7 +124,9 @@ def renderer_of(canvas: Canvas) -> Any:
 def rendered(canvas: Canvas, ending: str) -> bytes:
     """A picture as the bytes of its file: the same picture, the same bytes.
 
-    Args: ending: one of ENDINGS.
+    Args:
+        canvas: The picture.
+        ending: One of ENDINGS.
     """
     out = io.BytesIO()
     with look(), warnings.catch_warnings():
@@ -131,7 +138,8 @@ def rendered(canvas: Canvas, ending: str) -> bytes:
 def save(canvas: Canvas, path: Path) -> None:
     """Write a picture in the format of the file's ending, whole or not at all.
 
-    Raises: SritoolError if it cannot be written.
+    Raises:
+        SritoolError: It cannot be written.
     """
     from sritool.files import write_output
 

@@ -69,7 +69,7 @@ def traversal(
 
 
 def numbers_of(dims: str | None) -> list[int]:
-    """The numbers of --dims. Raises: UsageError."""
+    """Return the numbers of --dims, or raise UsageError."""
     try:
         found = [int(word) for word in (dims or "").split(",") if word.strip()]
     except ValueError:

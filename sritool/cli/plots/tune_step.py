@@ -111,7 +111,8 @@ COLUMNS = tuple(name if name in ("s_0", "s_K") else name.replace("_", " ") for n
 def tuned_from_table(source: str) -> Tuned:
     """The figures in a table of tune-step, a file or - for stdin.
 
-    Raises: DataError if it is none, or holds the schedules of several shapes.
+    Raises:
+        DataError: It is no such table, or holds schedules of several shapes.
     """
     from sritool.training.step_figures import Tuned
 

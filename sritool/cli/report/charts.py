@@ -52,7 +52,10 @@ def hover_text(text: str) -> str:
 def curve_charts(points: Sequence[Point], latent: int, saved_after: int) -> list[tuple[str, Chart]]:
     """A chart for each of PANELS that has points, with its title.
 
-    Args: latent: dimensions of z, the ceiling of active units; saved_after: epochs before the checkpoint.
+    Args:
+        points: Validations and training losses.
+        latent: Dimensions of z, the most active units that there can be.
+        saved_after: Epochs before the checkpoint.
     """
     charts = []
     for title, unit, lines in PANELS:

@@ -53,7 +53,9 @@ SHOWN = 20  # samples
 def render(found: RunReport, made: str) -> str:
     """The whole page.
 
-    Args: made: when, as it is to stand there; all else depends on the run and the request alone.
+    Args:
+        found: What to show. The page depends on it alone, but for the date.
+        made: The date, as it is to stand there.
     """
     import jinja2
     from markupsafe import Markup

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def accuracy_table(found: Classification, fmt: str) -> Table:
-    """Args: fmt: not auto."""
+    """Accuracies: for people a row a model and a column a number of labels, for programs a row a figure."""
     if fmt not in FOR_PEOPLE:
         return Table("", *for_programs(found), "\n".join(found.notes))
     columns = list(dict.fromkeys(row.labels for row in found.rows if row.labels is not None))

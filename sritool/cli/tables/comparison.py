@@ -29,7 +29,10 @@ WEIGHTS = ": effective sample size "
 def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Table:
     """One row a run; figures and their errors in one column for people, in two for programs.
 
-    Args: columns: as `check_columns` takes them; fmt: not auto.
+    Args:
+        found: The runs and their figures.
+        columns: As `check_columns` takes them.
+        fmt: Any format but auto.
     """
     names = shown_columns(found.rows, columns)
     cells = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found.rows, names)
@@ -67,7 +70,9 @@ def shown_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
 def in_order(rows: Sequence[Row], sort: str | None) -> list[Row]:
     """Sorted: the best first where a column has a best, else the lowest; runs without a figure last.
 
-    Args: sort: `run`, `method` or a column; None: as they are.
+    Args:
+        rows: The runs.
+        sort: `run`, `method` or a column; None: as they are.
     """
     from sritool.analysis.comparison import BETTER
 

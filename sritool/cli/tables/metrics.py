@@ -25,7 +25,13 @@ def metrics_table(
 ) -> Table:
     """One row a metric, with what it rests on.
 
-    Args:  data: what was measured on; total: sentences there; fmt: not auto.
+    Args:
+        run: Its name.
+        data: What was measured on.
+        total: Sentences there, measured or not.
+        estimates: The figures.
+        notes: Lines below the table.
+        fmt: Any format but auto.
     """
     measured = max((e.sentences for e in estimates), default=0)
     title, note = f"{run} on {data}, {measured} of {total} sentences", "\n".join(notes)

@@ -18,7 +18,11 @@ SIDES = 7  # columns of the step and both sides, which stay together
 def steps_tables(tuned: Tuned, title: str, fmt: str, width: int | None = None) -> list[Table]:
     """One row a schedule, in two tables where one is wider than a terminal of this width.
 
-    Args: fmt: not auto; width: in characters, None without a terminal.
+    Args:
+        tuned: The schedules and their figures.
+        title: What was measured on.
+        fmt: Any format but auto.
+        width: Of the terminal, in characters; None without one.
     """
     note = "; ".join(tuned.notes)
     if fmt not in FOR_PEOPLE:

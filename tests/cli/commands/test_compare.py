@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import shutil
 from collections.abc import Callable
@@ -117,16 +116,6 @@ def test_columns_and_order(run: Run) -> None:
     for column, sign in (("nll", 1), ("kl", 1), ("mi", -1), ("parameters", 1)):
         wanted = sorted(("mine-sri", "mine-lm"), key=lambda name: sign * float(figures[name][column]))
         assert shown("--sort", column)[0] == wanted, column
-    for args, message in (
-        (["--sort", "au", "--metrics", "ppl"], "no column 'au' to sort by"),
-        (["--metrics", "pppl"], "did you mean ppl"),
-        (["--metrics", ","], "no column to show"),
-        (["--estimator", "adaptiv"], "did you mean adaptive"),
-        (["--estimator", "ow"], "did you mean own"),
-    ):
-        refused = run("compare", "mine-sri", "mine-lm", *args, *FEW)
-        assert (refused.exit_code, refused.stdout) == (2, "")
-        assert message in refused.stderr
 
 
 def test_settings_of_the_measurement_matter(run: Run) -> None:
@@ -160,24 +149,6 @@ def test_a_run_that_has_not_ended_is_said(train_small: Run, run: Run) -> None:
     found = run("compare", "mine-lm", "mine-lm-2", "--metrics", "nll,epochs", *FEW)
     assert "mine-lm-2: its training has not ended: 0 of 2 epochs" in found.stderr
     assert [row["epochs"] for row in rows(found)] == ["2", "0"]
-
-
-@pytest.mark.parametrize(("form", "mark"), [("table", "*"), ("markdown", "**"), ("latex", r"\textbf{")])
-def test_the_best_stands_out_for_people(
-    run: Run, form: str, mark: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def metrics(path: Path) -> list[dict[str, object]]:
-        return [{"kind": "step", "step": 2, "tokens_per_second": 9000.0 if "lm" in path.parent.name else 1.0}]
-
-    monkeypatch.setattr("sritool.analysis.comparison.read_metrics", metrics)
-    given = ["compare", "mine-sri", "mine-lm", "--metrics", "nll,kl,tokens/s", *FEW]
-    shown = run(*given, "-f", form).stdout
-    (line,) = [line for line in shown.splitlines() if mark in line and "mine-lm" in line]
-    assert (
-        line.count(mark) == {"table": 1, "markdown": 2, "latex": 1}[form]
-    )  # of the speed, which is far from even
-    assert "kl se" not in shown
-    assert ("±" in shown) == (form != "latex")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
@@ -254,11 +225,3 @@ def test_a_figure_that_could_not_be_measured_is_a_gap(run: Run) -> None:
     assert cells[0][columns.index("kl")] is None
     assert [row.name for row in tables.in_order(found.rows, "kl")] == ["1", "0"]  # gaps last
     assert [row.name for row in tables.in_order(found.rows, None)] == ["0", "1"]
-
-
-def test_json_is_native(run: Run) -> None:
-    result = run("compare", "mine-lm", "mine-sri", *FEW, "-f", "json")
-    first, second = (json.loads(line) for line in result.stdout.splitlines())
-    assert (first["run"], first["draws"], first["ess"]) == ("mine-lm", 0, None)
-    assert second["planned epochs"] == 2
-    assert isinstance(second["au"], int)

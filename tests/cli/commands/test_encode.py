@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +13,8 @@ from typer.testing import Result
 
 import sritool.cli.commands.encode
 from sritool.analysis.code_files import read_codes
-from sritool.analysis.encode import Encoded
 from sritool.api import load
-from support.tables import Terminal, output
+from support.tables import output
 
 Run = Callable[..., Result]
 
@@ -77,23 +74,6 @@ def test_several_chains_are_rows_and_their_mean_is_one(run: Run) -> None:
     assert one == pytest.approx(every[:, 0], abs=1e-6)
 
 
-def test_mean_takes_five_chains_unless_told(run: Run) -> None:
-    five = output(run("encode", "mine-sri", "-q", "--mean", "--chains", 5, stdin=TEXT))
-    assert output(run("encode", "mine-sri", "-q", "--mean", stdin=TEXT)) == five
-    assert output(run("encode", "mine-sri", "-q", "--mean", "--chains", 4, stdin=TEXT)) != five
-
-
-def test_json_lines_have_the_sentence(run: Run) -> None:
-    found = [
-        json.loads(line)
-        for line in output(run("encode", "mine-sri", "-q", "-f", "json", stdin=TEXT)).splitlines()
-    ]
-    assert [record["sentence"] for record in found] == LINES
-    assert all(list(record) == ["sentence", "z"] for record in found)
-    text = output(run("encode", "mine-sri", "-q", "-f", "json", "--chains", 2, stdin="a mason\n"))
-    assert [list(json.loads(line))[:3] for line in text.splitlines()] == [["line", "chain", "sentence"]] * 2
-
-
 def test_noise_does_not_depend_on_the_batch_and_does_on_the_seed(run: Run) -> None:
     def codes(*args: object) -> NDArray[np.float32]:
         return codes_of(output(run("encode", "mine-sri", "-q", "--chains", 2, *args, stdin=TEXT)))
@@ -116,20 +96,3 @@ def test_people_see_the_first_dimensions(run: Run, monkeypatch: pytest.MonkeyPat
     assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == expected
     drawn = output(run("encode", "mine-sri", "-q", "-f", "table", "--chains", 2, stdin="a mason\n"))
     assert drawn.split()[:6] == ["Codes", "line", "chain", "z1", "z2", "‖z‖"]
-
-
-def test_fewer_dimensions_beside_chains_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = Terminal()
-    monkeypatch.setattr("sys.stdout", stream)
-    monkeypatch.setenv("COLUMNS", "80")
-    codes = np.full((1, 3, 32), -0.5, dtype=np.float32)
-    text = ["two children watch a dog that runs over the field"]
-    sritool.cli.commands.encode.show(Encoded(text, codes), "table")
-    sritool.cli.commands.encode.show(Encoded(text, codes[:, :1]), "table")
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
-    headers = [line.split() for line in lines if "‖z‖" in line]
-    assert headers == [
-        ["line", "chain", "z1", "z2", "z3", "z4", "‖z‖", "sentence"],
-        ["z1", "z2", "z3", "z4", "z5", "z6", "‖z‖", "sentence"],
-    ]
-    assert max(map(len, lines)) <= 80

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import shutil
 from collections.abc import Callable
@@ -68,37 +65,6 @@ def test_several_runs_are_one_row_each(run: Run) -> None:
     assert [row["of"] for row in found] == ["16", "16"]
     alone = rows(run("evaluate", "mine-lm", "--metrics", "ppl", "--limit", 5, *FEW))[0]
     assert found[1]["ppl"] == alone["value"]  # the same sentences as beside another run
-
-
-def test_formats_hold_the_same(run: Run) -> None:
-    given = ["evaluate", "mine-lm", "--metrics", "ppl,au", *FEW]
-    tsv = rows(run(*given))
-    parsed = [json.loads(line) for line in run(*given, "-f", "json").stdout.splitlines()]
-    assert [row["metric"] for row in parsed] == ["ppl", "au"]
-    assert parsed[0]["value"] == pytest.approx(float(tsv[0]["value"]))
-    assert (parsed[0]["sentences"], parsed[1]["value"]) == (16, 0)
-    assert list(csv.DictReader(io.StringIO(run(*given, "-f", "csv").stdout))) == tsv
-    plain = run(*given, "-f", "plain").stdout.splitlines()
-    assert plain == run(*given, "-f", "tsv").stdout.splitlines()[1:]
-
-
-@pytest.mark.parametrize("form", ["table", "markdown", "latex"])
-def test_people_read_figures_with_their_errors(run: Run, form: str) -> None:
-    shown = run("evaluate", "mine-sri", "mine-lm", "--metrics", "ppl,kl", "--limit", 4, *FEW, "-f", form)
-    assert shown.exit_code == 0, shown.stderr
-    assert "±" in shown.stdout or r"\pm" in shown.stdout
-    assert "ppl se" not in shown.stdout
-    limit = "On mine test, 4 of 16 sentences" if form == "table" else "of"
-    assert limit in shown.stdout
-
-
-def test_tables_fit_a_terminal(run: Run) -> None:
-    def width(*args: object) -> int:
-        shown = run("evaluate", *args, "--limit", 4, *FEW, "-f", "table")
-        return max(len(line.rstrip()) for line in shown.stdout.splitlines() if "  " in line)
-
-    assert width("mine-sri", "--metrics", "all") <= 80
-    assert width("mine-sri", "mine-lm") <= 120
 
 
 def test_kl_says_on_how_many_sentences(run: Run) -> None:
@@ -173,12 +139,6 @@ def test_newest_run_is_said_and_a_variable_names_another(run: Run, monkeypatch: 
     assert {row["run"] for row in rows(result)} == {"mine-sri"}
     monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
     assert {row["run"] for row in rows(run("evaluate", *FEW))} == {"mine-lm"}
-
-
-def test_progress_goes_to_stderr_unless_quiet(run: Run) -> None:
-    given = ["evaluate", "mine-lm", "--metrics", "nll", "--samples", 8]
-    assert run(*given).stderr.startswith("inference and likelihood  0/16 sentences")
-    assert run(*given, "--again", "-q").stderr == ""
 
 
 @pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais"])

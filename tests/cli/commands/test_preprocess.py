@@ -123,45 +123,6 @@ def test_every_option_reaches_the_corpus(invoke: Invoke) -> None:
     assert corpus.tokenizer.encode("the cart waits number")[:2] != [3, 3]
 
 
-def test_pieces(invoke: Invoke) -> None:
-    Path("t.txt").write_text(TEXT)
-    result = invoke("preprocess", "t.txt", "--name", "m", "--tokenizer", "unigram", "--vocab-size", 60)
-    assert result.exit_code == 0, result.stderr
-    assert "unigram pieces" in result.stderr
-    header, train = (line.split("\t") for line in result.stdout.splitlines()[:2])
-    row = dict(zip(header, train, strict=True))
-    assert int(row["pieces"]) > int(row["words"])
-    assert load_corpus(Path("data/m")).tokenizer.kind == "unigram"
-
-
-def test_a_line_of_a_megabyte_is_cut_or_dropped(invoke: Invoke) -> None:
-    Path("t.txt").write_text(TEXT + "word " * 200_000 + "\n" + "x" * 1_000_000 + "\n")
-    for option, column in (("--truncate", "truncated"), ("--drop", "dropped")):
-        result = invoke("preprocess", "t.txt", "--name", "m", "--force", option, "-f", "json")
-        assert result.exit_code == 0
-        assert sum(json.loads(line)[column] for line in result.stdout.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("data", "name", "parts"),
-    [
-        (b"", "t.txt", ["t.txt is empty"]),
-        (b"one sentence only\n", "t.txt", ["one sentence only", "give a longer file"]),
-        (TEXT.encode() + b"caf\xe9\n", "t.txt", ["not UTF-8: line 37, byte 4", "iconv"]),
-        (TEXT.encode() + b"a\0b\n", "t.txt", ["line 37 has a NUL byte"]),
-        (TEXT.encode("utf-16"), "t.txt", ["UTF-16"]),
-        (b"x\ta b\nc d\n", "t.tsv", ["t.tsv line 2 has no label"]),
-        (b'{"text": "a"}\n{"text"\n', "t.jsonl", ["t.jsonl line 2 is not JSON"]),
-        (b"a\nb\nc\nd\n", "t.txt", ["lower --min-count"]),
-    ],
-)
-def test_bad_files_are_one_line_and_exit_code_3(
-    invoke: Invoke, data: bytes, name: str, parts: list[str]
-) -> None:
-    Path(name).write_bytes(data)
-    fails(invoke("preprocess", name, "--name", "m"), 3, *parts)
-
-
 def test_ones_own_training_text_in_the_data_folder_survives(invoke: Invoke) -> None:
     Path("data/mine").mkdir(parents=True)
     Path("data/mine/train.txt").write_text(TEXT)

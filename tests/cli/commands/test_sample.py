@@ -42,7 +42,7 @@ def test_first_of_more_are_the_same_beyond_one_batch(run: Run) -> None:
     assert sentences(run, "--ancestral", "-n", 520, "--max-length", 4) == many[:520]
 
 
-def test_greedy_is_the_default_and_takes_no_options_of_drawing(run: Run) -> None:
+def test_greedy_is_the_default(run: Run) -> None:
     greedy = sentences(run, "--greedy")
     assert sentences(run) == greedy
     assert sentences(run, "--ancestral") != greedy
@@ -50,10 +50,6 @@ def test_greedy_is_the_default_and_takes_no_options_of_drawing(run: Run) -> None
     assert sentences(run, "--top-p", 1e-9) == greedy
     assert sentences(run, "--top-k", 5) != greedy
     assert sentences(run, "--top-p", 0.5) != greedy
-    for option in (["--top-k", 5], ["--top-p", 0.5], ["--temperature", 2]):
-        result = run("sample", "mine-sri", "--greedy", *option)
-        assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr == f"error: {option[0]} is for ancestral decoding; leave it or --greedy out\n"
 
 
 def test_max_length_bounds_the_words(run: Run) -> None:
@@ -80,16 +76,10 @@ def test_newest_run_and_what_is_unique_are_said_on_stderr(run: Run, monkeypatch:
     assert result.stdout.splitlines() == run("sample", "mine-lm", "-n", 2).stdout.splitlines()
 
 
-def test_beam_search_and_its_contradictions(run: Run) -> None:
+def test_beam_search(run: Run) -> None:
     greedy = sentences(run, "--max-length", 6)
     assert sentences(run, "--max-length", 6, "--beam", 1) == greedy
     assert sentences(run, "--max-length", 6, "--beam", 30) != greedy
-    for option in (["--temperature", 2], ["--top-k", 5], ["--top-p", 0.5], ["--ancestral"], ["--greedy"]):
-        result = run("sample", "mine-sri", "--beam", 3, *option)
-        assert (result.exit_code, result.stdout) == (2, "")
-        said = f"error: --beam searches for the likeliest sentence; leave it or {option[0]} out\n"
-        assert result.stderr == said
-    assert run("sample", "mine-sri", "--beam", 0).exit_code == 2
 
 
 def test_given_codes_are_decoded(run: Run) -> None:

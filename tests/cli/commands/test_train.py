@@ -87,15 +87,6 @@ def test_precision_that_auto_chose_is_said(train_small: Run) -> None:
     assert "products in" not in result.stderr
 
 
-def test_metrics_are_json_lines(train_small: Run) -> None:
-    assert train_small("--method", "lm").exit_code == 0
-    records = [json.loads(line) for line in Path("runs/mine-lm-2/metrics.jsonl").read_text().splitlines()]
-    epochs = [record for record in records if record["kind"] == "epoch"]
-    assert [record["epoch"] for record in epochs] == [1, 2]
-    assert all(record["nll"] > 0 and record["nll se"] > 0 for record in epochs)
-    assert last("mine-lm-2")["metrics"] == epochs
-
-
 # Stopping and going on
 
 
@@ -217,13 +208,6 @@ def test_a_pipe_reads_one_table_and_the_rest_is_talk(run: Run) -> None:
     assert talk[between].startswith("Interpolation: ")
     assert between == samples + 6
     assert all(line.startswith("  ") for line in (*talk[samples + 1 : between], *talk[between + 1 :]))
-
-
-def test_language_model_shows_no_interpolation(run: Run) -> None:
-    result = run("train", "mine", "--config", "small.toml", "-m", "lm", "--epochs", 1, "-f", "json")
-    assert {json.loads(line)["metric"] for line in result.stdout.splitlines()} >= {"ppl", "nll"}
-    assert "Samples: words drawn" in result.stderr
-    assert "Interpolation" not in result.stderr
 
 
 def test_no_summary_prints_no_data_and_quiet_little_talk(train_small: Run) -> None:
