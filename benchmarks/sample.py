@@ -27,8 +27,9 @@ from sritool.methods.registry import build_method
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
-from sritool.runs.checkpoint import load_checkpoint, load_weights
+from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import find_checkpoint
+from sritool.runs.weights import load_weights
 
 WAYS = {
     "greedy": DecodingConfig(),

@@ -10,7 +10,7 @@ from sritool.config.values import flat
 from sritool.methods.sri import PRECONDITIONER
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import LAST
-from sritool.runs.outline import outline_of
+from sritool.runs.weights import method_without_memory
 from sritool.training.configure import shown
 from sritool.training.pretraining import pretraining_epochs
 
@@ -18,7 +18,7 @@ from sritool.training.pretraining import pretraining_epochs
 def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
     """(field, value) rows: method, corpus, sizes, every setting, progress and the best validation."""
     checkpoint = load_checkpoint(path)
-    method = outline_of(checkpoint, path)
+    method = method_without_memory(checkpoint, path)
     corpus, progress = checkpoint.corpus, checkpoint.progress
     rows: list[tuple[str, object]] = [
         ("file", str(path)),

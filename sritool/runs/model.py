@@ -16,9 +16,9 @@ from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.device import resolve_device
 from sritool.model.random import Stream
-from sritool.runs.checkpoint import Checkpoint, load_checkpoint, load_weights
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import find_checkpoint
-from sritool.runs.outline import build_fitting
+from sritool.runs.weights import load_weights, method_for_weights
 
 Floats = NDArray[np.float32]
 
@@ -41,7 +41,9 @@ class TrainedModel:
     def __init__(self, checkpoint: Checkpoint, path: Path, device: torch.device) -> None:
         self.checkpoint, self.path, self.device = checkpoint, path, device
         self.tokenizer = checkpoint.tokenizer
-        self.method = build_fitting(checkpoint.config, len(checkpoint.tokenizer), checkpoint.weights, path)
+        self.method = method_for_weights(
+            checkpoint.config, len(checkpoint.tokenizer), checkpoint.weights, path
+        )
         load_weights(self.method.modules, checkpoint.weights, path)
         self.method.modules.to(device)
         self.generator = self.method.generator

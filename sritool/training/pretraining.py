@@ -8,8 +8,8 @@ from sritool.config.settings import RunConfig
 from sritool.data.store import Corpus
 from sritool.errors import DataError, UsageError
 from sritool.methods.base import Method
-from sritool.runs.checkpoint import load_checkpoint, load_weights
-from sritool.runs.outline import outline_of
+from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.weights import load_weights, method_without_memory
 
 _SHARE = 3  # of the planned epochs, one of so many, where nothing else is said
 
@@ -26,7 +26,7 @@ def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
             DataError if it was trained on another corpus.
     """
     given = load_checkpoint(path)
-    outline_of(given, path)
+    method_without_memory(given, path)
     prefix = "encoder."
     weights = {
         name.removeprefix(prefix): value for name, value in given.weights.items() if name.startswith(prefix)

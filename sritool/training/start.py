@@ -37,7 +37,7 @@ from sritool.runs.folder import (
     newest_run,
     remove_unsaved,
 )
-from sritool.runs.outline import outline_of
+from sritool.runs.weights import method_without_memory
 from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
 from sritool.training.pretraining import pretraining_epochs
 from sritool.training.state import training_split
@@ -130,7 +130,7 @@ def _plan_of(start: Start, folder: Path | None) -> Plan:
     stamp = _stamp(folder) if folder is not None else ()
     resume = _resumable(folder) if folder is not None else None
     if resume is not None and folder is not None:
-        outline_of(resume, folder / LAST)
+        method_without_memory(resume, folder / LAST)
     under = resume.config if resume else None
     config = resolve_config(Path(start.corpus).name, given=start.given, under=under)
     return Plan(start, config, folder, resume, stamp)

@@ -20,10 +20,10 @@ from sritool.files import cannot_write, write_text
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
-from sritool.runs.checkpoint import Checkpoint, load_weights, save_checkpoint
+from sritool.runs.checkpoint import Checkpoint, save_checkpoint
+from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.folder import BEST, CONFIG, LAST
-from sritool.runs.outline import build_fitting
-from sritool.runs.sections import check_optimizer
+from sritool.runs.weights import load_weights, method_for_weights
 from sritool.training.configure import shown
 from sritool.training.pretraining import pretraining_epochs, take_encoder
 
@@ -162,7 +162,7 @@ class RunState:
         if resume is not None:
             self._check_corpus(resume)
             # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
-            build_fitting(resume.config, types, resume.weights, self.folder / LAST)
+            method_for_weights(resume.config, types, resume.weights, self.folder / LAST)
         return build_method(self.config, types)
 
     def _fitting_weights(self, resume: Checkpoint) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What version 1 wrote stays readable (tests/data); what a newer version wrote is refused politely, or left aside."""
+"""What version 1 wrote stays readable (tests/saved); what a newer one wrote is refused politely, or left aside."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
 
 Invoke = Callable[..., Result]
 
-DATA = Path(__file__).parents[1] / "saved"
-V1 = DATA / "v1"
+V1 = Path(__file__).parents[1] / "saved" / "v1"
 FIGURES = json.loads((V1 / "figures.json").read_text(encoding="utf-8"))
-CHECKPOINTS = [*sorted(V1.glob("runs/*/*.pt")), DATA / "without-digest" / "last.pt"]
+CHECKPOINTS = sorted(V1.glob("runs/*/*.pt"))
 RESUMABLE = [path for path in CHECKPOINTS if path.name == "last.pt"]
 SENTENCES = ["the heron lifts a kettle", "a mason paints the lantern upstairs"]
 # Sums of float32 in another order, on other machines: far below what any change of meaning would do.
@@ -90,8 +89,7 @@ def test_commands_take_an_old_run(invoke: Invoke, v1: Path) -> None:
 
 @pytest.mark.parametrize("path", RESUMABLE, ids=name_of)
 def test_a_run_of_then_goes_on(invoke: Invoke, v1: Path, path: Path) -> None:
-    run = v1 / "runs" / (path.parent.name if path.parent.name != "without-digest" else "words-sri")
-    shutil.copyfile(path, run / "last.pt")
+    run = v1 / "runs" / path.parent.name
     before = load_checkpoint(run / "last.pt")
     result = invoke(
         *("train", "words", "--method", before.config.method, "--resume", run),
@@ -105,23 +103,8 @@ def test_a_run_of_then_goes_on(invoke: Invoke, v1: Path, path: Path) -> None:
     assert (after.progress["epoch"], after.progress["pretraining"]) == (planned, False)
 
 
-def test_a_run_with_and_without_a_digest_goes_on_to_the_same_weights(invoke: Invoke, v1: Path) -> None:
-    shutil.copytree(v1 / "runs" / "words-sri", v1 / "runs" / "early")
-    shutil.copyfile(DATA / "without-digest" / "last.pt", v1 / "runs" / "early" / "last.pt")
-    for run in ("words-sri", "early"):
-        done = invoke("train", "words", "--resume", f"runs/{run}", "--no-summary", "--threads", 1, "--quiet")
-        assert done.exit_code == 0, done.stderr
-    one, other = (load_checkpoint(v1 / "runs" / run / "last.pt").weights for run in ("words-sri", "early"))
-    assert one.keys() == other.keys()
-    assert all((one[name] == other[name]).all() for name in one)
-
-
-@pytest.mark.parametrize("digests", [True, False])
 @pytest.mark.parametrize("name", ["words", "pieces"])
-def test_a_prepared_corpus_is_read(v1: Path, name: str, digests: bool) -> None:
-    if not digests:
-        shutil.copyfile(DATA / "without-digest" / f"{name}.json", v1 / "data" / name / "corpus.json")
-    assert ("digest" in json.loads((v1 / "data" / name / "corpus.json").read_bytes())) is digests
+def test_a_prepared_corpus_is_read(v1: Path, name: str) -> None:
     corpus = load_corpus(v1 / "data" / name)
     sizes = {split: len(corpus.split(split)) for split in corpus.info.splits}
     assert sizes == {"train": 46, "valid": 8, "test": 10}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from dataclasses import replace
@@ -16,9 +17,10 @@ from sritool.config.settings import GeneratorConfig, RunConfig, SamplerConfig
 from sritool.data.tokenizer import SPECIALS, Tokenizer, WordTokenizer, train_pieces
 from sritool.errors import CheckpointError
 from sritool.model.generator import Generator
-from sritool.runs.archive import Archive, Refused
-from sritool.runs.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
-from sritool.runs.sections import check_optimizer
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sritool.runs.checkpoint_checks import check_optimizer
+from sritool.runs.safe_file import DIGEST_MARK, RefusedError, load_values, save_values
+from sritool.runs.weights import load_weights
 
 WORDS = WordTokenizer([*SPECIALS, "a", "kite", "naïve", "日本"])
 CONFIG = RunConfig(
@@ -83,6 +85,20 @@ def test_a_model_without_its_trainer(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "m.pt").trainer is None
 
 
+class _Shrinking(io.BytesIO):
+    """A file that loses its end as soon as somebody has asked how long it is."""
+
+    def __init__(self, content: bytes, left: int) -> None:
+        super().__init__(content)
+        self._left = left
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        place = super().seek(offset, whence)
+        if whence == 0:
+            self.truncate(self._left)
+        return place
+
+
 def refused(path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path)
@@ -136,10 +152,13 @@ def test_code_in_a_file_is_not_run(where: str, tmp_path: Path) -> None:
         save_checkpoint(sample_checkpoint(), path)
         values = torch.load(path, weights_only=True)
         values["progress"]["note"] = _Trap(sprung)
-        torch.save(values, path)
+        archive = io.BytesIO()
+        torch.save(values, archive)
+        body = archive.getvalue() + DIGEST_MARK
+        path.write_bytes(body + hashlib.sha256(body).hexdigest().encode())
     message = refused(path)
     assert not sprung.exists()
-    if where != "pickle":
+    if where == "inside a checkpoint":
         assert "was not run" in message
     # The trap is a real one: pickle's own loader falls into it.
     pickle.loads(pickle.dumps(_Trap(sprung)))
@@ -148,7 +167,13 @@ def test_code_in_a_file_is_not_run(where: str, tmp_path: Path) -> None:
 
 def altered(path: Path, **changes: Any) -> Path:
     save_checkpoint(sample_checkpoint(), path)
-    torch.save({**torch.load(path, weights_only=True), **changes}, path)
+    return store({**torch.load(path, weights_only=True), **changes}, path)
+
+
+def store(values: Any, path: Path) -> Path:
+    """Values in a file with a right digest."""
+    with path.open("wb") as file:
+        save_values(values, file)
     return path
 
 
@@ -185,28 +210,24 @@ def test_every_part_is_needed(missing: str, tmp_path: Path) -> None:
     save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
     values = torch.load(tmp_path / "m.pt", weights_only=True)
     del values[missing]
-    torch.save(values, tmp_path / "m.pt")
+    store(values, tmp_path / "m.pt")
     assert missing in refused(tmp_path / "m.pt")
 
 
 def test_tensors_alone_are_no_checkpoint(tmp_path: Path) -> None:
-    torch.save(torch.zeros(3), tmp_path / "m.pt")
+    store(torch.zeros(3), tmp_path / "m.pt")
     assert "not a sritool checkpoint" in refused(tmp_path / "m.pt")
 
 
-@pytest.mark.parametrize("harm", ["shape", "missing", "extra", "not tensors", "not a mapping"])
+@pytest.mark.parametrize("harm", ["shape", "missing", "extra"])
 def test_weights_that_do_not_fit(harm: str) -> None:
     weights: Any = dict(sample_checkpoint().weights)
     if harm == "shape":
         weights["output"] = weights["output"][:, :-1]
     elif harm == "missing":
         del weights["output"]
-    elif harm == "extra":
-        weights["encoder"] = torch.zeros(2)
-    elif harm == "not tensors":
-        weights = dict.fromkeys(weights, 3.0)
     else:
-        weights = 3
+        weights["encoder"] = torch.zeros(2)
     with pytest.raises(CheckpointError, match="do not fit its settings") as caught:
         load_weights(Generator(CONFIG.generator, len(WORDS)), weights, "m.pt")
     assert "\n" not in str(caught.value)
@@ -226,23 +247,10 @@ def test_an_optimizer_of_any_learning_rate_fits(rate: float) -> None:
     )
 
 
-class _Shrinking(io.BytesIO):
-    """A file that tells a size and then has fewer bytes, as one that is being copied there does."""
-
-    def __init__(self, content: bytes, left: int) -> None:
-        super().__init__(content)
-        self._left = left
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        place = super().seek(offset, whence)
-        if whence == 0:
-            self.truncate(self._left)
-        return place
-
-
 @pytest.mark.parametrize("left", [0, 10, -80, -40, -1])
-def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, left: int) -> None:
+def test_a_file_that_becomes_shorter_while_it_is_read(left: int, tmp_path: Path) -> None:
+    """As one that is being copied there: it tells a size, and then has fewer bytes."""
     save_checkpoint(sample_checkpoint(), tmp_path / "model.pt")
     content = (tmp_path / "model.pt").read_bytes()
-    with pytest.raises(Refused):
-        Archive(_Shrinking(content, left % len(content) if left else 0))
+    with pytest.raises(RefusedError):
+        load_values(_Shrinking(content, left % len(content) if left else 0))

@@ -21,7 +21,7 @@ from faults.harness.hostile_files import saved, sealed
 from sritool.data.store import load_corpus
 from sritool.errors import SritoolError
 from sritool.runs.checkpoint import load_checkpoint
-from sritool.runs.outline import outline_of
+from sritool.runs.weights import method_without_memory
 
 _NUMBERS = (0, 1, 2, 127, 128, 255)
 _LEAVES: tuple[Any, ...] = (
@@ -117,7 +117,7 @@ def checkpoint_of(good: bytes, values: dict[str, Any], chance: random.Random) ->
 def check_checkpoint(path: Path, content: bytes) -> bool:
     """Whether it was loaded. Raises: whatever but a refusal with exit code 3 and one line."""
     path.write_bytes(content)
-    return _loads(lambda: outline_of(load_checkpoint(path), path), path)
+    return _loads(lambda: method_without_memory(load_checkpoint(path), path), path)
 
 
 def damage_corpus(folder: Path, chance: random.Random) -> str:

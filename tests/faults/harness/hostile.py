@@ -24,11 +24,11 @@ from faults.harness.hostile_files import (
     legacy_files,
     pickled_files,
     tensor_files,
+    whole_files,
 )
 from faults.harness.hostile_values import value_files
-from sritool.runs.archive import Archive, Refused
 from sritool.runs.checkpoint import load_checkpoint
-from sritool.runs.plain_values import read_values
+from sritool.runs.safe_file import RefusedError, load_values
 
 COMMANDS = {
     "info": ["info", "FILE"],
@@ -48,6 +48,7 @@ def hostile_files(good: Path, canary: str) -> Iterator[Hostile]:
         warnings.simplefilter("ignore")
         yield from pickled_files(canary)
         yield from tensor_files()
+        yield from whole_files(values)
         yield from archive_files(content)
         yield from legacy_files(values)
         yield from value_files(values)
@@ -88,10 +89,10 @@ def refused(hostile: Hostile, command: str, canary: str) -> str:
 
 
 def reads(content: bytes) -> bool:
-    """Whether an archive is taken as whole. Raises: whatever but Refused."""
+    """Whether a file is taken as whole. Raises: whatever but RefusedError."""
     try:
-        read_values(Archive(io.BytesIO(content)))
-    except Refused:
+        load_values(io.BytesIO(content))
+    except RefusedError:
         return False
     return True
 

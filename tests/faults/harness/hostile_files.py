@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from faults.harness.hostile_pickles import call, named, programs, text, value
-from sritool.runs.archive import SEAL, save_sealed
+from sritool.runs.safe_file import DIGEST_MARK, save_values
 
 _END = 22  # bytes of the last record of an archive
 
@@ -28,7 +28,7 @@ class Hostile(NamedTuple):
 
 def sealed(archive: bytes) -> bytes:
     """An archive with a right digest: whoever makes a hostile file can make that too."""
-    body = archive[:-2] + (len(SEAL) + 64).to_bytes(2, "little") + SEAL
+    body = archive + DIGEST_MARK
     return body + hashlib.sha256(body).hexdigest().encode()
 
 
@@ -47,7 +47,7 @@ def archive_of(program: bytes, entries: Mapping[str, bytes] | None = None, **kin
 def saved(values: Any) -> bytes:
     """Values as torch saves them, with a right digest, so that what lies behind it is reached."""
     file = io.BytesIO()
-    save_sealed(values, file)
+    save_values(values, file)
     return file.getvalue()
 
 
@@ -137,6 +137,13 @@ def tensor_files() -> Iterator[Hostile]:
     }
     for name, of in storages.items():
         yield checkpoint(name, tensor(of, *whole), data)
+    huge = tensor(good, 0, (10**8, 2), (0, 0))
+    ordered = call("collections", "OrderedDict", huge)
+    yield checkpoint("dictionary of gigabytes", ordered, data)
+    yield checkpoint("attributes of gigabytes", call("collections", "OrderedDict") + huge + b"b", data)
+    count = tensor(good, 0, (10**9,), (0,))
+    of_gigabytes = b"(" + text("storage") + floats + text("1") + text("cpu") + count + b"tQ"
+    yield checkpoint("storage whose size is a tensor", of_gigabytes, {**data, "data/1": four})
     yield checkpoint("numbers that belong to no tensor", tensor(good, *whole), {**data, "data/1": four})
     yield checkpoint(
         "hooks",
@@ -155,9 +162,33 @@ def tensor_files() -> Iterator[Hostile]:
     yield checkpoint("seventh argument", tensor(good, *whole, value({"neg": True})), data)
 
 
+def whole_files(values: Any) -> Iterator[Hostile]:
+    """Honest checkpoints, but for one tensor that torch saves and loads otherwise than its numbers lie in order."""
+    name = max(values["weights"], key=lambda key: values["weights"][key].numel())
+    honest = values["weights"][name]
+    others = {
+        "stride 0 of the right shape": torch.zeros(1).expand(honest.shape),
+        "stride 0 over a terabyte": torch.zeros(1).expand(10**12),
+        "out of order": honest.t().contiguous().t(),
+        "part of a larger one": torch.cat([honest, honest])[: len(honest)],
+        "parameter": torch.nn.Parameter(honest),
+        "with a gradient": honest.clone().requires_grad_(),
+        "sparse": honest.to_sparse(),
+        "without memory": honest.to("meta"),
+        "of integers": honest.to(torch.int32),
+    }
+    for what, tensor in others.items():
+        file = io.BytesIO()
+        torch.save({**values, "weights": {**values["weights"], name: tensor}}, file)
+        yield Hostile(f"whole file, weights {what}", sealed(file.getvalue()))
+    file = io.BytesIO()
+    torch.save(values, file)
+    yield Hostile("whole file without a digest", file.getvalue())
+
+
 def archive_files(good: bytes) -> Iterator[Hostile]:
     """Archives that are not as torch.save writes them."""
-    plain = good[: -64 - len(SEAL)][:-2] + b"\0\0"
+    plain = good[: -64 - len(DIGEST_MARK)]
     program = value({"a": 1})
     deflated = {"compression": zipfile.ZIP_DEFLATED}
     yield Hostile("zip bomb", sealed(archive_of(program, {"data/0": bytes(50 << 20)}, **deflated)))
@@ -175,7 +206,7 @@ def archive_files(good: bytes) -> Iterator[Hostile]:
     yield Hostile("something before the archive", sealed(b"#!/bin/sh\n" + plain))
     yield Hostile("something behind the archive", good + b"more")
     yield Hostile("two archives", plain + good)
-    yield Hostile("comment of somebody else", good[: -64 - len(SEAL)][:-2] + b"\5\0hello")
+    yield Hostile("comment of somebody else", plain[:-2] + b"\5\0hello")
     yield Hostile("digest of something else", good[:-64] + b"0" * 64)
     yield Hostile("digest in capitals", good[:-64] + good[-64:].upper())
     yield Hostile("overlapping entries", sealed(_overlapping(plain)))

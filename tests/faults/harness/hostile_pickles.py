@@ -127,6 +127,9 @@ def _that_torch_takes() -> Iterator[Program]:
     yield Program("marks", b"\x80\x02" + b"(" * 50_000 + b".", False)
     yield Program("billion laughs", _laughs(b"]", b"e"), False)
     yield Program("billion laughs in tuples", _laughs(b"", b"t"), False)
+    yield Program("billion laughs in tuples as a key", _as_key(_laughs_without_end()), False)
+    yield Program("tuples in tuples as a key", _as_key(b")" + b"\x85" * 400_000), False)
+    yield Program("keys that collide", _as_key(*(value(n * (2**61 - 1)) for n in range(30_000))), False)
     yield Program("million lists", b"\x80\x02](" + b"]" * 600_000 + b"e.", False)
     yield Program("integer of 200 bytes", b"\x80\x02\x8a\xc8" + b"\x7f" * 200 + b".", False)
     yield Program(
@@ -137,6 +140,19 @@ def _that_torch_takes() -> Iterator[Program]:
     yield Program("string of a terabyte", b"\x80\x04\x8d" + (10**12).to_bytes(8, "little") + b"a.", False)
     yield Program("frame of a terabyte", b"\x80\x04\x95" + (10**12).to_bytes(8, "little") + b"N.", False)
     yield Program("bytearray of a terabyte", b"\x80\x05\x96" + (10**12).to_bytes(8, "little") + b"N.", False)
+
+
+def _as_key(*programs: bytes) -> bytes:
+    """A dictionary with these keys, of each of which it takes the hash."""
+    return b"\x80\x02}(" + b"".join(program + b"K\1" for program in programs) + b"u."
+
+
+def _laughs_without_end() -> bytes:
+    """A tuple of all tuples of `_laughs`, made without POP, which torch does not know."""
+    body = b"((" + value("ha") * 10 + b"tq\1"
+    for level in range(2, 32):
+        body += b"(" + (b"h" + bytes([level - 1])) * 10 + b"tq" + bytes([level])
+    return body + b"t"
 
 
 def _laughs(begin: bytes, end: bytes) -> bytes:
