@@ -19,7 +19,7 @@ from benchmarks.report import Report
 from benchmarks.shapes import Shape, random_batch
 from sritool.cli.render import Table
 from sritool.data.batches import Batch
-from sritool.inference.langevin import Chain, log_prior, short_run
+from sritool.inference.langevin import Chain, log_joint_of, short_run, with_prior
 from sritool.methods.base import Method
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
@@ -46,22 +46,19 @@ def plain_chain(
     draws = Stream(0, "equality").normal(batch.examples, (len(steps) + 1) * latent, dtype=torch.float64)
     draws = draws.view(len(batch.examples), len(steps) + 1, latent).transpose(0, 1)
 
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
         value, gradient = oracle_gradient(method.generator, batch, z)
         visited.append(gradient)
-        return value + log_prior(z), gradient - z
+        return value, gradient
 
-    return short_run(log_joint, draws[0], steps, draws[1:], temperature, keep_path=True), visited
+    return short_run(
+        with_prior(log_conditional), draws[0], steps, draws[1:], temperature, keep_path=True
+    ), visited
 
 
 def fast_chain(method: Method, batch: Batch, plain: Chain) -> Tensor:
     """z_K of the same chain by the fast path."""
-    conditional = method.conditional(batch)
-
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        value, gradient = conditional.evaluate(z)
-        return value + log_prior(z), gradient - z
-
+    log_joint = log_joint_of(method.conditional(batch))
     return short_run(log_joint, plain.start, plain.step_sizes, plain.noise, plain.temperature).end
 
 

@@ -24,7 +24,7 @@ from benchmarks.timing import Run, alternate, ratio, spread
 from sritool.cli.render import Table
 from sritool.config.settings import LikelihoodConfig
 from sritool.inference.chain_density import chain_density
-from sritool.inference.langevin import log_prior, short_run
+from sritool.inference.langevin import log_joint_of, short_run
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.importance import likelihood_figures
 from sritool.model.random import Stream
@@ -57,13 +57,9 @@ class Ours:
         """One chain a sentence and its density, a Hessian at each step."""
         conditional = self.method.conditional(self.batch)
 
-        def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-            value, gradient = conditional.evaluate(z)
-            return value + log_prior(z), gradient - z
-
         schedule = self.config.sampler.schedule()
         noise = torch.randn(len(schedule), *self.codes.shape, device=self.codes.device)
-        chain = short_run(log_joint, self.codes, schedule, noise, 0.2, keep_path=True)
+        chain = short_run(log_joint_of(conditional), self.codes, schedule, noise, 0.2, keep_path=True)
         return chain_density(conditional, chain)
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 import sritool
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.batches import collate, evaluation_batches
+from sritool.data.sampling import seeded_choice
 from sritool.data.store import Split, load_corpus
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.ais import anneal, ladder
@@ -161,7 +162,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = sritool.load(arguments.run)
     split = load_corpus(Path(str(model.checkpoint.corpus["path"]))).split("test")
-    chosen = np.sort(np.random.default_rng(0).permutation(len(split))[: arguments.limit])
+    chosen = seeded_choice(len(split), arguments.limit)
     base, seed = LikelihoodConfig(), arguments.seed
     rungs, chains = arguments.rungs, arguments.chains
     estimators = {f"ais, {rungs} rungs, {chains} chains": by_annealing(rungs, chains, seed)}

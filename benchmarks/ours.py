@@ -16,7 +16,7 @@ from sritool.config.presets import layered
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, merge
 from sritool.data.batches import Batch, collate
-from sritool.inference.langevin import log_prior, short_run
+from sritool.inference.langevin import short_run, with_prior
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.methods.sri import ShortRunInference
@@ -116,13 +116,14 @@ def our_chain(config: RunConfig, shape: Shape, device: torch.device) -> Callable
         subsets = method._draw_words(batch, CLOCK, fixed_size=False)
         start, noise, _ = method._draw(batch, CLOCK.stream("chain"), 1)
 
-        def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
             subset = subsets[step] if subsets else None
-            value, gradient = conditional.evaluate(z, method._masks(dropout, step), theta, subset)
-            return value + log_prior(z), gradient - z
+            return conditional.evaluate(z, method._masks(dropout, step), theta, subset)
 
         tau = sampler.evaluation_temperature
-        chain = short_run(log_joint, start[0], sampler.schedule(), noise[:, 0], tau, root=method.root)
+        chain = short_run(
+            with_prior(log_conditional), start[0], sampler.schedule(), noise[:, 0], tau, root=method.root
+        )
         return chain.end
 
     if device.type == "cuda":

@@ -16,9 +16,9 @@ from sritool.data.corpora.official_files import SENTIMENTS
 from sritool.data.normalise import same
 from sritool.data.prepare import MOST_LABELS
 from sritool.data.readers import FieldNames, read_labelled
+from sritool.data.sampling import seeded_choice
 from sritool.data.store import Corpus, Split
 from sritool.errors import DataError, UsageError
-from sritool.evaluation.sentences import LIMIT_SEED
 from sritool.runs.model import TrainedModel
 
 Indices = NDArray[np.int64]
@@ -188,13 +188,9 @@ def draw(usable: Indices, of: int, count: int, seed: int, number: int) -> Indice
         raise UsageError(
             f"{count:,} labels cannot be drawn from {len(usable):,} sentences; give --labels fewer"
         )
-    return _first(np.random.default_rng([seed, number]).permutation(of), usable, count)
+    return seeded_choice(of, count, [seed, number], usable)
 
 
 def choose(usable: Indices, of: int, limit: int | None) -> Indices:
     """The usable sentences, or a seeded choice of `limit` of them, in their order; it is that of `evaluate`."""
-    return _first(np.random.default_rng(LIMIT_SEED).permutation(of), usable, limit)
-
-
-def _first(order: Indices, usable: Indices, count: int | None) -> Indices:
-    return np.sort(order[np.isin(order, usable)][:count])
+    return seeded_choice(of, limit, among=usable)

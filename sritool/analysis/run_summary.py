@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from sritool.analysis.interpolation import Way, interpolate_once
 from sritool.config.settings import LikelihoodConfig, ValidationConfig
+from sritool.data.sampling import seeded_choice
 from sritool.data.store import Corpus, Split
 from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metrics import Estimate
@@ -76,12 +75,11 @@ def _measure(
     method: Method, split: Split, settings: ValidationConfig, seed: int, report: Report, end: float
 ) -> Measured:
     """As many sentences and draws as fit before `end`, judged by the time that the first few sentences take."""
-    order = np.random.default_rng(0).permutation(len(split))
     most = min(settings.final_sentences, len(split))
 
     def measured(sentences: int, likelihood: LikelihoodConfig) -> Measured:
         wanted = EvaluationSettings(DEFAULT_METRICS, likelihood=likelihood, seed=seed)
-        return measure(method, split, np.sort(order[:sentences]), wanted, report)
+        return measure(method, split, seeded_choice(len(split), sentences), wanted, report)
 
     if end == math.inf:
         return measured(most, settings.likelihood)

@@ -12,6 +12,7 @@ import numpy as np
 from sritool.analysis.reverse_perplexity import check_enough, reverse_perplexity
 from sritool.analysis.text_metrics import Figure, distinct, self_bleu, unique_share
 from sritool.config.settings import LikelihoodConfig
+from sritool.data.sampling import seeded_choice
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS
 from sritool.errors import UsageError, suggestion
@@ -22,7 +23,6 @@ from sritool.runs.model import Report, TrainedModel
 
 METRICS = ("unique", "distinct-1", "distinct-2", "self-bleu", "nll", "reverse-ppl")
 ALL = "all"
-CHOICE_SEED = 0  # of the real sentences: the same for every checkpoint
 
 
 HOW = {
@@ -161,7 +161,7 @@ def scores(
 
 def chosen_texts(model: TrainedModel, split: Split, count: int) -> list[str]:
     """A seeded choice of a split's sentences, as the model would spell them."""
-    chosen = np.sort(np.random.default_rng(CHOICE_SEED).permutation(len(split))[:count])
+    chosen = seeded_choice(len(split), count)
     return [model.tokenizer.decode(words_of(split, int(index))) for index in chosen]
 
 

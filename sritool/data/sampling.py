@@ -1,6 +1,6 @@
-"""Seeded choices among sentences that depend on each sentence's text alone.
+"""Seeded choices among sentences: by their numbers, or by each sentence's text alone.
 
-Sentences are ranked by a hash of seed and text. So equal sentences always fall together, order and number of
+By text, sentences are ranked by a hash of seed and text. So equal sentences always fall together, order and number of
 the others do not matter, and no library's generator can change the outcome. Sentences that differ in white
 space or case only count as equal: later they may be.
 """
@@ -19,6 +19,24 @@ from sritool.data.sentences import Sentences
 from sritool.errors import DataError
 
 Keys = npt.NDArray[np.uint64]
+Indices = npt.NDArray[np.int64]
+
+
+def seeded_choice(
+    of: int, count: int | None, seed: int | Sequence[int] = 0, among: Indices | None = None
+) -> Indices:
+    """A random choice of the numbers below `of`, ascending; a larger choice with one seed holds the smaller.
+
+    Args:
+        of: How many there are.
+        count: How many are chosen; None, or more than there are: all.
+        seed: Of the order in which they are taken. Choices that have to agree all have the usual one.
+        among: Only these may be chosen.
+    """
+    order = np.random.default_rng(seed).permutation(of)
+    if among is not None:
+        order = order[np.isin(order, among)]
+    return np.sort(order[:count])
 
 
 def rank(text: str, seed: int) -> bytes:

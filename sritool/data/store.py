@@ -28,6 +28,7 @@ from sritool.data.info import (
     digest_file,
     parse_info,
 )
+from sritool.data.sampling import seeded_choice
 from sritool.data.tokenizer import (
     EOS,
     FIRST_PREDICTED,
@@ -80,7 +81,7 @@ class Split:
         """A fixed random choice of `count` of its sentences, in their order; itself where it has no more."""
         if count >= len(self):
             return self
-        chosen = np.sort(np.random.default_rng(0).permutation(len(self))[:count])
+        chosen = seeded_choice(len(self), count)
         ids = [self.targets(int(index)) for index in chosen]
         offsets = np.concatenate(([0], np.cumsum(self.lengths[chosen])))
         labels = None if self.labels is None else self.labels[chosen]

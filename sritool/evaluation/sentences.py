@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from sritool.data.blocks import name_of
 from sritool.data.preprocess import DEFAULT_DATA_DIR
 from sritool.data.readers import read_sentences
+from sritool.data.sampling import seeded_choice
 from sritool.data.store import Corpus, Split, find_corpus, load_corpus
 from sritool.data.tokenizer import SPECIALS, UNK
 from sritool.errors import DataError
 from sritool.runs.model import TrainedModel
 
 SHOWN = 5  # words in a line for people
-LIMIT_SEED = 0  # of the choice of sentences under a limit: the same for every checkpoint
 
 
 class Chosen(NamedTuple):
@@ -71,7 +71,7 @@ def choose_sentences(
     else:
         found = prepared_split(model, split, data_dir)
         name = f"{model.checkpoint.corpus['name']} {split}"
-        chosen = np.sort(np.random.default_rng(LIMIT_SEED).permutation(len(found))[:limit])
+        chosen = seeded_choice(len(found), limit)
     if not len(chosen):
         raise DataError(f"{name} has no sentence; give one that has some")
     return Chosen(found, chosen, name)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from sritool.data.batches import collate, evaluation_batches
+from sritool.data.sampling import seeded_choice
 from sritool.data.store import Split
 from sritool.errors import NumericalError
 from sritool.evaluation import estimators
@@ -66,8 +67,6 @@ class Stages:
         self.method, self.split, self.examples, self.settings = method, split, examples, settings
         self.report, self.finished = report, finished
         self.chains = settings.posterior_draws
-        # The same order for every count, so that `kl` is measured on some of the sentences of `mi`.
-        self.order = np.random.default_rng(settings.seed).permutation(len(examples))
         self.rows: Rows = {
             "predictions": split.lengths[examples].astype(np.float64),
             "words": split.words[examples].astype(np.float64),
@@ -86,7 +85,7 @@ class Stages:
             borrowed = self.rows["draws"][derangement(len(every), self.settings.seed)]
             self._over("permuted codes", every, lambda *given: self._permuted(borrowed, *given))
         if "density" in needs and not self.method.closed_form_kl:
-            chosen = np.sort(self.order[: self.settings.kl_count(len(every))])
+            chosen = self._choice(self.settings.kl_count(len(every)))
             self._over("density of q", chosen, self._density, _DENSITY_BATCH)
         for column, name in (("mi", "posterior"), ("kl_information", "own")):
             if f"{name} codes" in needs:
@@ -125,6 +124,10 @@ class Stages:
             use(part, found)
             done += len(part)
         self.report(label, done, len(chosen))
+
+    def _choice(self, count: int) -> Indices:
+        """The same order for every count, so that `kl` is measured on some of the sentences of `mi`."""
+        return seeded_choice(len(self.examples), count, self.settings.seed)
 
     def _parts(self, chosen: Indices, largest: int | None) -> Sequence[Indices]:
         """Batches of the chosen rows, no larger than the memory allows."""
@@ -179,7 +182,7 @@ class Stages:
 
     def _information(self, column: str, name: str) -> None:
         """What one code of each of N sentences tells about which of them it belongs to."""
-        chosen = np.sort(self.order[: self.settings.mi_sentences])
+        chosen = self._choice(self.settings.mi_sentences)
         if len(chosen) < 2:
             return
         codes = self._tensor(self.rows[f"{name}_code"][chosen])

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sritool.errors import NumericalError
+from sritool.inference.target import Target
 from sritool.model.random import Stream
 
 FARTHEST = 1e4
@@ -32,6 +33,24 @@ chain no longer resolves what it looks for; it overflows far later, and NaN come
 
 LogJoint = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """(z [batch, latent], step k) → log p(x, z) [batch] and its gradient [batch, latent]."""
+
+
+def with_prior(log_conditional: LogJoint) -> LogJoint:
+    """Make log p(x, z) and its gradient of a function for log p(x|z) and its gradient.
+
+    log p(x, z) = log p(x|z) + log p(z) and ∇ log p(x, z) = ∇ log p(x|z) − z, with p(z) = N(0, I).
+    """
+
+    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = log_conditional(z, step)
+        return value + log_prior(z), gradient - z
+
+    return log_joint
+
+
+def log_joint_of(target: Target) -> LogJoint:
+    """log p(x, z) and its gradient in z, the same at every step."""
+    return with_prior(lambda z, _: target.evaluate(z))
 
 
 class Noise(NamedTuple):

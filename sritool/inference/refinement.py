@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sritool.config.settings import RefinementConfig
-from sritool.inference.langevin import log_prior, settled, short_run
+from sritool.inference.langevin import log_joint_of, settled, short_run
 from sritool.inference.step_size import geometric
 from sritool.inference.svi import refine
 from sritool.model.conditional import Conditional
@@ -111,11 +111,12 @@ def langevin_ends(
     is_scaled = refinement.kind == "preconditioned"
     scale = (0.5 * start.log_variance).exp() if is_scaled else torch.ones_like(mean)
 
-    def log_joint(u: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        z = scale * u
-        value, gradient = conditional.evaluate(z)
-        return value + log_prior(z), scale * (gradient - z)
+    log_joint = log_joint_of(conditional)
+
+    def scaled(u: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = log_joint(scale * u, step)
+        return value, scale * gradient
 
     begin = (mean / scale).expand(chains, *mean.shape)
-    chain = short_run(log_joint, begin, refinement.step_sizes, torch.stack(drawn, 1))
+    chain = short_run(scaled, begin, refinement.step_sizes, torch.stack(drawn, 1))
     return scale * settled(chain).end

@@ -27,6 +27,7 @@ from sritool.inference.langevin import (
     FARTHEST,
     Chain,
     Noise,
+    log_joint_of,
     log_prior,
     preconditioned,
     reach,
@@ -161,16 +162,17 @@ def _run(
     temperature: float,
     root: Tensor | None,
 ) -> _Run:
+    log_joint = log_joint_of(target)
     gradients, values = [], []
 
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        value, gradient = target.evaluate(z)
-        gradients.append(gradient - z)
-        values.append(value + log_prior(z))
-        return values[-1], gradients[-1]
+    def kept(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        value, gradient = log_joint(z, step)
+        values.append(value)
+        gradients.append(gradient)
+        return value, gradient
 
-    chain = short_run(log_joint, start, schedule, noise, temperature, keep_path=True, root=root)
-    joint, _ = log_joint(chain.end, len(schedule))
+    chain = short_run(kept, start, schedule, noise, temperature, keep_path=True, root=root)
+    joint, _ = kept(chain.end, len(schedule))
     likelihood = joint - log_prior(chain.end)
     return _Run(chain, torch.stack(gradients), torch.stack(values), likelihood)
 

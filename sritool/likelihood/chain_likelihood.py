@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sritool.config.settings import GeneratorConfig, SamplerConfig
 from sritool.inference.chain_density import chain_density
-from sritool.inference.langevin import draw_noise, log_prior, settled, short_run
+from sritool.inference.langevin import draw_noise, log_joint_of, log_prior, settled, short_run
 from sritool.inference.target import Target
 from sritool.likelihood.importance import WeightedDraws
 from sritool.model.random import Stream
@@ -75,12 +75,9 @@ def _chains(
     steps, stream = len(plan.step_sizes), Stream(seed, "sri likelihood")
     start, noise, _ = draw_noise(stream, examples, numbers, steps, latent, dtype, plan.averaged)
 
-    def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        value, gradient = target.evaluate(z)
-        return value + log_prior(z), gradient - z
-
+    joint, root = log_joint_of(target), plan.root
     chain = settled(
-        short_run(log_joint, start, plan.step_sizes, noise, plan.temperature, keep_path=True, root=plan.root)
+        short_run(joint, start, plan.step_sizes, noise, plan.temperature, keep_path=True, root=root)
     )
     density = chain_density(target, chain)
     conditional = target.log_likelihood(chain.end)

@@ -16,12 +16,14 @@ from sritool.inference.langevin import (
     Chain,
     Noise,
     draw_noise,
+    log_joint_of,
     log_prior,
     noiseless_moves,
     reach,
     require_settled,
     settled,
     short_run,
+    with_prior,
 )
 from sritool.inference.preconditioner import Preconditioner
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
@@ -155,12 +157,11 @@ class ShortRunInference(Method):
         theta = ThetaGradient(self.generator, self._workspace)
         along = theta if self.sampler.theta_gradient == "path" else None
 
-        def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
             subset = subsets[step] if subsets else None
-            value, gradient = conditional.evaluate(z, self._masks(dropout, step), along, subset)
-            return value + log_prior(z), gradient - z
+            return conditional.evaluate(z, self._masks(dropout, step), along, subset)
 
-        chain = short_run(log_joint, start, schedule, noise, 1.0, keep_path, root)
+        chain = short_run(with_prior(log_conditional), start, schedule, noise, 1.0, keep_path, root)
         on_the_way = theta.word_mass.clone() if subsets else None
         theta.weight = self.sampler.end_weight if along else 1.0 / conditional.size
         last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
@@ -210,13 +211,10 @@ class ShortRunInference(Method):
 
         Raises: NumericalError if it explodes.
         """
-
-        def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-            value, gradient = conditional.evaluate(z)
-            return value + log_prior(z), gradient - z
-
         schedule, tau = self.sampler.schedule(), self.sampler.evaluation_temperature
-        return settled(short_run(log_joint, start, schedule, noise, tau, keep_path, self.root))
+        return settled(
+            short_run(log_joint_of(conditional), start, schedule, noise, tau, keep_path, self.root)
+        )
 
     def _draw(self, batch: Batch, stream: Stream, chains: int) -> Noise:
         sampler, dtype = self.sampler, self.generator.output.dtype

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sritool.config.settings import RunConfig, SamplerConfig
 from sritool.data.batches import collate, evaluation_batches
+from sritool.data.sampling import seeded_choice
 from sritool.data.store import Split
 from sritool.errors import NumericalError, UsageError
 from sritool.inference.langevin import draw_noise
@@ -122,7 +123,7 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
     Args: progress: epochs done / epochs planned; epoch: of the noise.
     """
     sampler, seed = sampler_of(method), method.config.training.seed
-    chosen = np.random.default_rng(0).permutation(len(split))[:RETUNE_SENTENCES]
+    chosen = seeded_choice(len(split), RETUNE_SENTENCES)
     tuning = Tuning(
         grid=RETUNE_FACTORS,
         chains=max(RETUNE_CHAINS, 2 * method.latent),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 
 from sritool.config.settings import LikelihoodConfig
+from sritool.data.sampling import seeded_choice
 from sritool.data.store import Split
 from sritool.data.tokenizer import Tokenizer
 from sritool.evaluation.estimates import NATS
@@ -21,7 +21,7 @@ from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.model import Report
 
 PRETRAINING = ("recon", "permuted", "au")  # what an autoencoder is judged by
-SEED = 0  # of the choice of sentences and of their noise
+SEED = 0  # of the noise
 LONGEST_SAMPLE = 60  # tokens
 COLLAPSE_NATS = 0.1
 COLLAPSE_AFTER = 3  # epochs of warm-up
@@ -41,7 +41,7 @@ def validate(
     method: Method, split: Split, sentences: int, likelihood: LikelihoodConfig, report: Report
 ) -> list[Estimate]:
     """Measure the method on a seeded choice of the split's sentences, in float32 and without dropout."""
-    chosen = np.sort(np.random.default_rng(SEED).permutation(len(split))[:sentences])
+    chosen = seeded_choice(len(split), sentences)
     settings = EvaluationSettings(validated_metrics(method), likelihood=likelihood, seed=SEED)
     return measure(method, split, chosen, settings, report).estimates
 
