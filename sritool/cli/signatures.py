@@ -21,7 +21,7 @@ from typing import Any
 
 import typer
 
-from sritool.errors import UsageError
+from sritool.errors import UsageError, quoted
 
 MOST = {
     "seed": (1 << 63) - 1,  # what a generator of random numbers takes
@@ -91,5 +91,4 @@ def check_numbers(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         most = MOST.get(name, MOST_OTHERWISE)
         if isinstance(value, int) and value > most:
-            shown = str(value) if value < 1 << 64 else "beyond 2^64"  # thousands of digits take long to print
-            raise UsageError(f"--{name.replace('_', '-')} is {shown}; give at most {most}")
+            raise UsageError(f"--{name.replace('_', '-')} is {quoted(value)}; give at most {most}")

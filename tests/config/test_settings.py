@@ -267,17 +267,17 @@ def _deep(levels: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize("path", [path for path, _ in _numbers(RunConfig)])
 @pytest.mark.parametrize(
     "value",
     [10**6000, [10**6000], "x" * 3_000_000, b"x" * 3_000_000, _deep(100_000), {"x" * 3_000_000: 1}, None, {}],
     ids=["digits", "digits in a list", "text", "bytes", "deep", "long key", "None", "table"],
 )
-def test_a_hostile_value_is_one_short_line(path: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=path.partition(".")[0]) as caught:
-        build(RunConfig, nested(path, value))
-    assert len(str(caught.value)) < 300
-    assert "\n" not in str(caught.value)
+def test_a_hostile_value_is_one_short_line(value: Any) -> None:
+    for path, _ in _numbers(RunConfig):
+        with pytest.raises(UsageError, match=path.partition(".")[0]) as caught:
+            build(RunConfig, nested(path, value))
+        assert len(str(caught.value)) < 300
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
