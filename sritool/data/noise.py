@@ -37,9 +37,11 @@ class Unigram:
         return len(self._words) > (word in self._place)
 
     def other(self, word: str, below: Callable[[int], int]) -> str:
-        """A word of the text that is not this one.
+        """Return a word of the text that is not this one.
 
-        Args: below: a random whole number in [0, its argument).
+        Args:
+            word: This one.
+            below: Returns a random whole number in [0, its argument).
         """
         begin = end = 0
         if word in self._place:
@@ -60,9 +62,18 @@ def versions(
     an earlier one, and equal words may change places. `drop` leaves out one more word, never the last one left.
     `replace` puts another word of `unigram` in the place of one that is still its own.
 
-    Args:    key: what the random numbers depend on beside kind and words: seed and index of the sentence.
-    Returns: at most largest + 1 versions, the sentence itself first.
-    Raises:  UsageError for another kind.
+    Args:
+        words: The sentence.
+        largest: The most changes.
+        kind: One of `KINDS`.
+        key: What the random numbers depend on beside kind and words: seed and index of the sentence.
+        unigram: Where the words that `replace` puts in are drawn from.
+
+    Returns:
+        At most largest + 1 versions, the sentence itself first.
+
+    Raises:
+        UsageError: There is no such kind.
     """
     check_kind(kind)
     below = _below(f"{key} {kind} {' '.join(words)}")
@@ -75,7 +86,11 @@ def versions(
 
 
 def check_kind(kind: str) -> None:
-    """Raises: UsageError for a kind of noise that there is not."""
+    """Check that there is noise of this kind.
+
+    Raises:
+        UsageError: There is not.
+    """
     if kind not in KINDS:
         raise UsageError(f"no noise {kind!r}; choose one of {', '.join(KINDS)}")
 

@@ -59,12 +59,16 @@ def preprocess_corpus(
     """Prepare a corpus and store it as ``data_dir/name``.
 
     Args:
-        source: where its text comes from; None: the built-in corpus ``name``.
-        options: how it is encoded; None: the source's own defaults.
-        force: replace a stored corpus of this name with other content.
+        name: The corpus's name.
+        source: Where its text comes from; None: the built-in corpus `name`.
+        options: How it is encoded; None: the source's own defaults.
+        data_dir: The folder of all corpora.
+        force: Replace a stored corpus of this name with other content.
+
     Raises:
-        UsageError if a corpus with other content, or a folder that is no corpus, has the name;
-        DataError if the text cannot be used; SritoolError if ``data_dir`` cannot be written to.
+        UsageError: A corpus with other content, or a folder that is no corpus, has the name.
+        DataError: The text cannot be used.
+        SritoolError: `data_dir` cannot be written to.
     """
     started = time.perf_counter()
     check_corpus_name(name)
@@ -100,11 +104,13 @@ def preprocess_corpus(
 
 
 def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[str, Source]:
-    """The corpus's name and source that the words of the command line mean.
+    """Return the corpus's name and source that the words of the command line mean.
 
     A single word that is a built-in name means that corpus, even where a file is called so; any other word is
     a file, ``-`` for standard input, or a folder of files whose names tell their splits.
-    Raises: UsageError if they contradict each other, name nothing or lack ``--name``.
+
+    Raises:
+        UsageError: They contradict each other, name nothing or lack ``--name``.
     """
     options = options or FileOptions()
     words = list(inputs.names)
@@ -122,10 +128,12 @@ def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[s
 
 
 def with_overrides(options: PrepareOptions, given: Mapping[str, object]) -> PrepareOptions:
-    """``options`` with the fields that were ``given`` (not None).
+    """Return `options` with the fields that were `given` (not None).
 
     A change from words to pieces drops what was meant for words.
-    Raises: UsageError if ``min_count`` is given for pieces.
+
+    Raises:
+        UsageError: ``min_count`` is given for pieces.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     if chosen.get("tokenizer", options.tokenizer) != "word":
@@ -136,7 +144,11 @@ def with_overrides(options: PrepareOptions, given: Mapping[str, object]) -> Prep
 
 
 def check_corpus_name(name: str) -> None:
-    """Raises: UsageError if ``name`` cannot be the name of a folder of ours."""
+    """Check that `name` can be the name of a folder of ours.
+
+    Raises:
+        UsageError: It cannot.
+    """
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot name a corpus; use letters, digits, '.', '_' and '-', a letter or digit first"

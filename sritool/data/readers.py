@@ -157,12 +157,6 @@ def parse(blocks: Iterable[bytes], where: str, form: str, names: FieldNames) -> 
     return parser(text_blocks(blocks, where, returns_end_lines=form == "csv"), where, names)
 
 
-def _chunk(texts: Sequence[str], labels: Sequence[str] | None) -> Chunk:
-    import pyarrow as pa
-
-    return Chunk(pa.array(texts, pa.string()), labels)
-
-
 def _parse_text(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -176,40 +170,23 @@ def _parse_text(blocks: Iterable[bytes], where: str, names: FieldNames) -> Itera
         yield Chunk(pc.ascii_rtrim(lines, "\n"), None)
 
 
-def _lines_of(text: str) -> list[str]:
-    lines = text.split("\n")
+def _lines_of(block: bytes) -> list[str]:
+    lines = block.decode().split("\n")
     return lines if lines[-1] else lines[:-1]
 
 
 def _parse_tsv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
-    table: _Table | None = None
-    done = 0
-    for block in blocks:
-        lines = _lines_of(block.decode())
-        if not done:
-            table = _Table.of(lines[0].rstrip("\r").split("\t"), where, names)
-        if table is not None:
-            rows = [line.rstrip("\r").split("\t") if line.strip() else [] for line in lines]
-            yield table.chunk(rows if done else rows[1:], done + (1 if done else 2))
-        else:
-            cells = [line.split("\t", 1) if line.strip() else [] for line in lines]
-            missing = "a row is label<TAB>text (plain sentences: --input-format text)"
-            yield _labelled(cells, f"{where} line", done + 1, missing)
-        done += len(lines)
+    rows = (
+        [line.rstrip("\r").split("\t") if line.strip() else [] for line in _lines_of(block)]
+        for block in blocks
+    )
+    advice = "a row is label<TAB>text (plain sentences: --input-format text)"
+    return _parse_rows(rows, where, names, "line", "\t", advice)
 
 
 def _parse_csv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
-    table: _Table | None = None
-    done = 0
-    for rows in _csv_rows(blocks, where):
-        if not done:
-            table = _Table.of([cell.strip() for cell in rows[0]], where, names)
-        if table is not None:
-            yield table.chunk(rows if done else rows[1:], done + (1 if done else 2))
-        else:  # a label, then one or more cells of text
-            missing = "a row is label,text with a header or without"
-            yield _labelled(rows, f"{where} row", done + 1, missing)
-        done += len(rows)
+    advice = "a row is label,text with a header or without"
+    return _parse_rows(_csv_rows(blocks, where), where, names, "row", " ", advice)
 
 
 def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[list[list[str]]]:
@@ -236,50 +213,52 @@ def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[list[list[str]]]:
         yield rows
 
 
-def _labelled(rows: Sequence[Sequence[str]], place: str, first: int, advice: str) -> Chunk:
-    """Return rows of a label and one or more cells of text, joined by spaces; [] is a blank row."""
-    labels = []
-    for number, row in enumerate(rows, first):
-        label = row[0].strip() if row else ""
-        if len(row) == 1 or (row and not label):
-            raise DataError(f"{place} {number} has no label; {advice}")
-        labels.append(_checked_label(label, f"{place} {number}"))
-    return _chunk([" ".join(row[1:]) for row in rows], labels)
+def _parse_rows(
+    batches: Iterable[Sequence[Sequence[str]]],
+    where: str,
+    names: FieldNames,
+    unit: str,
+    joint: str,
+    advice: str,
+) -> Iterator[Chunk]:
+    """Yield the sentences of a table: columns under a header, or a label and one or more cells of text.
 
-
-@dataclass(frozen=True)
-class _Table:
-    """A table with a header: where its text and label are."""
-
-    where: str
-    width: int
-    text_at: int
-    label_at: int | None
-
-    @staticmethod
-    def of(header: Sequence[str], where: str, names: FieldNames) -> _Table | None:
-        """Return the table that a first row heads; None if the row is not a header, but data."""
-        wanted = [names.text] if names.text else TEXT_NAMES
-        are_names = len(set(header)) == len(header) and all(len(cell.split()) == 1 for cell in header)
-        if not are_names or not any(cell in wanted for cell in header):
-            return None
-        text, label = _fields_of(header, where, names)
-        return _Table(where, len(header), header.index(text), None if label is None else header.index(label))
-
-    def chunk(self, rows: Sequence[Sequence[str]], first: int) -> Chunk:
-        """Return the sentences of rows, of which the first one has the number `first`."""
+    Args:
+        batches: Rows of cells, some at a time; a blank row is empty.
+        where: What errors call the file.
+        names: The columns to take, if there is a header.
+        unit: What errors call a row.
+        joint: What is put between cells of text.
+        advice: What to do about a row without a label.
+    """
+    header: Sequence[str] | None = None
+    text_at, label_at = 1, 0
+    done = 0
+    for rows in batches:
+        if not done and _is_header(rows[0], names):
+            header, rows, done = [cell.strip() for cell in rows[0]], rows[1:], 1
+            text, label = _fields_of(header, where, names)
+            text_at, label_at = header.index(text), -1 if label is None else header.index(label)
         texts, labels = [], []
-        for number, row in enumerate(rows, first):
-            place = f"{self.where} row {number}"
-            if row and len(row) != self.width:
-                raise DataError(f"{place} has {len(row)} columns, its header {self.width}; mend it")
-            texts.append(row[self.text_at] if row else "")
-            if self.label_at is not None:
-                label = row[self.label_at].strip() if row else ""
-                labels.append(_checked_label(label, place))
-                if texts[-1].strip() and not label:
-                    raise DataError(f"{place} has no label; give every row one, or remove the column")
-        return _chunk(texts, labels if self.label_at is not None else None)
+        for number, row in enumerate(rows, done + 1):
+            place = f"{where} {unit} {number}"
+            if row and header is not None and len(row) != len(header):
+                raise DataError(f"{place} has {len(row)} columns, its header {len(header)}; mend it")
+            cell = row[label_at] if row and label_at >= 0 and len(row) > 1 else ""
+            texts.append("" if not row else row[text_at] if header is not None else joint.join(row[1:]))
+            if label_at >= 0:
+                needed = bool(row and (header is None or texts[-1].strip()))
+                labels.append(_checked_label(cell, needed, place, advice))
+        yield _chunk(texts, labels if label_at >= 0 else None)
+        done += len(rows)
+
+
+def _is_header(row: Sequence[str], names: FieldNames) -> bool:
+    """Whether a first row names columns, that of the text among them."""
+    cells = [cell.strip() for cell in row]
+    wanted = [names.text] if names.text else TEXT_NAMES
+    are_names = len(set(cells)) == len(cells) and all(len(cell.split()) == 1 for cell in cells)
+    return are_names and any(cell in wanted for cell in cells)
 
 
 def _fields_of(there: Sequence[str], where: str, names: FieldNames) -> tuple[str, str | None]:
@@ -295,23 +274,24 @@ def _fields_of(there: Sequence[str], where: str, names: FieldNames) -> tuple[str
 
 def _parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     """Read an object a line, or one array of objects; of a key that is there twice the last value counts."""
-    text_name, label_name = names.text, names.label
-    first = True
+    text, label = "", names.label
     for records in _json_records(blocks, where):
         texts, labels = [], []
         for place, record in records:
-            if record is None:
-                texts.append("")
+            if record is not None and not isinstance(record, dict):
+                raise DataError(f"{place} is not a JSON object; write one {{...}} a line")
+            if record is not None and not text:
+                text, usual = _fields_of(list(record), place, FieldNames(names.text))
+                label = names.label or usual
+            texts.append("" if record is None else _json_text(record.get(text), text, place))
+            if label:
+                value = record.get(label) if record else None
+                cell = "" if value is None or isinstance(value, dict | list) else _whole(str(value), place)
+                advice = f"give every line one under {label!r}"
+                labels.append(_checked_label(cell, record is not None, place, advice))
+            else:
                 labels.append("")
-                continue
-            if not isinstance(record, dict):
-                raise DataError(f"{where} {place} is not a JSON object; write one {{...}} a line")
-            if first:
-                text_name, label_name = _fields_of(list(record), f"{where} {place}", FieldNames(text_name))
-                label_name, first = names.label or label_name, False
-            texts.append(_json_text(record, text_name or "", f"{where} {place}"))
-            labels.append(_json_label(record, label_name, f"{where} {place}") if label_name else "")
-        yield _chunk(texts, labels if label_name else None)
+        yield _chunk(texts, labels if label else None)
 
 
 def _json_records(blocks: Iterable[bytes], where: str) -> Iterator[Iterator[tuple[str, Any]]]:
@@ -320,13 +300,13 @@ def _json_records(blocks: Iterable[bytes], where: str) -> Iterator[Iterator[tupl
     start = next(stream)
     if start.lstrip().startswith(b"["):
         values = _json_value(b"".join([start, *stream]).decode(), where, 1)
-        yield ((f"record {number}", value) for number, value in enumerate(values, 1))
+        yield ((f"{where} record {number}", value) for number, value in enumerate(values, 1))
         return
     done = 0
     for block in chain([start], stream):
-        lines = _lines_of(block.decode())
+        lines = _lines_of(block)
         yield (
-            (f"line {number}", _json_value(line, where, number) if line.strip() else None)
+            (f"{where} line {number}", _json_value(line, where, number) if line.strip() else None)
             for number, line in enumerate(lines, done + 1)
         )
         done += len(lines)
@@ -341,21 +321,13 @@ def _json_value(text: str, where: str, line: int) -> Any:
         raise DataError(
             f"{where} line {line} is not JSON ({reason}); write one whole {{...}} a line"
         ) from error
-    return "null" if value is None else value  # no object either
+    return "null" if value is None else value  # which is no object either
 
 
-def _json_text(record: dict[str, Any], name: str, place: str) -> str:
-    sentence = record.get(name)
-    if not isinstance(sentence, str):
+def _json_text(value: Any, name: str, place: str) -> str:
+    if not isinstance(value, str):
         raise DataError(f"{place} has no string under {name!r}; mend it, or name another: --text-key")
-    return _whole(sentence, place)
-
-
-def _json_label(record: dict[str, Any], name: str, place: str) -> str:
-    label = record.get(name)
-    if label is None or isinstance(label, dict | list) or not str(label).strip():
-        raise DataError(f"{place} has no label under {name!r}; give every line one")
-    return _checked_label(_whole(str(label).strip(), place), place)
+    return _whole(value, place)
 
 
 def _whole(text: str, place: str) -> str:
@@ -366,13 +338,22 @@ def _whole(text: str, place: str) -> str:
     return text
 
 
-def _checked_label(label: str, place: str) -> str:
+def _checked_label(cell: str, needed: bool, place: str, advice: str) -> str:
+    label = cell.strip()
+    if needed and not label:
+        raise DataError(f"{place} has no label; {advice}")
     if len(label) > LONGEST_LABEL:
         raise DataError(
             f"{place} has a label of {len(label):,} characters; a label comes first, then the text "
             "(plain sentences: --input-format text)"
         )
     return label
+
+
+def _chunk(texts: Sequence[str], labels: Sequence[str] | None) -> Chunk:
+    import pyarrow as pa
+
+    return Chunk(pa.array(texts, pa.string()), labels)
 
 
 def _some_of(names: Sequence[str]) -> str:
@@ -398,12 +379,11 @@ def _read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
                 texts = _strings(batch.column(text), text, where, done)
                 labels = None
                 if label is not None:
+                    values = _strings(batch.column(label), label, where, done).to_pylist()
                     labels = [
-                        value.strip()
-                        for value in _strings(batch.column(label), label, where, done).to_pylist()
+                        _checked_label(value, True, f"{where} row {number}", "give every row one")
+                        for number, value in enumerate(values, done + 1)
                     ]
-                    for number, value in enumerate(labels, done + 1):
-                        _checked_label(value, f"{where} row {number}")
                 yield Chunk(texts, labels)
                 done += len(texts)
     except pa.ArrowInvalid as error:

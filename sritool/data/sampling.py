@@ -40,7 +40,7 @@ def seeded_choice(
 
 
 def rank(text: str, seed: int) -> bytes:
-    """Where ``text`` comes in the shuffled order of ``seed``."""
+    """Return where `text` comes in the shuffled order of ``seed``."""
     digest = _keyed(seed)
     digest.update(text.encode())
     return digest.digest()
@@ -51,7 +51,7 @@ def _keyed(seed: int) -> blake2b:
 
 
 def sample(part: Sentences, size: int, seed: int) -> Sentences:
-    """``size`` sentences at random, in their original order; all where there are no more."""
+    """Return `size` sentences at random, in their original order; all where there are no more."""
     if len(part.texts) <= size:
         return part
     # The index in the hash, so that which of several equal sentences is chosen is random too.
@@ -60,7 +60,7 @@ def sample(part: Sentences, size: int, seed: int) -> Sentences:
 
 
 def unique(splits: Mapping[str, Sentences]) -> dict[str, Sentences]:
-    """Each sentence once: test keeps it before valid, valid before train."""
+    """Return each sentence once: test keeps it before valid, valid before train."""
     seen: set[str] = set()
     kept: dict[str, Sentences] = {}
     for name in sorted(splits, key=("test", "valid", "train").index):
@@ -76,7 +76,7 @@ def unique(splits: Mapping[str, Sentences]) -> dict[str, Sentences]:
 def split_by_ratio(
     part: Sentences, shares: Mapping[str, float], seed: int, where: str
 ) -> dict[str, Sentences]:
-    """``part`` as ``train``, and the splits of ``shares`` cut from it: see ``homes``."""
+    """Return `part` as ``train``, and the splits of `shares` cut from it: see `homes`."""
     found = homes(keys((same(text).encode() for text in part.texts), seed), shares, seed, where)
     return {
         name: _take(part, set(np.flatnonzero(found == number).tolist()))
@@ -101,12 +101,22 @@ def keys(sentences: Iterable[bytes], seed: int) -> Keys:
 
 
 def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt.NDArray[np.uint8]:
-    """The split of each sentence by its key: 0 for train, 1 for the first one of ``shares``, and so on.
+    """Return the split of each sentence by its key: 0 for train, 1 for the first one of ``shares``, and so on.
 
     Each split gets one sentence at least. Equal sentences all go to one split: no test sentence has been trained
     on. Empty lines stay in train.
 
-    Raises: DataError if there are too few different sentences.
+    Args:
+        keys: What `keys` returns. Shape [sentences].
+        shares: The share of each split.
+        seed: That of the keys.
+        where: What errors call the text.
+
+    Returns:
+        Shape [sentences], uint8.
+
+    Raises:
+        DataError: There are too few different sentences.
     """
     empty = np.uint64(int.from_bytes(rank("", seed), "big"))
     distinct, counts = np.unique(keys[keys != empty], return_counts=True)
@@ -135,7 +145,7 @@ def _take(part: Sentences, chosen: set[int]) -> Sentences:
 
 
 def merged(parts: Sequence[Sentences]) -> Sentences:
-    """Several files' sentences one after the other; labelled only if all of them are."""
+    """Return several files' sentences one after the other; labelled only if all of them are."""
     labels = None
     if all(part.labels is not None for part in parts):
         labels = [label for part in parts for label in part.labels or ()]

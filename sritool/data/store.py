@@ -78,7 +78,7 @@ class Split:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def choice(self, count: int) -> Split:
-        """A fixed random choice of `count` of its sentences, in their order; itself where it has no more."""
+        """Return a fixed random choice of `count` of its sentences, in their order; itself where it has no more."""
         if count >= len(self):
             return self
         chosen = seeded_choice(len(self), count)
@@ -94,7 +94,14 @@ class Corpus:
     def __init__(
         self, path: Path, info: CorpusInfo, tokenizer: Tokenizer, files: Mapping[str, str] | None = None
     ) -> None:
-        """Args: files: SHA-256 of the files of the splits, None if the corpus was made without."""
+        """Open a corpus whose files have been checked.
+
+        Args:
+            path: Its folder.
+            info: What ``corpus.json`` says.
+            tokenizer: Its vocabulary or model.
+            files: SHA-256 of the files of the splits, None if the corpus was made without.
+        """
         self.path = path
         self.info = info
         self.tokenizer = tokenizer
@@ -102,9 +109,10 @@ class Corpus:
         self._splits: dict[str, Split] = {}
 
     def split(self, name: str) -> Split:
-        """The sentences of a split.
+        """Return the sentences of a split.
 
-        Raises: DataError if there is no such split or its file is damaged.
+        Raises:
+            DataError: There is no such split or its file is damaged.
         """
         if name not in self.info.splits:
             there = ", ".join(self.info.splits)
@@ -115,7 +123,7 @@ class Corpus:
 
 
 def find_corpus(name: str, data_dir: Path) -> Path | None:
-    """Folder of the prepared corpus ``name`` in ``data_dir``, or None; ``name`` may be a path to it too."""
+    """Return the folder of the prepared corpus `name` in `data_dir`, or None; `name` may be a path to it too."""
     path = Path(name) if "/" in name else data_dir / name
     recover(path)
     return path if (path / INFO_FILE).is_file() else None
@@ -124,7 +132,8 @@ def find_corpus(name: str, data_dir: Path) -> Path | None:
 def load_corpus(path: Path) -> Corpus:
     """Open a prepared corpus: its info and tokenizer now, its splits when asked for.
 
-    Raises: DataError if there is none or it is damaged.
+    Raises:
+        DataError: There is none or it is damaged.
     """
     path = Path(path)
     recover(path)
@@ -161,7 +170,7 @@ def _check_digests(folder: Path, names: Iterable[str], files: Mapping[str, str] 
 
 
 def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequence[str]) -> str:
-    """SHA-256 of the tokenizer, the label names and every split, in hexadecimal."""
+    """Return the SHA-256 of the tokenizer, the label names and every split, in hexadecimal."""
     digest = hashlib.sha256()
 
     def add(part: bytes | memoryview) -> None:
@@ -181,7 +190,7 @@ def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequ
 
 
 def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split], info: CorpusInfo) -> None:
-    """Write a corpus into the empty ``folder``; ``corpus.json`` comes last."""
+    """Write a corpus into the empty `folder`; ``corpus.json`` comes last."""
     import datasets
 
     quiet = datasets.utils.are_progress_bars_disabled()

@@ -63,9 +63,13 @@ class WordTokenizer:
     kind = "word"
 
     def __init__(self, words: Sequence[str]) -> None:
-        """Args: words, the vocabulary by id, beginning with the four special ones.
+        """Make a tokenizer of its words.
 
-        Raises: DataError if it begins otherwise, repeats a word or holds one that is empty or has a space.
+        Args:
+            words: The vocabulary by id, beginning with the four special ones.
+
+        Raises:
+            DataError: It begins otherwise, repeats a word or holds one that is empty or has a space.
         """
         self.words = tuple(words)
         if self.words[: len(SPECIALS)] != SPECIALS:
@@ -115,9 +119,14 @@ class SentencePieceTokenizer:
     """Pieces of a SentencePiece model with our special ids and no normalisation but that of white space."""
 
     def __init__(self, kind: str, model: bytes) -> None:
-        """Args: kind, ``unigram`` or ``bpe``; model, a serialised SentencePiece model.
+        """Make a tokenizer of a model.
 
-        Raises: DataError if the bytes are not a model, or one with other special ids.
+        Args:
+            kind: ``unigram`` or ``bpe``.
+            model: A serialised SentencePiece model.
+
+        Raises:
+            DataError: The bytes are not a model, or one with other special ids.
         """
         from sentencepiece import SentencePieceProcessor
 
@@ -153,7 +162,11 @@ class SentencePieceTokenizer:
         return CONTROL.sub(" ", str(self._processor.DecodeIds(content(ids))))
 
     def check_pieces(self) -> None:
-        """Raises: DataError if a piece is no text, as in a model that is damaged or not of our making."""
+        """Check that every piece is text.
+
+        Raises:
+            DataError: One is not, as in a model that is damaged or not of our making.
+        """
         try:
             for index in range(len(self)):
                 self._processor.IdToPiece(index)
@@ -186,11 +199,15 @@ def offsets_of(lengths: Sequence[int] | OffsetArray | IdArray) -> OffsetArray:
 
 
 def train_words(lines: Iterable[str], vocab_size: int | None = None, min_count: int = 1) -> WordTokenizer:
-    """Vocabulary of ``lines``: the most frequent words, equally frequent ones in alphabetical order.
+    """Return the vocabulary of lines: the most frequent words, equally frequent ones in alphabetical order.
 
-    Args:   vocab_size, the most words to keep, ``<unk>`` counted as one (None: all);
-            min_count, the fewest times a word must occur to be kept.
-    Raises: DataError if no word is left.
+    Args:
+        lines: Sentences.
+        vocab_size: The most words to keep, ``<unk>`` counted as one; None: all.
+        min_count: The fewest times a word must occur to be kept.
+
+    Raises:
+        DataError: No word is left.
     """
     return ranked_words(Counter(chain.from_iterable(map(str.split, lines))).items(), vocab_size, min_count)
 
@@ -198,7 +215,7 @@ def train_words(lines: Iterable[str], vocab_size: int | None = None, min_count: 
 def ranked_words(
     counts: Iterable[tuple[str, int]], vocab_size: int | None = None, min_count: int = 1
 ) -> WordTokenizer:
-    """Vocabulary of counted words, as ``train_words`` makes it of lines."""
+    """Return the vocabulary of counted words, as `train_words` makes it of lines."""
     often = [
         (-count, word)
         for word, count in counts
@@ -212,11 +229,15 @@ def ranked_words(
 
 
 def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePieceTokenizer:
-    """SentencePiece model of ``lines``, deterministic.
+    """Train a SentencePiece model; the same for the same lines.
 
-    Args:   kind, ``unigram`` or ``bpe``;
-            vocab_size, the most pieces, the four special ones included; fewer where the text has no more.
-    Raises: DataError if the text has more different characters than that, or is otherwise unfit.
+    Args:
+        lines: Sentences.
+        kind: ``unigram`` or ``bpe``.
+        vocab_size: The most pieces, the four special ones included; fewer where the text has no more.
+
+    Raises:
+        DataError: The text has more different characters than that, or is otherwise unfit.
     """
     import io
 
@@ -254,10 +275,11 @@ def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePi
 
 
 def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer whose ``state()`` this is.
+    """Return the tokenizer whose ``state()`` this is.
 
-    Raises: CheckpointError if it is nothing of the kind, or has words that no text here can have: longer than
-            ``LONGEST_WORD``, or with control characters, which would reach the terminal with the samples.
+    Raises:
+        CheckpointError: It is nothing of the kind, or has words that no text here can have: longer than
+            `LONGEST_WORD`, or with control characters, which would reach the terminal with the samples.
     """
     try:
         kind = state["kind"]

@@ -60,10 +60,12 @@ HUB_SETS = {
 
 
 def fetch(name: str) -> Mapping[str, Any]:
-    """The splits of a named corpus as ``datasets.Dataset``, by our names for them.
+    """Fetch the splits of a named corpus as ``datasets.Dataset``, by our names for them.
 
     A hub that does not answer is given up on after some tries of HF_HUB_DOWNLOAD_TIMEOUT seconds each (10).
-    Raises: SritoolError if it cannot be fetched; the message says how to give local files instead.
+
+    Raises:
+        SritoolError: It cannot be fetched; the message says how to give local files instead.
     """
     import datasets
 

@@ -51,9 +51,10 @@ class NamedCorpus:
 
 
 def named_source(name: str, folder: Path | None = None, seed: int = 0) -> Source:
-    """A built-in corpus, from local files in ``folder`` or from the hub (``tiny``: from its grammar).
+    """Return a built-in corpus, from local files in `folder` or from the hub (``tiny``: from its grammar).
 
-    Raises: UsageError if there is no such corpus; the message suggests the nearest name.
+    Raises:
+        UsageError: There is no such corpus; the message suggests the nearest name.
     """
     check_name(name)
     corpus = NAMED[name]
@@ -67,7 +68,11 @@ def named_source(name: str, folder: Path | None = None, seed: int = 0) -> Source
 
 
 def check_name(name: str) -> None:
-    """Raises: UsageError if ``name`` is no built-in corpus."""
+    """Check that `name` is a built-in corpus.
+
+    Raises:
+        UsageError: It is not; the message suggests the nearest one.
+    """
     if name not in NAMED:
         hint = suggestion(name.lower(), NAMED)
         raise UsageError(

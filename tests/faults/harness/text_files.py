@@ -99,7 +99,7 @@ REFUSED = (
     _broken_rows("jsonl", '{"text": "a", "label": "\\udfff"}', "line 41 has half a character"),
     _broken_rows("jsonl", '{"label": 1}', "line 41 has no string under 'text'"),
     _broken_rows("jsonl", '{"text": 3, "label": 1}', "line 41 has no string under 'text'"),
-    _broken_rows("jsonl", '{"text": "a"}', "line 41 has no label under 'label'"),
+    _broken_rows("jsonl", '{"text": "a"}', "line 41 has no label"),
     Refused("keys.jsonl", b'{"a\\nb\\u001b[31m": 1}\n', ("line 1 has no text among its keys (a?b?[31m)",)),
     Refused(
         "pretty.json", json.dumps({"text": "a b"}, indent=1).encode(), ("line 1 is not JSON", "{...} a line")
