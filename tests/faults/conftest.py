@@ -40,6 +40,16 @@ def lab(zygote: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
+def desk(zygote: Any, lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder where every command works, and processes there: `faults.harness.commands`."""
+    from faults.harness.commands import Desk, furnish
+
+    folder = tmp_path_factory.mktemp("desk")
+    furnish(lab, folder)
+    return Desk(zygote, folder)
+
+
+@pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an honest run, its corpus data/mine, and good.pt: `faults.harness.hostile`."""
     from faults.harness.hostile import make_run

@@ -23,19 +23,11 @@ TIMED = "no answer in time"
 # How the hub behaves -> what is said of it in the error's brackets.
 REASONS = {
     "status 401": "it answers with HTTP status 401",
-    "status 404": "it answers with HTTP status 404",
-    "status 429": f"it answers with HTTP status 429; {LATER}",
-    "status 500": f"it answers with HTTP status 500; {LATER}",
     "status 429 of a tree": f"it answers with HTTP status 429; {LATER}",
-    "status 500 of a tree": f"it answers with HTTP status 500; {LATER}",
-    "status 404 of a file": "it answers with HTTP status 404",
     "status 503 of a file": f"it answers with HTTP status 503; {LATER}",
     "portal": LOGIN,
-    "portal for a tree": LOGIN,
-    "portal for a file": LOGIN,
     "portal like a file": "what came is not Parquet; once the network is well, remove ",
     "silence": TIMED,
-    "silence for a tree": TIMED,
     "silence for a file": TIMED,
     "broken off": "Connection reset by peer",
     "no room": "File too large: ",
@@ -94,7 +86,7 @@ def test_a_fetch_that_fails_is_one_line_that_names_the_local_way(outcomes: dict[
 
 
 def test_a_silent_hub_is_asked_again_but_not_for_ever(outcomes: dict[str, Any]) -> None:
-    for case in ("silence for a tree", "silence for a file"):
+    for case in ("silence", "silence for a file"):
         assert 3 <= outcomes[case][4] <= 60, case
 
 

@@ -13,7 +13,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import struct
 import subprocess
@@ -23,88 +22,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
 import sritool
-from faults.harness.kill import Laboratory
-from faults.harness.scene import sentences, train
-from faults.harness.zygote import CLOSED, Done, Zygote
+from faults.harness.commands import COMMANDS, Command, Desk
+from faults.harness.zygote import CLOSED, Done
 
 Seen = tuple[Done, str]
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LAST_WORDS = {"SIGINT": "stopped by Ctrl-C", "SIGTERM": "stopped by SIGTERM", "SIGHUP": "stopped by SIGHUP"}
-
-
-class Command(NamedTuple):
-    """A command that prints; `reads` says that it needs its stdin."""
-
-    args: tuple[object, ...]
-    stdin: bytes = b""
-    reads: bool = False
-
-
-def commands() -> dict[str, Command]:
-    """Every command, in the folder that `furnish` has made."""
-    run, small = "mine-sri", ("--limit", 4, "--threads", 1)
-    many = "\n".join(sentences(60, 6)).encode()
-    few = "\n".join(sentences(3, 5)).encode() + b"\n\n"
-    measures = ("--metrics", "nll,recon", "--samples", 4)
-    shape = ("--sentences", 2, "--chains", 8, "--grid", "0.5,1", "--shape", "checkpoint")
-    return {
-        "preprocess": Command(("preprocess", "-", "--name", "piped"), many, True),
-        "train": Command(train("sri", "--resume", "--summary"), b""),
-        "tune-step": Command(("tune-step", run, *shape)),
-        "evaluate": Command(("evaluate", run, *measures, *small)),
-        "compare": Command(("compare", run, *measures, *small)),
-        "score": Command(("score", run, "--samples", 4), few, True),
-        "info": Command(("info", run)),
-        "sample": Command(("sample", run, "-n", 3)),
-        "interpolate": Command(("interpolate", run, "--points", 3)),
-        "encode": Command(("encode", run), few, True),
-        "encode .npy": Command(("encode", run, "-f", "npy"), few, True),
-        "decode": Command(("decode", run), b"0.5 -1\n0 0\n", True),
-        "noisy-recon": Command(("noisy-recon", run, "--limit", 4)),
-        "classify": Command(("classify", "lab-sri", "--labels", 0, "--draws", 1, "--limit", 12)),
-        "plot curves": Command(("plot", "curves", run, "--show-data")),
-        "plot frontier": Command(("plot", "frontier", run, "--limit", 4, "--show-data")),
-        "plot ppl-draws": Command(("plot", "ppl-draws", run, "--limit", 4, "--show-data")),
-        "plot noisy-recon": Command(("plot", "noisy-recon", run, "--limit", 4, "--show-data")),
-        "plot tune-step": Command(("plot", "tune-step", run, "--show-data")),
-        "plot latent": Command(("plot", "latent", run, "--split", "train", "--limit", 24, "--show-data")),
-        "plot traversal": Command(("plot", "traversal", run, "--show-data")),
-        "report": Command(("report", run, "-o", "-", "--limit", 4, "--map-sentences", 12)),
-        "--help": Command(("--help",)),
-        "score --help": Command(("score", "--help")),
-        "--version": Command(("--version",)),
-        "train --print-config": Command(("train", "mine", "--print-config")),
-    }
-
-
-def furnish(lab: Laboratory, folder: Path) -> None:
-    """A copy of the laboratory's base, with a labelled corpus and a run on it."""
-    shutil.copytree(lab.folder / "base", folder, dirs_exist_ok=True)
-    for number, (name, count) in enumerate({"train": 24, "valid": 12, "test": 12}.items()):
-        lines = [f"{'ab'[k % 2]}\t{line}\n" for k, line in enumerate(sentences(count, 20 + number))]
-        (folder / f"labelled-{name}.tsv").write_text("".join(lines), encoding="utf-8")
-    files = [f"labelled-{name}.tsv" for name in ("train", "valid", "test")]
-    lab.must(("preprocess", *files, "--name", "lab"), folder)
-    lab.must(("train", "lab", *train("sri")[2:], "--max-steps", 1), folder)
-
-
-class Desk:
-    """A folder, and processes of the program in it."""
-
-    def __init__(self, zygote: Zygote, folder: Path) -> None:
-        self.zygote, self.folder = zygote, folder
-
-    def run(self, command: Command, **streams: int | bytes) -> Done:
-        """Run a command under these streams."""
-        settings: dict[str, Any] = {"stdin": command.stdin, **streams}
-        return self.zygote.run(command.args, cwd=self.folder, **settings)
 
 
 @contextlib.contextmanager
@@ -127,7 +57,6 @@ def stream(state: str) -> Iterator[int]:
 FULL = Path("/dev/full")
 FAULTS = [(name, state) for name in ("stdout", "stderr") for state in ("full", "closed", "unread")]
 FAULTS.append(("stdin", "closed"))
-COMMANDS = commands()
 # The other kinds of plot print as this one does.
 SHORT = [name for name in COMMANDS if not name.startswith("plot ") or name == "plot curves"]
 
@@ -150,13 +79,6 @@ def met(name: str, fault: tuple[str, str], done: Done, whole: Done) -> bool:
 def talk(done: Done) -> list[str]:
     """What is said on stderr, without lines of progress."""
     return [line for line in done.err.splitlines() if "/s · " not in line and "  0/" not in line]
-
-
-@pytest.fixture(scope="module")
-def desk(zygote: Any, lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    folder = tmp_path_factory.mktemp("desk")
-    furnish(lab, folder)
-    return Desk(zygote, folder)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")

@@ -39,19 +39,11 @@ def no_room() -> Iterator[None]:
 
 FAULTS: dict[str, Fault] = {
     "status 401": status(401),
-    "status 404": status(404),
-    "status 429": status(429),
-    "status 500": status(500),
     "status 429 of a tree": status(429, "/tree/"),
-    "status 500 of a tree": status(500, "/tree/"),
-    "status 404 of a file": status(404, "/resolve/"),
     "status 503 of a file": status(503, "/resolve/"),
     "portal": portal(),
-    "portal for a tree": portal("/tree/"),
-    "portal for a file": portal("/resolve/"),
     "portal like a file": portal("/resolve/", like_a_file=True),
     "silence": silence(),
-    "silence for a tree": silence("/tree/"),
     "silence for a file": silence("/resolve/"),
     "broken off": broken_off(99),
 }

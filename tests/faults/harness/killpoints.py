@@ -4,6 +4,7 @@ FAULTS_KILL_AT=n: SIGKILL just before the n-th call that changes files or locks.
 after the one before it, so that all n together are every moment at which the files can differ.
 FAULTS_STEPS=FILE: after every step of training its number is put there, where a kill does not undo it.
 FAULTS_NO_LOCKS=1: the file system has no locks.
+FAULTS_NO_NETWORK=FILE: whoever asks for an address is refused, and written down there.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import io
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-KILL_AT, STEPS, NO_LOCKS = "FAULTS_KILL_AT", "FAULTS_STEPS", "FAULTS_NO_LOCKS"
+KILL_AT, STEPS = "FAULTS_KILL_AT", "FAULTS_STEPS"
+NO_LOCKS, NO_NETWORK = "FAULTS_NO_LOCKS", "FAULTS_NO_NETWORK"
 
 CALLS = {
     *("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "symlink", "flock", "ftruncate", "truncate"),
@@ -33,8 +36,21 @@ def arm() -> None:
         locks.take = lambda descriptor, wait=False: None
     if path := os.environ.get(STEPS):
         _count_steps(Path(path))
+    if path := os.environ.get(NO_NETWORK):
+        sys.addaudithook(partial(_refuse_addresses, Path(path)))
     if number := os.environ.get(KILL_AT):
         sys.setprofile(Killer(int(number)))
+
+
+def _refuse_addresses(told: Path, event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook."""
+    if not event.startswith("socket.") or event in ("socket.__new__", "socket.gethostname"):
+        return
+    if len(arguments) > 1 and isinstance(arguments[1], str | bytes):
+        return  # a name in place of a pair: a socket of this machine's own files
+    with told.open("a", encoding="utf-8") as file:
+        file.write(f"{event} {arguments}\n")
+    raise OSError(101, "Network is unreachable")
 
 
 class Killer:
