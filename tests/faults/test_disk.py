@@ -260,55 +260,37 @@ def test_current_folder_that_is_gone(tmp_path: Path, args: tuple[str, ...]) -> N
     assert (done.returncode, done.stdout, done.stderr) == expected
 
 
-def forbid_writing(place: Path) -> None:
-    """Nothing may be written."""
-    for path in [*place.rglob("*"), place]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-
-
-def forbid_reading(place: Path) -> None:
-    """No file may be read."""
-    for path in place.rglob("*"):
-        if path.is_file():
-            path.chmod(0)
-
-
-def lead_nowhere(place: Path) -> None:
-    """Every file is a link to nothing."""
-    for path in [path for path in place.rglob("*") if path.is_file()]:
+def in_place_of(path: Path, make: Callable[[Path], None]) -> None:
+    """Make something else where a file is."""
+    if path.is_file():
         path.unlink()
-        path.symlink_to("/nowhere/at/all")
+        make(path)
 
 
-def lead_in_circles(place: Path) -> None:
-    """Every file is a link to itself."""
-    for path in [path for path in place.rglob("*") if path.is_file()]:
-        path.unlink()
-        path.symlink_to(path.name)
+READ_ONLY = "nothing may be written"
+PLACES: dict[str, Callable[[Path], object]] = {
+    READ_ONLY: lambda path: path.chmod(0o555 if path.is_dir() else 0o444),
+    "no file may be read": lambda path: path.is_file() and path.chmod(0),
+    "links to nothing": lambda path: in_place_of(path, lambda name: name.symlink_to("/nowhere/at/all")),
+    "links to themselves": lambda path: in_place_of(path, lambda name: name.symlink_to(name.name)),
+    "folders for files": lambda path: in_place_of(path, Path.mkdir),
+}
 
 
-def make_folders(place: Path) -> None:
-    """Every file is a folder."""
-    for path in [path for path in place.rglob("*") if path.is_file()]:
-        path.unlink()
-        path.mkdir()
-
-
-@pytest.mark.parametrize(
-    "damage", [forbid_writing, forbid_reading, lead_nowhere, lead_in_circles, make_folders]
-)
-def test_places_that_cannot_be_used(zygote: Any, place: Path, damage: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("damage", PLACES)
+def test_places_that_cannot_be_used(zygote: Any, place: Path, damage: str) -> None:
     writers = [WRITERS[name].args for name in ("encode -o", "plot -o")]
     args = [*writers, CACHED["evaluate"], TRAIN, preprocess("other", "--force")]
     if NOBODY is not None:
         for path in (place, *place.parents[:3]):
             path.chmod(0o755)
-    damage(place)
+    for path in [*place.rglob("*"), place]:
+        PLACES[damage](path)
     names = sorted(str(path) for path in place.rglob("*"))
     for one in args:
         done = zygote.run(one, cwd=place, user=NOBODY)
         assert done.err.splitlines()[-1].isprintable()
-        if damage is forbid_writing and one in CACHED.values():
+        if damage == READ_ONLY and one in CACHED.values():
             assert done.code == 0, done.err
         else:
             assert done.code in (1, 2, 3), (one, done.err)
