@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.report import FORMATS
 from benchmarks.shapes import SHAPES, Shape, shapes_named
+from sritool.config.settings import Precision
 from sritool.errors import UsageError
 from sritool.model.device import resolve_device, resolve_precision, set_threads
 
@@ -37,7 +38,7 @@ class Context:
     shapes: tuple[Shape, ...]
     rounds: int
     most_seconds: float  # of the counted rounds of a shape
-    precision: str  # as asked: auto, float32, bfloat16
+    precision: Precision  # as asked
 
     def precision_of(self, shape: Shape) -> str:
         """What training on this shape would choose."""

@@ -62,7 +62,7 @@ def fastest_form(shape: Shape, precision: str, device: torch.device) -> str:
     for form in ("autocast", "cast"):
         output = Output(shape.hidden, shape.vocabulary - FIRST_PREDICTED).to(device)
         output.form = form
-        runs[form] = lambda layer=output: F.cross_entropy(layer(hidden), targets).backward()  # type: ignore[misc]
+        runs[form] = lambda layer=output: F.cross_entropy(layer(hidden), targets).backward()
     medians = {form: spread(times).median for form, times in alternate(runs, _TRIALS, device).items()}
     return min(medians, key=lambda form: medians[form])
 
@@ -135,7 +135,8 @@ def reference_of(generator: Generator) -> Reference:
 def root_of(fisher: Tensor) -> Tensor:
     """L of the preconditioner P = (I + F)⁻¹ = L Lᵀ, symmetric: F [latent, latent]."""
     eigenvalues, vectors = torch.linalg.eigh(fisher)
-    return (vectors * (1.0 + eigenvalues).rsqrt()) @ vectors.t()
+    root: Tensor = (vectors * (1.0 + eigenvalues).rsqrt()) @ vectors.t()
+    return root
 
 
 def draw_noise(sampler: SamplerConfig, size: int, latent: int, device: torch.device) -> Tensor:
