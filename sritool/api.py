@@ -122,7 +122,7 @@ class Model(TrainedModel):
         settings = EvaluationSettings(
             ("nll",), likelihood=likelihood or LikelihoodConfig(), seed=seed, batch_size=batch_size
         )
-        return measure(self.method, split, np.arange(len(split)), settings).rows["log_likelihood"]
+        return measure(self.method, split, np.arange(len(split)), settings).figures.log_likelihood
 
 
 def load(path: Path | str, device: str = "cpu", gpu: str | None = None) -> Model:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sritool.data.batches import Batch, collate, evaluation_batches
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS
+from sritool.evaluation.batches import over_batches
 from sritool.evaluation.metrics import derangement
 from sritool.evaluation.record import FinishedBatches
 from sritool.runs.model import Report, TrainedModel
@@ -57,17 +58,9 @@ class NoisyLosses:
 
         def fill(stage: str, work: Callable[[Indices], Mapping[str, torch.Tensor]]) -> dict[str, Array]:
             rows: dict[str, Array] = {}
-            done, size = 0, len(self.lengths)
-            for number, part in enumerate(parts):
-                report(stage, done, size)
-                found = finished.get(stage, number)
-                if found is None:
-                    found = {name: values.double().cpu().numpy() for name, values in work(part).items()}
-                    finished.add(stage, number, found)
+            for part, found in over_batches(stage, parts, work, report, finished):
                 for name, values in found.items():
-                    rows.setdefault(name, np.empty((size, *values.shape[1:])))[part] = values
-                done += len(part)
-            report(stage, done, size)
+                    rows.setdefault(name, np.empty((len(self.lengths), *values.shape[1:])))[part] = values
             return rows
 
         rows = fill("noisy reconstruction", self._infer)

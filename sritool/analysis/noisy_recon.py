@@ -146,15 +146,14 @@ def _measure(
     chosen = (split.ids, split.offsets, places, sentences.keys)
     finished = FinishedBatches(model.path, content, *chosen, noisy.noisy, settings, kind)
     work = NoisyLosses(model, sentences, list(noisy.noisy.values()), request.chains, request.seed)
-    rows = work.over(
-        request.batch_size, finished, lambda stage, done, total: report(label + stage, done, total)
-    )
+    try:
+        rows = work.over(
+            request.batch_size, finished, lambda stage, done, total: report(label + stage, done, total)
+        )
+    except NumericalError as error:
+        raise NumericalError(f"{run_name(model.path)}: {error}") from error
     finished.remove()
     recon = rows["recon"]
-    if not np.isfinite(recon).all():
-        raise NumericalError(
-            f"{run_name(model.path)}: a loss is not finite; take an earlier checkpoint, or smaller step sizes"
-        )
     origin = (NATS, request.chains, model.method.posterior_name)
     permuted = None
     if "permuted" in rows:

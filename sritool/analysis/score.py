@@ -48,5 +48,5 @@ def score(
             Score(
                 float(value), int(split.lengths[i]), int((split.targets(int(i)) == UNK).sum()), sentences[i]
             )
-            for i, value in zip(rows, measured.rows["log_likelihood"], strict=True)
+            for i, value in zip(rows, measured.figures.log_likelihood, strict=True)
         ]

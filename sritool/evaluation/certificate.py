@@ -21,6 +21,7 @@ from sritool.data.store import Split
 from sritool.data.tokenizer import EOS, offsets_of
 from sritool.errors import UsageError
 from sritool.evaluation import estimators
+from sritool.evaluation.batches import Indices, over_batches
 from sritool.evaluation.metrics import Estimate, mean_estimate
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.likelihood.ais import anneal, anneal_reverse, ladder
@@ -88,16 +89,15 @@ def certify(
     simulated = simulate(model, count, settings.seed)
     rows: dict[str, Array] = {"predictions": simulated.split.lengths.astype(np.float64)}
     size = max(1, min(settings.batch_size, _BATCH, _ROWS // chains))
-    done = 0
-    for part in evaluation_batches(simulated.split.lengths, size):
-        report("annealing", done, count)
-        batch = collate(simulated.split, part).to(model.device)
-        conditional = model.method.conditional(batch)
-        found = _bracket(model, conditional, simulated.codes[part].to(model.device), settings, chains)
+
+    def work(part: Indices) -> dict[str, Tensor]:
+        conditional = model.method.conditional(collate(simulated.split, part).to(model.device))
+        return _bracket(model, conditional, simulated.codes[part].to(model.device), settings, chains)
+
+    batches = evaluation_batches(simulated.split.lengths, size)
+    for part, found in over_batches("annealing", batches, work, report):
         for column, values in found.items():
-            rows.setdefault(column, np.empty(count))[part] = values.double().cpu().numpy()
-        done += len(part)
-    report("annealing", done, count)
+            rows.setdefault(column, np.empty(count))[part] = values
     return _certificate(rows, settings, chains)
 
 

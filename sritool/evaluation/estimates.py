@@ -1,8 +1,9 @@
-"""From rows of sentences to the estimates of a table."""
+"""From figures of sentences to the estimates of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,30 +16,25 @@ from sritool.evaluation.metrics import (
     mean_estimate,
     perplexity,
 )
+from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.likelihood.importance import CURVE, first_draws
 
 Array = NDArray[np.float64]
-Rows = Mapping[str, Array]
-"""Column -> [sentences, …], NaN where a sentence was left out."""
 
 NATS = "nats/sentence"
-ENDINGS = ("_eighth", "_quarter", "_half", "")  # of columns, by the part of the draws that they are from
 
-TERMS: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
-    "mi": (("mi",), lambda mi: mi),
-    "kl-aggregate": (("posterior_kl", "mi"), lambda rate, mi: rate - mi),
-    "recon": (("recon",), lambda recon: recon),
-    "permuted": (("recon_permuted", "recon"), lambda permuted, recon: permuted - recon),
-    "elbo": (("recon", "kl"), lambda recon, kl: -recon - kl),
-    "elbo-gain": (
-        ("recon", "kl", "encoder_recon", "encoder_kl"),
-        lambda recon, kl, own_recon, own_kl: own_recon + own_kl - recon - kl,
-    ),
-    "kl": (("kl",), lambda kl: kl),
-    "kl-information": (("kl_information",), lambda information: information),
-    "kl-contraction": (("kl", "kl_information"), lambda kl, information: kl - information),
+TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
+    "mi": lambda of: of.mi,
+    "kl-aggregate": lambda of: of.posterior_kl - of.mi,
+    "recon": lambda of: of.recon,
+    "permuted": lambda of: of.recon_permuted - of.recon,
+    "elbo": lambda of: -of.recon - of.kl,
+    "elbo-gain": lambda of: of.encoder_recon + of.encoder_kl - of.recon - of.kl,
+    "kl": lambda of: of.kl,
+    "kl-information": lambda of: of.kl_information,
+    "kl-contraction": lambda of: of.kl - of.kl_information,
 }
-"""Metric that is a mean over sentences -> its columns, and each sentence's term from them."""
+"""Metric that is a mean over sentences -> each sentence's term of it."""
 
 WEIGHTED = ("ppl", "nll", "posterior-kl", "mi", "kl-aggregate")
 """Metrics that rest on importance weights."""
@@ -54,32 +50,31 @@ class Origin(NamedTuple):
     seed: int
 
 
-def estimates_of(metric: str, rows: Rows, origin: Origin) -> list[Estimate]:
-    """The figures of one metric; none where it could not be measured."""
+def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:
+    """The estimates of one metric; none where it could not be measured."""
     if metric in ("ppl", "nll"):
-        return _likelihood(metric, rows, origin)
+        return _likelihood(metric, figures, origin)
     if metric == "posterior-kl":
-        return [_with_curve(lambda ending: _mean(metric, rows["posterior_kl" + ending], origin), rows)]
+        curve = figures.posterior_kl_curve
+        return [_with_curve(lambda values: _mean(metric, values, origin), curve, figures)]
     if metric.startswith("au"):
-        return _active_units(metric, rows, origin)
-    columns, term = TERMS[metric]
-    if not rows.keys() >= set(columns):
+        return _active_units(metric, figures, origin)
+    values = TERMS[metric](figures)
+    known = values[~np.isnan(values)]
+    if not len(known):
         return []
-    values = term(*(rows[column] for column in columns))
-    kept = values[~np.isnan(values)]
     if metric in WEIGHTED:
-        return [_mean(metric, kept, origin)]
+        return [_mean(metric, known, origin)]
     draws = min(1, origin.chains) if "kl" in metric or metric == "elbo" else origin.chains
-    return [mean_estimate(metric, kept, NATS, draws, origin.sampler)]
+    return [mean_estimate(metric, known, NATS, draws, origin.sampler)]
 
 
-def likelihood_curve(rows: Rows, origin: Origin) -> list[tuple[Estimate, Estimate]]:
+def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Estimate, Estimate]]:
     """PPL and NLL from the first M/8, M/4, M/2 and all M draws."""
     found = {}
-    for ending, part in zip(ENDINGS, CURVE, strict=True):
+    for part, values in zip(CURVE, figures.log_likelihood_curve.T, strict=True):
         part_origin = origin._replace(samples=origin.samples and first_draws(origin.samples, part))
-        value = rows["log_likelihood" + ending]
-        pair = _perplexity("ppl", value, rows, part_origin), _mean("nll", -value, part_origin)
+        pair = _perplexity("ppl", values, figures, part_origin), _mean("nll", -values, part_origin)
         found[part_origin.samples] = pair
     return list(found.values())
 
@@ -88,37 +83,42 @@ def _mean(metric: str, values: Array, origin: Origin) -> Estimate:
     return mean_estimate(metric, values, NATS, origin.samples, origin.estimator)
 
 
-def _perplexity(metric: str, value: Array, rows: Rows, origin: Origin) -> Estimate:
-    unit, counted = ("per original word", "words") if "word" in metric else ("per token", "predictions")
-    return perplexity(metric, value, rows[counted], unit, origin.samples, origin.estimator)
+def _perplexity(metric: str, log_likelihood: Array, figures: SentenceFigures, origin: Origin) -> Estimate:
+    per_word = "word" in metric
+    unit, counted = (
+        "per original word" if per_word else "per token",
+        (figures.words if per_word else figures.predictions),
+    )
+    return perplexity(metric, log_likelihood, counted, unit, origin.samples, origin.estimator)
 
 
-def _likelihood(metric: str, rows: Rows, origin: Origin) -> list[Estimate]:
+def _likelihood(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:
     """`ppl` or `nll`; per original word too where a token is less, and by signed weights where there are any."""
 
-    def figure(name: str, column: str) -> Estimate:
+    def estimate(name: str, log_likelihood: Array) -> Estimate:
         if metric == "nll":
-            return _mean(name, -rows[column], origin)
-        return _perplexity(name, rows[column], rows, origin)
+            return _mean(name, -log_likelihood, origin)
+        return _perplexity(name, log_likelihood, figures, origin)
 
     names = [metric]
-    if metric == "ppl" and not np.array_equal(rows["words"], rows["predictions"]):
+    if metric == "ppl" and not np.array_equal(figures.words, figures.predictions):
         names.append("ppl-word")
-    found = [_with_curve(lambda end, n=name: figure(n, "log_likelihood" + end), rows) for name in names]  # type: ignore[misc]
-    if "log_likelihood_signed" in rows:
-        found.append(figure(f"{metric}-signed", "log_likelihood_signed"))
+    curve = figures.log_likelihood_curve
+    found = [_with_curve(partial(estimate, name), curve, figures) for name in names]
+    if is_measured(figures.log_likelihood_signed):
+        found.append(estimate(f"{metric}-signed", figures.log_likelihood_signed))
     return found
 
 
-def _with_curve(figure: Callable[[str], Estimate], rows: Rows) -> Estimate:
-    """The figure from all draws, with how it came there and what the weights are like."""
-    whole = figure("")
-    sizes, tails = rows.get("effective_sample_size"), rows.get("pareto_k")
-    if sizes is None or tails is None:
+def _with_curve(estimate: Callable[[Array], Estimate], values: Array, figures: SentenceFigures) -> Estimate:
+    """The estimate from all draws, with how it came there and what the weights are like; values [n, 4]."""
+    whole = estimate(values[:, -1])
+    sizes, tails = figures.effective_sample_size, figures.pareto_k
+    if not is_measured(sizes):
         return whole
     curve = tuple(
-        (first_draws(whole.draws, part), figure(ending).value if ending else whole.value)
-        for ending, part in zip(ENDINGS, CURVE, strict=True)
+        (first_draws(whole.draws, part), estimate(column).value)
+        for part, column in zip(CURVE, values.T, strict=True)
     )
     reliability = Reliability(
         float(sizes.mean()),
@@ -130,10 +130,10 @@ def _with_curve(figure: Callable[[str], Estimate], rows: Rows) -> Estimate:
     return whole._replace(reliability=reliability)
 
 
-def _active_units(metric: str, rows: Rows, origin: Origin) -> list[Estimate]:
+def _active_units(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:
     if origin.chains == 0:
-        return [Estimate(metric, 0.0, 0.0, "dimensions", len(rows["predictions"]), 0, origin.sampler)]
-    if len(rows["draws"]) < 2:  # of one sentence nothing varies
+        return [Estimate(metric, 0.0, 0.0, "dimensions", len(figures.predictions), 0, origin.sampler)]
+    if len(figures.draws) < 2:  # of one sentence nothing varies
         return []
-    both = active_unit_estimates(np.moveaxis(rows["draws"], 1, 0), origin.sampler, origin.seed)
+    both = active_unit_estimates(np.moveaxis(figures.draws, 1, 0), origin.sampler, origin.seed)
     return [estimate for estimate in both if estimate.metric == metric]

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sritool.errors import DataError, NumericalError, UsageError
 from sritool.evaluation import estimators
 from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
-from sritool.evaluation.estimates import ENDINGS, likelihood_curve
+from sritool.evaluation.estimates import likelihood_curve
 from sritool.evaluation.evaluations import Evaluations, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure, origin_of
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.record import FinishedBatches
+from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings, check_metrics
 from sritool.runs.model import Report, TrainedModel, load_model
 
-PARTS = ENDINGS[:-1]
 CHAINS = 16  # of annealing, each way
 
 
@@ -106,10 +103,11 @@ def evaluate_model(
         notes = list(finished.notes())
     estimates, of_figures = kept.get(settings.metrics)
     notes = [*of_figures, *notes, *kept.notes_on(settings.metrics, wanted)]
-    columns = measured.rows if measured else {}
-    origin = origin_of(model.method, settings)
-    curve = likelihood_curve(columns, origin) if "log_likelihood" in columns else []
-    rows, name = _rows(model, chosen, columns, text and text.lines), model.method.name
+    rows, curve, name = [], [], model.method.name
+    if measured is not None:
+        figures, origin = measured.figures, origin_of(model.method, settings)
+        rows = _rows(model, chosen, figures, text and text.lines)
+        curve = likelihood_curve(figures, origin) if is_measured(figures.log_likelihood) else []
     return Evaluation(run_name(model.path), name, chosen.data, total, estimates, rows, notes, curve)
 
 
@@ -189,16 +187,10 @@ def require_one_corpus(models: Sequence[TrainedModel], work: str = "evaluate") -
 def _rows(
     model: TrainedModel,
     chosen: Chosen,
-    found: Mapping[str, NDArray[np.float64]],
+    figures: SentenceFigures,
     lines: Sequence[str] | None,
 ) -> list[dict[str, object]]:
-    columns = {
-        name: values
-        for name, values in found.items()
-        if not name.endswith(PARTS) and not np.isnan(values).all()
-    }
-    if not columns:
-        return []
+    columns = figures.columns()
     if "log_likelihood" in columns:
         columns = {"nll": -columns.pop("log_likelihood"), **columns}
     rows = []

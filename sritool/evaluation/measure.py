@@ -1,7 +1,7 @@
 """Measures of a model over sentences: what validation and `evaluate` share.
 
-Each metric names what it needs; each need is a stage, computed once, batch by batch, into rows of sentences. The
-rows are reduced to estimates at the end, by `figures`.
+Each metric names what it needs. Each need is a stage, which is computed once, batch by batch, into `SentenceFigures`;
+these are reduced to estimates at the end, by `estimates`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from sritool.evaluation.estimates import Origin, estimates_of
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.notes import notes_on
 from sritool.evaluation.record import FinishedBatches
+from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.settings import NEEDS, EvaluationSettings, check_metrics
-from sritool.evaluation.stages import Rows, Stages
+from sritool.evaluation.stages import Stages
 from sritool.methods.base import Method
 from sritool.runs.model import Report
 
 
 class Measured(NamedTuple):
-    """Estimates, and the rows a sentence that they were reduced from."""
+    """Estimates, and the figures of sentences that they were computed from."""
 
     estimates: list[Estimate]
-    rows: Rows  # column -> [sentences]
+    figures: SentenceFigures
     notes: list[str]
 
 
@@ -85,14 +86,13 @@ def measure(
         method = method.refined(settings.refinement)
     settings, left_out = _possible(method, settings)
     stages = Stages(method, split, examples, settings, report or (lambda *_: None), finished)
-    rows = stages.run()
+    figures = stages.run()
     origin = origin_of(method, settings)
     wanted = [name for name in NEEDS if name in settings.metrics]
-    by_metric = {name: estimates_of(name, rows, origin) for name in wanted}
+    by_metric = {name: estimates_of(name, figures, origin) for name in wanted}
     found = [estimate for estimates in by_metric.values() for estimate in estimates]
     lacking = [name for name, estimates in by_metric.items() if not estimates]
     if lacking and len(examples) < 2:
         left_out.append(f"{', '.join(lacking)}: not measured, as one sentence is too few")
-    notes = [*left_out, *notes_on(rows, found, origin, method)]
-    flat = {name: values for name, values in rows.items() if values.ndim == 1}
-    return Measured(found, flat, notes)
+    notes = [*left_out, *notes_on(figures, found, origin, method)]
+    return Measured(found, figures, notes)

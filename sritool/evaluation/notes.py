@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sritool.evaluation.estimates import Origin
 from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.likelihood.chain_likelihood import kl_on_the_prior
 from sritool.methods.base import Method
-
-Array = NDArray[np.float64]
-Rows = Mapping[str, Array]
 
 _HEAVY_TAIL = 0.7  # k̂ above which no number of draws is enough
 _EVEN = 0.1  # effective sample size over M below which few draws decide
@@ -23,38 +20,40 @@ _STILL_MOVING = 0.5  # nats between M/2 and M
 _EVEN_CHAINS, _AT_REST = 0.5, 0.05
 
 
-def notes_on(rows: Rows, estimates: Sequence[Estimate], origin: Origin, method: Method) -> list[str]:
+def notes_on(
+    figures: SentenceFigures, estimates: Sequence[Estimate], origin: Origin, method: Method
+) -> list[str]:
     """One line each, the most general last."""
     metrics = {estimate.metric for estimate in estimates}
-    notes = list(_of_few(rows, estimates))
-    notes += _of_information(rows, metrics)
-    notes += _of_kl(rows, metrics, method)
-    notes += _broken_bound(rows)
-    notes += _of_weights(rows, origin)
+    notes = list(_of_few(figures, estimates))
+    notes += _of_information(figures, metrics)
+    notes += _of_kl(figures, metrics, method)
+    notes += _broken_bound(figures)
+    notes += _of_weights(figures, origin)
     return notes
 
 
-def _of_few(rows: Rows, estimates: Sequence[Estimate]) -> Iterator[str]:
+def _of_few(figures: SentenceFigures, estimates: Sequence[Estimate]) -> Iterator[str]:
     """What is undefined, or beyond all numbers, and why."""
     if any(estimate.sentences < 2 and math.isnan(estimate.standard_error) for estimate in estimates):
         yield "the standard error of one sentence is undefined"
     for estimate in estimates:
         if math.isinf(estimate.value) and "signed" not in estimate.metric:
-            rate = -rows["log_likelihood"].sum() / rows["predictions"].sum()
+            rate = -figures.log_likelihood.sum() / figures.predictions.sum()
             yield f"{estimate.metric} is beyond the largest number, 1e308, at {rate:.4g} nats a token: compare nll"
 
 
-def _of_information(rows: Rows, metrics: set[str]) -> Iterator[str]:
-    for name, column in (("mi", "mi"), ("kl-information", "kl_information")):
-        if name in metrics and rows[column].any():
-            count = int((~np.isnan(rows[column])).sum())
+def _of_information(figures: SentenceFigures, metrics: set[str]) -> Iterator[str]:
+    for name, terms in (("mi", figures.mi), ("kl-information", figures.kl_information)):
+        if name in metrics and terms.any():
+            count = int((~np.isnan(terms)).sum())
             yield f"{name} is at most log {count} = {math.log(count):.2f} nats"
 
 
-def _of_kl(rows: Rows, metrics: set[str], method: Method) -> Iterator[str]:
-    if not metrics & {"kl", "elbo", "kl-contraction"} or "folded" not in rows:
+def _of_kl(figures: SentenceFigures, metrics: set[str], method: Method) -> Iterator[str]:
+    if not metrics & {"kl", "elbo", "kl-contraction"} or not is_measured(figures.folded):
         return
-    folded = float(np.nanmean(rows["folded"]))
+    folded = float(np.nanmean(figures.folded))
     if folded > 0:
         yield f"kl: {100 * folded:.1f} % of the steps fold, so that it may lie on either side of the truth"
     if method.name == "sri":
@@ -63,12 +62,12 @@ def _of_kl(rows: Rows, metrics: set[str], method: Method) -> Iterator[str]:
         yield f"kl: the same chain on a model that ignores z has {size} nats, none of them about x"
 
 
-def _broken_bound(rows: Rows) -> Iterator[str]:
+def _broken_bound(figures: SentenceFigures) -> Iterator[str]:
     """NLL ≤ recon + KL(q ‖ prior) for any q: a table that breaks it is wrong somewhere, and says so."""
-    if not {"log_likelihood", "recon", "kl"} <= rows.keys():
-        return
-    slack = rows["recon"] + rows["kl"] + rows["log_likelihood"]
+    slack = figures.recon + figures.kl + figures.log_likelihood
     slack = slack[~np.isnan(slack)]
+    if not len(slack):
+        return
     error = slack.std(ddof=1) / np.sqrt(len(slack)) if len(slack) > 1 else np.inf
     if slack.mean() < -2 * error:
         yield (
@@ -77,31 +76,31 @@ def _broken_bound(rows: Rows) -> Iterator[str]:
         )
 
 
-def _of_weights(rows: Rows, origin: Origin) -> Iterator[str]:
-    sizes = rows.get("effective_sample_size")
-    if sizes is None or np.isnan(sizes).all():
+def _of_weights(figures: SentenceFigures, origin: Origin) -> Iterator[str]:
+    sizes = figures.effective_sample_size
+    if not is_measured(sizes):
         return
-    whole, half = -rows["log_likelihood"].mean(), -rows["log_likelihood_half"].mean()
-    tail = float(rows["pareto_k"].mean())
+    half, whole = -figures.log_likelihood_curve[:, -2:].mean(0)
+    tail = float(figures.pareto_k.mean())
     yield (
         f"{origin.estimator}: effective sample size {_count(sizes.mean())} of {origin.samples}, worst decile "
         f"{_count(np.quantile(sizes, 0.1))}{'' if math.isnan(tail) else f', k̂ {tail:.2f}'}; "
         f"nll from half the draws {half:.3f} against {whole:.3f}"
     )
     uneven = sizes.mean() < _EVEN * origin.samples or tail > _HEAVY_TAIL or half - whole > _STILL_MOVING
-    if "folded_share" in rows:
+    if is_measured(figures.folded_share):
         uneven = uneven or sizes.mean() < _EVEN_CHAINS * origin.samples or half - whole > _AT_REST
-        yield _of_chains(rows, uneven)
-        lost = int(np.isinf(rows["log_likelihood_signed"]).sum())
+        yield _of_chains(figures, uneven)
+        lost = int(np.isinf(figures.log_likelihood_signed).sum())
         if lost:
             yield f"the signed weights of {lost} of {len(sizes)} sentences sum to 0 or less: more chains are needed"
     elif uneven:
         yield "few draws carry the weight, so that the ppl is too high by more than M/2 against M shows"
 
 
-def _of_chains(rows: Rows, uneven: bool) -> str:
+def _of_chains(figures: SentenceFigures, uneven: bool) -> str:
     """What effective size, folds and signs mean for the perplexity that stands in the table."""
-    folded, ratio = float(rows["folded_share"].mean()), float(rows["sign_ratio"].mean())
+    folded, ratio = float(figures.folded_share.mean()), float(figures.sign_ratio.mean())
     shown = f"sri: {100 * folded:.1f} % of the steps fold, signed to absolute weights {ratio:.2f}: "
     if folded == 0 and not uneven:
         return shown + "the weights are even and nothing folds, so that the ppl can be believed"

@@ -20,7 +20,8 @@ from sritool._version import __version__
 from sritool.config.values import plain
 from sritool.data.batches import Batch, collate, evaluation_batches
 from sritool.data.store import Split
-from sritool.errors import NumericalError, UsageError
+from sritool.errors import UsageError
+from sritool.evaluation.batches import Indices, over_batches
 from sritool.evaluation.record import VERSION, Record, fingerprint, packed, unpacked
 from sritool.runs.model import Floats, Report, TrainedModel
 
@@ -68,21 +69,21 @@ def latents_of(
         if digest in known:
             codes[row] = known[digest]
     missing = np.array([row for row, digest in enumerate(digests) if digest not in known], dtype=np.int64)
-    done, report = len(examples) - len(missing), report or (lambda *_: None)
-    for part in evaluation_batches(split.lengths[examples[missing]], batch_size):
-        report("encoding", done, len(examples))
+    before = len(examples) - len(missing)
+
+    def draw(part: Indices) -> dict[str, torch.Tensor]:
+        return {"code": _draw(model, collate(split, examples[missing[part]]).to(model.device), how)}
+
+    def told(label: str, done: int, _: int) -> None:
+        if report is not None:
+            report(label, before + done, len(examples))
+
+    batches = evaluation_batches(split.lengths[examples[missing]], batch_size)
+    for part, found in over_batches("encoding", batches, draw, told):
         rows = missing[part]
-        batch = collate(split, examples[rows]).to(model.device)
-        found = _draw(model, batch, how).cpu().numpy()
-        if not np.isfinite(found).all():
-            raise NumericalError(
-                "a code is not finite; take an earlier checkpoint, or smaller step sizes (sritool tune-step)"
-            )
-        codes[rows] = found
-        done += len(rows)
+        codes[rows] = found["code"]
         if kept is not None and len(missing) >= KEPT_FROM:
-            _keep(kept, [digests[row] for row in rows], found)
-    report("encoding", done, len(examples))
+            _keep(kept, [digests[row] for row in rows], codes[rows])
     return codes
 
 
@@ -139,4 +140,4 @@ def _keep(kept: Record, digests: list[bytes], codes: Floats) -> None:
     with contextlib.suppress(OSError):
         kept.path.parent.mkdir(exist_ok=True)
     rows = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), _DIGEST)
-    kept.append(packed({"digests": rows, "codes": codes.astype(np.float32)}))
+    kept.append(packed({"digests": rows, "codes": codes}))

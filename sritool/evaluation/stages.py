@@ -1,8 +1,8 @@
-"""The stages of a measurement: each goes over batches of sentences and fills columns of rows."""
+"""The stages of a measurement: each goes over batches of sentences and fills in figures of each sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import seeded_choice
 from sritool.data.store import Split
-from sritool.errors import NumericalError
 from sritool.evaluation import estimators
-from sritool.evaluation.estimates import ENDINGS
+from sritool.evaluation.batches import over_batches
 from sritool.evaluation.metrics import derangement
 from sritool.evaluation.record import FinishedBatches
+from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.refinement import Refinement
 from sritool.likelihood import importance
@@ -26,34 +26,16 @@ from sritool.runs.model import Report
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Rows = dict[str, Array]
 Work = Callable[[Conditional, Indices], Mapping[str, torch.Tensor]]
-"""(a batch, its rows) → columns [batch, …] of it."""
+"""(a batch, the places of its sentences) → figures of them by name, [batch, …] each."""
 
 _DENSITY_BATCH = 32
 # Of estimators that take seconds a sentence: progress moves, and a stop loses little.
 _SLOW, _SLOW_BATCH = ("sri", "ais"), 8
 
 
-# What a sentence may lack: k̂ of few draws, and signed weights that sum to 0.
-_MAY_LACK = ("pareto_k", "log_likelihood_signed", "sign_ratio")
-
-
-def _require_finite(label: str, found: Mapping[str, Array]) -> None:
-    """Raises: NumericalError if the model gives a sentence a figure that is not finite."""
-    for column, values in found.items():
-        sentences = values.reshape(len(values), -1)
-        bad = int((~np.isfinite(sentences).all(1)).sum())
-        if bad and column not in _MAY_LACK:
-            what = column.removesuffix("_eighth").replace("_", " ")
-            raise NumericalError(
-                f"{label}: {what} is not finite for {bad} of {len(values)} sentences; "
-                "take an earlier checkpoint, or smaller step sizes"
-            )
-
-
 class Stages:
-    """Rows of the sentences `examples` of a split, NaN where a column was not measured."""
+    """Measures the sentences `examples` of a split."""
 
     def __init__(
         self,
@@ -67,22 +49,20 @@ class Stages:
         self.method, self.split, self.examples, self.settings = method, split, examples, settings
         self.report, self.finished = report, finished
         self.chains = settings.posterior_draws
-        self.rows: Rows = {
-            "predictions": split.lengths[examples].astype(np.float64),
-            "words": split.words[examples].astype(np.float64),
-        }
+        counts = (split.lengths[examples].astype(np.float64), split.words[examples].astype(np.float64))
+        self.figures = SentenceFigures(*counts)
 
-    def run(self) -> Rows:
-        """All that the metrics need."""
+    def run(self) -> SentenceFigures:
+        """Measure all that the metrics need."""
         needs, every = self.settings.needs, np.arange(len(self.examples))
         if needs & {"draws", "likelihood"} or ("density" in needs and self.method.closed_form_kl):
             slow = "likelihood" in needs and self.settings.estimator in _SLOW
             self._over("inference and likelihood", every, self._infer, _SLOW_BATCH if slow else None)
         if self.method.latent == 0:
             self._without_z()
-            return self.rows
+            return self.figures
         if "permuted" in needs and len(every) > 1:
-            borrowed = self.rows["draws"][derangement(len(every), self.settings.seed)]
+            borrowed = self.figures.draws[derangement(len(every), self.settings.seed)]
             self._over("permuted codes", every, lambda *given: self._permuted(borrowed, *given))
         if "density" in needs and not self.method.closed_form_kl:
             chosen = self._choice(self.settings.kl_count(len(every)))
@@ -90,40 +70,23 @@ class Stages:
         for column, name in (("mi", "posterior"), ("kl_information", "own")):
             if f"{name} codes" in needs:
                 self._information(column, name)
-        return self.rows
+        return self.figures
 
     def _over(self, label: str, chosen: Indices, work: Work, largest: int | None = None) -> None:
-        """Fill the columns of the chosen rows."""
-
-        def fill(part: Indices, found: Mapping[str, Array]) -> None:
-            for column, values in found.items():
-                shape = (len(self.examples), *values.shape[1:])
-                self.rows.setdefault(column, np.full(shape, np.nan))[part] = values
-
-        self._batches(label, chosen, work, fill, largest)
+        """Fill in figures of the chosen sentences."""
+        for part, found in self._batches(label, chosen, work, largest):
+            self.figures.fill(part, found)
 
     def _batches(
-        self,
-        label: str,
-        chosen: Indices,
-        work: Work,
-        use: Callable[[Indices, Mapping[str, Array]], None],
-        largest: int | None = None,
-    ) -> None:
-        done = 0
-        for number, part in enumerate(self._parts(chosen, largest)):
-            self.report(label, done, len(chosen))
-            found = self.finished.get(label, number) if self.finished else None
-            if found is None:
-                batch = collate(self.split, self.examples[part]).to(self.method.generator.output.device)
-                tensors = work(self.method.conditional(batch), part)
-                found = {name: values.double().cpu().numpy() for name, values in tensors.items()}
-                _require_finite(label, found)
-                if self.finished:
-                    self.finished.add(label, number, found)
-            use(part, found)
-            done += len(part)
-        self.report(label, done, len(chosen))
+        self, label: str, chosen: Indices, work: Work, largest: int | None = None
+    ) -> Iterator[tuple[Indices, dict[str, Array]]]:
+        device = self.method.generator.output.device
+
+        def of_part(part: Indices) -> Mapping[str, torch.Tensor]:
+            batch = collate(self.split, self.examples[part]).to(device)
+            return work(self.method.conditional(batch), part)
+
+        return over_batches(label, self._parts(chosen, largest), of_part, self.report, self.finished)
 
     def _choice(self, count: int) -> Indices:
         """The same order for every count, so that `kl` is measured on some of the sentences of `mi`."""
@@ -157,7 +120,7 @@ class Stages:
             found |= self._encoder(conditional)
         if "likelihood" in needs:
             drawn = estimators.weighted_draws(self.method, conditional, draws, settings)
-            found |= _columns(importance.likelihood_figures(drawn))
+            found |= importance.likelihood_figures(drawn)._asdict()
             if "posterior codes" in needs:
                 code, value = importance.resample(drawn, settings.seed, conditional.batch.examples)
                 found |= {"posterior_code": code, "posterior_conditional": value}
@@ -185,42 +148,27 @@ class Stages:
         chosen = self._choice(self.settings.mi_sentences)
         if len(chosen) < 2:
             return
-        codes = self._tensor(self.rows[f"{name}_code"][chosen])
-        log_likelihood = self.rows["log_likelihood"]
+        figures = self.figures
+        codes = self._tensor(getattr(figures, f"{name}_code")[chosen])
         log_sum = np.full(len(chosen), -np.inf)
 
         def work(conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:
-            own = self._tensor(log_likelihood[part])
+            own = self._tensor(figures.log_likelihood[part])
             return {"log_sum": log_sum_over_sentences(conditional, codes, own)}
 
-        def use(part: Indices, found: Mapping[str, Array]) -> None:
-            log_sum[:] = np.logaddexp(log_sum, found["log_sum"])
-
         label = f"every sentence under every {'code of q' if name == 'own' else 'code'}"
-        self._batches(label, chosen, work, use)
-        terms = information(self.rows[f"{name}_conditional"][chosen], log_likelihood[chosen], log_sum)
-        self.rows.setdefault(column, np.full(len(self.examples), np.nan))[chosen] = terms
+        for _, found in self._batches(label, chosen, work):
+            log_sum = np.logaddexp(log_sum, found["log_sum"])
+        conditional = getattr(figures, f"{name}_conditional")[chosen]
+        figures.fill(chosen, {column: information(conditional, figures.log_likelihood[chosen], log_sum)})
 
     def _without_z(self) -> None:
         """A model without z: nothing to infer, to permute or to tell."""
-        zeros = np.zeros(len(self.examples))
-        self.rows |= dict.fromkeys(("kl", "mi", "kl_information"), zeros)
-        if "recon" in self.rows:
-            self.rows["recon_permuted"] = self.rows["recon"]
+        every, zeros = np.arange(len(self.examples)), np.zeros(len(self.examples))
+        self.figures.fill(every, dict.fromkeys(("kl", "mi", "kl_information"), zeros))
+        if is_measured(self.figures.recon):
+            self.figures.fill(every, {"recon_permuted": self.figures.recon})
 
     def _tensor(self, values: Array) -> torch.Tensor:
         like = self.method.generator.output
         return torch.from_numpy(values).to(like.device, like.dtype)
-
-
-def _columns(figures: importance.LikelihoodFigures) -> dict[str, torch.Tensor]:
-    """The figures by column; those that do not apply are left out."""
-    curves = zip(ENDINGS, figures.log_likelihood_curve.t(), figures.posterior_kl_curve.t(), strict=True)
-    found: dict[str, torch.Tensor] = {}
-    for ending, value, rate in curves:
-        found |= {f"log_likelihood{ending}": value, f"posterior_kl{ending}": rate}
-    rest = figures._asdict()
-    del rest["log_likelihood_curve"], rest["posterior_kl_curve"]
-    if figures.effective_sample_size.isnan().all():
-        del rest["pareto_k"]  # NaN too where draws are few, and kept then
-    return found | {name: v for name, v in rest.items() if name == "pareto_k" or not v.isnan().all()}

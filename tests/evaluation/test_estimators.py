@@ -69,7 +69,7 @@ def test_neither_batch_size_nor_memory_changes_a_figure(
 def test_estimators_agree_on_a_model_that_is_easy(make: Callable[..., Method], corpus: Corpus) -> None:
     method = make(Encoded, torch.float64)
     found = {
-        name: measured(method, corpus, name, samples=samples, rungs=50).rows["log_likelihood"]
+        name: measured(method, corpus, name, samples=samples, rungs=50).figures.log_likelihood
         for name, samples in (("adaptive", 300), ("ais", 40), ("encoder", 1000))
     }
     for values in found.values():

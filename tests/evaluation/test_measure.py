@@ -63,7 +63,7 @@ def test_a_language_model_is_measured_exactly(make: Callable[..., Method], corpu
     method = make("lm", dtype=torch.float64)
     found = measured(method, corpus)
     exact = plain(method, corpus, torch.zeros(10, 0, dtype=torch.float64))
-    np.testing.assert_allclose(found.rows["log_likelihood"], exact, rtol=1e-10)
+    np.testing.assert_allclose(found.figures.log_likelihood, exact, rtol=1e-10)
     values = by_name(found)
     assert values["nll"] == pytest.approx(-exact.mean())
     assert values["recon"] == pytest.approx(-exact.mean())
@@ -81,9 +81,9 @@ def test_recon_is_the_mean_over_draws_of_q(make: Callable[..., Method], corpus: 
     batch = collate(corpus.split("test"), range(10))
     draws = method.posterior(method.conditional(batch), 3, 4)
     own = np.mean([plain(method, corpus, z) for z in draws], axis=0)
-    np.testing.assert_allclose(-found.rows["recon"], own, rtol=1e-9)
+    np.testing.assert_allclose(-found.figures.recon, own, rtol=1e-9)
     other = np.mean([plain(method, corpus, z[derangement(10, 3)]) for z in draws], axis=0)
-    np.testing.assert_allclose(-found.rows["recon_permuted"], other, rtol=1e-9)
+    np.testing.assert_allclose(-found.figures.recon_permuted, other, rtol=1e-9)
     assert by_name(found)["permuted"] == pytest.approx((own - other).mean())
     assert by_name(found)["recon"] == pytest.approx(-own.mean())
 
@@ -96,7 +96,7 @@ def test_where_z_is_ignored_everything_is_known(make: Callable[..., Method], cor
     found = measured(method, corpus, likelihood=LikelihoodConfig(samples=2000, pilots=200))
     exact = plain(method, corpus, torch.zeros(10, 3, dtype=torch.float64))
     values = by_name(found)
-    np.testing.assert_allclose(found.rows["log_likelihood"], exact, atol=0.05)
+    np.testing.assert_allclose(found.figures.log_likelihood, exact, atol=0.05)
     assert values["recon"] == pytest.approx(-exact.mean())
     assert values["permuted"] == 0
     assert values["posterior-kl"] == pytest.approx(0, abs=0.02)
@@ -109,9 +109,11 @@ def test_the_batch_size_changes_nothing(make: Callable[..., Method], corpus: Cor
     method = make(name, scale=0.5)
     found = [measured(method, corpus, batch_size=size) for size in (1, 3, 64)]
     for other in found[1:]:
-        for column, values in found[0].rows.items():
+        for column, values in found[0].figures.columns().items():
             near = 1e-2 if column == "pareto_k" else 1e-4  # a tail of two or three weights magnifies rounding
-            np.testing.assert_allclose(other.rows[column], values, rtol=near, atol=1e-4, err_msg=column)
+            np.testing.assert_allclose(
+                other.figures.columns()[column], values, rtol=near, atol=1e-4, err_msg=column
+            )
         for one, two in zip(found[0].estimates, other.estimates, strict=True):
             assert two.value == pytest.approx(one.value, rel=1e-4, abs=1e-4), one.metric
 
@@ -122,9 +124,9 @@ def test_a_sentence_has_the_same_figures_in_any_selection(
     method, metrics = make(scale=0.5), ("nll", "recon", "posterior-kl")
     whole = measured(method, corpus, metrics=metrics)
     part = measured(method, corpus, [7, 2, 4], metrics=metrics)
-    for column, values in part.rows.items():
+    for column, values in part.figures.columns().items():
         np.testing.assert_allclose(
-            values, whole.rows[column][[7, 2, 4]], rtol=1e-4, atol=1e-4, err_msg=column
+            values, whole.figures.columns()[column][[7, 2, 4]], rtol=1e-4, atol=1e-4, err_msg=column
         )
 
 
@@ -132,8 +134,8 @@ def test_the_seed_is_that_of_the_noise(make: Callable[..., Method], corpus: Corp
     method = make()
     first, again, other = (measured(method, corpus, seed=seed) for seed in (0, 0, 1))
     for column in ("log_likelihood", "recon", "kl"):
-        np.testing.assert_array_equal(again.rows[column], first.rows[column])
-        assert (other.rows[column] != first.rows[column]).any(), column
+        np.testing.assert_array_equal(getattr(again.figures, column), getattr(first.figures, column))
+        assert (getattr(other.figures, column) != getattr(first.figures, column)).any(), column
 
 
 def test_proposals_start_at_draws_of_q(
@@ -162,7 +164,7 @@ def test_only_what_is_asked_for_is_computed(
         "nll",
         "recon",
     ]
-    columns = measured(method, corpus, metrics=("recon",)).rows
+    columns = measured(method, corpus, metrics=("recon",)).figures.columns()
     assert "log_likelihood" not in columns
     assert "recon_permuted" not in columns
 
@@ -184,7 +186,7 @@ def test_subwords_are_measured_per_word_too(make: Callable[..., Method], subword
     found = measured(method, subword_corpus)
     values, split = by_name(found), subword_corpus.split("test")
     assert split.words.sum() < split.predictions
-    total = -found.rows["log_likelihood"].sum()
+    total = -found.figures.log_likelihood.sum()
     assert values["ppl"] == pytest.approx(math.exp(total / split.predictions))
     assert values["ppl-word"] == pytest.approx(math.exp(total / split.words.sum()))
 

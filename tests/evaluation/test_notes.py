@@ -10,25 +10,25 @@ import pytest
 
 from sritool.evaluation.estimates import Origin
 from sritool.evaluation.notes import notes_on
+from sritool.evaluation.sentence_figures import SentenceFigures
 
 
 def verdict(size: float, half: float, folded: float) -> str:
     """The line on folds and signs, for M = 10 and an NLL of 28 nats a sentence."""
     sentences = np.ones(4)
-    rows: dict[str, Any] = {
+    figures = SentenceFigures(sentences, sentences)
+    found = {
         "effective_sample_size": size * sentences,
-        "log_likelihood": -28.0 * sentences,
-        "log_likelihood_half": -half * sentences,
+        "log_likelihood_curve": np.outer(sentences, [-28.0, -28.0, -half, -28.0]),
         "log_likelihood_signed": -28.0 * sentences,
-        "pareto_k": np.nan * sentences,
         "folded_share": folded * sentences,
         "sign_ratio": sentences,
     }
+    figures.fill(np.arange(4), found)
     method: Any = SimpleNamespace(latent=2)
-    (found,) = [
-        note for note in notes_on(rows, [], Origin("sri", 10, "chain", 2, 0), method) if "fold" in note
-    ]
-    return found
+    notes = notes_on(figures, [], Origin("sri", 10, "chain", 2, 0), method)
+    (about_folds,) = [note for note in notes if "fold" in note]
+    return about_folds
 
 
 @pytest.mark.parametrize(

@@ -159,8 +159,8 @@ def test_an_evaluation_goes_on_after_any_kill(
         assert finished(tmp_path).found == sum(start < number for start in starts)
         resumed = evaluate(lambda *_: None)
         assert repr(resumed.estimates) == repr(whole.estimates)  # NaN included
-        for column, values in whole.rows.items():
-            np.testing.assert_array_equal(resumed.rows[column], values, err_msg=column)
+        for column, values in whole.figures.columns().items():
+            np.testing.assert_array_equal(resumed.figures.columns()[column], values, err_msg=column)
 
 
 def test_what_is_finished_is_not_measured_again(

@@ -152,8 +152,8 @@ def test_neither_batch_size_nor_company_changes_a_figure(
 ) -> None:
     found = [measured(make(), corpus, Refinement(4, kind), batch_size=size) for size in (1, 3, 64)]
     for other in found[1:]:
-        for column, rows in found[0].rows.items():
-            np.testing.assert_allclose(other.rows[column], rows, rtol=1e-9, err_msg=column)
+        for column, rows in found[0].figures.columns().items():
+            np.testing.assert_allclose(other.figures.columns()[column], rows, rtol=1e-9, err_msg=column)
 
 
 def test_an_encoder_that_is_not_refined_has_no_gain(

@@ -1,0 +1,68 @@
+"""The loop over batches that every measurement goes through: progress, batches that are on record, finite figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sritool.errors import NumericalError
+from sritool.evaluation.record import FinishedBatches
+from sritool.runs.model import Report
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+# What a sentence may lack: k̂ of few draws, figures of weights without z, and signed weights that sum to 0.
+_MAY_LACK = ("pareto_k", "effective_sample_size", "log_likelihood_signed", "sign_ratio", "folded_share")
+
+
+def over_batches(
+    label: str,
+    batches: Sequence[Indices],
+    work: Callable[[Indices], Mapping[str, Tensor]],
+    report: Report,
+    finished: FinishedBatches | None = None,
+) -> Iterator[tuple[Indices, dict[str, Array]]]:
+    """Measure batch by batch, and yield each batch with its figures as soon as it is done.
+
+    A batch that a measurement before this one finished is taken from `finished`; a new one is written down there.
+
+    Args:
+        label: What is done; progress is told under it, and batches are kept under it.
+        batches: Indices of the sentences of each batch.
+        work: From these indices to figures by name. Shapes [batch, …].
+        report: Is told of the sentences done.
+        finished: Batches that were done before.
+
+    Yields:
+        The indices of a batch, and its figures in float64.
+
+    Raises:
+        NumericalError: A sentence has a figure that is not finite.
+    """
+    done, total = 0, sum(len(batch) for batch in batches)
+    for number, batch in enumerate(batches):
+        report(label, done, total)
+        found = finished.get(label, number) if finished else None
+        if found is None:
+            found = {name: values.double().cpu().numpy() for name, values in work(batch).items()}
+            _require_finite(label, found)
+            if finished:
+                finished.add(label, number, found)
+        yield batch, found
+        done += len(batch)
+    report(label, done, total)
+
+
+def _require_finite(label: str, found: Mapping[str, Array]) -> None:
+    for name, values in found.items():
+        bad = int((~np.isfinite(values.reshape(len(values), -1)).all(1)).sum())
+        if bad and name not in _MAY_LACK:
+            what = name.removesuffix("_curve").replace("_", " ")
+            raise NumericalError(
+                f"{label}: {what} is not finite for {bad} of {len(values)} sentences; "
+                "take an earlier checkpoint, or smaller step sizes (sritool tune-step)"
+            )

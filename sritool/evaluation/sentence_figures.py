@@ -1,0 +1,85 @@
+"""Figures of each sentence: what the stages measure, and estimates and notes are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sritool.likelihood.importance import CURVE
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class SentenceFigures:
+    """Figures of n sentences, in nats unless said otherwise; NaN where a sentence, or all, were not measured.
+
+    Each but the curves, draws and codes has the shape [n]. A curve has a column for each part of `CURVE`: what the
+    first M/8, M/4, M/2 and all M draws give.
+    """
+
+    predictions: Array  # tokens that are predicted, a count
+    words: Array  # of the text, a count
+    recon: Array = field(init=False)  # mean −log p(x|z) over the draws of q(z|x)
+    recon_permuted: Array = field(init=False)  # the same with the draws of another sentence
+    kl: Array = field(init=False)  # KL(q(z|x) ‖ p(z))
+    folded: Array = field(init=False)  # share of the steps of the chain behind `kl` that fold
+    encoder_recon: Array = field(init=False)  # `recon` and `kl` of an encoder before it is refined
+    encoder_kl: Array = field(init=False)
+    log_likelihood_curve: Array = field(init=False)  # log p̂(x)  [n, 4]
+    posterior_kl_curve: Array = field(init=False)  # KL(p(z|x) ‖ p(z))  [n, 4]
+    effective_sample_size: Array = field(init=False)  # of the weights behind them, a number of draws
+    pareto_k: Array = field(init=False)  # k̂ of these weights, without unit
+    log_likelihood_signed: Array = field(init=False)  # log p̂(x) by weights with signs
+    sign_ratio: Array = field(init=False)  # signed over absolute weights
+    folded_share: Array = field(init=False)  # of the steps of the chains that were weighed
+    mi: Array = field(init=False)  # term of the mutual information of x and z ~ p(z|x)
+    kl_information: Array = field(init=False)  # term of that of x and z ~ q(z|x)
+    draws: Array = field(init=False)  # of q(z|x)  [n, chains, latent]
+    own_code: Array = field(init=False)  # the first of them  [n, latent]
+    own_conditional: Array = field(init=False)  # log p(x|z) of it
+    posterior_code: Array = field(init=False)  # nearly a draw of p(z|x)  [n, latent]
+    posterior_conditional: Array = field(init=False)  # log p(x|z) of it
+
+    def __post_init__(self) -> None:
+        count = len(self.predictions)
+        self._measured = ["predictions", "words"]
+        for name in self.__dataclass_fields__:
+            if name not in self._measured:
+                shape = (count, len(CURVE)) if name.endswith("_curve") else (count,)
+                setattr(self, name, np.full(shape, np.nan))
+
+    @property
+    def log_likelihood(self) -> Array:
+        """log p̂(x) from all draws."""
+        return self.log_likelihood_curve[:, -1]
+
+    @property
+    def posterior_kl(self) -> Array:
+        """KL(p(z|x) ‖ p(z)) from all draws."""
+        return self.posterior_kl_curve[:, -1]
+
+    def fill(self, chosen: NDArray[np.int64], found: Mapping[str, Array]) -> None:
+        """Write figures of the chosen sentences, by name; shapes [chosen, …]."""
+        for name, values in found.items():
+            if name not in self._measured:
+                self._measured.append(name)
+                setattr(self, name, np.full((len(self.predictions), *values.shape[1:]), np.nan))
+            getattr(self, name)[chosen] = values
+
+    def columns(self) -> dict[str, Array]:
+        """The figures that were measured, by name, [n] each: of curves the end, without draws and codes."""
+        found = {}
+        for name in self._measured:
+            values = getattr(self, name.removesuffix("_curve"))
+            if values.ndim == 1 and not np.isnan(values).all():
+                found[name.removesuffix("_curve")] = values
+        return found
+
+
+def is_measured(values: Array) -> bool:
+    """Whether a figure is known of any sentence."""
+    return not bool(np.isnan(values).all())
