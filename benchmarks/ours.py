@@ -6,6 +6,7 @@ What the benchmarks use of sritool's core stands here alone, so that a change th
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -21,7 +22,6 @@ from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.methods.sri import ShortRunInference
 from sritool.model.theta_gradient import ThetaGradient
-from sritool.training.clipping import clip_gradients
 
 CLOCK = Clock(seed=0, epoch=0, step=1, progress=0.0)
 BATCHES = 8  # different batches that a run goes through in turn
@@ -94,7 +94,8 @@ class OurStep:
         every = self._config.training.measure_every
         step = next(number for number in self._steps if not every or number % every)
         self.method.gradients(self._following(), CLOCK._replace(step=step))
-        clip_gradients(self.method.modules.parameters(), self._config.optimizer.clip)
+        bound = self._config.optimizer.clip or math.inf
+        torch.nn.utils.clip_grad_norm_(self.method.modules.parameters(), bound)
         self._optimizer.step()
         self.method.after_update()
 

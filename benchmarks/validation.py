@@ -28,8 +28,7 @@ from sritool.runs.model import load_model
 from sritool.training import events
 from sritool.training.configure import gather, resolve_config
 from sritool.training.loop import Limits, Trainer
-from sritool.training.validation import chosen_by, validate
-from sritool.training.validation_budget import Level, level_of
+from sritool.training.validation import Level, chosen_by, level_of, validate
 
 FOUND = "validations.jsonl"
 KINDS = ("cheap", "thorough")

@@ -19,7 +19,7 @@ from sritool.methods.base import Method
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.folder import BEST
 from sritool.runs.model import Report, load_model
-from sritool.training.validation_budget import Level, passes_of, rungs
+from sritool.training.validation import Level, passes_of, rungs
 
 SAMPLES = 5
 POINTS = 7

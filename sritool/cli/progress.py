@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections import deque
@@ -112,6 +113,7 @@ class Progress:
         label: str | None = None,
         unit: str | None = None,
         later: float = 0.0,
+        at_most: float = math.inf,
         **fields: object,
     ) -> None:
         """Show `done` of `total`. A total, label or unit given once stays; fields are shown as given now.
@@ -122,6 +124,7 @@ class Progress:
             label: What is going on.
             unit: What is counted.
             later: Seconds of other work that is still to come, part of the time left.
+            at_most: Seconds that a limit leaves, as `--max-time` does.
             **fields: Figures to show beside it.
         """
         if unit is not None and unit != self._unit:
@@ -129,7 +132,7 @@ class Progress:
         self._rate.add(self._clock(), done)
         rate = self._rate.per_second
         total = self.state.total if total is None else total
-        left = (total - done) / rate + later if rate and total is not None else None
+        left = min(at_most, (total - done) / rate + later) if rate and total is not None else None
         self.state = State(self.state.label if label is None else label, done, total, rate, left, fields)
         self.begun = True
         if self._quiet:

@@ -97,7 +97,15 @@ class Watch:
         fields["tokens/s"] = round(event.tokens_per_second)
         label = f"{stage(event)} {event.epoch}/{event.epochs}"
         validations = self._validation_seconds * event.validations
-        self._show().update(event.step, event.steps, label=label, unit="steps", later=validations, **fields)
+        self._show().update(
+            event.step,
+            event.steps,
+            label=label,
+            unit="steps",
+            later=validations,
+            at_most=event.seconds_left,
+            **fields,
+        )
 
     def _epoch(self, event: Epoch) -> None:
         from sritool.cli.units import format_duration

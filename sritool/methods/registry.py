@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from sritool.config.settings import RunConfig
 from sritool.errors import UsageError, suggestion
-from sritool.methods.ae import Autoencoder
 from sritool.methods.base import Method
 from sritool.methods.lm import LanguageModel
 from sritool.methods.sa_vae import SemiAmortizedVae
 from sritool.methods.sri import ShortRunInference
-from sritool.methods.vae_anneal import AnnealedVae
-from sritool.methods.vae_cyclical import CyclicalVae
-from sritool.methods.vae_fb import FreeBitsVae
-from sritool.methods.vae_fbp import SentenceFreeBitsVae
+from sritool.methods.vae import (
+    AnnealedVae,
+    Autoencoder,
+    CyclicalVae,
+    FreeBitsVae,
+    SentenceFreeBitsVae,
+)
 from sritool.methods.vae_lagging import LaggingVae
 
 _KINDS: tuple[type[Method], ...] = (

@@ -12,7 +12,7 @@ from sritool.data.batches import Batch
 from sritool.inference.refinement import Refinement, step_noise
 from sritool.inference.svi import refine, refine_backward
 from sritool.methods.base import GRADIENT, Clock, Work
-from sritool.methods.encoding import EncoderMethod
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.model.conditional import Evaluation
 from sritool.model.dropout import Dropout
 from sritool.model.gaussian import DiagonalGaussian

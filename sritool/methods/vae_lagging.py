@@ -23,7 +23,7 @@ from sritool.config.values import build
 from sritool.data.batches import Batch
 from sritool.likelihood.information import encoder_information
 from sritool.methods.base import Clock
-from sritool.methods.encoding import EncoderMethod
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.model.gaussian import DiagonalGaussian
 
 

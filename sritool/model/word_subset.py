@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 _RATE = 0.05  # of the running mean: it looks back over about twenty updates
 _FLOOR = 0.1  # share of q that is uniform
-_LEAST_GAIN = 3  # a subset of more than a third of the vocabulary costs more than it saves
+LEAST_GAIN = 3  # a subset of more than a third of the vocabulary costs more than it saves
 _NEVER = 1e4  # −log-weight of an entry that only fills a fixed size
 _SIZES = 256  # fixed sizes are multiples of this, so that few of them occur
 
@@ -38,7 +38,7 @@ class WordSubset(NamedTuple):
 
 def worthwhile(count: int, vocabulary: int) -> bool:
     """Whether a subset of about `count` words is used: not for 0, nor where the vocabulary is small."""
-    return 0 < count * _LEAST_GAIN <= vocabulary
+    return 0 < count * LEAST_GAIN <= vocabulary
 
 
 class WordMass(nn.Module):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sritool.config.settings import LikelihoodConfig
 from sritool.training.state import RunState
-from sritool.training.validation_budget import Level, passes_of
+from sritool.training.validation import Level, passes_of
 
 LEAST_SUMMARY = 10.0  # seconds that the final summary may take, however short training was
 _SHARE_OF_SHORT = 0.25  # of a command that is too short for that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ class Step(NamedTuple):
     columns: dict[str, float]  # the method's own, like "moved" and "unstable"
     pretraining: bool = False  # epochs are those of the autoencoder that comes first
     validations: int = 0  # still to come in these epochs
+    seconds_left: float = math.inf  # until the end of a command that has a --max-time
 
 
 class Epoch(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a run says of itself: events for whoever watches, and records in metrics.jsonl."""
+"""The log of a run: events for whoever watches, and records in metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from sritool.data.batches import Batch
 from sritool.evaluation.metrics import Estimate
 from sritool.runs.folder import METRICS, MetricsLog
 from sritool.training import events
 from sritool.training.state import RunState
-from sritool.training.validation import collapse, sample_of
-from sritool.training.validation_budget import Level
+from sritool.training.validation import Level, collapse, sample_of
 
 _LOGGED_EVERY = 50  # steps
 
 
-class Telling:
-    """Tells an observer of each step, validation and search of a run, and writes its metrics.jsonl."""
+class RunLog:
+    """Tells an observer of each update, validation and search of a run, and writes its metrics.jsonl."""
 
     def __init__(self, state: RunState, observer: events.Observer, max_steps: int | None) -> None:
-        """Args: max_steps: where the run will be stopped before its plan is done."""
+        """Begin where the run is.
+
+        Args:
+            state: The run.
+            observer: Is told of everything.
+            max_steps: Where the run will be stopped before its plan is done.
+        """
         self.state, self.observer, self._max_steps = state, observer, max_steps
         position = state.position
         path, done = state.folder / METRICS, (position.step, position.epoch, position.pretraining)
@@ -31,12 +37,25 @@ class Telling:
         self._warned = False  # of a collapse, which is said when it begins and not each epoch
 
     def step(
-        self, sums: dict[str, float], sentences: int, tokens: int, norm: float, batches: int, planned: bool
+        self,
+        sums: dict[str, float],
+        batch: Batch,
+        norm: float,
+        batches: int,
+        planned: bool,
+        seconds_left: float,
     ) -> None:
-        """After an update, one of the plan or one beside it.
+        """Log an update.
 
-        Args: sums: as `Method.gradients` gives them; sentences, tokens: of its batch; batches: in an epoch.
+        Args:
+            sums: As `Method.gradients` gives them.
+            batch: What it was made on.
+            norm: Of the gradient, before clipping.
+            batches: In an epoch.
+            planned: Whether it is one of the plan, and not one that a method puts before it.
+            seconds_left: Until the end of the command.
         """
+        sentences, tokens = len(batch.examples), batch.predictions
         position = self.state.position
         for name, value in sums.items():
             if name != "recon":
@@ -59,6 +78,7 @@ class Telling:
                 dict(self._columns),
                 position.pretraining,
                 self._validations_to_come(),
+                seconds_left,
             )
         )
         if planned and (position.step % _LOGGED_EVERY == 0 or position.step == 1):
@@ -100,7 +120,15 @@ class Telling:
         began: float,
         sentences: int,
     ) -> None:
-        """After a validation of so many sentences that began when the run had taken so many seconds."""
+        """Log a validation.
+
+        Args:
+            estimates: What was measured.
+            judged: What the method says of itself.
+            better: Whether it is the best so far.
+            began: Seconds that the run had taken when it began.
+            sentences: That were measured.
+        """
         state, position = self.state, self.state.position
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
         if position.pretraining:
@@ -136,7 +164,16 @@ class Telling:
         self._warned = warning is not None
 
     def tuned(self, record: dict[str, Any], line: str, seconds: float) -> events.Note:
-        """After a search for step sizes that took so many seconds; returns what to tell once it is saved."""
+        """Log a search for step sizes.
+
+        Args:
+            record: The choice.
+            line: The same for people.
+            seconds: That it took.
+
+        Returns:
+            What to tell once the choice is saved.
+        """
         position = self.state.position
         share = position.tuning_seconds / self.state.seconds()
         whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **record}

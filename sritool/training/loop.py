@@ -1,4 +1,4 @@
-"""Training: the loop that every method shares, with validation, checkpoints, limits and resume.
+"""Training: the loop that every method shares. Set up, run, update, validate, save, in this order.
 
 The state of a run is its parameters, its optimiser and its position in the data; all noise is a function of the
 position. A run that is stopped and resumed is therefore bit-identical to one that never stopped.
@@ -10,10 +10,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from sritool.config.settings import RunConfig
 from sritool.data.batches import Batch, collate, evaluation_batches, training_batches
@@ -24,15 +26,11 @@ from sritool.methods.base import Clock
 from sritool.model.device import products_in
 from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.folder import BEST, LAST
-from sritool.training import events
-from sritool.training import validation_budget as budget
-from sritool.training.clipping import clip_gradients
+from sritool.training import events, validation
 from sritool.training.deadline import Deadline, Timetable
-from sritool.training.log import Telling
-from sritool.training.overflow import never_finite, overflow, save_last
+from sritool.training.log import RunLog
 from sritool.training.state import RunState
 from sritool.training.tuning import adopt, retune
-from sritool.training.validation import chosen_by, validate
 
 # A GPU replays a graph for each length, so that few lengths are worth some padding.
 _LENGTH_MULTIPLE = {"cuda": 4}
@@ -57,6 +55,7 @@ class Outcome(NamedTuple):
     seconds: float
     validating: float  # seconds of these that validations took
     pretraining: bool = False  # ended before the method itself began
+    updates: int = 0  # that this process made
 
 
 class _Stop(Exception):  # noqa: N818 - no error: a limit was reached
@@ -69,6 +68,8 @@ class _Stop(Exception):  # noqa: N818 - no error: a limit was reached
 class Trainer:
     """One run of one method on one corpus."""
 
+    # Set up.
+
     def __init__(
         self,
         corpus: Corpus,
@@ -79,101 +80,87 @@ class Trainer:
         observer: events.Observer,
         resume: Checkpoint | None = None,
     ) -> None:
+        """Begin a run in its folder, or go on with it.
+
+        Args:
+            corpus: The prepared corpus.
+            config: The run's settings.
+            folder: Where best.pt, last.pt, config.toml and metrics.jsonl go.
+            device: Where to compute.
+            limits: When to stop before the plan is done.
+            observer: Is told of everything.
+            resume: last.pt of the run to go on with.
+
+        Raises:
+            DataError: The run to resume is of another corpus.
+            CheckpointError: It is damaged.
+        """
         self.limits = limits
         self.state = RunState(corpus, config, folder, device, resume)
         self.train, self.valid = self.state.train, corpus.split("valid")
-        self.telling = Telling(self.state, observer, limits.max_steps)
+        self.log = RunLog(self.state, observer, limits.max_steps)
         self.times = Timetable(self.state, limits.deadline)
+        self._updates = 0
+
+    # Run.
 
     def run(self) -> Outcome:
         """Train until the plan is done, early stopping, or a limit; last.pt is up to date at the end.
 
-        Raises: Interrupted on a signal, NumericalError on a loss that is not finite; both after saving.
+        Raises:
+            Interrupted: On a signal, after saving.
+            NumericalError: On a loss that is not finite, after saving.
         """
         try:
-            self._choose_level()
             if self.state.position.pretraining:
                 self._run_epochs()
                 self.state.end_pretraining()
-                self._choose_level()
             reason = self._run_epochs()
         except _Stop as stop:
-            save_last(self.state)
+            self.state.save_last()
             if stop.signal is not None:
                 raise self._interrupted(stop.signal) from None
             reason = stop.reason
-        trouble = never_finite(self.state)
-        if trouble is not None:
-            raise trouble
+        self.state.require_a_finite_validation()
         if self.state.lacks_best():
             self._keep_as_it_stands(validated=reason == "max-time")
         position, records = self.state.position, self.state.metrics
-        validating = sum(float(record["validation_seconds"]) for record in records)
-        seconds = self.state.seconds()
-        return Outcome(self.state.folder, reason, position.step, seconds, validating, position.pretraining)
-
-    def _interrupted(self, signal: int) -> Interrupted:
-        step, last = self.state.position.step, self.state.folder / LAST
-        return Interrupted(
-            signal, f"stopped at step {step}, saved in {last}; go on with the same command and --resume"
+        return Outcome(
+            self.state.folder,
+            reason,
+            position.step,
+            self.state.seconds(),
+            validating=sum(float(record["validation_seconds"]) for record in records),
+            pretraining=position.pretraining,
+            updates=self._updates,
         )
 
-    def _keep_as_it_stands(self, validated: bool) -> None:
-        """best.pt of a run that stops before its first validation; measured where time is left for that.
-
-        Neither the position nor last.pt knows of it, so that a resumed run is what it would have been.
-        """
-        before = list(self.state.metrics)
-        try:
-            if validated and self.times.fits_validation():
-                began = self.state.seconds()
-                self.telling.epoch(self._measure(), {}, True, began, self.times.level.sentences)
-        except _Stop as stop:
-            if stop.signal is not None:
-                raise self._interrupted(stop.signal) from None
-        finally:
-            self.state.save(BEST)
-            self.state.metrics = before
-
-    def _choose_level(self) -> None:
-        """What validations look at from here on; said where it is less than what is set."""
-        method, config = self.state.method, self.state.config
-        level = budget.level_of(method, config, self.train, self.valid)
-        line = budget.in_a_line(level, method, config, self.valid, self.state.epochs)
-        if line is not None:
-            self.telling.observer(events.Note(line))
-        self.telling.level = level
-        self.times.begin(level)
-
     def _run_epochs(self) -> str:
-        training = self.state.config.training
-        while self.state.position.epoch < self.state.epochs:
-            if self.state.ends_early():
+        """The epochs of the autoencoder that comes first, or those of the method; returns why they ended."""
+        state, training = self.state, self.state.config.training
+        self._choose_level()
+        while state.position.epoch < state.epochs:
+            if state.ends_early():
                 return "early stop"
             if self._tuning_is_due():
                 self._tune()
             batches = training_batches(
-                self.train.lengths, training.batch_size, training.seed, self.state.position.epoch
+                self.train.lengths, training.batch_size, training.seed, state.position.epoch
             )
-            while self.state.position.batch < len(batches):
+            while state.position.batch < len(batches):
                 self._check_limits()
                 planned = self._step(batches)
-                if self.state.save_is_due(planned):
-                    save_last(self.state)
-            save_last(self.state)
-            better = self._end_epoch()
-            self.state.position.epoch += 1
-            self.state.position.batch = 0
-            self.state.position.recon, self.state.position.sentences = 0.0, 0
-            if better and not self.state.position.pretraining:
-                self.state.save(BEST)
-            self.state.save(LAST)
+                if state.save_is_due(planned):
+                    state.save_last()
+            state.save_last()  # a validation may take long
+            better = self._validate()
+            state.position.epoch += 1
+            state.position.batch = 0
+            state.position.recon, state.position.sentences = 0.0, 0
+            if better and not state.position.pretraining:
+                state.save(BEST)
+            state.save(LAST)
         return "done"
-
-    def _check_signal(self) -> None:
-        signal = self.limits.signal()
-        if signal is not None:
-            raise _Stop("signal", signal)
 
     def _check_limits(self) -> None:
         self._check_signal()
@@ -182,101 +169,52 @@ class Trainer:
         if self.times.is_over():
             raise _Stop("max-time")
 
-    def _clock(self, batches: int) -> Clock:
-        position = self.state.position
-        progress = (position.epoch + position.batch / batches) / self.state.epochs
-        return Clock(self.state.config.training.seed, position.epoch, position.step, progress)
+    def _check_signal(self) -> None:
+        signal = self.limits.signal()
+        if signal is not None:
+            raise _Stop("signal", signal)
 
-    def _step(self, batches: list[np.ndarray[Any, np.dtype[np.int64]]]) -> bool:
+    # Update.
+
+    def _step(self, batches: list[NDArray[np.int64]]) -> bool:
         """One update; True if it was that of the planned batch, and not one that a method puts before it."""
-        position, settings = self.state.position, self.state.config.optimizer
+        state, position, settings = self.state, self.state.position, self.state.config.optimizer
         clock = self._clock(len(batches))
-        beside = self.state.method.beside(clock, len(batches))
+        beside = state.method.beside(clock, len(batches))
         chosen = batches[position.batch if beside is None else beside]
-        batch = collate(self.train, chosen, _LENGTH_MULTIPLE.get(self.state.device.type, 1))
-        before = self.state.method.state()
+        batch = collate(self.train, chosen, _LENGTH_MULTIPLE.get(state.device.type, 1))
+        before = state.method.state()
         try:
-            with products_in(self.state.config.training.precision):
-                sums = self.state.method.gradients(batch.to(self.state.device), clock)
-            norm = clip_gradients(self.state.method.modules.parameters(), settings.clip)
-            if not np.isfinite(norm) or not np.isfinite(sums["recon"]):
+            with products_in(state.config.training.precision):
+                sums = state.method.gradients(batch.to(state.device), clock)
+            bound = settings.clip or math.inf
+            norm = float(nn.utils.clip_grad_norm_(state.method.modules.parameters(), bound))
+            if not math.isfinite(norm) or not math.isfinite(sums["recon"]):
                 raise NumericalError(
                     f"the gradient is not finite (norm {norm:.4g}, recon {sums['recon']:.4g})"
                 )
         except NumericalError as error:
-            self.state.method.restore(before)  # this update was not made
-            raise overflow(self.state, str(error)) from error
-        for group in self.state.optimizer.param_groups:
+            state.method.restore(before)  # this update was not made
+            raise state.overflow(str(error)) from error
+        for group in state.optimizer.param_groups:
             group["lr"] = settings.learning_rate * settings.decay.at(clock.progress) * 0.5**position.halvings
-        self.state.optimizer.step()
-        self.state.method.after_update()
+        state.optimizer.step()
+        state.method.after_update()
+        self._updates += 1
         if beside is None:
             position.batch += 1
             position.step += 1
-            self.times.trained(len(batch.examples))
             position.recon += sums["recon"]
             position.sentences += len(batch.examples)
-        planned = beside is None
-        self.telling.step(sums, len(batch.examples), batch.predictions, norm, len(batches), planned)
+            self.times.trained(len(batch.examples))
+        planned, left = beside is None, self.limits.deadline.left()
+        self.log.step(sums, batch, norm, len(batches), planned, left)
         return planned
 
-    def _end_epoch(self) -> bool:
-        """Validate where that is due; True if what the method is chosen by is the best so far."""
-        level = self.times.level
-        if not level.is_due(self.state.position.epoch + 1, self.state.epochs):
-            self._judge()
-            return False
-        if not self.state.lacks_best() and self.times.is_over(self.times.validation()):
-            raise _Stop("max-time")
-        began = self.state.seconds()
-        estimates = self._measure()
-        judged = self._judge()  # can be stopped; what follows changes the position and cannot
-        better = self._compare({estimate.metric: estimate for estimate in estimates})
-        self.telling.epoch(estimates, judged, better, began, level.sentences)
-        self.times.validated(self.state.seconds() - began)
-        return better
-
-    def _measure(self) -> list[Estimate]:
-        """Measure on the validation sentences.
-
-        A validation that is not finite is said, is not the best and does not count for patience; training goes on:
-        one sentence may be the reason, and if it is the model, its next gradient is not finite either.
-        """
-
-        def report(label: str, done: int, total: int) -> None:
-            self._check_signal()
-            self.telling.validating(label, done, total)
-
-        level = self.times.level
-        try:
-            return validate(self.state.method, self.valid, level.sentences, level.likelihood, report)
-        except NumericalError as error:
-            self.telling.warn(f"validation failed, and this epoch's model is not the best: {error}")
-            return []
-
-    def _compare(self, estimates: dict[str, Estimate]) -> bool:
-        """Whether this validation is the best; after some that are not, the learning rate is halved."""
-        position, halve_after = self.state.position, self.state.config.optimizer.halve_after
-        chosen = estimates.get(chosen_by(self.state.method))
-        value = math.nan if chosen is None else chosen.value
-        if not math.isfinite(value):  # which is neither better nor worse
-            return False
-        better = value < position.best
-        position.best = min(value, position.best)
-        position.epochs_without_better = 0 if better else position.epochs_without_better + 1
-        if not better and halve_after and position.epochs_without_better % halve_after == 0:
-            position.halvings += 1
-        return better
-
-    def _judge(self) -> dict[str, float]:
-        """What the method says of itself on the whole validation split."""
-
-        def batches() -> Iterator[Batch]:
-            for part in evaluation_batches(self.valid.lengths, _JUDGED):
-                self._check_signal()
-                yield collate(self.valid, part).to(self.state.device)
-
-        return self.state.method.judge(batches(), self._clock(1))
+    def _clock(self, batches: int) -> Clock:
+        position = self.state.position
+        progress = (position.epoch + position.batch / batches) / self.state.epochs
+        return Clock(self.state.config.training.seed, position.epoch, position.step, progress)
 
     def _tuning_is_due(self) -> bool:
         """At the start of an epoch, not yet done there, after every so many."""
@@ -297,13 +235,110 @@ class Trainer:
                 self.state.method, self.valid, progress, position.epoch, lambda *_: self._check_signal()
             )
         except NumericalError as error:
-            self.telling.warn(f"the step sizes stay as they are: {error}")
+            self.log.warn(f"the step sizes stay as they are: {error}")
             position.tuned = position.epoch
             return
         self.state.config = adopt(self.state.method, tuned)
         position.tuned = position.epoch
         position.tuning_seconds += tuned.seconds
-        note = self.telling.tuned(tuned.record(), tuned.in_a_line(), tuned.seconds)
+        note = self.log.tuned(tuned.record(), tuned.in_a_line(), tuned.seconds)
         self.state.save(LAST)
         self.state.write_config()
-        self.telling.observer(note)
+        self.log.observer(note)
+
+    # Validate.
+
+    def _choose_level(self) -> None:
+        """What validations look at from here on; said where it is less than what is set."""
+        method, config = self.state.method, self.state.config
+        level = validation.level_of(method, config, self.train, self.valid)
+        line = validation.in_a_line(level, method, config, self.valid, self.state.epochs)
+        if line is not None:
+            self.log.observer(events.Note(line))
+        self.log.level = level
+        self.times.begin(level)
+
+    def _validate(self) -> bool:
+        """At an epoch's end, where it is due; True if what the method is chosen by is the best so far."""
+        level = self.times.level
+        if not level.is_due(self.state.position.epoch + 1, self.state.epochs):
+            self._judge()
+            return False
+        if not self.state.lacks_best() and self.times.is_over(self.times.validation()):
+            raise _Stop("max-time")
+        began = self.state.seconds()
+        estimates = self._measure()
+        judged = self._judge()  # can be stopped; what follows changes the position and cannot
+        better = self._compare({estimate.metric: estimate for estimate in estimates})
+        self.log.epoch(estimates, judged, better, began, level.sentences)
+        self.times.validated(self.state.seconds() - began)
+        return better
+
+    def _measure(self) -> list[Estimate]:
+        """Measure on the validation sentences.
+
+        A validation that is not finite is said, is not the best and does not count for patience; training goes on:
+        one sentence may be the reason, and if it is the model, its next gradient is not finite either.
+        """
+
+        def report(label: str, done: int, total: int) -> None:
+            self._check_signal()
+            self.log.validating(label, done, total)
+
+        level = self.times.level
+        try:
+            return validation.validate(
+                self.state.method, self.valid, level.sentences, level.likelihood, report
+            )
+        except NumericalError as error:
+            self.log.warn(f"validation failed, and this epoch's model is not the best: {error}")
+            return []
+
+    def _judge(self) -> dict[str, float]:
+        """What the method says of itself on the whole validation split."""
+
+        def batches() -> Iterator[Batch]:
+            for part in evaluation_batches(self.valid.lengths, _JUDGED):
+                self._check_signal()
+                yield collate(self.valid, part).to(self.state.device)
+
+        return self.state.method.judge(batches(), self._clock(1))
+
+    def _compare(self, estimates: dict[str, Estimate]) -> bool:
+        """Whether this validation is the best; after some that are not, the learning rate is halved."""
+        position, halve_after = self.state.position, self.state.config.optimizer.halve_after
+        chosen = estimates.get(validation.chosen_by(self.state.method))
+        value = math.nan if chosen is None else chosen.value
+        if not math.isfinite(value):  # which is neither better nor worse
+            return False
+        better = value < position.best
+        position.best = min(value, position.best)
+        position.epochs_without_better = 0 if better else position.epochs_without_better + 1
+        if not better and halve_after and position.epochs_without_better % halve_after == 0:
+            position.halvings += 1
+        return better
+
+    # Save, beside what `_run_epochs` saves.
+
+    def _keep_as_it_stands(self, validated: bool) -> None:
+        """best.pt of a run that stops before its first validation; measured where time is left for that.
+
+        Neither the position nor last.pt knows of it, so that a resumed run is what it would have been.
+        """
+        before = list(self.state.metrics)
+        try:
+            if validated and self.times.fits_validation():
+                began = self.state.seconds()
+                self.log.epoch(self._measure(), {}, True, began, self.times.level.sentences)
+        except _Stop as stop:
+            if stop.signal is not None:
+                raise self._interrupted(stop.signal) from None
+        finally:
+            self.state.save(BEST)
+            self.state.metrics = before
+
+    def _interrupted(self, signal: int) -> Interrupted:
+        step, last = self.state.position.step, self.state.folder / LAST
+        return Interrupted(
+            signal, f"stopped at step {step}, saved in {last}; go on with the same command and --resume"
+        )

@@ -15,7 +15,7 @@ from sritool.config.settings import RunConfig
 from sritool.config.validation import CHECKED, Count, Figure, Flag, Number
 from sritool.config.values import build, to_toml
 from sritool.data.store import Corpus, Split
-from sritool.errors import CheckpointError, DataError, SritoolError, UsageError
+from sritool.errors import CheckpointError, DataError, NumericalError, SritoolError, UsageError
 from sritool.files import cannot_write, write_text
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
@@ -214,6 +214,44 @@ class RunState:
             raise SritoolError(
                 f"{error}; {stands if last.is_file() else 'nothing of this run is saved'}"
             ) from error
+
+    def save_last(self) -> None:
+        """Write last.pt, over no good one.
+
+        Raises:
+            NumericalError: A parameter is not finite.
+        """
+        if not self._is_finite():
+            raise self.overflow("a parameter is not finite")
+        self.save(LAST)
+
+    def overflow(self, what: str) -> NumericalError:
+        """Return the error to raise when `what` happened to an update; keep the state before it if it is good."""
+        if self._is_finite():
+            self.save(LAST)  # else what was saved before the parameters themselves overflowed stands
+        last, step = self.folder / LAST, self.position.step
+        kept = f"the last good state is in {last}" if last.is_file() else "it has no good state to save"
+        smaller = ["optimizer.learning_rate"]
+        if step == 0:
+            smaller.append("optimizer.initial_scale")
+        if self.config.method == "sri":
+            smaller.insert(0 if "chain" in what else 1, "sampler.step_sizes")
+        if self.config.method == "sa-vae":
+            smaller.append("refinement.rate")
+        what, _, _ = what.partition("; ")  # without advice for a model that is trained already
+        return NumericalError(f"step {step}: {what}; {kept}; try a smaller --set {' or '.join(smaller)}")
+
+    def require_a_finite_validation(self) -> None:
+        """Raises: NumericalError where the run was validated and no figure was finite: no model is the best."""
+        validated = [record for record in self.metrics if not record.get("pretraining")]
+        if validated and self.lacks_best():
+            raise NumericalError(
+                f"no validation of this run was finite; its state is in {self.folder / LAST}; "
+                "try a smaller --set optimizer.learning_rate, or smaller step sizes"
+            )
+
+    def _is_finite(self) -> bool:
+        return all(bool(parameter.isfinite().all()) for parameter in self.method.modules.parameters())
 
     def _write(self, name: str) -> None:
         began = time.monotonic()

@@ -1,20 +1,29 @@
-"""What a validation measures: the same sentences and the same noise, for every run and every method."""
+"""Validation: what it measures, how much of it a run can afford, and whether the generator ignores z.
+
+Every run and every method is measured on the same sentences with the same noise. How many sentences and draws there
+are, and how often, follows from a share of the work of training. Its unit is one forward pass of p(x|z): one
+sentence, one z, the whole vocabulary. Because work is counted and not the clock, the same command validates in the
+same way on every machine, and so chooses the same epoch for best.pt.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
-from sritool.config.settings import LikelihoodConfig
+from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.sampling import seeded_choice
 from sritool.data.store import Split
 from sritool.data.tokenizer import Tokenizer
 from sritool.evaluation.estimates import NATS
 from sritool.evaluation.measure import measure
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.settings import EvaluationSettings
-from sritool.methods.base import Method
+from sritool.evaluation.settings import NEEDS, EvaluationSettings
+from sritool.methods.base import GRADIENT, Method
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.random import Stream
 from sritool.runs.checkpoint import Checkpoint
@@ -25,6 +34,15 @@ SEED = 0  # of the noise
 LONGEST_SAMPLE = 60  # tokens
 COLLAPSE_NATS = 0.1
 COLLAPSE_AFTER = 3  # epochs of warm-up
+FEWEST = 64  # sentences of a validation: with fewer, epochs are told apart by chance
+_SINGLE = 1.3  # passes that one costs in a batch that has a draw or two of each sentence
+_CHAINS = 2  # draws of q(z|x) that a sentence is reconstructed from
+_CHEAPER = ((40, 48, 2), (32, 32, 1), (20, 16, 1))  # draws, pilots and rounds at most, below what is set
+# Multiply-adds that take as long as what is no matrix product of the generator; timed on one thread.
+_BESIDE_PASS = 3.5e6  # gates and softmax of one pass
+_DRAWING = 3.5e6  # one draw of the proposal and its density
+_MATCHING = 2e8  # matching the proposal of one sentence to the pilots of one round
+_MARGIN = 1.25  # on the cost of measuring, as these figures are rough
 
 
 def chosen_by(method: Method) -> str:
@@ -32,7 +50,7 @@ def chosen_by(method: Method) -> str:
     return "recon" if method.pretraining else method.chosen_by
 
 
-def validated_metrics(method: Method) -> tuple[str, ...]:
+def metrics_of(method: Method) -> tuple[str, ...]:
     """What a validation measures."""
     return PRETRAINING if method.pretraining else method.validated
 
@@ -42,7 +60,7 @@ def validate(
 ) -> list[Estimate]:
     """Measure the method on a seeded choice of the split's sentences, in float32 and without dropout."""
     chosen = seeded_choice(len(split), sentences)
-    settings = EvaluationSettings(validated_metrics(method), likelihood=likelihood, seed=SEED)
+    settings = EvaluationSettings(metrics_of(method), likelihood=likelihood, seed=SEED)
     return measure(method, split, chosen, settings, report).estimates
 
 
@@ -77,3 +95,106 @@ def has_collapsed(checkpoint: Checkpoint) -> bool:
     value, error = float(last["permuted"]), float(last["permuted se"])
     permuted = Estimate("permuted", value, error, NATS, checkpoint.config.validation.sentences, 1, "")
     return collapse({"permuted": permuted}, COLLAPSE_AFTER) is not None
+
+
+class Level(NamedTuple):
+    """What a validation looks at, and how often there is one."""
+
+    sentences: int
+    likelihood: LikelihoodConfig
+    every: int = 1  # epochs
+
+    def is_due(self, done: int, planned: int) -> bool:
+        """Whether there is a validation after so many epochs of so many planned.
+
+        Counted back from the last planned epoch, and never before `every` epochs of training.
+        """
+        return done >= min(self.every, planned) and (planned - done) % self.every == 0
+
+
+def level_of(method: Method, config: RunConfig, train: Split, valid: Split) -> Level:
+    """The level of a run's validations, at most what is set, within `validation.share` of its training."""
+    settings = config.validation
+    most = min(settings.sentences, len(valid))
+    if settings.share == 0:
+        return Level(most, settings.likelihood)
+    longer = float(valid.lengths.mean()) / float(train.lengths.mean())
+    metrics = metrics_of(method)
+
+    def cost(likelihood: LikelihoodConfig) -> float:
+        return longer * passes_of(method, metrics, likelihood, float(train.lengths.mean()))
+
+    epoch = len(train) * method.work().training
+    found = affordable(settings.share * epoch, cost, most, settings.likelihood, FEWEST)
+    spent = found.sentences * cost(found.likelihood)
+    return found._replace(every=max(1, -(-int(spent) // max(1, int(settings.share * epoch)))))
+
+
+def affordable(
+    budget: float,
+    cost: Callable[[LikelihoodConfig], float],
+    most: int,
+    likelihood: LikelihoodConfig,
+    fewest: int,
+) -> Level:
+    """The best measurement for this many passes: first fewer draws and pilots, then fewer sentences.
+
+    Args: cost: of one sentence, in passes; most, fewest: sentences; likelihood: at most so many draws.
+    """
+    for candidate in rungs(likelihood):
+        if most * cost(candidate) <= budget:
+            return Level(most, candidate)
+    cheapest = rungs(likelihood)[-1]
+    fitting = int(budget / cost(cheapest))
+    return Level(min(most, max(fewest, fitting)), cheapest)
+
+
+def rungs(likelihood: LikelihoodConfig) -> list[LikelihoodConfig]:
+    """The settings themselves, and cheaper ones down to the cheapest."""
+    capped = [
+        replace(
+            likelihood,
+            samples=min(likelihood.samples, samples),
+            pilots=min(likelihood.pilots, pilots),
+            rounds=min(likelihood.rounds, rounds),
+        )
+        for samples, pilots, rounds in _CHEAPER
+    ]
+    return [likelihood, *capped]
+
+
+def passes_of(
+    method: Method, metrics: Sequence[str], likelihood: LikelihoodConfig, mean_length: float
+) -> float:
+    """Cost of measuring one sentence by `adaptive`, all rounds of pilots counted: forward passes."""
+    needs = {need for name in metrics for need in NEEDS[name]}
+    if method.latent == 0:
+        return _MARGIN * _SINGLE * (("likelihood" in needs) + _CHAINS * ("draws" in needs))
+    total = method.work().inference + _CHAINS * (("draws" in needs) + ("permuted" in needs))
+    if "likelihood" in needs:
+        pass_ = _BESIDE_PASS + mean_length * method.generator.products
+        drawing, matching = _DRAWING / pass_, _MATCHING / pass_
+        round_ = likelihood.pilots * (GRADIENT + drawing) + matching
+        total += likelihood.samples * (1 + drawing) + likelihood.rounds * round_
+    return _MARGIN * total
+
+
+def in_a_line(level: Level, method: Method, config: RunConfig, valid: Split, epochs: int) -> str | None:
+    """What the budget made of the settings; None where it changed nothing."""
+    settings = config.validation
+    if level == Level(min(settings.sentences, len(valid)), settings.likelihood):
+        return None
+    draws = f", {level.likelihood.samples} draws" if "nll" in metrics_of(method) and method.latent else ""
+    share = f"{100 * settings.share:g} % of training"
+    if level.every > epochs:
+        when = f"after the last epoch alone, and even that takes more than {share}"
+    else:
+        when = f"after every {_ordinal(level.every)}epoch, to stay within {share}"
+    return f"validation: {level.sentences:,} of {len(valid):,} sentences{draws}, {when}"
+
+
+def _ordinal(number: int) -> str:
+    if number == 1:
+        return ""
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending} "

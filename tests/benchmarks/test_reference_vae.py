@@ -8,7 +8,7 @@ import torch
 from benchmarks.ours import CLOCK, method_of, run_config
 from benchmarks.reference_vae import ReferenceVae, train_step_vae, translated_vae
 from benchmarks.shapes import SHAPES, random_batch
-from sritool.methods.encoding import EncoderMethod
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.model.dropout import Dropout
 
 MICRO = SHAPES["micro"]

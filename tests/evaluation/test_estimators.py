@@ -16,10 +16,10 @@ from sritool.errors import UsageError
 from sritool.evaluation.estimators import ESTIMATORS, check_estimator, largest_batch
 from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.settings import EvaluationSettings
-from sritool.methods.ae import Autoencoder
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.methods.sri import ShortRunInference
+from sritool.methods.vae import Autoencoder
 from sritool.model.conditional import Conditional
 from sritool.model.gaussian import DiagonalGaussian
 

@@ -19,7 +19,7 @@ from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.langevin import langevin_step
 from sritool.inference.refinement import KINDS, Refinement, step_noise
-from sritool.methods.encoding import EncoderMethod
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.methods.registry import build_method
 from sritool.model.random import Stream
 

@@ -15,7 +15,7 @@ from sritool.data.store import load_corpus
 from sritool.errors import SritoolError, UsageError
 from sritool.locks import Holder, Lock, holder_of
 from sritool.runs.folder import BEST, CONFIG, LAST, LOCK, METRICS, hold, new_run, remove_unsaved
-from sritool.training.start import Start, plan_run
+from sritool.training.plan import Start, plan_run
 
 
 @pytest.fixture

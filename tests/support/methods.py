@@ -15,7 +15,7 @@ from sritool.data.batches import Batch, collate
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS, UNK, offsets_of
 from sritool.methods.base import Clock, Method
-from sritool.methods.encoding import EncoderMethod
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.methods.registry import build_method
 
 VOCABULARY = 9

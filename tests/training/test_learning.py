@@ -15,7 +15,7 @@ from sritool.data.store import Corpus
 from sritool.evaluation.measure import measure
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.methods.base import Clock, Method
-from sritool.methods.encoding import EncoderMethod
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.methods.registry import METHODS, build_method
 
 pytestmark = pytest.mark.slow

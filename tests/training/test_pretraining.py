@@ -14,7 +14,7 @@ from sritool.errors import CheckpointError, DataError, UsageError
 from sritool.runs.folder import BEST, LAST, METRICS, read_metrics
 from sritool.runs.model import load_model
 from sritool.training import events
-from sritool.training.start import sort_sources
+from sritool.training.plan import sort_sources
 
 NewRun = Callable[..., Any]
 METHODS = ("vae-fb", "vae-fbp")

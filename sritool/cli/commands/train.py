@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sritool.config.settings import RunConfig
     from sritool.runs.checkpoint import Checkpoint
     from sritool.training.loop import Outcome
-    from sritool.training.start import Plan
+    from sritool.training.plan import Plan
 
 SETTINGS = "Settings"
 
@@ -133,7 +133,7 @@ def train(
     from sritool.training.configure import gather
     from sritool.training.deadline import Deadline
     from sritool.training.loop import Limits, Trainer
-    from sritool.training.start import Start, describe, plan_run, prepare_corpus, sort_sources
+    from sritool.training.plan import Start, describe, plan_run, prepare_corpus, sort_sources
 
     form = output.format()
     where = resolve_device(device.device, device.gpu)
@@ -214,6 +214,11 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
     if resumed is not None and resumed.progress["step"] == outcome.steps and outcome.reason in ends:
         why = f"had {why} already" if outcome.reason == "done" else f"had {why}"
         return f"{outcome.folder} {why}; to go further, give more --epochs or another --patience"
+    if outcome.reason == "max-time" and outcome.updates == 0:
+        return (
+            f"no time was left for a step before {clock}: measuring and saving take the rest; give more of it, "
+            f"or --no-summary; {outcome.folder} stays at step {outcome.steps}"
+        )
     still = ", still as an autoencoder" if outcome.pretraining else ""
     return (
         f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "

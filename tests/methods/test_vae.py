@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from sritool.methods import free_bits
+from sritool.config.settings import FreeBitsConfig, GeneratorConfig, RunConfig
+from sritool.methods.encoder_method import EncoderMethod
+from sritool.methods.registry import build_method
 from sritool.model.gaussian import DiagonalGaussian
 
 TARGET = 1.5
 CODES = torch.tensor([[0.0, 0.1, -0.1], [2.0, 0.0, 0.0], [1.0, 1.2, -1.1], [0.5, 3.0, 0.2]]).double()
 SPREAD = torch.tensor([[0.0, 0.1, 0.0], [0.0, 0.0, 0.0], [-1.0, 0.3, -0.2], [0.0, -3.0, 0.1]]).double()
+
+
+def hinge_of(kl: Tensor, whole: bool) -> Tensor:
+    config = RunConfig(method="vae-fbp" if whole else "vae-fb", free_bits=FreeBitsConfig(TARGET))
+    method = build_method(replace(config, generator=GeneratorConfig(2, 2, 3)), 9)
+    assert isinstance(method, EncoderMethod)
+    return method.hinge(kl)
 
 
 def sum_of_maxima(kl: Tensor, whole: bool) -> Tensor:
@@ -24,7 +35,7 @@ def sum_of_maxima(kl: Tensor, whole: bool) -> Tensor:
 def test_gradient_is_zero_below_the_target_and_full_above(whole: bool) -> None:
     q = DiagonalGaussian(CODES.clone().requires_grad_(), SPREAD.clone().requires_grad_())
     kl = q.kl_by_dimension()
-    hinge = (free_bits.per_sentence if whole else free_bits.per_dimension)(kl.detach(), TARGET)
+    hinge = hinge_of(kl.detach(), whole)
     expected = torch.autograd.grad(sum_of_maxima(kl, whole), list(q))
     plain = q.kl_gradient()
     torch.testing.assert_close(hinge * plain.mean, expected[0])
@@ -34,5 +45,5 @@ def test_gradient_is_zero_below_the_target_and_full_above(whole: bool) -> None:
 
 def test_sentences_and_dimensions_differ() -> None:
     kl = torch.tensor([[1.6, 0.0, 0.0], [0.4, 0.4, 0.4]]).double()
-    assert free_bits.per_sentence(kl, TARGET).tolist() == [[1, 1, 1], [0, 0, 0]]
-    assert free_bits.per_dimension(kl, TARGET).tolist() == [[1, 0, 0], [0, 0, 0]]
+    assert hinge_of(kl, True).tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert hinge_of(kl, False).tolist() == [[1, 0, 0], [0, 0, 0]]

@@ -14,7 +14,7 @@ from sritool.config.values import build, merge, plain
 from sritool.data.batches import Batch
 from sritool.errors import UsageError
 from sritool.methods.base import Clock, Method
-from sritool.methods.encoding import EncoderMethod
+from sritool.methods.encoder_method import EncoderMethod
 from sritool.methods.registry import METHODS, build_method
 from sritool.model.recurrence import lstm
 

@@ -16,14 +16,13 @@ from sritool.evaluation.metrics import Estimate
 from sritool.methods.registry import METHODS, build_method
 from sritool.runs.folder import BEST, METRICS, read_metrics
 from sritool.training import events, validation
-from sritool.training import validation_budget as budget
-from sritool.training.validation import validated_metrics
-from sritool.training.validation_budget import (
+from sritool.training.validation import (
     FEWEST,
     Level,
     affordable,
     in_a_line,
     level_of,
+    metrics_of,
     passes_of,
     rungs,
 )
@@ -45,7 +44,7 @@ class Sentences:
 
 def spent(method: Any, level: Level, train: Any) -> float:
     """Share of the work of training that validation at this level takes."""
-    each = passes_of(method, validated_metrics(method), level.likelihood, float(train.lengths.mean()))
+    each = passes_of(method, metrics_of(method), level.likelihood, float(train.lengths.mean()))
     return level.sentences * each / (level.every * len(train) * method.work().training)
 
 
@@ -114,7 +113,7 @@ def test_the_last_epoch_is_validated_and_none_too_early() -> None:
 @pytest.fixture
 def every_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that validate after every second epoch."""
-    monkeypatch.setattr(budget, "level_of", lambda *_: SECOND)
+    monkeypatch.setattr(validation, "level_of", lambda *_: SECOND)
 
 
 def records(run: Any) -> list[dict[str, Any]]:

@@ -21,10 +21,12 @@ from sritool.data.corpora.hub import HUB_SETS
 from sritool.data.corpora.named import NAMED, named_source
 from sritool.data.preprocess import preprocess_corpus
 from sritool.data.store import INFO_FILE, Corpus, find_corpus, load_corpus
+from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.errors import CheckpointError, UsageError, suggestion
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
+from sritool.model.word_subset import LEAST_GAIN, worthwhile
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import (
     BEST,
@@ -220,13 +222,20 @@ def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callabl
     """The prepared corpus, prepared now if it is a built-in one that is not there yet."""
     name = plan.start.corpus
     path = find_corpus(name, data_dir)
-    if path is not None:
-        if source is not None:
-            say(f"{path} is prepared already; --from {source} is not read")
-        return load_corpus(path)
-    whence = ", from the Hugging Face hub" if source is None and name in HUB_SETS else ""
-    say(f"preparing {name} in {data_dir / name}{whence}")
-    return load_corpus(preprocess_corpus(name, named_source(name, source), data_dir=data_dir).path)
+    if path is None:
+        whence = ", from the Hugging Face hub" if source is None and name in HUB_SETS else ""
+        say(f"preparing {name} in {data_dir / name}{whence}")
+        path = preprocess_corpus(name, named_source(name, source), data_dir=data_dir).path
+    elif source is not None:
+        say(f"{path} is prepared already; --from {source} is not read")
+    corpus = load_corpus(path)
+    words, predicted = plan.start.given.get("sampler.words"), len(corpus.tokenizer) - FIRST_PREDICTED
+    if words and plan.config.method == "sri" and not worthwhile(plan.config.sampler.words, predicted):
+        say(
+            f"--words {words} has no effect on a vocabulary of {predicted:,}: the chain sees all words, as drawing "
+            f"more than a third of them saves nothing; give at most {predicted // LEAST_GAIN:,}"
+        )
+    return corpus
 
 
 def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str, object, str]]:

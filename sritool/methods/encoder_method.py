@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from typing import NamedTuple, Self
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, Self
 from weakref import ref
 
 import torch
@@ -28,6 +29,31 @@ from sritool.model.random import Stream
 from sritool.model.theta_gradient import ThetaGradient
 
 _ENCODER = 2.0  # forward passes of p(x|z) that a pass of the encoder there and back takes; timed
+
+
+class KlSchedule(Protocol):
+    """The weight w of the KL term over the planned epochs."""
+
+    @property
+    def settled_at(self) -> float:
+        """Share of the planned epochs after which w is 1 for good."""
+
+    def at(self, progress: float) -> float:
+        """w when this share of the planned epochs is done."""
+
+
+@dataclass(frozen=True)
+class Rise:
+    """A KL weight that rises from `start` to 1 over the first epochs, and stays there."""
+
+    start: float
+    settled_at: float  # share of the planned epochs
+    shape: str  # "linear" or "sigmoid"
+
+    def at(self, progress: float) -> float:
+        """The weight when this share of the planned epochs is done."""
+        share = progress / self.settled_at if self.settled_at else 1.0
+        return self.start + (1.0 - self.start) * rise(share, self.shape)
 
 
 class Descent(NamedTuple):
@@ -72,12 +98,15 @@ class EncoderMethod(Method):
         """A point has none, nor has the end of a chain."""
         return not self.is_point and not (self.refinement and self.refinement.has_chains)
 
-    def kl_weight(self, clock: Clock) -> float:
-        """w: up from its start to 1 over the first epochs, then 1."""
+    @property
+    def kl_schedule(self) -> KlSchedule:
+        """Up over the first epochs, unless the method has another."""
         kl = self.config.kl
-        length = self._ramp_share()
-        share = clock.progress / length if length else 1.0
-        return kl.start + (1.0 - kl.start) * rise(share, kl.ramp)
+        return Rise(kl.start, min(kl.epochs / self.config.training.epochs, kl.share), kl.ramp)
+
+    def kl_weight(self, clock: Clock) -> float:
+        """The weight w of a step."""
+        return self.kl_schedule.at(clock.progress)
 
     def work(self) -> Work:
         """One z a sentence, and the encoder there and back; refinement, where there is some, when it is measured."""
@@ -86,13 +115,10 @@ class EncoderMethod(Method):
 
     def settled_at(self) -> float:
         """When the KL has its full weight."""
-        return self._ramp_share()
-
-    def _ramp_share(self) -> float:
-        return min(self.config.kl.epochs / self.config.training.epochs, self.config.kl.share)
+        return self.kl_schedule.settled_at
 
     def hinge(self, kl: Tensor) -> Tensor:
-        """h: factors on the gradient of each sentence's and dimension's KL, [batch, latent] as kl is."""
+        """h, a factor on the gradient of each sentence's and dimension's KL: nats [batch, latent] → [batch, latent]."""
         return torch.ones_like(kl)
 
     def noise(self, batch: Batch, stream: Stream) -> Tensor:

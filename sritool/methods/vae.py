@@ -1,0 +1,98 @@
+"""The encoder methods that differ only in the weight of the KL term, a hinge on it, or what comes before them.
+
+ae            no KL term, no noise
+vae-anneal    weight up from 0 to 1 over the first epochs                        Bowman et al. 2016
+vae-cyclical  weight up from 0 to 1 again and again                              Fu et al. 2019
+vae-fb        an autoencoder first, then a hinge on each dimension's KL          Li et al. 2019
+vae-fbp       an autoencoder first, then a hinge on a sentence's whole KL        Li et al. 2019
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sritool.config.schedules import cyclical
+from sritool.methods.encoder_method import EncoderMethod, KlSchedule
+
+
+class Autoencoder(EncoderMethod):
+    """Maximises log p(x|z) alone: no bound of log p(x), and nothing that draws codes to the prior."""
+
+    name = "ae"
+    sections = frozenset()
+    chosen_by = "recon"
+    validated = ("recon", "permuted", "au")
+
+    @property
+    def is_point(self) -> bool:
+        """Always: z is the encoder's mean."""
+        return True
+
+    def settled_at(self) -> float:
+        """There is no schedule."""
+        return 0.0
+
+
+class AnnealedVae(EncoderMethod):
+    """The ELBO, its KL weighted from 0 up to 1 over the first epochs."""
+
+    name = "vae-anneal"
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """A KL weight that rises from 0 to 1 in the first part of each of equal cycles, and is 1 in the rest."""
+
+    count: int  # in the planned epochs
+    ramp: float  # share of a cycle in which it rises
+
+    def at(self, progress: float) -> float:
+        """The weight when this share of the planned epochs is done."""
+        return cyclical(progress, self.count, self.ramp)
+
+    @property
+    def settled_at(self) -> float:
+        """When the last cycle has risen."""
+        return (self.count - 1 + self.ramp) / self.count
+
+
+class CyclicalVae(EncoderMethod):
+    """The ELBO, its KL weighted by equal cycles over the planned epochs."""
+
+    name = "vae-cyclical"
+    sections = frozenset({"cycles"})
+
+    @property
+    def kl_schedule(self) -> KlSchedule:
+        """The cycles of the settings."""
+        return Cycles(self.config.cycles.count, self.config.cycles.ramp)
+
+
+class FreeBitsVae(EncoderMethod):
+    """First an autoencoder; then, its generator drawn anew, the ELBO with a hinge on each dimension's KL.
+
+    Where KL(q ‖ prior) lies at or below its target, its gradient is left out. The hinge keeps the objective from
+    pushing a KL below the target; nothing in it makes the KL reach the target.
+
+    Source: Kingma et al. 2016 for the hinge, Li et al. 2019 for what comes before it.
+    """
+
+    name = "vae-fb"
+    sections = frozenset({"kl", "free_bits", "pretraining"})
+    pretrains = True
+
+    def hinge(self, kl: Tensor) -> Tensor:
+        """1 where a dimension's KL is above its equal part of the target, else 0: [batch, latent] both."""
+        return (kl > self.config.free_bits.target / kl.shape[-1]).to(kl.dtype)
+
+
+class SentenceFreeBitsVae(FreeBitsVae):
+    """The same with one hinge on a sentence's whole KL."""
+
+    name = "vae-fbp"
+
+    def hinge(self, kl: Tensor) -> Tensor:
+        """1 where a sentence's whole KL is above the target, else 0: [batch, latent] both."""
+        return (kl.sum(-1, keepdim=True) > self.config.free_bits.target).to(kl.dtype).expand_as(kl)
