@@ -118,7 +118,7 @@ class EncoderMethod(Method):
         return self.kl_schedule.settled_at
 
     def hinge(self, kl: Tensor) -> Tensor:
-        """h, a factor on the gradient of each sentence's and dimension's KL: nats [batch, latent] → [batch, latent]."""
+        """h, a factor on the gradient of the KL, for each sentence and dimension: [batch, latent] → the same."""
         return torch.ones_like(kl)
 
     def noise(self, batch: Batch, stream: Stream) -> Tensor:
