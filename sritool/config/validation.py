@@ -9,7 +9,7 @@ import typing
 from typing import Annotated, Any, TypeVar, cast
 
 import pydantic.dataclasses
-from pydantic import ConfigDict, Field, StrictBool, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, ValidationError
 
 from sritool.errors import UsageError, quoted, suggestion
 
@@ -28,7 +28,16 @@ Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Name = Annotated[str, Field(strict=True, max_length=200)]
 Figure = Annotated[float, Field(strict=True, ge=-math.inf, allow_inf_nan=True)]  # any but NaN
-FilePath = Annotated[str, Field(strict=True, max_length=4096)]
+
+
+def _possible_path(path: str) -> str:
+    if len(path) > 4096 or "\0" in path:
+        raise ValueError(f"it has {len(path)} characters; a path has at most 4096, and none of them is 0")
+    return path
+
+
+# pydantic's own bound on a length refuses names of files that are no UTF-8.
+FilePath = Annotated[str, Field(strict=True), AfterValidator(_possible_path)]
 
 CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 

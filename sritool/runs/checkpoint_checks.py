@@ -7,18 +7,58 @@ or an allocation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from sritool.config.checks import MOST, is_count
+from sritool.config.validation import Count, FilePath, Flag, Number
+from sritool.config.values import build
 from sritool.data.tokenizer import CONTROL
 from sritool.errors import quoted
 
-_LONGEST_TEXT, _LONGEST_PATH = 1_000, 4_096  # characters
+_LONGEST_TEXT = 1_000  # characters
+_MOST = 1 << 53  # of counts: a float tells smaller ones from their neighbours
 _LARGEST = 1e38  # of a number that is no count: float32 ends at 3.4e38
+
+
+def _is_text(value: Any) -> bool:
+    """Whether this is a text that may be shown on one line."""
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT and not CONTROL.search(value)
+
+
+def _checked_line(text: str) -> str:
+    if not _is_text(text):
+        raise ValueError("it is no text of one line")
+    return text
+
+
+_Line = Annotated[str, Field(strict=True), AfterValidator(_checked_line)]
+
+
+@dataclass
+class _Corpus:
+    """What a checkpoint says of the corpus that it was trained on."""
+
+    name: _Line
+    path: FilePath
+    content_hash: _Line
+    max_length: Annotated[int, Field(strict=True, ge=1, lt=1 << 31)]
+    lowercase: Flag
+    split_punctuation: Flag
+
+
+@dataclass
+class _Progress:
+    """How far a checkpoint's training had come."""
+
+    epoch: Count
+    step: Count
+    seconds: Number
+    pretraining: Flag = False
 
 
 def check_contents(values: Mapping[str, Any]) -> None:
@@ -28,10 +68,10 @@ def check_contents(values: Mapping[str, Any]) -> None:
         values: The parts by name: corpus, progress, weights, metrics and trainer.
 
     Raises:
-        ValueError: Names the first value that no checkpoint has.
+        UsageError, ValueError: Names the first value that no checkpoint has.
     """
-    _check_fields("corpus", values["corpus"], _CORPUS)
-    _check_fields("progress", values["progress"], _PROGRESS, optional={"pretraining"})
+    build(_Corpus, values["corpus"])
+    build(_Progress, values["progress"])
     weights = values["weights"]
     if not isinstance(weights, dict) or not weights:
         raise ValueError("weights are no tensors by name")
@@ -86,25 +126,8 @@ def check_optimizer(
                 raise ValueError(f"its optimizer's {name} of parameter {key} are no possible numbers")
 
 
-def _is_text(value: Any) -> bool:
-    """Whether this is a text that may be shown on one line."""
-    return isinstance(value, str) and len(value) <= _LONGEST_TEXT and not CONTROL.search(value)
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST_PATH and "\0" not in value
-
-
-def _is_length(value: Any) -> bool:
-    return type(value) is int and 1 <= value < 1 << 31
-
-
-def _is_bool(value: Any) -> bool:
-    return type(value) is bool
-
-
-def _is_duration(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < MOST
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _MOST
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -115,7 +138,7 @@ def _is_finite(tensor: Tensor) -> bool:
 def _is_setting(value: Any, own: Any) -> bool:
     """Whether an optimiser's setting may stand in its own's place: a number for a number, else the same."""
     if type(own) in (int, float):
-        return is_count(value) or (type(value) is float and 0 <= value <= _LARGEST)
+        return _is_count(value) or (type(value) is float and 0 <= value <= _LARGEST)
     if isinstance(own, tuple):
         return type(value) is tuple and len(value) == len(own) and all(map(_is_setting, value, own))
     if own is None or type(own) is bool:
@@ -123,44 +146,15 @@ def _is_setting(value: Any, own: Any) -> bool:
     return type(value) is type(own) and bool(value == own)
 
 
-_CORPUS: dict[str, Callable[[Any], bool]] = {
-    "name": _is_text,
-    "path": _is_path,
-    "content_hash": _is_text,
-    "max_length": _is_length,
-    "lowercase": _is_bool,
-    "split_punctuation": _is_bool,
-}
-_PROGRESS: dict[str, Callable[[Any], bool]] = {
-    "epoch": is_count,
-    "step": is_count,
-    "seconds": _is_duration,
-    "pretraining": _is_bool,
-}
-
-
-def _check_fields(
-    part: str, values: Any, checks: Mapping[str, Callable[[Any], bool]], optional: set[str] | None = None
-) -> None:
-    if not isinstance(values, dict):
-        raise ValueError(f"{part} is {quoted(values)}")
-    missing = sorted(checks.keys() - values.keys() - (optional or set()))
-    if missing:
-        raise ValueError(f"{part} without {', '.join(missing)}")
-    for name, value in values.items():
-        if name in checks and not checks[name](value):
-            raise ValueError(f"{part}.{name} is {quoted(value)}")
-
-
 def _check_metrics(records: Any) -> None:
     if not isinstance(records, list):
         raise ValueError("metrics are no list of records")
     for record in records:
-        if not isinstance(record, dict) or not is_count(record.get("epoch")):
+        if not isinstance(record, dict) or not _is_count(record.get("epoch")):
             raise ValueError("metrics hold something else than records of epochs")
         for name, value in record.items():
             plain = value is None or type(value) in (bool, float) or _is_text(value)
-            if not _is_text(name) or not (plain or (type(value) is int and abs(value) < MOST)):
+            if not _is_text(name) or not (plain or (type(value) is int and abs(value) < _MOST)):
                 raise ValueError(f"metrics hold {quoted(name)} = {quoted(value)}")
 
 
@@ -169,10 +163,9 @@ def _check_trainer(trainer: Any) -> None:
         raise ValueError("trainer has no position")
     for name, value in trainer["position"].items():
         # The best validation so far is infinite while there was none.
-        bounded = _is_duration(value) or (
-            str(name).startswith("best") and type(value) is float and value == value
-        )
-        if not _is_text(name) or not (_is_bool(value) or is_count(value) or bounded):
+        lowest, most = (-math.inf, math.inf) if str(name).startswith("best") else (0.0, float(_MOST))
+        bounded = type(value) is float and lowest <= value <= most
+        if not _is_text(name) or not (type(value) is bool or _is_count(value) or bounded):
             raise ValueError(f"trainer.position has {quoted(name)} = {quoted(value)}")
     if not isinstance(trainer.get("optimizer"), dict):
         raise ValueError("trainer has no optimizer")

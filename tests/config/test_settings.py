@@ -288,6 +288,12 @@ def test_what_is_no_table_of_names_is_refused(values: Any) -> None:
         build(RunConfig, values)
 
 
+def test_a_path_is_any_that_the_system_has() -> None:
+    assert PretrainingConfig(encoder="runs/\udcff é").encoder == "runs/\udcff é"
+    with pytest.raises(UsageError, match="encoder"):
+        PretrainingConfig(encoder="runs/\0")
+
+
 def test_a_changed_copy_is_checked_too() -> None:
     config = SamplerConfig(steps=7)
     assert dataclasses.replace(config, steps=8) == SamplerConfig(steps=8)
