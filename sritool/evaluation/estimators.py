@@ -38,9 +38,16 @@ class Estimator(NamedTuple):
 def weighted_draws(
     method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
 ) -> WeightedDraws:
-    """M weighted draws of each sentence of a batch.
+    """Draw z with weights w whose mean is p(x), by the estimator that the settings name; without z it is exact.
 
-    Args: starts [chains, batch, latent]: draws of the method's own q(z|x). Without z the answer is exact.
+    Args:
+        method: The trained model.
+        conditional: p(x|·) of a batch.
+        starts: Draws of the method's own q(z|x). Shape [chains, batch, latent].
+        settings: Names the estimator and M.
+
+    Returns:
+        M weighted draws of each sentence; `likelihood_figures` gives log p̂(x) in nats.
     """
     if method.latent == 0:
         return exact(conditional, starts[0])
@@ -48,9 +55,15 @@ def weighted_draws(
 
 
 def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
-    """Raises: UsageError for an estimator that there is not, or that this method cannot have.
+    """Refuse an estimator that does not exist, or that does not fit a method.
 
-    Args: others: names that mean something to the caller.
+    Args:
+        name: Of the estimator.
+        method: To be measured; None: any.
+        others: Names that mean something to the caller.
+
+    Raises:
+        UsageError: The estimator is refused.
     """
     if name in others:
         return
@@ -65,7 +78,7 @@ def check_estimator(name: str, method: Method | None = None, others: Sequence[st
 
 
 def largest_batch(method: Method, settings: EvaluationSettings, time: int) -> int:
-    """Sentences of this length that fit into the plan's memory, each of them with one draw at least."""
+    """Sentences of this length that fit into the settings' memory, each of them with one draw at least."""
     like = method.generator.output
     rows = rows_within(settings.memory, method.config.generator, time, like.element_size())
     if settings.estimator == "ais" and method.latent:

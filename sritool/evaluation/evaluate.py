@@ -44,8 +44,15 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure each checkpoint on the same sentences with the same noise.
 
-    Raises: UsageError for no or an unknown metric, or the refinement of what has no encoder; DataError if their
-            corpora differ, or the corpus is not the one that a model was trained on.
+    Args:
+        checkpoints: Files or run folders.
+        settings: What is measured, on which sentences, and how.
+        device: cpu, cuda:0, ….
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: No metric, or an unknown one, or the refinement of what has no encoder.
+        DataError: The corpora differ, or the corpus is not the one that a model was trained on.
     """
     if not settings.metrics:
         raise UsageError(f"no metric to measure; give some of {', '.join(NEEDS)}")
@@ -79,7 +86,13 @@ def evaluate_model(
 ) -> Evaluation:
     """Measure one checkpoint: what is on record beside it is looked up, the rest is measured and kept.
 
-    Args: content: hash of the checkpoint's file; label: goes before what is reported.
+    Args:
+        model: The checkpoint's model.
+        content: Hash of the checkpoint's file.
+        settings: What is measured, on which sentences, and how.
+        text: The sentences, in place of the split.
+        label: Goes before what is reported.
+        report: Is told of the sentences done.
     """
     chosen = choose_sentences(model, settings.split, text, settings.limit, settings.data_dir)
     kept, total = record_of(model, content, chosen, settings), len(chosen.split)
@@ -153,9 +166,10 @@ def _about(model: TrainedModel, chosen: Chosen, settings: EvaluationSettings) ->
 def certify(
     checkpoints: Sequence[Path], settings: EvaluationSettings, count: int, device: str, report: Report
 ) -> list[tuple[str, Certificate]]:
-    """The bracket of each checkpoint's `adaptive` on `count` sentences of its own, by the run's name.
+    """Bracket `adaptive` of each checkpoint on `count` sentences simulated from it, by the run's name.
 
-    Raises: UsageError for a model without z.
+    Raises:
+        UsageError: A model has no z, or another estimator is asked for.
     """
     if settings.estimator != DEFAULT_ESTIMATOR:
         raise UsageError(f"--certify is for {DEFAULT_ESTIMATOR}; leave --estimator out")
@@ -173,9 +187,14 @@ def run_name(path: Path) -> str:
 
 
 def require_one_corpus(models: Sequence[TrainedModel], work: str = "evaluate") -> None:
-    """Raises: DataError if they were trained on different corpora, so that they have no split in common.
+    """Refuse models that were trained on different corpora, and so have no split in common.
 
-    Args:  work: what is to be done with them, as the advice has it.
+    Args:
+        models: To be compared.
+        work: What is to be done with them, as the advice has it.
+
+    Raises:
+        DataError: The corpora differ.
     """
     corpora = {model.path: model.checkpoint.corpus for model in models}
     hashes = {corpus["content_hash"] for corpus in corpora.values()}

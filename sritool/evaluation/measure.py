@@ -75,10 +75,17 @@ def measure(
 ) -> Measured:
     """Measure a method on these sentences of a split, without dropout, in float32.
 
-    Args:   examples [n]: indices in the split, also the keys of the noise; finished: batches that were measured
-            before, and where those of this call are written down.
-    Raises: UsageError for an unknown metric, or an estimator or a refinement that the method cannot have;
-            NumericalError if a chain explodes, or a sentence's figure is not finite.
+    Args:
+        method: The trained model.
+        split: Sentences.
+        examples: Indices in the split, which are the keys of the noise too. Shape [n].
+        settings: What is measured, and how.
+        report: Is told of the sentences done.
+        finished: Batches that were measured before; those of this call are written down there.
+
+    Raises:
+        UsageError: An unknown metric, or an estimator or a refinement that the method cannot have.
+        NumericalError: A chain explodes, or a sentence's figure is not finite.
     """
     check_metrics(settings.metrics)
     estimators.check_estimator(settings.estimator, method)

@@ -62,7 +62,13 @@ def perplexity(
 ) -> Estimate:
     """exp(−Σ log p(x) / Σ predictions), its error by the delta method for a ratio of sums.
 
-    Args: log_likelihood [n] nats; predictions [n], tokens (or words) counted in each sentence.
+    Args:
+        metric: Name of the estimate.
+        log_likelihood: log p(x) in nats. Shape [n].
+        predictions: Tokens, or words, that are counted in each sentence. Shape [n].
+        unit: What is counted.
+        draws: Of z for each sentence.
+        estimator: Of log p(x).
     """
     rate = -float(log_likelihood.sum() / predictions.sum())
     count, error = len(log_likelihood), math.nan

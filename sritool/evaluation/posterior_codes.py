@@ -52,11 +52,23 @@ def latents_of(
     report: Report | None = None,
     keep: bool = True,
 ) -> Floats:
-    """Codes of these sentences of a split, the noise of each keyed by its index there.
+    """Draw codes of these sentences of a split, the noise of each keyed by its index there.
 
-    Args:    examples [n]: indices in the split; keep: look for codes on the disk, and keep new ones there.
-    Returns: float32 [n, how.rows, latent], in the order of `examples`.
-    Raises:  UsageError if the model has no z, or chains is below 1; NumericalError if a code is not finite.
+    Args:
+        model: A trained model.
+        split: Sentences.
+        examples: Indices in the split. Shape [n].
+        how: How codes are drawn.
+        batch_size: Sentences side by side.
+        report: Is told of the sentences done.
+        keep: Look for codes on the disk, and keep new ones there.
+
+    Returns:
+        Codes in the order of `examples`. Shape [n, how.rows, latent], float32.
+
+    Raises:
+        UsageError: The model has no z, or chains is below 1.
+        NumericalError: A code is not finite.
     """
     model.require_latent("encode")
     if how.chains < 1:
@@ -88,9 +100,10 @@ def latents_of(
 
 
 def codes_of(model: TrainedModel, sentences: Sequence[str], how: How, batch_size: int = 64) -> Floats:
-    """Codes of sentences given as text, which are not kept on the disk: [n, how.rows, latent].
+    """Draw codes of sentences given as text, which are not kept on the disk: [n, how.rows, latent].
 
-    Raises: UsageError if the model has no z, or chains is below 1.
+    Raises:
+        UsageError: The model has no z, or chains is below 1.
     """
     model.require_latent("encode")
     split = model.split(sentences)

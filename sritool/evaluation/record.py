@@ -90,14 +90,19 @@ class Record:
 class FinishedBatches(Record):
     """Finished batches of a measurement, so that one that was killed goes on where it stopped.
 
-    Each is written as soon as it is done; the measurement removes the file at its end.
+    A batch is written as soon as it is done. The measurement removes the file at its end.
 
     Attributes:
         found: Batches that were there.
     """
 
     def __init__(self, checkpoint: Path, *parts: object) -> None:
-        """Args: parts: all that the batches depend on, the checkpoint's `content_hash` among it."""
+        """Find what an earlier measurement finished.
+
+        Args:
+            checkpoint: Its file; the record lies beside it.
+            parts: All that the batches depend on, the checkpoint's `content_hash` among it.
+        """
         super().__init__(checkpoint.with_name(f".evaluate-{fingerprint(VERSION, *parts)[:24]}.jsonl"))
         self._known = dict(
             self.read(lambda entry: ((entry["stage"], entry["number"]), unpacked(entry["arrays"])))

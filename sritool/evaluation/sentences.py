@@ -63,7 +63,8 @@ def choose_sentences(
 ) -> Chosen:
     """A seeded choice of a split of the corpus that the model was trained on, or the first sentences of a text.
 
-    Raises: DataError if the corpus is not there, is another one, or there is no sentence.
+    Raises:
+        DataError: The corpus is not there, is another one, or there is no sentence.
     """
     if text is not None:
         found, name = model.split(text.lines), text.name
@@ -85,7 +86,10 @@ def prepared_split(model: TrainedModel, split: str, data_dir: Path) -> Split:
 def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:
     """The very corpus that the model was trained on: in `data_dir`, or where training found it.
 
-    Raises: DataError if it is not there; a folder other than the usual one has been asked for, and must have it.
+    A folder other than the usual one has been asked for by the user, and must have it.
+
+    Raises:
+        DataError: It is not there.
     """
     trained = model.checkpoint.corpus
     path = find_corpus(str(trained["name"]), data_dir)

@@ -76,7 +76,7 @@ class EvaluationSettings:
 
 
 def check_metrics(names: Iterable[str]) -> None:
-    """Raises: UsageError for a metric that there is not."""
+    """Refuse a metric that does not exist. Raises: UsageError."""
     for name in names:
         if name not in NEEDS:
             raise UsageError(f"no metric {name!r}{suggestion(name, NEEDS)}")

@@ -1,8 +1,9 @@
-"""How `adaptive` finds its proposal: rounds of pilot draws that are thrown away.
+"""The `adaptive` estimator: it finds its proposal by rounds of pilot draws, which are thrown away.
 
-The pilots of a round come from the mixture of the last; their values weigh the components, their scores match them.
-The posterior of a text model is rough: at a mode its curvature is many times what its spread says, so that a Laplace
-approximation is far too narrow. Scores of draws from a broad Gaussian average the roughness away.
+The pilots of a round are drawn from the mixture of the round before. Their values give the weights of the components,
+their scores give the components' means and covariances. The posterior of a text model is rough: at a mode its
+curvature is many times what its spread says, so that a Laplace approximation is far too narrow. Scores of draws from
+a broad Gaussian average the roughness away.
 """
 
 from __future__ import annotations
@@ -85,10 +86,10 @@ def adaptive_draws(
     config: LikelihoodConfig,
     covariance: Tensor | None = None,
 ) -> WeightedDraws:
-    """The `adaptive` estimator of log p(x): fresh draws of a proposal that pilot draws were adapted to.
+    """Draw from a proposal q that was adapted to each posterior, with weights w = p(x|z) p(z) / q(z).
 
-    Pilots decide everything about the proposal and are thrown away. Nothing is stopped because of what the draws
-    that count show, so that the mean weight is p(x) without bias.
+    Pilots decide everything about q and are thrown away. Nothing is stopped because of what the draws that count
+    show, so that the mean of w is p(x) without bias; `likelihood_figures` gives log p̂(x) in nats.
 
     Args:
         target: p(x|·) of the batch.
@@ -100,6 +101,11 @@ def adaptive_draws(
 
     Returns:
         `config.samples` weighted draws of each sentence.
+
+    Raises:
+        NumericalError: Values or gradients of the pilots are not finite.
+
+    Source: Pang et al. 2021, eq. (15), for the weights; the modules `adaptation` and `proposal` for q.
     """
     proposal = adapt(target, ends, seed, examples, config, covariance)
     return draw(target, proposal, Stream(seed, "weighed"), examples, config.samples)
@@ -114,16 +120,25 @@ def adapt(
     config: LikelihoodConfig,
     covariance: Tensor | None = None,
 ) -> StudentMixture:
-    """The proposal of each sentence after at most `config.rounds` rounds of `config.pilots` draws.
+    """Find the proposal of each sentence in at most `config.rounds` rounds of `config.pilots` draws.
 
-    A sentence has no more rounds once its pilots reach their goal or the mean log weight under its broad component
-    grows no more. What other sentences do changes nothing for it.
+    A sentence has no more rounds once its pilots reach their goal, or once the mean log weight under its broad
+    component grows no more. What other sentences do changes nothing for it.
 
-    Args:    starts [ends, batch, latent]: ends of different chains, or none; covariance: a guess at the posteriors',
-             [latent, latent] for all sentences or [batch, latent, latent], None where there is none: then the pilots
-             begin at the prior.
-    Returns: a mixture whose first component is the broad Gaussian matched by scores.
-    Raises:  NumericalError if values or gradients of the pilots are not finite.
+    Args:
+        target: p(x|·) of the batch.
+        starts: Ends of different chains, or none. Shape [ends, batch, latent].
+        seed: Of the pilots' noise.
+        examples: Keys of the sentences' noise. Shape [batch].
+        config: Numbers of rounds and of pilots.
+        covariance: A guess at the posteriors' covariances. Shape [latent, latent] for all sentences, or
+            [batch, latent, latent]; None: the pilots begin at the prior.
+
+    Returns:
+        A mixture whose first component is the broad Gaussian matched by scores.
+
+    Raises:
+        NumericalError: Values or gradients of the pilots are not finite.
     """
     found = _first(starts, covariance)
     active = torch.ones_like(found.log_weight[0], dtype=torch.bool)

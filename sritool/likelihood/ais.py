@@ -76,6 +76,8 @@ def ladder(
         dtype: Of the chains.
         rungs: T, intermediate distributions; more of them narrow the bounds.
         seed: Of the pilot's noise.
+
+    Source: Gelman and Meng 1998 for rungs of equal thermodynamic length; Wu et al. 2017 for the pilot's schedule.
     """
     none = torch.zeros(0, len(examples), latent, dtype=dtype, device=examples.device)
     matched = adapt(target, none, seed, examples, _MATCHING).root[0]
@@ -124,7 +126,9 @@ def _interpolated(at: Tensor, positions: Tensor, values: Tensor) -> Tensor:
 
 
 def anneal(target: Target, steps: Ladder, examples: Tensor, chains: int, seed: int = 0) -> Annealed:
-    """Run forward, from the prior: a lower bound of log p(x) in the mean.
+    """Run forward, from the prior, with log w = Σ_t (β_t − β_{t−1}) log p(x|z_{t−1}), so that E w = p(x).
+
+    In the mean log p̂(x) = log mean w, in nats, is a lower bound of log p(x).
 
     Args:
         target: p(x|·) of the batch.
@@ -132,6 +136,8 @@ def anneal(target: Target, steps: Ladder, examples: Tensor, chains: int, seed: i
         examples: Keys of the sentences' noise. Shape [batch].
         chains: Independent ones a sentence.
         seed: Of the noise.
+
+    Source: Neal 2001.
     """
     latent, dtype = steps.metric.vectors.shape[-1], steps.step_sizes.dtype
     noise = _Noise(Stream(seed, "ais"), examples, chains, latent, dtype)
@@ -149,9 +155,10 @@ def anneal(target: Target, steps: Ladder, examples: Tensor, chains: int, seed: i
 def anneal_reverse(
     target: Target, steps: Ladder, exact: Tensor, examples: Tensor, chains: int, seed: int = 0
 ) -> Annealed:
-    """Run in reverse, from an exact draw of each posterior: an upper bound of log p(x) in the mean.
+    """Run in reverse, from an exact draw of each posterior, with the same log w, so that E 1/w = 1/p(x).
 
-    Every chain starts at the same draw and first moves at β = 1, which leaves p(z|x) as it is.
+    In the mean log p̂(x) = −log mean 1/w, in nats, is an upper bound of log p(x). Every chain starts at the
+    same draw and first moves at β = 1, which leaves p(z|x) as it is.
 
     Args:
         target: p(x|·) of the batch.
@@ -160,6 +167,8 @@ def anneal_reverse(
         examples: Keys of the sentences' noise. Shape [batch].
         chains: Independent ones a sentence.
         seed: Of the noise.
+
+    Source: Grosse, Ghahramani and Adams 2015.
     """
     noise = _Noise(Stream(seed, "ais reverse"), examples, chains, exact.shape[-1], exact.dtype)
     state = hmc.begin(target, exact.expand(chains, -1, -1))

@@ -39,7 +39,7 @@ class ChainPlan(NamedTuple):
     draws: int  # M
     rows: int = 256  # chains, of all sentences together, that are worked on at a time
     root: Tensor | None = None  # of the preconditioner
-    averaged: bool = False  # noise
+    averaged: bool = False  # whether each step shares half of its noise with the next one
 
 
 def plan_of(sampler: SamplerConfig, draws: int, rows: int, root: Tensor | None = None) -> ChainPlan:
@@ -51,9 +51,25 @@ def plan_of(sampler: SamplerConfig, draws: int, rows: int, root: Tensor | None =
 def chain_draws(
     target: Target, examples: Tensor, latent: int, plan: ChainPlan, seed: int, dtype: torch.dtype
 ) -> WeightedDraws:
-    """M chains of each sentence [batch] with their weights, at most `plan.rows` at a time.
+    """Run M chains of each sentence, with weights w = p(x|z_K) p(z_K) / q(z_K|x, ε), at most `plan.rows` at a time.
 
     A chain's noise depends on (seed, example, its number) alone: the first of more chains are the same.
+
+    Args:
+        target: p(x|·) of the batch.
+        examples: Keys of the sentences' noise. Shape [batch].
+        latent: Dimensions of z.
+        plan: Which chain, and M.
+        seed: Of the noise.
+        dtype: Of the chains.
+
+    Returns:
+        The chains' ends with their weights, the weights' signs, and the share of each chain's steps that fold.
+
+    Raises:
+        NumericalError: A chain explodes.
+
+    Source: Pang et al. 2021, eq. (15) and (18).
     """
     together = max(1, plan.rows // max(1, len(examples)))
     parts = [
@@ -86,7 +102,7 @@ def _chains(
 
 
 def kl_on_the_prior(sampler: SamplerConfig, latent: int, root: Tensor | None = None) -> float:
-    """KL(q(z_K | ε) ‖ p) in nats, over ε, of the chain on a model that ignores z: contraction and nothing else.
+    """KL(q(z_K|ε) ‖ p) in nats, in the mean over ε, of the chain on a model that ignores z: contraction alone.
 
     There U = ½‖z‖², so that along an eigenvector of P with eigenvalue λ z_K = a z_0 + noise with
     a = Π (1 − λ s_k), and the noise has a variance in closed form.

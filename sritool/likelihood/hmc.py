@@ -71,10 +71,17 @@ def transition(
     uniform: Tensor,
     leapfrogs: int,
 ) -> Moved:
-    """One Metropolis-corrected trajectory, reversible with respect to p(z) p(x|z)^β / Z.
+    """Run one Metropolis-corrected trajectory, which leaves p(z) p(x|z)^β / Z as it is.
 
-    Args: beta, step_size [batch]; root [batch, latent, latent], z = root u; momentum of u, standard normal
-          [chains, batch, latent]; uniform in (0, 1) [chains, batch].
+    Args:
+        target: p(x|·) of the batch.
+        state: Where the chains are.
+        beta: β of each sentence. Shape [batch].
+        root: From the coordinates u of the steps to z: z = root u. Shape [batch, latent, latent].
+        step_size: In u. Shape [batch].
+        momentum: Of u, standard normal. Shape [chains, batch, latent].
+        uniform: In (0, 1); decides whether the end is taken. Shape [chains, batch].
+        leapfrogs: Steps of the trajectory.
     """
     step = step_size.unsqueeze(-1)
     z, log_conditional, gradient = state

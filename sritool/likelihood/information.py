@@ -29,19 +29,30 @@ _ROWS = 1024  # codes scored at a time against every sentence
 
 
 def log_sum_over_sentences(target: Target, codes: Tensor, log_likelihood: Tensor) -> Tensor:
-    """log Σ_j p(x_j|z_i) / p̂(x_j) over the sentences of one batch, for every code.
+    """Sum f(x_j, z_i) over the sentences x_j of one batch, for every code z_i.
 
-    Args:    codes z_i [codes, latent], of any sentences; log_likelihood log p̂(x_j) [batch], nats.
-    Returns: [codes] float64: batches add up by logaddexp.
+    Args:
+        target: p(x|·) of the batch.
+        codes: z_i, of any sentences. Shape [codes, latent].
+        log_likelihood: log p̂(x_j) in nats. Shape [batch].
+
+    Returns:
+        log Σ_j p(x_j|z_i) / p̂(x_j); several batches are added up by logaddexp. Shape [codes], float64.
     """
     every = codes.unsqueeze(1).expand(-1, len(log_likelihood), -1)
     return torch.logsumexp(target.log_likelihood(every).double() - log_likelihood.double(), 1)
 
 
 def information(log_conditional: Array, log_likelihood: Array, log_sum: Array) -> Array:
-    """Each sentence's term of the bound above, nats: their mean estimates it.
+    """Compute each sentence's term of the bound above; the mean of the terms estimates it.
 
-    Args: log p(x_i|z_i), log p̂(x_i) and log Σ_j p(x_j|z_i) / p̂(x_j), all [sentences].
+    Args:
+        log_conditional: log p(x_i|z_i) in nats. Shape [sentences].
+        log_likelihood: log p̂(x_i) in nats. Shape [sentences].
+        log_sum: log Σ_j p(x_j|z_i) / p̂(x_j) over all sentences. Shape [sentences].
+
+    Returns:
+        Terms in nats. Shape [sentences].
     """
     terms: Array = log_conditional - log_likelihood - (log_sum - np.log(len(log_sum)))
     return terms
@@ -49,13 +60,21 @@ def information(log_conditional: Array, log_likelihood: Array, log_sum: Array) -
 
 @torch.no_grad()
 def encoder_information(q: DiagonalGaussian, examples: Tensor, seed: int) -> float:
-    """Mutual information of sentence and code under q(z|x), nats, from one draw z_i of each of N sentences.
+    """Estimate the mutual information of sentence and code under q(z|x), from one draw z_i of each of N sentences.
 
         E_i [ log q(z_i|x_i) − log mean_j q(z_i|x_j) ]
 
-    the mean over all N, so that it is at most log N. Source: Hoffman and Johnson 2016, as used by He et al. 2019.
+    The inner mean is over all N sentences, so that the estimate is at most log N.
 
-    Args: q of N sentences, [N, latent]; examples [N]: the keys of their noise.
+    Args:
+        q: Of the N sentences. Shapes [N, latent].
+        examples: Keys of the sentences' noise. Shape [N].
+        seed: Of the draws.
+
+    Returns:
+        The estimate in nats.
+
+    Source: Hoffman and Johnson 2016, as used by He et al. 2019.
     """
     q = DiagonalGaussian(q.mean.double(), q.log_variance.double())
     z = q.sample(Stream(seed, "information"), examples, 1)[0]

@@ -26,10 +26,16 @@ def tail_size(draws: int) -> int:
 
 
 def pareto_k(log_weights: Tensor) -> Tensor:
-    """k̂ of each sentence's weights: [draws, batch] → [batch].
+    """Fit k̂, the shape of the tail of each sentence's weights; above 0.7 the mean weight cannot be believed.
 
-    NaN with fewer than 25 draws, whose tail is too short, or with a weight that is NaN; 0, a bounded tail, where the
-    largest weights are all the same.
+    Args:
+        log_weights: In nats. Shape [draws, batch].
+
+    Returns:
+        k̂ without unit. NaN with fewer than 25 draws, whose tail is too short, or with a weight that is NaN; 0, a
+        bounded tail, where the largest weights are all the same. Shape [batch].
+
+    Source: Vehtari et al. 2024, appendix C for the prior on k̂.
     """
     draws, batch = log_weights.shape
     size = tail_size(draws)
@@ -48,10 +54,15 @@ def pareto_k(log_weights: Tensor) -> Tensor:
 
 
 def fit_generalised_pareto(exceedances: Tensor) -> tuple[Tensor, Tensor]:
-    """Shape k and scale σ of a generalised Pareto distribution for each column.
+    """Fit shape k and scale σ of a generalised Pareto distribution to each column.
 
-    Args:    exceedances [n, batch], ascending and not negative, the largest above 0.
-    Returns: k [batch], positive for a heavy tail, and σ [batch], float64.
+    Args:
+        exceedances: Ascending and not negative, the largest above 0. Shape [n, batch].
+
+    Returns:
+        k, positive for a heavy tail, and σ in the unit of the exceedances. Shape [batch] each, float64.
+
+    Source: Zhang and Stephens 2009.
     """
     x = exceedances.double()
     n = len(x)

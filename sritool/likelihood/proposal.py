@@ -64,10 +64,14 @@ class StudentMixture(NamedTuple):
 
 
 def tempered_weights(log_weights: Tensor, effective: float) -> tuple[Tensor, Tensor]:
-    """Self-normalised weights w^β with the largest β ≤ 1 whose effective sample size reaches `effective`.
+    """Normalise weights w^β, with the largest β ≤ 1 whose effective sample size reaches `effective`.
 
-    Args:    log_weights [draws, batch]; effective: at most the number of draws.
-    Returns: weights summing to 1 over draws [draws, batch]; their effective sample sizes [batch].
+    Args:
+        log_weights: log w. Shape [draws, batch].
+        effective: Wanted effective sample size, at most the number of draws.
+
+    Returns:
+        Weights that sum to 1 over the draws, [draws, batch], and their effective sample sizes, [batch].
     """
     low, high = torch.zeros_like(log_weights[0]), torch.ones_like(log_weights[0])
     if bool((effective_sample_size(log_weights) >= effective).all()):
@@ -90,14 +94,22 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
 def moment_match(
     z: Tensor, log_weights: Tensor, centre: Tensor, root: Tensor, effective: float
 ) -> tuple[Tensor, Tensor]:
-    """Weighted mean [batch, latent] and root of the covariance of the draws, shrunk to a known centre and root.
+    """Compute the weighted mean of the draws and the root of their covariance, shrunk to a guess at both.
 
-    In 32 dimensions a covariance from 60 effective draws is worse than a good guess, so both moments give way to it
-    as far as their own sampling noise explains the difference: the mean by the positive-part rule of James and Stein
-    1961, the covariance by that of Ledoit and Wolf 2004.
+    In 32 dimensions a covariance from 60 effective draws is worse than a good guess. So both moments give way to the
+    guess as far as their own sampling noise explains the difference.
 
-    Args: z [draws, batch, latent]; log_weights [draws, batch]; centre [batch, latent] and root
-          [batch, latent, latent]: the guess; effective: wanted effective sample size.
+    Args:
+        z: Draws. Shape [draws, batch, latent].
+        log_weights: Their weights. Shape [draws, batch].
+        centre: Guess at the mean. Shape [batch, latent].
+        root: Guess at the root of the covariance. Shape [batch, latent, latent].
+        effective: Wanted effective sample size; weights are tempered until they have it.
+
+    Returns:
+        Mean, [batch, latent], and lower triangular root, [batch, latent, latent].
+
+    Source: James and Stein 1961 (positive part) for the mean, Ledoit and Wolf 2004 for the covariance.
     """
     weights, size = tempered_weights(log_weights, effective)
     white = torch.linalg.solve_triangular(
@@ -124,18 +136,25 @@ def moment_match(
 def score_match(
     z: Tensor, scores: Tensor, shares: Tensor, centre: Tensor, covariance: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gaussian whose ∇ log density fits the scores ∇ log p(x, z) of the draws, kept near a known one.
+    """Fit a Gaussian whose ∇ log density is near the scores ∇ log p(x, z) of the draws, and keep it near a known one.
 
     A gradient holds `latent` numbers where a weight holds one: for a Gaussian posterior the match is exact with
     latent + 1 draws, wherever they lie, and for a rough one it averages the slopes over the draws. With C and Γ the
     covariances of draws and scores, Σ minimises λ (tr ΓΣ + tr CΣ⁻¹) / 2 + KL(N(0, known) ‖ N(0, Σ)), and the mean
     goes λ / (1 + λ) of the way to z̄ + Σ ḡ; λ grows with the draws.
 
-    Args:    z, scores [draws, batch, latent]; shares [draws, batch], the weight of each draw; centre [batch, latent]
-             and covariance [batch, latent, latent]: the known Gaussian.
-    Returns: mean and covariance, float64.
-    Source:  Cai et al. 2024, algorithm 1, without the distance of the means in the equation of Σ: far from a sharp
-             posterior it makes Σ so narrow along that distance that the mean hardly moves.
+    Args:
+        z: Draws. Shape [draws, batch, latent].
+        scores: ∇ log p(x, z) at the draws. Shape [draws, batch, latent].
+        shares: Weight of each draw. Shape [draws, batch].
+        centre: Mean of the known Gaussian. Shape [batch, latent].
+        covariance: Its covariance. Shape [batch, latent, latent].
+
+    Returns:
+        Mean, [batch, latent], and covariance, [batch, latent, latent], in float64.
+
+    Source: Cai et al. 2024, algorithm 1, without the distance of the means in the equation of Σ: far from a sharp
+        posterior it makes Σ so narrow along that distance that the mean hardly moves.
     """
     z, scores, centre, covariance = (part.double() for part in (z, scores, centre, covariance))
     total = shares.double().sum(0).clamp_min(1e-300)
