@@ -124,7 +124,7 @@ def test_output_on_a_full_disk(zygote: Any, place: Path, name: str) -> None:
     (place / writer.file).write_bytes(b"older")
     before = tree(place)
     done = limited(zygote, writer.args, place, 100)
-    refused(done, 1, writer.file, "File too large; free some space, or give a file on another disk")
+    refused(done, 1, writer.file, "File too large; free some space")
     assert len(done.err.splitlines()) == 1  # before any work
     assert tree(place) == before
 
@@ -133,9 +133,7 @@ def test_output_that_grows_beyond_the_disk(zygote: Any, place: Path) -> None:
     writer = WRITERS["plot latent -o"]
     (place / writer.file).write_bytes(b"older")
     before = tree(place)
-    refused(
-        limited(zygote, writer.args, place, 4096), 1, writer.file, "File too large; free some space or give"
-    )
+    refused(limited(zygote, writer.args, place, 4096), 1, writer.file, "File too large; free some space")
     assert tree(place) == before
 
 
@@ -178,10 +176,7 @@ def test_training_goes_on_after_a_full_disk(zygote: Any, small_disk: Path) -> No
         except OSError:
             pass
     done = running.wait()
-    refused(
-        *(done, 1, "cannot write runs/long/", "No space left on device; free some space"),
-        "the state saved before stands in runs/long/last.pt; go on with the same command and --resume",
-    )
+    refused(done, 1, "cannot write runs/long/", "No space left on device", "runs/long/last.pt", "--resume")
     run = small_disk / "runs" / "long"
     step = load_checkpoint(run / "last.pt").progress["step"]
     check_checkpoint(run / "best.pt")
@@ -255,9 +250,11 @@ def test_current_folder_that_is_gone(tmp_path: Path, args: tuple[str, ...]) -> N
         text=True,
         check=False,
     )
-    line = "error: No such file or directory: the current folder; change to a folder that is there\n"
-    expected = (1, "", line) if args[0] == "info" else (0, f"sritool {sritool.__version__}\n", "")
-    assert (done.returncode, done.stdout, done.stderr) == expected
+    if args == ("--version",):
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"sritool {sritool.__version__}\n", "")
+    else:
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert "the current folder" in done.stderr
 
 
 def in_place_of(path: Path, make: Callable[[Path], None]) -> None:

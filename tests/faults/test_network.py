@@ -92,8 +92,7 @@ def test_a_silent_hub_is_asked_again_but_not_for_ever(outcomes: dict[str, Any]) 
 def test_training_says_where_the_corpus_comes_from(invoke: Callable[..., Result]) -> None:
     done = invoke("train", "ptb")  # the client is offline in tests
     assert done.exit_code == 1
-    assert done.stderr.splitlines() == [
-        "preparing ptb in data/ptb, from the Hugging Face hub",
-        "error: cannot fetch ptb from the Hugging Face hub (HF_HUB_OFFLINE is set, which forbids it)"
-        + LOCAL[:-1],
-    ]
+    first, error = done.stderr.splitlines()
+    assert "from the Hugging Face hub" in first
+    assert "HF_HUB_OFFLINE" in error
+    assert error.endswith(LOCAL[:-1])
