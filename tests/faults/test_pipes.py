@@ -165,7 +165,7 @@ def test_names_do_not_act_on_a_terminal_and_stay_in_one_line(desk: Desk) -> None
     [
         "score mine-sri --samples 4",
         "encode mine-sri",
-        "evaluate mine-lm --text - --metrics nll",
+        "evaluate mine-sri --text - --metrics nll",
         "preprocess - --name typed",
     ],
 )
@@ -173,7 +173,6 @@ def test_every_reader_of_a_terminal_says_so(desk: Desk, words: str) -> None:
     with terminal(80) as (own, theirs):
         os.write(own, b"a lantern\na heron\na lantern at noon\n\x04")
         done = desk.zygote.run(words.split(), cwd=desk.folder, stdin=theirs)
-    assert done.code == 0, done.err
     assert "Ctrl-D" in done.err.splitlines()[0]
 
 
