@@ -142,6 +142,8 @@ def draw_line(axes: Any, points: Sequence[Point], style: dict[str, Any]) -> Any:
         axes.errorbar(epochs, values, points[0].se, color=style["color"], capsize=4)
     elif any(point.se for point in points):
         low, high = ([p.value + sign * (p.se or 0.0) for p in points] for sign in (-1, 1))
+        if points[0].metric == "au":  # no number of dimensions is below 0
+            low = [max(value, 0.0) for value in low]
         axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
     (line,) = axes.plot(epochs, values, **style, markevery=every)
     return line

@@ -37,7 +37,7 @@ LOOK: dict[str, Any] = {
     "ytick.labelsize": SMALL,
     "legend.fontsize": SMALL,
     "legend.title_fontsize": SMALL,
-    "legend.framealpha": 0.9,
+    "legend.framealpha": 1.0,
     "lines.linewidth": 2.0,
     "lines.markersize": 6.0,
     "axes.spines.top": False,
