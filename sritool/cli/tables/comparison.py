@@ -6,23 +6,23 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sritool.cli.formats import Best, Table, readable
+from sritool.cli.formats import Best, Table
 from sritool.cli.tables.metrics import (
     FOR_PEOPLE,
     RELIABILITY,
-    both,
-    figure,
+    WEIGHTS,
     measured,
+    pair,
     reliability_cells,
-    with_error,
+    shown,
+    weights_of,
 )
 from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
     from sritool.analysis.comparison import Comparison, Row
-    from sritool.evaluation.metrics import Estimate
 
-WEIGHTS = ": effective sample size "
+ON_WEIGHTS = ": effective sample size "
 """In the note on a run's weights, which its own table or columns hold."""
 
 
@@ -36,7 +36,7 @@ def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Tab
     """
     names = shown_columns(found.rows, columns)
     cells = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found.rows, names)
-    notes = [note for note in found.notes if fmt in ("markdown", "latex") or WEIGHTS not in note]
+    notes = [note for note in found.notes if fmt in ("markdown", "latex") or ON_WEIGHTS not in note]
     if fmt in FOR_PEOPLE and any(isinstance(cell, Best) for row in cells[1] for cell in row):
         notes.append("the best of a column stands out; figures that round to the same are equally good")
     return Table(title_of(found), *cells, "\n".join(notes))
@@ -44,19 +44,9 @@ def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Tab
 
 def weights_table(found: Comparison) -> Table | None:
     """For a terminal: how far each run's likelihood can be believed; None where nothing was weighed."""
-    rows = []
-    for row in found.rows:
-        estimate = row.estimate("nll") or row.likelihood
-        if estimate and estimate.reliability:
-            r = estimate.reliability
-            rows.append(
-                (
-                    *(row.name, estimate.metric, readable(r.half), readable(estimate.value)),
-                    *(both(r.effective, r.effective_decile), both(r.pareto_k, r.pareto_k_decile)),
-                )
-            )
-    columns = ("run", "of", "at M/2", "at M", "ESS, worst decile", "k̂, worst decile")
-    return Table("Weights", columns, rows) if rows else None
+    pairs = [(row.name, row.estimate("nll") or row.likelihood) for row in found.rows]
+    rows = [(name, e.metric, *weights_of(e)) for name, e in pairs if e and e.reliability]
+    return Table("Weights", ("run", "of", *WEIGHTS), rows) if rows else None
 
 
 def shown_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
@@ -118,7 +108,7 @@ def for_people(found: Comparison, names: Sequence[str]) -> tuple[list[str], list
     for row in found.rows:
 
         def cell(name: str, row: Row = row) -> object:
-            return Best(shown(row, name)) if row.name in best[name] else shown(row, name)
+            return Best(cell_of(row, name)) if row.name in best[name] else cell_of(row, name)
 
         corpus = [row.corpus] if not found.one_corpus else []
         cells.append([row.name, row.evaluation.method, *corpus, *map(cell, metrics), estimator_of(row)])
@@ -149,7 +139,7 @@ def for_programs(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], 
     cells: list[list[object]] = []
     for row in rows:
         likelihood, run = row.likelihood, row.training
-        pairs = [exact_pair(row.estimate(name)) for name in metrics]
+        pairs = [pair(row.estimate(name)) for name in metrics]
         first = likelihood or next(iter(row.evaluation.estimates), None)
         took = {
             "parameters": run.parameters,
@@ -167,12 +157,7 @@ def for_programs(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], 
     return [*columns, *own], cells
 
 
-def exact_pair(estimate: Estimate | None) -> tuple[object, object]:
-    """A figure and its standard error."""
-    return (figure(estimate), estimate.standard_error) if estimate else (None, None)
-
-
-def shown(row: Row, name: str) -> object:
+def cell_of(row: Row, name: str) -> object:
     """A figure as people read it."""
     training = row.training
     if name == "time":
@@ -185,7 +170,7 @@ def shown(row: Row, name: str) -> object:
     if name == "parameters":
         return training.parameters
     estimate = row.estimate(name)
-    return estimate and with_error(figure(estimate), estimate.standard_error)
+    return estimate and shown(estimate)
 
 
 def estimator_of(row: Row) -> str | None:
@@ -216,7 +201,7 @@ def best_of(found: Comparison, name: str) -> set[str]:
     estimate = row.estimate(name)
     if BETTER[name] > 0 and estimate and estimate.value <= 2 * estimate.standard_error:
         return set()
-    places = decimals(str(shown(row, name)).partition(" ")[0])
+    places = decimals(str(cell_of(row, name)).partition(" ")[0])
     equal = {run for run, value in known.items() if round(value, places) == round(known[winner], places)}
     return equal if len(equal) < len(known) else set()
 

@@ -53,7 +53,7 @@ def metrics_table(
     shown = [
         (
             # A terminal has 80 columns, and every mean in nats is one over sentences.
-            *(e.metric, with_error(figure(e), e.standard_error)),
+            *(e.metric, shown(e)),
             e.unit.removesuffix("/sentence") if fmt == "table" else e.unit,
             *([e.sentences, total] if counted else []),
             *(e.draws, e.estimator),
@@ -65,19 +65,23 @@ def metrics_table(
 
 def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
     """For people, beside the metrics: the figure at M/2, effective sample size and k̂; None without weights."""
-    weighted = [(e, e.reliability) for e in estimates if e.reliability is not None]
+    weighted = [e for e in estimates if e.reliability is not None]
     if not weighted:
         return None
-    first = weighted[0][0]
-    rows = [
-        (
-            *(e.metric, readable(r.half), readable(e.value)),
-            *(both(r.effective, r.effective_decile), both(r.pareto_k, r.pareto_k_decile)),
-        )
-        for e, r in weighted
-    ]
-    columns = ("metric", "at M/2", "at M", "ESS, worst decile", "k̂, worst decile")
-    return Table(f"Weights of {first.estimator}, M = {first.draws} draws a sentence", columns, rows)
+    title = f"Weights of {weighted[0].estimator}, M = {weighted[0].draws} draws a sentence"
+    return Table(title, ("metric", *WEIGHTS), [(e.metric, *weights_of(e)) for e in weighted])
+
+
+WEIGHTS = ("at M/2", "at M", "ESS, worst decile", "k̂, worst decile")
+"""Columns, for people, of a figure that rests on importance weights: see `weights_of`."""
+
+
+def weights_of(estimate: Estimate) -> tuple[str | None, ...]:
+    """The cells of WEIGHTS for a figure that rests on importance weights."""
+    r = estimate.reliability
+    assert r is not None
+    sizes = both(r.effective, r.effective_decile), both(r.pareto_k, r.pareto_k_decile)
+    return (readable(r.half), readable(estimate.value), *sizes)
 
 
 def reliability_cells(estimate: Estimate | None) -> tuple[float | None, ...]:
@@ -108,6 +112,16 @@ def figure(estimate: Estimate) -> float:
     )
 
 
+def pair(estimate: Estimate | None) -> tuple[float | None, float | None]:
+    """For programs: a figure and its standard error."""
+    return (figure(estimate), estimate.standard_error) if estimate else (None, None)
+
+
+def shown(estimate: Estimate) -> str:
+    """For people: a figure with its standard error."""
+    return with_error(figure(estimate), estimate.standard_error)
+
+
 _LARGEST_PLAIN = 1e7  # beyond it a figure has an exponent
 
 
@@ -136,8 +150,7 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
         row: list[object] = [run.run, run.method]
         for metric in metrics:
             estimate = by_name.get(metric)
-            pair = (figure(estimate), estimate.standard_error) if estimate else None
-            row += [pair and with_error(*pair)] if people else (pair or [None, None])
+            row += [estimate and shown(estimate)] if people else pair(estimate)
         row += [*([measured(run), run.total] if counts else []), (likelihood or run.estimates[0]).estimator]
         rows.append(row if people else [*row, run.data, *reliability_cells(likelihood)])
     columns = ["run", "method", *figures, *counts, "estimator", *([] if people else ["data", *RELIABILITY])]
@@ -146,7 +159,7 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
 
 def metrics_down_table(found: Sequence[Evaluation]) -> Table:
     """The same for people with one column a run, for a terminal on which a row a run is too wide."""
-    cells = [{e.metric: with_error(figure(e), e.standard_error) for e in run.estimates} for run in found]
+    cells = [{e.metric: shown(e) for e in run.estimates} for run in found]
     rows: list[list[object]] = [["method", *(run.method for run in found)]]
     rows += [[metric, *(cell.get(metric) for cell in cells)] for metric in metrics_of(found)]
     rows.append(["estimator", *((likelihood_of(run) or run.estimates[0]).estimator for run in found)])
@@ -193,13 +206,13 @@ def certificate_table(found: Sequence[tuple[str, Certificate]], fmt: str) -> Tab
     for run, bracket in found:
         bounds = [bracket.lower, bracket.adaptive, bracket.upper]
         for e in (*bounds, bracket.width, bracket.above_lower, bracket.below_upper):
-            pair = [with_error(e.value, e.standard_error)] if people else [e.value, e.standard_error]
-            rows.append([run, e.metric, *pair, e.unit, e.draws, e.estimator])
+            value = [shown(e)] if people else pair(e)
+            rows.append([run, e.metric, *value, e.unit, e.draws, e.estimator])
     first = found[0][1]
-    value = ["value ± se"] if people else ["value", "se"]
+    names = ["value ± se"] if people else ["value", "se"]
     title = f"{first.sentences} sentences drawn from each model, {first.rungs} rungs, {first.chains} chains"
     notes = [f"{run}: {bracket.verdict}" for run, bracket in found]
-    return Table(title, ["run", "quantity", *value, "unit", "draws", "estimator"], rows, "\n".join(notes))
+    return Table(title, ["run", "quantity", *names, "unit", "draws", "estimator"], rows, "\n".join(notes))
 
 
 def metrics_of(found: Sequence[Evaluation]) -> list[str]:

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Table
-from sritool.cli.tables.metrics import with_error
+from sritool.cli.tables.metrics import pair, shown
 
 if TYPE_CHECKING:
     from sritool.analysis.noisy_recon import NoisyRecon
-    from sritool.evaluation.metrics import Estimate
 
 CHANGES = {"swap": "swaps", "drop": "words left out", "replace": "words replaced"}
 
@@ -69,11 +68,3 @@ def measured_on(run: NoisyRecon) -> str:
 
 def changes_of(run: NoisyRecon) -> str:
     return CHANGES.get(run.noise, f"changes of {run.noise}")
-
-
-def shown(estimate: Estimate) -> str:
-    return with_error(estimate.value, estimate.standard_error)
-
-
-def pair(estimate: Estimate | None) -> tuple[float | None, float | None]:
-    return (estimate.value, estimate.standard_error) if estimate else (None, None)
