@@ -76,6 +76,7 @@ def last(run: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("number", "code", "method"), [("SIGTERM", 143, "sri"), ("SIGINT", 130, "lm")])
+@pytest.mark.slow
 def test_signal_saves_and_the_run_goes_on_bit_for_bit(
     start: Starter, train_small: Run, number: str, code: int, method: str
 ) -> None:

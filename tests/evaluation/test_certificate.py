@@ -92,6 +92,7 @@ def test_figures_are_means_and_paired_differences_of_the_rows(certificate: Certi
     assert all(len(values) == COUNT and np.isfinite(values).all() for values in rows.values())
 
 
+@pytest.mark.slow
 def test_batches_change_nothing(model: TrainedModel, certificate: Certificate) -> None:
     again = certify(model, COUNT, 6, replace(SETTINGS, batch_size=20), lambda *_: None)
     for name, values in certificate.rows.items():

@@ -54,6 +54,7 @@ def measured(method: Method, corpus: Corpus, estimator: str, samples: int = 12, 
 
 
 @pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais", "encoder"])
+@pytest.mark.slow
 def test_neither_batch_size_nor_memory_changes_a_figure(
     make: Callable[..., Method], corpus: Corpus, estimator: str
 ) -> None:
