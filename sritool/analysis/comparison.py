@@ -21,7 +21,7 @@ from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST, METRICS, find_checkpoint, read_metrics
 from sritool.runs.model import Report, TrainedModel
-from sritool.training.state import ends_early
+from sritool.training.position import ends_early
 from sritool.training.validation import COLLAPSE_AFTER, COLLAPSE_NATS, collapse
 
 OWN = "own"  # in place of one estimator: the one that each method was published with

@@ -140,9 +140,13 @@ class Method(ABC):
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state()`. Raises: TypeError or ValueError for another method's."""
+        """Go on from `state()`.
+
+        Raises:
+            ValueError: It is another method's.
+        """
         if state:
-            raise ValueError(f"method {self.name} has no {', '.join(state)}")
+            raise ValueError(f"method {self.name} keeps no state")
 
     @property
     def posterior_name(self) -> str:

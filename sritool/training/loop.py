@@ -142,7 +142,7 @@ class Trainer:
         while state.position.epoch < state.epochs:
             if state.ends_early():
                 return "early stop"
-            if self._tuning_is_due():
+            if state.tuning_is_due():
                 self._tune()
             batches = training_batches(
                 self.train.lengths, training.batch_size, training.seed, state.position.epoch
@@ -154,9 +154,7 @@ class Trainer:
                     state.save_last()
             state.save_last()  # a validation may take long
             better = self._validate()
-            state.position.epoch += 1
-            state.position.batch = 0
-            state.position.recon, state.position.sentences = 0.0, 0
+            state.position.begin_epoch()
             if better and not state.position.pretraining:
                 state.save(BEST)
             state.save(LAST)
@@ -212,15 +210,8 @@ class Trainer:
         return planned
 
     def _clock(self, batches: int) -> Clock:
-        position = self.state.position
-        progress = (position.epoch + position.batch / batches) / self.state.epochs
-        return Clock(self.state.config.training.seed, position.epoch, position.step, progress)
-
-    def _tuning_is_due(self) -> bool:
-        """At the start of an epoch, not yet done there, after every so many."""
-        every, position = self.state.config.training.tune_step_every, self.state.position
-        fresh = position.batch == 0 and position.epoch > position.tuned
-        return self.state.config.method == "sri" and every > 0 and fresh and position.epoch % every == 0
+        """The time of an update in an epoch of so many batches."""
+        return self.state.position.clock(self.state.config.training.seed, batches, self.state.epochs)
 
     def _tune(self) -> None:
         """Choose the chain's step sizes anew; last.pt has them before anything is drawn with them.
@@ -269,7 +260,9 @@ class Trainer:
         began = self.state.seconds()
         estimates = self._measure()
         judged = self._judge()  # can be stopped; what follows changes the position and cannot
-        better = self._compare({estimate.metric: estimate for estimate in estimates})
+        chosen_by = validation.chosen_by(self.state.method)
+        value = next((found.value for found in estimates if found.metric == chosen_by), math.nan)
+        better = self.state.position.compare(value, self.state.config.optimizer.halve_after)
         self.log.epoch(estimates, judged, better, began, level.sentences)
         self.times.validated(self.state.seconds() - began)
         return better
@@ -303,20 +296,6 @@ class Trainer:
                 yield collate(self.valid, part).to(self.state.device)
 
         return self.state.method.judge(batches(), self._clock(1))
-
-    def _compare(self, estimates: dict[str, Estimate]) -> bool:
-        """Whether this validation is the best; after some that are not, the learning rate is halved."""
-        position, halve_after = self.state.position, self.state.config.optimizer.halve_after
-        chosen = estimates.get(validation.chosen_by(self.state.method))
-        value = math.nan if chosen is None else chosen.value
-        if not math.isfinite(value):  # which is neither better nor worse
-            return False
-        better = value < position.best
-        position.best = min(value, position.best)
-        position.epochs_without_better = 0 if better else position.epochs_without_better + 1
-        if not better and halve_after and position.epochs_without_better % halve_after == 0:
-            position.halvings += 1
-        return better
 
     # Save, beside what `_run_epochs` saves.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from sritool.config.settings import RunConfig
-from sritool.config.validation import CHECKED, Count, Figure, Flag, Number
 from sritool.config.values import build, to_toml
 from sritool.data.store import Corpus, Split
 from sritool.errors import CheckpointError, DataError, NumericalError, SritoolError, UsageError
@@ -25,45 +24,16 @@ from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.folder import BEST, CONFIG, LAST
 from sritool.runs.weights import load_weights, method_for_weights
 from sritool.training.configure import shown
+from sritool.training.position import Position, ends_early
 from sritool.training.pretraining import pretraining_epochs, take_encoder
 
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
-
-
-@dataclass(config=CHECKED)
-class Position:
-    """Where a run is; plain values, stored in last.pt."""
-
-    epoch: Count = 0  # epochs done
-    batch: Count = 0  # batches of the present epoch done
-    step: Count = 0
-    seconds: Number = 0.0
-    best: Figure = float("inf")  # validation figure that the method is chosen by
-    epochs_without_better: Count = 0  # validations, as not every epoch need have one
-    recon: Figure = 0.0  # sums over the present epoch
-    sentences: Count = 0
-    tuned: Count = 0  # epochs done when the step sizes were last chosen
-    tuning_seconds: Number = 0.0
-    halvings: Count = 0  # of the learning rate
-    pretraining: Flag = False  # epochs and batches are those of the autoencoder
 
 
 def training_split(corpus: Corpus, config: RunConfig) -> Split:
     """The sentences that a run is trained on: all of the training split, or as many as its settings say."""
     train = corpus.split("train")
     return train.choice(config.training.sentences or len(train))
-
-
-def ends_early(method: Method, config: RunConfig, share: float, without_better: int) -> bool:
-    """Whether a run ends before its plan: patience is used up, and no schedule moves any more.
-
-    Args: share: epochs done of those planned; without_better: validations since the best one.
-    """
-    decay = config.optimizer.decay
-    settled = decay.finish if decay.start != decay.end else 0.0
-    if not method.pretraining:
-        settled = max(settled, method.settled_at())
-    return 0 < config.training.patience <= without_better and share >= settled
 
 
 class RunState:
@@ -112,9 +82,15 @@ class RunState:
         share = position.epoch / self.epochs
         return ends_early(self.method, self.config, share, position.epochs_without_better)
 
+    def tuning_is_due(self) -> bool:
+        """At the start of an epoch, not yet done there, after every so many."""
+        every, position = self.config.training.tune_step_every, self.position
+        fresh = position.batch == 0 and position.epoch > position.tuned
+        return self.config.method == "sri" and every > 0 and fresh and position.epoch % every == 0
+
     def lacks_best(self) -> bool:
         """Whether no validation has chosen a best.pt yet, though there could be one."""
-        return self.position.best == float("inf") and not self.position.pretraining
+        return self.position.best == math.inf and not self.position.pretraining
 
     def end_pretraining(self) -> None:
         """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps."""
@@ -190,16 +166,22 @@ class RunState:
     def _restore(self, resume: Checkpoint) -> None:
         if resume.trainer is None:
             raise CheckpointError(f"{self.folder / BEST} cannot be resumed; resume from {LAST}")
-        shapes = [p.shape for p in self.method.modules.parameters()]
+        shapes = [p.shape for p in self.method.modules.parameters() if p.numel()]
         try:
-            fresh = self.optimizer.state_dict()
-            check_optimizer(resume.trainer["optimizer"], fresh, [shape for shape in shapes if shape.numel()])
-            self.optimizer.load_state_dict(resume.trainer["optimizer"])
-            self.position = build(Position, resume.trainer["position"])
-            self.method.restore(resume.trainer["method"])
-            self.metrics = list(resume.metrics)
-        except (UsageError, KeyError, TypeError, ValueError) as error:
+            optimizer, position, own = (resume.trainer[name] for name in ("optimizer", "position", "method"))
+            if not all(isinstance(part, dict) for part in (optimizer, position, own)):
+                raise ValueError("its state is no table")
+            check_optimizer(optimizer, self.optimizer.state_dict(), shapes)
+            self.position = build(Position, position)
+            self.method.restore(own)
+        except (
+            UsageError,
+            KeyError,
+            ValueError,
+        ) as error:  # what the checks raise of a file that does not fit
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
+        self.optimizer.load_state_dict(optimizer)
+        self.metrics = list(resume.metrics)
 
     def save(self, name: str) -> None:
         """Write best.pt (the model) or last.pt (also what resuming needs).
