@@ -29,9 +29,14 @@ class ChainDensity(NamedTuple):
 
 @of_finite_matrices()
 def chain_density(target: Target, chain: Chain) -> ChainDensity:
-    """Density of the very chain that gave z_K; path [steps + 1, batch, latent] must be kept.
+    """Return the density of the very chain that gave z_K.
 
-    Raises: NumericalError if a curvature is not finite.
+    Args:
+        target: p(x|·) of the batch.
+        chain: With its path.
+
+    Raises:
+        NumericalError: A curvature is not finite.
     """
     assert chain.path is not None, "run the chain with keep_path=True"
     log_density = log_prior(chain.start)
@@ -50,5 +55,8 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
 
 
 def kl_given_noise(chain: Chain, density: ChainDensity) -> Tensor:
-    """log q(z_K | x, ε) − log p(z_K) in nats, [batch]: its mean bounds KL(q(z|x) ‖ p) above where nothing folds."""
+    """Return log q(z_K | x, ε) − log p(z_K) in nats, [batch].
+
+    Its mean bounds KL(q(z|x) ‖ p) above where nothing folds.
+    """
     return density.log_density - log_prior(chain.end)

@@ -1,4 +1,4 @@
-"""Decompositions of matrices end in an error of PyTorch's where a number in them is not finite."""
+"""One error, with advice, for matrices that cannot be decomposed because a number in them is not finite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ DecompositionError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignor
 
 @contextlib.contextmanager
 def of_finite_matrices() -> Iterator[None]:
-    """As a context or a decorator. Raises: NumericalError where a matrix cannot be decomposed."""
+    """Guard a decomposition, as a context or a decorator.
+
+    Raises:
+        NumericalError: A matrix cannot be decomposed.
+    """
     try:
         yield
     except DecompositionError as error:

@@ -70,7 +70,19 @@ def draw_noise(
     dtype: torch.dtype = torch.float32,
     averaged: bool = False,
 ) -> Noise:
-    """Keyed by sentence and by the chain's number: a longer schedule or more chains go on with the same numbers."""
+    """Draw starts and noise, keyed by sentence and by the chain's number.
+
+    A longer schedule or more chains go on with the same numbers.
+
+    Args:
+        stream: What the numbers are for.
+        examples: Index of each sentence. Shape [batch], int64.
+        chains: Numbers of the chains.
+        steps: K.
+        latent: Dimensions of z.
+        dtype: Of the noise.
+        averaged: Whether each ε_k is the mean of two neighbours.
+    """
     count = 1 + steps + averaged
     flat = torch.stack([stream.normal(examples, count * latent, chain, dtype) for chain in chains])
     drawn = flat.view(len(chains), len(examples), count, latent).permute(2, 0, 1, 3)
@@ -99,7 +111,19 @@ def langevin_step(
     temperature: float,
     root: Tensor | None = None,
 ) -> Tensor:
-    """One step of eq. (7): z + s P ∇log p(x, z) + τ √(2s) L ε; root L [latent, latent], the others [..., latent]."""
+    """Take one step of eq. (7): z + s P ∇log p(x, z) + τ √(2s) L ε.
+
+    Args:
+        z: Where the chain is. Shape [..., latent].
+        grad_log_joint: ∇_z log p(x, z). Shape [..., latent].
+        step_size: s.
+        noise: ε. Shape [..., latent].
+        temperature: τ.
+        root: L. Shape [latent, latent]; None: the identity.
+
+    Returns:
+        Shape [..., latent].
+    """
     moved = torch.add(z, preconditioned(grad_log_joint, root), alpha=step_size)
     return moved.add_(correlated(noise, root), alpha=temperature * math.sqrt(2.0 * step_size))
 
@@ -128,9 +152,19 @@ def short_run(
     keep_path: bool = False,
     root: Tensor | None = None,
 ) -> Chain:
-    """Run the chain from `start` with the given noise [steps, batch, latent] and the preconditioner's root.
+    """Run the chain.
 
-    Returns: the trace; with `keep_path` also every visited z and its log-joint.
+    Args:
+        log_joint: log p(x, z) and its gradient.
+        start: z_0. Shape [..., batch, latent].
+        step_sizes: s_k.
+        noise: ε_k. Shape [steps, ..., batch, latent].
+        temperature: τ.
+        keep_path: Whether the trace has every visited z and its log-joint too.
+        root: L of the preconditioner. Shape [latent, latent]; None: the identity.
+
+    Returns:
+        The trace.
     """
     z, visited, values = start, [start], []
     for k, step_size in enumerate(step_sizes):
@@ -145,14 +179,25 @@ def short_run(
 
 
 def reach(z: Tensor) -> Tensor:
-    """How far the farthest z [..., latent] lies from 0, in units of √d: a scalar, NaN where one is NaN; no wait."""
+    """Return how far the farthest z lies from 0, in units of √d, without waiting for a GPU: [..., latent] → a scalar.
+
+    It is NaN where a z is.
+    """
     norm: Tensor = z.norm(dim=-1).max()
     return norm / math.sqrt(max(1, z.shape[-1]))
 
 
 def require_settled(reached: float, step_sizes: Sequence[float], temperature: float) -> None:
-    """Args:   reached: `reach` of the ends, read where values are waited for anyway.
-    Raises: NumericalError if the chain exploded."""
+    """Refuse the ends of a chain that exploded.
+
+    Args:
+        reached: `reach` of the ends, read where values are waited for anyway.
+        step_sizes: s_k, to be told.
+        temperature: τ, to be told.
+
+    Raises:
+        NumericalError: The chain exploded.
+    """
     if reached <= FARTHEST:  # NaN is not
         return
     sizes = ", ".join(f"{size:.4g}" for size in step_sizes[:3]) + (", …" if len(step_sizes) > 3 else "")
@@ -164,14 +209,18 @@ def require_settled(reached: float, step_sizes: Sequence[float], temperature: fl
 
 
 def settled(chain: Chain) -> Chain:
-    """The chain itself, once its end is known to lie within `FARTHEST`. Raises: NumericalError if it does not."""
+    """Return the chain itself, once its end is known to lie within `FARTHEST`.
+
+    Raises:
+        NumericalError: It does not.
+    """
     if chain.end.numel():
         require_settled(float(reach(chain.end)), chain.step_sizes, chain.temperature)
     return chain
 
 
 def noiseless_moves(chain: Chain) -> Tensor:
-    """z_k − s_k P ∇U(z_k) for every step, recovered from the trace: [steps, batch, latent]."""
+    """Return z_k − s_k P ∇U(z_k) of every step, recovered from the trace: [steps, batch, latent]."""
     assert chain.path is not None, "run the chain with keep_path=True"
     sizes = torch.tensor(chain.step_sizes, dtype=chain.noise.dtype, device=chain.noise.device)
     scale = chain.temperature * torch.sqrt(2.0 * sizes)[:, None, None]

@@ -32,12 +32,12 @@ class Preconditioner(nn.Module):
 
     @torch.no_grad()
     def update(self, scores: Tensor) -> None:
-        """Take in ∇_z log p(x|z) at the ends of a batch's chains: scores [batch, latent]."""
+        """Take in the scores ∇_z log p(x|z) at the ends of a batch's chains: [batch, latent]."""
         self.fisher.lerp_(scores.t() @ scores / len(scores), _RATE)
 
     @torch.no_grad()
     def root(self) -> Tensor:
-        """L = (I + F)^(−1/2), symmetric: [latent, latent]."""
+        """Return L = (I + F)^(−1/2), symmetric: [latent, latent]."""
         eigenvalues, vectors = torch.linalg.eigh(self.fisher.double())
         scale = (1.0 + eigenvalues.clamp_min(0.0)).rsqrt()  # a running mean of squares has none below 0
         root: Tensor = (vectors * scale) @ vectors.t()

@@ -63,9 +63,10 @@ class Family:
         return f"× {shown}" if self.shape == "checkpoint" else shown
 
     def grid(self, numbers: Sequence[float]) -> list[Values]:
-        """A schedule a number, smallest first; for the geometric shape a pair with s_{steps−1} ≤ s_0.
+        """Return a schedule for each number, smallest first; if geometric, for each pair with s_{steps−1} ≤ s_0.
 
-        Raises: UsageError for no number, or one that is not positive.
+        Raises:
+            UsageError: There is no number, or one that is not positive.
         """
         ordered = sorted(set(numbers))
         if not ordered or not all(0 < number < math.inf for number in ordered):
@@ -83,10 +84,15 @@ class Choice(NamedTuple):
 
 
 def choose(objective: Sequence[float], folded: Sequence[float], allow_folded: bool = False) -> Choice | None:
-    """The highest objective among schedules that fold nowhere, else among those that fold least.
+    """Choose the highest objective among schedules that fold nowhere, else among those that fold least.
 
-    Args:    objective: mean of a side, NaN for chains that diverged; folded: share of steps.
-    Returns: None if the chains of all of them diverged.
+    Args:
+        objective: Mean of a side in nats, NaN for chains that diverged.
+        folded: Share of steps that fold.
+        allow_folded: Choose among all.
+
+    Returns:
+        None if the chains of all of them diverged.
     """
     there = [k for k, value in enumerate(objective) if math.isfinite(value)]
     if not there:
@@ -98,13 +104,16 @@ def choose(objective: Sequence[float], folded: Sequence[float], allow_folded: bo
 
 
 def ascend(objective: Callable[[Values, int], float], start: Values, steps: int) -> Values:
-    """Stochastic gradient ascent in the logarithm of each number, and the mean of its second half.
+    """Climb by stochastic gradient ascent in the logarithm of each number; return the mean of its second half.
 
     The derivative is a central difference of two measurements with the same noise, new at each step. (The
     pathwise one would need the third derivatives of log p(x|z) for the determinants.) Steps are as long as the
     derivative's size allows by its running mean square, and shrink as 1/√n.
 
-    Args: objective: (numbers, index of the noise) → nats, −inf or NaN where the schedule is not allowed.
+    Args:
+        objective: (numbers, index of the noise) → nats, −inf or NaN where the schedule is not allowed.
+        start: The numbers to begin at.
+        steps: Of the ascent.
     """
     logs = [math.log(value) for value in start]
     scale = [0.0] * len(logs)

@@ -84,8 +84,13 @@ def measure_schedule(
 ) -> Sides:
     """Run the chains under a schedule and measure both sides of its objective.
 
-    Args: schedule: s_k, as many as the noise has steps or fewer; density_chains: how many of the chains are
-          looked at with K Hessians each; root: of the chain's preconditioner.
+    Args:
+        target: p(x|·) of the batch.
+        noise: Starts and noise of the chains.
+        schedule: s_k, as many as the noise has steps or fewer.
+        temperature: τ.
+        density_chains: How many of the chains are looked at with K Hessians each.
+        root: L of the chain's preconditioner. Shape [latent, latent]; None: the identity.
     """
     chains, batch, _ = noise.start.shape
     runs, part = [], max(density_chains, _ROWS_AT_ONCE // batch)
@@ -115,7 +120,7 @@ def measure_schedule(
 
 
 def gaussian_entropy(draws: Tensor) -> Tensor:
-    """Entropy of the Gaussian with the covariance of draws [n, batch, latent]: [batch] float64, nats.
+    """Return the entropy of the Gaussian with the draws' covariance: [n, batch, latent] → nats [batch], float64.
 
     NaN unless n > latent, as there is no such density. Unbiased if the draws are Gaussian: the log-determinant of
     a sample covariance is too low by Σ_i ψ((n − i)/2) + d log(2 / (n − 1)), i = 1 … d, as of a Wishart matrix.

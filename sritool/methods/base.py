@@ -78,9 +78,10 @@ class Method(ABC):
         return True
 
     def refined(self, refinement: Refinement) -> Self:
-        """The same model, whose q(z|x) is the encoder's after these steps wherever it is measured.
+        """Return the same model, whose q(z|x) is the encoder's after these steps wherever it is measured.
 
-        Raises: UsageError for a method without an encoder.
+        Raises:
+            UsageError: The method has no encoder.
         """
         raise UsageError(
             f"refinement begins at an encoder, and {self.name} has none; leave --refine-steps out"
@@ -106,10 +107,15 @@ class Method(ABC):
 
     @abstractmethod
     def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
-        """Write `.grad` of every parameter for this batch; return sums over its sentences.
+        """Write `.grad` of every parameter for this batch.
 
-        Returns: "recon" (−log p(x|z) in nats under dropout) and the method's own columns. A key that starts with
-                 "mean " is a mean already and is measured on some steps only.
+        Args:
+            batch: The sentences.
+            clock: Where in the plan the update is; noise and schedules depend on it alone.
+
+        Returns:
+            Sums over the sentences: "recon" (−log p(x|z) in nats under dropout) and the method's own columns. A key
+            that starts with "mean " is a mean already and is measured on some steps only.
         """
 
     def after_update(self) -> None:  # noqa: B027 - most methods keep nothing
@@ -159,7 +165,16 @@ class Method(ABC):
 
     @abstractmethod
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """Draws of the method's q(z|x) as it is evaluated: [chains, batch, latent]."""
+        """Draw from the method's q(z|x) as it is evaluated.
+
+        Args:
+            conditional: p(x|·) of the batch.
+            seed: Of the draws; those of a sentence depend on no other sentence.
+            chains: Draws of each sentence.
+
+        Returns:
+            Shape [chains, batch, latent].
+        """
 
     def posterior_mean(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """Mean of q(z|x), from `chains` draws where it has no closed form: [batch, latent]."""

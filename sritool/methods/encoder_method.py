@@ -143,7 +143,15 @@ class EncoderMethod(Method):
     def descent(
         self, batch: Batch, noise: Stream, dropout: Stream, weight: float, generator: bool = True
     ) -> Descent:
-        """The objective's gradients; those of the generator only where it is to be updated."""
+        """Return the objective and its gradients.
+
+        Args:
+            batch: The sentences.
+            noise: Of z.
+            dropout: Of the masks.
+            weight: w of the KL term.
+            generator: Whether the generator gets gradients too.
+        """
         run = self.encoder.run(batch, self._workspace)
         epsilon = self.noise(batch, noise)
         conditional = self.conditional(batch, self.precision)
@@ -173,9 +181,10 @@ class EncoderMethod(Method):
                 parameter.grad = found.get(name)
 
     def refined(self, refinement: Refinement) -> Self:
-        """The same parameters, and another q(z|x).
+        """Return the same parameters with another q(z|x).
 
-        Raises: UsageError for a chain scaled by variances, where q is a point.
+        Raises:
+            UsageError: The chain is to be scaled by variances, and q is a point.
         """
         if refinement.kind == "preconditioned" and self.is_point:
             raise UsageError(f"{self.name} has no variances that could scale a chain; take --refine langevin")

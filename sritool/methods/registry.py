@@ -32,7 +32,11 @@ METHODS: dict[str, type[Method]] = {kind.name: kind for kind in _KINDS}
 
 
 def build_method(config: RunConfig, vocabulary_size: int) -> Method:
-    """A method with parameters not yet drawn. Raises: UsageError for an unknown name."""
+    """Build a method whose parameters are not yet drawn.
+
+    Raises:
+        UsageError: There is no such method.
+    """
     if config.method not in METHODS:
         raise UsageError(f"unknown method {config.method!r}{suggestion(config.method, METHODS)}")
     return METHODS[config.method](config, vocabulary_size)

@@ -82,7 +82,8 @@ class ShortRunInference(Method):
         The visited z's outweigh z_K in the authors' code because their batch sums pile up in `.grad` during the
         chain while z_K enters through a batch mean.
 
-        Raises: NumericalError if the chain explodes.
+        Raises:
+            NumericalError: The chain explodes.
         """
         start, noise, _ = self._draw(batch, clock.stream("chain"), 1)
         scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)
@@ -171,8 +172,11 @@ class ShortRunInference(Method):
     def _static_pass(self, schedule: Sequence[float], present: Sequence[bool], *tensors: Tensor) -> _Pass:
         """`_pass` of tensors alone, without a look at their values: what is captured as a CUDA graph.
 
-        Args: present: which of these the tensors are: the batch's four, start, noise, dropout's bits, the root, the
-              subsets' three.
+        Args:
+            schedule: s_k.
+            present: Which of these the tensors are: the batch's four, start, noise, dropout's bits, the root, the
+                subsets' three.
+            tensors: They.
         """
         following = iter(tensors)
         given = [next(following) if there else None for there in present]
@@ -209,7 +213,8 @@ class ShortRunInference(Method):
     ) -> Chain:
         """The chain as it is evaluated, without dropout, at the stored τ: start [..., batch, latent].
 
-        Raises: NumericalError if it explodes.
+        Raises:
+            NumericalError: It explodes.
         """
         schedule, tau = self.sampler.schedule(), self.sampler.evaluation_temperature
         return settled(

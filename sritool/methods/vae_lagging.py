@@ -111,5 +111,9 @@ class LaggingVae(EncoderMethod):
         return dataclasses.asdict(self.lag)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on there. Raises: UsageError if it is another method's, or damaged."""
+        """Go on there.
+
+        Raises:
+            UsageError: The state is another method's, or damaged.
+        """
         self.lag = build(Lag, state)

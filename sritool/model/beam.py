@@ -30,7 +30,12 @@ def search(
     of the others stay open. Scores only fall, so a code is done when no open hypothesis is above its best complete
     one. With `beam` 1 this is greedy decoding; with at least as many as there are sentences, enumeration.
 
-    Args: z [n, latent]; done: told after every word how many codes are done.
+    Args:
+        rollout: The generator, one word at a time.
+        z: Codes. Shape [n, latent].
+        beam: Open hypotheses a code.
+        max_length: Words.
+        done: Is told after every word how many codes are done.
     """
     return _Search(rollout, z, beam, max_length).run(done)
 

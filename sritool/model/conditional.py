@@ -28,8 +28,11 @@ _STATE_ELEMENTS = 1 << 26  # recurrence states held at a time by a likelihood of
 class Weights:
     """A generator's parameters as the fast path wants them; made anew after every update of θ.
 
-    Args: precision: "float32" or "bfloat16", the type of the output layer's matrix products. The recurrence
-          keeps the parameters' own type.
+    Args:
+        generator: The parameters.
+        precision: "float32" or "bfloat16", the type of the output layer's matrix products. The recurrence keeps
+            the parameters' own type.
+        workspace: Memory that batches reuse.
     """
 
     def __init__(self, generator: Generator, precision: str = "float32", workspace: Workspace | None = None):
@@ -50,8 +53,11 @@ class Conditional:
 
     z may have leading dimensions, [..., batch, latent]: many draws for each sentence in one call.
 
-    Args: static: compute at padding too and leave it out by multiplication, so that nothing waits for a value
-          and `evaluate` can be captured as a CUDA graph.
+    Args:
+        weights: The generator's.
+        batch: The sentences.
+        static: Compute at padding too and leave it out by multiplication, so that nothing waits for a value and
+            `evaluate` can be captured as a CUDA graph.
     """
 
     def __init__(self, weights: Weights, batch: Batch, static: bool = False) -> None:
@@ -73,10 +79,15 @@ class Conditional:
         return self._embedded if masks is None else self._embedded * masks.embedding
 
     def gate_inputs(self, z: Tensor, embedded: Tensor | None, out: Tensor | None = None) -> Tensor:
-        """Everything that enters the gates but the recurrence: [time, draws·batch, 4·hidden].
+        """Return everything that enters the gates but the recurrence.
 
-        Args: embedded: the words under dropout, for z [batch, latent] only; None: as they are, whose projection
-              is made once.
+        Args:
+            z: Codes. Shape [..., batch, latent]; [batch, latent] with `embedded`.
+            embedded: The words under dropout; None: as they are, whose projection is made once.
+            out: A buffer for it.
+
+        Returns:
+            Shape [time, draws·batch, 4·hidden].
         """
         latent = z.flatten(0, -2) @ self.weights.generator.latent_to_gates.t()  # [draws·batch, 4·hidden]
         if embedded is not None:
@@ -113,7 +124,7 @@ class Conditional:
 
     @torch.no_grad()
     def log_likelihood(self, z: Tensor) -> Tensor:
-        """log p(x|z) in nats, without dropout: z [..., batch, latent] → [..., batch]."""
+        """Return log p(x|z) without dropout: z [..., batch, latent] → nats [..., batch]."""
         draws = z.reshape(z.shape[:-2].numel(), *z.shape[-2:])
         per_draw = self.time * self.size * 8 * self.weights.generator.config.hidden
         parts = draws.split(max(1, _STATE_ELEMENTS // per_draw))
@@ -133,10 +144,13 @@ class Conditional:
         theta: ThetaGradient | None = None,
         subset: WordSubset | None = None,
     ) -> Evaluation:
-        """log p(x|z) and ∇_z log p(x|z); with `theta`, adds its weighted parameter gradients there too.
+        """Return log p(x|z) and ∇_z log p(x|z).
 
-        Args: z [..., batch, latent]; masks: dropout factors, for z [batch, latent] only; subset: the words that the
-              softmax sees, for z [batch, latent] only; None: all.
+        Args:
+            z: Codes. Shape [..., batch, latent]; [batch, latent] with masks or a subset.
+            masks: Dropout factors.
+            theta: Gets its weighted parameter gradients.
+            subset: The words that the softmax sees; None: all.
         """
         generator, recurrent = self.weights.generator, self.weights.recurrent
         embedded = None if masks is None else self.embedded(masks)
@@ -199,5 +213,5 @@ class Conditional:
 
     @torch.no_grad()
     def hessian(self, z: Tensor) -> Tensor:
-        """∇²_z (−log p(x|z)): z [..., batch, latent] → [..., batch, latent, latent], symmetric; see `curvature`."""
+        """Return ∇²_z (−log p(x|z)), symmetric: z [..., batch, latent] → [..., batch, latent, latent]."""
         return curvature.hessian(self, z)

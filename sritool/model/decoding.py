@@ -77,12 +77,21 @@ def decode(
     first: int = 0,
     done: Callable[[int], None] = lambda _: None,
 ) -> list[list[int]]:
-    """Token ids of a sentence for each code, </s> left out.
+    """Decode a sentence from each code.
 
-    Args: z [n, latent]; stream: needed unless greedy; a sentence's draws depend on its index alone, which is
-          that in z, counted from `first`; done: told after every word how many sentences have ended.
+    Args:
+        generator: p(x|z).
+        z: Codes. Shape [n, latent].
+        config: How the next word is chosen.
+        stream: Needed unless greedy; a sentence's draws depend on its index alone.
+        first: Index of the first sentence.
+        done: Is told after every word how many sentences have ended.
 
-    Raises: NumericalError if the scores of the next words are not finite.
+    Returns:
+        Token ids of each sentence, </s> left out.
+
+    Raises:
+        NumericalError: The scores of the next words are not finite.
     """
     found: list[list[int]] = []
     rollout = Rollout(generator, len(z) * config.beam)

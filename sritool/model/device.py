@@ -16,9 +16,14 @@ MOST_THREADS = 1024
 
 
 def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device:
-    """The device asked for: `gpu` "0" or "0,1" wins over `device` cpu, cuda, cuda:N, mps or auto.
+    """Return the device asked for.
 
-    Raises: UsageError if there is no such device.
+    Args:
+        device: cpu, cuda, cuda:N, mps or auto.
+        gpu: A GPU's number, which wins over `device`.
+
+    Raises:
+        UsageError: There is no such device.
     """
     if gpu is not None:
         numbers = gpu.split(",")

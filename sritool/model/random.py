@@ -23,10 +23,14 @@ _ROUNDS = 10
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Four 32-bit words, as int64, for each 128-bit counter.
+    """Return four 32-bit words for each 128-bit counter.
 
-    Args:    counter: four int64 tensors of one broadcastable shape, values below 2^32; key: two 32-bit words.
-    Returns: four int64 tensors of that shape, values in [0, 2^32).
+    Args:
+        counter: Four int64 tensors of one broadcastable shape, values below 2³².
+        key: Two 32-bit words.
+
+    Returns:
+        Four int64 tensors of that shape, values in [0, 2³²).
     """
     c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
     k0, k1 = key

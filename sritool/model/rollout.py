@@ -40,7 +40,9 @@ class State(NamedTuple):
 class Rollout:
     """A generator's parameters as decoding wants them; made for one call.
 
-    Args: sentences: about how many will be decoded; with many, each word of the vocabulary is projected once.
+    Args:
+        generator: p(x|z).
+        sentences: About how many will be decoded; with many, each word of the vocabulary is projected once.
     """
 
     def __init__(self, generator: Generator, sentences: int) -> None:
@@ -61,7 +63,11 @@ class Rollout:
         self._known = largest * 0  # 0 as long as all is finite, else NaN; read once a word
 
     def require_finite(self) -> None:
-        """Raises: NumericalError if the scores of the next words are not finite; before they choose one."""
+        """Check the scores of the next words before they choose one.
+
+        Raises:
+            NumericalError: They are not finite.
+        """
         if not math.isfinite(float(self._known)):
             raise NumericalError(
                 "the scores of the next words are not finite; take an earlier checkpoint, or other codes"
@@ -100,9 +106,14 @@ class Rollout:
         return self._row(column, _column(each, column).argmax(1), each)
 
     def drawn(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """A number drawn from each row's softmax by inverse transform; the logits are overwritten.
+        """Draw a number from each row's softmax by inverse transform.
 
-        Args: logits [n, filled]; uniform [n, 1] in (0, 1). Returns: [n].
+        Args:
+            logits: Overwritten. Shape [n, filled].
+            uniform: In (0, 1). Shape [n, 1].
+
+        Returns:
+            Shape [n], int64.
         """
         weights = logits.sub_(logits.amax(1, keepdim=True)).exp_().unflatten(1, (_STEP, -1))
         column, rest = _inverse(weights.sum(1), uniform)

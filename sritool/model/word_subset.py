@@ -63,9 +63,14 @@ class WordMass(nn.Module):
 
 
 def inclusion(q: Tensor, count: int) -> Tensor:
-    """π_v = min(1, c q_v) with Σ π = count: q [V], positive → [V].
+    """Return π_v = min(1, c q_v) with Σ π = count.
 
-    Args: count: at most V.
+    Args:
+        q: Positive. Shape [V].
+        count: At most V.
+
+    Returns:
+        Shape [V].
     """
     ordered = q.double().sort(descending=True).values
     rest = ordered.flip(0).cumsum(0).flip(0)  # Σ of q from the k-th on, largest first
@@ -79,10 +84,13 @@ def inclusion(q: Tensor, count: int) -> Tensor:
 def draw_subsets(
     inclusion: Tensor, targets: Tensor, uniforms: Tensor, fixed_size: bool = False
 ) -> list[WordSubset]:
-    """Independent subsets that all hold the targets.
+    """Draw independent subsets that all hold the targets.
 
-    Args: inclusion: π [V]; targets: the row of each position's target [time·batch]; uniforms [subsets, V] in (0, 1);
-          fixed_size: fill all to one size, a multiple of 256, with entries of weight 0, as a CUDA graph needs.
+    Args:
+        inclusion: π. Shape [V].
+        targets: The row of each position's target. Shape [time·batch], int64.
+        uniforms: In (0, 1). Shape [subsets, V].
+        fixed_size: Fill all to one size, a multiple of 256, with entries of weight 0, as a CUDA graph needs.
     """
     always, places = torch.unique(targets, return_inverse=True)
     drawn = uniforms <= inclusion  # a uniform that is rounded to 1 must not leave out a word that is certain

@@ -71,9 +71,16 @@ def gather(
     assignments: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
 ) -> Given:
-    """The settings given: a TOML file, nested values of the environment, texts `key=value`, those of flags.
+    """Gather the settings that a user gave.
 
-    Raises: UsageError for a file or text that cannot be read.
+    Args:
+        file: TOML.
+        environment: Nested values of variables.
+        assignments: Texts `key=value`.
+        flags: Nested values of flags.
+
+    Raises:
+        UsageError: The file or a text cannot be read.
     """
     typed: dict[str, Any] = {}
     for text in assignments:
@@ -87,9 +94,14 @@ def resolve_config(
 ) -> RunConfig:
     """The configuration of a run.
 
-    Args:    corpus: its name, which is also the preset's if there is one; method: before the one in `given`;
-             under: settings of the run to be resumed, which hold where nothing was given.
-    Raises:  UsageError for an unknown name, key or value, or one that a resumed run cannot change.
+    Args:
+        corpus: Its name, which is also the preset's if there is one.
+        method: Before the one in `given`.
+        given: What the user gave.
+        under: Settings of the run to be resumed, which hold where nothing was given.
+
+    Raises:
+        UsageError: A name, key or value is unknown, or a resumed run cannot change it.
     """
     given = given or Given()
     method = method or given.get("method") or (under.method if under else DEFAULT_METHOD)

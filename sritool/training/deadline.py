@@ -34,10 +34,12 @@ class Deadline(NamedTuple):
         return self.began + (1 - _SLACK) * self.seconds - time.monotonic()
 
     def for_summary(self, share: float, training: float, validating: float) -> float:
-        """Seconds that the summary may take.
+        """Return the seconds that the summary may take.
 
-        Args: share: of the seconds of training that all measuring may take (0: no bound); validating: seconds that
-              validations took of them.
+        Args:
+            share: Of the seconds of training that all measuring may take; 0: no bound.
+            training: Seconds of training.
+            validating: Seconds that validations took of them.
         """
         if share == 0:
             return math.inf
@@ -77,9 +79,10 @@ class Timetable:
         self._since = time.monotonic()
 
     def is_over(self, ahead: float | None = None) -> bool:
-        """Whether what is ahead, and then the end of the command, would no longer fit.
+        """Return whether what is ahead, and then the end of the command, would no longer fit.
 
-        Args: ahead: seconds; None: those of an update.
+        Args:
+            ahead: Seconds; None: those of an update.
         """
         left = self._deadline.left()
         if left == math.inf:

@@ -81,9 +81,11 @@ class Plan:
 
     @contextlib.contextmanager
     def open_folder(self, runs_dir: Path) -> Iterator[Opened]:
-        """The run's folder, for this process alone; a new one in which nothing was saved goes again.
+        """Open the run's folder for this process alone; a new one in which nothing was saved goes again.
 
-        Raises: UsageError if another process works on the run, SritoolError if its folder cannot be written to.
+        Raises:
+            UsageError: Another process works on the run.
+            SritoolError: Its folder cannot be written to.
         """
         if self.folder is not None:
             with hold(self.folder) as lock:
@@ -118,9 +120,11 @@ class Opened(NamedTuple):
 
 
 def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
-    """Settings and, with `resume`, the run to go on with; "auto" without one begins anew.
+    """Plan a run: its settings and, with `resume`, the run to go on with; "auto" without one begins anew.
 
-    Raises: UsageError, CheckpointError.
+    Raises:
+        UsageError: A name or a setting is unknown, or the run cannot be resumed so.
+        CheckpointError: The run to go on with is damaged.
     """
     _check_corpus(start.corpus, data_dir)
     if start.name is not None and not RUN_NAME.fullmatch(start.name):
@@ -198,9 +202,10 @@ def _check_corpus(name: str, data_dir: Path) -> None:
 
 
 def sort_sources(given: Sequence[Path]) -> tuple[Path | None, Path | None]:
-    """What was given with --from: a checkpoint to take an encoder from, and a folder with a corpus' files.
+    """Sort what was given with --from: a checkpoint to take an encoder from, and a folder with a corpus' files.
 
-    Raises: UsageError for two of a kind, or what is not there.
+    Raises:
+        UsageError: There are two of a kind, or one is not there.
     """
     encoders: list[Path] = []
     folders: list[Path] = []

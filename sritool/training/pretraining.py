@@ -22,8 +22,10 @@ def pretraining_epochs(config: RunConfig) -> int:
 def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
     """Copy the encoder of a checkpoint.
 
-    Raises: CheckpointError if it cannot be read; UsageError if it is no autoencoder, or one of another size;
-            DataError if it was trained on another corpus.
+    Raises:
+        CheckpointError: It cannot be read.
+        UsageError: It is no autoencoder, or one of another size.
+        DataError: It was trained on another corpus.
     """
     given = load_checkpoint(path)
     method_without_memory(given, path)

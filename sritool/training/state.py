@@ -47,7 +47,12 @@ class RunState:
         device: torch.device,
         resume: Checkpoint | None = None,
     ) -> None:
-        """Raises: DataError if the run to resume is of another corpus, CheckpointError if it is damaged."""
+        """Begin a run, or take it up from its checkpoint.
+
+        Raises:
+            DataError: The run to resume is of another corpus.
+            CheckpointError: It is damaged.
+        """
         self.corpus, self.folder, self.device = corpus, folder, device
         self.train = training_split(corpus, config)
         self.config = self._with_precision(config)
@@ -101,7 +106,11 @@ class RunState:
         self.save(LAST)
 
     def write_config(self) -> None:
-        """config.toml, for people. Raises: SritoolError if it cannot be written."""
+        """Write config.toml, for people.
+
+        Raises:
+            SritoolError: It cannot be written.
+        """
         path = self.folder / CONFIG
         try:
             write_text(path, to_toml(shown(self.config)), follow=False)
@@ -186,7 +195,8 @@ class RunState:
     def save(self, name: str) -> None:
         """Write best.pt (the model) or last.pt (also what resuming needs).
 
-        Raises: SritoolError if it cannot be written, as on a full disk; what was saved before stands.
+        Raises:
+            SritoolError: It cannot be written, as on a full disk; what was saved before stands.
         """
         try:
             self._write(name)
@@ -224,7 +234,11 @@ class RunState:
         return NumericalError(f"step {step}: {what}; {kept}; try a smaller --set {' or '.join(smaller)}")
 
     def require_a_finite_validation(self) -> None:
-        """Raises: NumericalError where the run was validated and no figure was finite: no model is the best."""
+        """Refuse a run that was validated and has no best model.
+
+        Raises:
+            NumericalError: No figure of its validations was finite.
+        """
         validated = [record for record in self.metrics if not record.get("pretraining")]
         if validated and self.lacks_best():
             raise NumericalError(

@@ -77,8 +77,16 @@ def tune(
 ) -> Tuned:
     """Measure schedules on these sentences, with the same starts and noise for each, and choose one.
 
-    Raises: UsageError for a method without a chain, a grid that cannot be, or too few chains for a covariance;
-            NumericalError if every schedule's chains diverge.
+    Args:
+        method: With a chain.
+        split: Where the sentences are.
+        examples: Their indices. Shape [sentences], int64.
+        tuning: What to try, and how to measure it.
+        report: Is told of each part of the work.
+
+    Raises:
+        UsageError: The method has no chain, the grid cannot be, or there are too few chains for a covariance.
+        NumericalError: Every schedule's chains diverge.
     """
     began = time.monotonic()
     sampler = sampler_of(method)
@@ -108,7 +116,11 @@ def tune(
 
 
 def sampler_of(method: Method) -> SamplerConfig:
-    """The chain's settings. Raises: UsageError for a method that has no chain."""
+    """Return the chain's settings.
+
+    Raises:
+        UsageError: The method has no chain.
+    """
     if not isinstance(method, ShortRunInference):
         raise UsageError(f"method {method.name} has no chain whose steps could be tuned; give an sri run")
     return method.sampler
@@ -120,7 +132,12 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
     8 sentences × 64 chains × 4 schedules × 21 are 43,000 evaluations of a sentence, beside 640 Hessians: little
     against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB.
 
-    Args: progress: epochs done / epochs planned; epoch: of the noise.
+    Args:
+        method: With a chain.
+        split: Where the sentences are taken from.
+        progress: Epochs done / epochs planned.
+        epoch: Of the noise.
+        report: Is told of each part of the work.
     """
     sampler, seed = sampler_of(method), method.config.training.seed
     chosen = seeded_choice(len(split), RETUNE_SENTENCES)
@@ -155,7 +172,11 @@ def with_schedule(config: RunConfig, schedule: Sequence[float]) -> RunConfig:
 
 
 def check_target(target: Path, source: Path, force: bool) -> None:
-    """Raises: UsageError if the tuned checkpoint cannot be written there; to be asked before the work."""
+    """Check before the work whether the tuned checkpoint can be written there.
+
+    Raises:
+        UsageError: It cannot.
+    """
     if target.resolve() == source.resolve():
         raise UsageError(f"--write {target} is the checkpoint itself; give another file")
     if target.is_dir():
@@ -167,7 +188,11 @@ def check_target(target: Path, source: Path, force: bool) -> None:
 
 
 def hold_target(target: Path | None) -> contextlib.AbstractContextManager[object]:
-    """Keeps a training away where the file is a run's own best.pt or last.pt. Raises: UsageError if it is in use."""
+    """Keep a training away where the file is a run's own best.pt or last.pt.
+
+    Raises:
+        UsageError: It is in use.
+    """
     if target is None or target.resolve().name not in (BEST, LAST):
         return contextlib.nullcontext()
     return hold(target.resolve().parent)

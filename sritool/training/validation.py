@@ -137,9 +137,14 @@ def affordable(
     likelihood: LikelihoodConfig,
     fewest: int,
 ) -> Level:
-    """The best measurement for this many passes: first fewer draws and pilots, then fewer sentences.
+    """Return the best measurement for this many passes: first fewer draws and pilots, then fewer sentences.
 
-    Args: cost: of one sentence, in passes; most, fewest: sentences; likelihood: at most so many draws.
+    Args:
+        budget: Forward passes.
+        cost: Of one sentence, in passes.
+        most: Sentences.
+        likelihood: At most so many draws.
+        fewest: Sentences.
     """
     for candidate in rungs(likelihood):
         if most * cost(candidate) <= budget:

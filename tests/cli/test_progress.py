@@ -99,6 +99,14 @@ def test_label_and_total_stay_and_fields_do_not(clock: Clock, capsys: pytest.Cap
     ]
 
 
+def test_time_left_is_at_most_what_a_limit_leaves(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("", "steps", clock=clock) as progress:
+        for done in (0, 1):
+            progress.update(done, 1000, at_most=60.0)
+            clock.now += 1
+    assert progress.state.seconds_left == 60
+
+
 def test_rate_of_a_resumed_run_counts_from_its_start() -> None:
     rate = Rate()
     rate.add(0.0, 5000)

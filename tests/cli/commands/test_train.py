@@ -125,6 +125,18 @@ def test_max_time_saves_and_ends_with_0(train_small: Run) -> None:
     assert Path("runs/mine-lm-2/best.pt").is_file()
 
 
+def test_a_time_too_short_for_a_step_is_no_time_to_go_on_with(train_small: Run) -> None:
+    train_small("--max-steps", "2")
+    result = train_small("--resume", "--max-time", "0.001s")
+    assert result.exit_code == 0
+    assert "no time was left for a step" in result.stderr
+    assert "same command" not in result.stderr
+
+
+def test_words_that_a_small_vocabulary_has_no_use_for_are_said(train_small: Run) -> None:
+    assert "--words 1000 has no effect" in train_small("--words", "1000", "--max-steps", "1").stderr
+
+
 def test_minutes_of_a_file_limit_a_run_unless_max_time_does(train_small: Run) -> None:
     forever = ["--method", "lm", "--epochs", 100000, "--patience", 0, "--set", "training.minutes=0.005"]
     limited = train_small(*forever)
