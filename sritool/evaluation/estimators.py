@@ -27,11 +27,25 @@ class Encoding(Protocol):
         """q(z|x) of the batch."""
 
 
+class _Given(NamedTuple):
+    """What an estimator works on, as `weighted_draws` has it."""
+
+    method: Method
+    conditional: Conditional
+    starts: Tensor
+    settings: EvaluationSettings
+
+    @property
+    def examples(self) -> Tensor:
+        """Keys of the sentences' noise: [batch]."""
+        return self.conditional.batch.examples
+
+
 class Estimator(NamedTuple):
     """One of the table."""
 
     samples: int  # M unless asked otherwise
-    draw: Callable[[Method, Conditional, Tensor, EvaluationSettings], WeightedDraws]
+    draw: Callable[[_Given], WeightedDraws]
     needs: Callable[[Method], str]  # what it needs and the method has not, "" if nothing
 
 
@@ -51,7 +65,7 @@ def weighted_draws(
     """
     if method.latent == 0:
         return exact(conditional, starts[0])
-    return ESTIMATORS[settings.estimator].draw(method, conditional, starts, settings)
+    return ESTIMATORS[settings.estimator].draw(_Given(method, conditional, starts, settings))
 
 
 def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
@@ -86,50 +100,36 @@ def largest_batch(method: Method, settings: EvaluationSettings, time: int) -> in
     return max(1, rows)
 
 
-def _adaptive(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
-    examples, config = conditional.batch.examples, settings.likelihood
-    root, ends = method.root, starts[: config.modes]
+def _adaptive(given: _Given) -> WeightedDraws:
+    config, root = given.settings.likelihood, given.method.root
     covariance = None if root is None else root @ root.t()
-    return adaptive_draws(conditional, ends, settings.seed, examples, config, covariance)
+    ends, seed = given.starts[: config.modes], given.settings.seed
+    return adaptive_draws(given.conditional, ends, seed, given.examples, config, covariance)
 
 
-def _sri(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
-    dtype = starts.dtype
+def _sri(given: _Given) -> WeightedDraws:
+    method, conditional, starts, settings = given
     rows = rows_within(settings.memory, method.config.generator, conditional.time, starts.element_size())
     chain = plan_of(method.config.sampler, settings.likelihood.samples, rows, method.root)
-    return chain_draws(conditional, conditional.batch.examples, method.latent, chain, settings.seed, dtype)
+    return chain_draws(conditional, given.examples, method.latent, chain, settings.seed, starts.dtype)
 
 
-def _ais(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
-    examples, dtype = conditional.batch.examples, starts.dtype
-    steps = ais.ladder(conditional, examples, method.latent, dtype, settings.rungs, settings.seed)
-    found = ais.anneal(conditional, steps, examples, settings.likelihood.samples, settings.seed)
+def _ais(given: _Given) -> WeightedDraws:
+    method, conditional, starts, settings = given
+    rungs, chains, seed = settings.rungs, settings.likelihood.samples, settings.seed
+    steps = ais.ladder(conditional, given.examples, method.latent, starts.dtype, rungs, seed)
+    found = ais.anneal(conditional, steps, given.examples, chains, seed)
     return WeightedDraws(found.end, conditional.log_likelihood(found.end), found.log_weights)
 
 
-def _encoder(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
-    assert isinstance(method, Encoding), "check_estimator refuses the others"
-    examples, stream = conditional.batch.examples, Stream(settings.seed, "weighed")
-    return draw(
-        conditional,
-        method.proposal(conditional, settings.seed),
-        stream,
-        examples,
-        settings.likelihood.samples,
-    )
+def _encoder(given: _Given) -> WeightedDraws:
+    assert isinstance(given.method, Encoding), "check_estimator refuses the others"
+    seed, samples = given.settings.seed, given.settings.likelihood.samples
+    q = given.method.proposal(given.conditional, seed)
+    return draw(given.conditional, q, Stream(seed, "weighed"), given.examples, samples)
 
 
-def _exact(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
+def _exact(given: _Given) -> WeightedDraws:
     raise AssertionError("check_estimator refuses every method with a z")
 
 

@@ -15,7 +15,6 @@ from sritool.evaluation.estimates import likelihood_curve
 from sritool.evaluation.evaluations import Evaluations, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure, origin_of
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings, check_metrics
@@ -99,7 +98,7 @@ def evaluate_model(
     wanted = settings.metrics if settings.again else kept.missing(settings.metrics)
     measured, notes = None, []
     if wanted:
-        finished = _batches(model, content, chosen, replace(settings, metrics=wanted))
+        finished = kept.batches(replace(settings, metrics=wanted))
         try:
             measured = measure(
                 model.method,
@@ -133,20 +132,8 @@ def record_of(model: TrainedModel, content: str, chosen: Chosen, settings: Evalu
     kept = Evaluations(model.path, key_of(content, model.method, chosen, settings, model.arithmetic))
     if not settings.again and any(model.path.parent.glob(".evaluate-*.jsonl")):
         for metrics in kept.measured_together():
-            _batches(model, content, chosen, replace(settings, metrics=metrics)).remove()
+            kept.batches(replace(settings, metrics=metrics)).remove()
     return kept
-
-
-def _batches(
-    model: TrainedModel, content: str, chosen: Chosen, settings: EvaluationSettings
-) -> FinishedBatches:
-    """The finished batches of this very measurement."""
-    # Where the sentences were found, and whether the record was asked, changes nothing about a batch.
-    used = replace(settings, split="", text=None, data_dir=Path(), again=False)
-    split = chosen.split
-    return FinishedBatches(
-        model.path, content, split.ids, split.offsets, chosen.examples, used, model.arithmetic
-    )
 
 
 def _about(model: TrainedModel, chosen: Chosen, settings: EvaluationSettings) -> dict[str, object]:

@@ -17,7 +17,7 @@ from sritool._version import __version__
 from sritool.evaluation import estimators
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate, Reliability
-from sritool.evaluation.record import VERSION, Record, content_hash, fingerprint
+from sritool.evaluation.record import VERSION, FinishedBatches, Record, content_hash, fingerprint
 from sritool.evaluation.sentences import Chosen
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
 from sritool.methods.base import Method
@@ -77,6 +77,11 @@ class Evaluations(Record):
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             head = {"key": self.key, "when": when, "sritool": __version__}
             self.append(head | dict(about) | _plain(part), sync=True)
+
+    def batches(self, settings: EvaluationSettings) -> FinishedBatches:
+        """The finished batches of a measurement of this key that has not ended."""
+        sizes = (settings.posterior_draws, settings.batch_size, settings.memory)
+        return FinishedBatches(self.path, self.key, settings.metrics, sizes)
 
     def notes_on(self, metrics: Sequence[str], measured: Sequence[str]) -> Iterator[str]:
         """Which of these figures were measured before, and what is wrong with the file."""

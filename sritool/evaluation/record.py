@@ -96,14 +96,14 @@ class FinishedBatches(Record):
         found: Batches that were there.
     """
 
-    def __init__(self, checkpoint: Path, *parts: object) -> None:
+    def __init__(self, beside: Path, *parts: object) -> None:
         """Find what an earlier measurement finished.
 
         Args:
-            checkpoint: Its file; the record lies beside it.
+            beside: A file of the folder where the record lies.
             parts: All that the batches depend on, the checkpoint's `content_hash` among it.
         """
-        super().__init__(checkpoint.with_name(f".evaluate-{fingerprint(VERSION, *parts)[:24]}.jsonl"))
+        super().__init__(beside.with_name(f".evaluate-{fingerprint(VERSION, *parts)[:24]}.jsonl"))
         self._known = dict(
             self.read(lambda entry: ((entry["stage"], entry["number"]), unpacked(entry["arrays"])))
         )

@@ -72,33 +72,20 @@ def chain_draws(
     Source: Pang et al. 2021, eq. (15) and (18).
     """
     together = max(1, plan.rows // max(1, len(examples)))
-    parts = [
-        _chains(target, examples, latent, plan, seed, dtype, range(first, min(first + together, plan.draws)))
-        for first in range(0, plan.draws, together)
-    ]
+    joint, stream = log_joint_of(target), Stream(seed, "sri likelihood")
+    parts = []
+    for first in range(0, plan.draws, together):
+        numbers, steps = range(first, min(first + together, plan.draws)), len(plan.step_sizes)
+        start, noise, _ = draw_noise(stream, examples, numbers, steps, latent, dtype, plan.averaged)
+        chain = short_run(
+            joint, start, plan.step_sizes, noise, plan.temperature, keep_path=True, root=plan.root
+        )
+        settled(chain)
+        density = chain_density(target, chain)
+        conditional = target.log_likelihood(chain.end)
+        log_weights = conditional + log_prior(chain.end) - density.log_density
+        parts.append((chain.end, conditional, log_weights, density.sign, density.folded))
     return WeightedDraws(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def _chains(
-    target: Target,
-    examples: Tensor,
-    latent: int,
-    plan: ChainPlan,
-    seed: int,
-    dtype: torch.dtype,
-    numbers: range,
-) -> tuple[Tensor, ...]:
-    steps, stream = len(plan.step_sizes), Stream(seed, "sri likelihood")
-    start, noise, _ = draw_noise(stream, examples, numbers, steps, latent, dtype, plan.averaged)
-
-    joint, root = log_joint_of(target), plan.root
-    chain = settled(
-        short_run(joint, start, plan.step_sizes, noise, plan.temperature, keep_path=True, root=root)
-    )
-    density = chain_density(target, chain)
-    conditional = target.log_likelihood(chain.end)
-    log_weights = conditional + log_prior(chain.end) - density.log_density
-    return chain.end, conditional, log_weights, density.sign, density.folded
 
 
 def kl_on_the_prior(sampler: SamplerConfig, latent: int, root: Tensor | None = None) -> float:
