@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, RefinementOptions, SourceOptions
@@ -30,6 +30,58 @@ if TYPE_CHECKING:
 ESTIMATOR = "Estimator"
 
 
+@dataclass(frozen=True)
+class EstimationOptions:
+    """How p(x) is estimated, and from how many draws."""
+
+    estimator: Annotated[
+        str,
+        option(
+            "How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, "
+            "annealing from the prior; encoder. A model without z is exact.",
+            metavar="NAME",
+            panel=ESTIMATOR,
+        ),
+    ] = "adaptive"
+    samples: Annotated[
+        int | None,
+        option(
+            "Draws of z per sentence that p(x) is estimated from; chains of sri and ais.",
+            min=2,
+            show_default="adaptive 100, sri 10, ais 16, encoder 500",
+            panel=ESTIMATOR,
+        ),
+    ] = None
+    pilots: Annotated[
+        int,
+        option(
+            "Draws of z per sentence in each round that fits adaptive's proposal; they are not "
+            "part of the estimate.",
+            min=2,
+            panel=ESTIMATOR,
+        ),
+    ] = 64
+    chains: Annotated[
+        int, option("Codes inferred per sentence, for recon, permuted and au.", min=2, panel=ESTIMATOR)
+    ] = 2
+    rungs: Annotated[int, option("Steps of annealing, for ais and --certify.", min=1, panel=ESTIMATOR)] = 200
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields of `EvaluationSettings` that these options give.
+
+        Raises:
+            UsageError: There is no such estimator.
+        """
+        from sritool.config.settings import LikelihoodConfig
+        from sritool.evaluation.estimators import ESTIMATORS, check_estimator
+
+        check_estimator(self.estimator)
+        samples = self.samples or ESTIMATORS[self.estimator].samples
+        likelihood = LikelihoodConfig(samples=samples, pilots=self.pilots)
+        chosen = {"estimator": self.estimator, "chains": self.chains, "rungs": self.rungs}
+        return {**chosen, "likelihood": likelihood}
+
+
 def evaluate(
     *,
     models: ModelsOptions,
@@ -49,37 +101,7 @@ def evaluate(
     curve: Annotated[
         bool, option("Print ppl and nll against the number of draws instead.", "--curve")
     ] = False,
-    estimator: Annotated[
-        str,
-        option(
-            "How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, "
-            "annealing from the prior; encoder. A model without z is exact.",
-            metavar="NAME",
-            panel=ESTIMATOR,
-        ),
-    ] = "adaptive",
-    samples: Annotated[
-        int | None,
-        option(
-            "Draws of z per sentence that p(x) is estimated from; chains of sri and ais.",
-            min=2,
-            show_default="adaptive 100, sri 10, ais 16, encoder 500",
-            panel=ESTIMATOR,
-        ),
-    ] = None,
-    pilots: Annotated[
-        int,
-        option(
-            "Draws of z per sentence in each round that fits adaptive's proposal; they are not "
-            "part of the estimate.",
-            min=2,
-            panel=ESTIMATOR,
-        ),
-    ] = 64,
-    chains: Annotated[
-        int, option("Codes inferred per sentence, for recon, permuted and au.", min=2, panel=ESTIMATOR)
-    ] = 2,
-    rungs: Annotated[int, option("Steps of annealing, for ais and --certify.", min=1, panel=ESTIMATOR)] = 200,
+    estimation: EstimationOptions,
     certify: Annotated[
         int | None,
         option(
@@ -119,13 +141,10 @@ def evaluate(
     evaluations.jsonl beside the checkpoint, and the same command answers from there.
     """
     from sritool.cli.progress import KEPT
-    from sritool.config.settings import LikelihoodConfig
     from sritool.evaluation import evaluate as task
-    from sritool.evaluation.estimators import ESTIMATORS, check_estimator
     from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
 
     form = output.format()
-    source.check()
     if certify and (per_sentence or curve or metrics):
         raise UsageError(
             "--certify prints the bracket alone; leave --metrics, --per-sentence and --curve out"
@@ -133,7 +152,7 @@ def evaluate(
     refinement = refining.refinement()
     if certify and refinement:
         raise UsageError("--certify is about the likelihood alone; leave --refine-steps out")
-    check_estimator(estimator)
+    chosen = {**source.settings(), **estimation.settings()}
     where = models.open_device()
     known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
     wanted = known[metrics] if metrics in known else names(str(metrics))
@@ -142,23 +161,13 @@ def evaluate(
     tell_typed(source.text)
     if per_sentence or curve:
         measurement = replace(measurement, again=True)  # neither is on record
-    request = EvaluationSettings(
-        metrics=wanted,
-        split=source.split or "test",
-        text=source.path,
-        likelihood=LikelihoodConfig(samples=samples or ESTIMATORS[estimator].samples, pilots=pilots),
-        chains=chains,
-        estimator=estimator,
-        rungs=rungs,
-        refinement=refinement,
-        **vars(measurement),
-    )
+    settings = EvaluationSettings(wanted, refinement=refinement, **chosen, **vars(measurement))
     paths = models.find("evaluating")
     with output.progress("" if certify else KEPT) as report:
         if certify:
-            emit(certificate_table(task.certify(paths, request, certify, where, report), form), form)
+            emit(certificate_table(task.certify(paths, settings, certify, where, report), form), form)
             return
-        found = task.evaluate(paths, request, where, report)
+        found = task.evaluate(paths, settings, where, report)
     if per_sentence:
         emit(sentence_table(found), form)
     elif curve:

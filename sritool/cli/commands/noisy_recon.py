@@ -84,18 +84,17 @@ def noisy_recon(
         raise UsageError(
             "--noisy has noise and sentences; leave --noise, --split, --text and --write-noisy out"
         )
-    source.check()
+    chosen = source.settings()
     if write_noisy is not None:
         check_writable(write_noisy, "--write-noisy")
     tell_typed(source.text)
     request = task.Request(
         kind=noise or "swap",
         counts=values.counts(counts, "--k") if counts is not None else None,
-        split=source.split or "test",
-        text=source.path,
         noisy=noisy,
         chains=chains,
         write=write_noisy,
+        **chosen,
         **vars(sentences),
     )
     where = models.open_device()

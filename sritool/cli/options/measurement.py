@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.options.files import DataDirOpt, TextOpt
 from sritool.cli.options.models import DEVICE_PANEL
@@ -78,15 +78,15 @@ class SourceOptions:
     ] = None
     text: TextOpt = None
 
-    def check(self) -> None:
-        """Raise UsageError where both are given."""
+    def settings(self) -> dict[str, Any]:
+        """Return the fields of a settings record that these options give: `split`, and `text` as a path.
+
+        Raises:
+            UsageError: Both are given.
+        """
         if self.text and self.split:
             raise UsageError("--split is for the prepared corpus; leave it or --text out")
-
-    @property
-    def path(self) -> Path | None:
-        """The file of the text, or -."""
-        return Path(self.text) if self.text else None
+        return {"split": self.split or "test", "text": Path(self.text) if self.text else None}
 
 
 @dataclass(frozen=True)
