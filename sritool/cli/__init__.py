@@ -1,1 +1,1 @@
-"""The command line: parse, call a task, render. Only here: typer, rich, exit."""
+"""The command line: parses, calls what does the work, prints. Nothing else uses typer or rich, or exits."""

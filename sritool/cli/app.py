@@ -149,7 +149,7 @@ def build_command(name: str, summary_only: bool = False) -> Any:
 
 
 def command_of(name: str, function: Callable[..., None], panel: str, summary_only: bool = False) -> Any:
-    """A function as a Typer command under a heading."""
+    """Return a function as a Typer command that stands under a heading."""
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
     former = FORMER_OPTIONS.get(name, {})
     settings = {**CONTEXT_SETTINGS, "token_normalize_func": lambda word: former.get(word, word)}
@@ -159,12 +159,12 @@ def command_of(name: str, function: Callable[..., None], panel: str, summary_onl
 
 
 def help_of(function: Callable[..., None]) -> str:
-    """Its docstring; brackets are no markup there."""
+    """Return its docstring, with brackets that Rich does not take for markup."""
     return unwrapped(function.__doc__ or "").replace("[", r"\[")
 
 
 def unwrapped(docstring: str) -> str:
-    """A docstring's paragraphs, each in one line: Typer keeps line ends, and wraps again."""
+    """Return a docstring with each paragraph in one line: Typer keeps line ends and wraps again."""
     paragraphs = inspect.cleandoc(docstring).split("\n\n")
     return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
 

@@ -1,6 +1,6 @@
 """Tables as text: cells and lines of every output format. Nothing is printed here.
 
-What has no number is told apart, and said in a note (`undefined_note`), so that no table has a silent gap:
+Cells without a number differ by their reason, and a note (`undefined_note`) gives it:
 
     what                                          TSV, CSV       JSON    people
     not measured (None)                           empty          null    –
@@ -37,7 +37,7 @@ LATEX_ESCAPES = str.maketrans(
 
 
 class Best(NamedTuple):
-    """A cell that stands out for people, as the best of its column; for programs it is as any other."""
+    """A cell that is the best of its column: it stands out for people, and is like any other for programs."""
 
     cell: object
 
@@ -122,7 +122,7 @@ def undefined_note(table: Table, fmt: str) -> str:
 
 
 def scalar(cell: object) -> Any:
-    """A NumPy or PyTorch number as Python's, what is in `Best`; anything else as it is."""
+    """Return a NumPy or PyTorch number as Python's, the cell inside a `Best`, and anything else as it is."""
     if isinstance(cell, Best):
         return scalar(cell.cell)
     return cell.item() if hasattr(cell, "item") and getattr(cell, "ndim", 0) == 0 else cell

@@ -1,4 +1,4 @@
-"""Words of anybody's text, or names of anybody's files, made harmless for a terminal, one line, or a page."""
+"""Texts and names of files made harmless for a terminal, for one line, or for a page."""
 
 from __future__ import annotations
 

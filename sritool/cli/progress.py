@@ -145,7 +145,7 @@ class Progress:
             self._print_line()
 
     def settle(self) -> None:
-        """The last state need not be said in a plain line: something that says more has been said since."""
+        """Leave the last plain line out, as something that says more was printed since."""
         self._unsaid = False
 
     def counts(self) -> str:

@@ -1,4 +1,4 @@
-"""What commands print: tables of data on stdout, talk on stderr.
+"""What commands print: tables of data on stdout, messages on stderr.
 
 On a terminal a table is drawn by Rich; in a pipe it is tab-separated lines with a header, or the format asked
 for. Nothing but data goes to stdout, so that every command can stand in front of `cut`, `sort` or `jq`.
@@ -70,7 +70,7 @@ def print_table(table: Table, fmt: str, first: bool, named: bool) -> None:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Print lines on stdout, exactly where they go to a program; a terminal is sent nothing that acts on it."""
+    """Print lines on stdout: exactly as they are for a program, without control characters on a terminal."""
     sys.stdout.writelines(map(printable_columns, lines) if sys.stdout.isatty() else lines)
 
 
@@ -136,7 +136,7 @@ def panels(table: Table, fmt: str) -> list[Table]:
 
 
 def in_columns(table: Table, bold: bool = True) -> RichTable:
-    """Numbers at the right and never cut, text wrapped where it must be, but not into a narrow ribbon."""
+    """Return a table with numbers at the right, never cut, and text wrapped where needed, but not too narrow."""
     drawing = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style=HEADER_STYLE)
     rows = [[drawn(cell, bold) for cell in row] for row in table.rows]
     for i, (name, right) in enumerate(zip(table.columns, numeric_columns(table), strict=True)):

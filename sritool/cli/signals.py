@@ -1,4 +1,4 @@
-"""Signals: an end at once that leaves nothing half done, or a request to stop at the next good moment.
+"""Signals: they end the program at once with nothing half done, or ask it to stop at the next good moment.
 
 A signal that the caller has told us to ignore, as `nohup` does with SIGHUP, stays ignored.
 """
@@ -17,7 +17,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal other than Ctrl-C ended the program; like Ctrl-C, it is nothing that an `except` may swallow."""
+    """A signal other than Ctrl-C that ended the program; like Ctrl-C, no `except Exception` catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def deaf_to_signals() -> None:
-    """What is left to do takes no time: no signal is heard any more."""
+    """Ignore all signals from here on: what is left to do takes no time."""
     _set(signal.SIG_IGN)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Stream(io.TextIOWrapper):
-    """A text stream that sends everything nowhere from the first failure on."""
+    """A text stream that throws everything away from its first failure on."""
 
     def write(self, text: str) -> int:
         try:
@@ -41,14 +41,14 @@ class _Stream(io.TextIOWrapper):
             self.fail(error)
 
     def fail(self, error: OSError) -> None:
-        """What was written is lost; the rest is let go, else the interpreter meets the error again at its end."""
+        """Throw away what is still to be written, else the interpreter meets the error again at its end."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
         super().flush()
 
 
-class Output(_Stream):
+class Stdout(_Stream):
     """stdout. Raises, in place of an OSError: SritoolError, unless only the reader of a pipe has gone."""
 
     def fail(self, error: OSError) -> None:
@@ -58,8 +58,8 @@ class Output(_Stream):
             raise SritoolError(f"cannot write the output: {reason}; send it where there is room") from error
 
 
-class Talk(_Stream):
-    """stderr."""
+class Stderr(_Stream):
+    """stderr, which never fails."""
 
 
 def write_bytes(content: bytes) -> None:
@@ -87,8 +87,8 @@ def standard_streams() -> Iterator[None]:
         ):  # closed by the caller: nothing comes, and what is written goes nowhere
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
-    sys.stdout = Output(*_taken(sys.stdout))  # type: ignore[arg-type]
-    sys.stderr = Talk(*_taken(sys.stderr), line_buffering=True)  # type: ignore[arg-type]
+    sys.stdout = Stdout(*_taken(sys.stdout))  # type: ignore[arg-type]
+    sys.stderr = Stderr(*_taken(sys.stderr), line_buffering=True)  # type: ignore[arg-type]
     try:
         yield
     finally:
@@ -113,7 +113,7 @@ _stderr_console: Console | None = None
 
 
 def stderr_console() -> Console:
-    """The console of stderr, one for talk and progress, so that a line said goes above a running bar."""
+    """Return the one console of stderr for messages and progress, so that messages go above a running bar."""
     global _stderr_console
     stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # Rich stands before it while a bar runs
     if _stderr_console is None or _stderr_console.file is not stream:
@@ -122,7 +122,7 @@ def stderr_console() -> Console:
 
 
 def console_of(stream: TextIO) -> Console:
-    """Rich's console of a stream; with the width of a dumb terminal too, which Rich takes to be 80."""
+    """Return Rich's console of a stream, with the true width of a dumb terminal, which Rich takes to be 80."""
     console = Console(file=stream)
     if console.is_dumb_terminal and "COLUMNS" not in os.environ:
         with contextlib.suppress(OSError, ValueError):  # no descriptor, or one of no terminal
@@ -148,14 +148,14 @@ def bars_hidden() -> Iterator[None]:
 
 
 def say(message: str, label: str = "") -> None:
-    """Print talk on stderr: `label: message`, with the words wrapped on a terminal only."""
+    """Print a message on stderr, as `label: message`; only a terminal wraps it."""
     console = stderr_console()
     text = Text(f"{label}: ", style=STYLES.get(label, "")) if label else Text()
-    # Words may come from anybody's text.
+    # It may quote a user's text.
     console.print(text + Text(printable(message)), soft_wrap=not console.is_terminal, highlight=False)
 
 
 def tell_typed(source: object, what: str = "sentences") -> None:
-    """Say on stderr what is waited for, where `source` is "-" and a terminal: it would look stuck."""
+    """Say on stderr that input is awaited, where `source` is "-" and stdin a terminal."""
     if str(source) == "-" and sys.stdin.isatty():
         say(f"type {what}, one a line; end with Ctrl-D")

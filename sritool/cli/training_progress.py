@@ -1,4 +1,4 @@
-"""Training as it is watched: events of a run shown on stderr."""
+"""Progress of training on stderr: each event of a run as a line or a bar."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def measured(estimate: Estimate) -> str:
 
 
 def stage(event: Step | Epoch) -> str:
-    """What the epochs are of."""
+    """Return what the epochs are of: the model itself, or the autoencoder before it."""
     return "autoencoder, epoch" if event.pretraining else "epoch"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from sritool.cli.progress import Progress, Rate, bar_display
-from sritool.cli.streams import Talk
+from sritool.cli.streams import Stderr
 
 ON_A_TERMINAL = """
 from sritool.cli.progress import Progress
@@ -192,7 +192,7 @@ def read_some(descriptor: int) -> bytes:
 def test_broken_stderr_does_not_end_the_work(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     os.close(read)
-    with Talk(os.fdopen(write, "wb"), "utf-8", line_buffering=True) as stream:
+    with Stderr(os.fdopen(write, "wb"), "utf-8", line_buffering=True) as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         with Progress("x", clock=clock) as progress:
             progress.update(1, 2)

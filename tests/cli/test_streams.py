@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sritool.cli.streams import Output, Talk, write_bytes
+from sritool.cli.streams import Stderr, Stdout, write_bytes
 from sritool.errors import SritoolError
 
 
@@ -24,7 +24,7 @@ def without_reader(kind: type[io.TextIOWrapper]) -> io.TextIOWrapper:
 
 
 def test_full_disk_is_met_once() -> None:
-    with over(Output, "/dev/full") as stream:
+    with over(Stdout, "/dev/full") as stream:
         stream.write("lost")
         with pytest.raises(SritoolError, match="No space left on device; send it where there is room") as met:
             stream.flush()
@@ -34,7 +34,7 @@ def test_full_disk_is_met_once() -> None:
 
 
 def test_reader_that_went_is_no_error() -> None:
-    with without_reader(Output) as stream:
+    with without_reader(Stdout) as stream:
         for _ in range(100):
             stream.write("x" * 10_000)
         stream.flush()
@@ -42,17 +42,17 @@ def test_reader_that_went_is_no_error() -> None:
 
 @pytest.mark.parametrize("size", [1, 1_000_000])
 def test_bytes_meet_the_same(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    with without_reader(Output) as stream:
+    with without_reader(Stdout) as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         write_bytes(b"x" * size)
-    with over(Output, "/dev/full") as stream:
+    with over(Stdout, "/dev/full") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         with pytest.raises(SritoolError, match="cannot write the output"):
             write_bytes(b"x" * size)
 
 
 def test_talk_never_fails() -> None:
-    for stream in (over(Talk, "/dev/full"), without_reader(Talk)):
+    for stream in (over(Stderr, "/dev/full"), without_reader(Stderr)):
         with stream:
             for _ in range(100):
                 stream.write("talk\n" * 1000)

@@ -1,4 +1,4 @@
-"""`sritool classify`: what codes tell of the classes of sentences, without labels and with few."""
+"""`sritool classify`: how well codes tell the classes of sentences, without labels and with few."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def classify(
     from sritool.data.readers import FieldNames
 
     form = output.format()
-    checkpoints, files = sorted_out(models.checkpoints, labelled)
+    checkpoints, files = checkpoints_and_files(models.checkpoints, labelled)
     request = Request(
         labelled=files,
         train=train,
@@ -203,10 +203,10 @@ def check_used(request: Request) -> None:
         )
 
 
-def sorted_out(
+def checkpoints_and_files(
     checkpoints: Sequence[Path] | None, labelled: Sequence[str] | None
 ) -> tuple[list[Path], tuple[Path, ...]]:
-    """Checkpoints and labelled files: of `--labelled a.tsv b.tsv` the parser takes the second for a checkpoint."""
+    """Return checkpoints and labelled files: in `--labelled a.tsv b.tsv` the parser takes b.tsv for a checkpoint."""
     given = list(checkpoints or ())
     stray = [path for path in given if path.suffix.lower() in TABLES]
     if stray and not labelled:
@@ -227,7 +227,7 @@ def counts_of(text: str) -> tuple[int, ...]:
 
 
 def show(found: Classification, form: str, confusion: bool) -> None:
-    """The accuracies, the confusions beside them for people and instead for programs."""
+    """Print the accuracies; the confusion matrix below them for people, in their place for programs."""
     if confusion and form not in FOR_PEOPLE:
         emit_all(confusion_tables(found, form), form)
         return

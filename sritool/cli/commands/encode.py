@@ -103,7 +103,7 @@ def encode(
 
 
 def output_form(fmt: str, output: Path | None) -> str:
-    """The form asked for, or what the file's ending tells, or what stdout wants; npy does not go to a terminal."""
+    """Return the format asked for, or that of the file's ending, or that of stdout; npy does not go to a terminal."""
     from sritool.analysis.code_files import FORMS, form_of
 
     form = fmt if fmt == "npy" else resolve_format(fmt)
@@ -125,7 +125,7 @@ def output_form(fmt: str, output: Path | None) -> str:
 
 
 def write(found: Encoded, form: str, output: Path) -> None:
-    """Into a file."""
+    """Write the codes into a file."""
     from sritool.analysis.code_files import code_lines, npy_bytes
     from sritool.files import write_output
 
@@ -139,7 +139,7 @@ def write(found: Encoded, form: str, output: Path) -> None:
 
 
 def show(found: Encoded, form: str) -> None:
-    """On stdout."""
+    """Print the codes on stdout."""
     from sritool.analysis.code_files import FORMS, code_lines, npy_bytes
 
     if form in FOR_PEOPLE:
@@ -156,7 +156,7 @@ def show(found: Encoded, form: str) -> None:
 
 
 def array_of(found: Encoded) -> Floats:
-    """[lines, latent], or [lines, chains, latent] where there are several."""
+    """Return the codes as [lines, latent], or [lines, chains, latent] where there are several chains."""
     return found.codes if found.codes.shape[1] > 1 else found.codes[:, 0]
 
 

@@ -177,7 +177,7 @@ def evaluate(
 
 
 def show(found: list[Evaluation], fmt: str) -> None:
-    """One run: its metrics and, for people, what the weights are like. Several: a table of them all."""
+    """Print one run's metrics and, for people, how reliable its weights are; or a table of several runs."""
     if len(found) > 1:
         table = runs_table(found, fmt)
         emit(table if fmt != "table" or fits(table) else metrics_down_table(found), fmt)

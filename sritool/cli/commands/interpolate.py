@@ -154,7 +154,7 @@ def drawn_tables(pairs: list[Pair], lines: list[list[str]], edits: list[list[int
 
 
 def note_on(found: Smoothness) -> str:
-    """The smoothness in a sentence."""
+    """Return what is said about the smoothness, in one sentence."""
     near, far = (
         f"{value:.1f}" + (f" ± {error:.1f}" if math.isfinite(error) else "")
         for value, error in (found[:2], found[2:4])

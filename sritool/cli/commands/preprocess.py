@@ -190,7 +190,7 @@ def preprocess(
 
 
 def corpus_table(prepared: PreparedCorpus) -> Table:
-    """Counts of every split, and beneath them where the corpus is and what is to be known of it."""
+    """Return the counts of every split; the note says where the corpus is and what to know about it."""
     from sritool.cli.render import Table
 
     info = prepared.info

@@ -135,7 +135,7 @@ def wanted_figures(
 
 
 def figures_table(figures: Figures, title: str, real: str, form: str) -> Table:
-    """A row a figure; with the name of real text its own beside it. For people an error stands at its figure."""
+    """Return one row a figure, with that of the real text beside it. For people, figure and error share a cell."""
     note = "; ".join([*([f"real: {real}"] if real else []), *figures.notes])
     rows: list[tuple[object, ...]]
     if form not in FOR_PEOPLE:
@@ -173,7 +173,7 @@ def text_of(figure: Figure | None) -> str | None:
 
 
 def cells(figure: Figure | None) -> tuple[float | None, float | None]:
-    """Value, NaN where so few sentences have none; and standard error, None where there is none."""
+    """Return value and standard error. The value is NaN where there are too few sentences, the error then None."""
     if figure is None:
         return None, None
     return figure.value, figure.standard_error if math.isfinite(figure.standard_error) else None

@@ -58,7 +58,7 @@ def score(
 
 
 def show_parts(parts: Iterable[list[Score]], form: str) -> None:
-    """Rows for programs, as they come: one table, whatever the parts."""
+    """Print rows for programs as they come, as one table."""
     for number, part in enumerate(parts):
         lines = lines_of(Table(TITLE, COLUMNS, part), form)
         if number and form in ("tsv", "csv"):

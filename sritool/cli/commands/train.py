@@ -171,7 +171,7 @@ def train(
         outcome = trainer.run()
         say(ending(outcome, plan.resume, "training.minutes" if max_time is None else "--max-time"))
         if max_time is None and minutes:
-            say(longer(corpus, plan.config))
+            say(advice_for_longer(corpus, plan.config))
         if not summary or outcome.pretraining:
             return
         report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
@@ -194,7 +194,7 @@ def beginning(plan: Plan, folder: Path) -> str:
 
 
 def chosen_precision(plan: Plan, precision: str) -> str:
-    """What `auto` has come to, as it decides the last digits of a run."""
+    """Return the precision that `auto` chose, as it decides the last digits of a run."""
     return f", products in {precision}" if plan.config.training.precision == "auto" else ""
 
 
@@ -227,8 +227,8 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
     )
 
 
-def longer(corpus: str, config: RunConfig) -> str:
-    """What to type for a run that its settings do not hold to some minutes, in one line."""
+def advice_for_longer(corpus: str, config: RunConfig) -> str:
+    """Return what to type for a longer run, where the settings limit this one to some minutes."""
     minutes, epochs = config.training.minutes, config.training.epochs
     return (
         f"training.minutes holds this run to {minutes:g} minutes; one of four times as long learns more: "

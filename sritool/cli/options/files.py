@@ -76,7 +76,7 @@ class OutputOptions:
         return resolve_format(self.fmt)
 
     def lines_format(self) -> str:
-        """The same for a column of sentences: in a pipe without a header, which the next program does not want."""
+        """Return the format of a single column of sentences, which has no header in a pipe."""
         return "plain" if self.fmt == "auto" and self.format() == "tsv" else self.format()
 
     def progress(

@@ -11,7 +11,7 @@ MODEL, SAMPLER, BOUND, PLAN, RUN = "Model", "Short-run chain", "Encoder methods"
 
 
 def setting(name: str, panel: str, text: str, default: str = "") -> Any:
-    """An option that gives a setting; the default stands in a preset, so that here it is only shown."""
+    """Return an option that gives a setting. Presets hold the default; here it is only shown."""
     short = ["-m"] if name == "method" else []
     return typer.Option(
         f"--{name}",
@@ -26,7 +26,7 @@ def setting(name: str, panel: str, text: str, default: str = "") -> Any:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Settings that have an option of their own; None where it was not given. PATHS has where each belongs."""
+    """Settings that have an option of their own; None where it is not given. PATHS says which setting each is."""
 
     method: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""Words on the command line and the values that they mean. Each function raises what Typer or the program says."""
+"""From words on the command line to values."""
 
 from __future__ import annotations
 

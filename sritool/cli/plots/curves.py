@@ -125,7 +125,7 @@ def meaning_of(points: Sequence[Point], narrow: bool = False) -> str:
 
 
 def draw_line(axes: Any, points: Sequence[Point], style: dict[str, Any]) -> Any:
-    """One run in one panel; returns what stands for it in the legend.
+    """Draw one run in one panel, and return what stands for it in the legend.
 
     The training loss is smoothed without that of the first step, of an untrained model on one batch.
     """
@@ -161,7 +161,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def finish(axes: Any, lines: dict[tuple[str, str], list[Point]], metric: str) -> None:
-    """Names and a scale that the first, untrained values do not take over."""
+    """Name the axes, and set a scale that shows more than the first, untrained values."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_ylabel(LABELS[metric])

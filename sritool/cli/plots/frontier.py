@@ -1,4 +1,4 @@
-"""`sritool plot frontier`: what runs pay in likelihood for what their codes tell."""
+"""`sritool plot frontier`: likelihood against what codes tell about their sentences."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def bars_of(points: Sequence[Point]) -> Iterator[tuple[float, float, float, floa
 
 
 def draw_method(axes: Any, points: Sequence[Point], number: int) -> Any:
-    """The points of one method; returns what stands for it in the legend.
+    """Draw the points of one method, and return what stands for it in the legend.
 
     What has no z is hollow, larger and on top: a run that ignores z has about the same place, and both are seen.
     """

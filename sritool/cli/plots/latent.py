@@ -71,7 +71,7 @@ MARGIN = 1.08
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
-    """Three panels; the two maps have one scale, and no unit, as t-SNE has none.
+    """Draw three panels. The two maps have the same scale, without a unit, as t-SNE has none.
 
     Args:
         points: As `AggregatePosterior.rows` gives them.
@@ -126,7 +126,7 @@ def draw_places(canvas: Any, axes: Any, points: Sequence[Point]) -> None:
 
 
 def draw_marginals(axes: Any, points: Sequence[Point]) -> None:
-    """A thin line a dimension below the prior's."""
+    """Draw a thin line for each dimension, and the prior's above them."""
     dimensions = dict.fromkeys(point.name for point in points if point.part == "density")
     for number, name in enumerate(dimensions):
         curve = [point for point in points if point.part == "density" and point.name == name]

@@ -165,7 +165,7 @@ def ignores_z(row: Cells) -> bool:
 
 
 def widen(axes: Any, errors: Sequence[float | None]) -> None:
-    """An axis as wide as two of the largest standard error: in a narrower one nothing would look like something."""
+    """Make an axis at least as wide as two of the largest standard error, so that noise looks like noise."""
     low, high = axes.get_ylim()
     most = max((error for error in errors if error is not None and math.isfinite(error)), default=0.0)
     if high - low < 2 * most:

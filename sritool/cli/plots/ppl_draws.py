@@ -1,4 +1,4 @@
-"""`sritool plot ppl-draws`: whether a likelihood has had draws enough."""
+"""`sritool plot ppl-draws`: whether there were enough draws for a likelihood."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def check_picture(path: Path, option: str = "-o") -> None:
 
 @contextlib.contextmanager
 def look() -> Iterator[None]:
-    """Fonts, lines and axes as all pictures have them, for what is drawn while entered."""
+    """Give what is drawn inside it the fonts, lines and axes of all pictures."""
     # It warns where it cannot keep a cache of fonts, as without a home folder; the picture is the same.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib
@@ -114,7 +114,7 @@ def plain(text: str) -> str:
 
 
 def renderer_of(canvas: Canvas) -> Any:
-    """What measures texts, at the resolution of a .png."""
+    """Return what measures texts, at the resolution of a .png."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas.set_dpi(RESOLUTION)

@@ -130,7 +130,7 @@ def tuned_from_table(source: str) -> Tuned:
 
 
 def named(label: str) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
-    """What the numbers of a schedule are called, and the numbers; None where it is only there to compare with."""
+    """Return the names of a schedule's numbers, and the numbers; None for one that is only there to compare with."""
     for pattern, names in LABELS.items():
         match = re.fullmatch(pattern, label)
         if match:
@@ -169,7 +169,7 @@ def draw(tuned: Tuned, title: str) -> Canvas:
     with look():
         if len(tuned.names) == 1:
             canvas, (above, below) = new_canvas((8, 7.5), 2, sharex=True, height_ratios=(3, 1.4))
-            rows.sort(key=first)
+            rows.sort(key=first_step)
             draw_sides(above, rows, tuned)
             draw_shares(below, rows)
         else:
@@ -183,7 +183,7 @@ def draw(tuned: Tuned, title: str) -> Canvas:
     return canvas
 
 
-def first(row: Row) -> float:
+def first_step(row: Row) -> float:
     """Where a schedule stands on the horizontal axis."""
     assert row.values is not None
     return row.values[0]
@@ -191,7 +191,7 @@ def first(row: Row) -> float:
 
 def name_steps(axes: Any, rows: Sequence[Row]) -> None:
     """The steps tried as marks of the axis, where they are few enough to be read."""
-    steps = sorted({first(row) for row in rows})
+    steps = sorted({first_step(row) for row in rows})
     if len(steps) <= MOST_NAMES:
         axes.set_xticks(steps, [f"{step:.3g}" for step in steps])
         axes.minorticks_off()
@@ -199,7 +199,7 @@ def name_steps(axes: Any, rows: Sequence[Row]) -> None:
 
 def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
     """Both curves, each with the error of its difference to the choice, the folding steps and the choice."""
-    steps = [first(row) for row in rows]
+    steps = [first_step(row) for row in rows]
     sides: list[tuple[str, str, str, Callable[[Row], Figure], Callable[[Row], Figure]]] = [
         ("upper: entropy of a Gaussian", BLUE, "-o", lambda row: row.upper, lambda row: row.upper_gain),
         ("lower: entropy given the noise", ORANGE, "--s", lambda row: row.lower, lambda row: row.lower_gain),
@@ -225,8 +225,8 @@ def draw_sides(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
 
 
 def shade_folds(axes: Any, rows: Sequence[Row]) -> None:
-    """Grey over the steps that fold, each as far as half way to its neighbours."""
-    logs = [math.log(first(row)) for row in rows]
+    """Shade the steps that fold, each half way to its neighbours."""
+    logs = [math.log(first_step(row)) for row in rows]
     middles = [(a + b) / 2 for a, b in itertools.pairwise(logs)]
     edges = [logs[0] - 0.2, *middles, logs[-1] + 0.2]
     label = "some steps fold"
@@ -240,7 +240,7 @@ def shade_folds(axes: Any, rows: Sequence[Row]) -> None:
 
 def draw_shares(axes: Any, rows: Sequence[Row]) -> None:
     """Folded and unstable steps, and the acceptance of a Metropolis test."""
-    steps = [first(row) for row in rows]
+    steps = [first_step(row) for row in rows]
     axes.plot(steps, [row.acceptance for row in rows], "-o", color=GREEN, label="MALA acceptance")
     axes.plot(steps, [row.folded for row in rows], "--s", color=BLACK, label="folded")
     axes.plot(steps, [row.unstable for row in rows], ":^", color=ORANGE, label="unstable")
@@ -251,12 +251,12 @@ def draw_shares(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
-    """The side that was chosen by, a curve for each last step size; hollow where steps fold."""
+    """Draw the side that decides, one curve for each last step size, with hollow marks where steps fold."""
     lasts = sorted({row.values[1] for row in rows if row.values is not None and len(row.values) == 2})
     for k, last in enumerate(lasts):
         style = series(k)
-        curve = sorted((row for row in rows if row.values and row.values[1] == last), key=first)
-        steps, values = [first(row) for row in curve], [by(row, tuned) for row in curve]
+        curve = sorted((row for row in rows if row.values and row.values[1] == last), key=first_step)
+        steps, values = [first_step(row) for row in curve], [decisive(row, tuned) for row in curve]
         axes.plot(steps, values, label=f"s_K = {last:.3g}", **style)
         for row, step, value in zip(curve, steps, values, strict=True):
             if row.folded > 0:
@@ -264,13 +264,13 @@ def draw_pairs(axes: Any, rows: Sequence[Row], tuned: Tuned) -> None:
     axes.set_xscale("log")
     chosen = tuned.chosen
     if chosen.values is not None:
-        place = (chosen.values[0], by(chosen, tuned))
+        place = (chosen.values[0], decisive(chosen, tuned))
         axes.plot(
             *place, marker="*", color=BLACK, markersize=16, linestyle="none", label=f"chosen: {chosen.label}"
         )
     axes.get_figure().legend(loc="outside right upper", title="hollow: some steps fold")
 
 
-def by(row: Row, tuned: Tuned) -> float:
-    """The side that was chosen by."""
+def decisive(row: Row, tuned: Tuned) -> float:
+    """Return the side that decides, upper or lower, in nats a sentence."""
     return (row.upper if tuned.objective == "entropy" else row.lower).value

@@ -172,7 +172,7 @@ def _axis(title: str) -> Chart:
 
 
 def _plane() -> Chart:
-    """t-SNE's axes mean nothing, and both count alike."""
+    """Return axes without numbers and with equal scales, as t-SNE's have no meaning."""
     axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "showline": False}
     return {
         "xaxis": axis.copy(),
@@ -197,7 +197,7 @@ def _length_bar() -> Chart:
 
 
 def _most(lengths: Sequence[int]) -> Chart:
-    """The ends of the colours: a few sentences of great length leave all others in one colour."""
+    """Return the ends of the colour scale; a few very long sentences would leave all others in one colour."""
     ordered = sorted(lengths)
     low, high = ordered[len(ordered) // 20], ordered[-1 - len(ordered) // 20]
     return {"cmin": low, "cmax": max(high, low + 1)}

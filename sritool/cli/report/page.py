@@ -203,7 +203,7 @@ def _curves(found: RunReport) -> list[tuple[str, Chart]]:
 
 
 def epoch_table(found: RunReport) -> tuple[list[str], list[list[str]]]:
-    """The validations as columns and rows: what the charts draw, for who cannot see them."""
+    """Return the validations as columns and rows, for readers who cannot see the charts."""
     points = [point for point in found.curves if point.metric != "train recon"]
     metrics = list(dict.fromkeys(point.metric for point in points))
     cells = {

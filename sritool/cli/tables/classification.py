@@ -1,4 +1,4 @@
-"""Tables of `sritool classify`: models down and numbers of labels across for people, a figure a row for programs."""
+"""Tables of `sritool classify`: for people models down and numbers of labels across, for programs a figure a row."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def accuracy_table(found: Classification, fmt: str) -> Table:
     for name, method in names:
         cells = [by_place.get((name, labels)) or by_place.get((name, None)) for labels in columns]
         shown = name if method in name else f"{name} ({method})"
-        rows.append([shown, *(standing_out(row, found.rows) if row else None for row in cells)])
+        rows.append([shown, *(accuracy_cell(row, found.rows) if row else None for row in cells)])
     title = f"Accuracy in % on {found.data}, {found.tested:,} of {found.of:,} sentences, by number of labels"
     said = [] if fmt == "table" else [title]  # which the other formats have no place for
     first = "" if fmt == "table" else "labels"
-    notes = [*said, meaning(found), *found.notes]
+    notes = [*said, legend(found), *found.notes]
     return Table(title, [first, *(f"{labels:,}" for labels in columns)], rows, "\n".join(notes))
 
 
@@ -44,8 +44,8 @@ def for_programs(found: Classification) -> tuple[list[str], list[list[object]]]:
     return [*columns, "sentences", "of", "classes", "data"], rows
 
 
-def standing_out(row: Accuracy, rows: Sequence[Accuracy]) -> object:
-    """A cell; the best model of several at this number of labels as such."""
+def accuracy_cell(row: Accuracy, rows: Sequence[Accuracy]) -> object:
+    """Return a cell, marked if this is the best of several models at this number of labels."""
     rivals = [other for other in rows if other.method and other.labels == row.labels]
     best = len(rivals) > 1 and bool(row.method) and row.value == max(other.value for other in rivals)
     return Best(percent(row)) if best else percent(row)
@@ -63,8 +63,8 @@ def percent(row: Accuracy) -> str:
     return f"{100 * row.value:.1f} ({100 * bounds.low:.1f}–{100 * bounds.high:.1f})"
 
 
-def meaning(found: Classification) -> str:
-    """What stands beside the figures."""
+def legend(found: Classification) -> str:
+    """Return what `±` and brackets mean."""
     draws = sorted({len(row.shares) for row in found.rows if len(row.shares) > 1})
     several = f"± standard error over {' or '.join(map(str, draws))} draws (0: seeds)" if draws else ""
     one = "in brackets the 95 % interval of one draw"

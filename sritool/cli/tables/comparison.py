@@ -182,7 +182,7 @@ def estimator_of(row: Row) -> str | None:
 
 
 def best_of(found: Comparison, name: str) -> set[str]:
-    """Runs that no other is better than in a column, rounded as the best is shown; none where all are alike.
+    """Return the best runs of a column: several that round to the same, none where all do.
 
     A use of z that is within two standard errors of none is no merit.
     """

@@ -158,7 +158,7 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
 
 
 def metrics_down_table(found: Sequence[Evaluation]) -> Table:
-    """The same for people with one column a run, for a terminal on which a row a run is too wide."""
+    """The same for people with one column a run, for a terminal that is too narrow for a row a run."""
     cells = [{e.metric: shown(e) for e in run.estimates} for run in found]
     rows: list[list[object]] = [["method", *(run.method for run in found)]]
     rows += [[metric, *(cell.get(metric) for cell in cells)] for metric in metrics_of(found)]

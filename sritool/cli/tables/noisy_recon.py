@@ -46,7 +46,7 @@ def long_table(found: Sequence[NoisyRecon], left_out: Sequence[str] = ()) -> Tab
 
 
 def notes_of(found: Sequence[NoisyRecon], left_out: Sequence[str]) -> Iterator[str]:
-    """What the figures must be read with."""
+    """Return what a reader of the figures must know."""
     yield from left_out
     for run in found:
         prefix = f"{run.run}: " if len(found) > 1 else ""

@@ -64,7 +64,7 @@ def people_columns(tuned: Tuned) -> tuple[tuple[str, ...], list[tuple[str, ...]]
 
 
 def aligned(cells: tuple[str, ...]) -> list[str]:
-    """At the right, but for a column of names."""
+    """Return the cells aligned at the right, or as they are in a column of names."""
     widest = max(map(len, cells))
     return [cell if cell[:2] in ("* ", "  ") else cell.rjust(widest) for cell in cells]
 
