@@ -1,109 +1,130 @@
-"""Files that appear whole or not at all: the one place where the package writes them.
+"""Files that appear whole or not at all, and locks: the one place where the package writes what has to last.
 
-What is written goes into a temporary file of the same folder, `.NAME.xxxxxxxx.tmp`; it is synced, renamed over the
-target, and then the folder is synced: a kill or a power cut leaves the old file or the new one. A reader has
-whichever he opened. The writer holds a lock on its temporary file, so that the next one can tell what a kill left,
-which it removes, from what another process is writing.
+A file is written under the name `.NAME.tmp` in the same folder, flushed to the disk, and renamed: a kill or a power
+cut leaves the old file or the new one. The next writer takes over what a kill left. A writer holds a lock on its
+temporary file, and a second one at the same time takes another name.
+
+Locks are the operating system's, by `filelock`: they end with the process, however it ends. Where the file system or
+Python has none, everybody goes on without.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import os
 import re
 import secrets
+import socket
 import stat
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
+
+from filelock import lock_descriptor
 
 from sritool.errors import SritoolError
-from sritool.locks import is_named, take
 
-ABANDONED_AFTER = 86_400.0  # seconds; for leftovers where there are no locks that could tell
 _LONGEST_NAME = 200  # bytes of the target's in that of the temporary file: 255 is what file systems take
 _OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
+_HOLDER = re.compile(r"(\S+) (\d+) ([-+:\d ]+)")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_SYNCED = {
-    errno.EINVAL,
-    errno.ENOSYS,
-    errno.ENOTSUP,
-    errno.EBADF,
-}  # what a file system without it answers
+_NOT_SYNCED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF}  # of a file system that syncs nothing
+_WINDOWS = os.name == "nt"  # where a file that is open can be neither renamed nor removed
+# A link is not followed: whoever packed a folder could make us write anywhere. Not every system has these flags.
+_NO_LINK = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of `path` when the block ends without an exception.
+    """Yield a file to write to, which takes the place of `path` when the block ends without an exception.
 
-    It has the permissions of the file that it replaces, or else those that the umask leaves. Into a pipe, a device
-    or what is open already, as /dev/stdout, it is written as it is.
+    It has the permissions of the file that it replaces, or else those that the umask leaves. A pipe, a device, or
+    what is open already, like /dev/stdout, is written to as it is.
 
-    Args:   follow: a link goes on pointing to what it points to, which is written; else it is replaced itself.
-    Raises: OSError if it cannot be written; then the old file stands.
+    Args:
+        path: Where the file will be.
+        follow: A link goes on pointing to its file, which is written; otherwise the link itself is replaced.
+
+    Raises:
+        OSError: It cannot be written; then the old file stands.
     """
-    found = _stat(path, follow)
-    stream = _stream(path, found)
+    try:
+        mode = path.stat(follow_symlinks=follow).st_mode
+    except FileNotFoundError:
+        mode = None
+    stream = _open_stream(path, mode)
     if stream is not None:
         with stream:
             yield stream
         return
     target = Path(os.path.realpath(path)) if follow else path
-    mode = None
-    if found is not None and stat.S_ISREG(found.st_mode):
-        if not os.access(target, os.W_OK):  # a rename would not ask
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        mode = stat.S_IMODE(found.st_mode)
-    file, temporary = _begin(target)
+    if mode is not None and stat.S_ISREG(mode) and not os.access(target, os.W_OK):  # a rename would not ask
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    file, temporary = _open_temporary(target)
     try:
         yield file
         file.flush()
-        if mode is not None:
+        if mode is not None and stat.S_ISREG(mode):
             with contextlib.suppress(OSError):  # a file system without permissions
-                os.fchmod(file.fileno(), mode)
+                temporary.chmod(stat.S_IMODE(mode))
         _sync(file.fileno())
+        if _WINDOWS:
+            file.close()
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            _remove(temporary, file)
         raise
     finally:
         with contextlib.suppress(OSError):  # of what could not be written, and is not wanted any more
             file.close()
     sync_folder(target.parent)
-    clear_leftovers(target)
 
 
 def write_bytes(path: Path, chunks: Iterable[bytes], follow: bool = True) -> None:
-    """Write a file whole, over one of that name. Raises: OSError if it cannot be written."""
+    """Write a file whole, over one of that name. `follow` and errors are those of `whole_file`."""
     with whole_file(path, follow) as file:
         file.writelines(chunks)
 
 
 def write_text(path: Path, text: str, follow: bool = True) -> None:
-    """Write a text whole, in UTF-8. Raises: OSError if it cannot be written."""
+    """Write a text whole, in UTF-8. `follow` and errors are those of `whole_file`."""
     write_bytes(path, [text.encode("utf-8")], follow)
 
 
-def append(path: Path, content: bytes, head: bytes = b"", lines: bool = True, sync: bool = True) -> None:
-    """Append to a file in one write, so that several processes do not mix what they append.
+def write_output(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file that the user asked for, whole.
 
-    A link is not followed: whoever packed a run folder could make us write anywhere.
-
-    Args:   head: what the file begins with, where it is new; lines: what a kill cut of the last line is ended first;
-            sync: return only when it is on the disk.
-    Raises: OSError if it cannot be written, or only a part of it.
+    Raises:
+        SritoolError: It cannot be written; the message is one line.
     """
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o666)
     try:
-        size = os.fstat(descriptor).st_size
-        if not size:
-            content = head + content
-        elif lines and os.pread(descriptor, 1, size - 1) != b"\n":
-            content = b"\n" + content
+        write_bytes(path, chunks)
+    except OSError as error:
+        raise SritoolError(cannot_write(path, error, "another file")) from error
+
+
+def append(path: Path, content: bytes, sync: bool = True) -> None:
+    """Append lines to a file in one write, so that several processes do not mix what they append.
+
+    A line that a kill cut off is ended first. A link is not followed.
+
+    Args:
+        path: The file; it need not be there.
+        content: Whole lines.
+        sync: Return only when they are on the disk.
+
+    Raises:
+        OSError: They cannot be written, or only a part of them.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK, 0o666)
+    try:
+        if os.lseek(descriptor, 0, os.SEEK_END):
+            os.lseek(descriptor, -1, os.SEEK_END)
+            if os.read(descriptor, 1) != b"\n":
+                content = b"\n" + content
         if os.write(descriptor, content) < len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if sync:
@@ -112,37 +133,23 @@ def append(path: Path, content: bytes, head: bytes = b"", lines: bool = True, sy
         os.close(descriptor)
 
 
-def write_output(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file that the user asked for, whole. Raises: SritoolError in one line if it cannot be written."""
-    try:
-        write_bytes(path, chunks)
-    except OSError as error:
-        raise SritoolError(cannot_write(path, error, "another file")) from error
-
-
 def cannot_write(path: Path, error: OSError, instead: str) -> str:
-    """`cannot write PATH: reason; what to do`, for the errors of those who write.
+    """Say `cannot write PATH: reason; what to do`.
 
-    Args: instead: what to give in its place, like "another folder with --data-dir".
+    Args:
+        path: What was to be written.
+        error: Why it could not.
+        instead: What to give in its place, like "another folder with --data-dir".
     """
     full = "free some space or " if error.errno in _FULL else ""
     return f"cannot write {path}: {error.strerror or error}; {full}give {instead}"
 
 
-def clear_leftovers(target: Path) -> None:
-    """Remove temporary files of `target` that killed processes left; what is being written stays."""
-    left = re.compile(re.escape(_prefix(target)) + r"[0-9a-f]{8}\.tmp")
-    with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
-        for name in [entry.name for entry in entries if left.fullmatch(entry.name)]:
-            with contextlib.suppress(OSError):
-                _clear(target.with_name(name))
-
-
 def sync_folder(folder: Path) -> None:
     """Have the names in a folder on the disk."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:  # one may be allowed to write in a folder and not to list it
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folder; elsewhere one may write in a folder and not list it
         return
     try:
         _sync(descriptor)
@@ -150,16 +157,103 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _stat(path: Path, follow: bool) -> os.stat_result | None:
-    """What is there; None for nothing. Raises: OSError, for links in a circle too."""
-    try:
-        return path.stat(follow_symlinks=follow)
-    except FileNotFoundError:
-        return None
+def open_locked(path: Path, wait: bool = False) -> tuple[BinaryIO, bool | None]:
+    """Open a file, which is made if need be, and lock it until it is closed.
+
+    Args:
+        path: The file; a link is not followed.
+        wait: Wait until the lock is free.
+
+    Returns:
+        The open file, and whether the lock is ours: False if another process has it, None if there are no locks.
+
+    Raises:
+        OSError: The file can be neither opened nor made.
+    """
+    while True:
+        file = open(path, "r+b", opener=_create)  # noqa: SIM115 - Path.open takes no opener; returned open
+        try:
+            ours = lock_descriptor(file.fileno(), blocking=wait)
+        except OSError:
+            if not os.fstat(file.fileno()).st_size:
+                _remove(path, file)
+            return file, None
+        if not ours or _is_named(file, path):
+            return file, ours
+        file.close()  # its last holder removed or renamed it between the two lines
 
 
-def _stream(path: Path, found: os.stat_result | None) -> BinaryIO | None:
-    """What is written to as it is, or None for a file.
+def holder_of(path: Path) -> str:
+    """Say who holds a lock, by what is in its file, and how to get past it."""
+    with contextlib.suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | _NO_LINK), "rb") as file:
+        found = _HOLDER.fullmatch(file.read(300).decode("ascii", "replace"))
+        if found and found[1].isprintable():
+            host, process, since = found.groups()
+            here = host == socket.gethostname()
+            where, stop = ("", f"with: kill {process}") if here else (f" on {host}", "there")
+            return f"process {process}{where}, since {since}; wait until it has ended, or stop it {stop}"
+    return "another process; wait until it has ended, or stop it"
+
+
+class Lock:
+    """The lock of a file that is made for the purpose; a context manager that lets it go.
+
+    The file says who holds the lock, and is removed at the end, while the lock is still held.
+
+    Attributes:
+        path: The file.
+        without: True once the lock was to be taken and there are no locks here.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.without = False
+        self._file: BinaryIO | None = None
+
+    def acquire(self, wait: bool = False) -> bool:
+        """Take it.
+
+        Args:
+            wait: Wait until it is free.
+
+        Returns:
+            False if another process has it.
+
+        Raises:
+            OSError: The file cannot be made.
+        """
+        file, ours = open_locked(self.path, wait)
+        if ours:
+            now = datetime.datetime.now().astimezone()
+            with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+                file.truncate(0)
+                file.write(
+                    f"{socket.gethostname()} {os.getpid()} {now:%Y-%m-%d %H:%M:%S %z}".strip().encode()
+                )
+                file.flush()
+            self._file = file
+            return True
+        file.close()
+        self.without = ours is None
+        return self.without
+
+    def release(self) -> None:
+        """Let it go, and remove its file."""
+        if self._file is not None:
+            with contextlib.suppress(OSError), self._file as file:
+                if _is_named(file, self.path):
+                    _remove(self.path, file)
+            self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+def _open_stream(path: Path, mode: int | None) -> BinaryIO | None:
+    """What is written to as it is; None for a file.
 
     Of `-o /dev/stdout >> FILE` the name would lead to FILE, and what is in it would be lost.
     """
@@ -167,35 +261,43 @@ def _stream(path: Path, found: os.stat_result | None) -> BinaryIO | None:
     if opened:
         number = {"stdout": 1, "stderr": 2}.get(opened[1]) or int(opened[2])
         return os.fdopen(os.dup(number), "wb")
-    if found is None or stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
+    if mode is None or stat.S_ISREG(mode) or stat.S_ISLNK(mode):
         return None
     return path.open("wb")
 
 
-def _prefix(target: Path) -> str:
-    return f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])}."
-
-
-def _begin(target: Path) -> tuple[BinaryIO, Path]:
-    """A new temporary file, locked."""
-    while True:
-        temporary = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}.tmp")
-        file = temporary.open("xb")
-        take(file.fileno(), wait=True)
-        if is_named(file.fileno(), temporary):
+def _open_temporary(target: Path) -> tuple[BinaryIO, Path]:
+    """An empty file beside the target: what a kill left of one, or a new one."""
+    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
+    temporary = target.with_name(f".{name}.tmp")
+    with contextlib.suppress(OSError):
+        file, ours = open_locked(temporary)
+        if (
+            ours and os.fstat(file.fileno()).st_nlink == 1
+        ):  # somebody may have put a link to another file there
+            file.truncate(0)
             return file, temporary
-        file.close()  # between the two lines somebody took it for a leftover
+        file.close()
+    temporary = target.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
+    return temporary.open("xb"), temporary
 
 
-def _clear(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        taken = take(descriptor)
-        old = time.time() - os.fstat(descriptor).st_mtime >= ABANDONED_AFTER
-        if taken or (taken is None and old):
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
+def _create(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT | _NO_LINK, 0o666)
+
+
+def _is_named(file: BinaryIO, path: Path) -> bool:
+    """Whether the open file is still the one of this name."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    return False
+
+
+def _remove(path: Path, file: BinaryIO) -> None:
+    """Remove an open file, while its lock is held where the system allows that."""
+    if _WINDOWS:
+        file.close()
+    path.unlink(missing_ok=True)
 
 
 def _sync(descriptor: int) -> None:

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sritool import files
-from sritool.files import append, clear_leftovers, whole_file, write_bytes, write_text
+from sritool.files import Lock, append, whole_file, write_bytes, write_text
 
-LEFT = ".codes.tsv.0123abcd.tmp"
+LEFT = ".codes.tsv.tmp"
 
 
 def names(folder: Path) -> set[str]:
@@ -162,14 +163,20 @@ def test_the_longest_name_that_a_file_may_have(tmp_path: Path) -> None:
     assert names(tmp_path) == {"x" * 255, "ж" * 127}
 
 
-def test_leftovers_of_a_kill_are_cleared_by_the_next_writing(tmp_path: Path) -> None:
-    kept = {".codes.tsv.0123abcd.tmp.txt", ".codes.tsv.xyz.tmp", ".codes[1].tsv.0123abcd.tmp", "codes.tsv"}
-    for name in (LEFT, *kept):
-        (tmp_path / name).write_text("half")
+def test_what_a_kill_left_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / LEFT).write_text("a longer half")
     write_text(tmp_path / "codes.tsv", "new")
-    assert names(tmp_path) == kept
-    write_text(tmp_path / "codes[1].tsv", "new")  # a pattern of the shell, and a name
-    assert ".codes[1].tsv.0123abcd.tmp" not in names(tmp_path)
+    assert (tmp_path / "codes.tsv").read_text() == "new"
+    assert names(tmp_path) == {"codes.tsv"}
+
+
+@pytest.mark.parametrize("way", [Path.symlink_to, Path.hardlink_to])
+def test_nothing_is_written_through_a_link_that_looks_like_a_leftover(way: Any, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    way(tmp_path / LEFT, tmp_path / "precious")
+    write_text(tmp_path / "codes.tsv", "new")
+    assert (tmp_path / "codes.tsv").read_text() == "new"
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 def test_what_another_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
@@ -200,35 +207,76 @@ def test_what_another_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
     assert names(tmp_path) == {"codes.tsv"}
 
 
-def test_without_locks_only_old_leftovers_are_cleared(
+def test_a_temporary_file_that_is_renamed_under_ones_hands_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "take", lambda descriptor, wait=False: None)
-    left = tmp_path / LEFT
-    left.write_text("half")
-    clear_leftovers(tmp_path / "codes.tsv")
-    assert left.exists()
-    os.utime(left, (0, 0))
-    clear_leftovers(tmp_path / "codes.tsv")
-    assert not left.exists()
+    """Opened, then renamed by the writer before, then locked: what is written would go into the finished file."""
+    target, real, raced = tmp_path / "codes.tsv", files.lock_descriptor, []
+
+    def late(descriptor: int, *, blocking: bool) -> bool:
+        if not raced:
+            raced.append(True)
+            (tmp_path / LEFT).replace(target)
+        return real(descriptor, blocking=blocking)
+
+    monkeypatch.setattr(files, "lock_descriptor", late)
+    with whole_file(target) as file:
+        file.write(b"new")
+        file.flush()
+        assert raced
+        assert target.read_bytes() == b""
+    assert target.read_bytes() == b"new"
+    assert names(tmp_path) == {"codes.tsv"}
 
 
-def test_a_new_file_that_is_taken_for_a_leftover_is_begun_again(
+def test_all_works_where_there_is_no_fcntl(tmp_path: Path) -> None:
+    """As on Windows. Python without fcntl has no locks here, and each goes on without."""
+    program = (
+        "import sys, warnings; sys.modules['fcntl'] = None; warnings.simplefilter('ignore')\n"
+        "from pathlib import Path; from sritool.files import *; from sritool.files import Lock\n"
+        "from sritool.runs.folder import hold\n"
+        "write_text(Path('a'), 'old'); write_text(Path('a'), 'new'); append(Path('a'), b' end')\n"
+        "with hold(Path('.')) as lock:\n"
+        "    print(lock.without, Path('a').read_text(), *sorted(map(str, Path('.').iterdir())))"
+    )
+    root = Path(files.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        check=False,
+    )
+    assert (done.stderr, done.stdout) == ("", "True new\n end a\n")
+
+
+def test_all_works_where_an_open_file_can_be_neither_renamed_nor_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between making a file and locking it, another process may clear it away."""
-    target, real, cleared = tmp_path / "codes.tsv", files.take, []
+    """As on Windows, which is played here: each of these calls is refused while the file is open."""
+    opened: list[Any] = []
+    make, replace, unlink = open, Path.replace, Path.unlink
 
-    def late(descriptor: int, wait: bool = False) -> bool | None:
-        if wait and not cleared:
-            cleared.append(True)
-            clear_leftovers(target)
-        return real(descriptor, wait)
+    def kept(*given: Any, **more: Any) -> Any:
+        opened.append(make(*given, **more))
+        return opened[-1]
 
-    monkeypatch.setattr(files, "take", late)
-    write_text(target, "new")
-    assert cleared
-    assert target.read_text() == "new"
+    def refused(path: Path) -> None:
+        assert all(file.closed or file.name != path for file in opened), path
+
+    monkeypatch.setattr(files, "open", kept, raising=False)
+    monkeypatch.setattr(files, "_WINDOWS", True)
+    monkeypatch.setattr(Path, "replace", lambda self, other: (refused(self), replace(self, other))[1])
+    monkeypatch.setattr(Path, "unlink", lambda self, **given: (refused(self), unlink(self, **given))[1])
+    write_text(tmp_path / "codes.tsv", "new")
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "codes.tsv"):
+        raise KeyboardInterrupt
+    lock = Lock(tmp_path / "lock")
+    assert lock.acquire()
+    assert not Lock(tmp_path / "lock").acquire()
+    lock.release()
+    assert len(opened) == 4
     assert names(tmp_path) == {"codes.tsv"}
 
 
@@ -239,27 +287,22 @@ def test_an_exception_takes_the_temporary_file_along(tmp_path: Path) -> None:
     assert not names(tmp_path)
 
 
-def test_what_is_appended_begins_and_ends_on_a_line(tmp_path: Path) -> None:
+def test_what_is_appended_begins_on_a_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    append(path, b"one\n", head=b"head\n")
-    append(path, b"two\n", head=b"head\n")
-    assert path.read_bytes() == b"head\none\ntwo\n"
-    path.write_bytes(b"one\ntw")  # a kill, or the end of a disk
+    append(path, b"one\n")
+    append(path, b"tw")  # a kill, or the end of a disk
     append(path, b"three\n", sync=False)
     assert path.read_bytes() == b"one\ntw\nthree\n"
-    append(path, b"block", lines=False)
-    append(path, b"block", lines=False)
-    assert path.read_bytes() == b"one\ntw\nthree\nblockblock"
 
 
 def test_a_part_of_what_is_appended_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b"x" * 4090)
+    path.write_bytes(b"x" * 4089 + b"\n")
     bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, bounds[1]))  # room for six bytes more
     try:
         with pytest.raises(OSError, match="No space left on device"):
-            append(path, b"a longer line\n", lines=False)
+            append(path, b"a longer line\n")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
     assert path.stat().st_size == 4096

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sritool.errors import SritoolError
-from sritool.files import ABANDONED_AFTER, sync_folder
-from sritool.locks import Lock
+from sritool.files import Lock, sync_folder
 
+_ABANDONED_AFTER = 86_400.0  # seconds
 _LOCK = ".lock"  # in a folder that is being written: held by its writer
 
 
@@ -119,7 +119,7 @@ def _clear_leftovers(target: Path) -> None:
         with contextlib.suppress(OSError):
             lock = Lock(folder / _LOCK)
             if lock.acquire():
-                old = time.time() - folder.stat().st_mtime >= ABANDONED_AFTER
+                old = time.time() - folder.stat().st_mtime >= _ABANDONED_AFTER
                 lock.release()
                 if old or not lock.without:  # without locks only its age tells that nobody writes it
                     shutil.rmtree(folder, ignore_errors=True)

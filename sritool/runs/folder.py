@@ -11,21 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from sritool.errors import CheckpointError, SritoolError, UsageError
-from sritool.files import append, cannot_write, clear_leftovers, sync_folder, write_text
-from sritool.locks import Lock, holder_of
+from sritool.files import Lock, append, cannot_write, holder_of, sync_folder, write_text
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
-LOCK = ".lock"  # there while a process works on the run, and after a kill, when it locks nothing
+LOCK = ".lock"  # there while a process works on the run; after a kill it stays and locks nothing
 _TRIES = 100
-_LEFT = re.compile(r"\.(best\.pt|last\.pt|config\.toml|metrics\.jsonl)\.[0-9a-f]{8}\.tmp")
+_LEFT = re.compile(r"\.(best\.pt|last\.pt|config\.toml|metrics\.jsonl)(\.[0-9a-f]{8})?\.tmp")
 
 
 def new_run(folder: Path) -> tuple[Path, Lock]:
-    """Make a folder for a new run, held for it: `folder`, or folder-2, folder-3 … where there is one already.
+    """Make a folder for a new run and lock it: `folder`, or folder-2, folder-3 … where there is one already.
 
     What a killed run left before it saved anything is cleared away and its folder taken.
 
-    Raises: UsageError if there is a file in its way, SritoolError if it cannot be made.
+    Args:
+        folder: The folder's name, with that of the folder of runs.
+
+    Returns:
+        The folder that was made, and its lock.
+
+    Raises:
+        UsageError: There is a file in its way.
+        SritoolError: It cannot be made.
     """
     candidate, number, vanished = folder, 1, 0
     try:
@@ -51,7 +58,7 @@ def new_run(folder: Path) -> tuple[Path, Lock]:
 
 
 def _begin(folder: Path) -> Lock | None:
-    """The lock of a folder that is new or was abandoned; None where it is somebody's."""
+    """Lock a folder that is new or was abandoned; None where it is somebody's."""
     new = True
     try:
         folder.mkdir()
@@ -93,15 +100,19 @@ def _remove_own(folder: Path) -> None:
 
 
 def clear_leavings(folder: Path) -> None:
-    """Remove what killed processes left of the files of a run."""
-    for name in (BEST, LAST, CONFIG, METRICS):
-        clear_leftovers(folder / name)
+    """Remove the temporary files that killed processes left in a run folder, whose lock is held."""
+    for path in folder.iterdir():
+        if _LEFT.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def hold(folder: Path) -> Lock:
     """Take the lock of a run folder that is there: only one process changes its checkpoints.
 
-    Raises: UsageError if another process has it, SritoolError if nothing can be written there.
+    Raises:
+        UsageError: Another process has it.
+        SritoolError: Nothing can be written there.
     """
     lock = Lock(folder / LOCK)
     try:
@@ -112,13 +123,19 @@ def hold(folder: Path) -> Lock:
         ) from error
     if taken:
         return lock
-    holder = holder_of(lock.path)
-    stop = f"stop it with: kill {holder.process}" if holder.is_here() else "stop it there"
-    raise UsageError(f"{folder} is in use by {holder}; wait until it has ended, or {stop}")
+    raise UsageError(f"{folder} is in use by {holder_of(lock.path)}")
 
 
 def remove_unsaved(folder: Path, lock: Lock) -> bool:
-    """Remove a run folder, held by its lock, in which no checkpoint was saved; False if there is one."""
+    """Remove a run folder in which no checkpoint was saved.
+
+    Args:
+        folder: The run's folder.
+        lock: Its lock, which is held, and is released.
+
+    Returns:
+        False if there is a checkpoint; then nothing is removed and the lock stays held.
+    """
     if (folder / BEST).is_file() or (folder / LAST).is_file():
         return False
     with contextlib.suppress(OSError):  # the folder is gone, or somebody has put a file in its place
@@ -130,7 +147,15 @@ def remove_unsaved(folder: Path, lock: Lock) -> bool:
 
 
 def newest_run(runs_dir: Path, name: str = "") -> Path | None:
-    """The run folder whose checkpoints are youngest; with `name`, of those called so or so with a number."""
+    """Return the run folder whose checkpoints are youngest.
+
+    Args:
+        runs_dir: The folder of runs; it need not be there.
+        name: Look only at runs called so, or so with a number.
+
+    Returns:
+        None if there is no such run with a checkpoint.
+    """
     found = [
         (saved, folder)
         for folder in (runs_dir.iterdir() if runs_dir.is_dir() else ())
@@ -149,9 +174,14 @@ def _last_saved(folder: Path) -> float | None:
 
 
 def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
-    """The checkpoint file meant by a file, a run folder (best before last), or nothing (the newest run).
+    """Return the checkpoint file that a user means.
 
-    Raises: CheckpointError if there is none.
+    Args:
+        given: A file, a run folder (best.pt before last.pt), its name in `runs_dir`, or None for the newest run.
+        runs_dir: The folder of runs.
+
+    Raises:
+        CheckpointError: There is none.
     """
     if given is None:
         folder = newest_run(runs_dir)
@@ -168,15 +198,26 @@ def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
 
 
 class MetricsLog:
-    """metrics.jsonl: a line a record; what a resumed run will do again is cut off first."""
+    """metrics.jsonl: a line a record; what a resumed run will do again is cut off first.
+
+    Attributes:
+        path: The file.
+    """
 
     def __init__(
         self, path: Path, steps: int = 0, epochs: int = 0, pretraining: bool = False, tuned: int = 0
     ) -> None:
-        """Raises: SritoolError if it cannot be written.
+        """Keep the records of what is done.
 
-        Args: steps, epochs: how many of them are done; their records are kept; pretraining: which epochs; tuned:
-              epochs that were done at the last search for step sizes.
+        Args:
+            path: The file; it need not be there.
+            steps: Steps that are done.
+            epochs: Epochs that are done.
+            pretraining: Whether these epochs are those of the pretraining.
+            tuned: Epochs that were done at the last search for step sizes.
+
+        Raises:
+            SritoolError: It cannot be written.
         """
         self.path = path
 
@@ -197,9 +238,10 @@ class MetricsLog:
             raise self._failed(error) from error
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Append one record, on the disk before last.pt is saved of which it tells.
+        """Append one record; it is on the disk before the last.pt of which it tells.
 
-        Raises: SritoolError if it cannot be written.
+        Raises:
+            SritoolError: It cannot be written.
         """
         try:
             append(self.path, _line(record).encode("ascii"))
@@ -223,7 +265,7 @@ def _finite(value: Any) -> Any:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole records of a metrics.jsonl; what a kill or a power cut made of a line is left out."""
+    """Return all whole records of a metrics.jsonl; what a kill or a power cut made of a line is left out."""
     if not path.is_file():
         return []
     records = []

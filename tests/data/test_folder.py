@@ -15,7 +15,7 @@ import pytest
 from sritool.data import folder as folders
 from sritool.data.folder import recover, staged
 from sritool.errors import SritoolError
-from sritool.locks import Lock
+from sritool.files import Lock
 
 
 def write(target: Path, text: str) -> None:

@@ -9,6 +9,7 @@ FAULTS_NO_NETWORK=FILE: whoever asks for an address is refused, and written down
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -23,7 +24,7 @@ NO_LOCKS, NO_NETWORK = "FAULTS_NO_LOCKS", "FAULTS_NO_NETWORK"
 
 CALLS = {
     *("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "symlink", "flock", "ftruncate", "truncate"),
-    *("open", "write", "pwrite", "fchmod"),
+    *("open", "write", "pwrite", "chmod"),
 }
 """C functions that change what is on the disk, or what order it gets there in."""
 
@@ -31,9 +32,9 @@ CALLS = {
 def arm() -> None:
     """Do what the environment says, if anything."""
     if os.environ.get(NO_LOCKS):
-        from sritool import locks
+        from sritool import files
 
-        locks.take = lambda descriptor, wait=False: None
+        files.lock_descriptor = _no_locks
     if path := os.environ.get(STEPS):
         _count_steps(Path(path))
     if path := os.environ.get(NO_NETWORK):
@@ -51,6 +52,10 @@ def _refuse_addresses(told: Path, event: str, arguments: tuple[Any, ...]) -> Non
     with told.open("a", encoding="utf-8") as file:
         file.write(f"{event} {arguments}\n")
     raise OSError(101, "Network is unreachable")
+
+
+def _no_locks(descriptor: int, *, blocking: bool) -> bool:
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
 
 class Killer:
