@@ -74,7 +74,8 @@ def save_values(values: Any, file: BinaryIO) -> None:
     """Write nested plain values and tensors, in one pass from the file's beginning to its end.
 
     Args:
-        values: Dictionaries, lists, tuples, texts, numbers, None and tensors.
+        values: Dictionaries by text or number, lists, tuples of plain values, texts, numbers, None, and tensors of
+            float32 or octets.
         file: Where to write; it need not be a file on a disk.
 
     Raises:
@@ -122,21 +123,26 @@ class _HashingWriter:
 
 
 def _unshared(value: Any) -> Any:
-    """A copy of plain values in which no list stands in two places and each tensor owns its numbers, on the CPU."""
-    if isinstance(value, Tensor):
+    """A copy of the values in which no list stands in two places and each tensor owns its numbers, on the CPU."""
+    if isinstance(value, Tensor) and value.dtype in _TYPES:
         kept = value.detach().cpu().contiguous()
         whole = kept.untyped_storage().nbytes() == kept.numel() * kept.element_size()
         return kept if whole else kept.clone()
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and all(isinstance(key, str | int) for key in value):
         return {key: _unshared(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)([_unshared(item) for item in value])
+    if isinstance(value, list):
+        return [_unshared(item) for item in value]
+    if isinstance(value, tuple) and not any(
+        isinstance(item, list | tuple | Mapping | Tensor) for item in value
+    ):
+        return tuple(map(_unshared, value))
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)  # NumPy's numbers are Python's too, but their pickles are not
     if value is None:
         return None
-    raise TypeError(f"a checkpoint holds plain values and tensors, not {type(value).__name__}")
+    kind_of = value.dtype if isinstance(value, Tensor) else type(value).__name__
+    raise TypeError(f"a checkpoint holds plain values and tensors of float32 or octets, not {kind_of}")
 
 
 def _check_digest(file: BinaryIO) -> int:

@@ -254,3 +254,13 @@ def test_a_file_that_becomes_shorter_while_it_is_read(left: int, tmp_path: Path)
     content = (tmp_path / "model.pt").read_bytes()
     with pytest.raises(RefusedError):
         load_values(_Shrinking(content, left % len(content) if left else 0))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [torch.zeros(2, dtype=torch.int64), ((1, 2), 3), {1, 2}, {None: 1}, b"octets", Path("a")],
+    ids=str,
+)
+def test_what_could_not_be_read_again_is_not_written(value: Any) -> None:
+    with pytest.raises(TypeError, match="a checkpoint holds"):
+        save_values({"a": [value]}, io.BytesIO())
