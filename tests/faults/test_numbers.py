@@ -31,7 +31,7 @@ from sritool.methods.base import Clock
 from sritool.methods.registry import METHODS
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import MetricsLog
-from sritool.training import loop as training
+from sritool.training import validation
 
 TRAIN = "train mine --config small.toml --threads 1 --no-summary --name new"
 NO_NUMBER = re.compile(r"(?<![\w.])(nan|inf|infinity)(?![\w])", re.IGNORECASE)
@@ -279,7 +279,7 @@ def test_no_weights_that_overflowed_are_saved_over_good_ones(here: Path) -> None
 
 def spoil(monkeypatch: pytest.MonkeyPatch, value: float | None, validations: set[int]) -> None:
     """Let the figure that the best model is chosen by be so in these validations, counted from 1; None: an error."""
-    validate, count = training.validate, [0]
+    validate, count = validation.validate, [0]
 
     def spoiled(*given: Any) -> list[Estimate]:
         count[0] += 1
@@ -290,7 +290,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, value: float | None, validations: set
             raise NumericalError("a curvature is not finite; take an earlier checkpoint")
         return [e._replace(value=value) if e.metric == "nll" else e for e in found]
 
-    monkeypatch.setattr(training, "validate", spoiled)
+    monkeypatch.setattr(validation, "validate", spoiled)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])

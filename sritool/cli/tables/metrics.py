@@ -50,7 +50,7 @@ def metrics_table(
     counted = fmt != "table" or any(e.sentences < measured for e in estimates)
     counts = ["sentences", "of"] if counted else []
     columns = ("metric", "value ± se", "unit", *counts, "draws", "estimator")
-    shown = [
+    cells = [
         (
             # A terminal has 80 columns, and every mean in nats is one over sentences.
             *(e.metric, shown(e)),
@@ -60,7 +60,7 @@ def metrics_table(
         )
         for e in estimates
     ]
-    return Table(title, columns, shown, note)
+    return Table(title, columns, cells, note)
 
 
 def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
