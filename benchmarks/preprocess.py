@@ -1,7 +1,7 @@
-"""Words a second of `sritool preprocess`, of a plain loop over split lines, and of only reading the file.
+"""Words a second of `sritool preprocess`, of pyarrow's kernels alone, of a plain loop, and of only reading the file.
 
-The text is generated: words by rank with frequencies as one over the rank. sritool reads, counts, encodes, hashes
-and stores; the plain loop reads, counts and encodes into one array.
+The text is generated: words by rank with frequencies as one over the rank. sritool reads, checks, cuts splits,
+counts, encodes, hashes and stores; the kernels and the plain loop read, count and encode into one array.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import tempfile
 from array import array
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from benchmarks.options import Context, add_common, add_timing
@@ -53,8 +56,17 @@ def plain_loop(path: Path) -> array[int]:
     return encoded
 
 
+def kernels(path: Path) -> Any:
+    """Ids of all words, numbered by falling frequency, by three calls of pyarrow."""
+    lines = pc.split_pattern(pa.array([path.read_text(encoding="utf-8")]), "\n").flatten()
+    words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(lines)).flatten()
+    counts = pc.value_counts(words)
+    order = pc.sort_indices(counts.field("counts"), sort_keys=[("", "descending")])
+    return pc.index_in(words, value_set=counts.field("values").take(order))
+
+
 def runs_on(path: Path, folder: Path) -> dict[str, Run]:
-    """The three, on one file; each call of sritool's stores a corpus of its own."""
+    """The four, on one file; each call of sritool's stores a corpus of its own."""
     numbers = itertools.count()
 
     def ours() -> object:
@@ -63,6 +75,7 @@ def runs_on(path: Path, folder: Path) -> dict[str, Run]:
 
     return {
         "sritool preprocess": ours,
+        "three kernels of pyarrow": lambda: kernels(path),
         "plain split and dictionary": lambda: plain_loop(path),
         "reading the file": lambda: path.read_text(encoding="utf-8"),
     }
@@ -78,7 +91,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """One generated file."""
+    """One generated file, on one core."""
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
     sizes = {name: getattr(arguments, name) for name in ("lines", "words", "vocabulary")}
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "text.txt"

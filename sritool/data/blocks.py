@@ -20,7 +20,7 @@ from typing import Any
 
 from sritool.errors import DataError, UsageError
 
-BLOCK = 1 << 22  # bytes read at a time: most words come again in a block, and are looked up once in it
+BLOCK = 1 << 21  # bytes read at a time: most words come again in a block, and are looked up once in it
 HEAD = 400  # bytes that tell what kind of file it is
 LONGEST_LINE = 1 << 25  # bytes; 32 MiB without an end of line is no sentence
 _MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark

@@ -7,7 +7,6 @@ White space is what `str.split` and Arrow's `utf8_split_whitespace` both take fo
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,15 +67,15 @@ def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
     return split_punctuation(text) if punctuation else text
 
 
-def normal_forms(texts: Any, lowercase: bool, punctuation: bool) -> Any:
-    """Return `normal_form` of each sentence."""
+def normal_forms(texts: Any, lowercase: bool, punctuation: bool, plain: bool = False) -> Any:
+    """Return `normal_form` of each sentence; `plain` as in `same_bytes`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if punctuation or (lowercase and not is_ascii(texts)):  # Arrow knows no final sigma, for one
         forms = [normal_form(text, lowercase, punctuation) for text in texts.to_pylist()]
         return pa.array(forms, pa.string())
-    if control_rows(texts).any():
+    if not plain and control_rows(texts).any():
         texts = pc.replace_substring_regex(texts, _CONTROL_RE2, " ")
     return pc.ascii_lower(texts) if lowercase else texts
 
@@ -93,17 +92,22 @@ def words_of(texts: Any) -> Any:
     return split(pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed))
 
 
-def same_bytes(texts: Any, words: Any = None) -> list[bytes]:
+def same_bytes(texts: Any, plain: bool) -> list[bytes]:
     """Return `same` of each sentence, in UTF-8.
 
     Args:
         texts: The sentences.
-        words: What `words_of` returns for them, if it is known.
+        plain: Whether they are known to have no control characters.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if words is None or not is_ascii(texts):
+    if not (plain and is_ascii(texts)):
         return [same(text).encode() for text in texts.to_pylist()]
-    joined = pc.ascii_lower(pc.fill_null(pc.binary_join(words, " "), ""))
-    data, ends = joined.buffers()[2].to_pybytes(), np.frombuffer(joined.buffers()[1], np.int32)
-    return [data[begin:end] for begin, end in pairwise(ends[: len(joined) + 1].tolist())]
+    joined = pc.ascii_lower(pc.ascii_trim_whitespace(texts))
+    data = np.frombuffer(joined.buffers()[2] or b"", np.uint8)
+    spaces = data == ord(" ")
+    if (spaces[1:] & spaces[:-1]).any() or (data < ord(" ")).any():  # words are parted by more than one space
+        joined = pc.fill_null(pc.binary_join(words_of(joined), " "), "")
+    found: list[bytes] = joined.cast(pa.binary()).to_pylist()
+    return found

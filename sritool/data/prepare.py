@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.arrow_arrays import lists_of, values_of
+from sritool.data.arrow_arrays import array_of, lists_of, values_of
 from sritool.data.encode import SplitBuilder, count_words
 from sritool.data.info import CorpusInfo
 from sritool.data.normalise import control_rows, label_name, normal_forms, same_bytes, words_of
@@ -142,7 +142,7 @@ class _Gathered:
         self.from_train = ["train", *(text.cut.shares if text.cut else ())]
         self.names = sorted({*text.splits, *self.from_train}, key=("train", "valid", "test").index)
         content = pa.list_(pa.int32()) if options.tokenizer == "word" else pa.string()
-        columns = {"content": content, "has_word": pa.bool_(), "cleaned": pa.uint8(), "label": pa.int32()}
+        columns = {"content": content, "has_word": pa.uint8(), "cleaned": pa.uint8(), "label": pa.int32()}
         self.schema = pa.schema(columns)
         self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self.writer = pa.ipc.new_stream(self.file, self.schema)
@@ -181,19 +181,20 @@ class _Gathered:
 
         options, cut = self.options, self.text.cut if split == "train" else None
         cleaned = control_rows(chunk.texts)
-        texts = normal_forms(chunk.texts, options.lowercase, options.split_punctuation)
+        plain = not cleaned.any()
+        texts = normal_forms(chunk.texts, options.lowercase, options.split_punctuation, plain)
         words = words_of(texts)
-        filled = values_of(words.is_valid().cast(pa.uint8()), np.uint8).astype(bool)
+        has_word = words.is_valid().cast(pa.uint8())
+        filled = values_of(has_word, np.uint8).astype(bool)
         if cut is not None:
-            same_words = None if cleaned.any() or options.split_punctuation else words
-            self.keys.append(keys(same_bytes(chunk.texts, same_words), cut.seed))
+            self.keys.append(keys(same_bytes(chunk.texts, plain), cut.seed))
             self.filled.append(filled)
         labels = np.full(len(filled), -1, np.int32)
         if chunk.labels is not None:
             self.labelled.add(split)
             labels[filled] = [self.labels[label] for label in compress(chunk.labels, filled)]
         content = self._numbered(words, where) if options.tokenizer == "word" else texts
-        columns = [content, words.is_valid(), pa.array(cleaned), pa.array(labels)]
+        columns = [content, has_word, array_of(cleaned), array_of(labels)]
         self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
         self.batches[split] += 1
         self.sentences[split] += int(filled.sum())
@@ -212,7 +213,7 @@ class _Gathered:
                 f"{where} has more than {MOST_WORDS:,} different words; if it is text, "
                 "cut it into pieces: --tokenizer unigram"
             )
-        return pa.ListArray.from_arrays(words.offsets, pa.array(numbers[values_of(met.indices, np.int32)]))
+        return pa.ListArray.from_arrays(words.offsets, array_of(numbers[values_of(met.indices, np.int32)]))
 
     def cut(self) -> None:
         """Say which sentences of train go where, if splits are to be cut from it."""
@@ -240,9 +241,9 @@ class _Gathered:
                 if split == "train" and self.homes:
                     for place, name in enumerate(self.from_train):
                         if name in wanted:
-                            yield _lines_of(name, batch.filter(pa.array(self.homes[number] == place)))
+                            yield _lines_of(name, batch, self.homes[number] == place)
                 elif split in wanted:
-                    yield _lines_of(split, batch)
+                    yield _lines_of(split, batch, np.ones(len(batch), dtype=bool))
 
     def learn(self) -> tuple[Tokenizer, int]:
         """Return the tokenizer of the training lines, and the fewest times that a word of it was met."""
@@ -308,11 +309,13 @@ class _Gathered:
         return sorted({label_name(label) for label in self.labels})
 
 
-def _lines_of(split: str, batch: Any) -> _Lines:
-    lines = batch.filter(batch.column("has_word"))
-    cleaned = int(values_of(batch.column("cleaned"), np.uint8).sum())
+def _lines_of(split: str, batch: Any, rows: npt.NDArray[np.bool_]) -> _Lines:
+    """Return some rows of a batch, as the lines of a split."""
+    filled = rows & values_of(batch.column("has_word"), np.uint8).astype(bool)
+    cleaned = int((values_of(batch.column("cleaned"), np.uint8) * rows).sum())
+    lines = batch if filled.all() else batch.take(array_of(np.flatnonzero(filled)))
     labels = values_of(lines.column("label"), np.int32)
-    return _Lines(split, lines.column("content"), labels, len(batch) - len(lines), cleaned)
+    return _Lines(split, lines.column("content"), labels, int(rows.sum()) - len(lines), cleaned)
 
 
 def fewest_occurrences(marked: bool, options: PrepareOptions) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sritool.data.arrow_arrays import array_of, lists_of, values_of
 from sritool.data.folder import recover
 from sritool.data.info import (
     CorpusInfo,
@@ -44,6 +45,7 @@ from sritool.errors import CheckpointError, DataError
 
 MOST_IN_CHUNK = 2**31 - 1  # ids in one Arrow array of lists
 INFO_FILE = "corpus.json"
+SPLIT_FILE = "data-00000-of-00001.arrow"
 TOKENIZER_FILE, MODEL_FILE = "tokenizer.json", "tokenizer.model"
 OWN_FILES = frozenset({INFO_FILE, TOKENIZER_FILE, MODEL_FILE, "dataset_dict.json", "train", "valid", "test"})
 
@@ -191,45 +193,49 @@ def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequ
 
 def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split], info: CorpusInfo) -> None:
     """Write a corpus into the empty `folder`; ``corpus.json`` comes last."""
-    import datasets
-
-    quiet = datasets.utils.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        parts = {
-            name: _to_dataset(split, info.labels, tokenizer, f"{info.content_hash[:16]}-{name}")
-            for name, split in splits.items()
-        }
-        datasets.DatasetDict(parts).save_to_disk(folder)
-    finally:
-        if not quiet:
-            datasets.enable_progress_bars()
+    for name, split in splits.items():
+        _write_split(folder / name, split, info, isinstance(tokenizer, WordTokenizer))
+    _write_json(folder / "dataset_dict.json", {"splits": [*splits]})
     state = tokenizer.state()
     if "model" in state:
         (folder / MODEL_FILE).write_bytes(state.pop("model"))
-    (folder / TOKENIZER_FILE).write_text(json.dumps(state, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write_json(folder / TOKENIZER_FILE, state)
     parts_of = [*sorted(folder.glob("*/*.arrow")), folder / TOKENIZER_FILE, folder / MODEL_FILE]
     files = {path.relative_to(folder).as_posix(): digest_file(path) for path in parts_of if path.is_file()}
     (folder / INFO_FILE).write_text(info.to_json(files), encoding="utf-8")
 
 
-def _to_dataset(split: Split, labels: Sequence[str], tokenizer: Tokenizer, fingerprint: str) -> Any:
-    import datasets
+def _write_split(folder: Path, split: Split, info: CorpusInfo, are_words: bool) -> None:
+    """Write a split as `save_to_disk` of ``datasets`` does, which would take longer than all else."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {"ids": _lists(split.ids, split.offsets)}
-    features: dict[str, Any] = {"ids": datasets.List(datasets.Value("int32"))}
+    features: dict[str, Any] = {"ids": {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "List"}}
     if split.labels is not None:
-        columns["label"] = pa.array(split.labels)
-        features["label"] = datasets.ClassLabel(names=list(labels))
-    if not isinstance(tokenizer, WordTokenizer):
-        columns["words"] = pa.array(split.words)
-        features["words"] = datasets.Value("int64")
-    return datasets.Dataset(
-        pa.table(columns),
-        info=datasets.DatasetInfo(features=datasets.Features(features)),
-        fingerprint=fingerprint,  # else `datasets` would pickle the whole table for one
-    )
+        columns["label"] = array_of(split.labels)
+        features["label"] = {"names": [*info.labels], "_type": "ClassLabel"}
+    if not are_words:
+        columns["words"] = array_of(split.words)
+        features["words"] = {"dtype": "int64", "_type": "Value"}
+    table = pa.table(columns)
+    folder.mkdir()
+    with pa.OSFile(str(folder / SPLIT_FILE), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
+    about = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
+    _write_json(folder / "dataset_info.json", about)
+    state: dict[str, Any] = {"_data_files": [{"filename": SPLIT_FILE}]}
+    state |= {"_fingerprint": f"{info.content_hash[:16]}-{folder.name}", "_split": None}
+    state |= {
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+    }
+    _write_json(folder / "state.json", state)
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _lists(ids: IdArray, offsets: OffsetArray) -> Any:
@@ -241,9 +247,8 @@ def _lists(ids: IdArray, offsets: OffsetArray) -> Any:
     while begin < end:
         next_begin = int(np.searchsorted(offsets, offsets[begin] + MOST_IN_CHUNK, side="right")) - 1
         bounds = offsets[begin : next_begin + 1]
-        chunks.append(
-            pa.ListArray.from_arrays((bounds - bounds[0]).astype(np.int32), ids[bounds[0] : bounds[-1]])
-        )
+        starts = array_of((bounds - bounds[0]).astype(np.int32))
+        chunks.append(pa.ListArray.from_arrays(starts, array_of(ids[bounds[0] : bounds[-1]])))
         begin = next_begin
     return pa.chunked_array(chunks, type=pa.list_(pa.int32()))
 
@@ -278,27 +283,19 @@ def _split_of(files: Sequence[Path]) -> Split:
     table = pa.concat_tables([_read_table(file) for file in files])
     ids, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
     for chunk in table.column("ids").chunks:
-        ids.append(_view(chunk.flatten(), np.int32))
-        lengths.append(np.diff(_view(chunk.offsets, np.int32)))
+        flat, counts = lists_of(chunk, np.int32)
+        ids.append(flat)
+        lengths.append(counts)
     offsets = offsets_of(np.concatenate(lengths))
     numbers = {
         name: np.concatenate(
-            [np.zeros(0, np.int64), *(_view(c, np.int64) for c in table.column(name).chunks)]
+            [np.zeros(0, np.int64), *(values_of(c, np.int64) for c in table.column(name).chunks)]
         )
         for name in table.column_names
         if name != "ids"
     }
     words = numbers.get("words", np.diff(offsets))
     return Split(ids[1] if len(ids) == 2 else np.concatenate(ids), offsets, numbers.get("label"), words)
-
-
-def _view(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Return the values of an Arrow array without a copy. Its own ``to_numpy`` would import pandas: 0.3 s."""
-    if array.null_count:
-        raise ValueError("a column has missing values")
-    if not len(array):
-        return np.zeros(0, dtype)
-    return np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + len(array)]
 
 
 def _read_table(file: Path) -> Any:

@@ -72,25 +72,16 @@ def test_the_folder_is_a_dataset_of_hugging_face(corpus: Prepared, path: Path) -
     assert "label" not in opened["test"].features
 
 
-def test_reading_imports_neither_datasets_nor_pandas_nor_torch(path: Path, run_program) -> None:  # type: ignore[no-untyped-def]
+def test_reading_and_writing_import_neither_datasets_nor_pandas_nor_torch(path: Path, run_program) -> None:  # type: ignore[no-untyped-def]
     program = (
-        "import sys; from pathlib import Path; from sritool.data.store import load_corpus\n"
-        "corpus = load_corpus(Path(sys.argv[1])); [corpus.split(name) for name in corpus.info.splits]\n"
+        "import sys; from pathlib import Path; from sritool.data.store import load_corpus, write_corpus\n"
+        "corpus = load_corpus(Path(sys.argv[1]))\n"
+        "splits = {name: corpus.split(name) for name in corpus.info.splits}\n"
+        "again = Path(sys.argv[1] + '-again'); again.mkdir()\n"
+        "write_corpus(again, corpus.tokenizer, splits, corpus.info)\n"
         "print([name for name in ('datasets', 'pandas', 'torch') if name in sys.modules])"
     )
     assert run_program("-c", program, path).stdout == "[]\n"
-
-
-def test_writing_leaves_the_progress_bars_as_they_were(corpus: Prepared, tmp_path: Path) -> None:
-    import datasets
-
-    for number, switch in enumerate((datasets.disable_progress_bars, datasets.enable_progress_bars)):
-        switch()
-        before = datasets.utils.are_progress_bars_disabled()
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        write_corpus(folder, corpus.tokenizer, corpus.splits, corpus.info)
-        assert datasets.utils.are_progress_bars_disabled() == before
 
 
 def test_hash_changes_with_the_content_and_with_nothing_else(sentences: list[str]) -> None:

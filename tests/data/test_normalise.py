@@ -1,0 +1,69 @@
+"""The kernels against the same done sentence by sentence in plain Python."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sritool.data.normalise import (
+    control_rows,
+    label_name,
+    normal_form,
+    normal_forms,
+    same,
+    same_bytes,
+    split_punctuation,
+    without_control,
+    words_of,
+)
+
+SENTENCES = st.lists(st.text(st.characters(codec="utf-8"), max_size=12), min_size=1, max_size=6)
+ODD = [
+    "",
+    " ",
+    "a  b",
+    "\ta b\r",
+    "A\u2003b\x85c",
+    "ΑΣ İ",
+    "a\x00b\x1c",
+    "\ufeffa",
+    "a\u2028b \u00a0",
+    "a, b.",
+]
+
+
+@given(texts=SENTENCES)
+@example(texts=ODD)
+def test_words_are_those_of_python(texts: list[str]) -> None:
+    found = words_of(pa.array(texts, pa.string())).to_pylist()
+    assert [words or [] for words in found] == [text.split() for text in texts]
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("punctuation", [False, True])
+@given(texts=SENTENCES)
+@example(texts=ODD)
+@example(texts=["A b", "c\x07D\tE"])
+def test_normal_forms_are_those_of_each_sentence(
+    lowercase: bool, punctuation: bool, texts: list[str]
+) -> None:
+    array = pa.array(texts, pa.string())
+    expected = [normal_form(text, lowercase, punctuation) for text in texts]
+    assert normal_forms(array, lowercase, punctuation).to_pylist() == expected
+    assert control_rows(array).tolist() == [int(without_control(text) != text) for text in texts]
+
+
+@given(texts=SENTENCES)
+@example(texts=ODD)
+@example(texts=["A b", " a  B ", "a\tb", ""])
+def test_equal_sentences_have_equal_bytes(texts: list[str]) -> None:
+    array = pa.array(texts, pa.string())
+    plain = not control_rows(array).any()
+    assert same_bytes(array, plain) == [same(text).encode() for text in texts]
+
+
+def test_a_label_is_one_line() -> None:
+    assert label_name(" \x1b[31ma\nb\u2028c ") == "[31ma b c"
+    assert split_punctuation("a.") == "a ."
