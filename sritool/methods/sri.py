@@ -85,8 +85,8 @@ class ShortRunInference(Method):
         Raises:
             NumericalError: The chain explodes.
         """
-        start, noise, _ = self._draw(batch, clock.stream("chain"), 1)
-        scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)
+        start, noise, _ = self._draw(batch, clock.stream("chain"), 1)  # one chain a sentence
+        scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)  # [steps, batch, latent]
         dropout = self._dropout(batch, clock)
         measured = self._measured(clock)
         conditional, root = self.conditional(batch, self.precision), self.root
@@ -105,7 +105,7 @@ class ShortRunInference(Method):
         self._last = done
         for name, gradient in done.gradients.items():
             self.generator.get_parameter(name).grad = gradient
-        moved = (done.chain.end - done.chain.start).norm(dim=-1)
+        moved = (done.chain.end - done.chain.start).norm(dim=-1)  # [batch]
         told = torch.stack(
             (done.recon.sum(), moved.sum(), reach(done.chain.end))
         ).tolist()  # one wait for all

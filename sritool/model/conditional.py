@@ -162,8 +162,8 @@ class Conditional:
         log_likelihood, grad_hidden = self.through_output(hidden, z.shape[:-1], theta, subset)
         if masks is not None:
             grad_hidden.mul_(masks.hidden)
-        grad_gates, grad_initial = recurrence.backward(grad_hidden, recurrent)
-        grad_latent = grad_gates.sum(0)
+        grad_gates, grad_initial = recurrence.backward(grad_hidden, recurrent)  # [time, rows, 4·hidden], …
+        grad_latent = grad_gates.sum(0)  # [rows, 4·hidden]
         gradient = grad_latent @ generator.latent_to_gates + grad_initial @ generator.latent_to_initial
         if theta is not None:
             words = self.embedded(None) if embedded is None else embedded

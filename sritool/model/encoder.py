@@ -72,11 +72,11 @@ class EncoderRun:
     def gradients(self, grad_mean: Tensor, grad_log_variance: Tensor) -> dict[str, Tensor]:
         """Gradients of the parameters, by name, for those of mean and log-variance, both [batch, latent]."""
         encoder = self._encoder
-        grad_code = torch.cat((grad_mean, grad_log_variance), dim=-1)
+        grad_code = torch.cat((grad_mean, grad_log_variance), dim=-1)  # [batch, 2·latent]
         # The state after t words is row t of `hidden`, whose row 0 is the start and gets no gradient of its own.
         grad_hidden = torch.zeros_like(self._recurrence.hidden)
         grad_hidden[self._ends] = grad_code @ encoder.to_code
-        grad_gates, _ = self._recurrence.backward(grad_hidden[1:], self._recurrent)
+        grad_gates, _ = self._recurrence.backward(grad_hidden[1:], self._recurrent)  # [time, batch, 4·hidden]
         flat = grad_gates.flatten(0, 1)
         grad_words = flat @ encoder.words_to_gates
         weight = encoder.embedding.detach()

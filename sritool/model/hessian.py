@@ -103,7 +103,9 @@ def _of_rows(conditional: Conditional, steps: _Steps, rows: Tensor, lengths: Ten
             hidden, cell = hidden[:active], cell[:active]
         here = [factor[:active].unsqueeze(1) for factor in step]
         state, forget, cell_to_hidden, first, diagonal, cross, cell_2 = here
-        gates = by_code.expand(active, latent, 4 * width).contiguous()
+        gates = by_code.expand(
+            active, latent, 4 * width
+        ).contiguous()  # ∂gates/∂z  [active, latent, 4·hidden]
         recurrent.add_to_gates(gates.view(-1, 4 * width), hidden.reshape(-1, width))
         pulled = diagonal * gates
         out, inside, forgotten, candidate = gates.split(width, -1)
@@ -112,10 +114,10 @@ def _of_rows(conditional: Conditional, steps: _Steps, rows: Tensor, lengths: Ten
         forgotten_2.addcmul_(forgotten_c, cell)
         inside_2.addcmul_(inside_g, candidate)
         by_out, by_inside, by_forget, by_candidate = first.split(width, -1)
-        cell = (forget * cell).addcmul_(by_inside, inside)
+        cell = (forget * cell).addcmul_(by_inside, inside)  # ∂c/∂z  [active, latent, hidden]
         cell.addcmul_(by_forget, forgotten).addcmul_(by_candidate, candidate)
         out_2.addcmul_(out_c, cell)
-        hidden = (by_out * out).addcmul_(cell_to_hidden, cell)
+        hidden = (by_out * out).addcmul_(cell_to_hidden, cell)  # ∂h/∂z  [active, latent, hidden]
         part = total[:active]
         part.baddbmm_(gates, pulled.mT, alpha=-1).baddbmm_(cell, (cell_2 * cell).mT, alpha=-1)
         _add_output(part, generator.output, generator.output_bias, state.squeeze(1), hidden)
