@@ -22,7 +22,7 @@ from sritool.config.settings import (
     TrainingConfig,
     ValidationConfig,
 )
-from sritool.data.info import CorpusInfo
+from sritool.data.info import CorpusInfo, SplitInfo
 from sritool.data.store import Corpus, Split, content_hash
 from sritool.errors import UsageError
 from sritool.evaluation.measure import measure
@@ -107,7 +107,7 @@ class _InMemory(Corpus):
             drop_long=False,
             labels=(),
             notes=(),
-            splits={},
+            splits={name: _counted(split) for name, split in splits.items()},
             content_hash=content_hash(model.tokenizer, splits, ()),
         )
         super().__init__(Path("samples"), info, model.tokenizer)
@@ -116,3 +116,20 @@ class _InMemory(Corpus):
     def split(self, name: str) -> Split:
         """One of the splits given."""
         return self._splits[name]
+
+
+def _counted(split: Split) -> SplitInfo:
+    sentences, predictions = len(split), split.predictions
+    return SplitInfo(
+        sentences=sentences,
+        words=predictions - sentences,
+        tokens=predictions - sentences,
+        predictions=predictions,
+        unknown=0,
+        oov=0,
+        empty=0,
+        dropped=0,
+        truncated=0,
+        cleaned=0,
+        longest=int(split.lengths.max()) - 1,
+    )

@@ -14,6 +14,8 @@ import pytest
 import torch
 from typer.testing import Result
 
+from sritool.runs.safe_file import save_values
+
 Run = Callable[..., Result]
 
 TRAIN = ["train", "mine", "--config", "small.toml", "--no-summary"]
@@ -24,6 +26,12 @@ class Ran:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("code-has-run",)
+
+
+def save(values: dict[str, Any], name: str) -> None:
+    """As sritool saves, with a digest."""
+    with Path(name).open("w+b") as file:
+        save_values(values, file)
 
 
 def tree() -> dict[str, int]:
@@ -279,16 +287,16 @@ def test_code_in_a_file_does_not_run(run: Run, command: str) -> None:
     Path("plain.pt").write_bytes(pickle.dumps(Ran()))
     torch.save({"format": "sritool checkpoint", "version": 1, "config": Ran()}, "zipped.pt")
     for name in ("plain.pt", "zipped.pt"):
-        refuses(run, [command, name], 3, name, "was not run", "give a .pt file")
+        refuses(run, [command, name], 3, name, "give a .pt file")
         assert not Path("code-has-run").exists()
 
 
 def test_checkpoint_of_a_later_version_and_one_with_other_weights(run: Run) -> None:
     values = torch.load("runs/mine-sri/best.pt", weights_only=True)
-    torch.save(values | {"version": 99}, "later.pt")
+    save(values | {"version": 99}, "later.pt")
     refuses(run, ["evaluate", "later.pt"], 3, "later.pt has checkpoint version 99", "use the version")
     config = values["config"] | {"generator": values["config"]["generator"] | {"hidden": 20}}
-    torch.save(values | {"config": config}, "mixed.pt")
+    save(values | {"config": config}, "mixed.pt")
     refuses(run, ["evaluate", "mixed.pt"], 3, "mixed.pt", "do not fit its settings", "use another checkpoint")
 
 
@@ -317,7 +325,7 @@ def test_corpus_changed_since_training(run: Run) -> None:
 def test_corpus_that_is_not_there(run: Run) -> None:
     values = torch.load("runs/mine-sri/best.pt", weights_only=True)
     values["corpus"]["path"] = "/nowhere/mine"  # it is looked for there too
-    torch.save(values, "moved.pt")
+    save(values, "moved.pt")
     assert run("evaluate", "moved.pt", "--metrics", "nll", "--limit", 2).exit_code == 0
     Path("data").rename("prepared")
     refuses(
