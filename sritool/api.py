@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sritool.analysis.interpolation import Way, interpolate_once
 from sritool.config.settings import LikelihoodConfig
 from sritool.evaluation.measure import measure
-from sritool.evaluation.posterior_codes import How, codes_of
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_text
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.model import Floats, TrainedModel, checkpoint_and_device
@@ -48,7 +48,7 @@ class Model(TrainedModel):
         Raises:
             UsageError: The model has no z, or `chains` is below 1.
         """
-        mean: Floats = codes_of(self, sentences, How(chains, False, seed), batch_size).mean(1)
+        mean: Floats = codes_of_text(self, sentences, CodeSettings(chains, False, seed), batch_size).mean(1)
         return mean
 
     def posterior_mean(
@@ -68,7 +68,7 @@ class Model(TrainedModel):
         Raises:
             UsageError: The model has no z, or `chains` is below 1.
         """
-        return codes_of(self, sentences, How(chains, True, seed), batch_size)[:, 0]
+        return codes_of_text(self, sentences, CodeSettings(chains, True, seed), batch_size)[:, 0]
 
     def interpolate(
         self,
@@ -84,7 +84,7 @@ class Model(TrainedModel):
         Args:
             points: Sentences to return.
             seed: Of the two draws of the prior, or of the chains.
-            config: How words are chosen; greedily by default.
+            config: CodeSettings words are chosen; greedily by default.
             between: Two sentences whose codes are the ends; by default, two draws of the prior.
             spherical: Go along the arc and not along the straight line.
             chains: Chains whose mean is the code of a sentence.

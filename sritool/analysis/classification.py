@@ -27,7 +27,7 @@ from sritool.analysis.classifiers import (
 from sritool.analysis.labelled_text import Indices, Overlap, Sentences
 from sritool.errors import UsageError
 from sritool.evaluation.evaluate import run_name
-from sritool.evaluation.posterior_codes import How, latents_of
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.runs.model import Report, TrainedModel, load_model
 from sritool.training.validation import has_collapsed
 
@@ -226,9 +226,9 @@ class Coded:
         def told(label: str, done: int, total: int) -> None:
             self.report(f"{label} {what}", done, total)
 
-        how = How(self.request.chains, True, self.request.seed)
+        how = CodeSettings(self.request.chains, True, self.request.seed)
         split = source.split(self.model)
-        return latents_of(self.model, split, rows, how, self.request.batch_size, told)[:, 0]
+        return codes_of_split(self.model, split, rows, how, self.request.batch_size, told)[:, 0]
 
     def clustered(self, setting: Setting, test: Floats) -> Accuracy:
         """Without labels: a mixture of Gaussians on train codes, whose components valid sentences name."""

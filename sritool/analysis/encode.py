@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.analysis.code_files import Floats
-from sritool.evaluation.posterior_codes import How, latents_of
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.evaluation.sentences import read_text
 from sritool.runs.model import Report, TrainedModel
 
@@ -36,7 +36,9 @@ class Encoded(NamedTuple):
         return columns
 
 
-def encode_text(model: TrainedModel, text: Path, how: How, batch_size: int, report: Report) -> Encoded:
+def encode_text(
+    model: TrainedModel, text: Path, how: CodeSettings, batch_size: int, report: Report
+) -> Encoded:
     """Codes of every line of a file or "-", an empty line too; those of a long text are kept on the disk.
 
     Raises: UsageError if the model has no z; DataError if the text cannot be read.
@@ -44,4 +46,4 @@ def encode_text(model: TrainedModel, text: Path, how: How, batch_size: int, repo
     model.require_latent("encode")
     lines = read_text(text).lines
     split = model.split(lines)
-    return Encoded(lines, latents_of(model, split, np.arange(len(split)), how, batch_size, report))
+    return Encoded(lines, codes_of_split(model, split, np.arange(len(split)), how, batch_size, report))

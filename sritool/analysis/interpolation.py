@@ -16,7 +16,7 @@ from sritool.analysis import latent_paths
 from sritool.analysis.text_metrics import edit_distance
 from sritool.data.readers import read_sentences
 from sritool.errors import DataError, UsageError
-from sritool.evaluation.posterior_codes import How, latents_of
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.model.decoding import DecodingConfig
 from sritool.model.random import Stream
 from sritool.runs.model import Floats, Report, TrainedModel
@@ -63,8 +63,8 @@ def sentence_pairs(
     """
     model.require_latent("interpolate")
     split = model.split([sentence for pair in pairs for sentence in pair])
-    how = How(chains=chains, seed=seed)
-    codes = latents_of(model, split, np.arange(len(split)), how, report=report, keep=False)
+    how = CodeSettings(chains=chains, seed=seed)
+    codes = codes_of_split(model, split, np.arange(len(split)), how, report=report, keep=False)
     return codes.reshape(len(pairs), 2, model.latent)
 
 

@@ -14,7 +14,7 @@ from sritool.analysis.embedding import embed
 from sritool.data.store import Split
 from sritool.errors import UsageError
 from sritool.evaluation.evaluate import run_name
-from sritool.evaluation.posterior_codes import How, latents_of
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.model.random import Stream
 from sritool.runs.model import Report, TrainedModel
 
@@ -116,8 +116,8 @@ def aggregate(
             f"the aggregate posterior takes {FEWEST} sentences or more, not {len(examples)}; "
             "take --limit higher, or another --split"
         )
-    how = How(chains=1, mean=False, seed=seed)
-    codes = latents_of(model, split, examples, how, batch_size, report)[:, 0].astype(np.float64)
+    how = CodeSettings(chains=1, mean=False, seed=seed)
+    codes = codes_of_split(model, split, examples, how, batch_size, report)[:, 0].astype(np.float64)
     control = control_of(len(codes), model.latent, seed)
     report("map of the codes", 0, len(codes))
     codes_map = embed(codes, seed)

@@ -24,7 +24,7 @@ from sritool.errors import DataError
 from sritool.evaluation.evaluate import run_name
 from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.posterior_codes import How, latents_of
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.evaluation.sentences import choose_sentences, prepared_corpus
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.model.decoding import DecodingConfig
@@ -163,8 +163,8 @@ def _of_sentences(
 ) -> tuple[Map | None, list[tuple[str, str]] | None]:
     """The map, and the first of its sentences beside what their codes decode to."""
     split, chosen, _ = choose_sentences(model, request.split, None, request.map_sentences, request.data_dir)
-    how = How(CHAINS, mean=True, seed=request.seed)
-    codes = latents_of(model, split, chosen, how, request.batch_size, report)[:, 0]
+    how = CodeSettings(CHAINS, mean=True, seed=request.seed)
+    codes = codes_of_split(model, split, chosen, how, request.batch_size, report)[:, 0]
     texts = [model.tokenizer.decode(split.targets(int(index)).tolist()) for index in chosen]
     reconstructions = None
     if request.sentences:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.errors import UsageError
-from sritool.evaluation.posterior_codes import How, codes_of
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_text
 from sritool.inference.langevin import FARTHEST
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.model import TrainedModel
@@ -60,7 +60,10 @@ def traverse(
     if sentence is None:
         code, source = model.prior(1, seed)[0], f"prior draw, seed {seed}"
     else:
-        code, source = codes_of(model, [sentence], How(CHAINS, False, seed))[0].mean(0), sentence
+        code, source = (
+            codes_of_text(model, [sentence], CodeSettings(CHAINS, False, seed))[0].mean(0),
+            sentence,
+        )
     tried = list(dict.fromkeys(dimensions)) or list(range(1, model.latent + 1))
     values = np.linspace(-reach, reach, points, dtype=np.float32)
     codes = np.tile(code, (len(tried), points, 1))

@@ -27,7 +27,7 @@ from sritool.runs.model import TrainedModel, load_model
 NAME = "evaluations.jsonl"
 
 
-class Part(NamedTuple):
+class Measurement(NamedTuple):
     """The figures of one measurement by metric; a metric that could not be measured has none."""
 
     estimates: dict[str, list[Estimate]]
@@ -40,10 +40,10 @@ class Evaluations(Record):
     def __init__(self, checkpoint: Path, key: str) -> None:
         super().__init__(checkpoint.with_name(NAME))
         self.key = key
-        self._latest: dict[str, Part] = {}  # metric -> the measurement that holds it
-        for part in self.read(lambda entry: _part(entry) if entry["key"] == key else None):
-            if part is not None:
-                self._latest |= dict.fromkeys(part.estimates, part)
+        self._latest: dict[str, Measurement] = {}  # metric -> the measurement that holds it
+        for found in self.read(lambda entry: _measurement(entry) if entry["key"] == key else None):
+            if found is not None:
+                self._latest |= dict.fromkeys(found.estimates, found)
 
     def missing(self, metrics: Iterable[str]) -> tuple[str, ...]:
         """Those that are still to be measured."""
@@ -51,7 +51,8 @@ class Evaluations(Record):
 
     def measured_together(self) -> list[tuple[str, ...]]:
         """The metrics of each measurement on record, in its order."""
-        return [tuple(part.estimates) for part in {id(part): part for part in self._latest.values()}.values()]
+        distinct = {id(found): found for found in self._latest.values()}
+        return [tuple(found.estimates) for found in distinct.values()]
 
     def get(self, metrics: Iterable[str]) -> tuple[list[Estimate], list[str]]:
         """The estimates of these metrics, in the order of a table, and the notes on them."""
@@ -68,15 +69,15 @@ class Evaluations(Record):
             measured: The estimates and notes.
             about: What the key stands for, for people who read the file.
         """
-        part = Part({name: [] for name in metrics}, measured.notes)
+        found = Measurement({name: [] for name in metrics}, measured.notes)
         for estimate in measured.estimates:
-            part.estimates[metric_of(estimate)].append(estimate)
-        known = all(_plain(self._latest.get(name)) == _plain(part) for name in metrics)
-        self._latest |= dict.fromkeys(metrics, part)
+            found.estimates[metric_of(estimate)].append(estimate)
+        known = all(_plain(self._latest.get(name)) == _plain(found) for name in metrics)
+        self._latest |= dict.fromkeys(metrics, found)
         if not known:
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             head = {"key": self.key, "when": when, "sritool": __version__}
-            self.append(head | dict(about) | _plain(part), sync=True)
+            self.append(head | dict(about) | _plain(found), sync=True)
 
     def batches(self, settings: EvaluationSettings) -> FinishedBatches:
         """The finished batches of a measurement of this key that has not ended."""
@@ -166,9 +167,9 @@ def _concerns(note: str, metrics: Sequence[str]) -> bool:
     return needed >= set(NEEDS.get(first, ()))
 
 
-def _part(entry: Mapping[str, Any]) -> Part:
+def _measurement(entry: Mapping[str, Any]) -> Measurement:
     estimates = {name: [_estimate(values) for values in of] for name, of in entry["metrics"].items()}
-    return Part(estimates, [str(note) for note in entry["notes"]])
+    return Measurement(estimates, [str(note) for note in entry["notes"]])
 
 
 def _estimate(values: Mapping[str, Any]) -> Estimate:
@@ -182,13 +183,13 @@ def _estimate(values: Mapping[str, Any]) -> Estimate:
     return found._replace(value=value, standard_error=error, reliability=reliability)
 
 
-def _plain(part: Part | None) -> dict[str, Any]:
+def _plain(measured: Measurement | None) -> dict[str, Any]:
     """As JSON has it."""
-    if part is None:
+    if measured is None:
         return {}
     return {
-        "metrics": {name: [_fields(e) for e in found] for name, found in part.estimates.items()},
-        "notes": part.notes,
+        "metrics": {name: [_fields(e) for e in of] for name, of in measured.estimates.items()},
+        "notes": measured.notes,
     }
 
 

@@ -30,7 +30,7 @@ KEPT_FROM = 32  # sentences to encode at once: fewer are done again sooner than 
 _DIGEST = 16  # bytes that tell a sentence and its noise
 
 
-class How(NamedTuple):
+class CodeSettings(NamedTuple):
     """How a sentence's codes are drawn from q(z|x)."""
 
     chains: int = 5  # independent draws
@@ -43,11 +43,11 @@ class How(NamedTuple):
         return 1 if self.mean else self.chains
 
 
-def latents_of(
+def codes_of_split(
     model: TrainedModel,
     split: Split,
     examples: NDArray[np.int64],
-    how: How = How(),  # noqa: B008 - a named tuple, nobody can change it
+    how: CodeSettings = CodeSettings(),  # noqa: B008 - a named tuple, nobody can change it
     batch_size: int = 64,
     report: Report | None = None,
     keep: bool = True,
@@ -58,7 +58,7 @@ def latents_of(
         model: A trained model.
         split: Sentences.
         examples: Indices in the split. Shape [n].
-        how: How codes are drawn.
+        how: CodeSettings codes are drawn.
         batch_size: Sentences side by side.
         report: Is told of the sentences done.
         keep: Look for codes on the disk, and keep new ones there.
@@ -99,7 +99,9 @@ def latents_of(
     return codes
 
 
-def codes_of(model: TrainedModel, sentences: Sequence[str], how: How, batch_size: int = 64) -> Floats:
+def codes_of_text(
+    model: TrainedModel, sentences: Sequence[str], how: CodeSettings, batch_size: int = 64
+) -> Floats:
     """Draw codes of sentences given as text, which are not kept on the disk: [n, how.rows, latent].
 
     Raises:
@@ -107,10 +109,10 @@ def codes_of(model: TrainedModel, sentences: Sequence[str], how: How, batch_size
     """
     model.require_latent("encode")
     split = model.split(sentences)
-    return latents_of(model, split, np.arange(len(split)), how, batch_size, keep=False)
+    return codes_of_split(model, split, np.arange(len(split)), how, batch_size, keep=False)
 
 
-def _draw(model: TrainedModel, batch: Batch, how: How) -> torch.Tensor:
+def _draw(model: TrainedModel, batch: Batch, how: CodeSettings) -> torch.Tensor:
     """[batch, rows, latent]"""
     conditional = model.method.conditional(batch)
     if how.mean:
@@ -125,7 +127,7 @@ def _digest(split: Split, index: int) -> bytes:
     return words.digest()
 
 
-def _record(model: TrainedModel, how: How) -> Record:
+def _record(model: TrainedModel, how: CodeSettings) -> Record:
     weights = [
         (name, tuple(tensor.shape), hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest())
         for name, tensor in model.method.modules.state_dict().items()

@@ -33,7 +33,7 @@ Entry = TypeVar("Entry")
 VERSION = 2  # of the format, and of what the figures mean; part of every key
 
 _CHECKSUM = b', "checksum": "'
-_NOT_READABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_NOT_READABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class Record:
@@ -104,9 +104,7 @@ class FinishedBatches(Record):
             parts: All that the batches depend on, the checkpoint's `content_hash` among it.
         """
         super().__init__(beside.with_name(f".evaluate-{fingerprint(VERSION, *parts)[:24]}.jsonl"))
-        self._known = dict(
-            self.read(lambda entry: ((entry["stage"], entry["number"]), unpacked(entry["arrays"])))
-        )
+        self._known = dict(self.read(_batch))
         self.found = len(self._known)
 
     def get(self, stage: str, number: int) -> dict[str, NDArray[Any]] | None:
@@ -123,6 +121,10 @@ class FinishedBatches(Record):
             yield f"damaged lines of {self.path.name}: {self.damaged}; what they held was measured again"
         if self.found:
             yield f"went on after {self.found} batches that were done before"
+
+
+def _batch(entry: Mapping[str, Any]) -> tuple[tuple[str, int], dict[str, NDArray[Any]]]:
+    return (str(entry["stage"]), int(entry["number"])), unpacked(entry["arrays"])
 
 
 def packed(arrays: Arrays) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sritool.analysis.classification import MAJORITY, WORDS, Accuracy, Classific
 from sritool.analysis.classification_plan import Request
 from sritool.analysis.classifiers import wilson
 from sritool.errors import DataError, UsageError
-from sritool.evaluation.posterior_codes import How
+from sritool.evaluation.posterior_codes import CodeSettings
 
 NewRun = Callable[..., Any]
 
@@ -70,12 +70,14 @@ def files(tmp_path: Path) -> Request:
 
 
 @pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, How]]:
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, CodeSettings]]:
     """In place of the model's codes those of a Gaussian for each class; what was asked for: sentences, of, how."""
-    asked: list[tuple[int, int, How]] = []
+    asked: list[tuple[int, int, CodeSettings]] = []
     centres = {"gardener": [3.0, 0, 0], "pilot": [-3.0, 0, 0], "nurse": [0, 4.0, 0]}
 
-    def codes(model: Any, split: Any, rows: Any, how: How, batch_size: int, report: Any) -> np.ndarray:
+    def codes(
+        model: Any, split: Any, rows: Any, how: CodeSettings, batch_size: int, report: Any
+    ) -> np.ndarray:
         asked.append((len(rows), len(split), how))
         random = np.random.default_rng(len(asked))
         words = [model.tokenizer.decode(split.targets(int(row))).split()[1] for row in rows]
@@ -84,7 +86,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, How]]:
         report("encoding", len(rows), len(rows))
         return found.astype(np.float32)[:, None]
 
-    monkeypatch.setattr(task, "latents_of", codes)
+    monkeypatch.setattr(task, "codes_of_split", codes)
     return asked
 
 
@@ -124,7 +126,7 @@ def test_each_sentence_is_encoded_once_and_none_that_takes_no_part(
     checkpoint: Path, files: Request, encoded: list[Any]
 ) -> None:
     run(checkpoint, dataclasses.replace(files, chains=3, seed=5))
-    how = How(3, True, 5)
+    how = CodeSettings(3, True, 5)
     assert encoded == [(45, 45, how), (12, 12, how), (90, 90, how), (30, 30, how)]
     encoded.clear()
     run(checkpoint, dataclasses.replace(files, zero=False))

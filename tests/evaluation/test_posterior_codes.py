@@ -16,7 +16,7 @@ from sritool.data.batches import collate
 from sritool.data.store import Corpus
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation import posterior_codes as latents
-from sritool.evaluation.posterior_codes import FOLDER, How, latents_of
+from sritool.evaluation.posterior_codes import FOLDER, CodeSettings, codes_of_split
 
 NewRun = Callable[..., Any]
 
@@ -58,7 +58,7 @@ def file_of(model: Model) -> Path:
 
 def test_draws_are_the_methods_own_in_the_order_asked_for(model: Model, corpus: Corpus) -> None:
     split, asked = corpus.split("train"), np.array([7, 2, 2, 19, 0])
-    found = latents_of(model, split, asked, How(3, mean=False, seed=5), batch_size=2)
+    found = codes_of_split(model, split, asked, CodeSettings(3, mean=False, seed=5), batch_size=2)
     assert found.shape == (5, 3, model.latent)
     for row, index in enumerate(asked):
         conditional = model.method.conditional(collate(split, [index]))
@@ -68,9 +68,11 @@ def test_draws_are_the_methods_own_in_the_order_asked_for(model: Model, corpus: 
 
 def test_the_mean_is_that_of_the_draws_or_the_encoders_own(model: Model, corpus: Corpus) -> None:
     split, asked = corpus.split("train"), np.arange(6)
-    found = latents_of(model, split, asked, How(4, seed=1), keep=False)[:, 0]
+    found = codes_of_split(model, split, asked, CodeSettings(4, seed=1), keep=False)[:, 0]
     if model.method.name == "sri":
-        expected = latents_of(model, split, asked, How(4, mean=False, seed=1), keep=False).mean(1)
+        expected = codes_of_split(model, split, asked, CodeSettings(4, mean=False, seed=1), keep=False).mean(
+            1
+        )
     else:
         expected = model.method.encoder.run(collate(split, asked)).q.mean.detach().numpy()  # type: ignore[union-attr]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
@@ -78,21 +80,21 @@ def test_the_mean_is_that_of_the_draws_or_the_encoders_own(model: Model, corpus:
 
 def test_no_sentence_is_encoded_twice(model: Model, corpus: Corpus, drawn: list[int]) -> None:
     split = corpus.split("train")
-    first = latents_of(model, split, np.arange(0, 10))
+    first = codes_of_split(model, split, np.arange(0, 10))
     assert sum(drawn) == 10
-    both = latents_of(model, split, np.arange(14, 4, -1))
+    both = codes_of_split(model, split, np.arange(14, 4, -1))
     assert sum(drawn) == 15  # five of them are new
     np.testing.assert_array_equal(both[::-1][:5], first[5:])
 
 
 def test_another_seed_split_or_model_finds_nothing(model: Model, corpus: Corpus, drawn: list[int]) -> None:
     split, asked = corpus.split("train"), np.arange(8)
-    latents_of(model, split, asked)
-    latents_of(model, split, asked, How(seed=1))
-    latents_of(model, split, asked, How(chains=2))
-    latents_of(model, corpus.split("test"), asked)  # the same places, other sentences
+    codes_of_split(model, split, asked)
+    codes_of_split(model, split, asked, CodeSettings(seed=1))
+    codes_of_split(model, split, asked, CodeSettings(chains=2))
+    codes_of_split(model, corpus.split("test"), asked)  # the same places, other sentences
     model.generator.output.data += 1.0
-    latents_of(model, split, asked)
+    codes_of_split(model, split, asked)
     assert sum(drawn) == 5 * 8
 
 
@@ -106,7 +108,7 @@ def test_another_way_to_refine_finds_nothing(begin_run: NewRun, tmp_path: Path, 
         config = replace(config, refinement=replace(config.refinement, momentum=momentum))
         model.method.config = config
         model.checkpoint = replace(model.checkpoint, config=config)
-        codes.append(latents_of(model, corpus.split("train"), np.arange(22).repeat(2)))
+        codes.append(codes_of_split(model, corpus.split("train"), np.arange(22).repeat(2)))
     assert np.abs(codes[0] - codes[1]).max() > 1e-5
 
 
@@ -115,14 +117,14 @@ def test_what_a_kill_cut_off_is_encoded_again(
     model: Model, corpus: Corpus, drawn: list[int], kept_bytes: int
 ) -> None:
     split, asked = corpus.split("train"), np.arange(12)
-    whole = latents_of(model, split, asked, batch_size=4)
+    whole = codes_of_split(model, split, asked, batch_size=4)
     file = file_of(model)
     file.write_bytes(file.read_bytes()[:kept_bytes])
     drawn.clear()
-    again = latents_of(model, split, asked, batch_size=4)
+    again = codes_of_split(model, split, asked, batch_size=4)
     assert sum(drawn) == (4 if kept_bytes == -2 else 12)
     np.testing.assert_array_equal(again, whole)
-    latents_of(model, split, asked)
+    codes_of_split(model, split, asked)
     assert sum(drawn) == (
         4 if kept_bytes == -2 else 12
     )  # what was drawn again is found behind the torn block
@@ -130,34 +132,34 @@ def test_what_a_kill_cut_off_is_encoded_again(
 
 def test_a_flipped_bit_is_not_believed(model: Model, corpus: Corpus, drawn: list[int]) -> None:
     split, asked = corpus.split("train"), np.arange(12)
-    whole = latents_of(model, split, asked)
+    whole = codes_of_split(model, split, asked)
     data = bytearray(file_of(model).read_bytes())
     data[len(data) // 2] ^= 1
     file_of(model).write_bytes(data)
-    np.testing.assert_array_equal(latents_of(model, split, asked), whole)
+    np.testing.assert_array_equal(codes_of_split(model, split, asked), whole)
     assert sum(drawn) == 24
 
 
 def test_few_sentences_leave_no_file(trained: Path, tmp_path: Path, corpus: Corpus) -> None:
     model = load(Path(shutil.copytree(trained, tmp_path / "run")))
-    latents_of(model, corpus.split("train"), np.arange(22))
+    codes_of_split(model, corpus.split("train"), np.arange(22))
     assert not (model.path.parent / FOLDER).exists()
 
 
 def test_progress_counts_what_is_known_already(model: Model, corpus: Corpus) -> None:
     told: list[tuple[str, int, int]] = []
     split = corpus.split("train")
-    latents_of(model, split, np.arange(6))
-    latents_of(model, split, np.arange(10), batch_size=2, report=lambda *event: told.append(event))
+    codes_of_split(model, split, np.arange(6))
+    codes_of_split(model, split, np.arange(10), batch_size=2, report=lambda *event: told.append(event))
     assert [done for _, done, _ in told] == [6, 8, 10]
     assert {(label, total) for label, _, total in told} == {("encoding", 10)}
 
 
 def test_bad_requests(model: Model, corpus: Corpus) -> None:
     with pytest.raises(UsageError, match="at least 1"):
-        latents_of(model, corpus.split("train"), np.arange(2), How(chains=0))
+        codes_of_split(model, corpus.split("train"), np.arange(2), CodeSettings(chains=0))
     model.generator.output.data[:] = np.nan
     for parameter in model.method.modules.parameters():
         parameter.data[:] = np.nan
     with pytest.raises(NumericalError, match="not finite"):
-        latents_of(model, corpus.split("train"), np.arange(2))
+        codes_of_split(model, corpus.split("train"), np.arange(2))

@@ -85,13 +85,13 @@ def encode(
     """
     from sritool.analysis.encode import encode_text
     from sritool.cli.progress import task_progress
-    from sritool.evaluation.posterior_codes import How
+    from sritool.evaluation.posterior_codes import CodeSettings
 
     form = output_form(fmt, output)
     opened = model.load("encoding with")
     source = text or "-"
     tell_typed(source)
-    how = How(chains or (CHAINS if mean else 1), mean, seed)
+    how = CodeSettings(chains or (CHAINS if mean else 1), mean, seed)
     with task_progress(quiet) as report:
         found = encode_text(opened, Path(source), how, batch_size, report)
     if output is not None:
