@@ -2,7 +2,7 @@
 
     python -m benchmarks.methods captions                       # prepared before; into runs/captions-lm/ and so on
     python -m benchmarks.methods captions --only lm,sri --sentences 12000 -- --threads 1
-    python -m benchmarks.methods captions --picture cost.png    # of what there is; trains nothing
+    python -m benchmarks.methods captions --picture cost.png    # of what there is; times some steps, trains nothing
 
 Stop it at any moment and give the same command again: each run goes on from its last checkpoint, and one that is
 done is passed over. What stands after `--` goes to every `sritool train`. Afterwards `sritool compare`.
@@ -13,12 +13,22 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
+from benchmarks.ours import OurStep
+from benchmarks.shapes import Shape
+from benchmarks.timing import alternate
 from sritool.cli.plots.style import check_picture, look, new_canvas, plain, save, series
-from sritool.runs.folder import METRICS, read_metrics
+from sritool.config.settings import RunConfig
+from sritool.config.values import build, read_toml
+from sritool.data.store import Corpus, find_corpus, load_corpus
+from sritool.methods.registry import METHODS
+from sritool.runs.folder import CONFIG, METRICS, read_metrics
 
 
 class Row(NamedTuple):
@@ -58,7 +68,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Train what is not yet trained, or draw; the exit code of the first command that fails."""
     given, passed = _parse(sys.argv[1:] if words is None else list(words))
     if given.picture:
-        picture(_runs(given), given.picture)
+        folder = find_corpus(given.corpus, given.data_dir)
+        if folder is None:
+            raise SystemExit(f"no prepared corpus {given.corpus} in {given.data_dir}; give --data-dir")
+        picture(_runs(given), load_corpus(folder), given.rounds, given.picture)
         return 0
     for name in given.only:
         code = subprocess.run([sys.executable, "-m", "sritool", *command(name, given), *passed]).returncode
@@ -96,8 +109,12 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--sentences", type=int, default=0, help="of the training split; 0: all")
     parser.add_argument("--prefix", help="of the runs' names (default: the corpus)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="for --picture")
     parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="draw validation NLL against time instead"
+        "--picture", type=Path, metavar="FILE", help="draw validation NLL against minutes of training instead"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="steps of each run that --picture times, in turns"
     )
     given = parser.parse_args(own)
     given.prefix = given.prefix or Path(given.corpus).name
@@ -114,30 +131,60 @@ def _runs(given: argparse.Namespace) -> dict[str, Path]:
     return {name: path for name, path in files.items() if path.is_file()}
 
 
-def curve(metrics: Path) -> tuple[list[float], list[float]]:
-    """Minutes of training without validation, the autoencoder's with them, and the validation NLL at these."""
-    minutes, nll, validating = [], [], 0.0
+Phase = tuple[str, bool]
+"""A row, and whether it is still the autoencoder that it begins with."""
+
+
+def step_seconds(runs: Mapping[str, Path], corpus: Corpus, rounds: int) -> dict[Phase, float]:
+    """The time of a training step of each run on this machine: the least of those that took turns.
+
+    Sentences have the corpus' mean length. One thread; updates of `vae-lagging`'s encoder alone are left out.
+    """
+    torch.set_num_threads(1)
+    train, device = corpus.info.splits["train"], torch.device("cpu")
+    length = round(train.predictions / train.sentences)
+    steps: dict[str, OurStep] = {}
+    phases: dict[str, Phase] = {}
+    for name, metrics in runs.items():
+        config = build(RunConfig, read_toml(metrics.with_name(CONFIG)))
+        sizes, batch = asdict(config.generator), config.training.batch_size
+        shape = Shape(name, name, len(corpus.tokenizer), length, batch, **sizes)
+        for pretraining in (False, True) if METHODS[config.method].pretrains else (False,):
+            key = f"{name} {pretraining}"
+            phases[key], steps[key] = (name, pretraining), OurStep(config, shape, device)
+            steps[key].method.pretraining = pretraining
+    times = alternate(steps, rounds, device)
+    return {phase: min(times[key]) for key, phase in phases.items()}
+
+
+def curve(name: str, metrics: Path, seconds: Mapping[Phase, float]) -> tuple[list[float], list[float]]:
+    """Minutes of training at each validation, counted as steps, and the validation NLL there."""
+    minutes, nll, spent, before = [], [], 0.0, 0
     for record in read_metrics(metrics):
         if record["kind"] == "epoch":
-            validating += record["validation_seconds"]
+            spent += (record["step"] - before) * seconds[name, bool(record.get("pretraining"))] / 60
+            before = record["step"]
             if "nll" in record:
-                minutes.append((record["seconds"] - validating) / 60)
+                minutes.append(spent)
                 nll.append(record["nll"])
     return minutes, nll
 
 
-def picture(runs: dict[str, Path], file: Path) -> None:
-    """Validation NLL against wall-clock, a line a run. Format by the file's ending."""
+def picture(runs: Mapping[str, Path], corpus: Corpus, rounds: int, file: Path) -> None:
+    """Validation NLL against minutes of training, a line a run. Format by the file's ending."""
     check_picture(file, "--picture")
+    seconds = step_seconds(runs, corpus, rounds)
+    for (name, pretraining), value in seconds.items():
+        print(f"{name}{' (autoencoder)' if pretraining else ''}: {1000 * value:.1f} ms a step")
     with look():
         canvas, axes = new_canvas((9.0, 5.5))
         for number, (name, metrics) in enumerate(runs.items()):
-            minutes, nll = curve(metrics)
+            minutes, nll = curve(name, metrics, seconds)
             if nll:
                 axes.plot(minutes, nll, label=plain(name), **series(number))
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.set_xlabel("minutes of training, without validation")
+        axes.set_xlabel("minutes of training: steps × time of a step, without validation")
         axes.set_ylabel("validation NLL (nats/sentence)")
         canvas.legend(loc="outside right upper")
     save(canvas, file)
