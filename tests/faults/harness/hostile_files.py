@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from faults.harness.hostile_pickles import call, named, programs, text, value
-from sritool.runs.safe_file import DIGEST_MARK, save_values
+from sritool.runs.safe_file import DIGEST_MARK
 
 _END = 22  # bytes of the last record of an archive
 
@@ -47,8 +47,8 @@ def archive_of(program: bytes, entries: Mapping[str, bytes] | None = None, **kin
 def saved(values: Any) -> bytes:
     """Values as torch saves them, with a right digest, so that what lies behind it is reached."""
     file = io.BytesIO()
-    save_values(values, file)
-    return file.getvalue()
+    torch.save(values, file)
+    return sealed(file.getvalue())
 
 
 def pickled_files(canary: str) -> Iterator[Hostile]:
@@ -178,9 +178,8 @@ def whole_files(values: Any) -> Iterator[Hostile]:
         "of integers": honest.to(torch.int32),
     }
     for what, tensor in others.items():
-        file = io.BytesIO()
-        torch.save({**values, "weights": {**values["weights"], name: tensor}}, file)
-        yield Hostile(f"whole file, weights {what}", sealed(file.getvalue()))
+        changed = {**values, "weights": {**values["weights"], name: tensor}}
+        yield Hostile(f"whole file, weights {what}", saved(changed))
     file = io.BytesIO()
     torch.save(values, file)
     yield Hostile("whole file without a digest", file.getvalue())
