@@ -90,10 +90,6 @@ class Progress:
         self.begun = False  # whether there is anything to show
 
     def __enter__(self) -> Self:
-        if not self._quiet and stderr_console().is_terminal:
-            self._live = bar_display(self)
-            self._live.start()
-            running_bars.append(self._live)
         return self
 
     def __exit__(
@@ -137,6 +133,11 @@ class Progress:
         self.begun = True
         if self._quiet:
             return
+        if self._live is None and stderr_console().is_terminal:
+            # Not before: a live display would get in the way of sentences that somebody types.
+            self._live = bar_display(self)
+            self._live.start()
+            running_bars.append(self._live)
         if self._live is not None:
             self._live.update(self._live.task_ids[0], completed=done, total=total)
             return
