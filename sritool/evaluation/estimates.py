@@ -84,11 +84,9 @@ def _mean(metric: str, values: Array, origin: Origin) -> Estimate:
 
 
 def _perplexity(metric: str, log_likelihood: Array, figures: SentenceFigures, origin: Origin) -> Estimate:
-    per_word = "word" in metric
-    unit, counted = (
-        "per original word" if per_word else "per token",
-        (figures.words if per_word else figures.predictions),
-    )
+    unit, counted = "per token", figures.predictions
+    if "word" in metric:
+        unit, counted = "per original word", figures.words
     return perplexity(metric, log_likelihood, counted, unit, origin.samples, origin.estimator)
 
 

@@ -33,9 +33,8 @@ class Evaluation(NamedTuple):
     estimates: list[Estimate]
     sentences: list[dict[str, object]]  # a row a sentence: index, nll, …, the text; of what was measured now
     notes: list[str]
-    curve: list[
-        tuple[Estimate, Estimate]
-    ]  # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured now
+    # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured now
+    curve: list[tuple[Estimate, Estimate]]
 
 
 def evaluate(

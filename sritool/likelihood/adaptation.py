@@ -34,12 +34,8 @@ if TYPE_CHECKING:
 _ROWS = 512  # draws of sentences that are evaluated at a time
 _FLATTENING = 0.4  # share of the prior's precision in the wider twin of the matched Gaussian
 _LOCAL_VARIANCE = 0.1  # around a chain's end, before anything is known
-_FIRST_SHARES = (
-    0.3,
-    0.3,
-    0.2,
-    0.2,
-)  # matched, its wider twin, by moments, around all the chains' ends together
+# Of the matched component, its wider twin, the one by moments, and those around the chains' ends together.
+_FIRST_SHARES = (0.3, 0.3, 0.2, 0.2)
 _LEAST_SHARE = 0.02  # of any component: a mode that no pilot found heavy may still matter to the fresh draws
 _GOAL = 0.5  # effective sample size of the pilots, of their number, at which a sentence needs no more rounds
 _LEAST_GAIN = 0.1  # nats that a round must add to the mean log weight for another one to follow
@@ -48,15 +44,14 @@ _LEAST_GAIN = 0.1  # nats that a round must add to the mean log weight for anoth
 class Components(NamedTuple):
     """What the mixture of each sentence is made of."""
 
-    centres: (
-        Tensor  # of Gaussians matched by scores: a broad one, one a chain's end  [1 + ends, batch, latent]
-    )
-    covariances: Tensor  # theirs  [1 + ends, batch, latent, latent]
-    location: Tensor  # of the component matched by moments, which begins as the prior  [batch, latent]
-    root: Tensor  # its scale  [batch, latent, latent]
-    log_weight: (
-        Tensor  # of the broad one, its wider twin, that by moments, those at the ends  [3 + ends, batch]
-    )
+    # Gaussians matched by scores: a broad one, and one around each chain's end.
+    centres: Tensor  # [1 + ends, batch, latent]
+    covariances: Tensor  # [1 + ends, batch, latent, latent]
+    # The component matched by moments, which begins as the prior.
+    location: Tensor  # [batch, latent]
+    root: Tensor  # of its scale  [batch, latent, latent]
+    # Of the broad one, its wider twin, the one by moments, and those at the ends.
+    log_weight: Tensor  # [3 + ends, batch]
 
     def mixture(self, degrees: int) -> StudentMixture:
         """As a proposal to draw from."""
