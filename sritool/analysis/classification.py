@@ -1,68 +1,180 @@
 """How well the codes of sentences tell their classes: without labels, and with few.
 
+`make_plan` chooses the sentences that are learnt from, that name clusters, and that are tested on; `Trial` carries
+the plan out.
+
 Source: Pang et al. 2021, section 4.3 and Table 5.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sritool.analysis.classification_plan import Plan, Request, Setting, make_plan, notes_of
+from sritool.analysis.classification_data import (
+    Indices,
+    Overlap,
+    Request,
+    Sentences,
+    Sources,
+    read_sources,
+    usable_of,
+    wants_draws,
+    wants_zero,
+)
 from sritool.analysis.classifiers import (
+    CHOSEN_ON,
+    Accuracy,
     Classes,
     Clusters,
     Floats,
-    Interval,
     confusion,
     svm_classes,
-    wilson,
     word_classes,
 )
-from sritool.analysis.labelled_text import Indices, Overlap, Sentences
-from sritool.errors import UsageError
+from sritool.data.sampling import seeded_choice
+from sritool.errors import DataError, UsageError
 from sritool.evaluation.evaluate import run_name
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.runs.model import Report, TrainedModel, load_model
 from sritool.training.validation import has_collapsed
 
 MAJORITY, WORDS = "majority class", "bag of words"
+COUNTS = (0, 100, 1000, 10_000)  # labels, as in the paper's Table 5
 
 
-class Accuracy(NamedTuple):
-    """One row's share of test sentences whose class was told, at one number of labels."""
+class Setting(NamedTuple):
+    """A number of labels, and the draws of sentences that have them."""
+
+    labels: int  # as asked for; 0: clusters
+    draws: tuple[tuple[int, Indices], ...]  # (which of the labelled sources, its sentences)
+    repeats: int  # draws, or seeds of the clusters
+
+
+class Learner(NamedTuple):
+    """What is learnt from, and how."""
 
     name: str  # the run's, or of a row that gives a scale
     method: str
     classifier: str
-    labels: int | None  # None: whatever their number
-    used: int  # labelled sentences that were there, on average over draws
-    shares: tuple[float, ...]  # of each draw
-    confusion: NDArray[np.int64]  # sums over draws  [true, predicted]
 
-    @property
-    def value(self) -> float:
-        """Mean over draws."""
-        return float(np.mean(self.shares))
 
-    @property
-    def standard_error(self) -> float:
-        """Of the mean over draws; of one draw over test sentences."""
-        if len(self.shares) > 1:
-            return float(np.std(self.shares, ddof=1) / math.sqrt(len(self.shares)))
-        return math.sqrt(self.value * (1 - self.value) / int(self.confusion.sum()))
+class Plan(NamedTuple):
+    """Which sentences take part."""
 
-    @property
-    def interval(self) -> Interval | None:
-        """95 %, over test sentences (Wilson); None for several draws."""
-        if len(self.shares) > 1:
-            return None
-        return wilson(int(np.trace(self.confusion)), int(self.confusion.sum()))
+    sources: Sources
+    test: Indices
+    valid: Indices
+    train: Indices
+    settings: list[Setting]
+    overlaps: list[Overlap]
+
+
+def make_plan(models: Sequence[TrainedModel], request: Request) -> Plan:
+    """Read all sources and choose sentences.
+
+    Raises:
+        DataError: A source is missing or has no labels.
+        UsageError: More labels are asked for than there are.
+    """
+    if not (wants_zero(request) or wants_draws(request)):
+        raise UsageError(
+            "no labels and no clusters leave nothing to do; leave --no-zero out, or give --labels"
+        )
+    sources = read_sources(models, request)
+    usable, overlaps = usable_of(sources, request, models[0])
+    settings = settings_of(sources, request, [usable[id(source)] for source in sources.labelled])
+    none = np.zeros(0, dtype=np.int64)
+    test = seeded_choice(len(sources.test), request.limit, among=np.arange(len(sources.test)))
+    train = valid = none
+    if sources.train is not None and wants_zero(request):
+        bound = min(request.train_sentences, request.limit or request.train_sentences)
+        train = seeded_choice(len(sources.train), bound, among=usable[id(sources.train)])
+        if len(train) < len(sources.classes):
+            raise DataError(
+                f"{len(train)} sentences of {sources.train.name} are too few for {len(sources.classes)} clusters; "
+                "give more: --train-sentences, --limit"
+            )
+        if request.components is not None and request.components > len(train):
+            raise UsageError(
+                f"--pca {request.components} is more than the {len(train)} sentences that are clustered; give fewer"
+            )
+    if sources.valid is not None:
+        valid = seeded_choice(len(sources.valid), request.limit, among=usable[id(sources.valid)])
+    return Plan(sources, test, valid, train, settings, overlaps)
+
+
+def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -> list[Setting]:
+    """The columns of the table: 0, then files by their size, or draws of so many labels."""
+    settings = [Setting(0, (), request.draws)] if wants_zero(request) else []
+    if request.labelled and request.counts is None:
+        sizes = sorted({len(source) for source in sources.labelled})
+        for size in sizes:
+            same = [i for i, source in enumerate(sources.labelled) if len(source) == size]
+            settings.append(Setting(size, tuple((i, usable[i]) for i in same), len(same)))
+        return settings
+    if not wants_draws(request):
+        return settings
+    if len(sources.labelled) > 1:
+        raise UsageError("--labels draws from one file; give --labelled once, or leave --labels out")
+    (pool,), of = usable, len(sources.labelled[0])
+    wanted = request.counts or tuple(count for count in COUNTS if count <= len(pool))
+    for count in sorted({*wanted} - {0}):
+        draws = tuple((0, draw(pool, of, count, request.seed, number)) for number in range(request.draws))
+        settings.append(Setting(count, draws, request.draws))
+    return settings
+
+
+def draw(usable: Indices, of: int, count: int, seed: int, number: int) -> Indices:
+    """Choose `count` of the usable sentences at random, in their order; a larger draw holds the smaller.
+
+    Args:
+        usable: Sentences that may be drawn.
+        of: How many sentences there are; which are drawn depends little on those that are not usable.
+        count: How many are drawn.
+        seed: Of all draws.
+        number: Which draw it is.
+
+    Raises:
+        UsageError: There are not so many.
+    """
+    if count > len(usable):
+        raise UsageError(
+            f"{count:,} labels cannot be drawn from {len(usable):,} sentences; give --labels fewer"
+        )
+    return seeded_choice(of, count, [seed, number], usable)
+
+
+def _has_one_class(plan: Plan, source: int, chosen: Indices) -> bool:
+    return len(np.unique(plan.sources.numbers(plan.sources.labelled[source])[chosen])) < 2
+
+
+def notes_of(plan: Plan, request: Request) -> list[str]:
+    """What was left out, and how the rest was done."""
+    sources = plan.sources
+    notes = [f"codes are means of {request.chains} chains, or an encoder's own"]
+    alone = [
+        setting for setting in plan.settings if any(_has_one_class(plan, *draw) for draw in setting.draws)
+    ]
+    for setting in alone:
+        notes.append(f"a draw of {setting.labels:,} labels is of one class, which is then the answer to all")
+    if any(len(rows) > CHOSEN_ON for setting in plan.settings for _, rows in setting.draws):
+        notes.append(f"the machines' C is chosen on {CHOSEN_ON:,} of the labels where there are more")
+    named = "named by" if request.naming == "hungarian" else "each named by its most confident of"
+    for what, source, rows in (
+        ("clusters of", sources.train, plan.train),
+        (named, sources.valid, plan.valid),
+    ):
+        if source is not None and len(rows):
+            of = f"{len(rows):,} of {len(source):,}" if len(rows) < len(source) else f"all {len(source):,}"
+            notes.append(f"{what} {of} sentences of {source.name}")
+    notes += [f"{overlap}{', and are left out' if request.deduplicate else ''}" for overlap in plan.overlaps]
+    if plan.overlaps and not request.deduplicate:
+        notes.append("leave them out with --deduplicate")
+    return notes
 
 
 class Classification(NamedTuple):
@@ -78,10 +190,17 @@ class Classification(NamedTuple):
 
 
 def classify(paths: Sequence[Path], request: Request, device: str, report: Report) -> Classification:
-    """Accuracy on test of every model at every number of labels, and of two rows that give the scale.
+    """Measure the accuracy on test of every model at every number of labels, and of two rows that give the scale.
 
-    Raises: UsageError for a model without z, runs of different corpora, or more labels than there are; DataError for
-            files without labels.
+    Args:
+        paths: Checkpoints or run folders.
+        request: What is classified, and how.
+        device: Where the models run.
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: A model without z, runs of different corpora, or more labels than there are.
+        DataError: Files without labels.
     """
     models = [load_model(path, device) for path in paths]
     for model in models:
@@ -92,159 +211,129 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
                 "give fewer"
             )
     plan = make_plan(models, request)
-    true = plan.sources.numbers(plan.sources.test)[plan.test]
-    rows = [majority(true, len(plan.sources.classes)), *word_rows(plan, true, request, report)]
-    named = list(zip(models, paths, strict=True))
-    for model, path in named:
+    trial = Trial(plan, request)
+    rows, notes = [trial.majority(), *trial.word_rows(report)], []
+    for model, path in zip(models, paths, strict=True):
         label = f"{run_name(path)}: " if len(models) > 1 else ""
 
         def told(what: str, done: int, total: int, label: str = label) -> None:
             report(label + what, done, total)
 
-        rows += Coded(model, run_name(path), plan, true, request, told).rows()
+        rows += trial.code_rows(model, run_name(path), told)
+        if has_collapsed(model.checkpoint):
+            notes.append(
+                f"{run_name(path)}: its generator ignored z when it was last validated; "
+                "what its codes tell is not what it generates from"
+            )
     sources = plan.sources
+    notes += notes_of(plan, request)
     return Classification(
-        sources.classes,
-        sources.test.name,
-        len(true),
-        len(sources.test),
-        rows,
-        plan.overlaps,
-        [
-            *(_ignores(path) for model, path in named if has_collapsed(model.checkpoint)),
-            *notes_of(plan, request),
-        ],
+        sources.classes, sources.test.name, len(plan.test), len(sources.test), rows, plan.overlaps, notes
     )
 
 
-def _ignores(path: Path) -> str:
-    return (
-        f"{run_name(path)}: its generator ignored z when it was last validated; "
-        "what its codes tell is not what it generates from"
-    )
+class Trial:
+    """One plan, carried out with words and with the codes of models.
 
+    Attributes:
+        true: Classes of the test sentences. Shape [test].
+        labels: Classes of all sentences of each labelled source.
+    """
 
-def majority(true: Classes, classes: int) -> Accuracy:
-    """The most that one and the same answer gets."""
-    predicted = np.full(len(true), int(np.bincount(true).argmax()))
-    return accuracy(MAJORITY, "", "constant", None, [0], true, [predicted], classes)
+    def __init__(self, plan: Plan, request: Request) -> None:
+        self.plan, self.sources, self.request = plan, plan.sources, request
+        self.true: Classes = self.sources.numbers(self.sources.test)[plan.test]
+        self.labels = [self.sources.numbers(source) for source in self.sources.labelled]
 
+    def majority(self) -> Accuracy:
+        """Answer with the commonest class of test, the most that one and the same answer gets."""
+        predicted = np.full(len(self.true), int(np.bincount(self.true).argmax()))
+        return self._row(Learner(MAJORITY, "", "constant"), None, [0], [predicted])
 
-def word_rows(plan: Plan, true: Classes, request: Request, report: Report) -> list[Accuracy]:
-    """What the words tell, with the same labels."""
-    sources = plan.sources
-    wanted = [sources.test.text(index) for index in plan.test.tolist()]
-    numbers = [sources.numbers(source) for source in sources.labelled]
+    def word_rows(self, report: Report) -> list[Accuracy]:
+        """Learn from words in place of codes, with the same labels."""
+        test = self.sources.test
+        wanted = [test.text(index) for index in self.plan.test.tolist()]
 
-    def fitted(source: int, chosen: Indices) -> Classes:
-        texts = [sources.labelled[source].text(index) for index in chosen.tolist()]
-        return word_classes(texts, numbers[source][chosen], wanted, request.seed)
+        def fit(source: int, chosen: Indices) -> Classes:
+            texts = [self.sources.labelled[source].text(index) for index in chosen.tolist()]
+            return word_classes(texts, self.labels[source][chosen], wanted, self.request.seed)
 
-    return [
-        learnt(WORDS, "", "tf-idf, linear svm", setting, true, plan, fitted, report)
-        for setting in plan.settings
-        if setting.labels
-    ]
+        learner = Learner(WORDS, "", "tf-idf, linear svm")
+        return [self._learnt(learner, each, fit, report) for each in self.plan.settings if each.labels]
 
+    def code_rows(self, model: TrainedModel, name: str, report: Report) -> list[Accuracy]:
+        """Learn from a model's codes, at each number of labels; each sentence is encoded once."""
+        request, method = self.request, model.method.name
 
-def learnt(
-    name: str,
-    method: str,
-    classifier: str,
-    setting: Setting,
-    true: Classes,
-    plan: Plan,
-    fitted: Callable[[int, Indices], Classes],
-    report: Report,
-) -> Accuracy:
-    """A row at one number of labels, from the predictions that each draw leads to."""
-    sizes = [len(chosen) for _, chosen in setting.draws]
-    found = []
-    for number, (source, chosen) in enumerate(setting.draws):
-        report(f"{name}, {setting.labels:,} labels", sum(sizes[:number]), sum(sizes))
-        found.append(fitted(source, chosen))
-    report(f"{name}, {setting.labels:,} labels", sum(sizes), sum(sizes))
-    return accuracy(name, method, classifier, setting.labels, sizes, true, found, len(plan.sources.classes))
+        def codes(source: Sentences, rows: Indices, what: str) -> Floats:
+            def told(label: str, done: int, total: int) -> None:
+                report(f"{label} {what}", done, total)
 
+            how = CodeSettings(request.chains, True, request.seed)
+            return codes_of_split(model, source.split(model), rows, how, request.batch_size, told)[:, 0]
 
-def accuracy(
-    name: str,
-    method: str,
-    classifier: str,
-    labels: int | None,
-    sizes: Sequence[int],
-    true: Classes,
-    found: Sequence[Classes],
-    classes: int,
-) -> Accuracy:
-    """The row that the predictions of every draw make. Args: sizes: labelled sentences of each draw."""
-    shares = tuple(float((predicted == true).mean()) for predicted in found)
-    table = np.sum([confusion(true, predicted, classes) for predicted in found], axis=0)
-    return Accuracy(name, method, classifier, labels, round(float(np.mean(sizes))), shares, table)
-
-
-class Coded:
-    """One model's codes of the planned sentences, and what they tell."""
-
-    def __init__(
-        self, model: TrainedModel, name: str, plan: Plan, true: Classes, request: Request, report: Report
-    ) -> None:
-        self.model, self.name, self.plan, self.true = model, name, plan, true
-        self.request, self.report = request, report
-
-    def rows(self) -> list[Accuracy]:
-        """A row at each number of labels; each sentence is encoded once."""
-        sources, method = self.plan.sources, self.model.method.name
-        test = self.codes(sources.test, self.plan.test, "test")
-        numbers = [sources.numbers(source) for source in sources.labelled]
-        needed = [self.needed(number) for number in range(len(sources.labelled))]
-        codes = [
-            self.codes(source, rows, "labelled")
-            for source, rows in zip(sources.labelled, needed, strict=True)
+        test = codes(self.sources.test, self.plan.test, "test")
+        needed = [self._needed(number) for number in range(len(self.sources.labelled))]
+        labelled = [
+            codes(source, rows, "labelled")
+            for source, rows in zip(self.sources.labelled, needed, strict=True)
         ]
 
-        def fitted(source: int, chosen: Indices) -> Classes:
-            known = codes[source][np.searchsorted(needed[source], chosen)]
-            return svm_classes(known, numbers[source][chosen], test, self.request.kernel, self.request.seed)
+        def fit(source: int, chosen: Indices) -> Classes:
+            known = labelled[source][np.searchsorted(needed[source], chosen)]
+            return svm_classes(known, self.labels[source][chosen], test, request.kernel, request.seed)
 
-        kind = f"{self.request.kernel} svm"
-        return [
-            learnt(self.name, method, kind, setting, self.true, self.plan, fitted, self.report)
-            if setting.labels
-            else self.clustered(setting, test)
-            for setting in self.plan.settings
-        ]
+        learner = Learner(name, method, f"{request.kernel} svm")
+        rows = []
+        for setting in self.plan.settings:
+            if setting.labels:
+                rows.append(self._learnt(learner, setting, fit, report))
+                continue
+            assert self.sources.train is not None
+            assert self.sources.valid is not None
+            train = codes(self.sources.train, self.plan.train, "train")
+            valid = codes(self.sources.valid, self.plan.valid, "valid")
+            rows.append(self._clustered(name, method, setting, train, valid, test))
+        return rows
 
-    def needed(self, source: int) -> Indices:
+    def _needed(self, source: int) -> Indices:
         """The sentences of a labelled source that any draw has."""
         drawn = [rows for setting in self.plan.settings for number, rows in setting.draws if number == source]
         return np.unique(np.concatenate(drawn)) if drawn else np.zeros(0, dtype=np.int64)
 
-    def codes(self, source: Sentences, rows: Indices, what: str) -> Floats:
-        """[rows, latent], the mean of the chains."""
+    def _learnt(
+        self, learner: Learner, setting: Setting, fit: Callable[[int, Indices], Classes], report: Report
+    ) -> Accuracy:
+        """The row at one number of labels, from the predictions that each draw leads to."""
+        sizes = [len(chosen) for _, chosen in setting.draws]
+        label = f"{learner.name}, {setting.labels:,} labels"
+        predictions = []
+        for number, (source, chosen) in enumerate(setting.draws):
+            report(label, sum(sizes[:number]), sum(sizes))
+            predictions.append(fit(source, chosen))
+        report(label, sum(sizes), sum(sizes))
+        return self._row(learner, setting.labels, sizes, predictions)
 
-        def told(label: str, done: int, total: int) -> None:
-            self.report(f"{label} {what}", done, total)
-
-        how = CodeSettings(self.request.chains, True, self.request.seed)
-        split = source.split(self.model)
-        return codes_of_split(self.model, split, rows, how, self.request.batch_size, told)[:, 0]
-
-    def clustered(self, setting: Setting, test: Floats) -> Accuracy:
-        """Without labels: a mixture of Gaussians on train codes, whose components valid sentences name."""
-        sources, plan, request = self.plan.sources, self.plan, self.request
-        assert sources.train is not None
-        assert sources.valid is not None
-        train, valid = (
-            self.codes(sources.train, plan.train, "train"),
-            self.codes(sources.valid, plan.valid, "valid"),
-        )
-        labels = sources.numbers(sources.valid)[plan.valid]
-        classes, found = len(sources.classes), []
+    def _clustered(
+        self, name: str, method: str, setting: Setting, train: Floats, valid: Floats, test: Floats
+    ) -> Accuracy:
+        """The row without labels: a mixture of Gaussians on train codes, whose components valid names."""
+        assert self.sources.valid is not None
+        request, labels = self.request, self.sources.numbers(self.sources.valid)[self.plan.valid]
+        predictions = []
         for number in range(setting.repeats):
-            clusters = Clusters(train, classes, request.seed + number, request.components)
+            clusters = Clusters(train, len(self.sources.classes), request.seed + number, request.components)
             names = clusters.names(valid, labels, request.naming)
-            found.append(names[clusters.probabilities(test).argmax(axis=1)])
+            predictions.append(names[clusters.probabilities(test).argmax(axis=1)])
         reduced = f", {request.components} principal components" if request.components else ""
-        kind = f"gaussian mixture{reduced}"
-        return accuracy(self.name, self.model.method.name, kind, 0, [0], self.true, found, classes)
+        return self._row(Learner(name, method, f"gaussian mixture{reduced}"), 0, [0], predictions)
+
+    def _row(
+        self, learner: Learner, labels: int | None, sizes: Sequence[int], predictions: Sequence[Classes]
+    ) -> Accuracy:
+        """The row that the predictions of every draw make; `sizes` are its labelled sentences."""
+        shares = tuple(float((predicted == self.true).mean()) for predicted in predictions)
+        classes = len(self.sources.classes)
+        table = np.sum([confusion(self.true, predicted, classes) for predicted in predictions], axis=0)
+        return Accuracy(*learner, labels, round(float(np.mean(sizes))), shares, table)

@@ -1,4 +1,4 @@
-"""Classes of sentences from their codes, without labels and with few; and the intervals of an accuracy.
+"""Classes of sentences from their codes, without labels and with few; and how often they are right.
 
 Everything that is learnt is learnt from the arguments: scaling, vocabulary and the cost of errors come from the
 sentences given for fitting alone.
@@ -36,7 +36,7 @@ class Interval(NamedTuple):
 
 
 def wilson(right: int, count: int) -> Interval:
-    """95 % interval of a share of `count` independent trials.
+    """Return the 95 % interval of a share of `count` independent trials.
 
     Source: Wilson 1927; it keeps its level near 0 and 1, where the normal approximation does not.
     """
@@ -48,18 +48,55 @@ def wilson(right: int, count: int) -> Interval:
 
 
 def confusion(true: Classes, predicted: Classes, classes: int) -> NDArray[np.int64]:
-    """How many sentences of each class [true] were taken for each [predicted]: [classes, classes]."""
+    """Count how many sentences of each class [true] were taken for each [predicted]. Shape [classes, classes]."""
     table = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(table, (true, predicted), 1)
     return table
 
 
-def name_clusters(clusters: Classes, labels: Classes, classes: int) -> Classes:
-    """The class of each cluster: the one-to-one naming under which most of these sentences are right.
+class Accuracy(NamedTuple):
+    """One row's share of test sentences whose class was told, at one number of labels."""
 
-    Args:    clusters, labels [n]: of the same sentences, each below `classes`.
-    Returns: [classes] int64.
-    Source:  Kuhn 1955, the Hungarian method.
+    name: str  # the run's, or of a row that gives a scale
+    method: str
+    classifier: str
+    labels: int | None  # None: whatever their number
+    used: int  # labelled sentences that were there, on average over draws
+    shares: tuple[float, ...]  # of each draw
+    confusion: NDArray[np.int64]  # sums over draws  [true, predicted]
+
+    @property
+    def value(self) -> float:
+        """Mean over draws."""
+        return float(np.mean(self.shares))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean over draws; of one draw over test sentences."""
+        if len(self.shares) > 1:
+            return float(np.std(self.shares, ddof=1) / math.sqrt(len(self.shares)))
+        return math.sqrt(self.value * (1 - self.value) / int(self.confusion.sum()))
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 %, over test sentences (Wilson); None for several draws."""
+        if len(self.shares) > 1:
+            return None
+        return wilson(int(np.trace(self.confusion)), int(self.confusion.sum()))
+
+
+def name_clusters(clusters: Classes, labels: Classes, classes: int) -> Classes:
+    """Name clusters one to one, so that most of these sentences are right.
+
+    Args:
+        clusters: The cluster of each sentence, below `classes`. Shape [n].
+        labels: Their classes. Shape [n].
+        classes: Number of classes and of clusters.
+
+    Returns:
+        The class of each cluster. Shape [classes].
+
+    Source: Kuhn 1955, the Hungarian method.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -70,10 +107,14 @@ def name_clusters(clusters: Classes, labels: Classes, classes: int) -> Classes:
 
 
 def name_by_confidence(probabilities: NDArray[np.float64], labels: Classes) -> Classes:
-    """The class of each cluster as the authors' code has it: the label of its one most confident sentence.
+    """Name each cluster by the label of its one most confident sentence, as the authors' code does.
 
-    Args:    probabilities [n, clusters] of belonging there; labels [n].
-    Returns: [clusters] int64; two clusters may have the same name.
+    Args:
+        probabilities: Of belonging to each cluster. Shape [n, clusters].
+        labels: Classes of these sentences. Shape [n].
+
+    Returns:
+        The class of each cluster; two may have the same. Shape [clusters].
     """
     names: Classes = labels[probabilities.argmax(axis=0)]
     return names
@@ -83,7 +124,14 @@ class Clusters:
     """A Gaussian mixture on standardised codes, with as many components as there are classes."""
 
     def __init__(self, codes: Floats, classes: int, seed: int, components: int | None = None) -> None:
-        """Args: codes [n, latent] to fit, n at least `classes`; components: principal ones to keep; None: all."""
+        """Fit the mixture.
+
+        Args:
+            codes: At least as many as classes. Shape [n, latent].
+            classes: Number of components.
+            seed: Of the fit.
+            components: Principal components of the codes to keep; None: all.
+        """
         from sklearn.decomposition import PCA
         from sklearn.mixture import GaussianMixture
         from sklearn.pipeline import make_pipeline
@@ -103,7 +151,7 @@ class Clusters:
         return found
 
     def names(self, codes: Floats, labels: Classes, naming: str) -> Classes:
-        """The class of each component, from labelled sentences. Args: naming: one of NAMINGS."""
+        """Give each component a class, from labelled sentences; `naming` is one of NAMINGS."""
         probabilities = self.probabilities(codes)
         if naming == "authors":
             return name_by_confidence(probabilities, labels)
@@ -111,7 +159,18 @@ class Clusters:
 
 
 def svm_classes(codes: Floats, labels: Classes, wanted: Floats, kernel: str, seed: int) -> Classes:
-    """Classes of the codes `wanted` [m, latent], by a support vector machine on labelled codes [n, latent]."""
+    """Tell classes by a support vector machine on codes.
+
+    Args:
+        codes: Labelled codes. Shape [n, latent].
+        labels: Their classes. Shape [n].
+        wanted: Codes whose classes are wanted. Shape [m, latent].
+        kernel: One of KERNELS.
+        seed: Of the folds that C is chosen by.
+
+    Returns:
+        Classes of `wanted`. Shape [m].
+    """
     from sklearn.preprocessing import StandardScaler
 
     steps = [StandardScaler(), _machine(kernel, seed)]
@@ -119,7 +178,14 @@ def svm_classes(codes: Floats, labels: Classes, wanted: Floats, kernel: str, see
 
 
 def word_classes(texts: Sequence[str], labels: Classes, wanted: Sequence[str], seed: int) -> Classes:
-    """Classes of texts `wanted`, by a linear support vector machine on the words of labelled ones (TF-IDF)."""
+    """Tell classes by a linear support vector machine on words (TF-IDF).
+
+    Args:
+        texts: Labelled texts.
+        labels: Their classes. Shape [n].
+        wanted: Texts whose classes are wanted.
+        seed: Of the folds that C is chosen by.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     words = TfidfVectorizer(token_pattern=r"\S+", sublinear_tf=True)

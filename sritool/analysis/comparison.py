@@ -83,7 +83,11 @@ class Comparison(NamedTuple):
 
 
 def check_columns(names: Sequence[str], sort: str | None = None) -> None:
-    """Raises: UsageError for a column that there is not, where no metric is among them, or an unknown order."""
+    """Check the names of columns.
+
+    Raises:
+        UsageError: There is no such column, there is none to show, or the order is unknown.
+    """
     known = (*NEEDS, *TRAINING_COLUMNS)
     for name in names:
         if name not in known:
@@ -104,9 +108,10 @@ class Found(NamedTuple):
 
 
 def runs_of_newest_corpus(runs_dir: Path) -> Found:
-    """All runs on the corpus that the newest run is on.
+    """Find all runs on the corpus that the newest run is on.
 
-    Raises: CheckpointError if there is no run.
+    Raises:
+        CheckpointError: There is no run.
     """
     wanted = load_checkpoint(find_checkpoint(None, runs_dir)).corpus["content_hash"]
     paths, elsewhere, begun = [], 0, 0
@@ -137,9 +142,17 @@ def compare(
 ) -> Comparison:
     """Measure each run on the same sentences with the same noise, or look its figures up where they are on record.
 
-    Args:   request: its estimator may be `own`; samples: draws in place of each estimator's usual number; mixed:
-            take runs of different corpora, each on its own.
-    Raises: DataError if corpora differ and `mixed` is not set; UsageError as `evaluate` has it.
+    Args:
+        checkpoints: Checkpoints or run folders.
+        request: What is measured, and how; its estimator may be `own`.
+        device: Where the models run.
+        report: Is told of the sentences done.
+        samples: Draws in place of each estimator's usual number.
+        mixed: Take runs of different corpora, each on its own.
+
+    Raises:
+        DataError: The corpora differ and `mixed` is not set.
+        UsageError: As `evaluate` has it.
     """
     estimators.check_estimator(request.estimator, others=(OWN,))
     paths, notes = _each_once(checkpoints)
@@ -178,7 +191,12 @@ def compare(
 
 
 def training_of(model: TrainedModel, data_dir: Path) -> Training:
-    """What the run that a checkpoint belongs to took so far, by the last.pt and metrics.jsonl beside it."""
+    """Tell what the run that a checkpoint belongs to took so far, by the last.pt and metrics.jsonl beside it.
+
+    Args:
+        model: A trained model.
+        data_dir: Folder of prepared corpora.
+    """
     config, folder, last = model.checkpoint.config, model.path.parent, model.checkpoint
     in_its_folder = model.path.name in (BEST, LAST)
     if in_its_folder:
@@ -209,7 +227,7 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
 
 
 def published_estimator(method: Method) -> str:
-    """The one that the method's figures were published with."""
+    """Return the estimator that the method's figures were published with."""
     if method.name == "sri":
         return "sri"
     has_density = method.latent > 0 and isinstance(method, estimators.Encoding) and method.has_density

@@ -40,10 +40,18 @@ class Frontier(NamedTuple):
 def frontier(
     checkpoints: Sequence[Path], request: EvaluationSettings, device: str, report: Report, mixed: bool = False
 ) -> Frontier:
-    """Both figures of each run on the same sentences; what is on record is looked up.
+    """Measure both figures of each run on the same sentences; what is on record is looked up.
 
-    Args:   request: its metrics are not read; mixed: take runs of different corpora.
-    Raises: DataError if the corpora differ or nothing could be measured; UsageError as `evaluate` has it.
+    Args:
+        checkpoints: Checkpoints or run folders.
+        request: How they are measured; its metrics are not read.
+        device: Where the models run.
+        report: Is told of the sentences done.
+        mixed: Take runs of different corpora.
+
+    Raises:
+        DataError: The corpora differ, or nothing could be measured.
+        UsageError: As `evaluate` has it.
     """
     found = compare(checkpoints, replace(request, metrics=METRICS), device, report, mixed=mixed)
     points, notes = [], list(found.notes)

@@ -16,7 +16,11 @@ from sritool.training.pretraining import pretraining_epochs
 
 
 def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
-    """(field, value) rows: method, corpus, sizes, every setting, progress and the best validation."""
+    """Describe a checkpoint as (field, value) rows: method, corpus, sizes, progress, best validation, settings.
+
+    Raises:
+        CheckpointError: It is no checkpoint, or is damaged.
+    """
     checkpoint = load_checkpoint(path)
     method = method_without_memory(checkpoint, path)
     corpus, progress = checkpoint.corpus, checkpoint.progress

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from sritool.analysis import latent_paths
-from sritool.analysis.text_metrics import edit_distance
 from sritool.data.readers import read_sentences
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
@@ -28,7 +27,11 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Way:
-    """From one code to another."""
+    """How to go from one code to another.
+
+    Raises:
+        UsageError: There are fewer than two points.
+    """
 
     points: int = 7  # both ends included
     spherical: bool = False  # along the arc
@@ -49,7 +52,11 @@ class Smoothness(NamedTuple):
 
 
 def prior_pairs(model: TrainedModel, n: int, seed: int) -> Floats:
-    """n pairs of codes from the prior: [n, 2, latent]; the first of more are the same."""
+    """Draw n pairs of codes from the prior; the first of more pairs are the same. Shape [n, 2, latent].
+
+    Raises:
+        UsageError: The model has no z.
+    """
     model.require_latent("interpolate")
     return model.prior(2 * n, seed).reshape(n, 2, model.latent)
 
@@ -57,9 +64,20 @@ def prior_pairs(model: TrainedModel, n: int, seed: int) -> Floats:
 def sentence_pairs(
     model: TrainedModel, pairs: Sequence[Pair], chains: int, seed: int, report: Report | None = None
 ) -> Floats:
-    """Codes of pairs of sentences, each the mean of so many chains: [n, 2, latent].
+    """Encode pairs of sentences.
 
-    Raises: UsageError if the model has no z.
+    Args:
+        model: A trained model.
+        pairs: Two sentences each.
+        chains: Chains whose mean is a sentence's code.
+        seed: Of the chains' noise.
+        report: Is told of the sentences done.
+
+    Returns:
+        Codes of both ends. Shape [n, 2, latent].
+
+    Raises:
+        UsageError: The model has no z.
     """
     model.require_latent("interpolate")
     split = model.split([sentence for pair in pairs for sentence in pair])
@@ -69,7 +87,11 @@ def sentence_pairs(
 
 
 def read_pairs(text: Path | str) -> list[Pair]:
-    """Pairs of a file or "-", one a line, a tab between the two. Raises: DataError naming the line."""
+    """Read pairs of sentences from a file or "-", one pair a line, a tab between the two.
+
+    Raises:
+        DataError: A line is no pair; the message names it.
+    """
     where = "standard input" if str(text) == "-" else str(text)
     try:
         lines = [line.rstrip("\r") for line in read_sentences(Path(text), form="text").texts]
@@ -80,7 +102,11 @@ def read_pairs(text: Path | str) -> list[Pair]:
 
 
 def parse_pair(line: str, where: str) -> Pair:
-    """Two sentences with a tab between them. Raises: DataError."""
+    """Split a line into two sentences at its tab.
+
+    Raises:
+        DataError: There is not one tab; the message begins with `where`.
+    """
     parts = line.split("\t")
     if len(parts) != 2:
         count = "no tab" if len(parts) == 1 else f"{len(parts) - 1} tabs"
@@ -96,8 +122,20 @@ def interpolate(
     seed: int,
     report: Report | None = None,
 ) -> list[list[str]]:
-    """The sentences of each line, both ends included: ends [n, 2, latent] → n lists of `way.points`."""
-    lines = [latent_paths.between(first, last, way.points, way.spherical) for first, last in ends]
+    """Decode the sentences of each line between two codes, both ends included.
+
+    Args:
+        model: A trained model.
+        ends: First and last code of each line. Shape [n, 2, latent].
+        way: Points, and whether they lie on a line or an arc.
+        config: How codes are decoded.
+        seed: Of words that are drawn.
+        report: Is told of the sentences done.
+
+    Returns:
+        n lists of `way.points` sentences.
+    """
+    lines = [codes_between(first, last, way.points, way.spherical) for first, last in ends]
     found = model.decode(np.concatenate(lines), config, seed, report=report)
     return [found[begin : begin + way.points] for begin in range(0, len(found), way.points)]
 
@@ -110,13 +148,36 @@ def interpolate_once(
     between: Pair | None = None,
     chains: int = 5,
 ) -> list[str]:
-    """One line: between the codes of two sentences, or between two draws of the prior."""
+    """Decode one line: between two sentences, or between two draws of the prior.
+
+    Args:
+        model: A trained model.
+        way: Points, and whether they lie on a line or an arc.
+        seed: Of the draws of the prior, the chains' noise and words that are drawn.
+        config: How codes are decoded.
+        between: The sentences whose codes are the ends; None: draws of the prior.
+        chains: Chains whose mean is a sentence's code.
+    """
     ends = sentence_pairs(model, [between], chains, seed) if between else prior_pairs(model, 1, seed)
     return interpolate(model, ends, way, config, seed)[0]
 
 
+def edit_distance(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
+    """Fewest insertions, deletions and substitutions of tokens that make one of the other.
+
+    Source: Levenshtein 1966; by the dynamic programme of Wagner and Fischer 1974.
+    """
+    row = list(range(len(other) + 1))
+    for i, token in enumerate(one, 1):
+        diagonal, row[0] = row[0], i
+        for j, against in enumerate(other, 1):
+            kept = diagonal if token == against else 1 + min(diagonal, row[j], row[j - 1])
+            diagonal, row[j] = row[j], kept
+    return row[-1]
+
+
 def edits(sentences: Sequence[str]) -> list[int]:
-    """Of each sentence but the first, the distance to the one before it; 0 where it is repeated."""
+    """Return the distance of each sentence but the first to the one before it; 0 where it is repeated."""
     words = [text.split() for text in sentences]
     return [edit_distance(one, other) for one, other in itertools.pairwise(words)]
 
@@ -124,7 +185,14 @@ def edits(sentences: Sequence[str]) -> list[int]:
 def smoothness(
     model: TrainedModel, lines: Sequence[Sequence[str]], config: DecodingConfig, seed: int
 ) -> Smoothness:
-    """Of these lines; what they are held against does not depend on them."""
+    """Measure how smoothly lines change, beside pairs of independent samples, which do not depend on the lines.
+
+    Args:
+        model: The model that decoded the lines.
+        lines: Sentences of each line.
+        config: How the lines were decoded.
+        seed: Of the independent samples.
+    """
     means = [float(np.mean(edits(line))) for line in lines]
     everyone = torch.arange(2 * STRANGERS)
     codes = Stream(seed, "interpolation strangers").normal(everyone, model.latent).numpy()
@@ -135,6 +203,50 @@ def smoothness(
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float]:
-    """With its standard error."""
+    """The mean and its standard error."""
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return float(np.mean(values)), error
+
+
+_Doubles = NDArray[np.float64]
+
+
+def codes_between(first: Floats, last: Floats, points: int, spherical: bool = False) -> Floats:
+    """Return codes on the line from one code to another, or on the arc; both ends are included and exact.
+
+    The arc turns the direction at an even rate (Shoemake 1985, slerp) and goes evenly from the one norm to the other,
+    so that the codes on the way are as far from 0 as the ends are, as draws of the prior are. A zero has no
+    direction: the other's is taken. Opposite directions have no shortest arc: one through the coordinate axis that
+    is nearest to a right angle is taken, or, in one dimension, the line.
+
+    Args:
+        first: Shape [latent].
+        last: Shape [latent].
+        points: At least 2.
+        spherical: Go along the arc.
+
+    Returns:
+        Shape [points, latent], float32.
+    """
+    a, b, t = first.astype(np.float64), last.astype(np.float64), np.linspace(0.0, 1.0, points)[:, None]
+    codes = _arc(a, b, t) if spherical else (1 - t) * a + t * b
+    codes[0], codes[-1] = a, b
+    return codes.astype(np.float32)
+
+
+def _arc(a: _Doubles, b: _Doubles, t: _Doubles) -> _Doubles:
+    norms = np.linalg.norm(a), np.linalg.norm(b)
+    if not norms[0] or not norms[1]:
+        return (1 - t) * a + t * b
+    u, v = a / norms[0], b / norms[1]
+    across = v - (u @ v) * u
+    angle = np.arctan2(np.linalg.norm(across), u @ v)
+    if np.linalg.norm(across) < 1e-7:  # the same direction, or the opposite one
+        axis = np.zeros_like(u)
+        axis[np.abs(u).argmin()] = 1.0
+        across = axis - (u @ axis) * u
+        if np.linalg.norm(across) < 1e-7:
+            return (1 - t) * a + t * b
+    across /= np.linalg.norm(across)
+    directions: _Doubles = np.cos(t * angle) * u + np.sin(t * angle) * across
+    return ((1 - t) * norms[0] + t * norms[1]) * directions

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sritool.analysis.embedding import embed
 from sritool.data.store import Split
-from sritool.errors import UsageError
+from sritool.errors import NumericalError, ShapeError, UsageError
 from sritool.evaluation.evaluate import run_name
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.model.random import Stream
@@ -22,6 +21,7 @@ Array = NDArray[np.float64]
 
 GRID = 201  # points of a density
 FEWEST = 20  # sentences: of fewer, neither maps nor densities tell anything
+FEWEST_ON_MAP = 3  # codes that t-SNE can place
 SHOWN = 4.0  # standard deviations of the prior that a density shows at least
 
 
@@ -105,10 +105,18 @@ def aggregate(
 ) -> AggregatePosterior:
     """Draw the aggregate posterior, map it and its control, and set its marginals against the prior's.
 
-    Args:   examples [n]: sentences of the split, 20 or more; seed: of the draws and the maps; labels: of the corpus,
-            by number.
-    Raises: UsageError if the model has no z or there are fewer sentences; NumericalError for a code that is not
-            finite.
+    Args:
+        model: A trained model.
+        split: Sentences.
+        examples: Indices in the split, 20 or more. Shape [n].
+        seed: Of the draws and the maps.
+        report: Is told of the sentences done.
+        labels: Names of the corpus' labels, by number.
+        batch_size: Sentences side by side.
+
+    Raises:
+        UsageError: The model has no z, or there are fewer sentences.
+        NumericalError: A code is not finite.
     """
     model.require_latent("draw the aggregate posterior")
     if len(examples) < FEWEST:
@@ -140,23 +148,24 @@ def aggregate(
 
 
 def largest_distance(count: int, dimensions: int) -> float:
-    """5 % bound of the largest Kolmogorov-Smirnov distance of independent dimensions, `count` draws of N(0, 1) each.
+    """Return the 5 % bound of the largest Kolmogorov-Smirnov distance of independent dimensions.
 
-    By Kolmogorov's limit for many draws, of which the first term of the series is all at such bounds.
+    Each has `count` draws of N(0, 1). Kolmogorov's limit for many draws is used; at such bounds the first term of its
+    series is all that counts.
     """
     one = 1 - 0.95 ** (1 / dimensions)  # the share of cases in which a given one of them exceeds it
     return math.sqrt(-math.log(one / 2) / 2 / count)
 
 
 def control_of(count: int, latent: int, seed: int) -> Array:
-    """Draws of the prior: [count, latent], the first of more are the same."""
+    """Draw from the prior; the first of more draws are the same. Shape [count, latent]."""
     numbers = torch.arange(count)
     drawn: Array = Stream(seed, "control").normal(numbers, latent, dtype=torch.float64).numpy()
     return drawn
 
 
 def names_of(split: Split, examples: NDArray[np.int64], labels: Sequence[str]) -> list[str]:
-    """The label of each sentence or, without labels, its length in words; a label that is a number says so."""
+    """Name each sentence by its label or, without labels, its length in words; a label that is a number says so."""
     if split.labels is not None and labels:
         named = [f"label {label}" if label.isdecimal() else label for label in labels]
         return [named[label] for label in split.labels[examples]]
@@ -164,13 +173,13 @@ def names_of(split: Split, examples: NDArray[np.int64], labels: Sequence[str]) -
 
 
 def grid_of(codes: Array) -> Array:
-    """Where densities are drawn: the prior's range, and nearly all codes."""
+    """Return where densities are drawn: the prior's range, and nearly all codes."""
     reach = max(SHOWN, float(np.quantile(np.abs(codes), 0.999)))
     return np.linspace(-reach, reach, GRID)
 
 
 def density(values: Array, grid: Array) -> Array:
-    """Marginal density by a Gaussian kernel of Scott's width; NaN where all values are equal."""
+    """Estimate a marginal density by a Gaussian kernel of Scott's width; NaN where all values are equal."""
     from scipy.stats import gaussian_kde
 
     if len(values) < 2 or not values.std() > 0:
@@ -179,9 +188,56 @@ def density(values: Array, grid: Array) -> Array:
 
 
 def dimension_of(number: int, values: Array) -> Dimension:
-    """How far one dimension is from N(0, 1)."""
+    """Measure how far one dimension is from N(0, 1)."""
     from scipy.stats import kstest, kurtosis
 
     deviation = float(values.std(ddof=1)) if len(values) > 1 and np.ptp(values) else 0.0
     excess = float(kurtosis(values)) if deviation else 0.0
     return Dimension(number, float(values.mean()), deviation, excess, float(kstest(values, "norm").statistic))
+
+
+def embed(codes: NDArray[np.floating], seed: int = 0, perplexity: float = 30.0) -> NDArray[np.float64]:
+    """Place codes in the plane by t-SNE: near codes lie near each other, far distances mean little.
+
+    Equal codes have one place. The same codes, seed and versions of NumPy and scikit-learn give the same places: it
+    runs in one thread, because the order of a sum over threads, and with it the map, changes from run to run.
+
+    Args:
+        codes: Shape [n, latent].
+        seed: Of t-SNE.
+        perplexity: About how many neighbours count; at most a third of the other distinct codes.
+
+    Returns:
+        Places. Shape [n, 2].
+
+    Raises:
+        ShapeError: This is no table of codes.
+        UsageError: There are fewer than 3 codes, or the perplexity is not positive.
+        NumericalError: A code is not finite.
+
+    Source: van der Maaten and Hinton 2008, by scikit-learn, from the first two principal components.
+    """
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    points = np.asarray(codes, dtype=np.float64)
+    if points.ndim != 2 or not points.shape[1]:
+        raise ShapeError(f"codes to map have the shape [n, latent], not {list(points.shape)}")
+    if len(points) < FEWEST_ON_MAP:
+        raise UsageError(f"a map needs {FEWEST_ON_MAP} codes or more, not {len(points)}; take more sentences")
+    if not perplexity > 0:
+        raise UsageError(f"perplexity is positive, not {perplexity:g}; give about 30")
+    if not np.isfinite(points).all():
+        bad = int((~np.isfinite(points).all(axis=1)).sum())
+        raise NumericalError(f"{bad} of {len(points)} codes are not finite; look at how they were inferred")
+    distinct, place = np.unique(points, axis=0, return_inverse=True)
+    place = place.reshape(-1)
+    if len(distinct) < FEWEST_ON_MAP:  # t-SNE divides by a spread that they may not have
+        line = np.arange(len(distinct)) - (len(distinct) - 1) / 2
+        return np.stack([line, np.zeros_like(line)], axis=1)[place]
+    if distinct.shape[1] == 1:  # two components are asked for
+        distinct = np.hstack([distinct, np.zeros_like(distinct)])
+    bounded = min(perplexity, (len(distinct) - 1) / 3)
+    with threadpool_limits(1):
+        found = TSNE(2, perplexity=bounded, init="pca", random_state=seed).fit_transform(distinct)
+    return np.asarray(found, dtype=np.float64)[place]

@@ -5,22 +5,26 @@ Source: Pang et al. 2021, section 4.2; Shen et al. 2020 have a like measure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from sritool.analysis.noisy_losses import NoisyLosses, Sentences
 from sritool.analysis.noisy_text import NoisyText, make_noisy, read_noisy, write_noisy
+from sritool.data.batches import Batch, collate, evaluation_batches
 from sritool.data.noise import check_kind
+from sritool.data.store import Split
+from sritool.data.tokenizer import EOS
 from sritool.errors import NumericalError, UsageError
+from sritool.evaluation.batches import over_batches
 from sritool.evaluation.estimates import NATS
 from sritool.evaluation.evaluate import require_one_corpus, run_name
 from sritool.evaluation.evaluations import load_hashed
-from sritool.evaluation.metrics import Estimate, mean_estimate
+from sritool.evaluation.metrics import Estimate, derangement, mean_estimate
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Text, choose_sentences, read_text
 from sritool.runs.model import Report, TrainedModel
@@ -78,10 +82,18 @@ class Found(NamedTuple):
 def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> Found:
     """Measure each checkpoint on the same noisy sentences; a model without z among several is left out.
 
-    Every k has the same noise of the chain, so that its increase is the noise's alone.
+    Every k has the same noise of the chain, so that an increase over k = 0 is due to the changed words alone.
 
-    Raises: UsageError for unknown noise, or where no model has a z; DataError as `evaluate` and `read_noisy` have
-            it; NumericalError if a loss is not finite.
+    Args:
+        checkpoints: Checkpoints or run folders.
+        request: What is measured, and on what.
+        device: Where the models run.
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: The noise is unknown, or no model has a z.
+        DataError: As `evaluate` and `read_noisy` have it.
+        NumericalError: A loss is not finite.
     """
     check_kind(request.kind)
     counts = (0, *sorted({*(COUNTS if request.counts is None else request.counts)} - {0}))
@@ -182,3 +194,113 @@ def _notes(permuted: Estimate | None, finished: FinishedBatches) -> Iterator[str
             f"{permuted.standard_error:.2f} nats), so that its row is flat: that is no robustness"
         )
     yield from finished.notes()
+
+
+class Sentences(NamedTuple):
+    """The clean sentences as a model has them."""
+
+    split: Split
+    places: Indices  # in the split
+    keys: Indices  # of the noise of their chains
+    data: str
+    total: int
+
+
+class NoisyLosses:
+    """Losses of clean sentences under one model's codes of noisy ones."""
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        sentences: Sentences,
+        versions: Sequence[Sequence[str]],
+        chains: int,
+        seed: int,
+    ) -> None:
+        """Spell the noisy sentences in the model's vocabulary.
+
+        Args:
+            model: A trained model.
+            sentences: The clean sentences.
+            versions: Noisy texts of all sentences, for each number of changes.
+            chains: Codes a sentence.
+            seed: Of the chains' noise.
+        """
+        self.model, self.sentences, self.chains, self.seed = model, sentences, chains, seed
+        self.lengths = sentences.split.lengths[sentences.places]
+        cut = np.array([not _ends(sentences.split, int(place)) for place in sentences.places])
+        self.versions = [without_ends(model.split(texts), cut) for texts in versions]
+
+    def over(self, batch_size: int, finished: FinishedBatches, report: Report) -> dict[str, Array]:
+        """Measure −log p(x|z) of each clean sentence in nats, a mean over its chains.
+
+        Args:
+            batch_size: Sentences side by side.
+            finished: Batches that were measured before.
+            report: Is told of the sentences done.
+
+        Returns:
+            `recon`, with z of the clean sentence first, shape [sentences, 1 + versions]; `permuted`, with z of
+            another clean sentence, shape [sentences], unless there is one sentence only.
+
+        Raises:
+            NumericalError: A loss is not finite.
+        """
+        parts = evaluation_batches(self.lengths, batch_size)
+
+        def fill(stage: str, work: Callable[[Indices], Mapping[str, torch.Tensor]]) -> dict[str, Array]:
+            rows: dict[str, Array] = {}
+            for part, found in over_batches(stage, parts, work, report, finished):
+                for name, values in found.items():
+                    rows.setdefault(name, np.empty((len(self.lengths), *values.shape[1:])))[part] = values
+            return rows
+
+        rows = fill("noisy reconstruction", self._infer)
+        codes = rows.pop("codes")
+        if len(codes) > 1:
+            others = codes[derangement(len(codes), self.seed)]
+            rows |= fill("permuted codes", lambda part: self._permuted(part, others[part]))
+        return rows
+
+    def _infer(self, part: Indices) -> dict[str, torch.Tensor]:
+        """Codes of the clean sentences, and losses with codes of every version, from the same noise."""
+        method = self.model.method
+        clean = method.conditional(self._clean(part))
+        codes = method.posterior(clean, self.seed, self.chains)
+        losses = [-clean.log_likelihood(codes).mean(0)]
+        for version in self.versions:
+            noisy = method.conditional(self._batch(version, part, part))
+            z = method.posterior(noisy, self.seed, self.chains)
+            losses.append(-clean.log_likelihood(z).mean(0))
+        return {"recon": torch.stack(losses, 1), "codes": codes.transpose(0, 1)}
+
+    def _permuted(self, part: Indices, codes: Array) -> dict[str, torch.Tensor]:
+        like = self.model.generator.output
+        z = torch.from_numpy(codes).to(like.device, like.dtype).transpose(0, 1)
+        return {"permuted": -self.model.method.conditional(self._clean(part)).log_likelihood(z).mean(0)}
+
+    def _clean(self, part: Indices) -> Batch:
+        return self._batch(self.sentences.split, self.sentences.places[part], part)
+
+    def _batch(self, split: Split, places: Indices, part: Indices) -> Batch:
+        keys = torch.from_numpy(self.sentences.keys[part])
+        return collate(split, places)._replace(examples=keys).to(self.model.device)
+
+
+def _ends(split: Split, index: int) -> bool:
+    """Whether a sentence has its </s>, and was not cut."""
+    targets = split.targets(index)
+    return len(targets) > 0 and targets[-1] == EOS
+
+
+def without_ends(split: Split, cut: NDArray[np.bool_]) -> Split:
+    """Return the sentences, those that are `cut` without their </s>."""
+    last = split.offsets[1:] - 1
+    remove = last[cut & (split.lengths > 1) & (split.ids[last] == EOS)]
+    if not len(remove):
+        return split
+    removed = np.zeros(len(split.ids) + 1, dtype=np.int64)
+    removed[remove + 1] = 1
+    return Split(
+        np.delete(split.ids, remove), split.offsets - np.cumsum(removed)[split.offsets], None, split.words
+    )

@@ -35,9 +35,14 @@ class NoisyText(NamedTuple):
 def make_noisy(
     texts: Sequence[str], chosen: NDArray[np.int64], kind: str, counts: Sequence[int], seed: int
 ) -> NoisyText:
-    """Noisy versions of the chosen ones of these sentences.
+    """Make noisy versions of the chosen sentences.
 
-    Args: texts: all sentences, from whose words `replace` draws; counts: the numbers of changes k.
+    Args:
+        texts: All sentences; `replace` draws from their words.
+        chosen: Indices of those that get noise. Shape [n].
+        kind: Of noise.
+        counts: The numbers of changes k.
+        seed: Of the noise, which depends on the words and the index of a sentence too.
     """
     unigram = Unigram(texts) if kind == "replace" else None
     clean = [texts[index].split() for index in chosen]
@@ -55,7 +60,8 @@ def make_noisy(
 def write_noisy(text: NoisyText, path: Path) -> None:
     """Write a TSV of k, index, noisy and clean sentence, by k, whole or not at all.
 
-    Raises: SritoolError if it cannot be written.
+    Raises:
+        SritoolError: It cannot be written.
     """
     rows = [HEADER, *((k, *row) for k in (0, *text.noisy) for row in _rows(text, k))]
     write_output(path, ("\t".join(map(str, row)).encode() + b"\n" for row in rows))
@@ -64,9 +70,14 @@ def write_noisy(text: NoisyText, path: Path) -> None:
 def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | None = None) -> NoisyText:
     """Read what `write_noisy` wrote, or anybody wrote like it; the header may be missing, and k = 0 too.
 
-    Args:   counts: the numbers of changes to take, None for all; limit: only so many sentences, the first ones.
-    Raises: DataError for a row that is none, or sentences that are not the same for every k; UsageError for a k
-            that is not there.
+    Args:
+        path: A TSV file.
+        counts: The numbers of changes to take; None: all.
+        limit: Take only so many sentences, the first ones.
+
+    Raises:
+        DataError: A row cannot be read, or the sentences are not the same for every k.
+        UsageError: A k that is asked for is not there.
     """
     clean: dict[int, str] = {}
     noisy: dict[int, dict[int, str]] = {0: {}}

@@ -47,11 +47,18 @@ def ppl_draws(
     device: str,
     report: Report,
 ) -> PplDraws:
-    """One metric of each run by each estimator: from the record, or measured now and kept there.
+    """Measure one metric of each run by each estimator, or look it up; what is measured is kept on record.
 
-    Args:   request: its one metric is ppl or nll, its estimator is not read, its `likelihood.samples` neither;
-            wanted: estimators, for the runs that they fit; none: `adaptive`, and those on record with their usual M.
-    Raises: UsageError for an unknown metric, or an estimator that fits no run; DataError if the corpora differ.
+    Args:
+        checkpoints: Checkpoints or run folders.
+        request: Its one metric is ppl or nll; its estimator and `likelihood.samples` are not read.
+        wanted: Estimators, for the runs that they fit; none: `adaptive`, and those on record with their usual M.
+        device: Where the models run.
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: The metric is unknown, or an estimator fits no run.
+        DataError: The corpora differ.
     """
     (metric,) = request.metrics
     if metric not in METRICS:

@@ -24,6 +24,7 @@ from sritool.config.settings import (
 )
 from sritool.data.info import CorpusInfo, SplitInfo
 from sritool.data.store import Corpus, Split, content_hash
+from sritool.data.tokenizer import EOS, UNK
 from sritool.errors import UsageError
 from sritool.evaluation.measure import measure
 from sritool.evaluation.metrics import Estimate
@@ -52,9 +53,17 @@ LM = RunConfig(
 def reverse_perplexity(
     model: TrainedModel, sentences: Sequence[str], real: Split, report: Report, label: str = "lm on samples"
 ) -> Estimate:
-    """Perplexity of the real sentences, in the model's own vocabulary, under an lm trained on these sentences.
+    """Return the perplexity of real sentences, in the model's own vocabulary, under an lm trained on these sentences.
 
-    Raises: UsageError for fewer than `FEWEST` sentences.
+    Args:
+        model: The model whose vocabulary counts.
+        sentences: What the language model learns from.
+        real: What it predicts.
+        report: Is told of the sentences done.
+        label: What progress is told under.
+
+    Raises:
+        UsageError: There are fewer than `FEWEST` sentences.
     """
     check_enough(len(sentences))
     valid = sentences[::VALID_EVERY]
@@ -70,7 +79,11 @@ def reverse_perplexity(
 
 
 def check_enough(sentences: int) -> None:
-    """Raises: UsageError for fewer than `FEWEST`."""
+    """Check the number of sentences.
+
+    Raises:
+        UsageError: There are fewer than `FEWEST`.
+    """
     if sentences < FEWEST:
         raise UsageError(
             f"reverse-ppl needs at least {FEWEST} sentences to train on, not {sentences}; raise -n"
@@ -107,7 +120,7 @@ class _InMemory(Corpus):
             drop_long=False,
             labels=(),
             notes=(),
-            splits={name: _counted(split) for name, split in splits.items()},
+            splits={name: _counts(split) for name, split in splits.items()},
             content_hash=content_hash(model.tokenizer, splits, ()),
         )
         super().__init__(Path("samples"), info, model.tokenizer)
@@ -118,18 +131,19 @@ class _InMemory(Corpus):
         return self._splits[name]
 
 
-def _counted(split: Split) -> SplitInfo:
-    sentences, predictions = len(split), split.predictions
+def _counts(split: Split) -> SplitInfo:
+    """Counts of sentences that were decoded, so that no word is new and nothing is cut."""
+    ends = int((split.ids == EOS).sum())
     return SplitInfo(
-        sentences=sentences,
-        words=predictions - sentences,
-        tokens=predictions - sentences,
-        predictions=predictions,
-        unknown=0,
+        sentences=len(split),
+        words=int(split.words.sum()) - ends,
+        tokens=split.predictions - ends,
+        predictions=split.predictions,
+        unknown=int((split.ids == UNK).sum()),
         oov=0,
         empty=0,
         dropped=0,
         truncated=0,
         cleaned=0,
-        longest=int(split.lengths.max()) - 1,
+        longest=int(split.lengths.max(initial=0)),
     )

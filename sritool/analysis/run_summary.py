@@ -45,8 +45,13 @@ def summarise(
 ) -> Summary:
     """Measure best.pt on a seeded choice of test sentences (valid without a test split), and show samples of it.
 
-    Args: seconds: that all of it may take; as many sentences are measured as fit, `validation.final_sentences` at
-          most.
+    Args:
+        corpus: What the run was trained on.
+        folder: The run's.
+        device: Where the model runs.
+        seed: Of the sentences, the noise and the samples.
+        report: Is told of the sentences done.
+        seconds: What all of it may take. As many sentences are measured as fit, `validation.final_sentences` at most.
     """
     began = time.monotonic()
     model = load_model(folder / BEST, device)

@@ -19,7 +19,7 @@ PART = 1_000  # lines that are scored before their figures are handed out
 
 
 class Score(NamedTuple):
-    """One line's."""
+    """The score of one line."""
 
     log_p: float  # nats
     predictions: int  # tokens predicted, </s> included
@@ -30,9 +30,20 @@ class Score(NamedTuple):
 def score(
     model: TrainedModel, text: Path, seed: int, likelihood: LikelihoodConfig, batch_size: int, report: Report
 ) -> Iterator[list[Score]]:
-    """Score every line of a file or "-", some lines at a time, so that a long text's figures come as they are known.
+    """Score every line of a text, some lines at a time, so that a long text's figures come as they are known.
 
     Order and number of lines are kept; an empty line is </s> alone. All of the text is read before the first figure.
+
+    Args:
+        model: A trained model.
+        text: A file, or "-" for standard input.
+        seed: Of the estimator's noise.
+        likelihood: Settings of the estimator.
+        batch_size: Sentences side by side.
+        report: Is told of the sentences done.
+
+    Yields:
+        Scores of some lines.
     """
     sentences = read_text(text).lines
     split = model.split(sentences)

@@ -40,12 +40,17 @@ class Curves(NamedTuple):
 
 
 def read_curves(runs: Sequence[Path], runs_dir: Path) -> Curves:
-    """The validations of runs, and the training loss between them.
+    """Read the validations of runs, and the training loss between them.
 
     A run without z has no curves of OF_Z.
 
-    Args:   runs: run folders, or checkpoints in them; none: the newest run.
-    Raises: CheckpointError if there is no such run; DataError if none of them has been validated yet.
+    Args:
+        runs: Run folders, or checkpoints in them; none: the newest run.
+        runs_dir: Folder of runs.
+
+    Raises:
+        CheckpointError: There is no such run.
+        DataError: None of them has been validated yet.
     """
     files: list[Path] = []
     notes = []
@@ -81,9 +86,11 @@ def _without_z(config: Path) -> bool:
 
 
 def metrics_file(run: Path | None, runs_dir: Path) -> Path:
-    """The metrics.jsonl of a run, which may be too young for a checkpoint.
+    """Find the metrics.jsonl of a run, which may be too young for a checkpoint.
 
-    Raises: CheckpointError if there is no such run; DataError if it has no metrics.
+    Raises:
+        CheckpointError: There is no such run.
+        DataError: It has no metrics.
     """
     if run is not None:
         for path in (run, run / METRICS, runs_dir / run / METRICS):
@@ -97,7 +104,14 @@ def metrics_file(run: Path | None, runs_dir: Path) -> Path:
 
 
 def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Records in the order of their steps, and the number of damaged lines; one that is being written is none."""
+    """Read the records of a metrics.jsonl; a line that is being written is left out.
+
+    Returns:
+        Records in the order of their steps, and the number of damaged lines.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
     try:
         whole, _, _ = path.read_bytes().rpartition(b"\n")
     except OSError as error:
@@ -114,7 +128,7 @@ def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """The numbers of one run; none without a validation, as only that tells how many steps an epoch has."""
+    """Return the numbers of one run; none without a validation, as only that tells how many steps an epoch has."""
     ends = [record for record in records if record["kind"] == "epoch"]
     if not ends:
         return []
@@ -140,7 +154,7 @@ def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
 
 
 def by_line(points: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
-    """The points of each (run, metric), in their order."""
+    """Return the points of each (run, metric), in their order."""
     lines: dict[tuple[str, str], list[Point]] = {}
     for key, group in itertools.groupby(points, lambda point: (point.run, point.metric)):
         lines.setdefault(key, []).extend(group)

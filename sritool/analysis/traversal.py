@@ -47,9 +47,17 @@ def traverse(
 ) -> Traversal:
     """Decode a code greedily with one coordinate at each of `points` values from −reach to reach.
 
-    Args:   sentence: its code is moved, or without one the prior's first draw; dimensions: from 1; none: the FEW
-            that change the most words.
-    Raises: UsageError for a model without z, a dimension that there is not, or a reach that no code has.
+    Args:
+        model: A trained model.
+        sentence: Its code is moved; None: the prior's first draw.
+        dimensions: Coordinates, from 1; none: the FEW that change the most words.
+        points: Values a dimension.
+        reach: Largest value, in standard deviations of the prior.
+        seed: Of the draw, or of the chains' noise.
+        max_length: Words of a decoded sentence at most.
+
+    Raises:
+        UsageError: The model has no z, there is no such dimension, or no code has such a reach.
     """
     model.require_latent("move a code")
     if not 0 < reach <= FARTHEST:
@@ -60,10 +68,8 @@ def traverse(
     if sentence is None:
         code, source = model.prior(1, seed)[0], f"prior draw, seed {seed}"
     else:
-        code, source = (
-            codes_of_text(model, [sentence], CodeSettings(CHAINS, False, seed))[0].mean(0),
-            sentence,
-        )
+        chains = codes_of_text(model, [sentence], CodeSettings(CHAINS, False, seed))[0]
+        code, source = chains.mean(0), sentence
     tried = list(dict.fromkeys(dimensions)) or list(range(1, model.latent + 1))
     values = np.linspace(-reach, reach, points, dtype=np.float32)
     codes = np.tile(code, (len(tried), points, 1))
@@ -85,7 +91,7 @@ def traverse(
 
 
 def changed_words(base: str, other: str) -> list[bool]:
-    """For each word of `other`, whether it is not one of `base` in its place among the longest common parts."""
+    """Tell for each word of `other` whether it is changed: not in its place among the longest common parts."""
     one, two = base.split(), other.split()
     changed = [True] * len(two)
     for block in difflib.SequenceMatcher(None, one, two, autojunk=False).get_matching_blocks():
@@ -94,6 +100,6 @@ def changed_words(base: str, other: str) -> list[bool]:
 
 
 def count_changed(base: str, other: str) -> int:
-    """Words of either sentence without a partner in the other one, whichever has more of them."""
+    """Count the words of either sentence without a partner in the other one, whichever has more of them."""
     kept = changed_words(base, other).count(False)
     return max(len(base.split()), len(other.split())) - kept

@@ -12,9 +12,10 @@ import pytest
 
 from sritool.analysis import classification as task
 from sritool.analysis import classifiers as classification
-from sritool.analysis.classification import MAJORITY, WORDS, Accuracy, Classification, classify
-from sritool.analysis.classification_plan import Request
-from sritool.analysis.classifiers import wilson
+from sritool.analysis.classification import MAJORITY, WORDS, Classification, classify, draw
+from sritool.analysis.classification_data import Request
+from sritool.analysis.classifiers import Accuracy, wilson
+from sritool.data.sampling import seeded_choice
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.posterior_codes import CodeSettings
 
@@ -189,7 +190,7 @@ def test_on_how_many_labels_c_was_chosen_is_said(
     checkpoint: Path, files: Request, encoded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = "the machines' C is chosen on 12 of the labels where there are more"
-    monkeypatch.setattr("sritool.analysis.classification_plan.CHOSEN_ON", 12)
+    monkeypatch.setattr("sritool.analysis.classification.CHOSEN_ON", 12)
     assert said not in run(checkpoint, files).notes
     assert said in run(checkpoint, dataclasses.replace(files, labelled=(), counts=(13,), draws=1)).notes
 
@@ -348,3 +349,35 @@ def test_language_model_is_refused(begin_run: NewRun, tmp_path: Path, files: Req
     other.train(max_steps=1)
     with pytest.raises(UsageError, match=r"cannot classify with .*method lm has no z"):
         run(other.folder / "last.pt", files)
+
+
+def test_draws_are_seeded_and_nested() -> None:
+    usable = np.arange(100, 150)
+    few, more = draw(usable, 200, 10, 7, 0), draw(usable, 200, 30, 7, 0)
+    assert len({*few}) == 10
+    assert {*few} <= {*more} <= {*usable}
+    assert few.tolist() == sorted(few)
+    assert draw(usable, 200, 10, 7, 0).tolist() == few.tolist()
+    assert draw(usable, 200, 10, 7, 1).tolist() != few.tolist()
+    assert draw(usable, 200, 10, 8, 0).tolist() != few.tolist()
+    assert draw(usable, 200, 50, 7, 0).tolist() == usable.tolist()
+    with pytest.raises(UsageError, match="51 labels cannot be drawn from 50 sentences"):
+        draw(usable, 200, 51, 7, 0)
+
+
+def test_choice_is_of_the_usable_and_in_order() -> None:
+    usable = np.array([2, 3, 5, 7, 11])
+    for count in (None, 9):
+        assert seeded_choice(12, count, among=usable).tolist() == usable.tolist()
+    three = seeded_choice(12, 3, among=usable).tolist()
+    assert len(three) == 3
+    assert three == sorted({*three} & {*usable.tolist()})
+
+
+def test_one_sentence_less_changes_one_choice_at_most() -> None:
+    every = np.arange(60)
+    whole, drawn = {*seeded_choice(60, 20, among=every).tolist()}, {*draw(every, 60, 20, 3, 1).tolist()}
+    for left_out in (min(whole), min(drawn), min({*range(60)} - whole)):
+        usable = np.delete(every, left_out)
+        assert len(whole - {*seeded_choice(60, 20, among=usable).tolist()}) == (left_out in whole)
+        assert len(drawn - {*draw(usable, 60, 20, 3, 1).tolist()}) == (left_out in drawn)

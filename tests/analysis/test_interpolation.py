@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sritool.analysis import interpolation as task
 from sritool.analysis.interpolation import (
     Way,
+    codes_between,
+    edit_distance,
     edits,
     interpolate,
     prior_pairs,
@@ -105,3 +110,86 @@ def test_pairs_out_of_a_file(tmp_path: Path) -> None:
 def test_one_point_is_no_way() -> None:
     with pytest.raises(UsageError, match="points 1: give at least 2"):
         Way(1)
+
+
+def code(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+def test_a_line_by_hand() -> None:
+    found = codes_between(code(0, 2), code(4, -2), 5)
+    np.testing.assert_allclose(found, [[0, 2], [1, 1], [2, 0], [3, -1], [4, -2]])
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_both_ends_are_exact(spherical: bool) -> None:
+    random = np.random.default_rng(0)
+    for latent in (1, 2, 32):
+        first, last = random.normal(size=(2, latent)).astype(np.float32)
+        found = codes_between(first, last, 2, spherical)
+        np.testing.assert_array_equal(found, [first, last])
+
+
+def test_an_arc_is_shoemakers_slerp_with_norms_between() -> None:
+    """slerp(u, v, t) = (sin((1 − t) ω) u + sin(t ω) v) / sin ω."""
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        first, last = random.normal(size=(2, 8)) * random.uniform(0.1, 5, (2, 1))
+        found = codes_between(first.astype(np.float32), last.astype(np.float32), 9, spherical=True)
+        norms = np.linalg.norm(first), np.linalg.norm(last)
+        u, v = first / norms[0], last / norms[1]
+        angle = math.acos(u @ v)
+        for share, point in zip(np.linspace(0, 1, 9), found, strict=True):
+            turned = (math.sin((1 - share) * angle) * u + math.sin(share * angle) * v) / math.sin(angle)
+            np.testing.assert_allclose(point, ((1 - share) * norms[0] + share * norms[1]) * turned, atol=2e-6)
+
+
+def test_an_arc_between_ends_without_one() -> None:
+    """Opposite ends, equal directions, zeros: finite, with the norms between, and at an even rate."""
+    opposite = codes_between(code(0, 2, 0), code(0, -2, 0), 5, spherical=True)
+    np.testing.assert_allclose(np.linalg.norm(opposite, axis=1), 2, rtol=1e-6)
+    steps = np.linalg.norm(np.diff(opposite, axis=0), axis=1)
+    np.testing.assert_allclose(steps, 2 * 2 * math.sin(math.pi / 8), rtol=1e-5)
+    same = codes_between(code(1, 1), code(3, 3), 3, spherical=True)
+    np.testing.assert_allclose(same, [[1, 1], [2, 2], [3, 3]], rtol=1e-6)
+    nearly = codes_between(code(1, 0), code(1, 1e-9), 3, spherical=True)
+    np.testing.assert_allclose(nearly, [[1, 0]] * 3, atol=1e-6)
+    zero = codes_between(code(0, 0), code(0, 4), 3, spherical=True)
+    np.testing.assert_allclose(zero, [[0, 0], [0, 2], [0, 4]])
+    np.testing.assert_array_equal(codes_between(code(0, 0), code(0, 0), 3, spherical=True), np.zeros((3, 2)))
+    np.testing.assert_allclose(
+        codes_between(code(-1), code(1), 3, spherical=True)[:, 0], [-1, 0, 1], atol=1e-7
+    )
+
+
+WORDS = st.lists(st.sampled_from("abc"), max_size=7)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "distance"),
+    [
+        ("", "", 0),
+        ("a b c", "", 3),
+        ("the cat sat", "the cat sat", 0),
+        ("the cat sat", "the big cat sat", 1),
+        ("the cat sat", "the dog ran", 2),
+        ("a b c d", "b c d e", 2),
+        ("k i t t e n", "s i t t i n g", 3),
+    ],
+)
+def test_edit_distances_by_hand(one: str, other: str, distance: int) -> None:
+    assert edit_distance(one.split(), other.split()) == distance
+    assert edit_distance(other.split(), one.split()) == distance
+
+
+@given(one=WORDS, other=WORDS)
+def test_edit_distance_is_the_recursion(one: list[str], other: list[str]) -> None:
+    @cache
+    def least(i: int, j: int) -> int:
+        if not i or not j:
+            return i + j
+        swap = least(i - 1, j - 1) + (one[i - 1] != other[j - 1])
+        return min(swap, least(i - 1, j) + 1, least(i, j - 1) + 1)
+
+    assert edit_distance(one, other) == least(len(one), len(other))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sritool.analysis.comparison import TRAINING_COLUMNS
-from sritool.analysis.sample_figures import METRICS as SAMPLE_METRICS
+from sritool.analysis.samples import METRICS as SAMPLE_METRICS
 from sritool.cli.commands import preprocess
 from sritool.cli.tables import classification, noisy_recon, tune_step
 from sritool.cli.tables.metrics import RELIABILITY

@@ -18,7 +18,7 @@ from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.analysis.classification import Classification
-    from sritool.analysis.classification_plan import Request
+    from sritool.analysis.classification_data import Request
 
 DATA = "Labelled sentences"
 HOW = "Classifiers"
@@ -151,7 +151,7 @@ def classify(
     was stopped goes on where it was, and another one on the same sentences finds them there.
     """
     from sritool.analysis import classification as task
-    from sritool.analysis.classification_plan import Request
+    from sritool.analysis.classification_data import Request
     from sritool.data.readers import FieldNames
 
     form = output.format()
@@ -186,7 +186,7 @@ def classify(
 
 def check_used(request: Request) -> None:
     """Raise UsageError for what is given and would have no effect."""
-    from sritool.analysis.classification_plan import wants_draws, wants_zero
+    from sritool.analysis.classification_data import wants_draws, wants_zero
 
     for_clusters: dict[str, object] = {"valid": request.valid, "pca": request.components}
     if request.labelled:

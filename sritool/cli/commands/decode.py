@@ -36,7 +36,7 @@ def decode(
 
     The sentences come in the order of the codes; in a pipe one a line, and nothing else.
     """
-    from sritool.analysis.code_files import read_codes
+    from sritool.analysis.codes import read_codes
 
     form = output.lines_format()
     config = decoding.config()

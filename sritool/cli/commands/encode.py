@@ -16,8 +16,7 @@ from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
-    from sritool.analysis.code_files import Floats
-    from sritool.analysis.encode import Encoded
+    from sritool.analysis.codes import Encoded, Floats
 
 SHOWN = 6  # dimensions that a table for people has room for
 ENDINGS = (".npy", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")  # that tell a format
@@ -83,7 +82,7 @@ def encode(
     empty line is an empty sentence. Codes of a long text are kept in latents/ beside the checkpoint, so
     that the same command goes on where it was stopped.
     """
-    from sritool.analysis.encode import encode_text
+    from sritool.analysis.codes import encode_text
     from sritool.cli.progress import task_progress
     from sritool.evaluation.posterior_codes import CodeSettings
 
@@ -104,7 +103,7 @@ def encode(
 
 def output_form(fmt: str, output: Path | None) -> str:
     """Return the format asked for, or that of the file's ending, or that of stdout; npy does not go to a terminal."""
-    from sritool.analysis.code_files import FORMS, form_of
+    from sritool.analysis.codes import FORMS, form_of
 
     form = fmt if fmt == "npy" else resolve_format(fmt)
     if output is None:
@@ -126,7 +125,7 @@ def output_form(fmt: str, output: Path | None) -> str:
 
 def write(found: Encoded, form: str, output: Path) -> None:
     """Write the codes into a file."""
-    from sritool.analysis.code_files import code_lines, npy_bytes
+    from sritool.analysis.codes import code_lines, npy_bytes
     from sritool.files import write_output
 
     if form == "npy":
@@ -140,7 +139,7 @@ def write(found: Encoded, form: str, output: Path) -> None:
 
 def show(found: Encoded, form: str) -> None:
     """Print the codes on stdout."""
-    from sritool.analysis.code_files import FORMS, code_lines, npy_bytes
+    from sritool.analysis.codes import FORMS, code_lines, npy_bytes
 
     if form in FOR_PEOPLE:
         shown = SHOWN

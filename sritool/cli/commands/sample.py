@@ -18,8 +18,7 @@ from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
 
 if TYPE_CHECKING:
-    from sritool.analysis.sample_figures import Figures
-    from sritool.analysis.text_metrics import Figure
+    from sritool.analysis.samples import Figure, Figures
 
 FIGURES_PANEL = "Figures"
 SHOWN, MEASURED = 10, 1000  # sentences without -n
@@ -78,7 +77,7 @@ def sample(
     The same seed gives the same sentences, and -n 5 the first five of -n 10. reverse-ppl trains a small language
     model on the samples and tests it on real text, which takes a while.
     """
-    from sritool.analysis.sample import sample as draw_sentences
+    from sritool.analysis.samples import sample as draw_sentences
 
     form = output.format()
     config = decoding.config()
@@ -88,7 +87,7 @@ def sample(
         config = replace(config, greedy=opened.default_decoding().greedy)
     given = None
     if codes is not None:
-        from sritool.analysis.code_files import read_codes
+        from sritool.analysis.codes import read_codes
 
         opened.require_latent("decode codes")
         given = read_codes(codes, opened.latent)
@@ -100,7 +99,7 @@ def sample(
         rows = [[sentence] for sentence in found.sentences]
         emit(Table("", ("sample",), rows, f"unique: {found.unique} of {n}"), output.lines_format())
         return
-    from sritool.analysis import sample_figures as task
+    from sritool.analysis import samples as task
     from sritool.evaluation.sentences import read_text
 
     real = None
@@ -119,7 +118,7 @@ def wanted_figures(
     metrics: str | None, reference: bool, text: str | None, codes: str | None, n: int | None
 ) -> tuple[str, ...]:
     """Return the names of the figures asked for; raise UsageError for options that would do nothing."""
-    from sritool.analysis.sample_figures import parse_metrics
+    from sritool.analysis.samples import parse_metrics
     from sritool.errors import UsageError
 
     if codes is not None and n is not None:

@@ -21,8 +21,7 @@ from sritool.cli.tables.metrics import figure, with_error
 from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
-    from sritool.analysis.report import RunReport
-    from sritool.analysis.report_figures import Figures
+    from sritool.analysis.report import Figures, RunReport
     from sritool.evaluation.metrics import Estimate
 
 MEANINGS = {

@@ -9,7 +9,8 @@ from sritool.cli.formats import Best, Table
 from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
 
 if TYPE_CHECKING:
-    from sritool.analysis.classification import Accuracy, Classification
+    from sritool.analysis.classification import Classification
+    from sritool.analysis.classifiers import Accuracy
 
 
 def accuracy_table(found: Classification, fmt: str) -> Table:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from typer.testing import Result
 
 import sritool.cli.commands.encode
-from sritool.analysis.code_files import read_codes
+from sritool.analysis.codes import read_codes
 from sritool.api import load
 from support.tables import output
 

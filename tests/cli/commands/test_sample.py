@@ -12,8 +12,7 @@ import pytest
 from typer.testing import Result
 
 import sritool
-from sritool.analysis.sample_figures import Figures, Row
-from sritool.analysis.text_metrics import Figure
+from sritool.analysis.samples import Figure, Figures, Row
 from sritool.cli.commands.sample import figures_table
 from sritool.cli.render import fits
 from support.tables import Terminal
@@ -102,7 +101,7 @@ def table(run: Run, *args: object, name: str = "mine-sri") -> list[dict[str, Any
 
 
 def test_figures_in_place_of_sentences(run: Run) -> None:
-    from sritool.analysis.text_metrics import distinct
+    from sritool.analysis.samples import distinct
 
     drawn = sentences(run, "--max-length", 8, "--ancestral", "-n", 30)
     unique, pairs = table(run, "--metrics", "distinct-2,unique", "-n", 30)

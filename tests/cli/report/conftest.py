@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from sritool.analysis.comparison import Training
-from sritool.analysis.report import Map, Request, RunReport
-from sritool.analysis.report_figures import Figures
-from sritool.analysis.sample import Samples
+from sritool.analysis.report import Figures, Map, Request, RunReport
+from sritool.analysis.samples import Samples
 from sritool.analysis.training_curves import Point
 from sritool.config.settings import RunConfig
 from sritool.data.info import CorpusInfo, SplitInfo

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from sritool.analysis.report import RunReport
-from sritool.analysis.report_figures import Figures
+from sritool.analysis.report import Figures, RunReport
 from sritool.cli.printable import script_json, visible
 from sritool.cli.report.charts import curve_charts, literal, map_chart
 from sritool.cli.report.page import commands, head_rows

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from faults.harness import Broken
-from sritool.analysis.code_files import read_codes
+from sritool.analysis.codes import read_codes
 from sritool.data.store import load_corpus
 from sritool.errors import SritoolError
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sritool.analysis.code_files import code_lines, form_of, npy_bytes, read_codes
+from sritool.analysis.codes import code_lines, form_of, npy_bytes, read_codes
 from sritool.errors import DataError
 
 Floats = NDArray[np.float32]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 
 from sritool.analysis import reverse_perplexity as reverse
-from sritool.analysis import sample_figures
+from sritool.analysis import samples as module
 from sritool.analysis.reverse_perplexity import reverse_perplexity
-from sritool.analysis.sample_figures import METRICS, Real, figures, parse_metrics
+from sritool.analysis.samples import METRICS, Real, distinct, figures, parse_metrics, self_bleu, unique_share
 from sritool.api import Model, load
 from sritool.data.store import Corpus
 from sritool.errors import UsageError
@@ -117,7 +118,7 @@ def test_reverse_perplexity_stands_beside_that_of_real_training_sentences(
         asked.append(list(sentences))
         return type("Found", (), {"value": 5.0 + len(asked), "standard_error": 0.5})
 
-    monkeypatch.setattr(sample_figures, "reverse_perplexity", answer)
+    monkeypatch.setattr(module, "reverse_perplexity", answer)
     real = Real("toy test", corpus.split("test"), corpus.split("train"))
     samples = SAMPLES * 5
     (row,) = figures(model, samples, ("reverse-ppl",), 0, silent, real, reference=True).rows
@@ -153,5 +154,39 @@ def test_names_of_metrics() -> None:
 def test_a_cut_sentence_keeps_its_last_word(model: Model) -> None:
     cut = model.split(["a gardener greets kites"])
     cut = type(cut)(cut.ids[:-1], cut.offsets - np.array([0, 1]), None, cut.words)
-    assert sample_figures.chosen_texts(model, cut, 1) == ["a gardener greets kites"]
+    assert module.chosen_texts(model, cut, 1) == ["a gardener greets kites"]
     assert math.isnan(figures(model, ["kites"], ("distinct-2",), 0, silent).rows[0].samples.value)
+
+
+def test_unique_and_distinct_by_hand() -> None:
+    sentences = ["the heron waits", "the otter waits", "the heron waits", "rain"]
+    assert unique_share(sentences).value == 3 / 4
+    words = [text.split() for text in sentences]
+    # Words: 3 + 3 + 3 + 1 = 10 with the, heron, waits, otter, rain; pairs: 6 with 4 different ones.
+    assert distinct(words, 1).value == 5 / 10
+    assert distinct(words, 2).value == 4 / 6
+    assert distinct(words, 2).sentences == 4
+    assert math.isnan(distinct([["rain"], []], 2).value)
+
+
+def test_self_bleu_is_sacrebleu_against_all_others() -> None:
+    from sacrebleu.metrics import BLEU
+
+    draw = random.Random(3)
+    sentences = [[draw.choice("abcde.") for _ in range(draw.randint(0, 9))] for _ in range(40)]
+    sentences += [["a", "a", "b"], ["a", "a", "b"], ["z", "y"]]  # a twin, and one with nothing in common
+    texts = [" ".join(words) for words in sentences]
+    bleu = BLEU(tokenize="none", effective_order=True)
+    scores = [bleu.sentence_score(text, texts[:i] + texts[i + 1 :]).score for i, text in enumerate(texts)]
+    found = self_bleu(sentences)
+    assert 5 < np.mean(scores) < 95
+    assert found.value == pytest.approx(np.mean(scores))
+    assert found.standard_error == pytest.approx(np.std(scores, ddof=1) / math.sqrt(len(scores)))
+    assert found.sentences == 43
+
+
+def test_self_bleu_of_copies_and_of_strangers() -> None:
+    assert self_bleu([["the", "old", "mill", "burns"]] * 3).value == pytest.approx(100)
+    strangers = self_bleu([["the", "old", "mill", "burns"], ["a", "fox", "ran", "by"]])
+    assert strangers.value < 10
+    assert math.isnan(self_bleu([["alone"]]).value)

@@ -15,13 +15,16 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sritool.data.blocks import read_blocks, text_blocks
 from sritool.errors import DataError
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
+from sritool.evaluation.sentences import read_text
+from sritool.runs.model import Report, TrainedModel
 
 Floats = NDArray[np.float32]
 
@@ -32,18 +35,72 @@ _OTHER = "give codes of this model"
 _SEPARATORS = {"\t": "tabs", ",": "commas"}
 
 
-def names_of(latent: int) -> list[str]:
-    """The columns of a table of codes: z1 … zd."""
+class Encoded(NamedTuple):
+    """A text's sentences and their codes."""
+
+    sentences: list[str]
+    codes: Floats  # [sentences, rows, latent]; a row is a chain's, or the mean of them all
+
+    @property
+    def flat(self) -> Floats:
+        """A code a row: [sentences · rows, latent], the rows of a sentence together."""
+        return self.codes.reshape(-1, self.codes.shape[-1])
+
+    def beside(self, with_text: bool) -> dict[str, list[object]]:
+        """Return columns that tell the rows of `flat` apart.
+
+        They are line and chain, from 1, where a line has several rows, and with `with_text` the sentence.
+        """
+        count, rows, _ = self.codes.shape
+        columns: dict[str, list[object]] = {}
+        if rows > 1:
+            columns["line"] = [line + 1 for line in range(count) for _ in range(rows)]
+            columns["chain"] = [chain + 1 for _ in range(count) for chain in range(rows)]
+        if with_text:
+            columns["sentence"] = [text for text in self.sentences for _ in range(rows)]
+        return columns
+
+
+def encode_text(
+    model: TrainedModel, text: Path, how: CodeSettings, batch_size: int, report: Report
+) -> Encoded:
+    """Encode every line of a text, an empty line too; codes of a long text are kept on the disk.
+
+    Args:
+        model: A trained model.
+        text: A file, or "-" for standard input.
+        how: CodeSettings codes are drawn.
+        batch_size: Sentences side by side.
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: The model has no z.
+        DataError: The text cannot be read.
+    """
+    model.require_latent("encode")
+    lines = read_text(text).lines
+    split = model.split(lines)
+    return Encoded(lines, codes_of_split(model, split, np.arange(len(split)), how, batch_size, report))
+
+
+def column_names(latent: int) -> list[str]:
+    """Return the columns of a table of codes: z1 … zd."""
     return [f"z{number}" for number in range(1, latent + 1)]
 
 
 def read_codes(path: Path | str, latent: int) -> Floats:
-    """Codes of a file, or "-" for standard input, in any of the forms; which one, its content tells.
+    """Read codes in any of the forms; the content tells which one it is.
 
-    Args:    latent: dimensions that a code must have.
-    Returns: float32 [n, latent], in the order of the file, n at least 1.
-    Raises:  DataError naming file and line if it is missing, empty or damaged, if a code has another width, or a
-             value is no finite float32.
+    Args:
+        path: A file, or "-" for standard input.
+        latent: Dimensions that a code must have.
+
+    Returns:
+        Codes in the order of the file, at least one. Shape [n, latent], float32.
+
+    Raises:
+        DataError: It is missing, empty or damaged, a code has another width, or a value is no finite float32. The
+            message names file and line.
     """
     piped = str(path) == "-"
     where = "standard input" if piped else str(path)
@@ -62,14 +119,23 @@ def read_codes(path: Path | str, latent: int) -> Floats:
 
 
 def form_of(path: Path) -> str:
-    """How codes are written to a file: what its ending tells, or else tab-separated."""
+    """Return the form that a file's ending stands for, tab-separated where it stands for none."""
     return _BY_SUFFIX.get(path.suffix.lower(), "tsv")
 
 
 def code_lines(
     codes: Floats, form: str, beside: Mapping[str, Sequence[object]] | None = None
 ) -> Iterator[str]:
-    """Lines of text for codes [n, latent], and whatever stands beside each: columns before z1, or keys before z."""
+    """Write codes as lines of text.
+
+    Args:
+        codes: Shape [n, latent].
+        form: One of FORMS but npy.
+        beside: What else is known of each code, by name: columns before z1, or keys before z.
+
+    Yields:
+        Lines with their ends, the header first where the form has one.
+    """
     beside = beside or {}
     others = list(zip(*beside.values(), strict=True)) if beside else [()] * len(codes)
     if form == "json":
@@ -79,13 +145,13 @@ def code_lines(
         return
     separator = "," if form == "csv" else "\t"
     if form != "plain":
-        yield separator.join([*beside, *names_of(codes.shape[1])]) + "\n"
+        yield separator.join([*beside, *column_names(codes.shape[1])]) + "\n"
     for code, cells in zip(codes, others, strict=True):
         yield separator.join([*map(str, cells), *map(_digits, code.tolist())]) + "\n"
 
 
 def npy_bytes(codes: Floats) -> bytes:
-    """A .npy file of codes of any number of dimensions."""
+    """Return the bytes of a .npy file of codes, which may have any number of dimensions."""
     file = io.BytesIO()
     np.lib.format.write_array(file, np.ascontiguousarray(codes), version=(1, 0), allow_pickle=False)
     return file.getvalue()
@@ -149,7 +215,7 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 def _columns_of(header: Sequence[str], where: str, latent: int) -> list[int]:
     """Where z1 … zd stand in a header."""
     place = {name: column for column, name in enumerate(header)}
-    names = names_of(latent)
+    names = column_names(latent)
     there = sum(1 for name in header if name[:1] == "z" and name[1:].isdigit())
     if any(name not in place for name in names) or there != latent:
         if not there:
@@ -218,7 +284,7 @@ def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
 
 
 def _finite(codes: NDArray[Any], where: str, unit: str, first: int = 1) -> Floats:
-    """Codes as float32. Raises: DataError for the first row with a value that float32 has not."""
+    """Return codes as float32; raise DataError for the first row with a value that float32 lacks."""
     with np.errstate(over="ignore"):
         exact: Floats = np.ascontiguousarray(codes, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(exact).all(axis=1))

@@ -9,14 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from sritool.analysis.labelled_text import (
+from sritool.analysis.classification_data import (
     Sentences,
     aligned,
-    choose,
-    draw,
     in_other,
     prepared_sentences,
     read_sentences,
@@ -26,7 +23,7 @@ from sritool.data.readers import FieldNames
 from sritool.data.sentences import CorpusText
 from sritool.data.sentences import Sentences as Raw
 from sritool.data.store import Corpus, Split
-from sritool.errors import DataError, UsageError
+from sritool.errors import DataError
 
 PLAIN = FieldNames()
 
@@ -173,33 +170,3 @@ def test_what_recurs_as_the_models_words(tmp_path: Path) -> None:
     reader: Any = SimpleNamespace(split=lambda texts: encode_split(corpus.tokenizer, list(texts), 10))
     file = sentences("file", "bad bad good", ["a rude otter", "a rude kettle", "a kind otter"])
     assert in_other(file, test, reader).tolist() == [True, True, False]
-
-
-def test_draws_are_seeded_and_nested() -> None:
-    usable = np.arange(100, 150)
-    few, more = draw(usable, 200, 10, 7, 0), draw(usable, 200, 30, 7, 0)
-    assert len({*few}) == 10
-    assert {*few} <= {*more} <= {*usable}
-    assert few.tolist() == sorted(few)
-    assert draw(usable, 200, 10, 7, 0).tolist() == few.tolist()
-    assert draw(usable, 200, 10, 7, 1).tolist() != few.tolist()
-    assert draw(usable, 200, 10, 8, 0).tolist() != few.tolist()
-    assert draw(usable, 200, 50, 7, 0).tolist() == usable.tolist()
-    with pytest.raises(UsageError, match="51 labels cannot be drawn from 50 sentences"):
-        draw(usable, 200, 51, 7, 0)
-
-
-def test_choice_is_of_the_usable_and_in_order() -> None:
-    usable = np.array([2, 3, 5, 7, 11])
-    assert choose(usable, 12, None).tolist() == choose(usable, 12, 9).tolist() == usable.tolist()
-    assert len(choose(usable, 12, 3)) == 3
-    assert choose(usable, 12, 3).tolist() == sorted({*choose(usable, 12, 3).tolist()} & {*usable.tolist()})
-
-
-def test_one_sentence_less_changes_one_choice_at_most() -> None:
-    every = np.arange(60)
-    whole, drawn = {*choose(every, 60, 20).tolist()}, {*draw(every, 60, 20, 3, 1).tolist()}
-    for left_out in (min(whole), min(drawn), min({*range(60)} - whole)):
-        usable = np.delete(every, left_out)
-        assert len(whole - {*choose(usable, 60, 20).tolist()}) == (left_out in whole)
-        assert len(drawn - {*draw(usable, 60, 20, 3, 1).tolist()}) == (left_out in drawn)

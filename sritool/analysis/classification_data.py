@@ -1,0 +1,278 @@
+"""What a classification reads: sentences with labels, from files or a prepared corpus, and what recurs in test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sritool.analysis.classifiers import KERNELS, NAMINGS
+from sritool.data.blocks import name_of
+from sritool.data.corpora.official_files import SENTIMENTS
+from sritool.data.normalise import same
+from sritool.data.prepare import MOST_LABELS
+from sritool.data.readers import FieldNames, read_labelled
+from sritool.data.store import Corpus, Split
+from sritool.errors import DataError, UsageError
+from sritool.evaluation.evaluate import require_one_corpus
+from sritool.evaluation.sentences import prepared_corpus
+from sritool.runs.model import TrainedModel
+
+Indices = NDArray[np.int64]
+
+SHOWN = 4  # labels in an error
+
+
+@dataclass(frozen=True, eq=False)
+class Sentences:
+    """Sentences of one file or split, in order."""
+
+    name: str  # of the file, or `yelp test`
+    labels: tuple[str, ...] | None  # a name for each sentence
+    texts: tuple[str, ...] | None = None  # as the file has them
+    prepared: Split | None = None  # as the corpus that the models were trained on has them
+    decode: Callable[[NDArray[np.int32]], str] | None = None  # of that corpus' tokenizer
+
+    def __len__(self) -> int:
+        return len(self.texts if self.texts is not None else self.prepared or ())
+
+    def split(self, model: TrainedModel) -> Split:
+        """The same sentences as a model reads them, with the same indices."""
+        return self.prepared if self.prepared is not None else model.split(self.texts or ())
+
+    def text(self, index: int) -> str:
+        """One sentence; of a prepared corpus with its unknown words."""
+        if self.texts is not None:
+            return self.texts[index]
+        assert self.prepared is not None
+        assert self.decode is not None
+        return self.decode(self.prepared.targets(index))
+
+    @cached_property
+    def text_keys(self) -> list[str]:
+        """What equal sentences have in common."""
+        return [same(self.text(index)) for index in range(len(self))]
+
+
+class Sources(NamedTuple):
+    """All that a classification reads, with the labels as numbers."""
+
+    classes: tuple[str, ...]
+    test: Sentences
+    valid: Sentences | None
+    train: Sentences | None
+    labelled: tuple[Sentences, ...]
+
+    def numbers(self, source: Sentences) -> Indices:
+        """The class of each sentence: [sentences], indices into `classes`."""
+        place = {name: number for number, name in enumerate(self.classes)}
+        assert source.labels is not None
+        return np.array([place[label] for label in source.labels], dtype=np.int64)
+
+
+class Overlap(NamedTuple):
+    """Sentences of one source whose text is in another too."""
+
+    source: str
+    other: str
+    sentences: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.sentences:,} of {self.of:,} sentences of {self.source} recur in {self.other}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to classify, and how."""
+
+    labelled: tuple[Path, ...] = ()  # files whose labels are learnt from; none: draws from train
+    train: Path | None = None  # each None: that split of the corpus that the models were trained on
+    valid: Path | None = None
+    test: Path | None = None
+    columns: FieldNames = field(default_factory=FieldNames)
+    counts: tuple[int, ...] | None = None  # labels to draw, 0 for none; None: whole files, or COUNTS
+    zero: bool | None = None  # whether to cluster without labels; None: where 0 is among the counts
+    draws: int = 5
+    train_sentences: int = 10_000  # that are clustered where there are no labels
+    limit: int | None = None  # of train, valid and test each
+    deduplicate: bool = False
+    chains: int = 5
+    components: int | None = None  # principal ones that are clustered
+    naming: str = "hungarian"
+    kernel: str = "linear"
+    seed: int = 0
+    batch_size: int = 64
+    data_dir: Path = Path("data")
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("kernel", self.kernel, KERNELS), ("naming", self.naming, NAMINGS)):
+            if value not in known:
+                raise UsageError(f"no {name} {value!r}; choose one of {', '.join(known)}")
+
+
+def wants_zero(request: Request) -> bool:
+    """Whether there is a column without labels."""
+    return (request.counts is None or 0 in request.counts) if request.zero is None else request.zero
+
+
+def wants_draws(request: Request) -> bool:
+    """Whether there is a column with labels, if no file has them."""
+    return request.counts is None or any(request.counts)
+
+
+def read_sources(models: Sequence[TrainedModel], request: Request) -> Sources:
+    """The files that are given, and for the others splits of the corpus that the models were trained on."""
+
+    def source(path: Path | None, split: str, needs_labels: bool = True) -> Sentences:
+        if path is not None:
+            return read_sentences(path, request.columns, needs_labels)
+        require_one_corpus(models, "classify with")
+        try:
+            return prepared_sentences(prepared_corpus(models[0], request.data_dir), split, needs_labels)
+        except DataError as error:
+            advice = f"--{split} FILE" + ("" if needs_labels else " or --no-zero")
+            raise DataError(str(error).replace("--text FILE", advice)) from error
+
+    zero = wants_zero(request)
+    test = source(request.test, "test")
+    valid = source(request.valid, "valid") if zero else None
+    labelled = tuple(read_sentences(path, request.columns) for path in request.labelled)
+    drawn = not labelled and wants_draws(request)
+    train = source(request.train, "train", drawn) if zero or drawn else None
+    found = aligned(test, valid, train, (train,) if drawn and train is not None else labelled)
+    # Sentences that are drawn from train are the same source, so that no sentence is encoded twice.
+    return found._replace(train=found.labelled[0]) if drawn else found
+
+
+def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -> Sentences:
+    """Read sentences of a file or "-"; lines without a word are left out, and not counted.
+
+    Args:
+        path: A file, or "-" for standard input.
+        columns: Where text and label stand, if the file names its columns.
+        needs_labels: Whether a file without labels is refused.
+
+    Raises:
+        DataError: It cannot be read, has no sentence, or no labels where they are needed.
+    """
+    name, raw = name_of(path), read_labelled(path, None, columns)
+    if raw.labels is None and needs_labels:
+        raise DataError(f"{name} has no labels; a row is label<TAB>text, or name the column: --label-key")
+    keep = [index for index, text in enumerate(raw.texts) if text.strip()]
+    if not keep:
+        raise DataError(f"{name} has no sentence; give a file that has some")
+    labels = tuple(raw.labels[index] for index in keep) if raw.labels is not None else None
+    return Sentences(name, labels, tuple(raw.texts[index].rstrip("\r") for index in keep))
+
+
+def prepared_sentences(corpus: Corpus, split: str, needs_labels: bool = True) -> Sentences:
+    """Take a split of a prepared corpus as sentences.
+
+    Raises:
+        DataError: It has no labels where they are needed.
+    """
+    found, names = corpus.split(split), corpus.info.labels
+    if found.labels is None and needs_labels:
+        raise DataError(
+            f"corpus {corpus.info.name} has no labels in {split}; give files with label<TAB>text: "
+            "--labelled, --valid and --test"
+        )
+    labels = tuple(names[number] for number in found.labels.tolist()) if found.labels is not None else None
+    return Sentences(f"{corpus.info.name} {split}", labels, None, found, corpus.tokenizer.decode)
+
+
+def aligned(
+    test: Sentences, valid: Sentences | None, train: Sentences | None, labelled: Sequence[Sentences]
+) -> Sources:
+    """Give the labels of all sources one set of names; 0 and 1 are a sentiment where another source says so.
+
+    Raises:
+        DataError: A source's labels are none of test's, or there is one label only, or too many.
+    """
+    sources = [source for source in (test, valid, *labelled) if source is not None]
+    names: set[str] = {label for source in sources for label in source.labels or ()}
+    translate = SENTIMENTS if names <= {*SENTIMENTS, *SENTIMENTS.values()} else {}
+
+    def renamed(source: Sentences) -> Sentences:
+        return replace(
+            source, labels=source.labels and tuple(translate.get(label, label) for label in source.labels)
+        )
+
+    test, labelled = renamed(test), tuple(renamed(source) for source in labelled)
+    valid = renamed(valid) if valid is not None else None
+    others = [source for source in (valid, *labelled) if source is not None]
+    known = {*(test.labels or ())}
+    for source in others:
+        if not known & {*(source.labels or ())}:
+            raise DataError(
+                f"the labels of {source.name} ({_some(source.labels)}) are none of {test.name}'s "
+                f"({_some(test.labels)}); give files with the same labels"
+            )
+        if source.labels and len({*source.labels}) == 1:
+            raise DataError(
+                f"{source.name} has one label only ({source.labels[0]}), from which no classes can be told "
+                "apart; give a file with sentences of each"
+            )
+    classes = sorted({label for source in (test, *others) for label in source.labels or ()})
+    if len(classes) < 2:
+        raise DataError(
+            f"{test.name} has one label only ({classes[0]}); give sentences of two classes or more"
+        )
+    if len(classes) > MOST_LABELS:
+        raise DataError(
+            f"{test.name} has {len(classes):,} different labels; a label is one of {MOST_LABELS:,} classes at most"
+        )
+    return Sources(tuple(classes), test, valid, train, labelled)
+
+
+def _some(labels: Sequence[str] | None) -> str:
+    found = sorted({*(labels or ())})
+    return ", ".join(found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
+
+
+def in_other(source: Sentences, other: Sentences, model: TrainedModel) -> NDArray[np.bool_]:
+    """Tell which sentences of `source` are in `other` too.
+
+    Texts are compared, or the model's words where one of the two has no text.
+
+    Returns:
+        Shape [sentences of `source`].
+    """
+    if source.texts is not None and other.texts is not None:
+        wanted = {*other.text_keys}
+        return np.array([key in wanted for key in source.text_keys], dtype=bool)
+
+    def words(sentences: Sentences) -> list[bytes]:
+        split = sentences.split(model)
+        return [split.targets(index).tobytes() for index in range(len(split))]
+
+    of_other = {*words(other)}
+    return np.array([each in of_other for each in words(source)], dtype=bool)
+
+
+def usable_of(
+    sources: Sources, request: Request, model: TrainedModel
+) -> tuple[dict[int, Indices], list[Overlap]]:
+    """Tell which sentences of each source, by its id, may take part, and which sources have sentences of test.
+
+    Raises:
+        DataError: A source has no others, and they are to be left out.
+    """
+    usable: dict[int, Indices] = {}
+    overlaps: list[Overlap] = []
+    for source in dict.fromkeys((sources.valid, sources.train, *sources.labelled)):
+        if source is None:
+            continue
+        recurs = in_other(source, sources.test, model)
+        if recurs.any():
+            overlaps.append(Overlap(source.name, sources.test.name, int(recurs.sum()), len(source)))
+        if request.deduplicate and recurs.all():
+            raise DataError(f"every sentence of {source.name} recurs in test; give another file")
+        usable[id(source)] = np.flatnonzero(~recurs) if request.deduplicate else np.arange(len(source))
+    return usable, overlaps

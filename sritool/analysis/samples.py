@@ -1,0 +1,322 @@
+"""Sentences from the prior, and figures of them: how varied, how likely, how good to learn from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sritool.analysis.reverse_perplexity import check_enough, reverse_perplexity
+from sritool.config.settings import LikelihoodConfig
+from sritool.data.sampling import seeded_choice
+from sritool.data.store import Split
+from sritool.data.tokenizer import EOS
+from sritool.errors import UsageError, suggestion
+from sritool.evaluation.measure import measure
+from sritool.evaluation.sentences import Text, prepared_corpus
+from sritool.evaluation.settings import EvaluationSettings
+from sritool.model.decoding import DecodingConfig
+from sritool.runs.model import Floats, Report, TrainedModel
+
+METRICS = ("unique", "distinct-1", "distinct-2", "self-bleu", "nll", "reverse-ppl")
+ALL = "all"
+
+
+HOW = {
+    "unique": "different sentences / all",
+    "distinct-1": "different words / all",
+    "distinct-2": "different pairs of words / all",
+    "self-bleu": "BLEU-4 against all the others",
+}
+
+
+Words = Sequence[str]
+
+_ORDER = 4  # longest n-grams of BLEU
+
+
+class Samples(NamedTuple):
+    """Sentences and how many of them differ."""
+
+    sentences: list[str]
+    unique: int
+
+
+def sample(
+    model: TrainedModel,
+    n: int,
+    seed: int,
+    config: DecodingConfig,
+    report: Report | None = None,
+    codes: Floats | None = None,
+) -> Samples:
+    """Decode n codes of the prior, the first of more being the same; or these codes.
+
+    Args:
+        model: A trained model.
+        n: Number of sentences; not read with `codes`.
+        seed: Of the codes, and of words that are drawn.
+        config: How codes are decoded.
+        report: Is told of the sentences done.
+        codes: In place of draws of the prior. Shape [sentences, latent].
+    """
+    codes = model.prior(n, seed) if codes is None else codes
+    sentences = model.decode(codes, config, seed, report=report)
+    return Samples(sentences, len(set(sentences)))
+
+
+class Figure(NamedTuple):
+    """A measure of some sentences."""
+
+    value: float
+    standard_error: float  # NaN where there is none
+    sentences: int  # that it rests on
+
+
+class Row(NamedTuple):
+    """One figure of the samples, and of as many real sentences."""
+
+    metric: str
+    samples: Figure
+    real: Figure | None
+    how: str
+
+
+class Real(NamedTuple):
+    """Real text in the model's vocabulary."""
+
+    name: str  # `ptb test`, or the file's
+    split: Split  # all of it: what reverse perplexity is of
+    training: Split | None  # of the prepared corpus: what real text teaches a language model
+
+
+class Figures(NamedTuple):
+    """Rows in the order of `METRICS`; nll has a second one, per token."""
+
+    rows: list[Row]
+    notes: list[str]
+
+
+def parse_metrics(text: str) -> tuple[str, ...]:
+    """Read names with commas between, or `all`.
+
+    Returns:
+        The names in the order of `METRICS`.
+
+    Raises:
+        UsageError: A name is unknown, or there is none.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in (*METRICS, ALL):
+            raise UsageError(f"no metric {name!r} of samples{suggestion(name, (*METRICS, ALL))}")
+    if not names:
+        raise UsageError(f"--metrics is empty; give some of {', '.join((*METRICS, ALL))}")
+    return METRICS if ALL in names else tuple(name for name in METRICS if name in names)
+
+
+def real_text(model: TrainedModel, text: Text | None, data_dir: Path, training: bool) -> Real:
+    """Take the test split of the model's corpus, or valid where there is none; or a user's own text.
+
+    Args:
+        model: A trained model.
+        text: The user's own text, if any.
+        data_dir: Folder of prepared corpora.
+        training: Whether sentences to train on are asked for too.
+
+    Raises:
+        DataError: The corpus is not there.
+    """
+    if text is not None:
+        return Real(text.name, model.split(text.lines), None)
+    corpus = prepared_corpus(model, data_dir)
+    name = "test" if "test" in corpus.info.splits else "valid"
+    return Real(f"{corpus.info.name} {name}", corpus.split(name), corpus.split("train") if training else None)
+
+
+def figures(
+    model: TrainedModel,
+    sentences: Sequence[str],
+    metrics: Sequence[str],
+    seed: int,
+    report: Report,
+    real: Real | None = None,
+    reference: bool = False,
+) -> Figures:
+    """Measure sentences, and with `reference` real ones.
+
+    The figures change with the number of sentences, so that samples and real ones are as many: where there are fewer
+    real sentences than samples, only the first samples count, but for reverse perplexity.
+
+    Args:
+        model: The model that the sentences are of.
+        sentences: Samples.
+        metrics: Some of METRICS.
+        seed: Of the noise of nll.
+        report: Is told of the sentences done.
+        real: Needed for reverse perplexity and for `reference`.
+        reference: Measure real sentences too.
+
+    Raises:
+        UsageError: There are too few sentences for reverse perplexity.
+    """
+    if "reverse-ppl" in metrics:
+        check_enough(len(sentences))
+    rows: list[Row] = []
+    notes: list[str] = []
+    few, beside = list(sentences), None
+    if reference and real is not None:
+        few = few[: len(real.split)]
+        beside = chosen_texts(model, real.split, len(few))
+        if len(few) < len(sentences):
+            notes.append(f"{real.name} has {len(few):,} sentences: all but reverse-ppl is of so many samples")
+    for name in (name for name in metrics if name not in ("nll", "reverse-ppl")):
+        rows.append(Row(name, varied(name, few), varied(name, beside) if beside else None, HOW[name]))
+    if "nll" in metrics:
+        own = scores(model, few, seed, report, "samples")
+        others = scores(model, beside, seed, report, "real sentences") if beside else (None, None)
+        how = f"adaptive, M = {LikelihoodConfig().samples}" if model.latent else "exact"
+        for name, value, other, unit in zip(
+            ("nll", "nll-per-token"), own, others, ("a sentence", "a token, </s> too"), strict=True
+        ):
+            rows.append(Row(name, value, other, f"nats {unit}, {how}"))
+    if "reverse-ppl" in metrics and real is not None:
+        ours = reverse(model, sentences, real, report, "lm on samples")
+        theirs = None
+        if reference and real.training is not None:
+            texts = chosen_texts(model, real.training, len(sentences))
+            theirs = reverse(model, texts, real, report, "lm on real sentences")
+        elif reference:
+            notes.append("reverse-ppl of real sentences needs the prepared corpus: leave --text out for it")
+        rows.append(Row("reverse-ppl", ours, theirs, f"lm trained on them, of {real.name}"))
+    return Figures(rows, notes)
+
+
+def reverse(model: TrainedModel, sentences: Sequence[str], real: Real, report: Report, label: str) -> Figure:
+    """Train an lm on these sentences, and measure its perplexity on real text."""
+    found = reverse_perplexity(model, sentences, real.split, report, label)
+    return Figure(found.value, found.standard_error, len(sentences))
+
+
+def varied(name: str, sentences: Sequence[str]) -> Figure:
+    """Measure text alone: one of the metrics in HOW."""
+    words = [text.split() for text in sentences]
+    if name == "unique":
+        return unique_share(sentences)
+    return self_bleu(words) if name == "self-bleu" else distinct(words, int(name[-1]))
+
+
+def scores(
+    model: TrainedModel, sentences: Sequence[str], seed: int, report: Report, label: str
+) -> tuple[Figure, Figure]:
+    """Measure −log p(x) under the model, a sentence and a token, as `evaluate` does."""
+    split = model.split(sentences)
+    settings = EvaluationSettings(("nll", "ppl"), seed=seed)
+    everything = np.arange(len(split))
+    found = measure(
+        model.method, split, everything, settings, lambda _, *given: report(f"nll of {label}", *given)
+    )
+    nll = next(each for each in found.estimates if each.metric == "nll")
+    ppl = next(each for each in found.estimates if each.metric == "ppl")
+    per_token = Figure(math.log(ppl.value), ppl.standard_error / ppl.value, len(split))
+    return Figure(nll.value, nll.standard_error, len(split)), per_token
+
+
+def chosen_texts(model: TrainedModel, split: Split, count: int) -> list[str]:
+    """Choose sentences of a split by a fixed seed, as the model would spell them."""
+    chosen = seeded_choice(len(split), count)
+    return [model.tokenizer.decode(words_of(split, int(index))) for index in chosen]
+
+
+def words_of(split: Split, index: int) -> list[int]:
+    """Return the ids of a sentence without </s>."""
+    return [token for token in split.targets(index).tolist() if token != EOS]
+
+
+def unique_share(sentences: Sequence[str]) -> Figure:
+    """Return different sentences over all sentences, in [0, 1]; it falls as more are drawn."""
+    return Figure(len(set(sentences)) / len(sentences), math.nan, len(sentences))
+
+
+def distinct(sentences: Sequence[Words], n: int) -> Figure:
+    """Return different n-grams over all n-grams of all sentences together, in [0, 1]; it falls as more are drawn.
+
+    NaN where no sentence has n words.
+
+    Source: Li, Galley, Brockett, Gao and Dolan 2016, "A diversity-promoting objective function for neural
+    conversation models" (distinct-1, distinct-2).
+    """
+    ngrams = [tuple(words[i : i + n]) for words in sentences for i in range(len(words) - n + 1)]
+    value = len(set(ngrams)) / len(ngrams) if ngrams else math.nan
+    return Figure(value, math.nan, len(sentences))
+
+
+def self_bleu(sentences: Sequence[Words]) -> Figure:
+    """Mean BLEU-4, in 0 … 100, of each sentence against all others as its references; high where they are alike.
+
+    Sentence BLEU as sacrebleu computes it on words as they are (tokenize="none"): exponential smoothing, orders up to
+    the sentence's length. How often an n-gram occurs in the other sentences is kept by n-gram, so that the cost grows
+    with the words and not with the square of the sentences. The figure rises with the number of sentences. The
+    standard error is over sentences. NaN for fewer than two.
+
+    Source: Zhu et al. 2018, "Texygen: a benchmarking platform for text generation models"; Papineni et al. 2002; Post
+    2018 (sacrebleu).
+    """
+    if len(sentences) < 2:
+        return Figure(math.nan, math.nan, len(sentences))
+    from sacrebleu.metrics import BLEU
+
+    others, lengths = _Others(), Counter(len(words) for words in sentences)
+    counts = [_ngrams(words) for words in sentences]
+    for own in counts:
+        others.add(own)
+    scores = []
+    for words, own in zip(sentences, counts, strict=True):
+        correct, total = [0] * _ORDER, [max(0, len(words) - n) for n in range(_ORDER)]
+        for ngram, count in own.items():
+            correct[len(ngram) - 1] += min(count, others.most(ngram, count))
+        length = _closest(len(words), lengths)
+        found = BLEU.compute_bleu(
+            correct,
+            total,
+            len(words),
+            length,
+            smooth_method="exp",
+            effective_order=True,
+            max_ngram_order=_ORDER,
+        )
+        scores.append(found.score)
+    error = float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
+    return Figure(float(np.mean(scores)), error, len(scores))
+
+
+def _ngrams(words: Words) -> Counter[tuple[str, ...]]:
+    """How often each n-gram of one to four words occurs."""
+    return Counter(tuple(words[i : i + n]) for n in range(1, _ORDER + 1) for i in range(len(words) - n + 1))
+
+
+class _Others:
+    """The most often that an n-gram occurs in one sentence, and in one of all the others."""
+
+    def __init__(self) -> None:
+        self._two: dict[tuple[str, ...], tuple[int, int]] = {}
+
+    def add(self, counts: Counter[tuple[str, ...]]) -> None:
+        for ngram, count in counts.items():
+            first, second = self._two.get(ngram, (0, 0))
+            self._two[ngram] = (count, first) if count > first else (first, max(count, second))
+
+    def most(self, ngram: tuple[str, ...], own: int) -> int:
+        """In one sentence that is not the one in which it occurs `own` times."""
+        first, second = self._two[ngram]
+        return second if own == first else first
+
+
+def _closest(length: int, lengths: Counter[int]) -> int:
+    """The length of another sentence that is nearest, the shorter of two."""
+    others = (each for each, count in lengths.items() if each != length or count > 1)
+    return min(others, key=lambda each: (abs(each - length), each))
