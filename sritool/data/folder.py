@@ -38,18 +38,15 @@ def staged(target: Path, settle: Callable[[Path], bool] = Path.is_dir) -> Iterat
     target = target.resolve() if target.is_symlink() else target
     parent = target.parent
     parent_is_new = not parent.exists()
+    new = target.with_name(f".{target.name}.new-{secrets.token_hex(4)}")
+    writing = Lock(new / _LOCK)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with _turn(target):
             _put_back(target)
             _clear_leftovers(target)
-            new = target.with_name(f".{target.name}.new-{secrets.token_hex(4)}")
             new.mkdir()
-            writing = Lock(new / _LOCK)
             writing.acquire(wait=True)
-    except OSError as error:
-        raise _cannot_write(parent, error) from error
-    try:
         yield new
         if new.exists():
             _sync_tree(new)
