@@ -31,7 +31,7 @@ from sritool.runs.folder import CONFIG, LOCK, METRICS, MetricsLog, new_run, read
 JOBS = {job.name: job for job in jobs()}
 RANDOM = ("preprocess --force", "train sri", "train vae-fb", "evaluate")
 CALLS = {  # some that every command makes, and for training those about the end of an epoch
-    "preprocess": (3, 30, 60),
+    "preprocess": (3, 25, 45),
     "train lm": (5, 106, 111, 119, 121),
     "tune-step --write": (2, 4),
     "evaluate": (7, 8),
