@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +39,9 @@ Not `kl` and `posterior-kl`: they are what likelihood is paid for with, and neit
 Not `au`: it counts dimensions, whatever they hold, and many runs share its ceiling. Not `time` and `epochs`: the
 shortest plan would win. Nor the size of a model.
 """
+
+
+IGNORES_Z = f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
 
 
 class Training(NamedTuple):
@@ -164,12 +167,8 @@ def compare(
         raise DataError(
             f"the runs were trained on different corpora ({names}); compare those of one, or give --mixed"
         )
-    shared = [run_name(path) for path in paths]
-    names_of = [
-        str(path) if shared.count(name) > 1 else name for path, name in zip(paths, shared, strict=True)
-    ]
     rows: list[Row] = []
-    for number, (name, own) in enumerate(zip(names_of, requests, strict=True), 1):
+    for number, (name, own) in enumerate(zip(run_names(paths), requests, strict=True), 1):
         model, content = models.pop(0)  # each is let go when it is measured
         label = f"{number}/{len(paths)} {name}: " if len(paths) > 1 else ""
         found = evaluate_model(model, content, own, None, label, report)
@@ -226,6 +225,19 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
     )
 
 
+def run_names(checkpoints: Sequence[Path]) -> list[str]:
+    """Name each run by its folder, or by its path where two share that."""
+    names = [run_name(path) for path in checkpoints]
+    return [
+        str(path) if names.count(name) > 1 else name for path, name in zip(checkpoints, names, strict=True)
+    ]
+
+
+def ignores_z(estimates: Iterable[Estimate]) -> bool:
+    """Tell whether the generator ignores z, by these figures of its run."""
+    return collapse({estimate.metric: estimate for estimate in estimates}, COLLAPSE_AFTER) is not None
+
+
 def published_estimator(method: Method) -> str:
     """Return the estimator that the method's figures were published with."""
     if method.name == "sri":
@@ -257,8 +269,8 @@ def _notes_on(row: Row) -> Iterator[str]:
     for estimate in row.evaluation.estimates:
         if estimate.sentences < measured:
             yield f"{estimate.metric} on {estimate.sentences} of the sentences"
-    if collapse({e.metric: e for e in row.evaluation.estimates}, COLLAPSE_AFTER):
-        yield f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
+    if ignores_z(row.evaluation.estimates):
+        yield IGNORES_Z
     if row.training.sentences < row.training.of:
         yield f"trained on {row.training.sentences} of {row.training.of} sentences"
     if row.training.left:

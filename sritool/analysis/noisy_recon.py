@@ -132,12 +132,7 @@ def _sentences(
         return Sentences(split, places, noisy.indices, request.noisy.name, len(split)), noisy
     chosen = choose_sentences(model, request.split, text, request.limit, request.data_dir)
     if noisy is None:
-        if text is not None:
-            texts = text.lines
-        else:
-            texts = [
-                model.tokenizer.decode(chosen.split.targets(i).tolist()) for i in range(len(chosen.split))
-            ]
+        texts = text.lines if text is not None else model.texts(chosen.split, range(len(chosen.split)))
         noisy = make_noisy(texts, chosen.examples, request.kind, counts, request.seed)
     return Sentences(chosen.split, chosen.examples, chosen.examples, chosen.data, len(chosen.split)), noisy
 

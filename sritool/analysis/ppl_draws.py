@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from sritool.analysis.comparison import run_names
 from sritool.config.settings import LikelihoodConfig
 from sritool.errors import UsageError
 from sritool.evaluation import estimators
-from sritool.evaluation.evaluate import evaluate_model, record_of, require_one_corpus, run_name
+from sritool.evaluation.evaluate import evaluate_model, record_of, require_one_corpus
 from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentences import choose_sentences
@@ -69,12 +70,10 @@ def ppl_draws(
         if not any(_fits(name, model) for model, _ in models):
             estimators.check_estimator(name, models[0][0].method)
     require_one_corpus([model for model, _ in models], "draw")
-    shared = [run_name(path) for path in checkpoints]
     points: list[Point] = []
     notes: list[str] = []
     data = ""
-    for path, (model, content) in zip(checkpoints, models, strict=True):
-        name = str(path) if shared.count(run_name(path)) > 1 else run_name(path)
+    for name, (model, content) in zip(run_names(checkpoints), models, strict=True):
         for own in _requests(model, content, request, wanted):
             label = f"{name}, {own.estimator}: "
             found = evaluate_model(model, content, own, None, label, report)

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool._version import __version__
-from sritool.analysis.comparison import Training, training_of
+from sritool.analysis.comparison import IGNORES_Z, Training, ignores_z, training_of
 from sritool.analysis.interpolation import Way, interpolate_once
 from sritool.analysis.latent_map import FEWEST_ON_MAP, embed
-from sritool.analysis.samples import Samples, sample
 from sritool.analysis.training_curves import VALIDATION, Point, points_of, read_records
 from sritool.config.settings import RunConfig
 from sritool.data.info import CorpusInfo
@@ -30,7 +29,6 @@ from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettin
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.model import Floats, Report, TrainedModel
-from sritool.training.validation import COLLAPSE_AFTER, COLLAPSE_NATS, collapse
 
 CHAINS = 5  # whose mean is a sentence's place in the map
 POINTS = 9  # of the interpolation
@@ -93,7 +91,7 @@ class RunReport:
     figures: list[Figures]
     notes: list[str]
     curves: list[Point]
-    samples: Samples
+    samples: list[str]
     interpolation: list[str] | None
     reconstructions: list[tuple[str, str]] | None  # a sentence, and its code decoded
     map: Map | None
@@ -108,7 +106,7 @@ class RunReport:
     @property
     def ignores_z(self) -> bool:
         """Whether its generator does, by the figures."""
-        return _ignores_z(self.estimates)
+        return ignores_z(self.estimates)
 
 
 def gather(checkpoint: Path, request: Request, device: str, report: Report) -> RunReport:
@@ -141,7 +139,8 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
     )
     figures = figures_of(model, content, measurement, report)
     left_out: dict[str, str] = {}
-    drawn = sample(model, request.samples, request.seed, model.default_decoding(), report)
+    codes = model.prior(request.samples, request.seed)
+    drawn = model.decode(codes, model.default_decoding(), request.seed, report=report)
     interpolation, reconstructions, plane = None, None, None
     if model.latent:
         interpolation = interpolate_once(model, Way(POINTS), request.seed, DecodingConfig())
@@ -149,31 +148,36 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
     else:
         why = f"method {model.method.name} has no z"
         left_out |= dict.fromkeys(("metrics of z", "interpolation", "reconstructions", "map"), why)
+    notes = notes_on(figures)
+    if ignores_z(in_order(figures)):
+        notes.append(IGNORES_Z)
+    if training.left:
+        notes.append(training.left)
     progress = model.checkpoint.progress
     return RunReport(
-        run_name(model.path),
-        model.path,
-        model.method.name,
-        model.method.posterior_name if model.latent else "",
-        model.checkpoint.config,
-        corpus.info,
-        model.tokenizer.kind,
-        training,
-        int(progress["step"]),
-        int(progress["epoch"]),
-        model.path.stat().st_mtime,
-        __version__,
-        f"{corpus.info.name} {request.split}",
-        corpus.info.splits[request.split].sentences,
-        figures,
-        [*notes_on(figures), *_remarks(in_order(figures), training)],
-        curves_of(model),
-        drawn,
-        interpolation,
-        reconstructions,
-        plane,
-        left_out,
-        request,
+        run=run_name(model.path),
+        path=model.path,
+        method=model.method.name,
+        posterior=model.method.posterior_name if model.latent else "",
+        config=model.checkpoint.config,
+        corpus=corpus.info,
+        tokenizer=model.tokenizer.kind,
+        training=training,
+        steps=int(progress["step"]),
+        epoch=int(progress["epoch"]),
+        written=model.path.stat().st_mtime,
+        version=__version__,
+        data=f"{corpus.info.name} {request.split}",
+        total=corpus.info.splits[request.split].sentences,
+        figures=figures,
+        notes=notes,
+        curves=curves_of(model),
+        samples=drawn,
+        interpolation=interpolation,
+        reconstructions=reconstructions,
+        map=plane,
+        left_out=left_out,
+        request=request,
     )
 
 
@@ -184,7 +188,7 @@ def _of_sentences(
     split, chosen, _ = choose_sentences(model, request.split, None, request.map_sentences, request.data_dir)
     how = CodeSettings(CHAINS, mean=True, seed=request.seed)
     codes = codes_of_split(model, split, chosen, how, request.batch_size, report)[:, 0]
-    texts = [model.tokenizer.decode(split.targets(int(index)).tolist()) for index in chosen]
+    texts = model.texts(split, chosen)
     reconstructions = None
     if request.sentences:
         decoded = model.decode(codes[:RECONSTRUCTED], seed=request.seed)
@@ -215,20 +219,6 @@ def _planes(
         found.append(embed(points, seed))
     report("map", 2 * len(codes), 2 * len(codes))
     return found[0], found[1]
-
-
-def _ignores_z(estimates: Sequence[Estimate]) -> bool:
-    return bool(collapse({e.metric: e for e in estimates}, COLLAPSE_AFTER))
-
-
-def _remarks(estimates: Sequence[Estimate], training: Training) -> list[str]:
-    """What the figures must be read with beside their own notes."""
-    remarks = []
-    if _ignores_z(estimates):
-        remarks.append(
-            f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
-        )
-    return [*remarks, *([training.left] if training.left else [])]
 
 
 def curves_of(model: TrainedModel) -> list[Point]:

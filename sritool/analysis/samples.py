@@ -1,4 +1,4 @@
-"""Sentences from the prior, and figures of them: how varied, how likely, how good to learn from."""
+"""Figures of samples: how varied they are, how likely, and what a language model learns of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from sritool.analysis.reverse_perplexity import check_enough, reverse_perplexity
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.sampling import seeded_choice
 from sritool.data.store import Split
-from sritool.data.tokenizer import EOS
 from sritool.errors import UsageError, suggestion
 from sritool.evaluation.measure import measure
 from sritool.evaluation.sentences import Text, prepared_corpus
 from sritool.evaluation.settings import EvaluationSettings
-from sritool.model.decoding import DecodingConfig
-from sritool.runs.model import Floats, Report, TrainedModel
+from sritool.runs.model import Report, TrainedModel
 
 METRICS = ("unique", "distinct-1", "distinct-2", "self-bleu", "nll", "reverse-ppl")
 ALL = "all"
@@ -37,36 +35,6 @@ HOW = {
 Words = Sequence[str]
 
 _ORDER = 4  # longest n-grams of BLEU
-
-
-class Samples(NamedTuple):
-    """Sentences and how many of them differ."""
-
-    sentences: list[str]
-    unique: int
-
-
-def sample(
-    model: TrainedModel,
-    n: int,
-    seed: int,
-    config: DecodingConfig,
-    report: Report | None = None,
-    codes: Floats | None = None,
-) -> Samples:
-    """Decode n codes of the prior, the first of more being the same; or these codes.
-
-    Args:
-        model: A trained model.
-        n: Number of sentences; not read with `codes`.
-        seed: Of the codes, and of words that are drawn.
-        config: How codes are decoded.
-        report: Is told of the sentences done.
-        codes: In place of draws of the prior. Shape [sentences, latent].
-    """
-    codes = model.prior(n, seed) if codes is None else codes
-    sentences = model.decode(codes, config, seed, report=report)
-    return Samples(sentences, len(set(sentences)))
 
 
 class Figure(NamedTuple):
@@ -228,13 +196,7 @@ def scores(
 
 def chosen_texts(model: TrainedModel, split: Split, count: int) -> list[str]:
     """Choose sentences of a split by a fixed seed, as the model would spell them."""
-    chosen = seeded_choice(len(split), count)
-    return [model.tokenizer.decode(words_of(split, int(index))) for index in chosen]
-
-
-def words_of(split: Split, index: int) -> list[int]:
-    """Return the ids of a sentence without </s>."""
-    return [token for token in split.targets(index).tolist() if token != EOS]
+    return model.texts(split, seeded_choice(len(split), count))
 
 
 def unique_share(sentences: Sequence[str]) -> Figure:

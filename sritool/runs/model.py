@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +98,10 @@ class TrainedModel:
         stream = Stream(seed, "decode")
         ids = decode(self.generator, z, config or DecodingConfig(), stream, first, tell)
         return [self.tokenizer.decode(row) for row in ids]
+
+    def texts(self, split: Split, examples: Iterable[int]) -> list[str]:
+        """Return these sentences of a split as the tokenizer spells them, unknown words included."""
+        return [self.tokenizer.decode(split.targets(int(index)).tolist()) for index in examples]
 
     def prior(self, n: int, seed: int = 0) -> Floats:
         """n codes from the prior N(0, I): float32 [n, latent]; the first of more are the same."""

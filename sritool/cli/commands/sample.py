@@ -77,8 +77,6 @@ def sample(
     The same seed gives the same sentences, and -n 5 the first five of -n 10. reverse-ppl trains a small language
     model on the samples and tests it on real text, which takes a while.
     """
-    from sritool.analysis.samples import sample as draw_sentences
-
     form = output.format()
     config = decoding.config()
     wanted = wanted_figures(metrics, reference, text, codes, n)
@@ -93,11 +91,12 @@ def sample(
         given = read_codes(codes, opened.latent)
         n = len(given)
     n = n or (MEASURED if wanted else SHOWN)
+    given = opened.prior(n, seed) if given is None else given
     if not wanted:
         with output.progress(shown=n > FEW) as report:
-            found = draw_sentences(opened, n, seed, config, report, given)
-        rows = [[sentence] for sentence in found.sentences]
-        emit(Table("", ("sample",), rows, f"unique: {found.unique} of {n}"), output.lines_format())
+            sentences = opened.decode(given, config, seed, report=report)
+        rows = [[sentence] for sentence in sentences]
+        emit(Table("", ("sample",), rows, f"unique: {len(set(sentences))} of {n}"), output.lines_format())
         return
     from sritool.analysis import samples as task
     from sritool.evaluation.sentences import read_text
@@ -108,8 +107,8 @@ def sample(
         own = read_text(Path(text)) if text is not None else None
         real = task.real_text(opened, own, data_dir, reference and "reverse-ppl" in wanted)
     with output.progress() as report:
-        found = draw_sentences(opened, n, seed, config, report, given)
-        figures = task.figures(opened, found.sentences, wanted, seed, report, real, reference)
+        sentences = opened.decode(given, config, seed, report=report)
+        figures = task.figures(opened, sentences, wanted, seed, report, real, reference)
     beside = real.name if real and reference else ""
     emit(figures_table(figures, f"{n:,} samples of {opened.path}", beside, form), form)
 

@@ -177,9 +177,10 @@ def _content(found: RunReport) -> dict[str, Any]:
         "metrics": [_metric_row(estimate) for estimate in found.estimates],
         "charts": [title for title, _ in _curves(found)],
         "epochs": epoch_table(found),
-        "samples": found.samples.sentences[:SHOWN],
-        "drawn": len(found.samples.sentences),
-        "share": 100 * found.samples.unique / max(1, len(found.samples.sentences)),
+        "samples": found.samples[:SHOWN],
+        "drawn": len(found.samples),
+        "unique": len(set(found.samples)),
+        "share": 100 * len(set(found.samples)) / max(1, len(found.samples)),
         "interpolation": [
             (f"{i / (len(line) - 1):.3g}", text, i > 0 and text == line[i - 1]) for i, text in enumerate(line)
         ],

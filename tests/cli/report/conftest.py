@@ -13,7 +13,6 @@ import pytest
 
 from sritool.analysis.comparison import Training
 from sritool.analysis.report import Figures, Map, Request, RunReport
-from sritool.analysis.samples import Samples
 from sritool.analysis.training_curves import Point
 from sritool.config.settings import RunConfig
 from sritool.data.info import CorpusInfo, SplitInfo
@@ -74,7 +73,7 @@ def hostile() -> RunReport:
         figures=[Figures(None, estimates, [HOSTILE[5]])],
         notes=[HOSTILE[5]],
         curves=[*curves, Point("run", "train recon", 0.5, 5, 60.0, None)],
-        samples=Samples(list(HOSTILE), count),
+        samples=list(HOSTILE),
         interpolation=[HOSTILE[0], HOSTILE[0], HOSTILE[4]],
         reconstructions=[(text, text) for text in HOSTILE],
         map=Map(

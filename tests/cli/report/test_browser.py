@@ -131,14 +131,14 @@ def test_a_reader_hovers_searches_and_zooms(
     assert found["broken"] is None  # which every hostile script sets
     assert found["wide"] <= 0  # nothing to scroll to at the side
     assert hostile.map is not None
-    for row, sentence in enumerate(hostile.samples.sentences):
+    for row, sentence in enumerate(hostile.samples):
         label, length = hostile.map.labels[row], hostile.map.lengths[row]  # type: ignore[index]
         wanted = f"{visible(sentence)} ({visible(label)}, {length} tokens)"
         assert found["hovers"][str(row)].split() == wanted.split()
     assert found["links"] == 0
     assert found["count"] == "2 of 14"
     assert sorted(found["selected"]) == [0, 1]
-    assert found["matches"] == [visible(text) for text in hostile.samples.sentences[:2]]
+    assert found["matches"] == [visible(text) for text in hostile.samples[:2]]
     assert found["faint"] == 12
     whole, part = (high - low for low, high in (found["before"], found["zoomed"]))
     assert part == pytest.approx(whole / 2, rel=0.1)

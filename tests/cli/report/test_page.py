@@ -46,7 +46,7 @@ def test_no_text_of_a_run_becomes_an_element_an_attribute_or_a_script(page: str,
 
 def test_every_sentence_stands_there_as_it_is(page: str, parse: Any, hostile: RunReport) -> None:
     shown = parse(page).texts["bdi"]
-    for text in hostile.samples.sentences:
+    for text in hostile.samples:
         # Once as a sample, twice in its reconstruction.
         assert shown.count(visible(text)) >= 3
 
@@ -57,7 +57,7 @@ def test_control_characters_and_halves_of_pairs_are_made_visible() -> None:
 
 
 def test_json_in_a_script_is_ascii_without_a_tag_and_reads_back(hostile: RunReport) -> None:
-    value = {"texts": hostile.samples.sentences, "numbers": [1.5, None]}
+    value = {"texts": hostile.samples, "numbers": [1.5, None]}
     text = script_json(value)
     assert text.isascii()
     assert not re.search("[<>&]", text)
@@ -66,7 +66,7 @@ def test_json_in_a_script_is_ascii_without_a_tag_and_reads_back(hostile: RunRepo
 
 def test_the_data_hold_each_sentence_beside_its_point(page: str, parse: Any, hostile: RunReport) -> None:
     data = json.loads(parse(page).texts["script"][0])
-    assert data["sentences"] == [visible(text) for text in hostile.samples.sentences]
+    assert data["sentences"] == [visible(text) for text in hostile.samples]
     traces = data["charts"]["map"]["data"]
     rows = [row for trace in traces for row in trace["customdata"]]
     assert sorted(rows) == list(range(len(data["sentences"])))
