@@ -108,7 +108,16 @@ def make_plan(models: Sequence[TrainedModel], request: Request) -> Plan:
 
 
 def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -> list[Setting]:
-    """The columns of the table: 0, then files by their size, or draws of so many labels."""
+    """Lay out the columns of the table: 0 labels, then files by their size, or draws of so many labels.
+
+    Args:
+        sources: What is read.
+        request: What is classified, and how.
+        usable: The sentences of each labelled source that may take part.
+
+    Raises:
+        UsageError: There are several files to draw from, or fewer sentences than labels asked for.
+    """
     settings = [Setting(0, (), request.draws)] if wants_zero(request) else []
     if request.labelled and request.counts is None:
         sizes = sorted({len(source) for source in sources.labelled})
@@ -263,7 +272,13 @@ class Trial:
         return [self._learnt(learner, each, fit, report) for each in self.plan.settings if each.labels]
 
     def code_rows(self, model: TrainedModel, name: str, report: Report) -> list[Accuracy]:
-        """Learn from a model's codes, at each number of labels; each sentence is encoded once."""
+        """Learn from a model's codes, at each number of labels; each sentence is encoded once.
+
+        Args:
+            model: A trained model with a z.
+            name: The run's.
+            report: Is told of the sentences done.
+        """
         request, method = self.request, model.method.name
 
         def codes(source: Sentences, rows: Indices, what: str) -> Floats:

@@ -174,6 +174,11 @@ def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -
 def prepared_sentences(corpus: Corpus, split: str, needs_labels: bool = True) -> Sentences:
     """Take a split of a prepared corpus as sentences.
 
+    Args:
+        corpus: A prepared corpus.
+        split: Name of the split.
+        needs_labels: Whether a split without labels is refused.
+
     Raises:
         DataError: It has no labels where they are needed.
     """
@@ -191,6 +196,12 @@ def aligned(
     test: Sentences, valid: Sentences | None, train: Sentences | None, labelled: Sequence[Sentences]
 ) -> Sources:
     """Give the labels of all sources one set of names; 0 and 1 are a sentiment where another source says so.
+
+    Args:
+        test: What classes are told of.
+        valid: What names clusters, if anything does.
+        train: What is clustered, whose labels are not read.
+        labelled: What is learnt from.
 
     Raises:
         DataError: A source's labels are none of test's, or there is one label only, or too many.
@@ -239,7 +250,7 @@ def _some(labels: Sequence[str] | None) -> str:
 def in_other(source: Sentences, other: Sentences, model: TrainedModel) -> NDArray[np.bool_]:
     """Tell which sentences of `source` are in `other` too.
 
-    Texts are compared, or the model's words where one of the two has no text.
+    Texts are compared, or the words of `model` where one of the two has no text.
 
     Returns:
         Shape [sentences of `source`].
@@ -259,7 +270,15 @@ def in_other(source: Sentences, other: Sentences, model: TrainedModel) -> NDArra
 def usable_of(
     sources: Sources, request: Request, model: TrainedModel
 ) -> tuple[dict[int, Indices], list[Overlap]]:
-    """Tell which sentences of each source, by its id, may take part, and which sources have sentences of test.
+    """Tell which sentences of each source may take part, and which sources have sentences of test.
+
+    Args:
+        sources: What is read.
+        request: What is classified, and how.
+        model: Whose words are compared where there is no text.
+
+    Returns:
+        Indices of the usable sentences by the source's id, and the sources that have sentences of test.
 
     Raises:
         DataError: A source has no others, and they are to be left out.

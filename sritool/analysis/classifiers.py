@@ -151,7 +151,16 @@ class Clusters:
         return found
 
     def names(self, codes: Floats, labels: Classes, naming: str) -> Classes:
-        """Give each component a class, from labelled sentences; `naming` is one of NAMINGS."""
+        """Give each component a class.
+
+        Args:
+            codes: Of labelled sentences. Shape [n, latent].
+            labels: Their classes. Shape [n].
+            naming: One of NAMINGS.
+
+        Returns:
+            The class of each component. Shape [classes].
+        """
         probabilities = self.probabilities(codes)
         if naming == "authors":
             return name_by_confidence(probabilities, labels)

@@ -69,7 +69,7 @@ def encode_text(
     Args:
         model: A trained model.
         text: A file, or "-" for standard input.
-        how: CodeSettings codes are drawn.
+        how: How codes are drawn.
         batch_size: Sentences side by side.
         report: Is told of the sentences done.
 

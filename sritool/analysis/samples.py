@@ -181,7 +181,18 @@ def varied(name: str, sentences: Sequence[str]) -> Figure:
 def scores(
     model: TrainedModel, sentences: Sequence[str], seed: int, report: Report, label: str
 ) -> tuple[Figure, Figure]:
-    """Measure −log p(x) under the model, a sentence and a token, as `evaluate` does."""
+    """Measure −log p(x) under the model, as `evaluate` does.
+
+    Args:
+        model: The model.
+        sentences: Texts.
+        seed: Of the estimator's noise.
+        report: Is told of the sentences done.
+        label: What progress is told under.
+
+    Returns:
+        Nats a sentence, and nats a token.
+    """
     split = model.split(sentences)
     settings = EvaluationSettings(("nll", "ppl"), seed=seed)
     everything = np.arange(len(split))

@@ -58,7 +58,7 @@ def codes_of_split(
         model: A trained model.
         split: Sentences.
         examples: Indices in the split. Shape [n].
-        how: CodeSettings codes are drawn.
+        how: How codes are drawn.
         batch_size: Sentences side by side.
         report: Is told of the sentences done.
         keep: Look for codes on the disk, and keep new ones there.
