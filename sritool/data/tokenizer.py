@@ -7,7 +7,6 @@ layer covers the ids from ``FIRST_PREDICTED`` on. ``encode`` adds neither ``<s>`
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any, Protocol
@@ -94,15 +93,11 @@ class WordTokenizer:
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
         """Ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
-        return self.encode_marked(lines, missing=UNK)
-
-    def encode_marked(self, lines: Sequence[str], missing: int = -1) -> tuple[IdArray, OffsetArray]:
-        """As ``encode_many``, with ``missing`` for what the vocabulary lacks; a literal ``<unk>`` is UNK."""
         lengths: list[int] = []
         parts: list[IdArray] = [np.zeros(0, dtype=np.int32)]
         for begin in range(0, len(lines), CHUNK):
             split = [line.split() for line in lines[begin : begin + CHUNK]]
-            parts.append(self.numbers_of(chain.from_iterable(split), missing))
+            parts.append(self.numbers_of(chain.from_iterable(split)))
             lengths += map(len, split)
         return np.concatenate(parts), offsets_of(lengths)
 
@@ -198,24 +193,19 @@ def offsets_of(lengths: Sequence[int] | OffsetArray | IdArray) -> OffsetArray:
     return offsets
 
 
-def train_words(lines: Iterable[str], vocab_size: int | None = None, min_count: int = 1) -> WordTokenizer:
-    """Return the vocabulary of lines: the most frequent words, equally frequent ones in alphabetical order.
+def ranked_words(
+    counts: Iterable[tuple[str, int]], vocab_size: int | None = None, min_count: int = 1
+) -> WordTokenizer:
+    """Return a vocabulary: the most frequent words, equally frequent ones in alphabetical order.
 
     Args:
-        lines: Sentences.
+        counts: Words and how often each was met.
         vocab_size: The most words to keep, ``<unk>`` counted as one; None: all.
         min_count: The fewest times a word must occur to be kept.
 
     Raises:
         DataError: No word is left.
     """
-    return ranked_words(Counter(chain.from_iterable(map(str.split, lines))).items(), vocab_size, min_count)
-
-
-def ranked_words(
-    counts: Iterable[tuple[str, int]], vocab_size: int | None = None, min_count: int = 1
-) -> WordTokenizer:
-    """Return the vocabulary of counted words, as `train_words` makes it of lines."""
     often = [
         (-count, word)
         for word, count in counts

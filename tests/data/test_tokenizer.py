@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -21,11 +22,18 @@ from sritool.data.tokenizer import (
     UNK,
     SentencePieceTokenizer,
     Tokenizer,
+    WordTokenizer,
+    ranked_words,
     tokenizer_from_state,
     train_pieces,
-    train_words,
 )
 from sritool.errors import CheckpointError, DataError
+
+
+def train_words(lines: Sequence[str], vocab_size: int | None = None, min_count: int = 1) -> WordTokenizer:
+    counts = Counter(word for line in lines for word in line.split())
+    return ranked_words(counts.items(), vocab_size, min_count)
+
 
 words = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8).filter(
     lambda word: word.split() == [word] and word not in SPECIALS
@@ -73,7 +81,7 @@ def test_text_cannot_forge_special_ids() -> None:
     tokenizer = train_words(["<s> a </s> <pad> <unk> a"])
     assert tokenizer.words == (*SPECIALS, "a")
     assert tokenizer.encode("<pad> <s> </s> <unk> a z") == [UNK, UNK, UNK, UNK, 4, UNK]
-    flat, _ = tokenizer.encode_marked(["</s> <unk> z"])
+    flat = tokenizer.numbers_of(["</s>", "<unk>", "z"], missing=-1)
     assert flat.tolist() == [-1, UNK, -1]  # only a literal <unk> is no word that the vocabulary lacks
 
 
