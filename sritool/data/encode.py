@@ -46,9 +46,10 @@ class SplitBuilder:
         """
         over = lengths > self.max_length
         self.longest = max(self.longest, int(lengths.max(initial=0)))
-        self.truncated += 0 if self.drop_long else int(over.sum())
-        self.dropped += int(over.sum()) if self.drop_long else 0
-        if over.any():
+        too_long = int(np.count_nonzero(over))
+        self.truncated += 0 if self.drop_long else too_long
+        self.dropped += too_long if self.drop_long else 0
+        if too_long:
             room = np.where(over, 0, lengths) if self.drop_long else np.minimum(lengths, self.max_length)
             place = np.arange(len(flat)) - np.repeat(offsets_of(lengths)[:-1], lengths)
             flat = flat[place < np.repeat(room, lengths)]
@@ -56,9 +57,13 @@ class SplitBuilder:
             lengths, over = room[kept], over[kept]
             words = None if words is None else words[kept]
             labels = None if labels is None else labels[kept]
-        self.oov += int((flat < 0 if words is None else flat == UNK).sum())
-        flat = np.where(flat < 0, np.int32(UNK), flat)
-        self.unknown += int((flat == UNK).sum())
+        unknown = int(np.count_nonzero(flat == UNK))
+        lost = flat < 0
+        lacking = int(np.count_nonzero(lost))
+        if lacking:
+            flat = np.where(lost, np.int32(UNK), flat)
+        self.oov += lacking if words is None else unknown
+        self.unknown += lacking + unknown
         ids = np.insert(flat, offsets_of(lengths)[1:][~over], EOS)
         self.ends += len(ids) - len(flat)
         lengths = lengths + ~over

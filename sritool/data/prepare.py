@@ -152,6 +152,7 @@ class _Gathered:
         self.filled: list[npt.NDArray[np.bool_]] = []  # which of these lines have a word
         self.homes: list[npt.NDArray[np.uint8]] = []  # the split of these lines, by its place in from_train
         self.numbers: defaultdict[str, int] = defaultdict(count().__next__)  # of words
+        self.counts = np.zeros(0, np.int64)  # of words in the text of train, by number
         self.labels: defaultdict[str, int] = defaultdict(count().__next__)
         self.labelled: set[str] = set()  # splits
 
@@ -193,13 +194,13 @@ class _Gathered:
         if chunk.labels is not None:
             self.labelled.add(split)
             labels[filled] = [self.labels[label] for label in compress(chunk.labels, filled)]
-        content = self._numbered(words, where) if options.tokenizer == "word" else texts
+        content = self._numbered(words, split, where) if options.tokenizer == "word" else texts
         columns = [content, has_word, array_of(cleaned), array_of(labels)]
         self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
         self.batches[split] += 1
         self.sentences[split] += int(filled.sum())
 
-    def _numbered(self, words: Any, where: str) -> Any:
+    def _numbered(self, words: Any, split: str, where: str) -> Any:
         """Return lists of words as lists of their numbers. All that is too long for a word has the number of ""."""
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -213,7 +214,11 @@ class _Gathered:
                 f"{where} has more than {MOST_WORDS:,} different words; if it is text, "
                 "cut it into pieces: --tokenizer unigram"
             )
-        return pa.ListArray.from_arrays(words.offsets, array_of(numbers[values_of(met.indices, np.int32)]))
+        indices = values_of(met.indices, np.int32)
+        if split == "train":
+            self.counts = np.pad(self.counts, (0, len(self.numbers) - len(self.counts)))
+            np.add.at(self.counts, numbers, np.bincount(indices, minlength=len(numbers)))
+        return pa.ListArray.from_arrays(words.offsets, array_of(numbers[indices]))
 
     def cut(self) -> None:
         """Say which sentences of train go where, if splits are to be cut from it."""
@@ -251,10 +256,10 @@ class _Gathered:
 
     def _learn_words(self) -> tuple[Tokenizer, int]:
         words = [*self.numbers]
-        counts = np.zeros(len(words), np.int64)
-        for lines in self._lines("train"):
+        counts = np.pad(self.counts, (0, len(words) - len(self.counts)))
+        for lines in self._lines(*self.from_train[1:]) if self.homes else ():  # were counted with train's
             found = np.bincount(lists_of(lines.content, np.int32)[0])
-            counts[: len(found)] += found
+            counts[: len(found)] -= found
         marked = MARKED in self.numbers and counts[self.numbers[MARKED]] > 0
         fewest = fewest_occurrences(marked, self.options)
         enough = counts >= fewest
