@@ -22,8 +22,6 @@ from sritool.analysis.classification_data import (
     Sources,
     read_sources,
     usable_of,
-    wants_draws,
-    wants_zero,
 )
 from sritool.analysis.classifiers import (
     CHOSEN_ON,
@@ -51,7 +49,6 @@ class Setting(NamedTuple):
 
     labels: int  # as asked for; 0: clusters
     draws: tuple[tuple[int, Indices], ...]  # (which of the labelled sources, its sentences)
-    repeats: int  # draws, or seeds of the clusters
 
 
 class Learner(NamedTuple):
@@ -80,7 +77,7 @@ def make_plan(models: Sequence[TrainedModel], request: Request) -> Plan:
         DataError: A source is missing or has no labels.
         UsageError: More labels are asked for than there are.
     """
-    if not (wants_zero(request) or wants_draws(request)):
+    if not (request.wants_clusters or request.wants_labels):
         raise UsageError(
             "no labels and no clusters leave nothing to do; leave --no-zero out, or give --labels"
         )
@@ -90,7 +87,7 @@ def make_plan(models: Sequence[TrainedModel], request: Request) -> Plan:
     none = np.zeros(0, dtype=np.int64)
     test = seeded_choice(len(sources.test), request.limit, among=np.arange(len(sources.test)))
     train = valid = none
-    if sources.train is not None and wants_zero(request):
+    if sources.train is not None and request.wants_clusters:
         bound = min(request.train_sentences, request.limit or request.train_sentences)
         train = seeded_choice(len(sources.train), bound, among=usable[id(sources.train)])
         if len(train) < len(sources.classes):
@@ -118,14 +115,14 @@ def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -
     Raises:
         UsageError: There are several files to draw from, or fewer sentences than labels asked for.
     """
-    settings = [Setting(0, (), request.draws)] if wants_zero(request) else []
+    settings = [Setting(0, ())] if request.wants_clusters else []
     if request.labelled and request.counts is None:
         sizes = sorted({len(source) for source in sources.labelled})
         for size in sizes:
             same = [i for i, source in enumerate(sources.labelled) if len(source) == size]
-            settings.append(Setting(size, tuple((i, usable[i]) for i in same), len(same)))
+            settings.append(Setting(size, tuple((i, usable[i]) for i in same)))
         return settings
-    if not wants_draws(request):
+    if not request.wants_labels:
         return settings
     if len(sources.labelled) > 1:
         raise UsageError("--labels draws from one file; give --labelled once, or leave --labels out")
@@ -133,7 +130,7 @@ def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -
     wanted = request.counts or tuple(count for count in COUNTS if count <= len(pool))
     for count in sorted({*wanted} - {0}):
         draws = tuple((0, draw(pool, of, count, request.seed, number)) for number in range(request.draws))
-        settings.append(Setting(count, draws, request.draws))
+        settings.append(Setting(count, draws))
     return settings
 
 
@@ -309,7 +306,7 @@ class Trial:
             assert self.sources.valid is not None
             train = codes(self.sources.train, self.plan.train, "train")
             valid = codes(self.sources.valid, self.plan.valid, "valid")
-            rows.append(self._clustered(name, method, setting, train, valid, test))
+            rows.append(self._clustered(name, method, train, valid, test))
         return rows
 
     def _needed(self, source: int) -> Indices:
@@ -330,14 +327,12 @@ class Trial:
         report(label, sum(sizes), sum(sizes))
         return self._row(learner, setting.labels, sizes, predictions)
 
-    def _clustered(
-        self, name: str, method: str, setting: Setting, train: Floats, valid: Floats, test: Floats
-    ) -> Accuracy:
+    def _clustered(self, name: str, method: str, train: Floats, valid: Floats, test: Floats) -> Accuracy:
         """The row without labels: a mixture of Gaussians on train codes, whose components valid names."""
         assert self.sources.valid is not None
         request, labels = self.request, self.sources.numbers(self.sources.valid)[self.plan.valid]
         predictions = []
-        for number in range(setting.repeats):
+        for number in range(request.draws):
             clusters = Clusters(train, len(self.sources.classes), request.seed + number, request.components)
             names = clusters.names(valid, labels, request.naming)
             predictions.append(names[clusters.probabilities(test).argmax(axis=1)])

@@ -110,20 +110,20 @@ class Request:
     batch_size: int = 64
     data_dir: Path = Path("data")
 
+    @property
+    def wants_clusters(self) -> bool:
+        """Whether there is a column without labels."""
+        return (self.counts is None or 0 in self.counts) if self.zero is None else self.zero
+
+    @property
+    def wants_labels(self) -> bool:
+        """Whether there is a column with labels, if no file has them."""
+        return self.counts is None or any(self.counts)
+
     def __post_init__(self) -> None:
         for name, value, known in (("kernel", self.kernel, KERNELS), ("naming", self.naming, NAMINGS)):
             if value not in known:
                 raise UsageError(f"no {name} {value!r}; choose one of {', '.join(known)}")
-
-
-def wants_zero(request: Request) -> bool:
-    """Whether there is a column without labels."""
-    return (request.counts is None or 0 in request.counts) if request.zero is None else request.zero
-
-
-def wants_draws(request: Request) -> bool:
-    """Whether there is a column with labels, if no file has them."""
-    return request.counts is None or any(request.counts)
 
 
 def read_sources(models: Sequence[TrainedModel], request: Request) -> Sources:
@@ -139,11 +139,11 @@ def read_sources(models: Sequence[TrainedModel], request: Request) -> Sources:
             advice = f"--{split} FILE" + ("" if needs_labels else " or --no-zero")
             raise DataError(str(error).replace("--text FILE", advice)) from error
 
-    zero = wants_zero(request)
+    zero = request.wants_clusters
     test = source(request.test, "test")
     valid = source(request.valid, "valid") if zero else None
     labelled = tuple(read_sentences(path, request.columns) for path in request.labelled)
-    drawn = not labelled and wants_draws(request)
+    drawn = not labelled and request.wants_labels
     train = source(request.train, "train", drawn) if zero or drawn else None
     found = aligned(test, valid, train, (train,) if drawn and train is not None else labelled)
     # Sentences that are drawn from train are the same source, so that no sentence is encoded twice.

@@ -127,11 +127,6 @@ def aggregate(
     how = CodeSettings(chains=1, mean=False, seed=seed)
     codes = codes_of_split(model, split, examples, how, batch_size, report)[:, 0].astype(np.float64)
     control = control_of(len(codes), model.latent, seed)
-    report("map of the codes", 0, len(codes))
-    codes_map = embed(codes, seed)
-    report("map of the control", 0, len(control))
-    control_map = embed(control, seed)
-    report("map of the control", len(control), len(control))
     grid = grid_of(codes)
     return AggregatePosterior(
         run_name(model.path),
@@ -139,8 +134,7 @@ def aggregate(
         names_of(split, examples, labels),
         codes,
         control,
-        codes_map,
-        control_map,
+        *map_both(codes, control, seed, report),
         grid,
         np.stack([density(column, grid) for column in codes.T]),
         [dimension_of(number, column) for number, column in enumerate(codes.T, 1)],
@@ -194,6 +188,18 @@ def dimension_of(number: int, values: Array) -> Dimension:
     deviation = float(values.std(ddof=1)) if len(values) > 1 and np.ptp(values) else 0.0
     excess = float(kurtosis(values)) if deviation else 0.0
     return Dimension(number, float(values.mean()), deviation, excess, float(kstest(values, "norm").statistic))
+
+
+def map_both(
+    codes: NDArray[np.floating], control: NDArray[np.floating], seed: int, report: Report
+) -> tuple[Array, Array]:
+    """Place codes and their control in planes of their own, by t-SNE with the same settings."""
+    report("map of the codes", 0, len(codes))
+    places = embed(codes, seed)
+    report("map of the control", 0, len(control))
+    control_places = embed(control, seed)
+    report("map of the control", len(control), len(control))
+    return places, control_places
 
 
 def embed(codes: NDArray[np.floating], seed: int = 0, perplexity: float = 30.0) -> NDArray[np.float64]:

@@ -129,12 +129,12 @@ def _sentences(
     if request.noisy is not None and noisy is not None:
         split = model.split(noisy.clean)
         places = np.arange(len(split))
-        return Sentences(split, places, noisy.indices, request.noisy.name, len(split)), noisy
+        return Sentences(split, places, noisy.indices, request.noisy.name), noisy
     chosen = choose_sentences(model, request.split, text, request.limit, request.data_dir)
     if noisy is None:
         texts = text.lines if text is not None else model.texts(chosen.split, range(len(chosen.split)))
         noisy = make_noisy(texts, chosen.examples, request.kind, counts, request.seed)
-    return Sentences(chosen.split, chosen.examples, chosen.examples, chosen.data, len(chosen.split)), noisy
+    return Sentences(chosen.split, chosen.examples, chosen.examples, chosen.data), noisy
 
 
 def _measure(
@@ -170,7 +170,7 @@ def _measure(
         run_name(model.path),
         model.method.name,
         sentences.data,
-        sentences.total,
+        len(sentences.split),
         noisy.kind,
         counts,
         [mean_estimate("recon", column, *origin) for column in recon.T],
@@ -198,7 +198,6 @@ class Sentences(NamedTuple):
     places: Indices  # in the split
     keys: Indices  # of the noise of their chains
     data: str
-    total: int
 
 
 class NoisyLosses:
@@ -223,7 +222,8 @@ class NoisyLosses:
         """
         self.model, self.sentences, self.chains, self.seed = model, sentences, chains, seed
         self.lengths = sentences.split.lengths[sentences.places]
-        cut = np.array([not _ends(sentences.split, int(place)) for place in sentences.places])
+        last = sentences.split.offsets[sentences.places + 1] - 1
+        cut = sentences.split.ids[last] != EOS
         self.versions = [without_ends(model.split(texts), cut) for texts in versions]
 
     def over(self, batch_size: int, finished: FinishedBatches, report: Report) -> dict[str, Array]:
@@ -280,12 +280,6 @@ class NoisyLosses:
     def _batch(self, split: Split, places: Indices, part: Indices) -> Batch:
         keys = torch.from_numpy(self.sentences.keys[part])
         return collate(split, places)._replace(examples=keys).to(self.model.device)
-
-
-def _ends(split: Split, index: int) -> bool:
-    """Whether a sentence has its </s>, and was not cut."""
-    targets = split.targets(index)
-    return len(targets) > 0 and targets[-1] == EOS
 
 
 def without_ends(split: Split, cut: NDArray[np.bool_]) -> Split:

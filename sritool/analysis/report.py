@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sritool._version import __version__
 from sritool.analysis.comparison import IGNORES_Z, Training, ignores_z, training_of
 from sritool.analysis.interpolation import Way, interpolate_once
-from sritool.analysis.latent_map import FEWEST_ON_MAP, embed
+from sritool.analysis.latent_map import FEWEST_ON_MAP, map_both
 from sritool.analysis.training_curves import VALIDATION, Point, points_of, read_records
 from sritool.config.settings import RunConfig
 from sritool.data.info import CorpusInfo
@@ -28,7 +28,7 @@ from sritool.evaluation.sentences import choose_sentences, prepared_corpus
 from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.folder import BEST, LAST, METRICS
-from sritool.runs.model import Floats, Report, TrainedModel
+from sritool.runs.model import Report, TrainedModel
 
 CHAINS = 5  # whose mean is a sentence's place in the map
 POINTS = 9  # of the interpolation
@@ -201,24 +201,13 @@ def _of_sentences(
     names = prepared_corpus(model, request.data_dir).info.labels
     labels = None if split.labels is None else [names[int(split.labels[index])] for index in chosen]
     plane = Map(
-        *_planes(model, codes, request.seed, report),
+        *map_both(codes, model.prior(len(codes), request.seed), request.seed, report),
         [int((split.targets(int(index)) != EOS).sum()) for index in chosen],
         labels,
         texts if request.sentences else None,
         len(split),
     )
     return plane, reconstructions
-
-
-def _planes(
-    model: TrainedModel, codes: Floats, seed: int, report: Report
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    found = []
-    for number, points in enumerate((codes, model.prior(len(codes), seed))):
-        report("map", number * len(codes), 2 * len(codes))
-        found.append(embed(points, seed))
-    report("map", 2 * len(codes), 2 * len(codes))
-    return found[0], found[1]
 
 
 def curves_of(model: TrainedModel) -> list[Point]:

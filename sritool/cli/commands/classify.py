@@ -186,18 +186,16 @@ def classify(
 
 def check_used(request: Request) -> None:
     """Raise UsageError for what is given and would have no effect."""
-    from sritool.analysis.classification_data import wants_draws, wants_zero
-
     for_clusters: dict[str, object] = {"valid": request.valid, "pca": request.components}
     if request.labelled:
         for_clusters["train"] = request.train
     kernel = request.kernel if request.kernel != "linear" else None
     for_labels = {"labelled": request.labelled or None, "kernel": kernel}
     given = [name for name, value in for_clusters.items() if value is not None]
-    if given and not wants_zero(request):
+    if given and not request.wants_clusters:
         raise UsageError(f"--{given[0]} is for clusters, and there are none; leave it out, or give --zero")
     given = [name for name, value in for_labels.items() if value is not None]
-    if given and not wants_draws(request):
+    if given and not request.wants_labels:
         raise UsageError(
             f"--{given[0]} is for learning from labels, and --labels 0 has none; leave one of them out"
         )
