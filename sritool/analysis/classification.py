@@ -85,7 +85,7 @@ def make_plan(models: Sequence[TrainedModel], request: Request) -> Plan:
     usable, overlaps = usable_of(sources, request, models[0])
     settings = settings_of(sources, request, [usable[id(source)] for source in sources.labelled])
     none = np.zeros(0, dtype=np.int64)
-    test = seeded_choice(len(sources.test), request.limit, among=np.arange(len(sources.test)))
+    test = seeded_choice(len(sources.test), request.limit)
     train = valid = none
     if sources.train is not None and request.wants_clusters:
         bound = min(request.train_sentences, request.limit or request.train_sentences)
@@ -154,19 +154,16 @@ def draw(usable: Indices, of: int, count: int, seed: int, number: int) -> Indice
     return seeded_choice(of, count, [seed, number], usable)
 
 
-def _has_one_class(plan: Plan, source: int, chosen: Indices) -> bool:
-    return len(np.unique(plan.sources.numbers(plan.sources.labelled[source])[chosen])) < 2
-
-
 def notes_of(plan: Plan, request: Request) -> list[str]:
-    """What was left out, and how the rest was done."""
+    """Tell what was left out, and how the rest was done."""
     sources = plan.sources
     notes = [f"codes are means of {request.chains} chains, or an encoder's own"]
-    alone = [
-        setting for setting in plan.settings if any(_has_one_class(plan, *draw) for draw in setting.draws)
-    ]
-    for setting in alone:
-        notes.append(f"a draw of {setting.labels:,} labels is of one class, which is then the answer to all")
+    classes = [sources.numbers(source) for source in sources.labelled]
+    for setting in plan.settings:
+        if any(len(np.unique(classes[source][rows])) < 2 for source, rows in setting.draws):
+            notes.append(
+                f"a draw of {setting.labels:,} labels is of one class, which is then the answer to all"
+            )
     if any(len(rows) > CHOSEN_ON for setting in plan.settings for _, rows in setting.draws):
         notes.append(f"the machines' C is chosen on {CHOSEN_ON:,} of the labels where there are more")
     named = "named by" if request.naming == "hungarian" else "each named by its most confident of"

@@ -102,7 +102,7 @@ def check_columns(names: Sequence[str], sort: str | None = None) -> None:
         raise UsageError(f"no column {sort!r} to sort by; give one of {', '.join(orders)}")
 
 
-class Found(NamedTuple):
+class ComparableRuns(NamedTuple):
     """Runs that compare, and how many others there are."""
 
     paths: list[Path]  # of checkpoints, by the runs' names
@@ -110,7 +110,7 @@ class Found(NamedTuple):
     begun: int  # still the autoencoders that their methods begin with
 
 
-def runs_of_newest_corpus(runs_dir: Path) -> Found:
+def runs_of_newest_corpus(runs_dir: Path) -> ComparableRuns:
     """Find all runs on the corpus that the newest run is on.
 
     Raises:
@@ -132,7 +132,7 @@ def runs_of_newest_corpus(runs_dir: Path) -> Found:
         raise CheckpointError(
             f"no run in {runs_dir}/ is further than its pretraining; wait, or train on with --resume"
         )
-    return Found(paths, elsewhere, begun)
+    return ComparableRuns(paths, elsewhere, begun)
 
 
 def compare(

@@ -72,123 +72,11 @@ class NoisyRecon(NamedTuple):
     notes: list[str]
 
 
-class Found(NamedTuple):
+class Measured(NamedTuple):
     """The runs that were measured, and which were not."""
 
     runs: list[NoisyRecon]
     left_out: list[str]  # a line for each run without z
-
-
-def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> Found:
-    """Measure each checkpoint on the same noisy sentences; a model without z among several is left out.
-
-    Every k has the same noise of the chain, so that an increase over k = 0 is due to the changed words alone.
-
-    Args:
-        checkpoints: Checkpoints or run folders.
-        request: What is measured, and on what.
-        device: Where the models run.
-        report: Is told of the sentences done.
-
-    Raises:
-        UsageError: The noise is unknown, or no model has a z.
-        DataError: As `evaluate` and `read_noisy` have it.
-        NumericalError: A loss is not finite.
-    """
-    check_kind(request.kind)
-    counts = (0, *sorted({*(COUNTS if request.counts is None else request.counts)} - {0}))
-    if counts[-1] > MOST:
-        raise UsageError(f"k is {counts[-1]}; give {MOST} at most")
-    models = [load_hashed(path, device) for path in checkpoints]
-    able = [(model, content) for model, content in models if model.latent]
-    if not able:
-        models[0][0].require_latent("infer codes of noisy sentences")
-    left_out = [
-        f"{run_name(m.path)}: left out, as {m.method.name} has no z" for m, _ in models if not m.latent
-    ]
-    if request.text is None and request.noisy is None:
-        require_one_corpus([model for model, _ in able], "measure")
-    text = read_text(request.text) if request.text else None
-    noisy = read_noisy(request.noisy, request.counts, request.limit) if request.noisy else None
-    models.clear()
-    several, found = len(able) > 1, list[NoisyRecon]()
-    while able:  # each is let go when it is measured
-        model, content = able.pop(0)
-        sentences, noisy = _sentences(model, request, counts, text, noisy)
-        if request.write is not None and not found:
-            write_noisy(noisy, request.write)
-        label = f"{run_name(model.path)}: " if several else ""
-        found.append(_measure(model, content, sentences, noisy, request, label, report))
-    return Found(found, left_out)
-
-
-def _sentences(
-    model: TrainedModel, request: Request, counts: Sequence[int], text: Text | None, noisy: NoisyText | None
-) -> tuple[Sentences, NoisyText]:
-    """The clean sentences of a model, and the noisy ones, made if they are not there yet."""
-    if request.noisy is not None and noisy is not None:
-        split = model.split(noisy.clean)
-        places = np.arange(len(split))
-        return Sentences(split, places, noisy.indices, request.noisy.name), noisy
-    chosen = choose_sentences(model, request.split, text, request.limit, request.data_dir)
-    if noisy is None:
-        texts = text.lines if text is not None else model.texts(chosen.split, range(len(chosen.split)))
-        noisy = make_noisy(texts, chosen.examples, request.kind, counts, request.seed)
-    return Sentences(chosen.split, chosen.examples, chosen.examples, chosen.data), noisy
-
-
-def _measure(
-    model: TrainedModel,
-    content: str,
-    sentences: Sentences,
-    noisy: NoisyText,
-    request: Request,
-    label: str,
-    report: Report,
-) -> NoisyRecon:
-    """One run's row; batches that a stopped measurement finished are not done again."""
-    counts, split, places = (0, *noisy.noisy), sentences.split, sentences.places
-    settings = ("noisy-recon", VERSION, request.chains, request.seed, request.batch_size)
-    kind = model.arithmetic
-    chosen = (split.ids, split.offsets, places, sentences.keys)
-    finished = FinishedBatches(model.path, content, *chosen, noisy.noisy, settings, kind)
-    work = NoisyLosses(model, sentences, list(noisy.noisy.values()), request.chains, request.seed)
-    try:
-        rows = work.over(
-            request.batch_size, finished, lambda stage, done, total: report(label + stage, done, total)
-        )
-    except NumericalError as error:
-        raise NumericalError(f"{run_name(model.path)}: {error}") from error
-    finished.remove()
-    recon = rows["recon"]
-    origin = (NATS, request.chains, model.method.posterior_name)
-    permuted = None
-    if "permuted" in rows:
-        permuted = mean_estimate("permuted", rows["permuted"] - recon[:, 0], *origin)
-    short = [0, *(None if noisy.short is None else noisy.short[k] for k in counts[1:])]
-    return NoisyRecon(
-        run_name(model.path),
-        model.method.name,
-        sentences.data,
-        len(sentences.split),
-        noisy.kind,
-        counts,
-        [mean_estimate("recon", column, *origin) for column in recon.T],
-        [mean_estimate("increase", column - recon[:, 0], *origin) for column in recon.T],
-        [noisy.changed(k) for k in counts],
-        short,
-        permuted,
-        list(_notes(permuted, finished)),
-    )
-
-
-def _notes(permuted: Estimate | None, finished: FinishedBatches) -> Iterator[str]:
-    if permuted is not None and collapse({"permuted": permuted}, COLLAPSE_AFTER):
-        yield (
-            f"the generator ignores z (another sentence's z costs {permuted.value:z.2f} ± "
-            f"{permuted.standard_error:.2f} nats), so that its row is flat: that is no robustness"
-        )
-    yield from finished.notes()
 
 
 class Sentences(NamedTuple):
@@ -293,3 +181,115 @@ def without_ends(split: Split, cut: NDArray[np.bool_]) -> Split:
     return Split(
         np.delete(split.ids, remove), split.offsets - np.cumsum(removed)[split.offsets], None, split.words
     )
+
+
+def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> Measured:
+    """Measure each checkpoint on the same noisy sentences; a model without z among several is left out.
+
+    Every k has the same noise of the chain, so that an increase over k = 0 is due to the changed words alone.
+
+    Args:
+        checkpoints: Checkpoints or run folders.
+        request: What is measured, and on what.
+        device: Where the models run.
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: The noise is unknown, or no model has a z.
+        DataError: As `evaluate` and `read_noisy` have it.
+        NumericalError: A loss is not finite.
+    """
+    check_kind(request.kind)
+    counts = (0, *sorted({*(COUNTS if request.counts is None else request.counts)} - {0}))
+    if counts[-1] > MOST:
+        raise UsageError(f"k is {counts[-1]}; give {MOST} at most")
+    models = [load_hashed(path, device) for path in checkpoints]
+    able = [(model, content) for model, content in models if model.latent]
+    if not able:
+        models[0][0].require_latent("infer codes of noisy sentences")
+    left_out = [
+        f"{run_name(m.path)}: left out, as {m.method.name} has no z" for m, _ in models if not m.latent
+    ]
+    if request.text is None and request.noisy is None:
+        require_one_corpus([model for model, _ in able], "measure")
+    text = read_text(request.text) if request.text else None
+    noisy = read_noisy(request.noisy, request.counts, request.limit) if request.noisy else None
+    models.clear()
+    several, found = len(able) > 1, list[NoisyRecon]()
+    while able:  # each is let go when it is measured
+        model, content = able.pop(0)
+        sentences, noisy = _sentences(model, request, counts, text, noisy)
+        if request.write is not None and not found:
+            write_noisy(noisy, request.write)
+        label = f"{run_name(model.path)}: " if several else ""
+        found.append(_measure(model, content, sentences, noisy, request, label, report))
+    return Measured(found, left_out)
+
+
+def _sentences(
+    model: TrainedModel, request: Request, counts: Sequence[int], text: Text | None, noisy: NoisyText | None
+) -> tuple[Sentences, NoisyText]:
+    """The clean sentences of a model, and the noisy ones, made if they are not there yet."""
+    if request.noisy is not None and noisy is not None:
+        split = model.split(noisy.clean)
+        places = np.arange(len(split))
+        return Sentences(split, places, noisy.indices, request.noisy.name), noisy
+    chosen = choose_sentences(model, request.split, text, request.limit, request.data_dir)
+    if noisy is None:
+        texts = text.lines if text is not None else model.texts(chosen.split, range(len(chosen.split)))
+        noisy = make_noisy(texts, chosen.examples, request.kind, counts, request.seed)
+    return Sentences(chosen.split, chosen.examples, chosen.examples, chosen.data), noisy
+
+
+def _measure(
+    model: TrainedModel,
+    content: str,
+    sentences: Sentences,
+    noisy: NoisyText,
+    request: Request,
+    label: str,
+    report: Report,
+) -> NoisyRecon:
+    """One run's row; batches that a stopped measurement finished are not done again."""
+    counts, split, places = (0, *noisy.noisy), sentences.split, sentences.places
+    settings = ("noisy-recon", VERSION, request.chains, request.seed, request.batch_size)
+    kind = model.arithmetic
+    chosen = (split.ids, split.offsets, places, sentences.keys)
+    finished = FinishedBatches(model.path, content, *chosen, noisy.noisy, settings, kind)
+    work = NoisyLosses(model, sentences, list(noisy.noisy.values()), request.chains, request.seed)
+    try:
+        rows = work.over(
+            request.batch_size, finished, lambda stage, done, total: report(label + stage, done, total)
+        )
+    except NumericalError as error:
+        raise NumericalError(f"{run_name(model.path)}: {error}") from error
+    finished.remove()
+    recon = rows["recon"]
+    origin = (NATS, request.chains, model.method.posterior_name)
+    permuted = None
+    if "permuted" in rows:
+        permuted = mean_estimate("permuted", rows["permuted"] - recon[:, 0], *origin)
+    short = [0, *(None if noisy.short is None else noisy.short[k] for k in counts[1:])]
+    return NoisyRecon(
+        run=run_name(model.path),
+        method=model.method.name,
+        data=sentences.data,
+        total=len(sentences.split),
+        noise=noisy.kind,
+        counts=counts,
+        recon=[mean_estimate("recon", column, *origin) for column in recon.T],
+        increase=[mean_estimate("increase", column - recon[:, 0], *origin) for column in recon.T],
+        changed=[noisy.changed(k) for k in counts],
+        short=short,
+        permuted=permuted,
+        notes=list(_notes(permuted, finished)),
+    )
+
+
+def _notes(permuted: Estimate | None, finished: FinishedBatches) -> Iterator[str]:
+    if permuted is not None and collapse({"permuted": permuted}, COLLAPSE_AFTER):
+        yield (
+            f"the generator ignores z (another sentence's z costs {permuted.value:z.2f} ± "
+            f"{permuted.standard_error:.2f} nats), so that its row is flat: that is no robustness"
+        )
+    yield from finished.notes()
