@@ -59,14 +59,12 @@ class AggregatePosterior(NamedTuple):
     dimensions: list[Dimension]
 
     def rows(self) -> list[Point]:
-        """All that a picture of it shows."""
-        found = [
-            Point(part, name, float(x), float(y))
-            for part, places in (("posterior", self.codes_map), ("control", self.control_map))
-            for name, (x, y) in zip(
-                self.names if part == "posterior" else [""] * len(places), places, strict=True
-            )
+        """Return all that a picture of it shows."""
+        placed = [
+            *(("posterior", name, place) for name, place in zip(self.names, self.codes_map, strict=True)),
+            *(("control", "", place) for place in self.control_map),
         ]
+        found = [Point(part, name, *map(float, place)) for part, name, place in placed]
         prior = np.exp(-0.5 * self.grid**2) / np.sqrt(2 * np.pi)
         curves = [("density", str(row + 1), density) for row, density in enumerate(self.densities)]
         for part, name, density in [*curves, ("prior", "N(0, 1)", prior)]:

@@ -22,8 +22,6 @@ from sritool.runs.model import Report, TrainedModel
 
 METRICS = ("unique", "distinct-1", "distinct-2", "self-bleu", "nll", "reverse-ppl")
 ALL = "all"
-
-
 HOW = {
     "unique": "different sentences / all",
     "distinct-1": "different words / all",
@@ -31,9 +29,7 @@ HOW = {
     "self-bleu": "BLEU-4 against all the others",
 }
 
-
 Words = Sequence[str]
-
 _ORDER = 4  # longest n-grams of BLEU
 
 
