@@ -19,7 +19,7 @@ from sritool.data.corpora.tiny import (
 )
 from sritool.data.corpora.tiny_words import MOODS, TIMES, TOPICS
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
