@@ -26,6 +26,8 @@ hypothesis.settings.load_profile("sritool")
 
 KEPT_VARIABLES = {"SRITOOL_TEST_CORPORA"}
 DISPLAY_VARIABLES = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+for _name in DISPLAY_VARIABLES:  # for processes that outlive a test too; a worker of xdist is given a width
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(autouse=True)

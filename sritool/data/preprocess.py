@@ -94,12 +94,24 @@ def preprocess_corpus(
             _require_own(target, folder, stored is not None)
         return same is None
 
-    with staged(target, is_new) as folder:
+    def write(folder: Path) -> None:
+        write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
+        if name == "tiny":
+            _write_readable(folder)
+
+    def settle(folder: Path) -> bool:
+        if not is_new(folder):
+            return False
+        if not (
+            folder / INFO_FILE
+        ).exists():  # the same was stored, and another process has replaced it since
+            write(folder)
+        return True
+
+    with staged(target, settle) as folder:
         prepared = prepare(name, source.read(), options, data_dir)
         if is_new(folder):
-            write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
-            if name == "tiny":
-                _write_readable(folder)
+            write(folder)
     return PreparedCorpus(target, same or prepared.info, same is None, time.perf_counter() - started)
 
 

@@ -122,7 +122,8 @@ def test_memory_is_that_of_ids_and_not_of_text(tmp_path: Path, labelled: bool) -
         path = tmp_path / ("many.tsv" if labelled else "many.txt")
         text.write_lines(path, count, labelled, vocabulary=500)
         peaks.append(text.prepare(path, tmp_path / "data").memory)
-    assert peaks[1] - peaks[0] < text.PER_LINE * 200_000 + text.PER_TOKEN * 11 * 200_000
+    pools = 8 << 20  # that the allocator may take at once
+    assert peaks[1] - peaks[0] < text.PER_LINE * 200_000 + text.PER_TOKEN * 11 * 200_000 + pools
 
 
 def test_the_process_stays_small_too(tmp_path: Path) -> None:

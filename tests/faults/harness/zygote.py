@@ -36,8 +36,7 @@ CLOSED = -1
 WARM = (
     "torch", "torch._dynamo", "numpy", "sklearn.svm", "sklearn.mixture", "sklearn.manifold", "scipy.optimize",
     "datasets", "pyarrow", "sentencepiece", "rich.progress", "rich.console", "matplotlib.figure",
-    "matplotlib.backends.backend_agg", "sacrebleu", "plotly.graph_objects",
-)  # fmt: skip
+    "matplotlib.backends.backend_agg", "sacrebleu", "plotly.graph_objects", "torch.utils.serialization")  # fmt: skip
 """Modules that the first process imports, as far as they are installed, beside those of the program."""
 
 
