@@ -51,7 +51,11 @@ class GeneratorConfig:
 
 @settings
 class SamplerConfig:
-    """The short-run chain, eq. (6)-(7), and where along it θ gets its gradient."""
+    """The short-run chain, eq. (6)-(7), and where along it θ gets its gradient.
+
+    A run's settings are laid over these defaults: those of a sampler by name are in `presets.SAMPLERS`, and the one
+    that a run gets unless it asks is `presets.DEFAULT_SAMPLER`.
+    """
 
     name: Name = "authors"
     steps: Steps = 20

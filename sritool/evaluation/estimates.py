@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 
 NATS = "nats/sentence"
 
+UNITS: dict[str, str] = {}
+"""Metric of `TERMS` -> its unit, where that is not nats a sentence."""
+
 TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
     "mi": lambda of: of.mi,
     "kl-aggregate": lambda of: of.posterior_kl - of.mi,
@@ -66,7 +69,7 @@ def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[
     if metric in WEIGHTED:
         return [_mean(metric, known, origin)]
     draws = min(1, origin.chains) if "kl" in metric or metric == "elbo" else origin.chains
-    return [mean_estimate(metric, known, NATS, draws, origin.sampler)]
+    return [mean_estimate(metric, known, UNITS.get(metric, NATS), draws, origin.sampler)]
 
 
 def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Estimate, Estimate]]:
