@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sritool.errors import CheckpointError, DataError, UsageError, suggestion
-from sritool.evaluation import estimators
+from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import WEIGHTED
 from sritool.evaluation.evaluate import Evaluation, evaluate_model, run_name
 from sritool.evaluation.evaluations import load_hashed
@@ -157,7 +157,7 @@ def compare(
         DataError: The corpora differ and `mixed` is not set.
         UsageError: As `evaluate` has it.
     """
-    estimators.check_estimator(request.estimator, others=(OWN,))
+    likelihood_estimators.check_estimator(request.estimator, others=(OWN,))
     paths, notes = _each_once(checkpoints)
     models = [load_hashed(path, device) for path in paths]
     requests = [_request(model.method, request, samples) for model, _ in models]
@@ -242,14 +242,16 @@ def published_estimator(method: Method) -> str:
     """Return the estimator that the method's figures were published with."""
     if method.name == "sri":
         return "sri"
-    has_density = method.latent > 0 and isinstance(method, estimators.Encoding) and method.has_density
+    has_density = (
+        method.latent > 0 and isinstance(method, likelihood_estimators.Encoding) and method.has_density
+    )
     return "encoder" if has_density else DEFAULT_ESTIMATOR
 
 
 def _request(method: Method, request: EvaluationSettings, samples: int | None) -> EvaluationSettings:
     name = published_estimator(method) if request.estimator == OWN else request.estimator
-    estimators.check_estimator(name, method)
-    draws = samples or estimators.ESTIMATORS[name].samples
+    likelihood_estimators.check_estimator(name, method)
+    draws = samples or likelihood_estimators.ESTIMATORS[name].samples
     return replace(request, estimator=name, likelihood=replace(request.likelihood, samples=draws))
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sritool.analysis.comparison import run_names
 from sritool.config.settings import LikelihoodConfig
 from sritool.errors import UsageError
-from sritool.evaluation import estimators
+from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.evaluate import evaluate_model, record_of, require_one_corpus
 from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.metrics import Estimate
@@ -66,9 +66,9 @@ def ppl_draws(
         raise UsageError(f"no curve of {metric!r}; give {' or '.join(METRICS)}")
     models = [load_hashed(path, device) for path in checkpoints]
     for name in wanted:
-        estimators.check_estimator(name)
+        likelihood_estimators.check_estimator(name)
         if not any(_fits(name, model) for model, _ in models):
-            estimators.check_estimator(name, models[0][0].method)
+            likelihood_estimators.check_estimator(name, models[0][0].method)
     require_one_corpus([model for model, _ in models], "draw")
     points: list[Point] = []
     notes: list[str] = []
@@ -85,7 +85,7 @@ def ppl_draws(
 
 def _fits(estimator: str, model: TrainedModel) -> bool:
     """Whether a model can be measured so; without z its figure is exact whatever is asked for."""
-    return not (model.latent and estimators.ESTIMATORS[estimator].needs(model.method))
+    return not (model.latent and likelihood_estimators.ESTIMATORS[estimator].needs(model.method))
 
 
 def _requests(
@@ -96,7 +96,7 @@ def _requests(
     if not model.latent:
         yield replace(request, estimator=DEFAULT_ESTIMATOR)
         return
-    for name, estimator in estimators.ESTIMATORS.items():
+    for name, estimator in likelihood_estimators.ESTIMATORS.items():
         own = replace(request, estimator=name, likelihood=LikelihoodConfig(samples=estimator.samples))
         if not _fits(name, model):
             continue

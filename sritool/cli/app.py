@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from sritool._version import __version__
-from sritool.cli.failures import exit_code_of
+from sritool.cli.error_messages import exit_code_of
 from sritool.cli.signals import deaf_to_signals, ended_by_signals
 from sritool.cli.signatures import flat
 from sritool.cli.streams import standard_streams

@@ -20,7 +20,7 @@ from sritool.data.batches import collate, evaluation_batches
 from sritool.data.store import Split
 from sritool.data.tokenizer import EOS, offsets_of
 from sritool.errors import UsageError
-from sritool.evaluation import estimators
+from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import Indices, over_batches
 from sritool.evaluation.metrics import Estimate, mean_estimate
 from sritool.evaluation.settings import EvaluationSettings
@@ -123,7 +123,9 @@ def _bracket(
 ) -> dict[str, Tensor]:
     examples, seed = conditional.batch.examples, settings.seed
     starts = model.method.posterior(conditional, settings.seed, max(2, settings.likelihood.modes))
-    adaptive = likelihood_figures(estimators.weighted_draws(model.method, conditional, starts, settings))
+    adaptive = likelihood_figures(
+        likelihood_estimators.weighted_draws(model.method, conditional, starts, settings)
+    )
     steps = ladder(conditional, examples, model.latent, codes.dtype, settings.rungs, seed)
     lower = anneal(conditional, steps, examples, chains, seed)
     upper = anneal_reverse(conditional, steps, codes, examples, chains, seed)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sritool.errors import DataError, NumericalError, UsageError
-from sritool.evaluation import estimators
+from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
 from sritool.evaluation.estimates import likelihood_curve
@@ -55,10 +55,10 @@ def evaluate(
     if not settings.metrics:
         raise UsageError(f"no metric to measure; give some of {', '.join(NEEDS)}")
     check_metrics(settings.metrics)
-    estimators.check_estimator(settings.estimator)
+    likelihood_estimators.check_estimator(settings.estimator)
     models = [load_hashed(path, device) for path in checkpoints]
     for model, _ in models:
-        estimators.check_estimator(settings.estimator, model.method)
+        likelihood_estimators.check_estimator(settings.estimator, model.method)
         if settings.refinement is not None:
             model.method.refined(settings.refinement)  # refused before anything is measured
     if settings.text is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sritool._version import __version__
-from sritool.evaluation import estimators
+from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate, Reliability
 from sritool.evaluation.record import VERSION, FinishedBatches, Record, content_hash, fingerprint
@@ -162,7 +162,7 @@ def _concerns(note: str, metrics: Sequence[str]) -> bool:
         return bool(named & set(metrics))
     first = note.partition(" ")[0].rstrip(":")
     needed = {need for name in metrics for need in NEEDS[name]}
-    if first in estimators.ESTIMATORS:
+    if first in likelihood_estimators.ESTIMATORS:
         return "likelihood" in needed
     return needed >= set(NEEDS.get(first, ()))
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool.data.store import Split
-from sritool.evaluation import estimators
+from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import Origin, estimates_of
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.notes import notes_on
@@ -52,7 +52,7 @@ def _possible(method: Method, settings: EvaluationSettings) -> tuple[EvaluationS
     for name in settings.metrics:
         if not method.has_density and "density" in NEEDS[name]:
             reason = f"the {method.posterior_name} of {method.name} gives codes without a density"
-        elif "encoder" in NEEDS[name] and not isinstance(method, estimators.Encoding):
+        elif "encoder" in NEEDS[name] and not isinstance(method, likelihood_estimators.Encoding):
             reason = f"{method.name} has no encoder"
         elif "encoder" in NEEDS[name] and not (method.refinement and method.refinement.steps):
             reason = "q(z|x) is the encoder's own; `evaluate --refine-steps` refines it"
@@ -88,7 +88,7 @@ def measure(
         NumericalError: A chain explodes, or a sentence's figure is not finite.
     """
     check_metrics(settings.metrics)
-    estimators.check_estimator(settings.estimator, method)
+    likelihood_estimators.check_estimator(settings.estimator, method)
     if settings.refinement is not None:
         method = method.refined(settings.refinement)
     settings, left_out = _possible(method, settings)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import seeded_choice
 from sritool.data.store import Split
-from sritool.evaluation import estimators
+from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import over_batches
 from sritool.evaluation.metrics import derangement
 from sritool.evaluation.record import FinishedBatches
@@ -98,7 +98,7 @@ class Stages:
         lengths = self.split.lengths[self.examples[chosen]]
         parts = []
         for part in evaluation_batches(lengths, size):
-            fitting = estimators.largest_batch(self.method, self.settings, int(lengths[part[0]]))
+            fitting = likelihood_estimators.largest_batch(self.method, self.settings, int(lengths[part[0]]))
             parts += [chosen[part[i : i + fitting]] for i in range(0, len(part), fitting)]
         return parts
 
@@ -119,7 +119,7 @@ class Stages:
         if "encoder" in needs and self.method.refinement is not None:
             found |= self._encoder(conditional)
         if "likelihood" in needs:
-            drawn = estimators.weighted_draws(self.method, conditional, draws, settings)
+            drawn = likelihood_estimators.weighted_draws(self.method, conditional, draws, settings)
             found |= importance.likelihood_figures(drawn)._asdict()
             if "posterior codes" in needs:
                 code, value = importance.resample(drawn, settings.seed, conditional.batch.examples)

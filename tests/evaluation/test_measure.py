@@ -15,7 +15,6 @@ from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.batches import collate
 from sritool.data.store import Corpus
 from sritool.errors import NumericalError, UsageError
-from sritool.evaluation import estimators
 from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metrics import derangement
 from sritool.evaluation.settings import NEEDS, EvaluationSettings, check_metrics
@@ -147,7 +146,7 @@ def test_proposals_start_at_draws_of_q(
         starts.append(where)
         return adaptive_draws(target, where, *rest)
 
-    monkeypatch.setattr(estimators, "adaptive_draws", spied)
+    monkeypatch.setattr(likelihood_estimators, "adaptive_draws", spied)
     measured(method, corpus, [3, 1], metrics=("nll",), seed=4)
     draws = method.posterior(method.conditional(collate(corpus.split("test"), [3, 1])), 4, 2)
     (found,) = starts

@@ -73,7 +73,7 @@ class EstimationOptions:
             UsageError: There is no such estimator.
         """
         from sritool.config.settings import LikelihoodConfig
-        from sritool.evaluation.estimators import ESTIMATORS, check_estimator
+        from sritool.evaluation.likelihood_estimators import ESTIMATORS, check_estimator
 
         check_estimator(self.estimator)
         samples = self.samples or ESTIMATORS[self.estimator].samples

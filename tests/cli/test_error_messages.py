@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sritool.cli.failures import describe
+from sritool.cli.error_messages import describe
 
 
 @pytest.mark.parametrize(

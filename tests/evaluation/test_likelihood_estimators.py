@@ -13,7 +13,7 @@ import torch
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.store import Corpus
 from sritool.errors import UsageError
-from sritool.evaluation.estimators import ESTIMATORS, check_estimator, largest_batch
+from sritool.evaluation.likelihood_estimators import ESTIMATORS, check_estimator, largest_batch
 from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.methods.base import Method
