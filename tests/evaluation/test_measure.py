@@ -15,6 +15,7 @@ from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.batches import collate
 from sritool.data.store import Corpus
 from sritool.errors import NumericalError, UsageError
+from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metrics import derangement
 from sritool.evaluation.settings import NEEDS, EvaluationSettings, check_metrics
