@@ -19,7 +19,7 @@ from sritool.model.gaussian import DiagonalGaussian
 from sritool.model.second_order import along
 from sritool.model.theta_gradient import ThetaGradient
 
-_SECOND_ORDER = 4.0  # forward passes of p(x|z) that second derivatives along a direction take
+_SECOND_ORDER = 6.0  # forward passes of p(x|z) that second derivatives along a direction take
 
 
 class SemiAmortizedVae(EncoderMethod):

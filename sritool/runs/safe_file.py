@@ -102,6 +102,8 @@ def load_values(file: BinaryIO) -> Any:
     _check_instructions(program)
     try:
         values = torch.load(archive, map_location="cpu", weights_only=True)
+    except (ImportError, MemoryError):  # of this installation and this machine, not of the file
+        raise
     except Exception as error:  # what damage does to torch's parser has no one name
         raise RefusedError(f"torch cannot read its values ({quoted(str(error))})") from error
     _check_tensors(_tensors_in(values), stored)
@@ -186,6 +188,8 @@ def _copy_entries(file: BinaryIO, size: int) -> tuple[BinaryIO, bytes, int]:
                 stored += len(content) if name.startswith("data/") else 0
                 copy.writestr(f"archive/{name}", content)
     except (RefusedError, OSError):
+        raise
+    except (ImportError, MemoryError):  # of this installation and this machine, not of the file
         raise
     except Exception as error:  # what damage does to the parser of archives has no one name
         raise RefusedError(f"its archive is damaged ({quoted(str(error))})") from error
