@@ -3,7 +3,7 @@
 Every sentence is drawn from the factors style, topic, subject, number, action, place, sentiment and tense.
 Each of them shapes several words far apart (the topic: who, what and where; the tense: verbs and time words;
 the sentiment: adjectives, adverbs and the ending), so a latent code of the sentence is worth its price.
-The words themselves are in ``tiny_words``; all of it is ours.
+The words themselves are in ``tiny_words.toml``; all of it is ours.
 """
 
 from __future__ import annotations
@@ -13,20 +13,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from sritool.data.corpora.tiny_words import (
-    ADVERBS,
-    ENDINGS,
-    MOODS,
-    OPENERS,
-    PLURALS,
-    SCENES,
-    TIMES,
-    TOPICS,
-    VENUES,
-    VERDICTS,
-    Topic,
-    Venue,
-)
+from sritool.data.corpora.tiny_words import WORDS, Topic
 
 TINY_SIZES = {"train": 12_000, "valid": 1_000, "test": 1_000}
 LABELS = ("negative", "positive")
@@ -100,17 +87,19 @@ def draw_sentence(dice: _Dice) -> TinySentence:
 
 def _caption(dice: _Dice) -> TinySentence:
     style, tense, label = dice.pick(CAPTION_STYLES), dice.pick(TENSES), dice.pick(LABELS)
-    topic_name = dice.pick(tuple(TOPICS))
-    topic = TOPICS[topic_name]
+    topic_name = dice.pick(tuple(WORDS.topics))
+    topic = WORDS.topics[topic_name]
     plural = dice.chance(0.4)
     subject = dice.pick(topic.subjects)
     place = "" if style != "place first" and dice.chance(0.35) else dice.pick(topic.places)
     verb, complement = _action(dice, topic)
     mood, manner, scene = dice.pick(SENTIMENT_PLACES)
     existential = style == "there is"
-    noun = _noun_phrase(dice, subject, plural, dice.pick(MOODS[label]) if mood else "", not existential)
-    adverb = dice.pick(ADVERBS[label]) if manner else ""
-    ending = dice.pick(SCENES[label]) if scene else dice.pick(TIMES[tense]) if dice.chance(0.3) else ""
+    noun = _noun_phrase(dice, subject, plural, dice.pick(WORDS.moods[label]) if mood else "", not existential)
+    adverb = dice.pick(WORDS.adverbs[label]) if manner else ""
+    ending = (
+        dice.pick(WORDS.scenes[label]) if scene else dice.pick(WORDS.times[tense]) if dice.chance(0.3) else ""
+    )
     if style == "place first":
         words = [place, ",", noun, _conjugate(verb, tense, plural), complement, adverb, ending]
     elif existential:
@@ -159,7 +148,7 @@ def _noun_phrase(dice: _Dice, noun: str, plural: bool, adjective: str, definite:
     the = ("the",) if definite else ()
     if plural:
         determiner = dice.pick(("two", "three", "some", *the))
-        return " ".join(word for word in (determiner, adjective, PLURALS.get(noun, noun + "s")) if word)
+        return " ".join(word for word in (determiner, adjective, WORDS.plurals.get(noun, noun + "s")) if word)
     following = adjective or noun
     determiner = dice.pick(("an" if following[0] in "aeiou" else "a", *the))
     return " ".join(word for word in (determiner, adjective, noun) if word)
@@ -167,8 +156,8 @@ def _noun_phrase(dice: _Dice, noun: str, plural: bool, adjective: str, definite:
 
 def _review(dice: _Dice) -> TinySentence:
     style, tense, label = dice.pick(REVIEW_STYLES), dice.pick(TENSES), dice.pick(LABELS)
-    venue_name = dice.pick(tuple(VENUES))
-    venue = VENUES[venue_name]
+    venue_name = dice.pick(tuple(WORDS.venues))
+    venue = WORDS.venues[venue_name]
     item, other = dice.two(tuple(venue.items))
     build = {"verdict": _verdict, "opinion": _opinion, "plan": _plan, "staff": _staff}[style]
     words, tense = build(dice, venue_name, item, other, tense, label)
@@ -191,17 +180,20 @@ Draft = tuple[list[str], str]  # the words without the final mark, and the tense
 
 def _verdict(dice: _Dice, venue: str, item: str, other: str, tense: str, label: str) -> Draft:
     """``the soup was really tasty and the chairs were soft yesterday``."""
-    words = [dice.pick(OPENERS[label]) if dice.chance(0.4) else "", *_clause(dice, venue, item, tense, label)]
+    words = [
+        dice.pick(WORDS.openers[label]) if dice.chance(0.4) else "",
+        *_clause(dice, venue, item, tense, label),
+    ]
     if dice.chance(0.6):
         words += ["and", *_clause(dice, venue, other, tense, label)]
     if dice.chance(0.3):
-        words.append(dice.pick(TIMES[tense]))
+        words.append(dice.pick(WORDS.times[tense]))
     return words, tense
 
 
 def _opinion(dice: _Dice, venue: str, item: str, other: str, tense: str, label: str) -> Draft:
     """``we love this hotel because the beds are soft``."""
-    person, verb = dice.pick(("we", "i", "they")), dice.pick(VERDICTS[label])
+    person, verb = dice.pick(("we", "i", "they")), dice.pick(WORDS.verdicts[label])
     love = {"past": verb[1], "present": verb[0], "future": f"will {verb[0]}"}[tense]
     target = dice.pick((f"this {venue}", f"the {other} at this {venue}", f"the {venue}"))
     words = [person, love, target]
@@ -213,7 +205,7 @@ def _opinion(dice: _Dice, venue: str, item: str, other: str, tense: str, label: 
 def _plan(dice: _Dice, venue: str, item: str, other: str, tense: str, label: str) -> Draft:
     """``i will never come back to this shop since the seller was rude``; always future."""
     person = dice.pick(("we", "i", "my friends"))
-    words = [person, "will", dice.pick(ENDINGS[label]), f"to this {venue}"]
+    words = [person, "will", dice.pick(WORDS.endings[label]), f"to this {venue}"]
     if dice.chance(0.75):
         words += ["since", *_clause(dice, venue, item, dice.pick(("past", "present")), label)]
     return words, "future"
@@ -221,7 +213,7 @@ def _plan(dice: _Dice, venue: str, item: str, other: str, tense: str, label: str
 
 def _staff(dice: _Dice, venue: str, item: str, other: str, tense: str, label: str) -> Draft:
     """``the rude waiter brought salty soup``."""
-    place: Venue = VENUES[venue]
+    place = WORDS.venues[venue]
     plural = dice.chance(0.3)
     noun = _noun_phrase(dice, dice.pick(place.staff), plural, dice.pick(place.manners[label]))
     verb = _Verb(*dice.pick(place.services).split())
@@ -230,14 +222,14 @@ def _staff(dice: _Dice, venue: str, item: str, other: str, tense: str, label: st
     if item in place.uncountable:
         article = ""
     words = [noun, _conjugate(verb, tense, plural), "us", article, quality, item]
-    return [*words, dice.pick(TIMES[tense]) if dice.chance(0.5) else ""], tense
+    return [*words, dice.pick(WORDS.times[tense]) if dice.chance(0.5) else ""], tense
 
 
 def _clause(dice: _Dice, venue: str, item: str, tense: str, label: str) -> list[str]:
     plural = item.endswith("s")
     be = {"past": ("was", "were"), "present": ("is", "are"), "future": ("will be", "will be")}[tense][plural]
     degree = dice.pick(("very", "really", "so", "", "", ""))
-    return ["the", item, be, degree, dice.pick(VENUES[venue].items[item][label])]
+    return ["the", item, be, degree, dice.pick(WORDS.venues[venue].items[item][label])]
 
 
 def readable_files(seed: int = 0) -> dict[str, str]:

@@ -17,7 +17,7 @@ from sritool.data.corpora.tiny import (
     readable_files,
     tiny_sentences,
 )
-from sritool.data.corpora.tiny_words import MOODS, TIMES, TOPICS
+from sritool.data.corpora.tiny_words import WORDS
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -68,10 +68,10 @@ def test_label_is_the_sentiment_and_every_sentence_has_all_factors(
 
 def test_words_tell_the_factors(splits: dict[str, list[TinySentence]]) -> None:
     """Moods and time words appear with their own sentiment and tense only."""
-    sentiment_of = {word: label for label, words in MOODS.items() for word in words}
-    tense_of = {phrase: tense for tense, phrases in TIMES.items() for phrase in phrases}
+    sentiment_of = {word: label for label, words in WORDS.moods.items() for word in words}
+    tense_of = {phrase: tense for tense, phrases in WORDS.times.items() for phrase in phrases}
     for sentence in splits["train"]:
-        if sentence.factors["topic"] in TOPICS:
+        if sentence.factors["topic"] in WORDS.topics:
             told = {sentiment_of[word] for word in sentence.text.split() if word in sentiment_of}
             assert told <= {sentence.label}
         for phrase, tense in tense_of.items():
@@ -80,7 +80,7 @@ def test_words_tell_the_factors(splits: dict[str, list[TinySentence]]) -> None:
 
 
 def test_subjects_and_verbs_agree(splits: dict[str, list[TinySentence]]) -> None:
-    forms = [forms.split() for topic in TOPICS.values() for forms, _ in topic.actions]
+    forms = [forms.split() for topic in WORDS.topics.values() for forms, _ in topic.actions]
     third_person = {base: third for base, third, *_ in forms}
     checked = 0
     for sentence in splits["train"]:
