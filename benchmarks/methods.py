@@ -86,8 +86,16 @@ def command(name: str, given: argparse.Namespace) -> list[str]:
     return [
         *("train", given.corpus, "--name", f"{given.prefix}-{name}", "--method", row.method, "--resume"),
         *("auto", "--runs-dir", str(given.runs_dir), "--embedding", "128", "--hidden", str(given.hidden)),
-        *("--dropout", "0.2", "--batch-size", "64", "--epochs", str(given.epochs), "--learning-rate"),
-        *("0.003", "--set", "optimizer.decay.begin=0.5", "--set", "optimizer.decay.end=0.3333333333333333"),
+        *(
+            "--dropout",
+            "0.2",
+            "--batch-size",
+            "64",
+            "--epochs",
+            str(given.epochs),
+            "--learning-rate",
+            "0.003",
+        ),
         *(word for key, value in VALIDATION.items() for word in ("--set", f"validation.{key}={value}")),
         *("--set", f"training.sentences={given.sentences}", "--seed", "0", "--no-summary", *row.own),
     ]

@@ -211,7 +211,7 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
         left = f"no {LAST} beside it: time and epochs are those at the checkpoint"
     elif done < planned:
         without_better = int(last.trainer["position"].get("epochs_without_better", 0))
-        if not ends_early(model.method, config, done / planned, without_better):
+        if not ends_early(model.method, config, done, planned, without_better):
             left = f"its training has not ended: {done} of {planned} epochs"
     of = prepared_corpus(model, data_dir).info.splits["train"].sentences
     return Training(

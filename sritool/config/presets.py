@@ -60,7 +60,6 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "averaged_noise": False,
             "words": _WORDS,
         },
-        "optimizer": {"decay": plain(Ramp(1.0, 1 / 3, begin=0.5))},
     },
     "tempered": {
         "sampler": {
@@ -70,7 +69,6 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "evaluation_temperature": 0.5,
             "words": _WORDS,
         },
-        "optimizer": {"decay": plain(Ramp(1.0, 1 / 3, begin=0.5))},
     },
 }
 

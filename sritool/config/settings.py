@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, FailFast, Field
 
-from sritool.config.schedules import Schedule, constant
+from sritool.config.schedules import Ramp, Schedule, constant
 from sritool.config.validation import (
     Count,
     Draws,
@@ -138,7 +138,8 @@ class OptimizerConfig:
 
     name: Literal["adam", "sgd"] = "adam"
     learning_rate: PositiveNumber = 1e-3
-    decay: Schedule = constant(1.0)  # factor on the learning rate over the planned epochs
+    # Factor on the learning rate over the planned epochs.
+    decay: Schedule = Ramp(1.0, 1 / 3, begin=0.5)
     halve_after: Count = 0  # validations without a better one before it is halved; 0: never
     clip: Number = 5.0  # bound on the gradient's norm; 0: none
     initial_scale: PositiveNumber = 0.1  # parameters start in U(−scale, scale)

@@ -58,17 +58,24 @@ class Position:
         return better
 
 
-def ends_early(method: Method, config: RunConfig, share: float, without_better: int) -> bool:
-    """Return whether a run ends before its plan: patience is used up, and no schedule moves any more.
+def ends_early(method: Method, config: RunConfig, done: int, planned: int, without_better: int) -> bool:
+    """Return whether a run ends before its plan: patience is used up, and no schedule can still make it better.
+
+    The method's own schedules change what is trained for, so that patience waits for their end. The learning rate
+    need only have fallen for as many epochs as patience has validations: a rate that falls to the end of the plan
+    would hold patience back for ever, and what does not get better while it falls has had its chance.
 
     Args:
         method: Its schedules count.
         config: Its patience and the decay of its learning rate count.
-        share: Epochs done of those planned.
+        done: Epochs.
+        planned: Epochs.
         without_better: Validations since the best one.
     """
-    decay = config.optimizer.decay
-    settled = decay.finish if decay.start != decay.end else 0.0
+    decay, patience = config.optimizer.decay, config.training.patience
+    settled = decay.finish * planned if decay.start != decay.end else 0.0
+    if decay.start > decay.end:
+        settled = min(settled, decay.begin * planned + patience)
     if not method.pretraining:
-        settled = max(settled, method.settled_at())
-    return 0 < config.training.patience <= without_better and share >= settled
+        settled = max(settled, method.settled_at() * planned)
+    return 0 < patience <= without_better and done >= settled

@@ -84,8 +84,8 @@ class RunState:
     def ends_early(self) -> bool:
         """Whether there are no more epochs, planned or not."""
         position = self.position
-        share = position.epoch / self.epochs
-        return ends_early(self.method, self.config, share, position.epochs_without_better)
+        done, without_better = position.epoch, position.epochs_without_better
+        return ends_early(self.method, self.config, done, self.epochs, without_better)
 
     def tuning_is_due(self) -> bool:
         """At the start of an epoch, not yet done there, after every so many."""

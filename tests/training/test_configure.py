@@ -11,6 +11,7 @@ from sritool.config.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS
 from sritool.config.settings import RunConfig
 from sritool.config.values import merge, nested, plain, to_toml
 from sritool.errors import UsageError
+from sritool.methods.registry import METHODS
 from sritool.training.configure import gather, resolve_config
 
 RATE = "optimizer.learning_rate"
@@ -82,6 +83,20 @@ def test_a_named_sampler_is_the_published_one() -> None:
         assert config.sampler.name == name
         values = merge(plain(RunConfig()), SAMPLERS[name])
         assert plain(config)["sampler"] == values["sampler"]
+
+
+def test_all_methods_and_samplers_have_one_plan() -> None:
+    configs = [resolved("ptb", method) for method in METHODS]
+    configs += [resolved("ptb", flags=nested("sampler.name", name)) for name in SAMPLERS]
+    for config in configs:
+        assert (config.optimizer, config.training, config.validation) == (
+            configs[0].optimizer,
+            configs[0].training,
+            configs[0].validation,
+        )
+    decay = configs[0].optimizer.decay
+    for progress, factor in ((0.0, 1.0), (0.5, 1.0), (0.75, 2 / 3), (1.0, 1 / 3)):
+        assert decay.at(progress) == pytest.approx(factor)
 
 
 @pytest.mark.parametrize(

@@ -188,16 +188,23 @@ def test_validation_looks_at_the_same_sentences_each_time(
     assert len(set(seen[0][0])) == 5
 
 
+CONSTANT_RATE: dict[str, Any] = {"optimizer": {"decay": 1.0}}
+
+
 @pytest.mark.parametrize(
     ("method", "patience", "changes", "stops_after"),
     [
-        ("lm", 1, {}, 3),
-        ("lm", 2, {}, 4),
-        ("lm", 0, {}, None),
-        ("lm", 1, {"optimizer": {"decay": {"start": 1.0, "end": 0.5, "begin": 0.0, "finish": 0.75}}}, 6),
-        ("sri", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 0.5}}}, 4),
+        ("lm", 1, CONSTANT_RATE, 3),
+        ("lm", 2, CONSTANT_RATE, 4),
+        ("lm", 0, CONSTANT_RATE, None),
+        # The usual rate is constant for 4 of the 8 epochs, and must have fallen for as many as patience counts.
+        ("lm", 1, {}, 5),
+        ("lm", 2, {}, 6),
+        ("lm", 1, {"optimizer": {"decay": {"start": 1.0, "end": 0.5, "begin": 0.5, "finish": 0.5}}}, 4),
+        ("lm", 1, {"optimizer": {"decay": {"start": 0.5, "end": 1.0, "begin": 0.0, "finish": 0.75}}}, 6),
+        ("sri", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 0.75}}}, 6),
         ("sri", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 1.0}}}, None),
-        ("lm", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 1.0}}}, 3),
+        ("lm", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 1.0}}}, 5),
     ],
 )
 def test_early_stopping_waits_for_patience_and_for_every_schedule(

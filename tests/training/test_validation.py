@@ -156,7 +156,7 @@ def test_patience_counts_validations(
     figures = iter([5.0, 6.0, 7.0, 8.0])
     estimate = lambda value: Estimate("nll", value, 0.1, "", 5, 4, "")  # noqa: E731
     monkeypatch.setattr(validation, "measure", lambda *_: Measured([estimate(next(figures))], {}, []))
-    run = new_run("lm", training={"epochs": 12, "patience": 2})
+    run = new_run("lm", training={"epochs": 12, "patience": 2}, optimizer={"decay": 1.0})
     assert run.train().reason == "early stop"
     assert run.load().progress["epoch"] == 6
     assert run.load(BEST).progress["epoch"] == 2

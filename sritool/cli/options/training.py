@@ -65,8 +65,7 @@ class TrainingOptions:
             SAMPLER,
             "Named settings of the chain that infers z. preconditioned: few steps, scaled by "
             "the posterior's mean covariance. paper: as the paper says. authors: as their code "
-            "does. tempered: as authors, with more noise and a lower learning rate in the "
-            "second half.",
+            "does. tempered: as authors, with more noise in the second half.",
             "preconditioned",
         ),
     ] = None
