@@ -22,8 +22,9 @@ ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # so that a checkout is enough; last, so that an installed sritool comes first
 
-from sritool.cli.app import COMMANDS, global_options, unwrapped  # noqa: E402
+from sritool.cli.app import COMMANDS, global_options  # noqa: E402
 from sritool.cli.commands.plot import KINDS  # noqa: E402
+from sritool.cli.lazy_group import unwrapped  # noqa: E402
 from sritool.cli.signatures import flat  # noqa: E402
 
 TARGET = ROOT / "docs" / "commands.md"

@@ -41,10 +41,15 @@ def option(text: str, *names: str, panel: str | None = None, **how: Any) -> Any:
     Args:
         text: Its help.
         *names: Its spellings, where they are not `--` and the parameter's name.
-        panel: The heading that it stands under in the help.
+        panel: The heading that it stands under in the help; see `in_panel`.
         **how: As for `typer.Option`: metavar, envvar, min, show_default and others.
     """
     return typer.Option(*names, help=text, rich_help_panel=panel, **how)
+
+
+def in_panel(heading: str) -> Callable[..., Any]:
+    """Return `option` for options that stand under a heading of their own in the help."""
+    return functools.partial(option, panel=heading)
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:

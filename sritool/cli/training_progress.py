@@ -1,4 +1,4 @@
-"""Progress of training on stderr: each event of a run as a line or a bar."""
+"""Progress of training on stderr: each event of a run as a line or a bar, and how it begins and ends."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sritool.cli.progress import Progress
-from sritool.cli.render import say
+from sritool.cli.streams import say
+from sritool.cli.units import format_duration
 from sritool.errors import Interrupted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sritool.config.settings import RunConfig
     from sritool.evaluation.metrics import Estimate
+    from sritool.runs.checkpoint import Checkpoint
     from sritool.training.events import Epoch, Event, Step
+    from sritool.training.loop import Outcome
+    from sritool.training.plan import Plan
 
 SHOWN = 120  # characters of a sample: an untrained model does not know when to end
 
@@ -108,8 +115,6 @@ class Watch:
         )
 
     def _epoch(self, event: Epoch) -> None:
-        from sritool.cli.units import format_duration
-
         if self._validating_since is not None:
             self._validation_seconds = self._clock() - self._validating_since
             self._validating_since = None
@@ -127,3 +132,53 @@ class Watch:
         if self._bar is None:
             self._bar = Progress("", "steps", self._quiet, self._clock).__enter__()
         return self._bar
+
+
+def beginning(plan: Plan, folder: Path) -> str:
+    """What is about to be trained, in one line."""
+    if plan.resume is not None:
+        done = plan.resume.progress["step"]
+        return f"going on with {plan.config.method} on {plan.start.corpus} at step {done}, in {folder}"
+    nothing = "no run to go on with yet; " if plan.start.resume else ""
+    return f"{nothing}training {plan.config.method} on {plan.start.corpus}, in {folder}"
+
+
+def chosen_precision(plan: Plan, precision: str) -> str:
+    """Return the precision that `auto` chose, as it decides the last digits of a run."""
+    return f", products in {precision}" if plan.config.training.precision == "auto" else ""
+
+
+def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
+    """Why a run ended, in one line.
+
+    Args:
+        outcome: How it ended.
+        resumed: The checkpoint that it went on from.
+        clock: The option or setting that limits its time.
+    """
+    ends = {"done": "finished the plan", "early stop": "stopped early: validation no longer gets better"}
+    limit = clock if outcome.reason == "max-time" else f"--{outcome.reason}"
+    why = ends.get(outcome.reason, f"stopped by {limit}")
+    if resumed is not None and resumed.progress["step"] == outcome.steps and outcome.reason in ends:
+        why = f"had {why} already" if outcome.reason == "done" else f"had {why}"
+        return f"{outcome.folder} {why}; to go further, give more --epochs or another --patience"
+    if outcome.reason == "max-time" and outcome.updates == 0:
+        return (
+            f"no time was left for a step before {clock}: measuring and saving take the rest; give more of it, "
+            f"or --no-summary; {outcome.folder} stays at step {outcome.steps}"
+        )
+    still = ", still as an autoencoder" if outcome.pretraining else ""
+    return (
+        f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "
+        f"{format_duration(outcome.seconds)}{still}; saved in {outcome.folder}"
+        + ("" if outcome.reason in ends else "; go on with the same command and --resume")
+    )
+
+
+def advice_for_longer(corpus: str, config: RunConfig) -> str:
+    """Return what to type for a longer run, where the settings limit this one to some minutes."""
+    minutes, epochs = config.training.minutes, config.training.epochs
+    return (
+        f"training.minutes holds this run to {minutes:g} minutes; one of four times as long learns more: "
+        f"sritool train {corpus} --max-time {4 * minutes:g}m --epochs {4 * epochs}"
+    )

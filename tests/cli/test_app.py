@@ -111,7 +111,7 @@ for args in (["--help"], *([name, "--help"] for name in COMMANDS)):
 def test_every_command_has_one_line_of_help(invoke: Invoke) -> None:
     shown = invoke("--help").stdout
     for name in application.COMMANDS:
-        summary = application.build_command(name).get_short_help_str(200)
+        summary = application.CommandGroup.build(name).get_short_help_str(200)
         assert summary, name
         assert " ".join(summary.split()[:3]) in shown, name
 

@@ -11,7 +11,8 @@ import pytest
 import typer
 from typer.testing import Result
 
-from sritool.cli.app import FORMER_OPTIONS, build_command
+from sritool.cli.app import CommandGroup
+from sritool.cli.lazy_group import FORMER_OPTIONS
 from sritool.cli.signatures import flat
 from sritool.errors import UsageError
 
@@ -48,6 +49,6 @@ def test_a_number_beyond_all_use_is_refused(given: dict[str, int]) -> None:
 @pytest.mark.parametrize("command", FORMER_OPTIONS)
 def test_former_names_of_options_are_taken_and_hidden(run: Callable[..., Result], command: str) -> None:
     for former, name in FORMER_OPTIONS[command].items():
-        context = build_command(command).make_context(command, [f"--{former}", "7"])
+        context = CommandGroup.build(command).make_context(command, [f"--{former}", "7"])
         assert str(context.params[name.replace("-", "_")]) == "7"
         assert f"--{former} " not in run(command, "--help").stdout

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from sritool.cli.app import COMMANDS, build_command, with_pairs_joined, with_resume_spelled_out
-from sritool.cli.commands.plot import KINDS, build_kind
+from sritool.cli.app import COMMANDS, CommandGroup, with_pairs_joined, with_resume_spelled_out
+from sritool.cli.commands.plot import KINDS, KindGroup
 
 WORDS = [*(name for name in COMMANDS if name != "plot"), *(f"plot {kind}" for kind in KINDS)]
 
@@ -19,7 +19,7 @@ WORDS = [*(name for name in COMMANDS if name != "plot"), *(f"plot {kind}" for ki
 def built(words: str) -> Any:
     """The parser of a command."""
     kind = words.removeprefix("plot ")
-    return build_kind(kind) if kind != words else build_command(words)
+    return KindGroup.build(kind) if kind != words else CommandGroup.build(words)
 
 
 def function_of(reference: ModuleType, words: str) -> Callable[..., Any]:
@@ -69,9 +69,9 @@ def test_examples_are_accepted_by_the_parser(reference: ModuleType, words: str) 
         arguments = with_pairs_joined(with_resume_spelled_out(shlex.split(call)[1:]))
         name = arguments.pop(0)
         if name == "plot":
-            build_kind(arguments[0]).make_context(name, arguments[1:])
+            KindGroup.build(arguments[0]).make_context(name, arguments[1:])
         else:
-            build_command(name).make_context(name, arguments)
+            CommandGroup.build(name).make_context(name, arguments)
 
 
 def test_text_that_markdown_would_swallow_is_escaped(reference: ModuleType) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from sritool.cli.options.files import FILES_PANEL, DataDirOpt, OutputOptions
+from sritool.cli.options.files import DataDirOpt, OutputOptions, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.render import emit_all, panels
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
 from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.errors import UsageError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sritool.analysis.classification import Classification
     from sritool.analysis.classification_data import Request
 
-DATA = "Labelled sentences"
-HOW = "Classifiers"
+data_option = in_panel("Labelled sentences")
+classifier_option = in_panel("Classifiers")
 TABLES = (".tsv", ".csv", ".jsonl", ".ndjson", ".txt")  # endings that no checkpoint has
 
 
@@ -30,105 +30,92 @@ def classify(
     models: ModelsOptions,
     labelled: Annotated[
         list[str] | None,
-        option(
+        data_option(
             "Learn from the labels in these files: label<TAB>text, or .csv and .jsonl with a "
             "label. Files of one size count as draws. Without it, labels are drawn from train.",
             metavar="FILE…",
-            panel=DATA,
         ),
     ] = None,
     test: Annotated[
-        Path | None,
-        option("Labelled test sentences, in place of the corpus' own.", metavar="FILE", panel=DATA),
+        Path | None, data_option("Labelled test sentences, in place of the corpus' own.", metavar="FILE")
     ] = None,
     valid: Annotated[
         Path | None,
-        option(
-            "Labelled sentences that name the clusters, in place of the corpus' own.",
-            metavar="FILE",
-            panel=DATA,
+        data_option(
+            "Labelled sentences that name the clusters, in place of the corpus' own.", metavar="FILE"
         ),
     ] = None,
     train: Annotated[
         Path | None,
-        option(
-            "Sentences to cluster and to draw labels from, in place of the corpus' own.",
-            metavar="FILE",
-            panel=DATA,
+        data_option(
+            "Sentences to cluster and to draw labels from, in place of the corpus' own.", metavar="FILE"
         ),
     ] = None,
     labels: Annotated[
         str | None,
-        option(
+        data_option(
             "How many labels to learn from; 0 for clusters.",
             metavar="N,…",
             show_default="0,100,1000,10000, as far as there are; with --labelled the whole files",
-            panel=DATA,
         ),
     ] = None,
-    draws: Annotated[int, option("Draws of labels, and seeds of the clusters.", min=1, panel=DATA)] = 5,
+    draws: Annotated[int, data_option("Draws of labels, and seeds of the clusters.", min=1)] = 5,
     zero: Annotated[
         bool | None,
-        option(
+        data_option(
             "Cluster without labels, or do not.",
             "--zero/--no-zero",
             show_default="yes, unless --labels are given without 0",
-            panel=DATA,
         ),
     ] = None,
-    train_sentences: Annotated[int, option("Sentences of train to cluster.", min=2, panel=DATA)] = 10_000,
+    train_sentences: Annotated[int, data_option("Sentences of train to cluster.", min=2)] = 10_000,
     limit: Annotated[
         int | None,
-        option(
+        data_option(
             "At most this many sentences of each of train, valid and test.",
             min=1,
             show_default="all of valid and test",
-            panel=DATA,
         ),
     ] = None,
     deduplicate: Annotated[
         bool,
-        option(
+        data_option(
             "Leave out sentences of train, valid and labelled files that are in test too.",
             "--deduplicate/--keep-duplicates",
-            panel=DATA,
         ),
     ] = False,
     text_key: Annotated[
-        str | None, option("Column or key of the text.", show_default="the usual names", panel=DATA)
+        str | None, data_option("Column or key of the text.", show_default="the usual names")
     ] = None,
     label_key: Annotated[
-        str | None, option("Column or key of the label.", show_default="the usual names", panel=DATA)
+        str | None, data_option("Column or key of the label.", show_default="the usual names")
     ] = None,
     chains: Annotated[
-        int, option("Chains whose mean is a sentence's code; an encoder has its own mean.", min=1, panel=HOW)
+        int, classifier_option("Chains whose mean is a sentence's code; an encoder has its own mean.", min=1)
     ] = 5,
     kernel: Annotated[
-        Literal["linear", "rbf"], option("Kernel of the support vector machine; rbf is slow.", panel=HOW)
+        Literal["linear", "rbf"], classifier_option("Kernel of the support vector machine; rbf is slow.")
     ] = "linear",
     pca: Annotated[
         int | None,
-        option(
+        classifier_option(
             "Cluster this many principal components; the authors take 4.",
             min=1,
             show_default="all dimensions",
-            panel=HOW,
         ),
     ] = None,
     naming: Annotated[
         Literal["hungarian", "authors"],
-        option(
+        classifier_option(
             "How clusters get their names. hungarian: so that most of valid is right. authors: "
-            "from the label of each one's most confident sentence.",
-            panel=HOW,
+            "from the label of each one's most confident sentence."
         ),
     ] = "hungarian",
     confusion: Annotated[
         bool,
-        option(
+        file_option(
             "Print the confusion matrix: below the accuracies, or in TSV, CSV and JSON in their place.",
             "--confusion",
-            panel=FILES_PANEL,
         ),
     ] = False,
     seed: SeedOpt = 0,

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from sritool.cli.options.files import FILES_PANEL, QuietOpt, TextOpt, check_writable
+from sritool.cli.options.files import QuietOpt, TextOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_unknown
 from sritool.cli.render import Table, emit, fits, resolve_format, say, write_lines
@@ -24,7 +24,7 @@ CHAINS = 5  # that a mean is taken over
 
 CodesFormatOpt = Annotated[
     Literal["auto", "table", "tsv", "plain", "json", "csv", "npy", "markdown", "latex"],
-    option(
+    file_option(
         "auto (a table of the first dimensions on a terminal, TSV in a pipe, or what the ending of "
         "--output tells), table, tsv, plain (TSV without its header), json (lines), npy, csv, markdown "
         "or latex.",
@@ -32,7 +32,6 @@ CodesFormatOpt = Annotated[
         "-f",
         envvar="SRITOOL_FORMAT",
         metavar="FORMAT",
-        panel=FILES_PANEL,
     ),
 ]
 
@@ -59,13 +58,7 @@ def encode(
     seed: SeedOpt = 0,
     output: Annotated[
         Path | None,
-        option(
-            "Write to a file: .npy, .jsonl, .csv, or else TSV.",
-            "--output",
-            "-o",
-            metavar="FILE",
-            panel=FILES_PANEL,
-        ),
+        file_option("Write to a file: .npy, .jsonl, .csv, or else TSV.", "--output", "-o", metavar="FILE"),
     ] = None,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     fmt: CodesFormatOpt = "auto",

@@ -10,7 +10,7 @@ from sritool.cli.options.measurement import MeasurementOptions, RefinementOption
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit, emit_all, fits
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import (
     FOR_PEOPLE,
@@ -27,7 +27,7 @@ from sritool.errors import UsageError
 if TYPE_CHECKING:
     from sritool.evaluation.evaluate import Evaluation
 
-ESTIMATOR = "Estimator"
+estimator_option = in_panel("Estimator")
 
 
 @dataclass(frozen=True)
@@ -36,35 +36,32 @@ class EstimationOptions:
 
     estimator: Annotated[
         str,
-        option(
+        estimator_option(
             "How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, "
             "annealing from the prior; encoder. A model without z is exact.",
             metavar="NAME",
-            panel=ESTIMATOR,
         ),
     ] = "adaptive"
     samples: Annotated[
         int | None,
-        option(
+        estimator_option(
             "Draws of z per sentence that p(x) is estimated from; chains of sri and ais.",
             min=2,
             show_default="adaptive 100, sri 10, ais 16, encoder 500",
-            panel=ESTIMATOR,
         ),
     ] = None
     pilots: Annotated[
         int,
-        option(
+        estimator_option(
             "Draws of z per sentence in each round that fits adaptive's proposal; they are not "
             "part of the estimate.",
             min=2,
-            panel=ESTIMATOR,
         ),
     ] = 64
     chains: Annotated[
-        int, option("Codes inferred per sentence, for recon, permuted and au.", min=2, panel=ESTIMATOR)
+        int, estimator_option("Codes inferred per sentence, for recon, permuted and au.", min=2)
     ] = 2
-    rungs: Annotated[int, option("Steps of annealing, for ais and --certify.", min=1, panel=ESTIMATOR)] = 200
+    rungs: Annotated[int, estimator_option("Steps of annealing, for ais and --certify.", min=1)] = 200
 
     def settings(self) -> dict[str, Any]:
         """Return the fields of `EvaluationSettings` that these options give.
@@ -104,12 +101,11 @@ def evaluate(
     estimation: EstimationOptions,
     certify: Annotated[
         int | None,
-        option(
+        estimator_option(
             "Check adaptive instead: bracket log p(x) of N sentences drawn from the model "
             "between two bounds.",
             min=2,
             metavar="N",
-            panel=ESTIMATOR,
         ),
     ] = None,
     refining: RefinementOptions,

@@ -10,14 +10,14 @@ from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_unknown
 from sritool.cli.render import Table, emit, emit_all
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel
 from sritool.cli.streams import tell_typed
 from sritool.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from sritool.analysis.interpolation import Pair, Smoothness
 
-PATH_PANEL = "Path"
+path_option = in_panel("Path")
 SHOWN = 60  # characters of a sentence in a title
 CHAINS = 5  # that the code of a sentence is the mean of
 
@@ -27,43 +27,37 @@ def interpolate(
     model: ModelOptions,
     between: Annotated[
         list[str] | None,
-        option(
+        path_option(
             "Two sentences to go between; may be given more than once.",
             metavar='"A" "B"',
             show_default="draws from the prior",
-            panel=PATH_PANEL,
         ),
     ] = None,
     text: Annotated[
         str | None,
-        option(
+        path_option(
             "Pairs of sentences from a file, or - for stdin: one pair a line, a tab between the two.",
             metavar="FILE|-",
-            panel=PATH_PANEL,
         ),
     ] = None,
     n: Annotated[
         int | None,
-        option(
-            "How many pairs of draws from the prior.", "--n", "-n", min=1, show_default="3", panel=PATH_PANEL
-        ),
+        path_option("How many pairs of draws from the prior.", "--n", "-n", min=1, show_default="3"),
     ] = None,
-    points: Annotated[int, option("Sentences on the way, both ends included.", min=2, panel=PATH_PANEL)] = 7,
+    points: Annotated[int, path_option("Sentences on the way, both ends included.", min=2)] = 7,
     spherical: Annotated[
         bool,
-        option(
+        path_option(
             "Go along the arc, with norms between those of the ends, or along the straight line.",
             "--spherical/--linear",
-            panel=PATH_PANEL,
         ),
     ] = False,
     chains: Annotated[
         int | None,
-        option(
+        path_option(
             "Draws of z whose mean is a sentence's code; an encoder has its own mean.",
             min=1,
             show_default=str(CHAINS),
-            panel=PATH_PANEL,
         ),
     ] = None,
     seed: SeedOpt = 0,

@@ -41,10 +41,7 @@ def noisy_recon(
     source: SourceOptions,
     noisy: Annotated[
         Path | None,
-        option(
-            "Noisy sentences from a file that --write-noisy wrote, in place of --split.",
-            metavar="FILE",
-        ),
+        option("Noisy sentences from a file that --write-noisy wrote, in place of --split.", metavar="FILE"),
     ] = None,
     write_noisy: Annotated[
         Path | None,

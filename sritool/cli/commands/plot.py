@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from sritool.errors import suggestion
+from sritool.cli.lazy_group import CONTEXT_SETTINGS, LazyGroup, help_of
 
 RECORDED, MEASURED, LATENT = "Of what is on record", "Measured, or from the record", "Of the latent space"
 
@@ -25,36 +22,10 @@ KINDS: dict[str, str] = {
 """Kind of picture -> the heading it stands under in `sritool plot --help`, in the order shown."""
 
 
-class KindGroup(TyperGroup):
-    """Builds the command of a kind when it is the one to run."""
+class KindGroup(LazyGroup):
+    """The kinds of pictures."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return list(KINDS)
-
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
-        # What the list of kinds and completion show; the options are built of the one to run.
-        return build_kind(cmd_name, summary_only=True) if cmd_name in KINDS else None
-
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
-        name = args[0]
-        if name in KINDS:
-            return name, build_kind(name), args[1:]
-        if not name.startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"no kind of picture {name!r}{suggestion(name, KINDS)}")
-        return super().resolve_command(ctx, args)
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
-
-
-def build_kind(name: str, summary_only: bool = False) -> Any:
-    """The command of a kind, from the function named like its module."""
-    from sritool.cli.app import command_of
-
-    function_name = name.replace("-", "_")
-    module = importlib.import_module(f"sritool.cli.plots.{function_name}")
-    function: Callable[..., None] = getattr(module, function_name)
-    return command_of(name, function, KINDS[name], summary_only)
+    package, headings, noun = "sritool.cli.plots", KINDS, "kind of picture"
 
 
 def plot() -> None:
@@ -70,24 +41,22 @@ def plot() -> None:
     """
 
 
-def build_group(panel: str, help_text: str, settings: dict[str, Any]) -> Any:
-    """The command `plot` with its kinds below it.
+def build_group(heading: str) -> Any:
+    """Return the command `plot` with its kinds below it.
 
     Args:
-        panel: The heading that it stands under in `sritool --help`.
-        help_text: Its help.
-        settings: Of the parser's context.
+        heading: What it stands under in `sritool --help`.
     """
     group = typer.Typer(
         name="plot",
         cls=KindGroup,
         subcommand_metavar="KIND [ARGS]...",
-        context_settings=settings,
+        context_settings=CONTEXT_SETTINGS,
         rich_markup_mode="rich",
-        help=help_text,
+        help=help_of(plot),
         add_completion=False,
     )
     group.callback()(plot)
     command: Any = typer.main.get_command(group)
-    command.rich_help_panel = panel
+    command.rich_help_panel = heading
     return command

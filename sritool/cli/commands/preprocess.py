@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sritool.cli.options.files import FILES_PANEL, DataDirOpt, FormatOpt
+from sritool.cli.options.files import DataDirOpt, FormatOpt, file_option
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
 
 if TYPE_CHECKING:
     from sritool.cli.render import Table
     from sritool.data.preprocess import PreparedCorpus
 
-TEXT_PANEL = "Reading your own text"
-WORDS_PANEL = "Words and sentences"
+reading_option = in_panel("Reading your own text")
+word_option = in_panel("Words and sentences")
 
 
 def preprocess(
@@ -49,101 +49,78 @@ def preprocess(
     ] = None,
     valid_share: Annotated[
         float | None,
-        option(
-            "Share of the training text to cut off for validation.", show_default="0.05", panel=TEXT_PANEL
-        ),
+        reading_option("Share of the training text to cut off for validation.", show_default="0.05"),
     ] = None,
     test_share: Annotated[
-        float | None,
-        option("Share of the training text to cut off for test.", show_default="0.05", panel=TEXT_PANEL),
+        float | None, reading_option("Share of the training text to cut off for test.", show_default="0.05")
     ] = None,
     input_format: Annotated[
         Literal["text", "tsv", "csv", "jsonl", "parquet"] | None,
-        option(
+        reading_option(
             "text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
             "jsonl: an object a line, or one array of objects. parquet: columns. All but parquet may be "
             "compressed: gzip, bzip2, xz, zstd.",
             show_default="by the file's ending",
-            panel=TEXT_PANEL,
         ),
     ] = None,
     text_key: Annotated[
         str | None,
-        option(
-            "Key or column of the text.",
-            show_default="text, sentence, review, caption or content",
-            panel=TEXT_PANEL,
+        reading_option(
+            "Key or column of the text.", show_default="text, sentence, review, caption or content"
         ),
     ] = None,
     label_key: Annotated[
         str | None,
-        option(
-            "Key or column of the label.",
-            show_default="label, sentiment or class, if there",
-            panel=TEXT_PANEL,
-        ),
+        reading_option("Key or column of the label.", show_default="label, sentiment or class, if there"),
     ] = None,
     lowercase: Annotated[
         bool | None,
-        option(
+        word_option(
             "Turn capitals into small letters.",
             "--lowercase/--keep-case",
             show_default="keep; lowercase for snli, yahoo and yelp",
-            panel=WORDS_PANEL,
         ),
     ] = None,
     split_punctuation: Annotated[
         bool | None,
-        option(
+        word_option(
             'Separate punctuation from words: "runs." becomes "runs .".',
             "--split-punctuation/--keep-punctuation",
             show_default="keep",
-            panel=WORDS_PANEL,
         ),
     ] = None,
     tokenizer: Annotated[
         Literal["word", "unigram", "bpe"] | None,
-        option(
+        word_option(
             "word: white space separates words. unigram, bpe: SentencePiece, for raw text.",
             show_default="word",
-            panel=WORDS_PANEL,
         ),
     ] = None,
     vocab_size: Annotated[
         int | None,
-        option(
+        word_option(
             "Largest vocabulary: words, <unk> included, or pieces.",
             min=2,
             show_default="all words, or 8000 pieces; 20000 words of snli, yahoo and yelp",
-            panel=WORDS_PANEL,
         ),
     ] = None,
     min_count: Annotated[
         int | None,
-        option(
+        word_option(
             "Words rarer than this in train become <unk>.",
             min=1,
             show_default="2; 1 for tiny, ptb and text that has <unk> itself",
-            panel=WORDS_PANEL,
         ),
     ] = None,
     max_length: Annotated[
-        int | None,
-        option("Longest sentence, in words or pieces.", min=1, show_default="200", panel=WORDS_PANEL),
+        int | None, word_option("Longest sentence, in words or pieces.", min=1, show_default="200")
     ] = None,
     truncate: Annotated[
         bool | None,
-        option(
-            "Cut longer sentences, or leave them out.",
-            "--truncate/--drop",
-            show_default="truncate",
-            panel=WORDS_PANEL,
-        ),
+        word_option("Cut longer sentences, or leave them out.", "--truncate/--drop", show_default="truncate"),
     ] = None,
     seed: SeedOpt = 0,
-    force: Annotated[
-        bool, option("Replace another corpus of this name.", "--force", panel=FILES_PANEL)
-    ] = False,
+    force: Annotated[bool, file_option("Replace another corpus of this name.", "--force")] = False,
     data_dir: DataDirOpt = Path("data"),
     fmt: FormatOpt = "auto",
 ) -> None:

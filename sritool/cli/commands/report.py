@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from sritool.cli.options.files import FILES_PANEL, DataDirOpt, QuietOpt, check_writable
+from sritool.cli.options.files import DataDirOpt, QuietOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.signatures import option
@@ -20,12 +20,8 @@ def report(
     model: ModelOptions,
     output: Annotated[
         str,
-        option(
-            "File of the page, replaced if it exists; - for stdout.",
-            "-o",
-            "--output",
-            metavar="FILE|-",
-            panel=FILES_PANEL,
+        file_option(
+            "File of the page, replaced if it exists; - for stdout.", "-o", "--output", metavar="FILE|-"
         ),
     ] = "report.html",
     split: SplitOpt = "test",

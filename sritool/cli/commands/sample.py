@@ -13,14 +13,14 @@ from sritool.cli.options.files import DataDirOpt, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import Table, emit, fits
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
 
 if TYPE_CHECKING:
     from sritool.analysis.samples import Figure, Figures
 
-FIGURES_PANEL = "Figures"
+figures_option = in_panel("Figures")
 SHOWN, MEASURED = 10, 1000  # sentences without -n
 
 
@@ -40,28 +40,21 @@ def sample(
     seed: SeedOpt = 0,
     metrics: Annotated[
         str | None,
-        option(
+        figures_option(
             "Print figures about the sentences in their place: unique, distinct-1, distinct-2, "
             "self-bleu, nll, reverse-ppl, with commas between, or all.",
             metavar="NAMES",
-            panel=FIGURES_PANEL,
         ),
     ] = None,
     reference: Annotated[
-        bool,
-        option(
-            "Print the same figures of as many real sentences beside them.",
-            "--reference",
-            panel=FIGURES_PANEL,
-        ),
+        bool, figures_option("Print the same figures of as many real sentences beside them.", "--reference")
     ] = False,
     text: Annotated[
         str | None,
-        option(
+        figures_option(
             "The real sentences, one a line, for --reference and reverse-ppl.",
             metavar="FILE|-",
             show_default="the test split",
-            panel=FIGURES_PANEL,
         ),
     ] = None,
     decoding: DecodingOptions,

@@ -10,19 +10,15 @@ import typer
 
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt
 from sritool.cli.options.models import DeviceOptions
-from sritool.cli.options.training import RUN, TrainingOptions
+from sritool.cli.options.training import TrainingOptions, run_option
 from sritool.cli.options.values import duration
 from sritool.cli.render import Table, emit, emit_all, say
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel
 
 if TYPE_CHECKING:
     from sritool.analysis.run_summary import Summary
-    from sritool.config.settings import RunConfig
-    from sritool.runs.checkpoint import Checkpoint
-    from sritool.training.loop import Outcome
-    from sritool.training.plan import Plan
 
-SETTINGS = "Settings"
+settings_option = in_panel("Settings")
 
 
 def train(
@@ -37,71 +33,59 @@ def train(
     settings: TrainingOptions,
     max_time: Annotated[
         float | None,
-        option(
+        run_option(
             "Time for the whole command, with preparation, validation and final measures: 90s, "
             "9m, 1h30m or 00:09:00. Training stops and is saved in time.",
             parser=duration,
             metavar="TIME",
             envvar="SRITOOL_MAX_TIME",
-            panel=RUN,
         ),
     ] = None,
-    max_steps: Annotated[int | None, option("Save and stop at this step.", min=1, panel=RUN)] = None,
+    max_steps: Annotated[int | None, run_option("Save and stop at this step.", min=1)] = None,
     resume: Annotated[
         str | None,
-        option(
+        run_option(
             "Go on with the run that is named; with auto, or no value, with the newest of this "
             "corpus and method, or a new one where there is none.",
             metavar="[auto|PATH]",
-            panel=RUN,
         ),
     ] = None,
-    name: Annotated[
-        str | None, option("Name of the run folder.", show_default="CORPUS-METHOD", panel=RUN)
-    ] = None,
+    name: Annotated[str | None, run_option("Name of the run folder.", show_default="CORPUS-METHOD")] = None,
     sources: Annotated[
         list[Path] | None,
-        option(
+        run_option(
             "Folder with the files of a built-in corpus that is not prepared yet; or a run of "
             "ae (or its .pt file), from whose encoder vae-fb and vae-fbp start. Repeatable.",
             "--from",
             metavar="DIR|AE.pt",
-            panel=RUN,
         ),
     ] = None,
     summary: Annotated[
-        bool,
-        option(
-            "At the end, measure on test sentences and show samples.", "--summary/--no-summary", panel=RUN
-        ),
+        bool, run_option("At the end, measure on test sentences and show samples.", "--summary/--no-summary")
     ] = True,
     config: Annotated[
         Path | None,
-        option(
+        settings_option(
             "Settings as --print-config writes them, or some of them.",
             envvar="SRITOOL_CONFIG",
             metavar="FILE.toml",
-            panel=SETTINGS,
         ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        option(
+        settings_option(
             "Any setting that --print-config shows, like sampler.steps=10; repeatable.",
             "--set",
             metavar="KEY=VALUE",
-            panel=SETTINGS,
         ),
     ] = None,
     print_config: Annotated[
-        bool, option("Print all settings as TOML and exit.", "--print-config", panel=SETTINGS)
+        bool, settings_option("Print all settings as TOML and exit.", "--print-config")
     ] = False,
     dry_run: Annotated[
         bool,
-        option(
-            "Prepare the corpus if need be, print sizes, memory and time, and exit.",
-            "--dry-run",
-            panel=SETTINGS,
+        settings_option(
+            "Prepare the corpus if need be, print sizes, memory and time, and exit.", "--dry-run"
         ),
     ] = False,
     device: DeviceOptions,
@@ -127,7 +111,7 @@ def train(
     began = time.monotonic()
     from sritool.analysis.run_summary import summarise
     from sritool.cli.signals import StopRequest
-    from sritool.cli.training_progress import Watch
+    from sritool.cli.training_progress import Watch, advice_for_longer, beginning, chosen_precision, ending
     from sritool.config.values import merge
     from sritool.model.device import enough_threads, resolve_device, set_threads
     from sritool.training.configure import gather
@@ -182,58 +166,6 @@ def train(
         )
         shown = summarise(prepared, folder, str(where), seed, report, seconds)
     show_summary(folder.name, shown, form)
-
-
-def beginning(plan: Plan, folder: Path) -> str:
-    """What is about to be trained, in one line."""
-    if plan.resume is not None:
-        done = plan.resume.progress["step"]
-        return f"going on with {plan.config.method} on {plan.start.corpus} at step {done}, in {folder}"
-    nothing = "no run to go on with yet; " if plan.start.resume else ""
-    return f"{nothing}training {plan.config.method} on {plan.start.corpus}, in {folder}"
-
-
-def chosen_precision(plan: Plan, precision: str) -> str:
-    """Return the precision that `auto` chose, as it decides the last digits of a run."""
-    return f", products in {precision}" if plan.config.training.precision == "auto" else ""
-
-
-def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
-    """Why a run ended, in one line.
-
-    Args:
-        outcome: How it ended.
-        resumed: The checkpoint that it went on from.
-        clock: The option or setting that limits its time.
-    """
-    from sritool.cli.units import format_duration
-
-    ends = {"done": "finished the plan", "early stop": "stopped early: validation no longer gets better"}
-    limit = clock if outcome.reason == "max-time" else f"--{outcome.reason}"
-    why = ends.get(outcome.reason, f"stopped by {limit}")
-    if resumed is not None and resumed.progress["step"] == outcome.steps and outcome.reason in ends:
-        why = f"had {why} already" if outcome.reason == "done" else f"had {why}"
-        return f"{outcome.folder} {why}; to go further, give more --epochs or another --patience"
-    if outcome.reason == "max-time" and outcome.updates == 0:
-        return (
-            f"no time was left for a step before {clock}: measuring and saving take the rest; give more of it, "
-            f"or --no-summary; {outcome.folder} stays at step {outcome.steps}"
-        )
-    still = ", still as an autoencoder" if outcome.pretraining else ""
-    return (
-        f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "
-        f"{format_duration(outcome.seconds)}{still}; saved in {outcome.folder}"
-        + ("" if outcome.reason in ends else "; go on with the same command and --resume")
-    )
-
-
-def advice_for_longer(corpus: str, config: RunConfig) -> str:
-    """Return what to type for a longer run, where the settings limit this one to some minutes."""
-    minutes, epochs = config.training.minutes, config.training.epochs
-    return (
-        f"training.minutes holds this run to {minutes:g} minutes; one of four times as long learns more: "
-        f"sritool train {corpus} --max-time {4 * minutes:g}m --epochs {4 * epochs}"
-    )
 
 
 def show_summary(run: str, shown: Summary, fmt: str) -> None:

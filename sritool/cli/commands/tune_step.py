@@ -8,17 +8,18 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from sritool.cli.options.files import FILES_PANEL, DataDirOpt, OutputOptions, TextOpt, check_writable
+from sritool.cli.options.files import DataDirOpt, OutputOptions, TextOpt, check_writable, file_option
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.options.values import known_split
 from sritool.cli.render import emit_all, say
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.tune_step import steps_tables
 from sritool.errors import UsageError
 
-SCHEDULES, MEASURE = "Step sizes", "Measurement"
+schedule_option = in_panel("Step sizes")
+measure_option = in_panel("Measurement")
 
 
 def tune_step(
@@ -26,90 +27,66 @@ def tune_step(
     model: ModelOptions,
     shape: Annotated[
         str | None,
-        option(
+        schedule_option(
             "checkpoint: the model's step sizes times a factor. constant: the same size for "
             "all steps. geometric: from s_0 down to s_K by equal factors, for all pairs.",
             metavar="NAME",
             show_default="checkpoint; constant with --grid or --range",
-            panel=SCHEDULES,
         ),
     ] = None,
     grid: Annotated[
         str | None,
-        option(
-            "Step sizes (or factors) to try, with commas between.",
-            metavar="NUMBERS",
-            show_default="by shape",
-            panel=SCHEDULES,
+        schedule_option(
+            "Step sizes (or factors) to try, with commas between.", metavar="NUMBERS", show_default="by shape"
         ),
     ] = None,
     range_: Annotated[
         str | None,
-        option(
+        schedule_option(
             "The same, as COUNT numbers from LOW to HIGH in equal ratios.",
             "--range",
             metavar="LOW:HIGH:COUNT",
-            panel=SCHEDULES,
         ),
     ] = None,
     langevin_steps: Annotated[
-        int | None, option("Steps K of the chain.", min=1, show_default="the model's", panel=SCHEDULES)
+        int | None, schedule_option("Steps K of the chain.", min=1, show_default="the model's")
     ] = None,
     gradient_steps: Annotated[
-        int,
-        option("Improve the best schedule by this many steps of gradient ascent.", min=0, panel=SCHEDULES),
+        int, schedule_option("Improve the best schedule by this many steps of gradient ascent.", min=0)
     ] = 0,
     objective: Annotated[
         str,
-        option(
+        schedule_option(
             "entropy: choose by the upper side. given-noise: by the lower one, as the paper says.",
             metavar="NAME",
-            panel=SCHEDULES,
         ),
     ] = "entropy",
     allow_folded: Annotated[
-        bool,
-        option("Let a schedule that folds be chosen too.", "--allow-folded/--no-folded", panel=SCHEDULES),
+        bool, schedule_option("Let a schedule that folds be chosen too.", "--allow-folded/--no-folded")
     ] = False,
     temperature: Annotated[
         float | None,
-        option(
-            "Temperature of the chain's noise; the paper has 1.",
-            show_default="the model's at evaluation",
-            panel=MEASURE,
+        measure_option(
+            "Temperature of the chain's noise; the paper has 1.", show_default="the model's at evaluation"
         ),
     ] = None,
-    limit: Annotated[int, option("How many sentences to measure on.", min=1, panel=MEASURE)] = 8,
-    chains: Annotated[
-        int, option("Chains per sentence; more than z has dimensions.", min=2, panel=MEASURE)
-    ] = 200,
+    limit: Annotated[int, measure_option("How many sentences to measure on.", min=1)] = 8,
+    chains: Annotated[int, measure_option("Chains per sentence; more than z has dimensions.", min=2)] = 200,
     split: Annotated[
         str | None,
-        option(
-            "Split of the prepared corpus: train, valid or test.",
-            callback=known_split,
-            show_default="valid",
-            panel=MEASURE,
+        measure_option(
+            "Split of the prepared corpus: train, valid or test.", callback=known_split, show_default="valid"
         ),
     ] = None,
     text: TextOpt = None,
     seed: SeedOpt = 0,
     write: Annotated[
         Path | None,
-        option(
-            "Write the checkpoint with the chosen step sizes to this file.",
-            metavar="NEW.pt",
-            panel=FILES_PANEL,
-        ),
+        file_option("Write the checkpoint with the chosen step sizes to this file.", metavar="NEW.pt"),
     ] = None,
-    force: Annotated[
-        bool, option("Replace NEW.pt if it exists.", "--force/--no-force", panel=FILES_PANEL)
-    ] = False,
+    force: Annotated[bool, file_option("Replace NEW.pt if it exists.", "--force/--no-force")] = False,
     plot: Annotated[
-        Path | None,
-        option(
-            "Draw both sides against the step size: .png, .svg or .pdf.", metavar="FILE", panel=FILES_PANEL
-        ),
+        Path | None, file_option("Draw both sides against the step size: .png, .svg or .pdf.", metavar="FILE")
     ] = None,
     data_dir: DataDirOpt = Path("data"),
     output: OutputOptions,

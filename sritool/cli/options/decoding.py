@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.model.decoding import DecodingConfig
 
-DECODING_PANEL = "Decoding"
+decoding_option = in_panel("Decoding")
 FEW = 512  # sentences that are there before a progress bar could be read
 
 
@@ -21,43 +21,34 @@ class DecodingOptions:
 
     greedy: Annotated[
         bool | None,
-        option(
+        decoding_option(
             "Take the likeliest next word, or draw one.",
             "--greedy/--ancestral",
             show_default="greedy; ancestral with one of the next three options, and for a model without z",
-            panel=DECODING_PANEL,
         ),
     ] = None
     temperature: Annotated[
         float | None,
-        option(
-            "Draw from the words' probabilities sharpened (below 1) or flattened (above).",
-            show_default="1",
-            panel=DECODING_PANEL,
+        decoding_option(
+            "Draw from the words' probabilities sharpened (below 1) or flattened (above).", show_default="1"
         ),
     ] = None
     top_k: Annotated[
-        int | None,
-        option("Draw among the k likeliest words.", min=1, show_default="all", panel=DECODING_PANEL),
+        int | None, decoding_option("Draw among the k likeliest words.", min=1, show_default="all")
     ] = None
     top_p: Annotated[
         float | None,
-        option(
-            "Draw among the fewest words that have this probability together.",
-            show_default="1",
-            panel=DECODING_PANEL,
-        ),
+        decoding_option("Draw among the fewest words that have this probability together.", show_default="1"),
     ] = None
     beam: Annotated[
         int | None,
-        option(
+        decoding_option(
             "Beam search for the likeliest sentence with this many hypotheses; 1 is greedy.",
             min=1,
             show_default="1",
-            panel=DECODING_PANEL,
         ),
     ] = None
-    max_length: Annotated[int, option("Longest sentence, in tokens.", min=1, panel=DECODING_PANEL)] = 200
+    max_length: Annotated[int, decoding_option("Longest sentence, in tokens.", min=1)] = 200
 
     def config(self) -> DecodingConfig:
         """Return what is asked for: greedy, unless words are to be drawn or an option that draws is given.

@@ -17,41 +17,36 @@ from typing import Annotated
 from sritool.cli.formats import Format
 from sritool.cli.progress import task_progress
 from sritool.cli.render import resolve_format
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel, option
 from sritool.errors import SritoolError, UsageError
 
-FILES_PANEL = "Files and output"
+file_option = in_panel("Files and output")
 
 TRIAL_BYTES = 4096  # that a disk with room takes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 FormatOpt = Annotated[
     Format,
-    option(
+    file_option(
         "auto (a table on a terminal, TSV in a pipe), table, tsv, plain (TSV without its header), json "
         "(lines), csv, markdown or latex.",
         "--format",
         "-f",
         envvar="SRITOOL_FORMAT",
         metavar="FORMAT",
-        panel=FILES_PANEL,
     ),
 ]
 
 QuietOpt = Annotated[
     bool,
-    option(
-        "Show no progress on stderr.", "--quiet/--no-quiet", "-q", envvar="SRITOOL_QUIET", panel=FILES_PANEL
-    ),
+    file_option("Show no progress on stderr.", "--quiet/--no-quiet", "-q", envvar="SRITOOL_QUIET"),
 ]
 
 DataDirOpt = Annotated[
-    Path, option("Folder of prepared corpora.", "--data-dir", envvar="SRITOOL_DATA_DIR", panel=FILES_PANEL)
+    Path, file_option("Folder of prepared corpora.", "--data-dir", envvar="SRITOOL_DATA_DIR")
 ]
 
-RunsDirOpt = Annotated[
-    Path, option("Folder of training runs.", "--runs-dir", envvar="SRITOOL_RUNS_DIR", panel=FILES_PANEL)
-]
+RunsDirOpt = Annotated[Path, file_option("Folder of training runs.", "--runs-dir", envvar="SRITOOL_RUNS_DIR")]
 
 TextOpt = Annotated[
     str | None,

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.options.files import DataDirOpt, TextOpt
-from sritool.cli.options.models import DEVICE_PANEL
+from sritool.cli.options.models import device_option
 from sritool.cli.options.values import known_split, size
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel, option
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.inference.refinement import Refinement
 
-REFINEMENT_PANEL = "Refinement of an encoder"
+refinement_option = in_panel("Refinement of an encoder")
 
 SeedOpt = Annotated[int, option("Seed of every random draw.", "--seed", min=0, envvar="SRITOOL_SEED")]
 
@@ -55,13 +55,12 @@ class MeasurementOptions(SentencesOptions):
     ] = False
     memory: Annotated[
         int,
-        option(
+        device_option(
             "Memory to use, roughly, like 4G or 500M; changes speed, not results.",
             parser=size,
             metavar="SIZE",
             envvar="SRITOOL_MEMORY",
             show_default="4G",
-            panel=DEVICE_PANEL,
         ),
     ] = 4 << 30
 
@@ -95,34 +94,31 @@ class RefinementOptions:
 
     refine_steps: Annotated[
         int | None,
-        option(
+        refinement_option(
             "Refine each sentence's q(z|x) by N steps, from the encoder's; 0: the encoder "
             "alone. With svi, elbo-gain is measured too: what the steps gain.",
             min=0,
             metavar="N",
             show_default="sa-vae as trained, others 0",
-            panel=REFINEMENT_PANEL,
         ),
     ] = None
     refine: Annotated[
         str | None,
-        option(
+        refinement_option(
             "svi: climb a sentence's own elbo in mean and variance (an ae's log p(x|z), in the mean "
             "alone). langevin: a chain from the encoder's mean for each code, which has no kl and no "
             "elbo. preconditioned: such a chain, its steps scaled by the encoder's variances; not for "
             "ae, which has none.",
             metavar="KIND",
             show_default="svi",
-            panel=REFINEMENT_PANEL,
         ),
     ] = None
     refine_rate: Annotated[
         float | None,
-        option(
+        refinement_option(
             "Rate of svi, or step size of a chain.",
             metavar="R",
             show_default="svi refinement.rate of the run, langevin 0.01, preconditioned from 0.9 down to 0.12",
-            panel=REFINEMENT_PANEL,
         ),
     ] = None
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sritool.cli.options.files import RunsDirOpt
-from sritool.cli.signatures import option
+from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import say
 
 if TYPE_CHECKING:
     from sritool.runs.model import TrainedModel
 
-DEVICE_PANEL = "Device"
+device_option = in_panel("Device")
 
 
 @dataclass(frozen=True)
@@ -25,29 +25,22 @@ class DeviceOptions:
 
     gpu: Annotated[
         str | None,
-        option(
-            "CUDA device by its number, like 0; wins over --device.",
-            metavar="N",
-            envvar="SRITOOL_GPU",
-            panel=DEVICE_PANEL,
+        device_option(
+            "CUDA device by its number, like 0; wins over --device.", metavar="N", envvar="SRITOOL_GPU"
         ),
     ] = None
     device: Annotated[
         str,
-        option(
+        device_option(
             "cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.",
             metavar="NAME",
             envvar="SRITOOL_DEVICE",
-            panel=DEVICE_PANEL,
         ),
     ] = "auto"
     threads: Annotated[
         int | None,
-        option(
-            "CPU threads; without it, as many as there are cores.",
-            min=1,
-            envvar="SRITOOL_THREADS",
-            panel=DEVICE_PANEL,
+        device_option(
+            "CPU threads; without it, as many as there are cores.", min=1, envvar="SRITOOL_THREADS"
         ),
     ] = None
 
@@ -64,17 +57,19 @@ class DeviceOptions:
         return str(where)
 
 
+def checkpoint_argument(text: str, envvar: str | None = None) -> Any:
+    """Return the argument that names checkpoints."""
+    return typer.Argument(metavar="CKPT", envvar=envvar, help=text, show_default=False)
+
+
 @dataclass(frozen=True)
 class CheckpointOptions:
     """One checkpoint."""
 
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="CKPT",
-            envvar="SRITOOL_CHECKPOINT",
-            help="A checkpoint file or a run folder; without one, the newest run.",
-            show_default=False,
+        checkpoint_argument(
+            "A checkpoint file or a run folder; without one, the newest run.", envvar="SRITOOL_CHECKPOINT"
         ),
     ] = None
     runs_dir: RunsDirOpt = Path("runs")
@@ -95,11 +90,8 @@ class CheckpointsOptions:
 
     checkpoints: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="CKPT",
-            envvar="SRITOOL_CHECKPOINT",
-            help="Checkpoint files or run folders; without one, the newest run.",
-            show_default=False,
+        checkpoint_argument(
+            "Checkpoint files or run folders; without one, the newest run.", envvar="SRITOOL_CHECKPOINT"
         ),
     ] = None
     runs_dir: RunsDirOpt = Path("runs")
@@ -138,10 +130,8 @@ class ComparedModelsOptions(ModelsOptions):
 
     checkpoints: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="CKPT",
-            help="Checkpoint files or run folders; without one, all runs on the newest run's corpus.",
-            show_default=False,
+        checkpoint_argument(
+            "Checkpoint files or run folders; without one, all runs on the newest run's corpus."
         ),
     ] = None
     mixed: Annotated[

@@ -3,89 +3,108 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-MODEL, SAMPLER, BOUND, PLAN, RUN = "Model", "Short-run chain", "Encoder methods", "Plan", "This run"
+from sritool.cli.options.models import device_option
+from sritool.cli.signatures import in_panel, option
+
+run_option = in_panel("This run")
 
 
-def setting(name: str, panel: str, text: str, default: str = "") -> Any:
-    """Return an option that gives a setting. Presets hold the default; here it is only shown."""
-    short = ["-m"] if name == "method" else []
-    return typer.Option(
-        f"--{name}",
-        *short,
-        envvar=f"SRITOOL_{name.upper().replace('-', '_')}",
-        show_envvar=False,
-        show_default=default or False,
-        help=text,
-        rich_help_panel=panel,
-    )
+def setting(
+    path: str, text: str, default: str = "", *, flag: str = "", short: str = "", declare: Any = option
+) -> Any:
+    """Return an option that gives a setting. Presets hold the default; here it is only shown.
+
+    Args:
+        path: The setting, as in --set.
+        text: Its help.
+        default: What the help shows as its default.
+        flag: If it is not `--` and the last part of the path. The variable is named after it, like SRITOOL_FLAG.
+        short: A one-letter flag too, like -m.
+        declare: `option`, or what `in_panel` gives.
+    """
+    flag = flag or f"--{path.rpartition('.')[2].replace('_', '-')}"
+    variable = f"SRITOOL_{flag[2:].upper().replace('-', '_')}"
+    flags = [flag, *([short] if short else [])]
+    info = declare(text, *flags, envvar=variable, show_envvar=False, show_default=default or False)
+    info.setting_path = path
+    return info
+
+
+model_setting = partial(setting, declare=in_panel("Model"))
+chain_setting = partial(setting, declare=in_panel("Short-run chain"))
+encoder_setting = partial(setting, declare=in_panel("Encoder methods"))
+plan_setting = partial(setting, declare=in_panel("Plan"))
+run_setting = partial(setting, declare=run_option)
+device_setting = partial(setting, declare=device_option)
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Settings that have an option of their own; None where it is not given. PATHS says which setting each is."""
+    """Settings that have an option of their own; None where it is not given."""
 
     method: Annotated[
         str | None,
-        setting(
+        model_setting(
             "method",
-            MODEL,
             "sri: short-run inference. lm: a language model, without z. With an encoder: ae, vae-anneal, "
             "vae-cyclical, vae-lagging, sa-vae, vae-fbp, vae-fb.",
             "sri",
+            short="-m",
         ),
     ] = None
     preset: Annotated[
         str | None,
-        setting(
+        model_setting(
             "preset",
-            MODEL,
             "Sizes and plan: ptb, snli, captions, yelp, yahoo or tiny.",
             "that of the corpus, or captions",
         ),
     ] = None
     embedding: Annotated[
-        int | None, setting("embedding", MODEL, "Width of a word's embedding.", "by preset")
+        int | None, model_setting("generator.embedding", "Width of a word's embedding.", "by preset")
     ] = None
-    hidden: Annotated[int | None, setting("hidden", MODEL, "Width of the LSTM.", "by preset")] = None
-    latent: Annotated[int | None, setting("latent", MODEL, "Dimensions of the sentence's code z.", "32")] = (
-        None
-    )
+    hidden: Annotated[int | None, model_setting("generator.hidden", "Width of the LSTM.", "by preset")] = None
+    latent: Annotated[
+        int | None, model_setting("generator.latent", "Dimensions of the sentence's code z.", "32")
+    ] = None
     dropout: Annotated[
         float | None,
-        setting("dropout", MODEL, "Dropout rate on the LSTM's inputs and outputs.", "by preset"),
+        model_setting("generator.dropout", "Dropout rate on the LSTM's inputs and outputs.", "by preset"),
     ] = None
     sampler: Annotated[
         str | None,
-        setting(
-            "sampler",
-            SAMPLER,
+        chain_setting(
+            "sampler.name",
             "Named settings of the chain that infers z. preconditioned: few steps, scaled by "
             "the posterior's mean covariance. paper: as the paper says. authors: as their code "
             "does. tempered: as authors, with more noise in the second half.",
             "preconditioned",
+            flag="--sampler",
         ),
     ] = None
     theta_gradient: Annotated[
         str | None,
-        setting(
-            "theta-gradient",
-            SAMPLER,
+        chain_setting(
+            "sampler.theta_gradient",
             "Where the generator learns. end: at the chain's last z. path: at every z on the way too.",
             "by sampler",
         ),
     ] = None
     langevin_steps: Annotated[
-        int | None, setting("langevin-steps", SAMPLER, "Steps K of a sentence's chain.", "by sampler")
+        int | None,
+        chain_setting(
+            "sampler.steps", "Steps K of a sentence's chain.", "by sampler", flag="--langevin-steps"
+        ),
     ] = None
     words: Annotated[
         int | None,
-        setting(
-            "words",
-            SAMPLER,
+        chain_setting(
+            "sampler.words",
             "In training chains, the softmax runs over the targets and this many words drawn "
             "at random, in place of the whole vocabulary. 0 takes all words, and so does a "
             "vocabulary of less than three times as many. The generator's own update always "
@@ -95,62 +114,62 @@ class TrainingOptions:
     ] = None
     tune_step_every: Annotated[
         int | None,
-        setting(
-            "tune-step-every",
-            SAMPLER,
+        chain_setting(
+            "training.tune_step_every",
             "Tune the step sizes again after this many epochs, as tune-step does; 0: never.",
             "0",
         ),
     ] = None
     ramp: Annotated[
         str | None,
-        setting("ramp", BOUND, "How the KL term's weight rises to 1: linear or sigmoid.", "linear"),
+        encoder_setting("kl.ramp", "How the KL term's weight rises to 1: linear or sigmoid.", "linear"),
     ] = None
     target_kl: Annotated[
         float | None,
-        setting(
-            "target-kl",
-            BOUND,
+        encoder_setting(
+            "free_bits.target",
             "Nats a sentence up to which the KL costs nothing: of vae-fbp as a whole, of "
             "vae-fb shared out among the dimensions.",
             "8 for vae-fb, 3 for vae-fbp",
+            flag="--target-kl",
         ),
     ] = None
     pretraining_epochs: Annotated[
         int | None,
-        setting(
-            "pretraining-epochs",
-            BOUND,
+        encoder_setting(
+            "pretraining.epochs",
             "Epochs as a plain autoencoder, before those of --epochs, for vae-fb and vae-fbp; "
             "0: a third of --epochs.",
             "0",
+            flag="--pretraining-epochs",
         ),
     ] = None
     epochs: Annotated[
         int | None,
-        setting("epochs", PLAN, "Planned passes over the corpus; schedules span them.", "by preset"),
+        plan_setting("training.epochs", "Planned passes over the corpus; schedules span them.", "by preset"),
     ] = None
-    batch_size: Annotated[int | None, setting("batch-size", PLAN, "Sentences in a batch.", "by preset")] = (
-        None
-    )
+    batch_size: Annotated[
+        int | None, plan_setting("training.batch_size", "Sentences in a batch.", "by preset")
+    ] = None
     learning_rate: Annotated[
-        float | None, setting("learning-rate", PLAN, "Learning rate at the start.", "by preset")
+        float | None, plan_setting("optimizer.learning_rate", "Learning rate at the start.", "by preset")
     ] = None
-    seed: Annotated[int | None, setting("seed", PLAN, "Seed of every random draw.", "0")] = None
+    seed: Annotated[int | None, plan_setting("training.seed", "Seed of every random draw.", "0")] = None
     patience: Annotated[
         int | None,
-        setting(
-            "patience", PLAN, "Stop after this many validations in a row without a better NLL; 0: never.", "5"
+        plan_setting(
+            "training.patience",
+            "Stop after this many validations in a row without a better NLL; 0: never.",
+            "5",
         ),
     ] = None
     save_every: Annotated[
-        int | None, setting("save-every", RUN, "Steps between saves of last.pt.", "by preset")
+        int | None, run_setting("training.save_every", "Steps between saves of last.pt.", "by preset")
     ] = None
     precision: Annotated[
         str | None,
-        setting(
-            "precision",
-            "Device",
+        device_setting(
+            "training.precision",
             "Precision of matrix products in training: float32, bfloat16 (output layer), tf32 "
             "(CUDA), or auto: the fastest here.",
             "auto",
@@ -158,43 +177,27 @@ class TrainingOptions:
     ] = None
 
     def by_source(self, ctx: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the settings of the environment and those of flags, as nested values."""
+        """Return the settings of the environment and those of flags, as nested values.
+
+        Args:
+            ctx: The parser's context, which knows where each value is from.
+        """
         from sritool.config.values import merge, nested
 
         variables: dict[str, Any] = {}
         flags: dict[str, Any] = {}
-        for name in (field.name for field in fields(self)):
+        for name, path in setting_paths().items():
             value, source = getattr(self, name), ctx.get_parameter_source(name)
             if value is None or source is None:
                 continue
             if source.name == "ENVIRONMENT":
-                variables = merge(variables, nested(PATHS[name], value))
+                variables = merge(variables, nested(path, value))
             else:
-                flags = merge(flags, nested(PATHS[name], value))
+                flags = merge(flags, nested(path, value))
         return variables, flags
 
 
-PATHS = {
-    "method": "method",
-    "preset": "preset",
-    "embedding": "generator.embedding",
-    "hidden": "generator.hidden",
-    "latent": "generator.latent",
-    "dropout": "generator.dropout",
-    "sampler": "sampler.name",
-    "theta_gradient": "sampler.theta_gradient",
-    "langevin_steps": "sampler.steps",
-    "words": "sampler.words",
-    "ramp": "kl.ramp",
-    "target_kl": "free_bits.target",
-    "pretraining_epochs": "pretraining.epochs",
-    "tune_step_every": "training.tune_step_every",
-    "epochs": "training.epochs",
-    "batch_size": "training.batch_size",
-    "learning_rate": "optimizer.learning_rate",
-    "seed": "training.seed",
-    "patience": "training.patience",
-    "save_every": "training.save_every",
-    "precision": "training.precision",
-}
-"""Field of TrainingOptions -> the setting that it gives."""
+def setting_paths() -> dict[str, str]:
+    """Return the setting that each field of `TrainingOptions` gives, like `sampler.steps`."""
+    hints = get_type_hints(TrainingOptions, include_extras=True)
+    return {field.name: hints[field.name].__metadata__[0].setting_path for field in fields(TrainingOptions)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
-from sritool.cli.options.files import FILES_PANEL, FormatOpt
+from sritool.cli.options.files import FormatOpt, file_option
 from sritool.cli.plots.style import check_picture, save
 from sritool.cli.render import Table, emit, resolve_format, say
 from sritool.cli.signatures import option
@@ -30,21 +30,18 @@ class PictureOptions:
     ] = None
     output: Annotated[
         Path | None,
-        option(
+        file_option(
             "The picture: .png, .svg or .pdf.",
             "--output",
             "-o",
             metavar="FILE",
             show_default="KIND.png, unless --show-data",
-            panel=FILES_PANEL,
         ),
     ] = None
     show_data: Annotated[
         bool,
-        option(
-            "Print the numbers that are drawn; draw them only if -o is given as well.",
-            "--show-data",
-            panel=FILES_PANEL,
+        file_option(
+            "Print the numbers that are drawn; draw them only if -o is given as well.", "--show-data"
         ),
     ] = False
     fmt: FormatOpt = "auto"
@@ -72,10 +69,8 @@ class ReadablePictureOptions(PictureOptions):
 
     data: Annotated[
         str | None,
-        option(
-            "Draw these numbers, as --show-data prints them: TSV, CSV or JSON lines.",
-            metavar="FILE|-",
-            panel=FILES_PANEL,
+        file_option(
+            "Draw these numbers, as --show-data prints them: TSV, CSV or JSON lines.", metavar="FILE|-"
         ),
     ] = None
 

@@ -14,13 +14,14 @@ import pytest
 from typer.testing import Result
 
 from sritool.cli.commands.train import train as train_command
-from sritool.cli.options.training import PATHS, TrainingOptions
+from sritool.cli.options.training import TrainingOptions, setting_paths
 from sritool.config.presets import DEFAULT_SAMPLER, METHOD_SETTINGS, PRESETS, SAMPLERS
 from sritool.config.settings import RunConfig
 from sritool.config.values import plain
 from sritool.methods.registry import METHODS
 
 Run = Callable[..., Result]
+PATHS = setting_paths()
 
 CHANGED = {
     "method": "lm",

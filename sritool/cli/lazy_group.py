@@ -1,0 +1,93 @@
+"""Commands that are modules, each imported and built only when it is the one to run.
+
+A module holds a plain function of its own name. The function's parameters are the command's options, or records of
+options that several commands share (`sritool.cli.options`); the first line of its docstring is the help in the list.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperGroup
+
+from sritool.cli.signatures import flat
+from sritool.errors import suggestion
+
+CONTEXT_SETTINGS = {"help_option_names": ["--help", "-h"]}
+
+FORMER_OPTIONS: dict[str, dict[str, str]] = {
+    "report": {"samples": "n"},
+    "sample": {"z": "codes"},
+    "tune-step": {"sentences": "limit", "steps": "langevin-steps"},
+}
+"""Command or kind of picture -> what an option was called -> what it is called. Both are taken."""
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are the modules of a package.
+
+    Attributes:
+        package: Name of the package.
+        headings: Command -> the heading that it stands under in the help, in the order shown.
+        noun: What a command of this group is called in an error.
+    """
+
+    package: ClassVar[str]
+    headings: ClassVar[dict[str, str]]
+    noun: ClassVar[str]
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return list(self.headings)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        # For the list of commands and for completion, which need no options.
+        return self.build(cmd_name, summary_only=True) if cmd_name in self.headings else None
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        name = args[0]
+        if name in self.headings:
+            return name, self.build(name), args[1:]
+        if not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"no {self.noun} {name!r}{suggestion(name, self.headings)}")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
+
+    @classmethod
+    def build(cls, name: str, summary_only: bool = False) -> Any:
+        """Return the Typer command of a module: `tune-step` is the function `tune_step` of `tune_step`.
+
+        Args:
+            name: One of `headings`.
+            summary_only: Without its options, for the list of commands.
+        """
+        function_name = name.replace("-", "_")
+        module = importlib.import_module(f"{cls.package}.{function_name}")
+        function: Callable[..., None] = getattr(module, function_name)
+        heading = cls.headings[name]
+        if hasattr(module, "build_group"):  # it has commands of its own
+            return module.build_group(heading)
+        single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        former = FORMER_OPTIONS.get(name, {})
+        settings = {**CONTEXT_SETTINGS, "token_normalize_func": lambda word: former.get(word, word)}
+        register = single.command(
+            name, help=help_of(function), rich_help_panel=heading, context_settings=settings
+        )
+        register((lambda: None) if summary_only else flat(function))
+        return typer.main.get_command(single)
+
+
+def help_of(function: Callable[..., None]) -> str:
+    """Return a function's docstring as help, with brackets that Rich does not take for markup."""
+    return unwrapped(function.__doc__ or "").replace("[", r"\[")
+
+
+def unwrapped(docstring: str) -> str:
+    """Return a docstring with each paragraph in one line: Typer keeps line ends and wraps again."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
