@@ -118,8 +118,11 @@ class PretrainingConfig:
 class LaggingConfig:
     """How far the encoder runs ahead while training is aggressive (He et al. 2019)."""
 
-    updates: PositiveCount = 100  # of the encoder alone before one of the generator, at most
+    updates: PositiveCount = 99  # of the encoder alone before one of the generator, at most; as in their code
     judge_every: PositiveCount = 15  # updates between looks at the mean loss; a rise ends the loop
+    information_batch: PositiveCount = (
+        32  # validation sentences; where the mean MI over batches falls, it is over
+    )
 
 
 @settings

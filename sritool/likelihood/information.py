@@ -59,7 +59,7 @@ def information(log_conditional: Array, log_likelihood: Array, log_sum: Array) -
 
 
 @torch.no_grad()
-def encoder_information(q: DiagonalGaussian, examples: Tensor, seed: int) -> float:
+def encoder_information(q: DiagonalGaussian, examples: Tensor, stream: Stream) -> float:
     """Estimate the mutual information of sentence and code under q(z|x), from one draw z_i of each of N sentences.
 
         E_i [ log q(z_i|x_i) − log mean_j q(z_i|x_j) ]
@@ -69,7 +69,7 @@ def encoder_information(q: DiagonalGaussian, examples: Tensor, seed: int) -> flo
     Args:
         q: Of the N sentences. Shapes [N, latent].
         examples: Keys of the sentences' noise. Shape [N].
-        seed: Of the draws.
+        stream: Of the noise.
 
     Returns:
         The estimate in nats.
@@ -77,7 +77,7 @@ def encoder_information(q: DiagonalGaussian, examples: Tensor, seed: int) -> flo
     Source: Hoffman and Johnson 2016, as used by He et al. 2019.
     """
     q = DiagonalGaussian(q.mean.double(), q.log_variance.double())
-    z = q.sample(Stream(seed, "information"), examples, 1)[0]
+    z = q.sample(stream, examples, 1)[0]
     precision = (-q.log_variance).exp()
     # −2 log q(z_i|x_j), up to what all share, as two products in place of N² differences.
     own = (q.mean.square() * precision + q.log_variance).sum(-1)  # [N], of each j

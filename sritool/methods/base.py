@@ -133,9 +133,14 @@ class Method(ABC):
         """Keep the encoder, and begin with everything else."""
         self.pretraining = False
 
-    def beside(self, clock: Clock, batches: int) -> int | None:
-        """The batch, of those of the epoch, to update on before the planned one; None: the planned one is next."""
+    def beside(self, clock: Clock, planned: int, batches: int) -> int | None:
+        """The batch, of those of the epoch, for an update before that of the plan; None: that of the plan is next."""
         return None
+
+    @property
+    def updates_beside(self) -> int:
+        """How many updates there may be before one of the plan, at most."""
+        return 0
 
     def judge(self, batches: Iterable[Batch], clock: Clock) -> dict[str, float]:
         """What the method learns of itself on the validation sentences at an epoch's end, as columns to show."""

@@ -2,7 +2,9 @@
 
 While training is aggressive, the encoder alone is updated on one batch after another until its mean loss no longer
 falls; then the generator alone, once. That ends when the mutual information of q(z|x) on the validation sentences
-stops rising; from then on both are updated together.
+falls; from then on both are updated together. As published, mutual information is the mean over small batches of
+sentences of similar length: it is at most the logarithm of the batch's size, and near that ceiling it soon falls by
+chance. Over the whole split it would rise for much longer.
 
 Source: He et al. 2019, "Lagging inference networks and posterior collapse in variational autoencoders".
 """
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from sritool.config.settings import RunConfig
 from sritool.config.validation import CHECKED, Count, Figure, Flag
@@ -25,6 +28,7 @@ from sritool.likelihood.information import encoder_information
 from sritool.methods.base import Clock
 from sritool.methods.encoder_method import EncoderMethod
 from sritool.model.gaussian import DiagonalGaussian
+from sritool.model.random import Stream
 
 
 @dataclass(config=CHECKED)
@@ -37,7 +41,8 @@ class Lag:
     loss: Figure = 0.0  # sum over the sentences since the last look
     words: Count = 0  # predictions in them
     before: Figure = float("inf")  # mean loss a prediction at the last look
-    information: Figure = float("-inf")  # nats, at the last validation
+    batch_information: Figure = 0.0  # nats, mean over batches of the last epoch's validation sentences
+    information: Figure = float("-inf")  # nats, over all of them at once
 
 
 class LaggingVae(EncoderMethod):
@@ -50,12 +55,19 @@ class LaggingVae(EncoderMethod):
         super().__init__(config, vocabulary_size)
         self.lag = Lag()
 
-    def beside(self, clock: Clock, batches: int) -> int | None:
-        """Any of the epoch's, until the encoder has caught up."""
+    def beside(self, clock: Clock, planned: int, batches: int) -> int | None:
+        """The planned one first, then any of the epoch's, until the encoder has caught up."""
         if not self.lag.aggressive or self.lag.caught_up:
             return None
+        if self.lag.updates == 0:
+            return planned
         draw = np.random.default_rng([clock.seed, clock.epoch, clock.step, self.lag.updates])
         return int(draw.integers(batches))
+
+    @property
+    def updates_beside(self) -> int:
+        """As many as the settings allow, while it is aggressive."""
+        return self.config.lagging.updates if self.lag.aggressive else 0
 
     def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
         """Of the encoder alone while it catches up; of the generator alone after; of both when that is over."""
@@ -75,7 +87,7 @@ class LaggingVae(EncoderMethod):
         columns = self.columns(found, weight)
         columns["mean encoder updates"] = float(lag.updates)
         if np.isfinite(lag.information):
-            columns["mean MI"] = lag.information
+            columns |= {"mean MI": lag.information, "mean batch MI": lag.batch_information}
         if not behind:
             lag.updates, lag.caught_up, lag.before = 0, False, float("inf")
         return columns
@@ -93,18 +105,23 @@ class LaggingVae(EncoderMethod):
             lag.caught_up, lag.loss, lag.words = True, 0.0, 0
 
     def judge(self, batches: Iterable[Batch], clock: Clock) -> dict[str, float]:
-        """Mutual information of q(z|x); training ceases to be aggressive when it has not risen."""
+        """Mutual information of q(z|x); training ceases to be aggressive when the mean over batches has fallen."""
         codes, examples = [], []
         for batch in batches:
             codes.append(self.encoder.run(batch).q)
             examples.append(batch.examples)
         q = DiagonalGaussian(*(torch.cat(parts) for parts in zip(*codes, strict=True)))
-        found = encoder_information(q, torch.cat(examples), clock.seed)
-        if not found > self.lag.information:  # nor has it risen where it is not finite
-            self.lag.aggressive = False
-        if np.isfinite(found):
-            self.lag.information = found
-        return {"MI": found, "aggressive": float(self.lag.aggressive)}
+        keys, lag = torch.cat(examples), self.lag
+        noise = clock.stream(
+            "information"
+        )  # fresh in each epoch, so that a figure at its ceiling falls by chance
+        whole = encoder_information(q, keys, noise)
+        mean = batch_information(q, keys, noise, self.config.lagging.information_batch)
+        if not mean >= lag.batch_information:  # so that it also ends where that is not finite
+            lag.aggressive = False
+        if np.isfinite(whole) and np.isfinite(mean):
+            lag.information, lag.batch_information = whole, mean
+        return {"MI": whole, "batch MI": mean, "aggressive": float(lag.aggressive)}
 
     def state(self) -> dict[str, Any]:
         """Where it is in the inner loop, and whether there still is one."""
@@ -117,3 +134,23 @@ class LaggingVae(EncoderMethod):
             UsageError: The state is another method's, or damaged.
         """
         self.lag = build(Lag, state)
+
+
+def batch_information(q: DiagonalGaussian, examples: Tensor, noise: Stream, size: int) -> float:
+    """Estimate the mutual information of sentence and code in batches, in nats.
+
+    Args:
+        q: Of the validation sentences, in order of length as in the published code. Shapes [sentences, latent].
+        examples: Keys of the sentences' noise. Shape [sentences].
+        noise: Of the draws.
+        size: Sentences in a batch; no estimate is above log(size).
+
+    Returns:
+        The mean over batches, each weighted by its sentences.
+    """
+    parts = zip(q.mean.split(size), q.log_variance.split(size), examples.split(size), strict=True)
+    sums = [
+        encoder_information(DiagonalGaussian(mean, log_variance), keys, noise) * len(keys)
+        for mean, log_variance, keys in parts
+    ]
+    return sum(sums) / len(examples)

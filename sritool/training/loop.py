@@ -178,7 +178,7 @@ class Trainer:
         """One update; True if it was that of the planned batch, and not one that a method puts before it."""
         state, position, settings = self.state, self.state.position, self.state.config.optimizer
         clock = self._clock(len(batches))
-        beside = state.method.beside(clock, len(batches))
+        beside = state.method.beside(clock, position.batch, len(batches))
         chosen = batches[position.batch if beside is None else beside]
         batch = collate(self.train, chosen, _LENGTH_MULTIPLE.get(state.device.type, 1))
         before = state.method.state()

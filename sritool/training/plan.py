@@ -258,7 +258,7 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
     by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
     middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
     seconds = []
-    alone = method.beside(Clock(0, 0, 1, 0.0), len(batches)) is not None
+    alone = method.updates_beside
     for number, part in enumerate([middle[0], *middle]):
         begin = time.perf_counter()
         method.gradients(collate(train, part).to(device), Clock(0, 0, number + 1, 0.0))
@@ -282,10 +282,12 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
             round(epoch, 1),
             "s, without updates of the encoder alone" if alone else "s",
         ),
+        *([("the same while aggressive", round(epoch * (1 + alone), 1), "s at most")] if alone else []),
         (
             "time of the plan",
             round(epoch * planned / 60, 1),
             f"min, {planned} epochs"
+            + (", none of them aggressive" if alone else "")
             + (", the autoencoder's among them" if planned > config.training.epochs else ""),
         ),
         ("device", str(device), f"output layer in {method.precision}"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ import torch
 from sritool.data.batches import Batch
 from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
-from sritool.methods.vae_lagging import LaggingVae
+from sritool.methods.vae_lagging import LaggingVae, batch_information
+from sritool.model.gaussian import DiagonalGaussian
+from sritool.model.random import Stream
 
 BatchOf = Callable[..., Batch]
 EXAMPLES = [0, 1, 2, 4]
@@ -32,9 +36,9 @@ def untouched(method: LaggingVae) -> set[str]:
 
 @pytest.fixture
 def make(make_method: Callable[..., LaggingVae]) -> Callable[..., LaggingVae]:
-    def made(updates: int = 100, judge_every: int = 15) -> LaggingVae:
+    def made(**settings: int) -> LaggingVae:
         base = make_method("vae-lagging")
-        lagging = replace(base.config.lagging, updates=updates, judge_every=judge_every)
+        lagging = replace(base.config.lagging, **{"updates": 99, **settings})
         method = build_method(replace(base.config, lagging=lagging), base.generator.vocabulary_size)
         method.modules.double()
         method.modules.load_state_dict(base.modules.state_dict())
@@ -50,11 +54,13 @@ def test_the_encoder_alone_then_the_generator_alone_while_aggressive(
     method, batch = make(updates=3), batch_of(EXAMPLES)
     for _ in range(2):  # two steps of the plan
         for inner in range(3):
-            assert method.beside(clock, 7) in range(7)
+            batch_number = method.beside(clock, 6, 7)
+            assert batch_number in range(7)
+            assert inner or batch_number == 6, "the planned batch comes first"
             columns = method.gradients(batch, clock)
             assert (updated(method), untouched(method)) == ({"encoder"}, {"generator"})
             assert columns["mean encoder updates"] == inner + 1
-        assert method.beside(clock, 7) is None
+        assert method.beside(clock, 0, 7) is None
         method.gradients(batch, clock)
         assert (updated(method), untouched(method)) == ({"generator"}, {"encoder"})
 
@@ -65,7 +71,7 @@ def test_both_together_when_that_is_over(
     method, batch = make(), batch_of(EXAMPLES)
     method.lag.aggressive = False
     for _ in range(3):
-        assert method.beside(clock, 7) is None
+        assert method.beside(clock, 0, 7) is None
         columns = method.gradients(batch, clock)
         assert updated(method) == {"encoder", "generator"}
         assert columns["mean encoder updates"] == 0
@@ -97,26 +103,61 @@ def test_noise_and_batches_of_the_loop_are_its_own(
     method, batch = make(), batch_of(EXAMPLES)
     chosen, recon = [], []
     for _ in range(6):
-        chosen.append(method.beside(clock, 1000))
+        chosen.append(method.beside(clock, 5, 1000))
         recon.append(method.gradients(batch, clock)["recon"])
     assert len(set(chosen)) == len(set(recon)) == 6
     again = make()
-    assert again.beside(clock, 1000) == chosen[0]
+    assert again.beside(clock, 5, 1000) == chosen[0]
     assert again.gradients(batch, clock)["recon"] == recon[0]
 
 
-def test_it_is_aggressive_until_the_information_does_not_rise(
+def test_it_is_aggressive_until_the_information_falls(
     make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock
 ) -> None:
     method = make()
     batches = [batch_of([0, 1, 2, 4]), batch_of([5, 7, 8, 11])]
-    low = method.judge(batches, clock)
-    with torch.no_grad():
-        method.encoder.to_code[:3] *= 5.0  # means further apart
-    high = method.judge(batches, clock)
-    assert high["MI"] > low["MI"]
-    assert (low["aggressive"], high["aggressive"]) == (1.0, 1.0)
-    assert method.judge(batches, clock)["aggressive"] == 0.0
-    with torch.no_grad():
-        method.encoder.to_code[:3] *= 5.0
-    assert method.judge(batches, clock)["aggressive"] == 0.0, "it does not begin again"
+
+    def judge(spread: float) -> dict[str, float]:
+        with torch.no_grad():
+            method.encoder.to_code[:3] *= spread  # the means
+        return method.judge(batches, clock)
+
+    low, high, same, fallen, again = judge(1.0), judge(5.0), judge(1.0), judge(0.2), judge(25.0)
+    assert high["batch MI"] > low["batch MI"]
+    assert [found["aggressive"] for found in (low, high, same)] == [1.0] * 3
+    assert fallen["aggressive"] == again["aggressive"] == 0.0, "it does not begin again"
+    assert method.updates_beside == 0
+
+
+class FixedEncoder(torch.nn.Module):
+    """Gives the sentences these codes, whatever they say, with almost no noise."""
+
+    def __init__(self, codes: list[float]) -> None:
+        super().__init__()
+        self.codes = torch.tensor(codes, dtype=torch.float64)[:, None]
+
+    def run(self, batch: Batch) -> SimpleNamespace:
+        mean = self.codes[: len(batch.examples)]
+        return SimpleNamespace(q=DiagonalGaussian(mean, torch.full_like(mean, -20.0)))
+
+
+@pytest.mark.parametrize(("size", "aggressive"), [(2, 0.0), (1000, 1.0)])
+def test_the_mean_over_batches_decides(
+    make: Callable[..., LaggingVae], batch_of: BatchOf, clock: Clock, size: int, aggressive: float
+) -> None:
+    """From two codes in each pair and two in all, to one in each pair and four in all."""
+    method, batch, found = make(information_batch=size), batch_of([0, 1, 2, 4, 5, 7, 8, 11]), []
+    for codes in ([0, 1, 0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2, 3, 3]):
+        method.encoder = FixedEncoder(codes)
+        found.append(method.judge([batch], clock))
+    assert [judged["MI"] for judged in found] == pytest.approx([math.log(2), math.log(4)])
+    if size == 2:
+        assert [judged["batch MI"] for judged in found] == pytest.approx([math.log(2), 0.0], abs=1e-6)
+    assert found[-1]["aggressive"] == aggressive
+
+
+def test_batches_count_by_their_sentences() -> None:
+    mean = torch.tensor([[0.0], [1.0], [2.0], [0.0], [1.0]], dtype=torch.float64)
+    q = DiagonalGaussian(mean, torch.full_like(mean, -20.0))
+    expected = (3 * math.log(3) + 2 * math.log(2)) / 5
+    assert batch_information(q, torch.arange(5), Stream(0, "noise"), 3) == pytest.approx(expected)

@@ -45,7 +45,7 @@ def trained(name: str, batch: Batch, settings: Callable[..., RunConfig], vocabul
         if method.pretraining and step == PRETRAINING:
             method.end_pretraining()
         clock = Clock(0, step, step, step / (STEPS + PRETRAINING))
-        while method.beside(clock, 1) is not None:
+        while method.beside(clock, 0, 1) is not None:
             method.gradients(batch, clock)
             optimizer.step()
         method.gradients(batch, clock)
