@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +10,10 @@ from sritool.cli.options.files import DataDirOpt, OutputOptions, TextOpt, check_
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.options.values import known_split
-from sritool.cli.render import emit_all, say
+from sritool.cli.render import emit_all, panels, say
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import tell_typed
-from sritool.cli.tables.tune_step import steps_tables
+from sritool.cli.tables.tune_step import steps_table
 from sritool.errors import UsageError
 
 schedule_option = in_panel("Step sizes")
@@ -158,8 +156,7 @@ def tune_step(
         f"{run_name(path)} on {chosen.data}, {tuned.sentences} of {len(chosen.split)} sentences, "
         f"{tuned.chains} chains each, τ {tuned.temperature:g}"
     )
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    emit_all(steps_tables(tuned, title, form, width), form)
+    emit_all(panels(steps_table(tuned, title, form), form), form)
     if write is not None:
         kept = sampler.evaluation_temperature
         say(f"wrote {write} with the step sizes of {tuned.chosen.label}")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.options.models import CheckpointsOptions
 from sritool.cli.options.values import names
-from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table, say
 from sritool.cli.signatures import option
+from sritool.cli.tables.reading import read_rows
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def curves(
     """
     from sritool.analysis.training_curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
 
-    out = picture.open("curves")
-    picture.check_source(models.checkpoints)
+    out = picture.open_for("curves", models.checkpoints)
     wanted = list(names(metrics)) if metrics else list(METRIC_NAMES)
     for name in wanted:
         if name not in METRIC_NAMES:

@@ -10,9 +10,10 @@ from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ComparedModelsOptions
 from sritool.cli.plots.labels import place_labels
-from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import COLOURS, MARKS, look, new_canvas, plain
 from sritool.cli.render import Table
+from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -45,8 +46,7 @@ def frontier(
     from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.settings import EvaluationSettings
 
-    out = picture.open("frontier")
-    picture.check_source(models.checkpoints)
+    out = picture.open_for("frontier", models.checkpoints)
     if picture.data is not None:
         found = task.Frontier(read_rows(picture.data, COLUMNS, task.Point), "", [])
     else:

@@ -37,13 +37,15 @@ def place_labels(
     Returns:
         The texts.
     """
+    from matplotlib.transforms import Bbox
+
     canvas = axes.get_figure()
     renderer = renderer_of(canvas)
     canvas.draw_without_rendering()  # decides the layout
     canvas.set_layout_engine("none")
     scale = canvas.dpi / 72
     marks = [axes.transData.transform(place) for place in places]
-    lines = [axes.transData.transform([bar[:2], bar[2:]]) for bar in bars]
+    lines = [Bbox(axes.transData.transform([bar[:2], bar[2:]])) for bar in bars]
     taken: list[Bbox] = []
     texts = []
     order = sorted(range(len(names)), key=lambda k: -_crowd(marks, k))
@@ -60,8 +62,9 @@ def place_labels(
         for distance, turn in itertools.product(DISTANCES, range(DIRECTIONS)):
             angle = 2 * math.pi * turn / DIRECTIONS
             box = _box(marks[k], size.width, size.height, distance * scale, angle)
+            around = box.padded(1.5 * distance * scale)
             others = [mark for j, mark in enumerate(marks) if j != k]
-            cost = distance + NEARS_OTHER * any(_gap(box, mark) < 1.5 * distance * scale for mark in others)
+            cost = distance + NEARS_OTHER * any(around.contains(*mark) for mark in others)
             cost += _cost(box, marks, lines, taken, axes.bbox, scale)
             candidates.append((cost, turn, distance, box))
         _, _, distance, box = min(candidates, key=lambda found: found[:3])
@@ -92,30 +95,11 @@ def _box(mark: Any, width: float, height: float, distance: float, angle: float) 
 
 
 def _cost(
-    box: Bbox,
-    marks: Sequence[Any],
-    lines: Sequence[Any],
-    taken: Sequence[Bbox],
-    inside: Bbox,
-    scale: float,
+    box: Bbox, marks: Sequence[Any], lines: Sequence[Bbox], taken: Sequence[Bbox], inside: Bbox, scale: float
 ) -> float:
     """What is covered, and how far the name leaves the axes."""
     near, around = box.padded(7 * scale), box.padded(2 * scale)
     cost = COVERS_MARK * sum(bool(near.contains(*mark)) for mark in marks)
-    cost += COVERS_BAR * sum(_crosses(around, line) for line in lines)
-    cost += COVERS_NAME * sum(bool(around.overlaps(other)) for other in taken)
+    cost += COVERS_BAR * around.count_overlaps(lines) + COVERS_NAME * around.count_overlaps(taken)
     out = max(inside.x0 - box.x0, box.x1 - inside.x1, inside.y0 - box.y0, box.y1 - inside.y1, 0.0)
     return cost + (LEAVES_AXES + float(out) if out > 0 else 0.0)
-
-
-def _gap(box: Bbox, mark: Any) -> float:
-    """From a mark to the nearest point of a box, pixels."""
-    across, up = (max(low - at, at - high, 0.0) for at, low, high in zip(mark, box.min, box.max, strict=True))
-    return math.hypot(across, up)
-
-
-def _crosses(box: Bbox, line: Any) -> bool:
-    """Whether an upright or level line, two ends in pixels, goes through a box."""
-    (x0, y0), (x1, y1) = line
-    over = min(x0, x1) < box.x1 and max(x0, x1) > box.x0 and min(y0, y1) < box.y1 and max(y0, y1) > box.y0
-    return bool(over)

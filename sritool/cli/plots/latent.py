@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from sritool.cli.options.files import DataDirOpt, QuietOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import BLACK, BLUE, COLOURS, GREY, MARKS, look, new_canvas, plain
 from sritool.cli.render import Table
 from sritool.cli.signatures import option
+from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -47,8 +48,7 @@ def latent(
     from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences, prepared_corpus
 
-    out = picture.open("latent")
-    picture.check_source(model.checkpoint)
+    out = picture.open_for("latent", model.checkpoint)
     heading, notes = picture.title or "", list[str]()
     if picture.data is not None:
         points = read_rows(picture.data, COLUMNS, Point)

@@ -10,11 +10,12 @@ from sritool.cli.options import values
 from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import SentencesOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
-from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table
 from sritool.cli.signatures import option
 from sritool.cli.tables.noisy_recon import CHANGES, long_table, measured_on
+from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -71,8 +72,7 @@ def noisy_recon(
     from sritool.analysis import noisy_recon as task
     from sritool.cli.progress import KEPT, task_progress
 
-    out = picture.open("noisy-recon")
-    picture.check_source(models.checkpoints)
+    out = picture.open_for("noisy-recon", models.checkpoints)
     notes = list[str]()
     if picture.data is not None:
         rows = read_rows(picture.data, COLUMNS, Cells)

@@ -10,10 +10,11 @@ from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.options.values import names
-from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import look, new_canvas, plain, series
 from sritool.cli.render import Table
 from sritool.cli.signatures import option
+from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -54,8 +55,7 @@ def ppl_draws(
     from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.settings import EvaluationSettings
 
-    out = picture.open("ppl-draws")
-    picture.check_source(models.checkpoints)
+    out = picture.open_for("ppl-draws", models.checkpoints)
     if picture.data is not None:
         found = task.PplDraws(read_rows(picture.data, COLUMNS, task.Point), "", [])
     else:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.options.files import DataDirOpt, QuietOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.plots.picture import ReadablePictureOptions, read_rows
+from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, look, new_canvas, plain, series
 from sritool.cli.signatures import option
-from sritool.cli.tables.tune_step import exact_table
-from sritool.errors import DataError
+from sritool.cli.tables.tune_step import exact_table, tuned_from_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -49,8 +47,7 @@ def tune_step(
     from sritool.evaluation.sentences import choose_sentences
     from sritool.training.tuning import Tuning, sampler_of, tune
 
-    out = picture.open("tune-step")
-    picture.check_source(model.checkpoint)
+    out = picture.open_for("tune-step", model.checkpoint)
     heading = picture.title or ""
     if picture.data is not None:
         tuned = tuned_from_table(picture.data)
@@ -69,94 +66,6 @@ def tune_step(
         )
     table = exact_table(tuned, heading, "")
     out.write(lambda: draw(tuned, heading), table, tuned.notes)
-
-
-_NUMBER = r"[-+.0-9e]+"
-LABELS = {
-    rf"× ({_NUMBER})( by gradient)?": ("factor",),
-    rf"({_NUMBER}) to ({_NUMBER})( by gradient)?": ("s_0", "s_K"),
-    rf"({_NUMBER})( by gradient)?": ("s",),
-}
-"""How a schedule of each shape is called -> the numbers in its name."""
-
-
-class Cells(NamedTuple):
-    """A row of the table."""
-
-    step: str
-    s_0: float
-    s_K: float  # noqa: N815 - the column's name
-    upper: float
-    upper_se: float
-    upper_gain: float
-    upper_gain_se: float
-    lower: float
-    lower_se: float
-    lower_gain: float
-    lower_gain_se: float
-    recon: float
-    recon_se: float
-    kl: float
-    kl_se: float
-    folded: float
-    unstable: float
-    accept: float
-    chosen: bool
-    now: bool
-
-
-COLUMNS = tuple(name if name in ("s_0", "s_K") else name.replace("_", " ") for name in Cells._fields)
-
-
-def tuned_from_table(source: str) -> Tuned:
-    """The figures in a table of tune-step, a file or - for stdin.
-
-    Raises:
-        DataError: It is no such table, or holds schedules of several shapes.
-    """
-    from sritool.training.step_figures import Tuned
-
-    read = read_rows(source, COLUMNS, Cells)
-    rows, shapes = [], set()
-    for cells in read:
-        names, values = named(cells.step)
-        shapes |= {names} if values else set()
-        rows.append(row_of(cells, values))
-    if len(shapes) != 1 or sum(row.chosen for row in rows) != 1:
-        raise DataError(f"{source} is no table of tune-step; make one with: sritool tune-step --format json")
-    upper = any(math.isfinite(row.upper.value) for row in rows)
-    (names,) = shapes
-    return Tuned(rows, names, "entropy" if upper else "given-noise", math.nan, 0, 0, [], 0.0)
-
-
-def named(label: str) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
-    """Return the names of a schedule's numbers, and the numbers; None for one that is only there to compare with."""
-    for pattern, names in LABELS.items():
-        match = re.fullmatch(pattern, label)
-        if match:
-            return names, tuple(float(match[k + 1]) for k in range(len(names)))
-    return (), None
-
-
-def row_of(cells: Cells, values: tuple[float, ...] | None) -> Row:
-    from sritool.training.step_figures import Figure, Row
-
-    return Row(
-        label=cells.step,
-        values=values,
-        schedule=(cells.s_0, cells.s_K),
-        upper=Figure(cells.upper, cells.upper_se),
-        lower=Figure(cells.lower, cells.lower_se),
-        upper_gain=Figure(cells.upper_gain, cells.upper_gain_se),
-        lower_gain=Figure(cells.lower_gain, cells.lower_gain_se),
-        recon=Figure(cells.recon, cells.recon_se),
-        kl=Figure(cells.kl, cells.kl_se),
-        folded=cells.folded,
-        unstable=cells.unstable,
-        acceptance=cells.accept,
-        chosen=cells.chosen,
-        present=cells.now,
-    )
 
 
 MOST_NAMES = 9  # at an axis

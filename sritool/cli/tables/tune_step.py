@@ -1,45 +1,35 @@
-"""Schedules of step sizes as a table: for people one gain a row, for programs everything."""
+"""Schedules of step sizes as a table, for people or in full for programs, and read back from the latter."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from sritool.cli.formats import Table
 from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.reading import read_rows
+from sritool.errors import DataError
 
 if TYPE_CHECKING:
     from sritool.training.step_figures import Figure, Tuned
 
-GAP = 3  # characters between two columns of a drawn table
-SIDES = 7  # columns of the step and both sides, which stay together
+SIDES = ("upper", "upper_gain", "lower", "lower_gain", "recon", "kl")
+"""Fields of a row that are figures, each with its standard error."""
 
 
-def steps_tables(tuned: Tuned, title: str, fmt: str, width: int | None = None) -> list[Table]:
-    """One row a schedule, in two tables where one is wider than a terminal of this width.
+def steps_table(tuned: Tuned, title: str, fmt: str) -> Table:
+    """One row a schedule.
 
     Args:
         tuned: The schedules and their figures.
         title: What was measured on.
         fmt: Any format but auto.
-        width: Of the terminal, in characters; None without one.
     """
     note = "; ".join(tuned.notes)
     if fmt not in FOR_PEOPLE:
-        return [exact_table(tuned, title, note)]
-    columns, rows = people_columns(tuned)
-    cells = [max(len(str(row[k])) for row in (columns, *rows)) for k in range(len(columns))]
-    if width is None or sum(cells) + GAP * (len(cells) - 1) <= width:
-        return [Table(title, columns, rows, note)]
-    return [
-        Table(title, columns[:SIDES], [row[:SIDES] for row in rows]),
-        Table(
-            "Steps of their chains",
-            ("step", *columns[SIDES:]),
-            [(row[0], *row[SIDES:]) for row in rows],
-            note,
-        ),
-    ]
+        return exact_table(tuned, title, note)
+    return Table(title, *people_columns(tuned), note)
 
 
 def people_columns(tuned: Tuned) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -70,24 +60,96 @@ def aligned(cells: tuple[str, ...]) -> list[str]:
 
 
 def exact_table(tuned: Tuned, title: str, note: str) -> Table:
-    sides = ("upper", "upper gain", "lower", "lower gain", "recon", "kl")
-    figures = [name for side in sides for name in (side, f"{side} se")]
-    columns = ("step", "s_0", "s_K", *figures, "folded", "unstable", "accept", "chosen", "now")
-    rows = [
+    """For programs: every figure of a schedule in full."""
+    rows: list[tuple[object, ...]] = [
         (
-            row.label,
-            row.schedule[0],
-            row.schedule[-1],
-            *(number for side in sides for number in getattr(row, side.replace(" ", "_"))),
-            row.folded,
-            row.unstable,
-            row.acceptance,
-            row.chosen,
-            row.present,
+            *(row.label, row.schedule[0], row.schedule[-1]),
+            *(number for side in SIDES for number in getattr(row, side)),
+            *(row.folded, row.unstable, row.acceptance, row.chosen, row.present),
         )
         for row in tuned.rows
     ]
-    return Table(title, columns, rows, note)
+    return Table(title, COLUMNS, rows, note)
+
+
+class Cells(NamedTuple):
+    """A row of the table for programs."""
+
+    step: str
+    s_0: float
+    s_K: float  # noqa: N815 - the column's name
+    upper: float
+    upper_se: float
+    upper_gain: float
+    upper_gain_se: float
+    lower: float
+    lower_se: float
+    lower_gain: float
+    lower_gain_se: float
+    recon: float
+    recon_se: float
+    kl: float
+    kl_se: float
+    folded: float
+    unstable: float
+    accept: float
+    chosen: bool
+    now: bool
+
+
+COLUMNS = tuple(name if name in ("s_0", "s_K") else name.replace("_", " ") for name in Cells._fields)
+
+_NUMBER = r"[-+.0-9e]+"
+SHAPES = {
+    rf"× ({_NUMBER})( by gradient)?": ("factor",),
+    rf"({_NUMBER}) to ({_NUMBER})( by gradient)?": ("s_0", "s_K"),
+    rf"({_NUMBER})( by gradient)?": ("s",),
+}
+"""How a schedule of each shape is called -> the numbers in its name."""
+
+
+def tuned_from_table(source: str) -> Tuned:
+    """Return the figures in a table for programs.
+
+    Args:
+        source: A file, or - for stdin.
+
+    Raises:
+        DataError: It is no such table, or holds schedules of several shapes.
+    """
+    from sritool.training.step_figures import Figure, Row, Tuned
+
+    rows, shapes = [], set()
+    for cells in read_rows(source, COLUMNS, Cells):
+        names, values = numbers_in(cells.step)
+        shapes |= {names} if values else set()
+        sides = {side: Figure(getattr(cells, side), getattr(cells, f"{side}_se")) for side in SIDES}
+        row = Row(
+            label=cells.step,
+            values=values,
+            schedule=(cells.s_0, cells.s_K),
+            **sides,
+            folded=cells.folded,
+            unstable=cells.unstable,
+            acceptance=cells.accept,
+            chosen=cells.chosen,
+            present=cells.now,
+        )
+        rows.append(row)
+    if len(shapes) != 1 or sum(row.chosen for row in rows) != 1:
+        raise DataError(f"{source} is no table of tune-step; make one with: sritool tune-step --format json")
+    upper = any(math.isfinite(row.upper.value) for row in rows)
+    (names,) = shapes
+    return Tuned(rows, names, "entropy" if upper else "given-noise", math.nan, 0, 0, [], 0.0)
+
+
+def numbers_in(label: str) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
+    """Return the names of a schedule's numbers, and the numbers; None for one that is only there to compare with."""
+    for pattern, names in SHAPES.items():
+        match = re.fullmatch(pattern, label)
+        if match:
+            return names, tuple(float(match[k + 1]) for k in range(len(names)))
+    return (), None
 
 
 def gain_text(gain: Figure) -> str:

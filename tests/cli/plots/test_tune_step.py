@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from sritool.cli.tables.tune_step import steps_tables
+from sritool.cli.formats import lines_of
+from sritool.cli.tables.tune_step import steps_table, tuned_from_table
 from sritool.training.step_figures import Figure, Row, Tuned
 
 
@@ -48,14 +50,15 @@ def made_up() -> Tuned:
     return Tuned(rows, ("s",), "entropy", 1.0, 8, 200, ["a note"], 1.0)
 
 
-def test_narrow_terminals_get_two_tables() -> None:
-    (whole,) = steps_tables(made_up(), "title", "table", width=120)
-    assert whole.note == "a note"
-    cells = [[str(cell).strip() for cell in row] for row in whole.rows]
+def test_the_table_for_people_marks_the_choice_and_has_dashes_where_chains_diverged() -> None:
+    table = steps_table(made_up(), "title", "table")
+    cells = [[str(cell).strip() for cell in row] for row in table.rows]
     assert cells[1][:3] == ["* 0.02", "-30.00", "0"]
     assert cells[3][1:3] == ["–", "–"]
-    sides, chains = steps_tables(made_up(), "title", "table", width=80)
-    assert [*sides.columns, *chains.columns[1:]] == list(whole.columns)
-    assert [row[0] for row in chains.rows] == [row[0] for row in whole.rows]
-    assert (sides.note, chains.note) == ("", "a note")
-    assert len(steps_tables(made_up(), "title", "markdown")) == 1
+    assert table.note == "a note"
+
+
+def test_the_table_for_programs_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text("".join(lines_of(steps_table(made_up(), "", "json"), "json")), encoding="utf-8")
+    assert tuned_from_table(str(path)).rows[:3] == made_up().rows[:3]

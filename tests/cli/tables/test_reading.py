@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from sritool.cli.formats import Table, lines_of
-from sritool.cli.plots.picture import read_rows, read_table
+from sritool.cli.tables.reading import read_rows, read_table
 from sritool.errors import DataError
 
 
