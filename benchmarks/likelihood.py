@@ -25,7 +25,8 @@ import sritool
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import seeded_choice
-from sritool.data.store import Split, load_corpus
+from sritool.data.split import Split
+from sritool.data.store import load_corpus
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.ais import anneal, ladder
 from sritool.likelihood.importance import LikelihoodFigures, WeightedDraws, likelihood_figures

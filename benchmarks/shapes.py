@@ -9,7 +9,7 @@ import numpy as np
 from sritool.config.presets import PRESETS
 from sritool.config.settings import GeneratorConfig
 from sritool.data.batches import Batch, collate
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, UNK, offsets_of
 from sritool.errors import UsageError
 

@@ -24,7 +24,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs sri and lm of five steps."""
     from sritool.config.settings import RunConfig
     from sritool.config.values import build
-    from sritool.data.prepare import PrepareOptions
+    from sritool.data.options import PrepareOptions
     from sritool.data.preprocess import preprocess_corpus
     from sritool.data.sentences import CorpusText, Sentences
     from sritool.data.sources import Source

@@ -15,9 +15,10 @@ from sritool.analysis.classifiers import KERNELS, NAMINGS
 from sritool.data.blocks import name_of
 from sritool.data.corpora.official_files import SENTIMENTS
 from sritool.data.normalise import same
-from sritool.data.prepare import MOST_LABELS
+from sritool.data.raw_lines import MOST_LABELS
 from sritool.data.readers import FieldNames, read_labelled
-from sritool.data.store import Corpus, Split
+from sritool.data.split import Split
+from sritool.data.store import Corpus
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.sentences import prepared_corpus

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.errors import NumericalError, ShapeError, UsageError
 from sritool.evaluation.evaluate import run_name
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split

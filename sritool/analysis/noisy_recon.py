@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sritool.analysis.noisy_text import NoisyText, make_noisy, read_noisy, write_noisy
 from sritool.data.batches import Batch, collate, evaluation_batches
 from sritool.data.noise import check_kind
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.data.tokenizer import EOS
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation.batches import over_batches

@@ -16,7 +16,7 @@ from sritool.analysis.interpolation import Way, interpolate_once
 from sritool.analysis.latent_map import FEWEST_ON_MAP, map_both
 from sritool.analysis.training_curves import VALIDATION, Point, points_of, read_records
 from sritool.config.settings import RunConfig
-from sritool.data.info import CorpusInfo
+from sritool.data.corpus_info import CorpusInfo
 from sritool.data.tokenizer import EOS
 from sritool.errors import DataError
 from sritool.evaluation.evaluate import evaluate_model, record_of, run_name

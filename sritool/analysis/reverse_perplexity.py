@@ -22,8 +22,9 @@ from sritool.config.settings import (
     TrainingConfig,
     ValidationConfig,
 )
-from sritool.data.info import CorpusInfo, SplitInfo
-from sritool.data.store import Corpus, Split, content_hash
+from sritool.data.corpus_info import CorpusInfo, SplitInfo
+from sritool.data.split import Split
+from sritool.data.store import Corpus, content_hash
 from sritool.data.tokenizer import EOS, UNK
 from sritool.errors import UsageError
 from sritool.evaluation.measure import measure

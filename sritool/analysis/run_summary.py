@@ -11,7 +11,8 @@ from typing import NamedTuple
 from sritool.analysis.interpolation import Way, interpolate_once
 from sritool.config.settings import LikelihoodConfig, ValidationConfig
 from sritool.data.sampling import seeded_choice
-from sritool.data.store import Corpus, Split
+from sritool.data.split import Split
+from sritool.data.store import Corpus
 from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.settings import DEFAULT_METRICS, EvaluationSettings

@@ -13,7 +13,7 @@ import numpy as np
 from sritool.analysis.reverse_perplexity import check_enough, reverse_perplexity
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.sampling import seeded_choice
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.errors import UsageError, suggestion
 from sritool.evaluation.measure import measure
 from sritool.evaluation.sentences import Text, prepared_corpus

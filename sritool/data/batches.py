@@ -13,7 +13,7 @@ from torch import Tensor
 from sritool.data.tokenizer import BOS, PAD
 
 if TYPE_CHECKING:
-    from sritool.data.store import Split
+    from sritool.data.split import Split
 
 
 class Batch(NamedTuple):

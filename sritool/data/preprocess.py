@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sritool.data.corpora.named import NAMED, check_name, named_source
-from sritool.data.folder import staged
-from sritool.data.info import CorpusInfo, OtherVersionError
-from sritool.data.prepare import PrepareOptions, prepare
+from sritool.data.corpus_info import CorpusInfo, OtherVersionError
+from sritool.data.options import PrepareOptions
+from sritool.data.prepare import prepare
 from sritool.data.readers import SUFFIXES, suffix_of
 from sritool.data.sources import (
     SPLIT_WORDS,
@@ -22,6 +22,7 @@ from sritool.data.sources import (
     file_source,
     folder_source,
 )
+from sritool.data.staged_folder import staged
 from sritool.data.store import INFO_FILE, OWN_FILES, load_corpus, write_corpus
 from sritool.errors import DataError, UsageError
 

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from sritool.data.blocks import check_file, name_of
-from sritool.data.prepare import PrepareOptions
+from sritool.data.options import PrepareOptions
 from sritool.data.readers import SUFFIXES, FieldNames, FileSplit, form_of, suffix_of
 from sritool.data.sentences import CorpusText, Cut
 from sritool.errors import DataError, UsageError

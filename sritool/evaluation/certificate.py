@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sritool.data.batches import collate, evaluation_batches
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, offsets_of
 from sritool.errors import UsageError
 from sritool.evaluation import likelihood_estimators

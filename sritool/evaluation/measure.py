@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import Origin, estimates_of
 from sritool.evaluation.metrics import Estimate

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sritool._version import __version__
 from sritool.config.values import plain
 from sritool.data.batches import Batch, collate, evaluation_batches
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.errors import UsageError
 from sritool.evaluation.batches import Indices, over_batches
 from sritool.evaluation.record import VERSION, Record, fingerprint, packed, unpacked

@@ -13,7 +13,8 @@ from sritool.data.blocks import name_of
 from sritool.data.preprocess import DEFAULT_DATA_DIR
 from sritool.data.readers import read_sentences
 from sritool.data.sampling import seeded_choice
-from sritool.data.store import Corpus, Split, find_corpus, load_corpus
+from sritool.data.split import Split
+from sritool.data.store import Corpus, find_corpus, load_corpus
 from sritool.data.tokenizer import SPECIALS, UNK
 from sritool.errors import DataError
 from sritool.runs.model import TrainedModel

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import seeded_choice
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import over_batches
 from sritool.evaluation.metrics import derangement

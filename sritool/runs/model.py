@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sritool.data.encode import encode_split
 from sritool.data.normalise import normal_form
-from sritool.data.store import Split
+from sritool.data.split import Split, encode_split
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.device import resolve_device

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, to_toml
-from sritool.data.store import Corpus, Split
+from sritool.data.split import Split
+from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, NumericalError, SritoolError, UsageError
 from sritool.files import cannot_write, write_text
 from sritool.methods.base import Method

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sritool.config.settings import RunConfig, SamplerConfig
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import seeded_choice
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.errors import NumericalError, UsageError
 from sritool.inference.langevin import draw_noise
 from sritool.inference.step_search import (

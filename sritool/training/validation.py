@@ -17,7 +17,7 @@ import torch
 
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.sampling import seeded_choice
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.data.tokenizer import Tokenizer
 from sritool.evaluation.estimates import NATS
 from sritool.evaluation.measure import measure

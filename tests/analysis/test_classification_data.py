@@ -18,11 +18,13 @@ from sritool.analysis.classification_data import (
     prepared_sentences,
     read_sentences,
 )
-from sritool.data.prepare import PrepareOptions, prepare
+from sritool.data.options import PrepareOptions
+from sritool.data.prepare import prepare
 from sritool.data.readers import FieldNames
 from sritool.data.sentences import CorpusText
 from sritool.data.sentences import Sentences as Raw
-from sritool.data.store import Corpus, Split
+from sritool.data.split import Split
+from sritool.data.store import Corpus
 from sritool.errors import DataError
 
 PLAIN = FieldNames()
@@ -165,7 +167,7 @@ def test_what_recurs_as_the_models_words(tmp_path: Path) -> None:
     model: Any = None  # nor does a prepared corpus need one
     assert in_other(train, test, model).tolist() == [False, False, False, True] * 2
     assert in_other(valid, test, model).tolist() == [False, True]  # a rude <unk>, both of them
-    from sritool.data.encode import encode_split
+    from sritool.data.split import encode_split
 
     reader: Any = SimpleNamespace(split=lambda texts: encode_split(corpus.tokenizer, list(texts), 10))
     file = sentences("file", "bad bad good", ["a rude otter", "a rude kettle", "a kind otter"])

@@ -24,7 +24,8 @@ from sritool.analysis.latent_map import (
     names_of,
 )
 from sritool.data.batches import collate
-from sritool.data.store import Corpus, Split
+from sritool.data.split import Split
+from sritool.data.store import Corpus
 from sritool.errors import NumericalError, ShapeError, SritoolError, UsageError
 from sritool.runs.model import TrainedModel, load_model
 

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 from sritool.analysis import noisy_recon as task
 from sritool.analysis.noisy_recon import Request, noisy_recon, without_ends
 from sritool.analysis.noisy_text import read_noisy
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.errors import NumericalError, UsageError
 from sritool.runs.model import TrainedModel, load_model
 

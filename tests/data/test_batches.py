@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sritool.data.batches import collate, evaluation_batches, training_batches
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.data.tokenizer import BOS, EOS, PAD, offsets_of
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=60).map(

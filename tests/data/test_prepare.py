@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.data.encode import encode_split
 from sritool.data.normalise import split_punctuation
-from sritool.data.prepare import MOST_LABELS, PrepareOptions, prepare
+from sritool.data.options import PrepareOptions
+from sritool.data.prepare import prepare
+from sritool.data.raw_lines import MOST_LABELS
 from sritool.data.sentences import CorpusText, Sentences
-from sritool.data.tokenizer import EOS, UNK, ranked_words
+from sritool.data.split import encode_split
+from sritool.data.tokenizer import EOS, UNK
+from sritool.data.vocabulary import ranked_words
 from sritool.errors import DataError, UsageError
 
 small_words = st.sampled_from(["red", "kite", "flies", "<unk>", "zzz"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sritool.data import preprocess as task
-from sritool.data.prepare import PrepareOptions
+from sritool.data.options import PrepareOptions
 from sritool.data.preprocess import (
     Inputs,
     PreparedCorpus,

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sritool.data.prepare import Prepared, PrepareOptions, prepare
+from sritool.data.options import PrepareOptions
+from sritool.data.prepare import Prepared, prepare
 from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.store import content_hash, find_corpus, load_corpus, write_corpus
 from sritool.errors import DataError

@@ -23,10 +23,9 @@ from sritool.data.tokenizer import (
     SentencePieceTokenizer,
     Tokenizer,
     WordTokenizer,
-    ranked_words,
     tokenizer_from_state,
-    train_pieces,
 )
+from sritool.data.vocabulary import ranked_words, train_pieces
 from sritool.errors import CheckpointError, DataError
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from sritool.config.settings import LikelihoodConfig
-from sritool.data.store import Corpus, Split
+from sritool.data.split import Split
+from sritool.data.store import Corpus
 from sritool.evaluation import evaluations
 from sritool.evaluation.evaluations import (
     NAME,

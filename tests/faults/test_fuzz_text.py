@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from faults.harness.fuzz_text import HEADED, PARSED, check, fuzz
-from sritool.data.prepare import PrepareOptions, prepare
+from sritool.data.options import PrepareOptions
+from sritool.data.prepare import prepare
 from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.sentences import Sentences as Read
 

@@ -22,7 +22,7 @@ from faults.harness.kill import Once
 from faults.harness.killpoints import Killer
 from faults.harness.scene import jobs
 from sritool.config.settings import RunConfig
-from sritool.data.folder import recover, staged
+from sritool.data.staged_folder import recover, staged
 from sritool.data.tokenizer import SPECIALS, WordTokenizer
 from sritool.files import write_text
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

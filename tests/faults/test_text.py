@@ -21,15 +21,15 @@ import sritool
 from faults.harness import text, text_files
 from faults.harness.text_files import REFUSED, TAKEN, Refused, Taken
 from sritool.cli.commands.preprocess import corpus_table
-from sritool.data import blocks, sentences, store
-from sritool.data import prepare as preparing
-from sritool.data.prepare import Prepared, PrepareOptions, prepare
+from sritool.data import blocks, raw_lines, sentences, split_files, vocabulary
+from sritool.data.options import PrepareOptions
+from sritool.data.prepare import Prepared, prepare
 from sritool.data.preprocess import PreparedCorpus
 from sritool.data.readers import read_sentences
 from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.sources import FileOptions, file_source
 from sritool.data.store import load_corpus, write_corpus
-from sritool.data.tokenizer import train_pieces
+from sritool.data.vocabulary import train_pieces
 from sritool.errors import DataError
 
 Invoke = Callable[..., Result]
@@ -157,7 +157,7 @@ def test_text_waits_in_a_file_without_a_name(tmp_path: Path, monkeypatch: pytest
         seen.append([*tmp_path.iterdir()])
         return genuine(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(preparing, "train_pieces", train)
+    monkeypatch.setattr(vocabulary, "train_pieces", train)
     raw = CorpusText("a test", {"train": Sentences(text_files.GOOD.splitlines())})
     raw = CorpusText("a test", {**raw.splits, "valid": raw.splits["train"], "test": raw.splits["train"]})
     prepare("m", raw, PrepareOptions(tokenizer="bpe", vocab_size=40), tmp_path)
@@ -172,8 +172,8 @@ def test_pieces_are_learnt_from_so_many_sentences_at_most(monkeypatch: pytest.Mo
         learnt.append([*lines])
         return genuine(learnt[-1], kind, size)
 
-    monkeypatch.setattr(preparing, "train_pieces", train)
-    monkeypatch.setattr(preparing, "MOST_TO_LEARN", 25)
+    monkeypatch.setattr(vocabulary, "train_pieces", train)
+    monkeypatch.setattr(vocabulary, "MOST_TO_LEARN", 25)
     every = text_files.GOOD.splitlines()
     for _ in range(2):
         raw = CorpusText("a test", {"train": Sentences(["", *every])})
@@ -184,7 +184,7 @@ def test_pieces_are_learnt_from_so_many_sentences_at_most(monkeypatch: pytest.Mo
 
 
 def test_words_without_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(preparing, "MOST_WORDS", 100)
+    monkeypatch.setattr(raw_lines, "MOST_WORDS", 100)
     path = tmp_path / "hashes.txt"
     path.write_text("".join(f"{number:x} {number * 7919:x}\n" for number in range(200)))
     with pytest.raises(
@@ -267,8 +267,8 @@ def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path) -> None:
 
 def test_more_ids_than_an_arrow_list_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An offset of 32 bits would have begun anew at 0; the largest array is made small here."""
-    assert store.MOST_IN_CHUNK < 2**31
-    monkeypatch.setattr(store, "MOST_IN_CHUNK", 30)
+    assert split_files.MOST_IN_CHUNK < 2**31
+    monkeypatch.setattr(split_files, "MOST_IN_CHUNK", 30)
     path = tmp_path / "many.tsv"
     path.write_text(text_files.ROWS)
     corpus = of_file(path)

@@ -14,7 +14,7 @@ from typer.testing import Result
 
 from sritool.api import load
 from sritool.data import store
-from sritool.data.info import FORMAT_VERSION
+from sritool.data.corpus_info import FORMAT_VERSION
 from sritool.data.store import load_corpus
 from sritool.evaluation import evaluations
 from sritool.evaluation import posterior_codes as latents

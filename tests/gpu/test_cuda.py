@@ -10,7 +10,7 @@ import torch
 
 from sritool.config.settings import GeneratorConfig
 from sritool.data.batches import Batch, collate
-from sritool.data.encode import encode_split
+from sritool.data.split import encode_split
 from sritool.data.tokenizer import SPECIALS, WordTokenizer
 from sritool.methods.registry import METHODS
 from sritool.model.conditional import Conditional, Weights

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sritool.config.settings import GeneratorConfig, LikelihoodConfig
 from sritool.data.batches import collate
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, offsets_of
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.ais import anneal, anneal_reverse, ladder

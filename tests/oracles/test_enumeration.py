@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sritool.config.settings import GeneratorConfig, LikelihoodConfig
 from sritool.data.batches import Batch, collate
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, UNK, offsets_of
 from sritool.inference.langevin import log_prior
 from sritool.likelihood.adaptation import adaptive_draws

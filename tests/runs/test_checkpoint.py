@@ -14,7 +14,8 @@ import torch
 
 from sritool.config.schedules import Ramp
 from sritool.config.settings import GeneratorConfig, RunConfig, SamplerConfig
-from sritool.data.tokenizer import SPECIALS, Tokenizer, WordTokenizer, train_pieces
+from sritool.data.tokenizer import SPECIALS, Tokenizer, WordTokenizer
+from sritool.data.vocabulary import train_pieces
 from sritool.errors import CheckpointError
 from sritool.model.generator import Generator
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -10,7 +10,7 @@ import torch
 
 from sritool.config.settings import GeneratorConfig
 from sritool.data.batches import Batch, collate
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, UNK, offsets_of
 from sritool.model.generator import Generator
 

@@ -12,7 +12,7 @@ import torch
 from sritool.config.settings import RunConfig
 from sritool.config.values import build
 from sritool.data.batches import Batch, collate
-from sritool.data.store import Split
+from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, UNK, offsets_of
 from sritool.methods.base import Clock, Method
 from sritool.methods.encoder_method import EncoderMethod

@@ -12,9 +12,11 @@ import torch
 
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, merge
-from sritool.data.prepare import PrepareOptions, prepare
+from sritool.data.options import PrepareOptions
+from sritool.data.prepare import prepare
 from sritool.data.sentences import CorpusText, Sentences
-from sritool.data.store import Corpus, Split
+from sritool.data.split import Split
+from sritool.data.store import Corpus
 from sritool.errors import SritoolError
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import LAST

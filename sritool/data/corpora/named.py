@@ -19,7 +19,7 @@ from sritool.data.corpora.official_files import (
     snli_table,
 )
 from sritool.data.normalise import split_punctuation
-from sritool.data.prepare import PrepareOptions
+from sritool.data.options import PrepareOptions
 from sritool.data.sampling import sample, split_by_ratio, unique
 from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.sources import SPLIT_WORDS, Source, list_folder

@@ -15,7 +15,7 @@ from sritool.analysis.comparison import Training
 from sritool.analysis.report import Figures, Map, Request, RunReport
 from sritool.analysis.training_curves import Point
 from sritool.config.settings import RunConfig
-from sritool.data.info import CorpusInfo, SplitInfo
+from sritool.data.corpus_info import CorpusInfo, SplitInfo
 from sritool.evaluation.metrics import Estimate
 
 HOSTILE = (

@@ -1,12 +1,14 @@
 """Random damage to checkpoints and prepared corpora, inside and out: each is loaded or refused, and nothing else.
 
 Bytes are flipped, cut, moved and repeated. Values are replaced inside whole archives with right digests, so that what
-lies behind the digest is reached too. Corpora lose their digests first, for the same reason.
+lies behind the digest is reached too. Corpora mostly get right digests after the damage, for the same reason.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
 import json
 import random
 import shutil
@@ -124,8 +126,6 @@ def damage_corpus(folder: Path, chance: random.Random) -> str:
     """Damage one file of a corpus; which."""
     info = folder / "corpus.json"
     values = json.loads(info.read_text(encoding="utf-8"))
-    if chance.random() < 0.8:  # as those that were made before there were digests
-        values.pop("digest", None), values.pop("files", None)
     if chance.random() < 0.25:
         values = replaced(values, chance)
     info.write_text(json.dumps(values), encoding="utf-8")
@@ -140,7 +140,24 @@ def damage_corpus(folder: Path, chance: random.Random) -> str:
         )
     else:
         file.write_bytes(damaged(content, chance))
+    if chance.random() < 0.8:
+        seal_corpus(folder)
     return file.name
+
+
+def seal_corpus(folder: Path) -> None:
+    """Give a changed corpus right digests, as whoever made it could; not one whose ``corpus.json`` is no JSON."""
+    path = folder / "corpus.json"
+    with contextlib.suppress(ValueError, RecursionError):
+        info = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(info, dict):
+            parts = [*folder.glob("*/*.arrow"), *folder.glob("tokenizer.*")]
+            info["files"] = {
+                str(part.relative_to(folder)): hashlib.sha256(part.read_bytes()).hexdigest() for part in parts
+            }
+            info.pop("digest", None)
+            info["digest"] = hashlib.sha256(json.dumps(info, sort_keys=True).encode("ascii")).hexdigest()
+            path.write_text(json.dumps(info), encoding="utf-8")
 
 
 def check_corpus(good: Path, folder: Path, chance: random.Random) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sritool.data import folder as folders
-from sritool.data.folder import recover, staged
+from sritool.data import staged_folder as folders
+from sritool.data.staged_folder import recover, staged
 from sritool.errors import SritoolError
 from sritool.files import Lock
 
@@ -187,7 +187,7 @@ def test_a_killed_process_leaves_the_old_folder_or_the_new(tmp_path: Path, momen
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from sritool.data import folder\n"
+        "from sritool.data import staged_folder as folder\n"
         "swap, rename = folder._swap, Path.rename\n"
         "def killed(new, target):\n"
         f"    if {moment == 'after'}: swap(new, target)\n"

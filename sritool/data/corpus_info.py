@@ -17,7 +17,6 @@ from sritool.errors import DataError
 
 FORMAT_VERSION = 1
 _MOST = 1 << 53
-_CHUNK = 1 << 20
 
 
 def _on_one_line(text: str) -> str:
@@ -36,19 +35,33 @@ class OtherVersionError(DataError):
 
 @dataclass(frozen=True, config=ConfigDict(strict=True))
 class SplitInfo:
-    """Counts of one split. ``tokens`` are words, or pieces of a SentencePiece tokenizer."""
+    """Counts of one split. ``tokens`` are words, or pieces of a SentencePiece tokenizer.
+
+    Attributes:
+        sentences: Sentences that were kept.
+        words: Words as the text separates them, without </s>.
+        tokens: Tokens without </s>.
+        predictions: Tokens with </s>.
+        unknown: Tokens that are <unk>, those included that the text itself marks so.
+        oov: Tokens that are <unk> because the vocabulary lacks them.
+        empty: Lines without a word, which were dropped.
+        dropped: Lines over max_length that were dropped.
+        truncated: Lines over max_length that were cut.
+        cleaned: Lines whose control characters became spaces.
+        longest: Tokens of the longest line before cutting.
+    """
 
     sentences: Count
-    words: Count  # as the text separates them, without </s>
-    tokens: Count  # without </s>
-    predictions: Count  # with </s>
-    unknown: Count  # tokens that are <unk>, those included that the text itself marks so
-    oov: Count  # tokens that are <unk> because the vocabulary lacks them
-    empty: Count  # lines without a word, dropped
-    dropped: Count  # lines over max_length, dropped
-    truncated: Count  # lines over max_length, cut
-    cleaned: Count  # lines whose control characters became spaces
-    longest: Count  # tokens of the longest line before cutting
+    words: Count
+    tokens: Count
+    predictions: Count
+    unknown: Count
+    oov: Count
+    empty: Count
+    dropped: Count
+    truncated: Count
+    cleaned: Count
+    longest: Count
 
     @property
     def oov_share(self) -> float:
@@ -58,12 +71,23 @@ class SplitInfo:
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class CorpusInfo:
-    """``corpus.json``: where a prepared corpus came from and what is in it."""
+    """Where a prepared corpus came from and what is in it; see `options.PrepareOptions` for how it was made.
+
+    Attributes:
+        name: The corpus's name.
+        source: Files, hub set or grammar that the text came from.
+        vocabulary: Words or pieces with <unk>, without <pad>, <s>, </s>.
+        labels: Names of the labels, by index.
+        notes: What a reader of figures has to know.
+        splits: Counts of each split.
+        content_hash: Of tokenizer, labels and sentences; the same for the same content, wherever it came from.
+        format_version: Version of the format on disk.
+    """
 
     name: OneLine
     source: str
     tokenizer: OneLine
-    vocabulary: Count  # words (or pieces) with <unk>, without <pad>, <s>, </s>
+    vocabulary: Count
     max_length: Count
     min_count: Count
     vocab_size: Count | None
@@ -73,33 +97,25 @@ class CorpusInfo:
     labels: tuple[str, ...]
     notes: tuple[str, ...]
     splits: Annotated[Mapping[OneLine, SplitInfo], Field(min_length=1)]
-    content_hash: (
-        OneLine  # of tokenizer, labels, sentences; the same for the same content, wherever it came from
-    )
+    content_hash: OneLine
     format_version: Count = FORMAT_VERSION
 
-    def to_json(self, files: Mapping[str, str] | None = None) -> str:
-        """As stored, with the shares of unknown words spelled out, digests of the files, and one of all this."""
+    def to_json(self, files: Mapping[str, str]) -> str:
+        """Return the content of ``corpus.json``: all this, shares of unknown words, and digests.
+
+        Args:
+            files: SHA-256 of the corpus's files, by name.
+        """
         values = asdict(self)
         for split, counts in self.splits.items():
             values["splits"][split]["oov_share"] = round(counts.oov_share, 6)
-        if files is not None:
-            values["files"] = dict(files)
-            values["digest"] = _digest_of(values)
+        values["files"] = dict(files)
+        values["digest"] = _digest_of(values)
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
-def digest_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal. Raises: OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(_CHUNK):
-            digest.update(part)
-    return digest.hexdigest()
-
-
-def parse_info(path: Path, text: str) -> tuple[CorpusInfo, dict[str, str] | None]:
-    """Return what ``corpus.json`` says, and the digests of the corpus's files; None: it was made without.
+def parse_info(path: Path, text: str) -> tuple[CorpusInfo, dict[str, str]]:
+    """Return what ``corpus.json`` says, and the digests of the corpus's files.
 
     Args:
         path: The corpus, for errors.
@@ -107,27 +123,23 @@ def parse_info(path: Path, text: str) -> tuple[CorpusInfo, dict[str, str] | None
 
     Raises:
         OtherVersionError: Another version of sritool made it.
-        ValueError, KeyError, TypeError: It says something that we do not write.
+        ValueError: It says something that we do not write.
     """
     try:
         values = json.loads(text)
     except RecursionError as error:
         raise ValueError("corpus.json is nested too deep") from error
-    if not isinstance(values, dict):
-        raise TypeError("corpus.json is no object")
-    version = values["format_version"]
+    version = values.get("format_version") if isinstance(values, dict) else None
     if type(version) is not int or not 0 <= version < _MOST:
-        raise TypeError("its format version is no number")
+        raise ValueError("corpus.json has no format version")
     if version != FORMAT_VERSION:
         raise OtherVersionError(
             f"the prepared corpus in {path} has format version {version}, this sritool reads {FORMAT_VERSION}; "
             "upgrade sritool, or prepare the text again under another name"
         )
-    digest, files = values.pop("digest", None), None
-    if digest is not None or "files" in values:
-        if digest != _digest_of(values):
-            raise ValueError("corpus.json is not the one that was written")
-        files = _validated(dict[OneLine, OneLine], values.pop("files"))
+    if values.pop("digest", None) != _digest_of(values):
+        raise ValueError("corpus.json is not the one that was written")
+    files = _validated(dict[OneLine, OneLine], values.pop("files", None))
     return _validated(CorpusInfo, values), files
 
 

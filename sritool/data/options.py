@@ -1,0 +1,45 @@
+"""How text becomes ids: the options of `sritool preprocess` that a corpus is prepared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sritool.errors import UsageError
+
+TOKENIZERS = ("word", "unigram", "bpe")
+DEFAULT_MAX_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How text becomes ids; every field is kept in ``corpus.json``.
+
+    Attributes:
+        tokenizer: "word", or "unigram" or "bpe" for pieces of SentencePiece.
+        vocab_size: Most words with <unk>, or pieces with the special ones. None: all words, or 8,000 pieces.
+        min_count: How often a word of the vocabulary occurs in train at least. None: twice, so that words met once
+            teach the model what an unknown word is like; or once, where the text marks unknown words itself.
+        max_length: Most words or pieces of a sentence, </s> not counted.
+        lowercase: Write all text in small letters.
+        split_punctuation: Make marks words of their own: "runs." becomes "runs .".
+        drop_long: Drop longer sentences, instead of cutting them.
+
+    Raises:
+        UsageError: A value is not possible.
+    """
+
+    tokenizer: str = "word"
+    vocab_size: int | None = None
+    min_count: int | None = None
+    max_length: int = DEFAULT_MAX_LENGTH
+    lowercase: bool = False
+    split_punctuation: bool = False
+    drop_long: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tokenizer not in TOKENIZERS:
+            raise UsageError(f"no tokenizer {self.tokenizer!r}; choose one of {', '.join(TOKENIZERS)}")
+        if self.max_length < 1 or (self.min_count is not None and self.min_count < 1):
+            raise UsageError("--max-length and --min-count are at least 1; give a larger number")
+        if self.vocab_size is not None and self.vocab_size < 2:
+            raise UsageError("--vocab-size is at least 2; give a larger number")

@@ -1,0 +1,141 @@
+"""The vocabulary of a corpus: its most frequent words, or a SentencePiece model, learnt from train."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from itertools import chain, compress
+from typing import Any
+
+import numpy as np
+
+from sritool.data.arrow_arrays import lists_of
+from sritool.data.options import PrepareOptions
+from sritool.data.raw_lines import RawLines
+from sritool.data.tokenizer import (
+    BOS,
+    EOS,
+    LONGEST_WORD,
+    PAD,
+    SPECIALS,
+    UNK,
+    SentencePieceTokenizer,
+    WordTokenizer,
+)
+from sritool.errors import DataError, UsageError
+
+DEFAULT_PIECES = 8_000
+MOST_TO_LEARN = 1_000_000  # sentences that SentencePiece is trained on: its memory grows with them
+MARKED = SPECIALS[UNK]
+
+
+def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, int]:
+    """Return the vocabulary of train, and the fewest times that a word of it was met.
+
+    Raises:
+        DataError: No word occurs often enough.
+    """
+    counts = np.zeros(len(raw.word_numbers), np.int64)
+    for lines in raw.lines("train"):
+        found = np.bincount(lists_of(lines.content, np.int32)[0])
+        counts[: len(found)] += found
+    marked = MARKED in raw.word_numbers and counts[raw.word_numbers[MARKED]] > 0
+    fewest = options.min_count or (1 if marked else 2)
+    often = counts >= fewest
+    met = zip(compress(raw.word_numbers, often), counts[often].tolist(), strict=True)
+    return ranked_words(met, options.vocab_size, fewest), fewest
+
+
+def ranked_words(
+    counts: Iterable[tuple[str, int]], vocab_size: int | None = None, min_count: int = 1
+) -> WordTokenizer:
+    """Return a vocabulary: the most frequent words, equally frequent ones in alphabetical order.
+
+    Args:
+        counts: Words and how often each was met.
+        vocab_size: The most words to keep, ``<unk>`` counted as one; None: all.
+        min_count: The fewest times a word must occur to be kept.
+
+    Raises:
+        DataError: No word is left.
+    """
+    often = [
+        (-count, word)
+        for word, count in counts
+        if count >= min_count and 0 < len(word) <= LONGEST_WORD and word not in SPECIALS
+    ]
+    if not often:
+        raise DataError(f"no word occurs {min_count} times or more in the training text; lower --min-count")
+    often.sort()
+    kept = often if vocab_size is None else often[: max(vocab_size - 1, 0)]
+    return WordTokenizer([*SPECIALS, *(word for _, word in kept)])
+
+
+def learn_pieces(raw: RawLines, options: PrepareOptions) -> SentencePieceTokenizer:
+    """Return a SentencePiece model of train, or of a seeded choice of its lines where there are very many.
+
+    Raises:
+        UsageError: The text marks unknown words, which pieces would spell out.
+        DataError: SentencePiece cannot make a model of it.
+    """
+
+    def texts() -> Iterable[str]:
+        return chain.from_iterable(lines.content.to_pylist() for lines in raw.lines("train"))
+
+    if any(MARKED in text.split() for text in texts() if MARKED in text):
+        raise UsageError(
+            "the text marks unknown words as <unk>, which pieces would spell out; use --tokenizer word"
+        )
+    chosen, total = texts(), raw.sentences["train"]
+    if total > MOST_TO_LEARN:
+        learnt = np.zeros(total, dtype=bool)
+        learnt[np.random.default_rng(0).choice(total, MOST_TO_LEARN, replace=False)] = True
+        chosen = compress(chosen, learnt)
+    return train_pieces(chosen, options.tokenizer, options.vocab_size or DEFAULT_PIECES)
+
+
+def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePieceTokenizer:
+    """Train a SentencePiece model; the same for the same lines.
+
+    Args:
+        lines: Sentences.
+        kind: ``unigram`` or ``bpe``.
+        vocab_size: The most pieces, the four special ones included; fewer where the text has no more.
+
+    Raises:
+        DataError: The text has more different characters than that, or is otherwise unfit.
+    """
+    from sentencepiece import SentencePieceTrainer
+
+    model = io.BytesIO()
+    special: dict[str, Any] = {
+        "pad_id": PAD,
+        "bos_id": BOS,
+        "eos_id": EOS,
+        "unk_id": UNK,
+        "pad_piece": SPECIALS[PAD],
+        "bos_piece": SPECIALS[BOS],
+        "eos_piece": SPECIALS[EOS],
+        "unk_piece": MARKED,
+        "unk_surface": MARKED,
+    }
+    try:
+        SentencePieceTrainer.Train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=vocab_size,
+            hard_vocab_limit=False,
+            normalization_rule_name="identity",
+            character_coverage=1.0,
+            num_threads=1,
+            minloglevel=2,
+            **special,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[-120:]
+        raise DataError(
+            f"SentencePiece cannot make {vocab_size} {kind} pieces of this text; "
+            f"change --vocab-size or use --tokenizer word ({reason})"
+        ) from error
+    return SentencePieceTokenizer(kind, model.getvalue())
