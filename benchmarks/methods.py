@@ -49,6 +49,7 @@ ROWS = {
     "sri": Row("sri"),
     "sri-tempered": Row("sri", ("--sampler", "tempered", "--words", "0")),
     "sri-authors": Row("sri", ("--sampler", "authors")),
+    "sri-paper": Row("sri", ("--sampler", "paper")),
     "vae-lagging": Row("vae-lagging"),
     "sa-vae": Row("sa-vae"),
 }

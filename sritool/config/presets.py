@@ -18,6 +18,7 @@ _AUTHORS_SAMPLER: dict[str, Any] = {
     # 0.05 for 15 of 60 epochs, then up by 0.05 an epoch to 0.2.
     "temperature": plain(Ramp(0.05, 0.2, begin=14 / 60, finish=17 / 60, quantum=0.05)),
     "evaluation_temperature": 0.2,
+    "prior_weight": plain(constant(1.0)),
     "chain_dropout": True,
     "theta_gradient": "path",
     "end_weight": 1 / 32,  # their batch mean at z_K against batch sums (of 32) on the way
@@ -33,18 +34,32 @@ SAMPLERS: dict[str, dict[str, Any]] = {
         "sampler": {
             "name": "paper",
             "steps": 20,
-            "step_sizes": [0.01],
+            "step_sizes": [0.01],  # to start from: the paper names none, and searches for it while training
             "temperature": plain(constant(1.0)),
             "evaluation_temperature": 1.0,
+            "prior_weight": plain(constant(1.0)),
             "chain_dropout": False,
             "theta_gradient": "end",
             "end_weight": 1.0,
             "preconditioned": False,
             "averaged_noise": False,
             "words": 0,
-        }
+        },
+        "training": {"tune_step_every": 1, "tune_objective": "given-noise"},
     },
     "authors": {"sampler": {"name": "authors", **_AUTHORS_SAMPLER}},
+    "yelp": {
+        "sampler": {
+            "name": "yelp",
+            **_AUTHORS_SAMPLER,
+            "steps": 40,
+            "step_sizes": [0.08],  # σ = 0.4
+            "temperature": plain(constant(0.0)),
+            "evaluation_temperature": 0.0,
+            # Up by 1 / (6 · batches) an update, from 0.1: it is 1 after 5.4 of 12 epochs.
+            "prior_weight": plain(Ramp(0.1, 1.0, finish=5.4 / 12)),
+        }
+    },
     "preconditioned": {
         "sampler": {
             "name": "preconditioned",
@@ -53,6 +68,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "step_sizes": [0.9, 0.6, 0.4, 0.27, 0.18, 0.12],
             "temperature": plain(Ramp(0.5, 0.8)),
             "evaluation_temperature": 0.8,
+            "prior_weight": plain(constant(1.0)),
             "chain_dropout": False,
             "theta_gradient": "end",
             "end_weight": 1.0,

@@ -29,6 +29,7 @@ from sritool.config.validation import (
 )
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
+TuneObjective = Literal["entropy", "given-noise"]
 
 StepSizes = Annotated[
     tuple[PositiveNumber, ...],
@@ -62,6 +63,7 @@ class SamplerConfig:
     step_sizes: StepSizes = (0.01,)  # s_k; the last one goes on
     temperature: Schedule = constant(1.0)  # τ over the planned epochs
     evaluation_temperature: Number = 1.0
+    prior_weight: Schedule = constant(1.0)  # of log p(z) in a training chain's target; 1 at evaluation
     chain_dropout: Flag = False  # fresh dropout masks at each step while training
     theta_gradient: Literal["end", "path"] = "end"  # "end": at z_K; "path": also at every visited z_k
     end_weight: PositiveNumber = 1.0  # of z_K against each visited z_k when theta_gradient is "path"
@@ -163,6 +165,7 @@ class TrainingConfig:
     measure_every: Count = 50  # steps between measurements of unstable Langevin steps; 0: never
     sentences: Count = 0  # of the training split, the same choice for every run; 0: all
     tune_step_every: Count = 0  # epochs between searches for the chain's step sizes; 0: never
+    tune_objective: TuneObjective = "entropy"  # which side of the chain's ELBO they are chosen by
 
 
 @settings

@@ -35,15 +35,19 @@ LogJoint = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """(z [batch, latent], step k) → log p(x, z) [batch] and its gradient [batch, latent]."""
 
 
-def with_prior(log_conditional: LogJoint) -> LogJoint:
+def with_prior(log_conditional: LogJoint, weight: float | Tensor = 1.0) -> LogJoint:
     """Make log p(x, z) and its gradient of a function for log p(x|z) and its gradient.
 
-    log p(x, z) = log p(x|z) + log p(z) and ∇ log p(x, z) = ∇ log p(x|z) − z, with p(z) = N(0, I).
+    log p(x, z) = log p(x|z) + w log p(z) and ∇ log p(x, z) = ∇ log p(x|z) − w z, with p(z) = N(0, I).
+
+    Args:
+        log_conditional: log p(x|z) and its gradient.
+        weight: w; any but 1 is a chain for another target, as a way to train.
     """
 
     def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
         value, gradient = log_conditional(z, step)
-        return value + log_prior(z), gradient - z
+        return value + weight * log_prior(z), gradient - weight * z
 
     return log_joint
 

@@ -91,17 +91,20 @@ class ShortRunInference(Method):
         measured = self._measured(clock)
         conditional, root = self.conditional(batch, self.precision), self.root
         schedule = self.sampler.schedule()
+        weight = self.sampler.prior_weight.at(clock.progress)
         replayed = _replayed(batch) and not measured
         subsets = self._draw_words(batch, clock, replayed)
         if replayed:
             bits = None if dropout.kept is None else dropout.kept.words
             words = (None,) * 3 if subsets is None else stacked(subsets)
-            given = (*batch, start[0], scaled, bits, root, *words)
+            given = (*batch, start[0], scaled, torch.as_tensor(weight).to(scaled), bits, root, *words)
             present = tuple(tensor is not None for tensor in given)
             tensors = (tensor for tensor in given if tensor is not None)
             done = self._graphed_pass((tuple(schedule), present), *tensors)
         else:
-            done = self._pass(conditional, dropout, start[0], scaled, schedule, root, subsets, measured)
+            done = self._pass(
+                conditional, dropout, start[0], scaled, weight, schedule, root, subsets, measured
+            )
         self._last = done
         for name, gradient in done.gradients.items():
             self.generator.get_parameter(name).grad = gradient
@@ -112,7 +115,7 @@ class ShortRunInference(Method):
         require_settled(told[2], schedule, self.sampler.temperature.at(clock.progress))
         sums = {"recon": told[0], "moved": told[1]}
         if measured:
-            sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain, subsets)
+            sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain, weight, subsets)
         return sums
 
     def after_update(self) -> None:
@@ -139,9 +142,9 @@ class ShortRunInference(Method):
         return Work(UPDATE + steps * step, 2 * steps * GRADIENT)
 
     def settled_at(self) -> float:
-        """When the temperature has come to its end."""
-        temperature = self.sampler.temperature
-        return temperature.finish if temperature.start != temperature.end else 0.0
+        """When temperature and prior weight have come to their ends."""
+        schedules = (self.sampler.temperature, self.sampler.prior_weight)
+        return max((ramp.finish for ramp in schedules if ramp.start != ramp.end), default=0.0)
 
     def _pass(
         self,
@@ -149,12 +152,13 @@ class ShortRunInference(Method):
         dropout: Dropout,
         start: Tensor,
         noise: Tensor,
+        weight: float | Tensor,
         schedule: Sequence[float],
         root: Tensor | None,
         subsets: Sequence[WordSubset] | None,
         keep_path: bool = False,
     ) -> _Pass:
-        """Chain and gradient; noise [steps, batch, latent] has the temperature in it."""
+        """Chain and gradient; noise [steps, batch, latent] has the temperature in it, and weight is the prior's."""
         theta = ThetaGradient(self.generator, self._workspace)
         along = theta if self.sampler.theta_gradient == "path" else None
 
@@ -162,7 +166,7 @@ class ShortRunInference(Method):
             subset = subsets[step] if subsets else None
             return conditional.evaluate(z, self._masks(dropout, step), along, subset)
 
-        chain = short_run(with_prior(log_conditional), start, schedule, noise, 1.0, keep_path, root)
+        chain = short_run(with_prior(log_conditional, weight), start, schedule, noise, 1.0, keep_path, root)
         on_the_way = theta.word_mass.clone() if subsets else None
         theta.weight = self.sampler.end_weight if along else 1.0 / conditional.size
         last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
@@ -174,22 +178,25 @@ class ShortRunInference(Method):
 
         Args:
             schedule: s_k.
-            present: Which of these the tensors are: the batch's four, start, noise, dropout's bits, the root, the
-                subsets' three.
+            present: Which of these the tensors are: the batch's four, start, noise, the prior's weight, dropout's
+                bits, the root, the subsets' three.
             tensors: They.
         """
         following = iter(tensors)
         given = [next(following) if there else None for there in present]
-        batch, (start, noise), (bits, root), words = Batch(*given[:4]), given[4:6], given[6:8], given[8:]  # type: ignore[arg-type]
+        batch, (start, noise, weight), (bits, root) = Batch(*given[:4]), given[4:7], given[7:9]  # type: ignore[arg-type]
+        words = given[9:]
         subsets = None if words[0] is None else unstacked(*words)  # type: ignore[arg-type]
         targets, generator = batch.targets, self.config.generator
         assert start is not None
         assert noise is not None
+        assert weight is not None
         widths, time = (generator.embedding, generator.hidden), targets.shape[0]
         kept = None if bits is None else Kept(bits, time * sum(widths), generator.dropout)
         weights = Weights(self.generator, self.precision, self._workspace)
         conditional = Conditional(weights, batch, static=True)
-        return self._pass(conditional, Dropout(time, widths, kept), start, noise, schedule, root, subsets)
+        dropout = Dropout(time, widths, kept)
+        return self._pass(conditional, dropout, start, noise, weight, schedule, root, subsets)
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """Ends of independent chains at the evaluation temperature: [chains, batch, latent]."""
@@ -259,6 +266,7 @@ class ShortRunInference(Method):
         conditional: Conditional,
         dropout: Dropout,
         chain: Chain,
+        weight: float,
         subsets: Sequence[WordSubset] | None,
     ) -> float:
         """Share of steps whose noiseless part raises U, each judged under the masks and words of its own step."""
@@ -267,7 +275,7 @@ class ShortRunInference(Method):
         for step, z in enumerate(noiseless_moves(chain)):
             subset = subsets[step] if subsets else None
             after, _ = conditional.evaluate(z, self._masks(dropout, step), None, subset)
-            after = after + log_prior(z)
+            after = after + weight * log_prior(z)
             raised.append(after < chain.log_joint[step])
         return float(torch.stack(raised).float().mean())
 

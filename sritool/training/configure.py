@@ -117,7 +117,10 @@ def resolve_config(
         base = merge(plain(RunConfig()), layered(preset, sampler if with_chain else None, method))
     else:
         base = merge(plain(under), PRESETS[_known("preset", preset, PRESETS)] if preset else {})
-        base = merge(base, SAMPLERS[sampler] if sampler else {})
+        if (
+            sampler and sampler != under.sampler.name
+        ):  # the run's own may have step sizes that were tuned since
+            base = merge(base, SAMPLERS[sampler])
     # A file of settings serves every method; what was typed for this one must fit it.
     without_code = {"generator": {"latent": 0}} if method in WITHOUT_CODE else {}
     values = merge(merge(base, given.stored), merge(without_code, given.typed)) | {"method": method}
@@ -146,6 +149,10 @@ def named_truly(config: RunConfig) -> RunConfig:
     name = config.sampler.name.removeprefix("custom (").removesuffix(")")
     if name in SAMPLERS:
         published = build(RunConfig, {"sampler": SAMPLERS[name]["sampler"]}).sampler
+        if (
+            SAMPLERS[name].get("training", {}).get("tune_step_every")
+        ):  # its step sizes are what a search finds
+            published = dataclasses.replace(published, step_sizes=config.sampler.step_sizes)
         same = dataclasses.replace(config.sampler, name=name) == published
         name = name if same else f"custom ({name})"
     return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, name=name))
@@ -169,8 +176,14 @@ def _check_method(config: RunConfig, given: Given) -> None:
             raise UsageError(
                 f"method {method} has no use for {_FLAGS.get(key, key)}, a setting of {users}; leave it out"
             )
-    if "sampler" not in METHODS[method].sections and Given(typed=given.typed).get("training.tune_step_every"):
-        raise UsageError(f"method {method} has no chain to tune; leave --tune-step-every out")
+    typed = given.typed.get("training", {})
+    if "sampler" not in METHODS[method].sections:
+        for key in ("tune_step_every", "tune_objective"):
+            if typed.get(key):
+                flag = f"--{key.replace('_', '-')}"
+                raise UsageError(f"method {method} has no chain to tune; leave {flag} out")
+    elif "tune_objective" in typed and not config.training.tune_step_every:
+        raise UsageError("--tune-objective is of a search while training; give --tune-step-every too")
     if method not in WITHOUT_CODE and not latent:
         raise UsageError(f"method {method} infers z; give --latent of at least 1, or --method lm")
 

@@ -99,8 +99,8 @@ def tune(
     family = Family(tuning.shape, len(base), tuple(base))
     temperature = sampler.evaluation_temperature if tuning.temperature is None else tuning.temperature
     bench = _Bench(method, split, examples, tuning, temperature, report or (lambda *_: None))
-    grids = PRECONDITIONED_GRIDS if sampler.preconditioned else DEFAULT_GRIDS
-    candidates = _candidates(family, grids[family.shape] if tuning.grid is None else tuning.grid)
+    grid = _grids(sampler)[family.shape] if tuning.grid is None else tuning.grid
+    candidates = _candidates(family, grid)
     ascent = 2 * tuning.gradient_steps * len(_names(family))
     bench.expect(len(candidates) + bool(ascent), ascent)
     sides = bench.measure([candidate.schedule for candidate in candidates])
@@ -141,9 +141,15 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
     """
     sampler, seed = sampler_of(method), method.config.training.seed
     chosen = seeded_choice(len(split), RETUNE_SENTENCES)
+    objective, sizes = method.config.training.tune_objective, {*sampler.schedule()}
+    constant = len(sizes) == 1
     tuning = Tuning(
-        grid=RETUNE_FACTORS,
-        chains=max(RETUNE_CHAINS, 2 * method.latent),
+        shape="constant" if constant else "checkpoint",
+        # One s for all steps is searched among all sizes, as in the paper, so that no choice is for ever.
+        grid=(*_grids(sampler)["constant"], *sizes) if constant else RETUNE_FACTORS,
+        objective=objective,
+        # Means are taken from few chains, a covariance is not.
+        chains=max(RETUNE_CHAINS, 2 * method.latent) if objective == "entropy" else RETUNE_CHAINS // 4,
         density_chains=1,
         temperature=sampler.temperature.at(progress),
         # Its large steps fold for most sentences, which training does not mind: it needs no density.
@@ -255,6 +261,10 @@ class _Bench:
                 self.done += len(part) * chains
         self.report("chains", self.done, self.total)
         return [Sides(*table) for table in tables]
+
+
+def _grids(sampler: SamplerConfig) -> dict[str, Values]:
+    return PRECONDITIONED_GRIDS if sampler.preconditioned else DEFAULT_GRIDS
 
 
 def _names(family: Family) -> tuple[str, ...]:

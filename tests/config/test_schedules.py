@@ -91,6 +91,18 @@ def test_the_papers_settings() -> None:
     assert {sampler.temperature.at(k / 10) for k in range(11)} == {1.0}
     assert (sampler.evaluation_temperature, sampler.chain_dropout) == (1.0, False)
     assert sampler.theta_gradient == "end"
+    training = sampled("paper").training
+    assert (training.tune_step_every, training.tune_objective) == (1, "given-noise")
+
+
+def test_the_authors_settings_for_yelp() -> None:
+    sampler = sampled("yelp").sampler
+    assert [(2 * step) ** 0.5 for step in sampler.schedule()] == pytest.approx([0.4] * 40)
+    assert {sampler.temperature.at(k / 10) for k in range(11)} == {sampler.evaluation_temperature} == {0.0}
+    batches, weight = 50, 0.1
+    for update in range(12 * batches):  # as their code counts, which adds before each update
+        assert sampler.prior_weight.at(update / (12 * batches)) == pytest.approx(weight, abs=0.004), update
+        weight = min(1.0, weight + 1 / (6 * batches))
 
 
 def test_tempered_warms_over_the_second_half() -> None:
@@ -115,7 +127,8 @@ def test_published_sizes(preset: str, embedding: int, hidden: int) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_preset_builds(preset: str, sampler: str) -> None:
     config = build(RunConfig, layered(preset, sampler, "sri"))
-    assert (config.sampler.name, config.sampler.steps) == (sampler, 6 if sampler == "preconditioned" else 20)
+    steps = {"preconditioned": 6, "yelp": 40}.get(sampler, 20)
+    assert (config.sampler.name, config.sampler.steps) == (sampler, steps)
     if preset != "tiny":  # our own corpus, with a plan of its own
         assert (config.optimizer.learning_rate, config.optimizer.clip, config.training.batch_size) == (
             1e-3,

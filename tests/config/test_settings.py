@@ -154,7 +154,7 @@ def test_what_has_no_meaning_is_refused(values: dict[str, Any]) -> None:
     end=st.floats(0, 1e3),
 )
 def test_settings_survive_toml(name: str, steps: int, sizes: list[float], flag: bool, end: float) -> None:
-    sampler = SamplerConfig(name, steps, tuple(sizes), Ramp(0.0, end, 0.25), end, flag)
+    sampler = SamplerConfig(name, steps, tuple(sizes), Ramp(0.0, end, 0.25), end, Ramp(end, 1.0), flag)
     config = dataclasses.replace(RunConfig(), sampler=sampler)
     assert build(RunConfig, tomllib.loads(to_toml(plain(config)))) == config
 

@@ -97,6 +97,30 @@ def test_training_chain_follows_equation_seven(
     torch.testing.assert_close(chain.end, z, rtol=1e-10, atol=1e-10)
 
 
+def test_prior_weight_scales_the_priors_part_of_the_energy_while_training(
+    make_method: Callable[..., Method],
+    batch_of: Callable[..., Batch],
+    clock: Clock,
+    gradients: Gradients,
+    chains: list[Chain],
+) -> None:
+    batch = batch_of(EXAMPLES)
+    method = make_method(prior_weight={"start": 0.1, "end": 0.9})
+    gradients(method, batch, clock)
+    chain, z = chains[0], chains[0].start
+    for k, step in enumerate(chain.step_sizes):
+        at = z.clone().requires_grad_()
+        energy = nll(method, batch, at).sum() + (0.1 + 0.25 * 0.8) * 0.5 * at.square().sum()
+        (slope,) = torch.autograd.grad(energy, at)
+        z = z - step * slope + chain.temperature * math.sqrt(2 * step) * chain.noise[k]
+    torch.testing.assert_close(chain.end, z, rtol=1e-10, atol=1e-10)
+    assert method.settled_at() == 1.0
+    conditional, usual = method.conditional(batch), make_method()
+    assert torch.equal(
+        method.posterior(conditional, 0, 2), usual.posterior(usual.conditional(batch), 0, 2)
+    ), "it is 1 at evaluation"
+
+
 def test_end_is_the_batch_mean_at_the_last_code(
     make_method: Callable[..., Method],
     batch_of: Callable[..., Batch],

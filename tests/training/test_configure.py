@@ -210,3 +210,19 @@ def test_a_resumed_run_keeps_its_method() -> None:
     with pytest.raises(UsageError, match="method"):
         resumed(resolved(), method="lm")
     assert resumed(resolved(method="lm")).method == "lm"
+
+
+def test_a_sampler_that_searches_keeps_its_name_and_its_step_sizes() -> None:
+    tuned = resolved("captions", assignments=("sampler.name='paper'", "sampler.step_sizes=[0.03]"))
+    assert tuned.sampler.name == "paper"
+    again = resolve_config("captions", None, gather(flags=nested("sampler.name", "paper")), tuned)
+    assert again.sampler == tuned.sampler, "going on with the same words loses what was found"
+    colder = resolved("captions", assignments=("sampler.name='paper'", "sampler.temperature=0.3"))
+    assert colder.sampler.name == "custom (paper)"
+
+
+def test_an_objective_needs_a_search() -> None:
+    with pytest.raises(UsageError, match="give --tune-step-every too"):
+        resolved(flags=nested("training.tune_objective", "given-noise"))
+    with pytest.raises(UsageError, match="leave --tune-objective out"):
+        resolved(method="lm", flags=nested("training.tune_objective", "given-noise"))

@@ -189,6 +189,29 @@ def test_retuning_is_small_and_moves_with_the_epoch(corpus: Any, method: Method)
     assert later.rows[0].upper != tuned.rows[0].upper
 
 
+def test_retuning_searches_one_step_size_among_all_by_the_objective_that_is_set(
+    corpus: Any, settings: Callable[..., Any]
+) -> None:
+    chosen = {}
+    for objective in ("entropy", "given-noise"):
+        sampler = {"step_sizes": [0.02], "preconditioned": False}
+        config = settings(
+            "sri",
+            sampler=sampler,
+            training={"tune_objective": objective},
+            optimizer={"initial_scale": 1.0},  # so that sentences tell of z
+        )
+        method = build_method(config, len(corpus.tokenizer))
+        method.initialise()
+        tuned = retune(method, corpus.split("valid"), 0.5, epoch=3)
+        side = "upper" if objective == "entropy" else "lower"
+        assert max(tuned.rows, key=lambda row, side=side: getattr(row, side).value).chosen  # type: ignore[misc]
+        chosen[objective] = tuned.chosen.schedule
+        sizes = {row.schedule[0] for row in tuned.rows}
+        assert (min(sizes), max(sizes)) == (0.001, 0.3)
+    assert chosen["entropy"] > chosen["given-noise"], "the paper's objective prefers small steps"
+
+
 def test_written_schedule_changes_nothing_else(new_run: Callable[..., Any], tmp_path: Path) -> None:
     run = new_run("sri")
     run.train()

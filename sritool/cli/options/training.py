@@ -117,7 +117,15 @@ class TrainingOptions:
         chain_setting(
             "training.tune_step_every",
             "Tune the step sizes again after this many epochs, as tune-step does; 0: never.",
-            "0",
+            "by sampler",
+        ),
+    ] = None
+    tune_objective: Annotated[
+        str | None,
+        chain_setting(
+            "training.tune_objective",
+            "With --tune-step-every: choose them by entropy, or by given-noise, as the paper says; see tune-step.",
+            "by sampler",
         ),
     ] = None
     ramp: Annotated[

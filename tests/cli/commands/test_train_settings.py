@@ -41,6 +41,7 @@ CHANGED = {
     "patience": 0,
     "save_every": 13,
     "tune_step_every": 4,
+    "tune_objective": "given-noise",
     "ramp": "sigmoid",
     "target_kl": 2.5,
     "pretraining_epochs": 2,
@@ -92,6 +93,8 @@ def test_each_setting_has_a_flag_a_variable_a_key_and_a_place_in_the_file(
     command = ["train", "mine", "--print-config"]
     if parameter in OF_SOME_METHODS:
         command += ["--method", OF_SOME_METHODS[parameter]]
+    if parameter == "tune_objective":
+        command += ["--tune-step-every", "1"]
     usual = settings(run(*command))
     flag = f"--{parameter.replace('_', '-')}"
     by_flag = settings(run(*command, flag, value))
