@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from sritool.errors import UsageError
 
@@ -43,3 +44,23 @@ class PrepareOptions:
             raise UsageError("--max-length and --min-count are at least 1; give a larger number")
         if self.vocab_size is not None and self.vocab_size < 2:
             raise UsageError("--vocab-size is at least 2; give a larger number")
+
+
+def with_overrides(options: PrepareOptions, given: Mapping[str, object]) -> PrepareOptions:
+    """Return `options` with the fields that were `given` (not None).
+
+    A change from words to pieces drops what was meant for words.
+
+    Args:
+        options: The defaults of a corpus.
+        given: Values by the names of their fields.
+
+    Raises:
+        UsageError: ``min_count`` is given for pieces.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen.get("tokenizer", options.tokenizer) != "word":
+        if "min_count" in chosen:
+            raise UsageError("--min-count is for --tokenizer word; pieces take --vocab-size")
+        options = replace(options, min_count=None, vocab_size=None)
+    return replace(options, **chosen)  # type: ignore[arg-type]

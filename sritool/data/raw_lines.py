@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sritool.data.arrow_arrays import array_of, values_of
 from sritool.data.normalise import control_rows, normal_forms, same_bytes, words_of
 from sritool.data.options import PrepareOptions
-from sritool.data.sampling import Keys, homes, keys
+from sritool.data.sampling import Keys, homes, shuffle_keys
 from sritool.data.sentences import Chunk, CorpusText, Cut
 from sritool.data.tokenizer import LONGEST_WORD
 from sritool.errors import DataError
@@ -156,7 +156,7 @@ class RawLines:
             labels = None if labels is None else list(compress(labels, filled))
         self.sentences[split] += len(words)
         if self._text.cut and split == "train":
-            self._keys.append(keys(same_bytes(raw, plain), self._text.cut.seed))
+            self._keys.append(shuffle_keys(same_bytes(raw, plain), self._text.cut.seed))
         numbers = np.full(len(words), -1, np.int32)
         if labels is not None:
             self.labelled.add(split)

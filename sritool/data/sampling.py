@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,7 @@ Indices = npt.NDArray[np.int64]
 def seeded_choice(
     of: int, count: int | None, seed: int | Sequence[int] = 0, among: Indices | None = None
 ) -> Indices:
-    """A random choice of the numbers below `of`, ascending; a larger choice with one seed holds the smaller.
+    """Return a random choice of the numbers below `of`, ascending; a larger choice with one seed holds the smaller.
 
     Args:
         of: How many there are.
@@ -39,24 +38,13 @@ def seeded_choice(
     return np.sort(order[:count])
 
 
-def rank(text: str, seed: int) -> bytes:
-    """Return where `text` comes in the shuffled order of ``seed``."""
-    digest = _keyed(seed)
-    digest.update(text.encode())
-    return digest.digest()
-
-
-def _keyed(seed: int) -> blake2b:
-    return blake2b(digest_size=8, key=str(seed).encode()[:64])
-
-
 def sample(part: Sentences, size: int, seed: int) -> Sentences:
     """Return `size` sentences at random, in their original order; all where there are no more."""
     if len(part.texts) <= size:
         return part
     # The index in the hash, so that which of several equal sentences is chosen is random too.
-    ranked = sorted(range(len(part.texts)), key=lambda i: rank(f"{i} {same(part.texts[i])}", seed))
-    return _take(part, set(ranked[:size]))
+    ranks = shuffle_keys((f"{i} {same(text)}".encode() for i, text in enumerate(part.texts)), seed)
+    return part.take(np.sort(np.argsort(ranks, kind="stable")[:size]))
 
 
 def unique(splits: Mapping[str, Sentences]) -> dict[str, Sentences]:
@@ -64,40 +52,41 @@ def unique(splits: Mapping[str, Sentences]) -> dict[str, Sentences]:
     seen: set[str] = set()
     kept: dict[str, Sentences] = {}
     for name in sorted(splits, key=("test", "valid", "train").index):
-        chosen = set()
-        for index, text in enumerate(splits[name].texts):
-            if same(text) not in seen:
-                seen.add(same(text))
-                chosen.add(index)
-        kept[name] = _take(splits[name], chosen)
+        first = []
+        for index, text in enumerate(map(same, splits[name].texts)):
+            if text not in seen:
+                seen.add(text)
+                first.append(index)
+        kept[name] = splits[name].take(first)
     return {name: kept[name] for name in splits}
 
 
 def split_by_ratio(
     part: Sentences, shares: Mapping[str, float], seed: int, where: str
 ) -> dict[str, Sentences]:
-    """Return `part` as ``train``, and the splits of `shares` cut from it: see `homes`."""
-    found = homes(keys((same(text).encode() for text in part.texts), seed), shares, seed, where)
-    return {
-        name: _take(part, set(np.flatnonzero(found == number).tolist()))
-        for number, name in enumerate(("train", *shares))
-    }
+    """Return `part` as ``train``, and the splits of `shares` cut from it; arguments and errors as `homes`."""
+    found = homes(shuffle_keys((same(text).encode() for text in part.texts), seed), shares, seed, where)
+    names = ("train", *shares)
+    return {name: part.take(np.flatnonzero(found == number)) for number, name in enumerate(names)}
 
 
-def keys(sentences: Iterable[bytes], seed: int) -> Keys:
-    """Return the rank of each sentence as a number; equal sentences have equal ones: [sentences].
+def shuffle_keys(sentences: Iterable[bytes], seed: int) -> Keys:
+    """Return a random number for each sentence, by which it is shuffled; equal sentences have equal ones.
 
     Args:
         sentences: What `normalise.same` returns of them, in UTF-8.
         seed: Of the order.
+
+    Returns:
+        Shape [sentences], uint64.
     """
-    keyed = _keyed(seed)
-    ranks = []
+    keyed = blake2b(digest_size=8, key=str(seed).encode()[:64])
+    digests = []
     for sentence in sentences:
         digest = keyed.copy()
         digest.update(sentence)
-        ranks.append(digest.digest())
-    return np.frombuffer(b"".join(ranks), dtype=">u8").astype(np.uint64)
+        digests.append(digest.digest())
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
 
 
 def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt.NDArray[np.uint8]:
@@ -107,9 +96,9 @@ def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt
     on. Empty lines stay in train.
 
     Args:
-        keys: What `keys` returns. Shape [sentences].
+        keys: What `shuffle_keys` returns. Shape [sentences].
         shares: The share of each split.
-        seed: That of the keys.
+        seed: Of the keys.
         where: What errors call the text.
 
     Returns:
@@ -118,7 +107,7 @@ def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt
     Raises:
         DataError: There are too few different sentences.
     """
-    empty = np.uint64(int.from_bytes(rank("", seed), "big"))
+    empty = shuffle_keys([b""], seed)[0]
     distinct, counts = np.unique(keys[keys != empty], return_counts=True)
     if len(distinct) < len(shares) + 2:
         found = {0: "no sentence", 1: "one sentence only"}.get(
@@ -136,12 +125,6 @@ def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt
     place_of = np.searchsorted(distinct[ends[1:]], keys, side="right") + 1
     place_of[(place_of > len(shares)) | (keys == empty)] = 0
     return place_of.astype(np.uint8)
-
-
-def _take(part: Sentences, chosen: set[int]) -> Sentences:
-    keep = [index in chosen for index in range(len(part.texts))]
-    labels = None if part.labels is None else list(compress(part.labels, keep))
-    return Sentences(list(compress(part.texts, keep)), labels)
 
 
 def merged(parts: Sequence[Sentences]) -> Sentences:

@@ -39,6 +39,12 @@ class Sentences:
         """Sentences in memory have no file to name."""
         return ""
 
+    def take(self, indices: Iterable[int]) -> Sentences:
+        """Return the sentences with these indices."""
+        chosen = list(indices)
+        labels = None if self.labels is None else [self.labels[index] for index in chosen]
+        return Sentences([self.texts[index] for index in chosen], labels)
+
     def chunks(self) -> Iterator[Chunk]:
         """Yield all sentences in order, some at a time."""
         import pyarrow as pa

@@ -29,8 +29,8 @@ def staged(target: Path, settle: Callable[[Path], bool] = Path.is_dir) -> Iterat
 
     Args:
         target: The folder to write. Behind a link, what the link points to is replaced.
-        settle: Asked at the end with the new folder, while no other process can replace `target`. The writing is
-            called off where it answers no, or raises.
+        settle: Asked at the end with the new folder, while no other process can replace `target`. Where it answers
+            no, or raises, the old folder stays.
 
     Raises:
         SritoolError: The parent folder cannot be written to; raised before the block is entered where possible.
@@ -48,13 +48,12 @@ def staged(target: Path, settle: Callable[[Path], bool] = Path.is_dir) -> Iterat
             new.mkdir()
             writing.acquire(wait=True)
         yield new
-        if new.exists():
-            _sync_tree(new)
-            with _turn(target):
-                if settle(new):
-                    writing.release()
-                    _swap(new, target)
-                    sync_folder(parent)
+        with _turn(target):
+            if settle(new):
+                _sync_tree(new)
+                writing.release()
+                _swap(new, target)
+                sync_folder(parent)
     except OSError as error:
         raise _cannot_write(parent, error) from error
     finally:

@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 
 from sritool.data import preprocess as task
-from sritool.data.options import PrepareOptions
-from sritool.data.preprocess import (
-    Inputs,
-    PreparedCorpus,
-    check_corpus_name,
-    choose_source,
-    preprocess_corpus,
-    with_overrides,
-)
+from sritool.data.choose_source import Inputs, choose_source
+from sritool.data.options import PrepareOptions, with_overrides
+from sritool.data.preprocess import PreparedCorpus, check_corpus_name, preprocess_corpus
 from sritool.data.store import load_corpus
 from sritool.errors import DataError, SritoolError, UsageError
 

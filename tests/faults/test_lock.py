@@ -144,32 +144,6 @@ def test_what_another_process_prepared_meanwhile_is_not_replaced(
     assert again.info.content_hash != info.content_hash
 
 
-def test_a_corpus_that_was_stored_already_and_is_replaced_meanwhile_is_written(
-    lab: Any, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from faults.harness.scene import preprocess
-    from sritool.data import preprocess as module
-    from sritool.data.sources import FileOptions, file_source
-
-    stored, asked = module._stored_info, []
-
-    def late(*given: Any) -> Any:
-        found = stored(*given)
-        if not asked:
-            asked.append(given)
-            assert started(lab, place, *preprocess("other", "--force")).wait().code == 0
-        return found
-
-    texts = {split: place / f"{split}.txt" for split in ("train", "valid", "test")}
-    source = file_source(texts, FileOptions())
-    before = module.preprocess_corpus("mine", source, data_dir=place / "data", force=True)
-    monkeypatch.setattr(module, "_stored_info", late)
-    after = module.preprocess_corpus("mine", source, data_dir=place / "data", force=True)
-    assert asked
-    assert after.info.content_hash == before.info.content_hash
-    assert load_corpus(place / "data" / "mine").info.content_hash == before.info.content_hash
-
-
 def test_a_run_goes_on_from_what_the_process_before_saved_last(lab: Any, place: Path) -> None:
     """It was looked at when that process was still at work."""
     start, runs, data = Start("mine", resume="runs/mine-sri"), place / "runs", place / "data"

@@ -138,8 +138,10 @@ def preprocess(
     a folder with their files. It asks the network for nothing else.
     """
     from sritool.cli.render import emit, say
+    from sritool.data.choose_source import Inputs, choose_source
     from sritool.data.corpora.hub import HUB_SETS
-    from sritool.data.preprocess import Inputs, choose_source, preprocess_corpus, with_overrides
+    from sritool.data.options import with_overrides
+    from sritool.data.preprocess import preprocess_corpus
     from sritool.data.readers import FieldNames
     from sritool.data.sources import FileOptions
 

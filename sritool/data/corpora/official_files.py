@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,33 +57,28 @@ def answers_csv(paths: Sequence[Path]) -> Sentences:
 
 
 def snli_jsonl(paths: Sequence[Path]) -> Sentences:
-    """The sentences of the official pairs, each once."""
-    where = str(paths[0])
-    texts: list[str] = []
-    for number, line in enumerate(read_text(paths[0]).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            pair = json.loads(line)
-            texts += [pair["sentence1"], pair["sentence2"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{where} line {number} is no SNLI pair ({error}); get the file again") from error
-    return _sentences(texts)
+    """Return the sentences of the official pairs, each once."""
+    return _snli_pairs(paths[0], 1, read_text(paths[0]).split("\n"), json.loads)
 
 
 def snli_table(paths: Sequence[Path]) -> Sentences:
-    """The same from the official tab-separated file."""
-    where = str(paths[0])
-    rows = [line.rstrip("\r").split("\t") for line in read_text(paths[0]).split("\n")]
-    header = rows[0]
-    if "sentence1" not in header or "sentence2" not in header:
-        raise DataError(f"{where} has no columns sentence1 and sentence2; get the official file")
+    """Return the same from the official tab-separated file."""
+    header, *rows = (line.rstrip("\r") for line in read_text(paths[0]).split("\n"))
+    names = header.split("\t")
+    return _snli_pairs(paths[0], 2, rows, lambda row: dict(zip(names, row.split("\t"), strict=True)))
+
+
+def _snli_pairs(path: Path, first: int, lines: Iterable[str], parse: Callable[[str], Any]) -> Sentences:
+    """Return the sentences of some lines, the first of which has this number."""
     texts: list[str] = []
-    for number, row in enumerate(rows[1:], 2):
-        if row != [""]:
-            if len(row) != len(header):
-                raise DataError(f"{where} line {number} has {len(row)} columns, its header {len(header)}")
-            texts += [row[header.index("sentence1")], row[header.index("sentence2")]]
+    for number, line in enumerate(lines, first):
+        if not line.strip():
+            continue
+        try:
+            pair = parse(line)
+            texts += [pair["sentence1"], pair["sentence2"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} line {number} is no SNLI pair ({error}); get the file again") from error
     return _sentences(texts)
 
 

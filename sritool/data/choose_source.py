@@ -1,0 +1,94 @@
+"""Which corpus and which text the words of the command line mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sritool.data.corpora.named import NAMED, check_name, named_source
+from sritool.data.preprocess import check_corpus_name
+from sritool.data.readers import SUFFIXES, suffix_of
+from sritool.data.sources import STDIN, FileOptions, Source, assign, file_source, folder_source
+from sritool.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The words of the command line that say what to prepare.
+
+    Attributes:
+        names: A built-in corpus, or files, or one folder, or "-".
+        splits: Files of --train, --valid and --test.
+        folder: That of --from.
+        name: That of --name.
+    """
+
+    names: Sequence[str] = ()
+    splits: Mapping[str, Path | Sequence[Path]] = field(default_factory=dict)
+    folder: Path | None = None
+    name: str | None = None
+
+
+def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[str, Source]:
+    """Return the corpus's name and source that the words of the command line mean.
+
+    A single word that is a built-in name means that corpus, even where a file is called so; any other word is
+    a file, ``-`` for standard input, or a folder of files whose names tell their splits.
+
+    Raises:
+        UsageError: They contradict each other, name nothing or lack ``--name``.
+    """
+    options = options or FileOptions()
+    words = list(inputs.names)
+    if len(words) == 1 and words[0] in NAMED:
+        return _choose_named(words[0], inputs, options)
+    if len(words) == 1 and inputs.folder is None and not inputs.splits and _looks_like_name(words[0]):
+        check_name(words[0])
+    if inputs.name in NAMED:
+        raise UsageError(f"{inputs.name} is a built-in corpus; choose another --name")
+    source = _choose_files(words, inputs, options)
+    if inputs.name is None:
+        raise UsageError("a corpus of your own needs a name; give it one with --name NAME")
+    check_corpus_name(inputs.name)
+    return inputs.name, source
+
+
+def _choose_named(word: str, inputs: Inputs, options: FileOptions) -> tuple[str, Source]:
+    if inputs.splits:
+        raise UsageError(
+            f"{word} is a built-in corpus; give its files with --from DIR, or leave {word} out and add --name"
+        )
+    if options.given:
+        raise UsageError(f"{options.given[0]} is for files of your own; leave it out with {word}")
+    name = inputs.name or word
+    if name in NAMED and name != word:
+        raise UsageError(f"{name} is another built-in corpus; choose another --name")
+    check_corpus_name(name)
+    if name == "tiny" and options.seed:
+        raise UsageError("tiny is the sample of seed 0; give another one a name of its own: --name NAME")
+    return name, named_source(word, inputs.folder, options.seed)
+
+
+def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) -> Source:
+    ways = [bool(words), bool(inputs.splits), inputs.folder is not None]
+    if sum(ways) != 1:
+        what = "more than one of these" if sum(ways) else "nothing to prepare"
+        raise UsageError(
+            f"{what}; give a built-in name ({', '.join(NAMED)}), files, --from DIR, or --train FILE"
+        )
+    if inputs.folder is not None:
+        return folder_source(inputs.folder, options)
+    if inputs.splits:
+        return file_source(inputs.splits, options)
+    paths = [Path(word) for word in words]
+    if len(paths) > 1 and STDIN in paths:
+        raise UsageError("'-' stands alone; with files beside it, say which split it is: --train - …")
+    if len(paths) == 1 and paths[0].is_dir():
+        return folder_source(paths[0], options)
+    return file_source(assign(paths), options)
+
+
+def _looks_like_name(word: str) -> bool:
+    path = Path(word)
+    return word != "-" and not path.exists() and path.name == word and suffix_of(path) not in SUFFIXES
