@@ -103,10 +103,20 @@ class FreeBitsConfig:
 
 
 @settings
+class AutoencoderConfig:
+    """How an autoencoder is trained, alone or before another method."""
+
+    noise: Flag = False  # z is drawn from q(z|x), its KL weighs nothing; without: z is the mean
+
+
+@settings
 class PretrainingConfig:
     """The autoencoder whose encoder a method starts from."""
 
     epochs: Count = 0  # planned; 0: a third of training.epochs
+    keep: Literal["best", "last"] = (
+        "last"  # epoch whose encoder goes on; "best": by validation reconstruction
+    )
     encoder: FilePath = ""  # a checkpoint to take the encoder from, in place of these epochs
 
     def __post_init__(self) -> None:
@@ -123,7 +133,7 @@ class LaggingConfig:
     updates: PositiveCount = 99  # of the encoder alone before one of the generator, at most; as in their code
     judge_every: PositiveCount = 15  # updates between looks at the mean loss; a rise ends the loop
     information_batch: PositiveCount = (
-        32  # validation sentences; where the mean MI over batches falls, it is over
+        32  # validation sentences; aggressive until their MI, in batches, falls
     )
 
 
@@ -203,6 +213,7 @@ class RunConfig:
     kl: KlConfig = field(default_factory=KlConfig)
     cycles: CyclesConfig = field(default_factory=CyclesConfig)
     free_bits: FreeBitsConfig = field(default_factory=FreeBitsConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
     lagging: LaggingConfig = field(default_factory=LaggingConfig)
     refinement: RefinementConfig = field(default_factory=RefinementConfig)

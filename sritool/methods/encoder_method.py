@@ -89,9 +89,14 @@ class EncoderMethod(Method):
         self.generator.initialise(settings.initial_scale, self.config.training.seed, "after pretraining")
 
     @property
-    def is_point(self) -> bool:
-        """Whether q(z|x) is the encoder's mean alone and nothing pulls it to the prior: an autoencoder."""
+    def is_autoencoder(self) -> bool:
+        """Whether the KL weighs nothing, now."""
         return self.pretraining
+
+    @property
+    def is_point(self) -> bool:
+        """Whether q(z|x) is the encoder's mean alone: an autoencoder without noise."""
+        return self.is_autoencoder and not self.config.autoencoder.noise
 
     @property
     def has_density(self) -> bool:
@@ -130,7 +135,7 @@ class EncoderMethod(Method):
 
     def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
         """Gradient of the batch mean of the objective, from one draw of q a sentence."""
-        weight = 0.0 if self.is_point else self.kl_weight(clock)
+        weight = 0.0 if self.is_autoencoder else self.kl_weight(clock)
         found = self.descent(batch, clock.stream("encoder"), clock.stream("dropout"), weight)
         self.assign({"encoder": found.encoder, "generator": found.generator})
         return self.columns(found, weight)

@@ -1,6 +1,6 @@
 """The encoder methods that differ only in the weight of the KL term, a hinge on it, or what comes before them.
 
-ae            no KL term, no noise
+ae            no KL term; no noise unless it is asked for
 vae-anneal    weight up from 0 to 1 over the first epochs                        Bowman et al. 2016
 vae-cyclical  weight up from 0 to 1 again and again                              Fu et al. 2019
 vae-fb        an autoencoder first, then a hinge on each dimension's KL          Li et al. 2019
@@ -21,13 +21,13 @@ class Autoencoder(EncoderMethod):
     """Maximises log p(x|z) alone: no bound of log p(x), and nothing that draws codes to the prior."""
 
     name = "ae"
-    sections = frozenset()
+    sections = frozenset({"autoencoder"})
     chosen_by = "recon"
     validated = ("recon", "permuted", "au")
 
     @property
-    def is_point(self) -> bool:
-        """Always: z is the encoder's mean."""
+    def is_autoencoder(self) -> bool:
+        """Always."""
         return True
 
     def settled_at(self) -> float:
@@ -80,7 +80,7 @@ class FreeBitsVae(EncoderMethod):
     """
 
     name = "vae-fb"
-    sections = frozenset({"kl", "free_bits", "pretraining"})
+    sections = frozenset({"kl", "free_bits", "pretraining", "autoencoder"})
     pretrains = True
 
     def hinge(self, kl: Tensor) -> Tensor:

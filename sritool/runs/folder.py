@@ -1,4 +1,7 @@
-"""Run folders: `runs/NAME-METHOD/` with best.pt, last.pt, config.toml and metrics.jsonl."""
+"""Run folders: `runs/NAME-METHOD/` with best.pt, last.pt, config.toml and metrics.jsonl.
+
+A run that begins as an autoencoder and goes on from its best epoch has that in autoencoder.pt.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from sritool.errors import CheckpointError, SritoolError, UsageError
 from sritool.files import Lock, append, cannot_write, holder_of, sync_folder, write_text
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
+AUTOENCODER = "autoencoder.pt"
 LOCK = ".lock"  # there while a process works on the run; after a kill it stays and locks nothing
 _TRIES = 100
-_LEFT = re.compile(r"\.(best\.pt|last\.pt|config\.toml|metrics\.jsonl)(\.[0-9a-f]{8})?\.tmp")
+_LEFT = re.compile(r"\.((best|last|autoencoder)\.pt|config\.toml|metrics\.jsonl)(\.[0-9a-f]{8})?\.tmp")
 
 
 def new_run(folder: Path) -> tuple[Path, Lock]:

@@ -47,6 +47,7 @@ KEPT = (
     "training.seed",
     "training.sentences",
     "pretraining.encoder",
+    "autoencoder.noise",
 )
 """What a resumed run cannot change: the shapes of its weights, and its place in the data."""
 

@@ -25,7 +25,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.methods.base import Clock
 from sritool.model.device import products_in
 from sritool.runs.checkpoint import Checkpoint
-from sritool.runs.folder import BEST, LAST
+from sritool.runs.folder import AUTOENCODER, BEST, LAST
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline, Timetable
 from sritool.training.log import RunLog
@@ -157,6 +157,8 @@ class Trainer:
             state.position.begin_epoch()
             if better and not state.position.pretraining:
                 state.save(BEST)
+            elif better and state.keeps_best_autoencoder():
+                state.save(AUTOENCODER)
             state.save(LAST)
         return "done"
 

@@ -24,7 +24,7 @@ def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
 
     Raises:
         CheckpointError: It cannot be read.
-        UsageError: It is no autoencoder, or one of another size.
+        UsageError: It is no autoencoder, or one of another size or kind.
         DataError: It was trained on another corpus.
     """
     given = load_checkpoint(path)
@@ -39,11 +39,19 @@ def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
         raise UsageError(f"{path} is a run of {given.config.method}, no autoencoder; give one of ae")
     if given.corpus["content_hash"] != corpus.info.content_hash:
         raise DataError(f"{path} was trained on another corpus, {given.corpus['name']}; give one of this")
-    mine, theirs = method.config.generator, given.config.generator
-    for name in ("embedding", "hidden", "latent"):
-        if getattr(mine, name) != getattr(theirs, name):
-            raise UsageError(
-                f"the encoder in {path} has {name} {getattr(theirs, name)}, not {getattr(mine, name)}; "
-                f"give --{name} {getattr(theirs, name)}"
-            )
+    _check_settings(method.config, given.config, path)
     load_weights(method.modules["encoder"], weights, path)
+
+
+def _check_settings(mine: RunConfig, theirs: RunConfig, path: Path) -> None:
+    for name in ("embedding", "hidden", "latent"):
+        ours, given = getattr(mine.generator, name), getattr(theirs.generator, name)
+        if ours != given:
+            raise UsageError(f"the encoder in {path} has {name} {given}, not {ours}; give --{name} {given}")
+    noise = theirs.autoencoder.noise
+    if noise != mine.autoencoder.noise:
+        trained = "with" if noise else "without"
+        raise UsageError(
+            f"the autoencoder in {path} was trained {trained} noise; to begin with it all the same, "
+            f"give --set autoencoder.noise={str(noise).lower()}"
+        )

@@ -22,7 +22,7 @@ from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
 from sritool.runs.checkpoint import Checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
-from sritool.runs.folder import BEST, CONFIG, LAST
+from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
 from sritool.runs.weights import load_weights, method_for_weights
 from sritool.training.configure import shown
 from sritool.training.position import Position, ends_early
@@ -98,8 +98,18 @@ class RunState:
         """Whether no validation has chosen a best.pt yet, though there could be one."""
         return self.position.best == math.inf and not self.position.pretraining
 
+    def keeps_best_autoencoder(self) -> bool:
+        """Whether the epoch of the autoencoder that validation liked best goes on, and there is one."""
+        return self.config.pretraining.keep == "best" and self.position.best < math.inf
+
     def end_pretraining(self) -> None:
-        """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps."""
+        """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps.
+
+        Raises:
+            CheckpointError: autoencoder.pt is damaged or gone.
+        """
+        if self.keeps_best_autoencoder():
+            take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
         self.method.end_pretraining()
         self.optimizer = self._optimizer()
         before = self.position

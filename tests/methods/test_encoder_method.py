@@ -38,7 +38,8 @@ def objective(method: EncoderMethod, batch: Batch, clock: Clock, weight: float) 
     """Batch mean of recon + weight · what the method makes of the KL, on the noise that it draws."""
     mean, log_variance = code(method, batch)
     noise = method.noise(batch, clock.stream("encoder"))
-    z = mean if method.name == "ae" else mean + (0.5 * log_variance).exp() * noise
+    is_point = method.name == "ae" and not method.config.autoencoder.noise
+    z = mean if is_point else mean + (0.5 * log_variance).exp() * noise
     recon = -method.generator.log_likelihood(batch.inputs, batch.targets, z)
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
     target = method.config.free_bits.target
@@ -59,15 +60,16 @@ def with_settings(method: EncoderMethod, **changes: object) -> EncoderMethod:
     return made
 
 
-@pytest.mark.parametrize("name", ONE_PASS)
+@pytest.mark.parametrize(("name", "noise"), [*((name, False) for name in ONE_PASS), ("ae", True)])
 def test_gradient_is_that_of_the_objective(
-    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, name: str
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, name: str, noise: bool
 ) -> None:
     made, batch = make_method(name), batch_of(EXAMPLES)
     kl = made.encoder.run(batch).q.kl_by_dimension()
     # Some lie below the target, some above.
     target = {"vae-fbp": kl.sum(-1).median(), "vae-fb": kl.median() * made.latent}.get(name, 0.0)
-    method = with_settings(made, free_bits={"target": 1.001 * float(target)})
+    changes = {"free_bits": {"target": 1.001 * float(target)}, "autoencoder": {"noise": noise}}
+    method = with_settings(made, **changes)
     weight = 0.0 if name == "ae" else method.kl_weight(clock)
     columns = method.gradients(batch, clock)
     parameters = dict(method.modules.named_parameters())
@@ -138,11 +140,38 @@ def test_an_autoencoder_has_one_code_a_sentence(make_method: MakeMethod, batch_o
     assert not method.has_density
 
 
+@pytest.mark.parametrize("noise", [False, True])
+def test_noise_alone_trains_the_variance_of_an_autoencoder(
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, noise: bool
+) -> None:
+    """Without, its part of the last layer has no gradient; with, the variance falls, as no KL holds it up."""
+    method, batch = with_settings(make_method("ae"), autoencoder={"noise": noise}), batch_of(EXAMPLES)
+    columns = method.gradients(batch, clock)
+    gradient = method.encoder.to_code.grad
+    assert gradient is not None
+    of_log_variance = gradient[method.latent :]
+    assert bool((of_log_variance != 0).any()) == noise
+    assert columns.get("mean KL weight", 0.0) == 0.0
+    before = code(method, batch)[1]
+    optimizer = torch.optim.Adam(method.modules.parameters(), lr=0.02)
+    for step in range(60):
+        method.gradients(batch, clock._replace(epoch=step))
+        optimizer.step()
+    fallen = float((before - code(method, batch)[1]).detach().mean())
+    assert fallen > 0.5 if noise else abs(fallen) < 0.5
+    draws = method.posterior(method.conditional(batch), 0, 2)
+    assert torch.equal(draws[0], draws[1]) != noise
+    assert method.has_density == noise
+
+
+@pytest.mark.parametrize("noise", [False, True])
 @pytest.mark.parametrize("name", ["vae-fb", "vae-fbp"])
 def test_pretraining_is_an_autoencoder_and_leaves_its_encoder(
-    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, name: str
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, name: str, noise: bool
 ) -> None:
-    method, autoencoder = make_method(name), make_method("ae")
+    method, autoencoder = (
+        with_settings(make_method(kind), autoencoder={"noise": noise}) for kind in (name, "ae")
+    )
     method.pretraining = True
     batch = batch_of(EXAMPLES)
     assert method.gradients(batch, clock) == autoencoder.gradients(batch, clock)

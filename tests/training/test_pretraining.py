@@ -11,29 +11,100 @@ import torch
 
 from sritool.analysis.info import describe_checkpoint
 from sritool.errors import CheckpointError, DataError, UsageError
-from sritool.runs.folder import BEST, LAST, METRICS, read_metrics
+from sritool.runs.folder import AUTOENCODER, BEST, LAST, METRICS, read_metrics
 from sritool.runs.model import load_model
 from sritool.training import events
 from sritool.training.plan import sort_sources
+from sritool.training.state import RunState
 
 NewRun = Callable[..., Any]
 METHODS = ("vae-fb", "vae-fbp")
 
 
+# Steps that become too large after two thirds of the plan: the second of three epochs is the best.
+UNSTEADY: dict[str, Any] = {
+    "learning_rate": 3.0,
+    "clip": 0.0,
+    "decay": {"start": 0.01, "end": 1.0, "begin": 0.67, "finish": 0.68},
+}
+
+
+@pytest.mark.parametrize("noise", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_given_encoder_is_the_stage_that_it_stands_for(new_run: NewRun, method: str) -> None:
-    autoencoder = new_run("ae", "ae", training={"epochs": 1})
+def test_a_given_encoder_is_the_stage_that_it_stands_for(new_run: NewRun, method: str, noise: bool) -> None:
+    changes = {"optimizer": UNSTEADY, "autoencoder": {"noise": noise}}
+    autoencoder = new_run("ae", "ae", training={"epochs": 3}, **changes)
     autoencoder.train()
-    whole = new_run(method, "whole", pretraining={"epochs": 1})
-    whole.train()
-    given = new_run(method, "given", pretraining={"encoder": str(autoencoder.folder / LAST)})
-    outcome = given.train()
-    assert outcome.steps == 6
-    one, other = whole.load().weights, given.load().weights
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert autoencoder.load(BEST).progress["epoch"] == 2
+    encoders = []
+    for keep, file in (("best", BEST), ("last", LAST)):
+        whole = new_run(method, f"whole {keep}", pretraining={"epochs": 3, "keep": keep}, **changes)
+        whole.train()
+        encoder = {"encoder": str(autoencoder.folder / file)}
+        given = new_run(method, f"given {keep}", pretraining=encoder, **changes)
+        outcome = given.train()
+        assert outcome.steps == 6
+        assert (whole.folder / AUTOENCODER).is_file() == (keep == "best")
+        one, other = whole.load().weights, given.load().weights
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+        encoders.append(one["encoder.embedding"])
+    assert not torch.equal(*encoders)
     # Only to begin with: the run goes on though the autoencoder is gone.
     (autoencoder.folder / LAST).unlink()
     assert given.train().reason == "done"
+
+
+class _Killed(Exception):  # noqa: N818 - an end, and no error
+    """Stands for SIGKILL: nothing is saved on the way out."""
+
+
+@pytest.mark.parametrize("where", ["best told", "worse told", "best saved", "before it is taken"])
+def test_killed_around_the_best_autoencoder(
+    new_run: NewRun, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    changes = {
+        "optimizer": UNSTEADY,
+        "autoencoder": {"noise": True},
+        "pretraining": {"epochs": 3, "keep": "best"},
+        "training": {"epochs": 1},
+    }
+    whole, run, save = new_run("vae-fb", "whole", **changes), new_run("vae-fb", **changes), RunState.save
+    whole.train()
+
+    def kill_at(event: events.Event) -> None:
+        if (
+            isinstance(event, events.Epoch)
+            and event.pretraining
+            and event.epoch == 2 + (where == "worse told")
+        ):
+            raise _Killed
+
+    def save_and_kill(self: RunState, name: str) -> None:
+        save(self, name)
+        if name == AUTOENCODER and self.position.epoch == 2:
+            raise _Killed
+
+    def die(self: RunState) -> None:
+        raise _Killed
+
+    with monkeypatch.context() as patched:
+        if where == "best saved":
+            patched.setattr(RunState, "save", save_and_kill)
+        if where == "before it is taken":
+            patched.setattr(RunState, "end_pretraining", die)
+        run.stopped(_Killed, observer=kill_at if "told" in where else None)
+    run.train()
+    for name in (LAST, BEST, AUTOENCODER):
+        one, other = whole.load(name).weights, run.load(name).weights
+        assert all(torch.equal(tensor, other[key]) for key, tensor in one.items()), name
+
+
+def test_the_best_autoencoder_is_gone(new_run: NewRun) -> None:
+    run = new_run("vae-fb", optimizer=UNSTEADY, pretraining={"epochs": 3, "keep": "best"})
+    run.train(max_steps=7)  # in the third epoch, which is not better
+    (run.folder / AUTOENCODER).unlink()
+    assert "autoencoder.pt" in str(run.stopped(CheckpointError))
+    assert run.load().progress["pretraining"], "it can go on once the file is back"
 
 
 def test_stages_are_told_and_logged_apart(new_run: NewRun) -> None:
@@ -91,6 +162,7 @@ def test_encoders_that_do_not_fit(new_run: NewRun, subword_corpus: Any) -> None:
     refused(language_model, UsageError, "no encoder")
     refused(variational, UsageError, "a run of vae-anneal, no autoencoder")
     refused(autoencoder, UsageError, "give --hidden 6", generator={"hidden": 7})
+    refused(autoencoder, UsageError, "autoencoder.noise=false", autoencoder={"noise": True})
     refused(other, DataError, "another corpus")
     (autoencoder.folder / LAST).write_bytes(b"nothing")
     refused(autoencoder, CheckpointError, "not a sritool checkpoint")
