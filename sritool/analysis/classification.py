@@ -157,7 +157,9 @@ def draw(usable: Indices, of: int, count: int, seed: int, number: int) -> Indice
 def notes_of(plan: Plan, request: Request) -> list[str]:
     """Tell what was left out, and how the rest was done."""
     sources = plan.sources
-    notes = [f"codes are means of {request.chains} chains, or an encoder's own"]
+    dropout = " with dropout" if request.chain_dropout else ""
+    scaled = "" if request.standardize else ", not standardised"
+    notes = [f"codes are means of {request.chains} chains{dropout}, or an encoder's own{scaled}"]
     classes = [sources.numbers(source) for source in sources.labelled]
     for setting in plan.settings:
         if any(len(np.unique(classes[source][rows])) < 2 for source, rows in setting.draws):
@@ -279,7 +281,7 @@ class Trial:
             def told(label: str, done: int, total: int) -> None:
                 report(f"{label} {what}", done, total)
 
-            how = CodeSettings(request.chains, True, request.seed)
+            how = CodeSettings(request.chains, True, request.seed, request.chain_dropout)
             return codes_of_split(model, source.split(model), rows, how, request.batch_size, told)[:, 0]
 
         test = codes(self.sources.test, self.plan.test, "test")
@@ -291,7 +293,8 @@ class Trial:
 
         def fit(source: int, chosen: Indices) -> Classes:
             known = labelled[source][np.searchsorted(needed[source], chosen)]
-            return svm_classes(known, self.labels[source][chosen], test, request.kernel, request.seed)
+            labels = self.labels[source][chosen]
+            return svm_classes(known, labels, test, request.kernel, request.seed, request.standardize)
 
         learner = Learner(name, method, f"{request.kernel} svm")
         rows = []
@@ -330,7 +333,8 @@ class Trial:
         request, labels = self.request, self.sources.numbers(self.sources.valid)[self.plan.valid]
         predictions = []
         for number in range(request.draws):
-            clusters = Clusters(train, len(self.sources.classes), request.seed + number, request.components)
+            seed, classes = request.seed + number, len(self.sources.classes)
+            clusters = Clusters(train, classes, seed, request.components, request.standardize)
             names = clusters.names(valid, labels, request.naming)
             predictions.append(names[clusters.probabilities(test).argmax(axis=1)])
         reduced = f", {request.components} principal components" if request.components else ""

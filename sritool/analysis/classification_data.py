@@ -104,6 +104,8 @@ class Request:
     limit: int | None = None  # of train, valid and test each
     deduplicate: bool = False
     chains: int = 5
+    chain_dropout: bool = False  # in the chains of codes, as while training
+    standardize: bool = True  # every dimension of codes, before they are clustered or learnt from
     components: int | None = None  # principal ones that are clustered
     naming: str = "hungarian"
     kernel: str = "linear"

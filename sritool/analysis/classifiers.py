@@ -71,10 +71,15 @@ class Accuracy(NamedTuple):
         return float(np.mean(self.shares))
 
     @property
+    def deviation(self) -> float | None:
+        """Standard deviation over draws; None for one."""
+        return float(np.std(self.shares, ddof=1)) if len(self.shares) > 1 else None
+
+    @property
     def standard_error(self) -> float:
         """Of the mean over draws; of one draw over test sentences."""
-        if len(self.shares) > 1:
-            return float(np.std(self.shares, ddof=1) / math.sqrt(len(self.shares)))
+        if self.deviation is not None:
+            return self.deviation / math.sqrt(len(self.shares))
         return math.sqrt(self.value * (1 - self.value) / int(self.confusion.sum()))
 
     @property
@@ -121,9 +126,16 @@ def name_by_confidence(probabilities: NDArray[np.float64], labels: Classes) -> C
 
 
 class Clusters:
-    """A Gaussian mixture on standardised codes, with as many components as there are classes."""
+    """A Gaussian mixture on codes, with as many components as there are classes."""
 
-    def __init__(self, codes: Floats, classes: int, seed: int, components: int | None = None) -> None:
+    def __init__(
+        self,
+        codes: Floats,
+        classes: int,
+        seed: int,
+        components: int | None = None,
+        standardize: bool = True,
+    ) -> None:
         """Fit the mixture.
 
         Args:
@@ -131,16 +143,16 @@ class Clusters:
             classes: Number of components.
             seed: Of the fit.
             components: Principal components of the codes to keep; None: all.
+            standardize: Whether every dimension is brought to mean 0 and variance 1 first.
         """
         from sklearn.decomposition import PCA
         from sklearn.mixture import GaussianMixture
         from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
 
         reduce = [PCA(components, random_state=seed)] if components else []
         mixture = GaussianMixture(classes, random_state=seed, max_iter=500)
         self.classes = classes
-        self._pipeline = make_pipeline(StandardScaler(), *reduce, mixture)
+        self._pipeline = make_pipeline(*_scaler(standardize), *reduce, mixture)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one that has not settled after so many rounds is used as it is
             self._pipeline.fit(codes.astype(np.float64))
@@ -167,7 +179,9 @@ class Clusters:
         return name_clusters(probabilities.argmax(axis=1), labels, self.classes)
 
 
-def svm_classes(codes: Floats, labels: Classes, wanted: Floats, kernel: str, seed: int) -> Classes:
+def svm_classes(
+    codes: Floats, labels: Classes, wanted: Floats, kernel: str, seed: int, standardize: bool = True
+) -> Classes:
     """Tell classes by a support vector machine on codes.
 
     Args:
@@ -176,13 +190,12 @@ def svm_classes(codes: Floats, labels: Classes, wanted: Floats, kernel: str, see
         wanted: Codes whose classes are wanted. Shape [m, latent].
         kernel: One of KERNELS.
         seed: Of the folds that C is chosen by.
+        standardize: Whether every dimension is brought to mean 0 and variance 1 first.
 
     Returns:
         Classes of `wanted`. Shape [m].
     """
-    from sklearn.preprocessing import StandardScaler
-
-    steps = [StandardScaler(), _machine(kernel, seed)]
+    steps = [*_scaler(standardize), _machine(kernel, seed)]
     return _classes(steps, codes.astype(np.float64), labels, wanted.astype(np.float64), COSTS[kernel], seed)
 
 
@@ -203,6 +216,12 @@ def word_classes(texts: Sequence[str], labels: Classes, wanted: Sequence[str], s
         return np.full(len(wanted), _commonest(labels))
     costs = COSTS["linear"]
     return _classes(steps, np.array(texts, dtype=object), labels, np.array(wanted, dtype=object), costs, seed)
+
+
+def _scaler(standardize: bool) -> list[Any]:
+    from sklearn.preprocessing import StandardScaler
+
+    return [StandardScaler()] if standardize else []
 
 
 def _machine(kernel: str, seed: int) -> Any:

@@ -23,6 +23,7 @@ from sritool.data.split import Split
 from sritool.errors import UsageError
 from sritool.evaluation.batches import Indices, over_batches
 from sritool.evaluation.record import VERSION, Record, fingerprint, packed, unpacked
+from sritool.methods.sri import ShortRunInference
 from sritool.runs.model import Floats, Report, TrainedModel
 
 FOLDER = "latents"
@@ -36,6 +37,7 @@ class CodeSettings(NamedTuple):
     chains: int = 5  # independent draws
     mean: bool = True  # their mean; of an encoder without chains its own mean, exactly
     seed: int = 0
+    dropout: bool = False  # in the chain's steps, as while training; nothing to an encoder
 
     @property
     def rows(self) -> int:
@@ -114,10 +116,13 @@ def codes_of_text(
 
 def _draw(model: TrainedModel, batch: Batch, how: CodeSettings) -> torch.Tensor:
     """[batch, rows, latent]"""
-    conditional = model.method.conditional(batch)
+    method, conditional = model.method, model.method.conditional(batch)
+    if how.dropout and isinstance(method, ShortRunInference):
+        chains = method.posterior_under_dropout(conditional, how.seed, how.chains)
+        return chains.mean(0)[:, None] if how.mean else chains.transpose(0, 1)
     if how.mean:
-        return model.method.posterior_mean(conditional, how.seed, how.chains)[:, None]
-    return model.method.posterior(conditional, how.seed, how.chains).transpose(0, 1)
+        return method.posterior_mean(conditional, how.seed, how.chains)[:, None]
+    return method.posterior(conditional, how.seed, how.chains).transpose(0, 1)
 
 
 def _digest(split: Split, index: int) -> bytes:

@@ -203,6 +203,25 @@ class ShortRunInference(Method):
         start, noise, _ = self._draw(conditional.batch, Stream(seed, "evaluation"), chains)
         return self._evaluation_chain(conditional, start, noise).end
 
+    def posterior_under_dropout(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
+        """`posterior` with fresh dropout masks at each step, as the authors' code draws codes to classify."""
+        batch, sampler = conditional.batch, self.sampler
+        start, noise, _ = self._draw(batch, Stream(seed, "evaluation"), chains)
+        ends = []
+        for chain in range(chains):  # masks serve one chain a sentence
+            indices = range(chain * sampler.steps, (chain + 1) * sampler.steps)
+            drawn = Dropout.draw(self.config.generator, batch, Stream(seed, "evaluation dropout"), indices)
+
+            def log_conditional(z: Tensor, step: int, drawn: Dropout = drawn) -> tuple[Tensor, Tensor]:
+                return conditional.evaluate(z, drawn.masks(step))
+
+            log_joint, tau = with_prior(log_conditional), sampler.evaluation_temperature
+            run = short_run(
+                log_joint, start[chain], sampler.schedule(), noise[:, chain], tau, False, self.root
+            )
+            ends.append(settled(run).end)
+        return torch.stack(ends)
+
     @property
     def posterior_name(self) -> str:
         """The sampler's."""

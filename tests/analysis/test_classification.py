@@ -130,6 +130,10 @@ def test_each_sentence_is_encoded_once_and_none_that_takes_no_part(
     how = CodeSettings(3, True, 5)
     assert encoded == [(45, 45, how), (12, 12, how), (90, 90, how), (30, 30, how)]
     encoded.clear()
+    found = run(checkpoint, dataclasses.replace(files, chains=3, seed=5, chain_dropout=True))
+    assert {how for _, _, how in encoded} == {CodeSettings(3, True, 5, True)}
+    assert found.notes[0] == "codes are means of 3 chains with dropout, or an encoder's own"
+    encoded.clear()
     run(checkpoint, dataclasses.replace(files, zero=False))
     assert [(count, of) for count, of, _ in encoded] == [(45, 45), (12, 12)]
     encoded.clear()
@@ -181,6 +185,7 @@ def test_spread_over_draws(checkpoint: Path, files: Request, encoded: list[Any])
     assert drawn.value == pytest.approx(sum(drawn.shares) / 4)
     spread = sum((share - drawn.value) ** 2 for share in drawn.shares) / 3
     assert drawn.standard_error == pytest.approx((spread / 4) ** 0.5)
+    assert drawn.deviation == pytest.approx(spread**0.5)
     assert drawn.interval is None
     assert drawn.confusion.sum() == 4 * 45
     assert np.trace(drawn.confusion) == round(45 * sum(drawn.shares))

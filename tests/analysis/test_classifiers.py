@@ -103,6 +103,10 @@ def test_clusters_are_of_standardised_codes_and_of_principal_components() -> Non
 
     scale = np.array([1.0, 1000.0, 0.001], dtype=np.float32)
     assert share(Clusters(train * scale, 2, 0), test * scale) == 1.0
+    # As they are, the widest direction is all that the mixture sees, and it says nothing of the classes.
+    misled = np.array([1.0, 1000.0, 1.0], dtype=np.float32)
+    assert share(Clusters(train * misled, 2, 0, 1, standardize=False), test * misled) < 0.7
+    assert share(Clusters(train, 2, 0, standardize=False), test) == 1.0
     # Two directions that go together are the first principal component of standardised codes; the third is noise.
     twice = np.concatenate([train[:, :1], train], axis=1)
     assert share(Clusters(twice, 2, 0, 1), np.concatenate([test[:, :1], test], axis=1)) == 1.0
@@ -116,6 +120,16 @@ def test_svm_tells_gaussians_far_apart(kernel: str, centres: list[list[float]]) 
     test, true = gaussians(centres, 40, 5)
     scale = np.array([1.0, 1e4, 1.0][: len(centres[0])], dtype=np.float32)
     assert (svm_classes(codes * scale, labels, test * scale, kernel, 0) == true).all()
+
+
+def test_machine_on_codes_as_they_are() -> None:
+    codes, labels = gaussians(TWO, 15, 4)
+    test, true = gaussians(TWO, 40, 5)
+    scale = np.array(
+        [1e-4, 1.0, 1.0], dtype=np.float32
+    )  # what tells the classes costs too much to be looked at
+    assert (svm_classes(codes * scale, labels, test * scale, "linear", 0) == true).all()
+    assert (svm_classes(codes * scale, labels, test * scale, "linear", 0, False) == true).mean() < 0.8
 
 
 def test_rbf_tells_what_no_plane_does() -> None:

@@ -66,6 +66,16 @@ def test_draws_are_the_methods_own_in_the_order_asked_for(model: Model, corpus: 
         np.testing.assert_allclose(found[row], expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_dropout_is_the_chains_alone(model: Model, corpus: Corpus) -> None:
+    split, asked = corpus.split("train"), np.arange(4)
+    usual = codes_of_split(model, split, asked, CodeSettings(3, seed=5))
+    dropped = codes_of_split(model, split, asked, CodeSettings(3, seed=5, dropout=True))
+    assert np.array_equal(usual, dropped) == (model.method.name != "sri")
+    draws = codes_of_split(model, split, asked, CodeSettings(3, mean=False, seed=5, dropout=True))
+    if model.method.name == "sri":
+        np.testing.assert_allclose(draws.mean(1), dropped[:, 0], rtol=1e-5, atol=1e-6)
+
+
 def test_the_mean_is_that_of_the_draws_or_the_encoders_own(model: Model, corpus: Corpus) -> None:
     split, asked = corpus.split("train"), np.arange(6)
     found = codes_of_split(model, split, asked, CodeSettings(4, seed=1), keep=False)[:, 0]

@@ -432,3 +432,29 @@ def test_kl_of_the_authors_chain_where_z_is_ignored(batch_of: Callable[..., Batc
     assert left == pytest.approx(0.35, abs=0.01)
     assert float(found.folded.max()) == 0
     assert abs(float(found.kl.mean()) - expected) < 5 * float(found.kl.std()) / math.sqrt(150)
+
+
+def test_codes_under_dropout_are_chains_whose_masks_are_their_own(
+    make_method: Callable[..., Method], batch_of: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, plain = batch_of(EXAMPLES), make_method()
+    assert isinstance(plain, sri.ShortRunInference)
+    expected = plain.posterior(plain.conditional(batch), 3, 2)
+    torch.testing.assert_close(plain.posterior_under_dropout(plain.conditional(batch), 3, 2), expected)
+    method = make_method(dropout=0.5)
+    assert isinstance(method, sri.ShortRunInference)
+    conditional, seen = method.conditional(batch), list[Tensor]()
+    evaluate = conditional.evaluate
+
+    def watched(z: Tensor, masks: Any = None, *rest: Any) -> Any:
+        seen.append(masks.embedding)
+        return evaluate(z, masks, *rest)
+
+    monkeypatch.setattr(conditional, "evaluate", watched)
+    codes = method.posterior_under_dropout(conditional, 3, 2)
+    steps = method.sampler.steps
+    assert len(seen) == 2 * steps
+    assert not any(torch.equal(a, b) for k, a in enumerate(seen) for b in seen[:k]), "masks are drawn anew"
+    assert not torch.allclose(codes, method.posterior(method.conditional(batch), 3, 2))
+    alone = method.posterior_under_dropout(method.conditional(batch_of(EXAMPLES[:2])), 3, 1)
+    torch.testing.assert_close(alone, codes[:1, :2])

@@ -93,6 +93,22 @@ def classify(
     chains: Annotated[
         int, classifier_option("Chains whose mean is a sentence's code; an encoder has its own mean.", min=1)
     ] = 5,
+    chain_dropout: Annotated[
+        bool,
+        option(
+            "Drop words' features in the steps of the chains, as in training. The authors' code does.",
+            "--chain-dropout/--no-chain-dropout",
+            panel=HOW,
+        ),
+    ] = False,
+    standardize: Annotated[
+        bool,
+        option(
+            "Bring every dimension of the codes to mean 0 and variance 1 first. The authors' code does not.",
+            "--standardize/--no-standardize",
+            panel=HOW,
+        ),
+    ] = True,
     kernel: Annotated[
         Literal["linear", "rbf"], classifier_option("Kernel of the support vector machine; rbf is slow.")
     ] = "linear",
@@ -156,6 +172,8 @@ def classify(
         limit=limit,
         deduplicate=deduplicate,
         chains=chains,
+        chain_dropout=chain_dropout,
+        standardize=standardize,
         components=pca,
         naming=naming,
         kernel=kernel,

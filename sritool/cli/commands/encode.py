@@ -55,6 +55,13 @@ def encode(
             "--mean/--draws",
         ),
     ] = False,
+    chain_dropout: Annotated[
+        bool,
+        option(
+            "Drop words' features in the steps of a chain, as in training.",
+            "--chain-dropout/--no-chain-dropout",
+        ),
+    ] = False,
     seed: SeedOpt = 0,
     output: Annotated[
         Path | None,
@@ -83,7 +90,7 @@ def encode(
     opened = model.load("encoding with")
     source = text or "-"
     tell_typed(source)
-    how = CodeSettings(chains or (CHAINS if mean else 1), mean, seed)
+    how = CodeSettings(chains or (CHAINS if mean else 1), mean, seed, chain_dropout)
     with task_progress(quiet) as report:
         found = encode_text(opened, Path(source), how, batch_size, report)
     if output is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Best, Table
-from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
+from sritool.cli.tables.metrics import FOR_PEOPLE
 
 if TYPE_CHECKING:
     from sritool.analysis.classification import Classification
@@ -35,11 +35,13 @@ def accuracy_table(found: Classification, fmt: str) -> Table:
 
 def for_programs(found: Classification) -> tuple[list[str], list[list[object]]]:
     columns = ["run", "method", "classifier", "labels", "used", "draws", "accuracy", "se", "low", "high"]
+    columns += ["sd", "least", "most"]
     rows: list[list[object]] = []
     for row in found.rows:
         low, high = row.interval or (None, None)
         labels = [row.labels, row.used if row.labels is not None else None]
-        figures = [len(row.shares), row.value, row.standard_error, low, high]
+        figures = [len(row.shares), row.value, row.standard_error, low, high, row.deviation]
+        figures += [min(row.shares), max(row.shares)] if len(row.shares) > 1 else [None, None]
         beside = [found.tested, found.of, len(found.classes), found.data]
         rows.append([row.name, row.method or None, row.classifier, *labels, *figures, *beside])
     return [*columns, "sentences", "of", "classes", "data"], rows
@@ -53,12 +55,12 @@ def accuracy_cell(row: Accuracy, rows: Sequence[Accuracy]) -> object:
 
 
 def percent(row: Accuracy) -> str:
-    """`71.2 ± 0.4` over draws, or `71.2 (69.1–73.2)` of one."""
+    """`71.2 ± 0.4 (70.8–71.9)` over draws: standard deviation and range; `71.2 (69.1–73.2)` of one: its interval."""
     bounds = row.interval
-    if bounds is None and not row.standard_error:  # every draw gave the same
-        return f"{100 * row.value:.1f} ± 0"
     if bounds is None:
-        return with_error(100 * row.value, 100 * row.standard_error)
+        assert row.deviation is not None
+        spread = f"{100 * row.deviation:.1f} ({100 * min(row.shares):.1f}–{100 * max(row.shares):.1f})"
+        return f"{100 * row.value:.1f} ± {spread if row.deviation else 0}"
     if row.labels is None:
         return f"{100 * row.value:.1f}"
     return f"{100 * row.value:.1f} ({100 * bounds.low:.1f}–{100 * bounds.high:.1f})"
@@ -67,8 +69,9 @@ def percent(row: Accuracy) -> str:
 def legend(found: Classification) -> str:
     """Return what `±` and brackets mean."""
     draws = sorted({len(row.shares) for row in found.rows if len(row.shares) > 1})
-    several = f"± standard error over {' or '.join(map(str, draws))} draws (0: seeds)" if draws else ""
-    one = "in brackets the 95 % interval of one draw"
+    over = " or ".join(map(str, draws))
+    several = f"± standard deviation over {over} draws (0: seeds), in brackets their range" if draws else ""
+    one = "of one draw in brackets its 95 % interval"
     single = any(len(row.shares) == 1 and row.labels is not None for row in found.rows)
     return "; ".join(part for part in (several, one if single else "") if part)
 

@@ -21,7 +21,7 @@ Run = Callable[..., Result]
 
 CALM = ("heron", "lantern", "mason")  # the others are busy
 HEADER = (
-    "run method classifier labels used draws accuracy se low high sentences of classes data".split()  # noqa: SIM905
+    "run method classifier labels used draws accuracy se low high sd least most sentences of classes data".split()  # noqa: SIM905
 )
 
 
@@ -80,7 +80,9 @@ def test_draws_of_the_models_own_corpus(run: Run) -> None:
     assert float(found[0]["accuracy"]) == pytest.approx(most)
     for row in found:
         assert 0 <= float(row["accuracy"]) <= 1
-        assert bool(row["low"]) == (row["draws"] == "1")
+        assert bool(row["low"]) == (row["draws"] == "1") == (not row["sd"])
+        if row["sd"]:
+            assert float(row["least"]) <= float(row["accuracy"]) <= float(row["most"])
 
 
 def test_files_give_the_same_as_the_corpus_that_was_made_of_them(run: Run) -> None:
@@ -124,7 +126,8 @@ def test_several_files_after_one_option_and_several_models(run: Run) -> None:
     assert all(any("**" in line.split("|")[column] for line in lines[4:]) for column in (2, 3, 4))
     assert "Accuracy in % on polls test, 40 of 40 sentences" in result.stderr
     assert (
-        "± standard error over 5 draws (0: seeds); in brackets the 95 % interval of one draw" in result.stderr
+        "± standard deviation over 5 draws (0: seeds), in brackets their range; "
+        "of one draw in brackets its 95 % interval" in result.stderr
     )
 
 
