@@ -95,18 +95,16 @@ def classify(
     ] = 5,
     chain_dropout: Annotated[
         bool,
-        option(
+        classifier_option(
             "Drop words' features in the steps of the chains, as in training. The authors' code does.",
             "--chain-dropout/--no-chain-dropout",
-            panel=HOW,
         ),
     ] = False,
     standardize: Annotated[
         bool,
-        option(
+        classifier_option(
             "Bring every dimension of the codes to mean 0 and variance 1 first. The authors' code does not.",
             "--standardize/--no-standardize",
-            panel=HOW,
         ),
     ] = True,
     kernel: Annotated[
