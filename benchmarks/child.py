@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.shapes import Shape
-from sritool.cli.render import say
+from sritool.cli.streams import say
 
 
 def ask(

@@ -17,7 +17,7 @@ from benchmarks.options import Context
 from benchmarks.ours import run_config
 from benchmarks.shapes import Shape
 from benchmarks.timing import Run, alternate, ratio, spread
-from sritool.cli.render import Table
+from sritool.cli.formats import Table
 from sritool.config.settings import RunConfig
 
 OURS, AUTHORS, PLAIN = "ours", "authors' loop", "strongest plain"

@@ -17,7 +17,7 @@ from benchmarks.options import Context, add_common, add_shapes
 from benchmarks.ours import method_of, run_config
 from benchmarks.report import Report
 from benchmarks.shapes import Shape, random_batch
-from sritool.cli.render import Table
+from sritool.cli.formats import Table
 from sritool.data.batches import Batch
 from sritool.inference.langevin import Chain, log_joint_of, short_run, with_prior
 from sritool.methods.base import Method

@@ -21,7 +21,7 @@ from benchmarks.reference import reference_of
 from benchmarks.report import Report
 from benchmarks.shapes import PRESET_SHAPES, Shape, random_batch
 from benchmarks.timing import Run, alternate, ratio, spread
-from sritool.cli.render import Table
+from sritool.cli.formats import Table
 from sritool.config.settings import LikelihoodConfig
 from sritool.inference.chain_density import chain_density
 from sritool.inference.langevin import log_joint_of, short_run

@@ -25,8 +25,7 @@ from benchmarks.ours import CLOCK, method_of, run_config
 from benchmarks.report import machine
 from benchmarks.shapes import SHAPES, Shape, random_batch
 from benchmarks.timing import Run, Spread, alternate, ratio, spread
-from sritool.cli.formats import lines_of, native
-from sritool.cli.render import Table
+from sritool.cli.formats import Table, lines_of, native
 from sritool.methods import sri
 from sritool.model.device import products_in
 from sritool.model.recurrence import Recurrence, RecurrentWeight

@@ -20,7 +20,7 @@ from benchmarks.options import Context, add_common, add_precision, add_shapes, a
 from benchmarks.report import Report
 from benchmarks.shapes import Shape
 from benchmarks.timing import Run, alternate, spread
-from sritool.cli.render import Table
+from sritool.cli.formats import Table
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SIZES = ("batch", "length", "vocabulary", "hidden")

@@ -22,7 +22,7 @@ import torch
 from benchmarks.options import Context, add_common, add_timing
 from benchmarks.report import Report
 from benchmarks.timing import Run, alternate, ratio, spread
-from sritool.cli.render import Table
+from sritool.cli.formats import Table
 from sritool.data.preprocess import preprocess_corpus
 from sritool.data.sources import FileOptions, file_source
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from sritool.cli.formats import native
-from sritool.cli.render import Table, emit_all, say
+from sritool.cli.formats import Table, native
+from sritool.cli.render import emit_all
+from sritool.cli.streams import say
 
 FORMATS = ("auto", "table", "tsv", "markdown", "json")
 FLAGS = (

@@ -21,7 +21,7 @@ from benchmarks.ours import method_of, run_config
 from benchmarks.report import Report
 from benchmarks.shapes import Shape
 from benchmarks.timing import Run, alternate, ratio, spread
-from sritool.cli.render import Table
+from sritool.cli.formats import Table
 from sritool.data.tokenizer import EOS, FIRST_PREDICTED
 from sritool.methods.registry import build_method
 from sritool.model.decoding import DecodingConfig, decode

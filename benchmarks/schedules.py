@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.options import Context, add_common
 from benchmarks.report import Report
-from sritool.cli.render import Table
+from sritool.cli.formats import Table
 from sritool.inference.step_size import geometric
 
 CURVATURES = (0.4, 0.7, 1.0, 1.5, 2.5)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.options import Context, add_common
 from benchmarks.report import Report
-from sritool.cli.render import Table
+from sritool.cli.formats import Table
 from sritool.data.batches import Batch, collate
 from sritool.data.store import load_corpus
 from sritool.data.tokenizer import FIRST_PREDICTED

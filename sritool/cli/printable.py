@@ -7,10 +7,8 @@ import re
 from typing import Any
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-_BIDI = (
-    *range(0x202A, 0x202F),
-    *range(0x2066, 0x206A),
-)  # they turn round what stands behind them in the line
+# They turn round what stands behind them in the line.
+_BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 
 VISIBLE_CONTROLS = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "␡", 0x09: " ", 0x0A: "\n"}
 VISIBLE_CONTROLS |= dict.fromkeys(range(0x80, 0xA0), _REPLACED)

@@ -21,8 +21,6 @@ from sritool.cli.printable import printable, printable_columns
 from sritool.cli.streams import bars_hidden, console_of, say
 from sritool.errors import UsageError
 
-__all__ = ["FORMATS", "Table", "emit", "emit_all", "resolve_format", "say"]
-
 HEADER_STYLE = "bold"
 UNBOUNDED_WIDTH = 100_000
 """Width of a drawn table that goes into a pipe or file, in characters: nothing is wrapped or cut there."""

@@ -77,15 +77,10 @@ def write_bytes(content: bytes) -> None:
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
     """Make sys.stdin, stdout and stderr what this module says, until the end of the program."""
-    for name in (
-        "stdin",
-        "stdout",
-        "stderr",
-    ):  # in the order of their numbers, which files that are opened get
-        if (
-            getattr(sys, name) is None
-        ):  # closed by the caller: nothing comes, and what is written goes nowhere
-            mode = "r" if name == "stdin" else "w"
+    # In the order of their numbers, which files that are opened get. One that the caller closed gives nothing, and
+    # what is written to it goes nowhere.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
     sys.stdout = Stdout(*_taken(sys.stdout))  # type: ignore[arg-type]
     sys.stderr = Stderr(*_taken(sys.stderr), line_buffering=True)  # type: ignore[arg-type]

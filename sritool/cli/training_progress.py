@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from textwrap import shorten
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sritool.cli.progress import Progress
@@ -57,9 +56,7 @@ class Watch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, where: object) -> None:
         if self._bar is not None:
             if error is None:
                 self._bar.settle()

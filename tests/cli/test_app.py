@@ -20,10 +20,11 @@ from typer.testing import Result
 import sritool
 from sritool import errors
 from sritool.cli import app as application
+from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.values import duration
-from sritool.cli.render import Table, emit
+from sritool.cli.render import emit
 
 Invoke = Callable[..., Result]
 RunProgram = Callable[..., subprocess.CompletedProcess[str]]
@@ -36,7 +37,9 @@ HEAVY = (
 FLOOD = """
     import sys, types
     from sritool.cli import app
-    from sritool.cli.render import Table, emit, say
+    from sritool.cli.formats import Table
+    from sritool.cli.render import emit
+    from sritool.cli.streams import say
 
     def flood(rows: int = 10, fmt: str = "auto", talk: int = 0) -> None:
         for _ in range(talk):

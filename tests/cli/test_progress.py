@@ -16,7 +16,8 @@ from sritool.cli.streams import Stderr
 
 ON_A_TERMINAL = """
 from sritool.cli.progress import Progress
-from sritool.cli.render import Table, emit
+from sritool.cli.formats import Table
+from sritool.cli.render import emit
 from sritool.cli.streams import say
 with Progress("epoch 1/2") as progress:
     for step in range(1, 41):

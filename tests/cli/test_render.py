@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.cli.formats import exact, lines_of, native, readable
-from sritool.cli.render import Table, emit, emit_all
+from sritool.cli.formats import Table, exact, lines_of, native, readable
+from sritool.cli.render import emit, emit_all
 from sritool.cli.tables.metrics import with_error
 from support.tables import Terminal
 

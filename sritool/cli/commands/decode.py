@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from sritool.cli.formats import Table
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.render import Table, emit
+from sritool.cli.render import emit
 from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 

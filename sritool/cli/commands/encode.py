@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from sritool.cli.formats import Table
 from sritool.cli.options.files import QuietOpt, TextOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_unknown
-from sritool.cli.render import Table, emit, fits, resolve_format, say, write_lines
+from sritool.cli.render import emit, fits, resolve_format, write_lines
 from sritool.cli.signatures import option
-from sritool.cli.streams import tell_typed, write_bytes
+from sritool.cli.streams import say, tell_typed, write_bytes
 from sritool.cli.tables.metrics import FOR_PEOPLE
 from sritool.errors import UsageError
 

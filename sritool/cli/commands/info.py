@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt
 from sritool.cli.options.models import CheckpointOptions
-from sritool.cli.render import Table, emit, resolve_format
+from sritool.cli.render import emit, resolve_format
 
 
 def info(*, model: CheckpointOptions, fmt: FormatOpt = "auto") -> None:

@@ -14,7 +14,7 @@ from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
 
 if TYPE_CHECKING:
-    from sritool.cli.render import Table
+    from sritool.cli.formats import Table
     from sritool.data.preprocess import PreparedCorpus
 
 reading_option = in_panel("Reading your own text")
@@ -137,7 +137,8 @@ def preprocess(
     The program makes tiny itself. It fetches ptb, snli, yahoo and yelp from the Hugging Face hub, unless --from names
     a folder with their files. It asks the network for nothing else.
     """
-    from sritool.cli.render import emit, say
+    from sritool.cli.render import emit
+    from sritool.cli.streams import say
     from sritool.data.choose_source import Inputs, choose_source
     from sritool.data.corpora.hub import HUB_SETS
     from sritool.data.options import with_overrides
@@ -170,7 +171,7 @@ def preprocess(
 
 def corpus_table(prepared: PreparedCorpus) -> Table:
     """Return the counts of every split; the note says where the corpus is and what to know about it."""
-    from sritool.cli.render import Table
+    from sritool.cli.formats import Table
 
     info = prepared.info
     pieces = info.tokenizer != "word"

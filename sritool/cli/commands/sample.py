@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from sritool.cli.formats import readable
+from sritool.cli.formats import Table, readable
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import DataDirOpt, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.render import Table, emit, fits
+from sritool.cli.render import emit, fits
 from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
@@ -127,44 +127,32 @@ def wanted_figures(
 
 def figures_table(figures: Figures, title: str, real: str, form: str) -> Table:
     """Return one row a figure, with that of the real text beside it. For people, figure and error share a cell."""
-    note = "; ".join([*([f"real: {real}"] if real else []), *figures.notes])
-    rows: list[tuple[object, ...]]
-    if form not in FOR_PEOPLE:
-        columns = ["metric", "value", "standard_error", *(["real", "real_error"] if real else []), "n", "how"]
-        rows = [
-            (
-                *(row.metric, *cells(row.samples), *(cells(row.real) if real else ())),
-                *(row.samples.sentences, row.how),
-            )
-            for row in figures.rows
-        ]
-        return Table(title, columns, rows, note)
-    columns = ["metric", "value ± se", *(["real ± se"] if real else [])]
-    rows = [
-        (row.metric, text_of(row.samples), *((text_of(row.real),) if real else ())) for row in figures.rows
-    ]
-    counts = ["n"] if form != "table" else []  # which has a title to say it in
-    full = [
-        (*cut, *([row.samples.sentences] if counts else []), row.how)
-        for cut, row in zip(rows, figures.rows, strict=True)
-    ]
-    table = Table(title, [*columns, *counts, "how"], full, note)
+    people, counted = form in FOR_PEOPLE, form != "table"  # a table has a title to say the number in
+    columns = ["metric", *(["value ± se"] if people else ["value", "standard_error"])]
+    if real:
+        columns += ["real ± se"] if people else ["real", "real_error"]
+    columns += [*(["n"] if counted else []), "how"]
+    rows: list[list[object]] = []
+    for row in figures.rows:
+        beside = cells(row.real, people) if real else []
+        counts = [row.samples.sentences] if counted else []
+        rows.append([row.metric, *cells(row.samples, people), *beside, *counts, row.how])
+    notes = [*([f"real: {real}"] if real else []), *figures.notes]
+    table = Table(title, columns, rows, "; ".join(notes))
     if form != "table" or fits(table):
         return table
-    below = "\n".join([*([note] if note else []), *(f"{row.metric}: {row.how}" for row in figures.rows)])
-    return Table(title, columns, rows, below)
+    below = [*filter(None, [table.note]), *(f"{row.metric}: {row.how}" for row in figures.rows)]
+    return Table(title, columns[:-1], [row[:-1] for row in rows], "\n".join(below))
 
 
-def text_of(figure: Figure | None) -> str | None:
-    """For people: the figure and its error."""
-    value, error = cells(figure)
-    if value is None:
-        return None
-    return readable(value) if error is None else with_error(value, error)
+def cells(figure: Figure | None, people: bool) -> list[object]:
+    """Return a figure and its error, for people in one cell.
 
-
-def cells(figure: Figure | None) -> tuple[float | None, float | None]:
-    """Return value and standard error. The value is NaN where there are too few sentences, the error then None."""
+    The value is NaN where there are too few sentences; an error that is not finite is left out.
+    """
     if figure is None:
-        return None, None
-    return figure.value, figure.standard_error if math.isfinite(figure.standard_error) else None
+        return [None] if people else [None, None]
+    error = figure.standard_error if math.isfinite(figure.standard_error) else None
+    if people:
+        return [readable(figure.value) if error is None else with_error(figure.value, error)]
+    return [figure.value, error]

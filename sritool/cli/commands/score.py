@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from sritool.cli.formats import lines_of
+from sritool.cli.formats import Table, lines_of
 from sritool.cli.options.files import OutputOptions, TextOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.render import Table, emit, write_lines
+from sritool.cli.render import emit, write_lines
 from sritool.cli.signatures import option
 from sritool.cli.streams import bars_hidden, tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE

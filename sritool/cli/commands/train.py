@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sritool.cli.formats import Table
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt
 from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.training import TrainingOptions, run_option
 from sritool.cli.options.values import duration
-from sritool.cli.render import Table, emit, emit_all, say
+from sritool.cli.render import emit, emit_all
 from sritool.cli.signatures import in_panel
+from sritool.cli.streams import say
 
 if TYPE_CHECKING:
     from sritool.analysis.run_summary import Summary

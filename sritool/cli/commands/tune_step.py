@@ -10,9 +10,9 @@ from sritool.cli.options.files import DataDirOpt, OutputOptions, TextOpt, check_
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.options.values import known_split
-from sritool.cli.render import emit_all, panels, say
+from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import in_panel
-from sritool.cli.streams import tell_typed
+from sritool.cli.streams import say, tell_typed
 from sritool.cli.tables.tune_step import steps_table
 from sritool.errors import UsageError
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+from sritool.cli.formats import Table
 from sritool.cli.options.models import CheckpointsOptions
 from sritool.cli.options.values import names
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import look, new_canvas, plain, series
-from sritool.cli.render import Table, say
 from sritool.cli.signatures import option
+from sritool.cli.streams import say
 from sritool.cli.tables.reading import read_rows
 from sritool.errors import UsageError
 
@@ -106,7 +107,8 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
             canvas.suptitle(plain(title))
         named = [plain(run) for run in runs]
         canvas.legend(
-            *([handles[run] for run in runs], named),
+            [handles[run] for run in runs],
+            named,
             loc="outside lower center",
             ncols=LEGEND_COLUMNS,
             title=meaning_of(points, narrow=columns < 3),

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sritool.cli.formats import Table
 from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ComparedModelsOptions
 from sritool.cli.plots.labels import place_labels
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import COLOURS, MARKS, look, new_canvas, plain
-from sritool.cli.render import Table
+from sritool.cli.tables.metrics import figure_columns
 from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 
     from sritool.analysis.frontier import Point
 
-COLUMNS = (
-    *("run", "method", "nll", "nll se", "posterior-kl", "posterior-kl se"),
-    *("sentences", "draws", "estimator"),
-)
+FIGURES = figure_columns(("nll", "posterior-kl"), people=False)
+COLUMNS = ("run", "method", *FIGURES, "sentences", "draws", "estimator")
 
 
 def frontier(
@@ -95,7 +94,8 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
         if title:
             axes.set_title(plain(title))
         canvas.legend(
-            *(handles, names),
+            handles,
+            names,
             loc="outside lower center",
             ncols=min(4, len(names)),
             title="method; bars: ± 1 standard error",

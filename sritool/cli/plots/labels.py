@@ -51,7 +51,9 @@ def place_labels(
     order = sorted(range(len(names)), key=lambda k: -_crowd(marks, k))
     for k in order:
         text = axes.annotate(
-            *(names[k], places[k], (0, 0)),
+            names[k],
+            places[k],
+            (0, 0),
             textcoords="offset points",
             annotation_clip=False,
             va="bottom",

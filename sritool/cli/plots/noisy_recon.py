@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+from sritool.cli.formats import Table
 from sritool.cli.options import values
 from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import SentencesOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import look, new_canvas, plain, series
-from sritool.cli.render import Table
 from sritool.cli.signatures import option
 from sritool.cli.tables.noisy_recon import CHANGES, long_table, measured_on
 from sritool.cli.tables.reading import read_rows
@@ -93,9 +93,8 @@ def noisy_recon(
         heading = picture.heading(measured_on(found.runs[0]))
         table = long_table(*found)._replace(title=heading)
         rows = [cells_of(dict(zip(table.columns, row, strict=True))) for row in table.rows]
-        notes = (
-            [] if picture.show_data else table.note.splitlines()
-        )  # a table that is printed has them below it
+        # A table that is printed has them below it.
+        notes = [] if picture.show_data else table.note.splitlines()
     out.write(lambda: draw(rows, heading), table, notes)
 
 

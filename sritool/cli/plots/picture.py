@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt, file_option
 from sritool.cli.plots.style import check_picture, save
-from sritool.cli.render import Table, emit, resolve_format, say
+from sritool.cli.render import emit, resolve_format
 from sritool.cli.signatures import option
+from sritool.cli.streams import say
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+from sritool.cli.formats import Table
 from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.options.values import names
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import look, new_canvas, plain, series
-from sritool.cli.render import Table
 from sritool.cli.signatures import option
 from sritool.cli.tables.reading import read_rows
 

@@ -57,7 +57,10 @@ def tune_step(
         chosen = choose_sentences(opened, "valid", None, limit, data_dir)
         with Progress("measuring", "chains", quiet) as bar:
             tuned = tune(
-                *(opened.method, chosen.split, chosen.examples, Tuning(chains=chains, seed=seed)),
+                opened.method,
+                chosen.split,
+                chosen.examples,
+                Tuning(chains=chains, seed=seed),
                 lambda _, done, total: bar.update(done, total),
             )
         count = f"{tuned.sentences} of {len(chosen.split)} sentences, {tuned.chains} chains each"

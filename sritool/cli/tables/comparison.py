@@ -11,8 +11,9 @@ from sritool.cli.tables.metrics import (
     FOR_PEOPLE,
     RELIABILITY,
     WEIGHTS,
+    figure_cells,
+    figure_columns,
     measured,
-    pair,
     reliability_cells,
     shown,
     weights_of,
@@ -121,40 +122,25 @@ def for_programs(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], 
     from sritool.analysis.comparison import TRAINING_COLUMNS
 
     metrics = [name for name in names if name not in TRAINING_COLUMNS]
-    training = {"time": "seconds"}
-    own = [training.get(name, name) for name in names if name in TRAINING_COLUMNS]
-    if "epochs" in own:
-        own.insert(own.index("epochs") + 1, "planned epochs")
-    columns = ["run", "method", "corpus", *(c for name in metrics for c in (name, f"{name} se"))]
-    columns += [
-        "estimator",
-        "draws",
-        "data",
-        "sentences",
-        "of",
-        *RELIABILITY,
-        "training sentences",
-        "training split",
-    ]
+    training = [name for name in names if name in TRAINING_COLUMNS]
+    columns = ["run", "method", "corpus", *figure_columns(metrics, people=False)]
+    columns += ["estimator", "draws", "data", "sentences", "of", *RELIABILITY]
+    columns += ["training sentences", "training split"]
+    for name in training:
+        columns += {"epochs": ["epochs", "planned epochs"], "time": ["seconds"]}.get(name, [name])
     cells: list[list[object]] = []
     for row in rows:
-        likelihood, run = row.likelihood, row.training
-        pairs = [pair(row.estimate(name)) for name in metrics]
-        first = likelihood or next(iter(row.evaluation.estimates), None)
-        took = {
-            "parameters": run.parameters,
-            "tokens/s": run.tokens_per_second,
-            "seconds": run.seconds,
-            "epochs": run.epochs,
-            "planned epochs": run.planned,
-        }
-        cells.append(
-            [row.name, row.evaluation.method, row.corpus, *(value for pair in pairs for value in pair)]
-        )
-        cells[-1] += [first and first.estimator, first and first.draws, row.evaluation.data]
-        cells[-1] += [measured(row.evaluation), row.evaluation.total, *reliability_cells(likelihood)]
-        cells[-1] += [run.sentences, run.of, *(took[name] for name in own)]
-    return [*columns, *own], cells
+        own, likelihood = row.evaluation, row.likelihood
+        first = likelihood or next(iter(own.estimates), None)
+        line: list[object] = [row.name, own.method, row.corpus]
+        for name in metrics:
+            line += figure_cells(row.estimate(name), people=False)
+        line += [first and first.estimator, first and first.draws, own.data, measured(own), own.total]
+        line += [*reliability_cells(likelihood), row.training.sentences, row.training.of]
+        for name in training:
+            line += [value_of(row, name), *([row.training.planned] if name == "epochs" else [])]
+        cells.append(line)
+    return columns, cells
 
 
 def cell_of(row: Row, name: str) -> object:

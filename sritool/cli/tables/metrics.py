@@ -33,34 +33,21 @@ def metrics_table(
         notes: Lines below the table.
         fmt: Any format but auto.
     """
-    measured = max((e.sentences for e in estimates), default=0)
-    title, note = f"{run} on {data}, {measured} of {total} sentences", "\n".join(notes)
-    if fmt not in FOR_PEOPLE:
-        exact = ("metric", "value", "se", "unit", "sentences", "of", "draws", "estimator", "run", "data")
-        rows = [
-            (
-                *(e.metric, figure(e), e.standard_error, e.unit, e.sentences, total),
-                *(e.draws, e.estimator, run, data),
-                *reliability_cells(e),
-            )
-            for e in estimates
-        ]
-        return Table(title, (*exact, *RELIABILITY), rows, note)
-    # The title is drawn in a table only.
-    counted = fmt != "table" or any(e.sentences < measured for e in estimates)
-    counts = ["sentences", "of"] if counted else []
-    columns = ("metric", "value ± se", "unit", *counts, "draws", "estimator")
-    cells = [
-        (
-            # A terminal has 80 columns, and every mean in nats is one over sentences.
-            *(e.metric, shown(e)),
-            e.unit.removesuffix("/sentence") if fmt == "table" else e.unit,
-            *([e.sentences, total] if counted else []),
-            *(e.draws, e.estimator),
-        )
-        for e in estimates
-    ]
-    return Table(title, columns, cells, note)
+    people = fmt in FOR_PEOPLE
+    most = max((e.sentences for e in estimates), default=0)
+    # The title, which says on how many, is drawn in a table only.
+    counted = fmt != "table" or any(e.sentences < most for e in estimates)
+    rows: list[list[object]] = []
+    for e in estimates:
+        # A terminal has 80 columns, and every mean in nats is one over sentences.
+        unit = e.unit.removesuffix("/sentence") if fmt == "table" else e.unit
+        counts = [e.sentences, total] if counted else []
+        rows.append([e.metric, *figure_cells(e, people), unit, *counts, e.draws, e.estimator])
+        rows[-1] += [] if people else [run, data, *reliability_cells(e)]
+    columns = ["metric", *(["value ± se"] if people else ["value", "se"]), "unit"]
+    columns += [*(["sentences", "of"] if counted else []), "draws", "estimator"]
+    columns += [] if people else ["run", "data", *RELIABILITY]
+    return Table(f"{run} on {data}, {most} of {total} sentences", columns, rows, "\n".join(notes))
 
 
 def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
@@ -112,9 +99,16 @@ def figure(estimate: Estimate) -> float:
     )
 
 
-def pair(estimate: Estimate | None) -> tuple[float | None, float | None]:
-    """For programs: a figure and its standard error."""
-    return (figure(estimate), estimate.standard_error) if estimate else (None, None)
+def figure_columns(names: Sequence[str], people: bool) -> list[str]:
+    """Return the columns of figures: one each for people, and one for its error beside it for programs."""
+    return list(names) if people else [column for name in names for column in (name, f"{name} se")]
+
+
+def figure_cells(estimate: Estimate | None, people: bool) -> list[object]:
+    """Return the cells of a figure below `figure_columns`; empty where it was not measured."""
+    if people:
+        return [estimate and shown(estimate)]
+    return [figure(estimate), estimate.standard_error] if estimate else [None, None]
 
 
 def shown(estimate: Estimate) -> str:
@@ -139,21 +133,19 @@ def with_error(value: float, error: float) -> str:
 
 def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
     """One row a run; figures and their errors in one column for people, in two for programs."""
-    metrics = metrics_of(found)
-    people = fmt in FOR_PEOPLE
-    figures = metrics if people else [name for m in metrics for name in (m, f"{m} se")]
-    counts = ["sentences", "of"] if fmt != "table" else []  # which has a title to say it in
+    metrics, people = metrics_of(found), fmt in FOR_PEOPLE
+    counted = fmt != "table"  # which has a title to say it in
     rows: list[list[object]] = []
     for run in found:
         by_name = {estimate.metric: estimate for estimate in run.estimates}
         likelihood = likelihood_of(run)
         row: list[object] = [run.run, run.method]
-        for metric in metrics:
-            estimate = by_name.get(metric)
-            row += [estimate and shown(estimate)] if people else pair(estimate)
-        row += [*([measured(run), run.total] if counts else []), (likelihood or run.estimates[0]).estimator]
+        row += [cell for metric in metrics for cell in figure_cells(by_name.get(metric), people)]
+        row += [measured(run), run.total] if counted else []
+        row.append((likelihood or run.estimates[0]).estimator)
         rows.append(row if people else [*row, run.data, *reliability_cells(likelihood)])
-    columns = ["run", "method", *figures, *counts, "estimator", *([] if people else ["data", *RELIABILITY])]
+    columns = ["run", "method", *figure_columns(metrics, people), *(["sentences", "of"] if counted else [])]
+    columns += ["estimator", *([] if people else ["data", *RELIABILITY])]
     return Table(shared_title(found), columns, rows, "\n".join(notes_of(found)))
 
 
@@ -182,21 +174,13 @@ def sentence_table(found: Sequence[Evaluation]) -> Table:
 def curve_table(found: Sequence[Evaluation], fmt: str) -> Table:
     """PPL and NLL against the number of draws, from the same draws: M/8, M/4, M/2, M."""
     people = fmt in FOR_PEOPLE
-    rows: list[list[object]] = []
-    for run in found:
-        for ppl, nll in run.curve:
-            pairs = [(e.value, e.standard_error) for e in (ppl, nll)]
-            cells = (
-                [with_error(*pair) for pair in pairs] if people else [cell for pair in pairs for cell in pair]
-            )
-            rows.append([run.run, ppl.estimator, ppl.draws, *cells])
-    names = ["ppl", "nll"] if people else ["ppl", "ppl se", "nll", "nll se"]
-    return Table(
-        f"{shared_title(found)}, by draws a sentence",
-        ["run", "estimator", "draws", *names],
-        rows,
-        "\n".join(notes_of(found)),
-    )
+    rows = [
+        [run.run, ppl.estimator, ppl.draws, *figure_cells(ppl, people), *figure_cells(nll, people)]
+        for run in found
+        for ppl, nll in run.curve
+    ]
+    columns = ["run", "estimator", "draws", *figure_columns(("ppl", "nll"), people)]
+    return Table(f"{shared_title(found)}, by draws a sentence", columns, rows, "\n".join(notes_of(found)))
 
 
 def certificate_table(found: Sequence[tuple[str, Certificate]], fmt: str) -> Table:
@@ -206,13 +190,18 @@ def certificate_table(found: Sequence[tuple[str, Certificate]], fmt: str) -> Tab
     for run, bracket in found:
         bounds = [bracket.lower, bracket.adaptive, bracket.upper]
         for e in (*bounds, bracket.width, bracket.above_lower, bracket.below_upper):
-            value = [shown(e)] if people else pair(e)
-            rows.append([run, e.metric, *value, e.unit, e.draws, e.estimator])
+            rows.append([run, e.metric, *figure_cells(e, people), e.unit, e.draws, e.estimator])
     first = found[0][1]
-    names = ["value ± se"] if people else ["value", "se"]
+    columns = [
+        "run",
+        "quantity",
+        *(["value ± se"] if people else ["value", "se"]),
+        "unit",
+        "draws",
+        "estimator",
+    ]
     title = f"{first.sentences} sentences drawn from each model, {first.rungs} rungs, {first.chains} chains"
-    notes = [f"{run}: {bracket.verdict}" for run, bracket in found]
-    return Table(title, ["run", "quantity", *names, "unit", "draws", "estimator"], rows, "\n".join(notes))
+    return Table(title, columns, rows, "\n".join(f"{run}: {bracket.verdict}" for run, bracket in found))
 
 
 def metrics_of(found: Sequence[Evaluation]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Table
-from sritool.cli.tables.metrics import pair, shown
+from sritool.cli.tables.metrics import figure_cells, figure_columns, shown
 
 if TYPE_CHECKING:
     from sritool.analysis.noisy_recon import NoisyRecon
@@ -32,15 +32,17 @@ def increase_table(found: Sequence[NoisyRecon], left_out: Sequence[str] = ()) ->
 
 def long_table(found: Sequence[NoisyRecon], left_out: Sequence[str] = ()) -> Table:
     """For programs: a row each run and k."""
-    figures = [name for metric in ("recon", "increase", "permuted") for name in (metric, f"{metric} se")]
+    figures = figure_columns(("recon", "increase", "permuted"), people=False)
     columns = ["run", "method", "noise", "k", *figures, "changed", "short"]
     columns += ["sentences", "of", "draws", "estimator", "data"]
     rows: list[list[object]] = []
     for run in found:
         for place, k in enumerate(run.counts):
             recon = run.recon[place]
-            pairs = [*pair(recon), *pair(run.increase[place]), *pair(run.permuted)]
-            rows.append([run.run, run.method, run.noise, k, *pairs, run.changed[place], run.short[place]])
+            row: list[object] = [run.run, run.method, run.noise, k]
+            for estimate in (recon, run.increase[place], run.permuted):
+                row += figure_cells(estimate, people=False)
+            rows.append([*row, run.changed[place], run.short[place]])
             rows[-1] += [recon.sentences, run.total, recon.draws, recon.estimator, run.data]
     return Table("recon from noisy sentences", columns, rows, "\n".join(notes_of(found, left_out)))
 
