@@ -53,7 +53,7 @@ class Timetable:
     def __init__(self, state: RunState, deadline: Deadline) -> None:
         self._state, self._deadline = state, deadline
         self._mean_length = float(state.train.lengths.mean())
-        self._updates, self._sentences = 0, 0  # planned updates in this process, and what they were made on
+        self._updates, self._sentences = 0, 0  # updates in this process, and what they were made on
         self._recent: deque[float] = deque(maxlen=_RECENT)  # seconds of the last updates
         self._since = time.monotonic()  # the end of the last update or validation
         self._validating = 0.0  # seconds
@@ -65,7 +65,7 @@ class Timetable:
         self.level, self._last = level, None
 
     def trained(self, sentences: int) -> None:
-        """After a planned update."""
+        """After an update, be it of the plan or one that a method puts before it."""
         self._updates += 1
         self._sentences += sentences
         if self._updates > 1:  # the first one warms up

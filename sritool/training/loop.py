@@ -206,7 +206,7 @@ class Trainer:
             position.step += 1
             position.recon += sums["recon"]
             position.sentences += len(batch.examples)
-            self.times.trained(len(batch.examples))
+        self.times.trained(len(batch.examples))
         planned, left = beside is None, self.limits.deadline.left()
         self.log.step(sums, batch, norm, len(batches), planned, left)
         return planned

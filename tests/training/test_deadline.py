@@ -51,6 +51,14 @@ def test_training_leaves_time_for_what_follows(new_run: NewRun, ticking: Callabl
     assert run.load(BEST).metrics, "it was validated"
 
 
+def test_updates_of_the_encoder_alone_are_updates(new_run: NewRun, ticking: Callable[[Any], None]) -> None:
+    """Else the speed of this machine, by which measuring is planned, would seem lower by their number."""
+    run = new_run("vae-lagging")
+    ticking(run)
+    run.train(max_steps=2)
+    assert run.trainer.times._update() == STEP
+
+
 def test_a_run_stopped_before_its_first_validation_is_validated_aside(
     new_run: NewRun, ticking: Callable[[Any], None]
 ) -> None:

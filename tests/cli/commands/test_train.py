@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from typer.testing import Result
 
@@ -46,6 +47,14 @@ def test_dry_run_says_what_a_run_would_take_and_trains_nothing(run: Run) -> None
     assert rows["steps in an epoch"] == 128 // 16
     assert rows["time of an epoch, without validation"] >= 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["mine-lm", "mine-sri"]
+
+
+def test_dry_run_says_what_aggressive_training_costs(run: Run) -> None:
+    words = ("--dry-run", "-f", "json", "--set", "lagging.updates=30")
+    result = run("train", "mine", "--config", "small.toml", "--method", "vae-lagging", *words)
+    rows = {row["quantity"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
+    plain, most = rows["time of an epoch, without validation"], rows["the same while aggressive"]
+    assert most == pytest.approx(31 * plain, abs=31 * 0.05)
 
 
 def test_runs_are_numbered_and_never_overwritten(train_small: Run) -> None:
