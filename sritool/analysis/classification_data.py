@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sritool.analysis.classifiers import KERNELS, NAMINGS
 from sritool.data.blocks import name_of
 from sritool.data.corpora.official_files import SENTIMENTS
+from sritool.data.fields import FieldNames
 from sritool.data.normalise import same
 from sritool.data.raw_lines import MOST_LABELS
-from sritool.data.readers import FieldNames, read_labelled
+from sritool.data.readers import read_labelled
 from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import DataError, UsageError

@@ -12,8 +12,9 @@ from itertools import combinations
 from pathlib import Path
 
 from sritool.data.blocks import check_file, name_of
+from sritool.data.fields import FieldNames
 from sritool.data.options import PrepareOptions
-from sritool.data.readers import SUFFIXES, FieldNames, FileSplit, form_of, suffix_of
+from sritool.data.readers import SUFFIXES, FileSplit, form_of, suffix_of
 from sritool.data.sentences import CorpusText, Cut
 from sritool.errors import DataError, UsageError
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickletools
+import pickle
 import re
 import struct
 import zipfile
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from sritool.errors import quoted
+from sritool.runs.pickle_grammar import RefusedError, check_instructions
 
 DIGEST_MARK = b"sritool sha256 "
 """Stands before the 64 hexadecimal digits that end a file."""
@@ -37,37 +38,23 @@ _ELSEWHERE = 0xFFFFFFFF  # the place is in the record for archives of more than 
 _RECORDS_64 = 56 + 20  # bytes of that record and of the one that tells where it is; torch always writes them
 _FLAGS = 0x808  # an entry's sizes are repeated behind it; names are UTF-8
 _MOST_ENTRIES = 10_000
-_LARGEST_PICKLE = 1 << 26  # bytes; a million words take 20 MB
 _ENTRY = re.compile(
     r"data\.pkl|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id|data/\d{1,6}"
 )
-_MOST_CONTAINERS, _MOST_TENSORS, _DEEPEST = 500_000, 10_000, 24
+_DEEPEST = 24
 _TYPES = (torch.float32, torch.uint8)
 
-# One letter for each instruction of a pickle that torch.save writes. The letters of a whole pickle must have the
-# grammar below. So nothing is called but the function that makes a tensor, with numbers for its arguments; no value
-# stands in two places; and a tuple holds no other.
-_LETTERS = {
-    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1"), "i"),
-    **{"BINUNICODE": "s", "BINFLOAT": "f", "NONE": "c", "NEWTRUE": "c", "NEWFALSE": "F", "STOP": "."},
-    **{"EMPTY_TUPLE": "e", "TUPLE1": "1", "TUPLE2": "2", "TUPLE3": "3", "TUPLE": "T", "MARK": "m"},
-    **{"EMPTY_LIST": "L", "APPEND": "a", "APPENDS": "A", "EMPTY_DICT": "D", "SETITEM": "k", "SETITEMS": "K"},
-    **{"BINPERSID": "P", "REDUCE": "R"},
-}
-_NAMES = {
-    "torch FloatStorage": "S",
-    "torch ByteStorage": "S",
-    "torch._utils _rebuild_tensor_v2": "V",
-    "collections OrderedDict": "O",
-}
-_SHAPE = "(?:e|i1|ii2|iii3|mi{4,8}T)"
-_TENSOR = re.compile(f"VmmsSssiTPi{_SHAPE}{_SHAPE}FOeRTR")
-_TUPLE = re.compile("e|[sifcF]1|[sifcF]{2}2|[sifcF]{3}3|m[sifcF]*T")
-_PLAIN = re.compile(r"[sifcFtumLaADkK]*\.")
-
-
-class RefusedError(ValueError):
-    """Why a file is not taken: a phrase without what to do about it."""
+# What a file can do to the two parsers. Any other error is one of the program, the installation or the machine.
+_DAMAGED_ARCHIVE = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, struct.error)
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def save_values(values: Any, file: BinaryIO) -> None:
@@ -99,12 +86,10 @@ def load_values(file: BinaryIO) -> Any:
     """
     size = _check_digest(file)
     archive, program, stored = _copy_entries(file, size)
-    _check_instructions(program)
+    check_instructions(program)
     try:
         values = torch.load(archive, map_location="cpu", weights_only=True)
-    except (ImportError, MemoryError):  # of this installation and this machine, not of the file
-        raise
-    except Exception as error:  # what damage does to torch's parser has no one name
+    except _UNREADABLE as error:
         raise RefusedError(f"torch cannot read its values ({quoted(str(error))})") from error
     _check_tensors(_tensors_in(values), stored)
     return values
@@ -187,11 +172,9 @@ def _copy_entries(file: BinaryIO, size: int) -> tuple[BinaryIO, bytes, int]:
                 program = content if name == "data.pkl" else program
                 stored += len(content) if name.startswith("data/") else 0
                 copy.writestr(f"archive/{name}", content)
-    except (RefusedError, OSError):
+    except RefusedError:
         raise
-    except (ImportError, MemoryError):  # of this installation and this machine, not of the file
-        raise
-    except Exception as error:  # what damage does to the parser of archives has no one name
+    except _DAMAGED_ARCHIVE as error:
         raise RefusedError(f"its archive is damaged ({quoted(str(error))})") from error
     copied.seek(0)
     return copied, program, stored
@@ -219,57 +202,6 @@ def _content_of(entry: zipfile.ZipInfo, archive: zipfile.ZipFile) -> bytes:
     if entry.flag_bits & ~_FLAGS or top != folder or not _ENTRY.fullmatch(name):
         raise RefusedError("it has entries that torch.save does not write")
     return archive.read(entry)
-
-
-def _check_instructions(program: bytes) -> None:
-    """Compare a pickle's instructions with the grammar; none is run."""
-    if len(program) > _LARGEST_PICKLE:
-        raise RefusedError("it has too many values")
-    try:
-        letters = _letters_of(program)
-    except RefusedError:
-        raise
-    except ValueError as error:
-        raise RefusedError(f"its values are damaged ({quoted(str(error))})") from error
-    text, tensors = _TENSOR.subn("t", letters)
-    text = _TUPLE.sub("u", text)
-    if not _PLAIN.fullmatch(text):
-        raise RefusedError("its values are not in the form that torch.save writes, and were not read")
-    if tensors > _MOST_TENSORS or sum(map(text.count, "uLDm")) > _MOST_CONTAINERS:
-        raise RefusedError("it has too many values")
-
-
-def _letters_of(program: bytes) -> str:
-    """The letter of each instruction; for one that takes a text or a name from the memo, the letter of that.
-
-    Raises:
-        ValueError: The pickle is cut off or damaged.
-        RefusedError: It has an instruction, a name or a number that torch.save does not write for plain values.
-    """
-    letters: list[str] = []
-    memo: dict[Any, str] = {}
-    letter = ""
-    for instruction, argument, _ in pickletools.genops(program):
-        name = instruction.name
-        if name in ("BINPUT", "LONG_BINPUT"):
-            memo[argument] = letter
-            continue
-        if name in ("BINGET", "LONG_BINGET"):
-            letter = memo.get(argument, "")
-            known = letter in ("s", *_NAMES.values())
-        elif name == "GLOBAL":
-            letter = _NAMES.get(str(argument), "")
-            known = bool(letter)
-        elif name == "PROTO":
-            known = argument == 2
-        else:
-            letter = _LETTERS.get(name, "")
-            known = bool(letter) and (name != "LONG1" or -(1 << 63) <= cast(int, argument) < 1 << 63)
-        if not known:
-            what = name if argument is None else f"{name} {quoted(argument)}"
-            raise RefusedError(f"it holds more than tensors and plain values ({what}) and was not run")
-        letters.append(letter)
-    return "".join(letters)
 
 
 def _tensors_in(values: Any) -> list[Tensor]:

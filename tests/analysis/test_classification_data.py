@@ -18,9 +18,9 @@ from sritool.analysis.classification_data import (
     prepared_sentences,
     read_sentences,
 )
+from sritool.data.fields import FieldNames
 from sritool.data.options import PrepareOptions
 from sritool.data.prepare import prepare
-from sritool.data.readers import FieldNames
 from sritool.data.sentences import CorpusText
 from sritool.data.sentences import Sentences as Raw
 from sritool.data.split import Split

@@ -9,34 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from sritool.cli.app import app
-
-SMALL = """\
-[generator]
-embedding = 8
-hidden = 16
-latent = 4
-
-[sampler]
-steps = 3
-
-[training]
-epochs = 2
-batch_size = 16
-precision = "float32"
-
-[validation]
-share = 0.0
-sentences = 8
-final_sentences = 6
-
-[validation.likelihood]
-samples = 4
-pilots = 8
-rounds = 1
-"""
+from support.program import small_settings, sritool
 
 
 def invented(count: int) -> list[str]:
@@ -49,16 +24,11 @@ def invented(count: int) -> list[str]:
     return sentences[:: len(sentences) // count][:count]
 
 
-def sritool(*args: object, stdin: str | bytes | None = None) -> Result:
-    """Run the program in this process and the current folder."""
-    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, prog_name="sritool")
-
-
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with small.toml, mine.txt, the corpora mine and other, and the runs mine-lm and mine-sri."""
     folder = tmp_path_factory.mktemp("home")
-    (folder / "small.toml").write_text(SMALL, encoding="utf-8")
+    (folder / "small.toml").write_text(small_settings(), encoding="utf-8")
     (folder / "mine.txt").write_text("\n".join(invented(160)) + "\n", encoding="utf-8")
     (folder / "other.txt").write_text("\n".join(reversed(invented(70))) + "\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sritool.data import readers
 from sritool.data.blocks import text_blocks
-from sritool.data.readers import FieldNames, FileSplit, form_of, read_sentences
+from sritool.data.fields import FieldNames
+from sritool.data.readers import FileSplit, form_of, read_sentences
 from sritool.data.sentences import Sentences, in_memory
 from sritool.errors import DataError, UsageError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sritool.data.readers import FieldNames
+from sritool.data.fields import FieldNames
 from sritool.data.sampling import split_by_ratio
 from sritool.data.sentences import CorpusText, Sentences, in_memory
 from sritool.data.sources import (

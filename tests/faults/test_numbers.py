@@ -20,7 +20,7 @@ import pytest
 import torch
 from typer.testing import Result
 
-from faults.harness.numbers_home import make_home, sritool
+from faults.harness.numbers_home import make_home
 from sritool.config.settings import GeneratorConfig, RunConfig
 from sritool.data.batches import Batch
 from sritool.data.tokenizer import PAD
@@ -32,6 +32,7 @@ from sritool.methods.registry import METHODS
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import MetricsLog
 from sritool.training import validation
+from support.program import sritool
 
 TRAIN = "train mine --config small.toml --threads 1 --no-summary --name new"
 NO_NUMBER = re.compile(r"(?<![\w.])(nan|inf|infinity)(?![\w])", re.IGNORECASE)

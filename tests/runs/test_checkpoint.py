@@ -20,7 +20,8 @@ from sritool.errors import CheckpointError
 from sritool.model.generator import Generator
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
-from sritool.runs.safe_file import DIGEST_MARK, RefusedError, load_values, save_values
+from sritool.runs.pickle_grammar import RefusedError
+from sritool.runs.safe_file import DIGEST_MARK, load_values, save_values
 from sritool.runs.weights import load_weights
 
 WORDS = WordTokenizer([*SPECIALS, "a", "kite", "naïve", "日本"])
@@ -255,6 +256,20 @@ def test_a_file_that_becomes_shorter_while_it_is_read(left: int, tmp_path: Path)
     content = (tmp_path / "model.pt").read_bytes()
     with pytest.raises(RefusedError):
         load_values(_Shrinking(content, left % len(content) if left else 0))
+
+
+@pytest.mark.parametrize("error", [AttributeError("x"), NameError("x"), ImportError("x"), MemoryError()])
+@pytest.mark.parametrize("function", ["torch.load", "zipfile.ZipFile.infolist"])
+def test_errors_that_no_file_makes_are_not_told_as_damage(
+    error: Exception, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    save_checkpoint(sample_checkpoint(), tmp_path / "model.pt")
+    monkeypatch.setattr(function, fail)
+    with pytest.raises(type(error)):
+        load_checkpoint(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def classify(
     """
     from sritool.analysis import classification as task
     from sritool.analysis.classification_data import Request
-    from sritool.data.readers import FieldNames
+    from sritool.data.fields import FieldNames
 
     form = output.format()
     checkpoints, files = checkpoints_and_files(models.checkpoints, labelled)

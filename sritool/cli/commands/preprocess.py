@@ -141,9 +141,9 @@ def preprocess(
     from sritool.cli.streams import say
     from sritool.data.choose_source import Inputs, choose_source
     from sritool.data.corpora.hub import HUB_SETS
+    from sritool.data.fields import FieldNames
     from sritool.data.options import with_overrides
     from sritool.data.preprocess import preprocess_corpus
-    from sritool.data.readers import FieldNames
     from sritool.data.sources import FileOptions
 
     files = {"train": train, "valid": valid, "test": test}

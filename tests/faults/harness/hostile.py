@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -28,7 +27,8 @@ from faults.harness.hostile_files import (
 )
 from faults.harness.hostile_values import value_files
 from sritool.runs.checkpoint import load_checkpoint
-from sritool.runs.safe_file import RefusedError, load_values
+from sritool.runs.pickle_grammar import RefusedError
+from sritool.runs.safe_file import load_values
 
 COMMANDS = {
     "info": ["info", "FILE"],
@@ -99,47 +99,21 @@ def reads(content: bytes) -> bool:
 
 def make_run() -> Path:
     """A small run and its corpus in the current folder; a copy of its last.pt, which is not touched again."""
-    from typer.testing import CliRunner
-
-    from sritool.cli.app import app
+    from support.program import small_settings, sritool
 
     words = ("heron", "kettle", "lantern", "mason", "otter", "pedlar")
     lines = [f"the {a} finds the {b} by {c}" for a in words for b in words for c in words if a != b]
     Path("mine.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    Path("small.toml").write_text(SMALL, encoding="utf-8")
+    sizes = {"embedding": 4, "hidden": 8, "latent": 2, "steps": 2, "epochs": 1, "batch_size": 32}
+    settings = small_settings(**sizes, sentences=4, final_sentences=4)
+    Path("small.toml").write_text(settings, encoding="utf-8")
     for line in (
         "preprocess mine.txt --name mine --valid-share 0.1 --test-share 0.1",
         "train mine --config small.toml --threads 1 --no-summary --sampler tempered",
     ):
-        result: Any = CliRunner().invoke(app, line.split(), prog_name="sritool")
+        result = sritool(*line.split())
         if result.exit_code:
             raise Broken(result.stderr)
     good = Path(shutil.copy("runs/mine-sri/last.pt", "good.pt"))
     load_checkpoint(good)
     return good
-
-
-SMALL = """\
-[generator]
-embedding = 4
-hidden = 8
-latent = 2
-
-[sampler]
-steps = 2
-
-[training]
-epochs = 1
-batch_size = 32
-precision = "float32"
-
-[validation]
-share = 0.0
-sentences = 4
-final_sentences = 4
-
-[validation.likelihood]
-samples = 4
-pilots = 8
-rounds = 1
-"""

@@ -7,35 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
-from typer.testing import CliRunner, Result
 
-from sritool.cli.app import app
 from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
-
-SMALL = """\
-[generator]
-embedding = 4
-hidden = 6
-latent = 3
-
-[sampler]
-steps = 3
-
-[training]
-epochs = 2
-batch_size = 16
-precision = "float32"
-
-[validation]
-share = 0.0
-sentences = 8
-final_sentences = 6
-
-[validation.likelihood]
-samples = 4
-pilots = 8
-rounds = 1
-"""
+from support.program import small_settings, sritool
 
 NOUNS = ("weaver", "candle", "badger", "ladder", "piper", "kite")
 LINES = [f"the {one} {does} the {other}" for one in NOUNS for does in ("meets", "moves") for other in NOUNS]
@@ -70,14 +44,9 @@ COMMANDS = (
 )
 
 
-def sritool(*args: object, stdin: str | None = None) -> Result:
-    """Run the program in this process and the current folder."""
-    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, prog_name="sritool")
-
-
 def make_home() -> None:
     """In the current folder: the corpora and runs above, and the damaged ones."""
-    Path("small.toml").write_text(SMALL, encoding="utf-8")
+    Path("small.toml").write_text(small_settings(embedding=4, hidden=6, latent=3), encoding="utf-8")
     for name, lines in (*TEXTS.items(), *LABELS.items()):
         ending = "tsv" if name in LABELS else "txt"
         Path(f"{name}.{ending}").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,82 @@
+"""Sentences and labels out of JSON: an object a line, or one array of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from sritool.data.fields import FieldNames, checked_label, chunk_of, find_fields
+from sritool.data.sentences import Chunk
+from sritool.data.tables import lines_of
+from sritool.errors import DataError
+
+
+def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
+    """Yield the sentences of objects; of a key that is there twice the last value counts; see `readers.parse`."""
+    text, label = "", names.label
+    for records in _records(blocks, where):
+        texts, labels = [], []
+        for place, record in records:
+            if record is None:
+                texts.append("")
+                labels.append("")
+                continue
+            if not isinstance(record, dict):
+                raise DataError(f"{place} is not a JSON object; write one {{...}} a line")
+            if not text:
+                text, usual = find_fields(list(record), place, FieldNames(names.text))
+                label = names.label or usual
+            texts.append(_text_of(record.get(text), text, place))
+            labels.append(_label_of(record.get(label), label, place) if label else "")
+        yield chunk_of(texts, labels if label else None)
+
+
+def _records(blocks: Iterable[bytes], where: str) -> Iterator[Iterator[tuple[str, Any]]]:
+    """Yield values with their places, some at a time; None for a blank line."""
+    stream = iter(blocks)
+    start = next(stream)
+    if start.lstrip().startswith(b"["):
+        values = _value(b"".join([start, *stream]).decode(), where, 1)
+        yield ((f"{where} record {number}", value) for number, value in enumerate(values, 1))
+        return
+    done = 0
+    for block in chain([start], stream):
+        lines = lines_of(block)
+        yield (
+            (f"{where} line {number}", _value(line, where, number) if line.strip() else None)
+            for number, line in enumerate(lines, done + 1)
+        )
+        done += len(lines)
+
+
+def _value(text: str, where: str, line: int) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line += getattr(error, "lineno", 1) - 1
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
+        raise DataError(
+            f"{where} line {line} is not JSON ({reason}); write one whole {{...}} a line"
+        ) from error
+    return "null" if value is None else value  # which is no object either
+
+
+def _text_of(value: Any, name: str, place: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"{place} has no string under {name!r}; mend it, or name another: --text-key")
+    return _whole(value, place)
+
+
+def _label_of(value: Any, name: str, place: str) -> str:
+    cell = "" if value is None or isinstance(value, dict | list) else _whole(str(value), place)
+    return checked_label(cell, True, place, f"give every line one under {name!r}")
+
+
+def _whole(text: str, place: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place} has half a character (a lone surrogate); mend it") from error
+    return text

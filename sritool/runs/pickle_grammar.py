@@ -1,0 +1,95 @@
+"""What the pickle in a checkpoint may say: its instructions are compared with a grammar before any of them is run."""
+
+from __future__ import annotations
+
+import pickletools
+import re
+from typing import Any, cast
+
+from sritool.errors import quoted
+
+_LARGEST_PICKLE = 1 << 26  # bytes; a million words take 20 MB
+_MOST_CONTAINERS, _MOST_TENSORS = 500_000, 10_000
+
+# One letter for each instruction of a pickle that torch.save writes. The letters of a whole pickle must have the
+# grammar below. So nothing is called but the function that makes a tensor, with numbers for its arguments; no value
+# stands in two places; and a tuple holds no other.
+_LETTERS = {
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1"), "i"),
+    **{"BINUNICODE": "s", "BINFLOAT": "f", "NONE": "c", "NEWTRUE": "c", "NEWFALSE": "F", "STOP": "."},
+    **{"EMPTY_TUPLE": "e", "TUPLE1": "1", "TUPLE2": "2", "TUPLE3": "3", "TUPLE": "T", "MARK": "m"},
+    **{"EMPTY_LIST": "L", "APPEND": "a", "APPENDS": "A", "EMPTY_DICT": "D", "SETITEM": "k", "SETITEMS": "K"},
+    **{"BINPERSID": "P", "REDUCE": "R"},
+}
+_NAMES = {
+    "torch FloatStorage": "S",
+    "torch ByteStorage": "S",
+    "torch._utils _rebuild_tensor_v2": "V",
+    "collections OrderedDict": "O",
+}
+_SHAPE = "(?:e|i1|ii2|iii3|mi{4,8}T)"
+_TENSOR = re.compile(f"VmmsSssiTPi{_SHAPE}{_SHAPE}FOeRTR")
+_TUPLE = re.compile("e|[sifcF]1|[sifcF]{2}2|[sifcF]{3}3|m[sifcF]*T")
+_PLAIN = re.compile(r"[sifcFtumLaADkK]*\.")
+
+
+class RefusedError(ValueError):
+    """Why a file is not taken: a phrase without what to do about it."""
+
+
+def check_instructions(program: bytes) -> None:
+    """Compare a pickle's instructions with the grammar; none is run.
+
+    Args:
+        program: The pickle of an archive of torch.
+
+    Raises:
+        RefusedError: It is damaged, or torch.save does not write it for plain values and tensors.
+    """
+    if len(program) > _LARGEST_PICKLE:
+        raise RefusedError("it has too many values")
+    try:
+        letters = _letters_of(program)
+    except RefusedError:
+        raise
+    except ValueError as error:
+        raise RefusedError(f"its values are damaged ({quoted(str(error))})") from error
+    text, tensors = _TENSOR.subn("t", letters)
+    text = _TUPLE.sub("u", text)
+    if not _PLAIN.fullmatch(text):
+        raise RefusedError("its values are not in the form that torch.save writes, and were not read")
+    if tensors > _MOST_TENSORS or sum(map(text.count, "uLDm")) > _MOST_CONTAINERS:
+        raise RefusedError("it has too many values")
+
+
+def _letters_of(program: bytes) -> str:
+    """The letter of each instruction; for one that takes a text or a name from the memo, the letter of that.
+
+    Raises:
+        ValueError: The pickle is cut off or damaged.
+        RefusedError: It has an instruction, a name or a number that torch.save does not write for plain values.
+    """
+    letters: list[str] = []
+    memo: dict[Any, str] = {}
+    letter = ""
+    for instruction, argument, _ in pickletools.genops(program):
+        name = instruction.name
+        if name in ("BINPUT", "LONG_BINPUT"):
+            memo[argument] = letter
+            continue
+        if name in ("BINGET", "LONG_BINGET"):
+            letter = memo.get(argument, "")
+            known = letter in ("s", *_NAMES.values())
+        elif name == "GLOBAL":
+            letter = _NAMES.get(str(argument), "")
+            known = bool(letter)
+        elif name == "PROTO":
+            known = argument == 2
+        else:
+            letter = _LETTERS.get(name, "")
+            known = bool(letter) and (name != "LONG1" or -(1 << 63) <= cast(int, argument) < 1 << 63)
+        if not known:
+            what = name if argument is None else f"{name} {quoted(argument)}"
+            raise RefusedError(f"it holds more than tensors and plain values ({what}) and was not run")
+        letters.append(letter)
+    return "".join(letters)
