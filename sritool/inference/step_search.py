@@ -1,4 +1,4 @@
-"""Which schedules to try, which of those measured to take, and the way up by stochastic gradient.
+"""Which schedules of step sizes are tried, how they compare, which is taken, and the way up by stochastic gradient.
 
 Source: Pang et al. 2021, section 2.5: a grid search, or gradient ascent in the step size.
 """
@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sritool.errors import UsageError
-from sritool.inference.step_size import geometric
+from torch import Tensor
 
-SHAPES = ("checkpoint", "constant", "geometric")
+from sritool.errors import UsageError
+from sritool.inference.step_size import Sides, geometric
+
+NAMES = {"checkpoint": ("factor",), "constant": ("s",), "geometric": ("s_0", "s_K")}
+"""Shape of a schedule -> what the numbers that name one are called."""
 DEFAULT_GRIDS = {
     "checkpoint": (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0),
     "constant": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
@@ -31,6 +34,14 @@ _RATE = 0.3  # in the logarithm: the ascent's first step
 Values = tuple[float, ...]
 
 
+class Candidate(NamedTuple):
+    """A schedule to measure."""
+
+    label: str
+    values: Values | None  # the numbers that name it; None if it is only there to compare with
+    schedule: Values
+
+
 @dataclass(frozen=True)
 class Family:
     """Schedules of one shape and length; a few positive numbers name one of them.
@@ -39,31 +50,27 @@ class Family:
     """
 
     shape: str
-    steps: int
     base: Values  # the schedule that there is
 
     def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise UsageError(f"unknown shape {self.shape!r}; give {', '.join(SHAPES[:-1])} or {SHAPES[-1]}")
+        if self.shape not in NAMES:
+            *most, last = NAMES
+            raise UsageError(f"unknown shape {self.shape!r}; give {', '.join(most)} or {last}")
 
-    def schedule(self, values: Values) -> Values:
-        """s_k for k = 0 … steps − 1, each to six significant digits."""
-        sizes: Sequence[float]
+    def candidate(self, values: Values, how: str = "") -> Candidate:
+        """The schedule s_k for k = 0 … steps − 1 that these numbers name, each s_k to six significant digits."""
+        sizes: Sequence[float] = [values[0]] * len(self.base)
         if self.shape == "checkpoint":
             sizes = [values[0] * size for size in self.base]
-        elif self.shape == "constant":
-            sizes = [values[0]] * self.steps
-        else:
-            sizes = geometric(values[0], values[1], self.steps)
-        return tuple(float(f"{size:.6g}") for size in sizes)
+        elif self.shape == "geometric":
+            sizes = geometric(values[0], values[1], len(self.base))
+        shown = ("× " if self.shape == "checkpoint" else "") + " to ".join(f"{value:.4g}" for value in values)
+        return Candidate(shown + how, values, tuple(float(f"{size:.6g}") for size in sizes))
 
-    def label(self, values: Values) -> str:
-        """How a table names the schedule."""
-        shown = " to ".join(f"{value:.4g}" for value in values)
-        return f"× {shown}" if self.shape == "checkpoint" else shown
+    def candidates(self, numbers: Sequence[float]) -> list[Candidate]:
+        """A schedule for each number, smallest first; if geometric, for each pair with s_{steps−1} ≤ s_0.
 
-    def grid(self, numbers: Sequence[float]) -> list[Values]:
-        """Return a schedule for each number, smallest first; if geometric, for each pair with s_{steps−1} ≤ s_0.
+        The present schedule comes last, to compare with, if it is not among them.
 
         Raises:
             UsageError: There is no number, or one that is not positive.
@@ -71,9 +78,103 @@ class Family:
         ordered = sorted(set(numbers))
         if not ordered or not all(0 < number < math.inf for number in ordered):
             raise UsageError(f"step sizes {list(numbers)} cannot be tried; give positive numbers")
-        if self.shape == "geometric" and self.steps > 1:
-            return [(first, last) for first in ordered for last in ordered if last <= first]
-        return [(number,) * (2 if self.shape == "geometric" else 1) for number in ordered]
+        values: list[Values] = [(number,) for number in ordered]
+        if self.shape == "geometric":
+            pairs = [(first, last) for first in ordered for last in ordered if last <= first]
+            values = [pair for pair in pairs if len(self.base) > 1 or pair[0] == pair[1]]
+        found = [self.candidate(each) for each in values]
+        known = any(same_schedule(each.schedule, self.base) for each in found)
+        return found if known else [*found, Candidate("checkpoint", None, self.base)]
+
+
+def same_schedule(one: Values, other: Values) -> bool:
+    """Equal but for the rounding of a schedule's numbers."""
+    return all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(one, other, strict=True))
+
+
+class Figure(NamedTuple):
+    """A mean over sentences, nats, with its standard error."""
+
+    value: float
+    error: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> Figure:
+        """Of one number a sentence: [sentences]."""
+        error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return cls(float(values.mean()), error)
+
+    def __str__(self) -> str:
+        return f"{self.value:+z.2f}" + (f" ± {self.error:.2f}" if math.isfinite(self.error) else "")
+
+
+class Row(NamedTuple):
+    """One schedule, measured."""
+
+    label: str
+    values: Values | None  # as of a Candidate
+    schedule: Values
+    upper: Figure  # Q̃ or more, a sentence
+    lower: Figure  # Q̃ or less where nothing folds
+    upper_gain: Figure  # over the chosen schedule: the same sentences and noise, so that its error is small
+    lower_gain: Figure
+    recon: Figure
+    kl: Figure  # given noise
+    folded: float  # share of steps
+    unstable: float
+    acceptance: float
+    chosen: bool
+    present: bool  # the schedule that the model has
+
+    def gain(self, objective: str) -> Figure:
+        """On the side that decides."""
+        return self.upper_gain if objective == "entropy" else self.lower_gain
+
+
+def rows_of(candidates: Sequence[Candidate], sides: Sequence[Sides], chosen: int, base: Values) -> list[Row]:
+    """A row a candidate, with the position of the chosen one and the model's own schedule."""
+    best = sides[chosen]
+    return [
+        Row(
+            label=candidate.label,
+            values=candidate.values,
+            schedule=candidate.schedule,
+            upper=Figure.of(side.upper),
+            lower=Figure.of(side.lower),
+            upper_gain=Figure.of(side.upper - best.upper),
+            lower_gain=Figure.of(side.lower - best.lower),
+            recon=Figure.of(side.recon),
+            kl=Figure.of(side.kl),
+            folded=float(side.folded.mean()),
+            unstable=float(side.unstable.mean()),
+            acceptance=float(side.acceptance.mean()),
+            chosen=k == chosen,
+            present=same_schedule(candidate.schedule, base),
+        )
+        for k, (candidate, side) in enumerate(zip(candidates, sides, strict=True))
+    ]
+
+
+def remarks(rows: Sequence[Row], objective: str) -> list[str]:
+    """What the table says that is easily overlooked."""
+    diverging = [row.label for row in rows if not math.isfinite(row.recon.value)]
+    notes = [f"the chains of {', '.join(diverging)} diverge"] if diverging else []
+    (chosen,) = (row for row in rows if row.chosen)
+    for present in (row for row in rows if row.present and not row.chosen):
+        if math.isfinite(present.gain(objective).value):
+            notes.append(f"the checkpoint's own schedule: {present.gain(objective)} nats against the choice")
+    folding = [row for row in rows if row.folded > chosen.folded and row.values is not None]
+    better = max(folding, key=lambda row: row.upper_gain.value, default=None)
+    if objective == "entropy" and better and better.upper_gain.value > 2 * better.upper_gain.error:
+        notes.append(
+            f"{better.label} has {better.upper_gain} nats on the upper side but folds; "
+            "--allow-folded would take it"
+        )
+    tried = sorted(row.values[0] for row in rows if row.values is not None and len(row.values) == 1)
+    if len(tried) > 1 and chosen.values is not None and chosen.values[0] in (tried[0], tried[-1]):
+        end = "smallest" if chosen.values[0] == tried[0] else "largest"
+        notes.append(f"the choice is the {end} that was tried: widen --range or --grid")
+    return notes
 
 
 class Choice(NamedTuple):

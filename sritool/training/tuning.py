@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,24 +22,26 @@ from sritool.errors import NumericalError, UsageError
 from sritool.inference.langevin import draw_noise
 from sritool.inference.step_search import (
     DEFAULT_GRIDS,
+    NAMES,
     PRECONDITIONED_GRIDS,
+    Candidate,
     Choice,
     Family,
+    Figure,
+    Row,
     Values,
     ascend,
     choose,
+    remarks,
+    rows_of,
 )
 from sritool.inference.step_size import DENSITY_CHAINS, Sides, measure_schedule
 from sritool.methods.base import Method
 from sritool.methods.sri import ShortRunInference
 from sritool.model.random import Stream
 from sritool.runs.checkpoint import save_checkpoint
-from sritool.runs.folder import BEST, LAST, hold
 from sritool.runs.model import Report, TrainedModel
 from sritool.training.configure import named_truly
-from sritool.training.step_figures import Candidate, Tuned, remarks, rows_of, same_schedule
-
-Array = NDArray[np.float64]
 
 OBJECTIVES = ("entropy", "given-noise")
 RETUNE_SENTENCES, RETUNE_CHAINS = 8, 64  # while training, where each second is taken from it
@@ -72,6 +74,53 @@ class Tuning:
             raise UsageError(f"the temperature is {self.temperature}; give 0 or more")
 
 
+class Tuned(NamedTuple):
+    """All schedules measured, and what to make of them."""
+
+    rows: list[Row]
+    names: tuple[str, ...]  # of the numbers that name a schedule
+    objective: str
+    temperature: float
+    sentences: int
+    chains: int
+    notes: list[str]
+    seconds: float
+
+    @property
+    def chosen(self) -> Row:
+        return next(row for row in self.rows if row.chosen)
+
+    def record(self) -> dict[str, object]:
+        """The choice and its cost as plain values, for a log."""
+        chosen, gain = self.chosen, self._lost()
+        return {
+            "step_sizes": list(chosen.schedule),
+            "choice": chosen.label,
+            "upper": chosen.upper.value,
+            "lower": chosen.lower.value,
+            "gain": -gain.value,  # over the schedule before
+            "gain se": gain.error,
+            "folded": chosen.folded,
+            "temperature": self.temperature,
+            "tuning_seconds": round(self.seconds, 2),
+        }
+
+    def in_a_line(self) -> str:
+        """What was chosen, and what is gained over the schedule before."""
+        chosen, gain = self.chosen, self._lost()
+        first, last = chosen.schedule[0], chosen.schedule[-1]
+        sizes = f"{first:.4g}" if first == last else f"{first:.4g} to {last:.4g}"
+        if chosen.present:
+            return f"step sizes stay {sizes}"
+        if not math.isfinite(gain.value):
+            return f"step sizes {chosen.label}, now {sizes}: the chains of those before diverge"
+        return f"step sizes {chosen.label}, now {sizes}: {gain._replace(value=-gain.value)} nats a sentence"
+
+    def _lost(self) -> Figure:
+        """Gain of the schedule before over the chosen one."""
+        return next(row for row in self.rows if row.present).gain(self.objective)
+
+
 def tune(
     method: Method, split: Split, examples: NDArray[np.int64], tuning: Tuning, report: Report | None = None
 ) -> Tuned:
@@ -95,24 +144,29 @@ def tune(
             f"{tuning.chains} chains have no covariance in {method.latent} dimensions; "
             f"give --chains of at least {method.latent + 1}, better 200, or --objective given-noise"
         )
-    base = dataclasses.replace(sampler, steps=tuning.steps or sampler.steps).schedule()
-    family = Family(tuning.shape, len(base), tuple(base))
+    family = Family(
+        tuning.shape, tuple(dataclasses.replace(sampler, steps=tuning.steps or sampler.steps).schedule())
+    )
     temperature = sampler.evaluation_temperature if tuning.temperature is None else tuning.temperature
     bench = _Bench(method, split, examples, tuning, temperature, report or (lambda *_: None))
-    grid = _grids(sampler)[family.shape] if tuning.grid is None else tuning.grid
-    candidates = _candidates(family, grid)
-    ascent = 2 * tuning.gradient_steps * len(_names(family))
+    candidates = family.candidates(_grids(sampler)[family.shape] if tuning.grid is None else tuning.grid)
+    names = NAMES[family.shape]
+    ascent = 2 * tuning.gradient_steps * len(names)
     bench.expect(len(candidates) + bool(ascent), ascent)
-    sides = bench.measure([candidate.schedule for candidate in candidates])
-    if tuning.gradient_steps:
-        found = _ascended(bench, family, candidates, sides)
-        candidates.append(found)
-        sides += bench.measure([found.schedule])
-    choice, notes = _choice(candidates, sides, tuning)
-    rows = rows_of(candidates, sides, choice.position, tuple(base))
+    sides = bench.measure(candidates)
+    if ascent:
+        candidates.append(_ascended(bench, family, candidates, sides))
+        sides += bench.measure(candidates[-1:])
+    choice = _choice(candidates, sides, tuning)
+    rows = rows_of(candidates, sides, choice.position, family.base)
+    notes = (
+        ["every schedule folds; the one that folds least is marked: try smaller steps"]
+        if choice.folds
+        else []
+    )
     notes += remarks(rows, tuning.objective)
-    chosen = (rows, _names(family), tuning.objective, temperature, len(examples), tuning.chains)
-    return Tuned(*chosen, notes, time.monotonic() - began)
+    settings = (tuning.objective, temperature, len(examples), tuning.chains)
+    return Tuned(rows, names, *settings, notes, time.monotonic() - began)
 
 
 def sampler_of(method: Method) -> SamplerConfig:
@@ -177,33 +231,6 @@ def with_schedule(config: RunConfig, schedule: Sequence[float]) -> RunConfig:
     return named_truly(dataclasses.replace(config, sampler=sampler))
 
 
-def check_target(target: Path, source: Path, force: bool) -> None:
-    """Check before the work whether the tuned checkpoint can be written there.
-
-    Raises:
-        UsageError: It cannot.
-    """
-    if target.resolve() == source.resolve():
-        raise UsageError(f"--write {target} is the checkpoint itself; give another file")
-    if target.is_dir():
-        raise UsageError(f"--write {target} is a folder; give a file, like {target / 'tuned.pt'}")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; give another file, or --force to replace it")
-    if not target.parent.is_dir():
-        raise UsageError(f"--write {target}: there is no folder {target.parent}; make it first")
-
-
-def hold_target(target: Path | None) -> contextlib.AbstractContextManager[object]:
-    """Keep a training away where the file is a run's own best.pt or last.pt.
-
-    Raises:
-        UsageError: It is in use.
-    """
-    if target is None or target.resolve().name not in (BEST, LAST):
-        return contextlib.nullcontext()
-    return hold(target.resolve().parent)
-
-
 def write_tuned(model: TrainedModel, schedule: Sequence[float], target: Path) -> None:
     """The model's checkpoint with these step sizes and all else as it was, written atomically."""
     config = with_schedule(model.checkpoint.config, schedule)
@@ -233,30 +260,29 @@ class _Bench:
     def expect(self, schedules: int, ascent: int) -> None:
         self.total = len(self.examples) * (schedules * self.tuning.chains + ascent * self.few)
 
-    def measure(self, schedules: Sequence[Values], ascent: int | None = None) -> list[Sides]:
-        """Sides of each schedule, sentence by sentence [examples] in float64, on common random numbers."""
-        tuning, dtype = self.tuning, self.method.generator.output.dtype
+    def measure(self, candidates: Sequence[Candidate], ascent: int | None = None) -> list[Sides]:
+        """Sides of each schedule, sentence by sentence [examples] in float64, on common random numbers.
+
+        Args:
+            candidates: The schedules, all of one length.
+            ascent: Which step of an ascent this is, with noise of its own; None: the grid.
+        """
+        tuning, method, sampler = self.tuning, self.method, sampler_of(self.method)
         chains = tuning.chains if ascent is None else self.few
-        stream = Stream(tuning.seed, "tune", tuning.epoch)
-        if ascent is not None:
-            stream = Stream(tuning.seed, "tune by gradient", ascent)
-        steps, latent = max(map(len, schedules)), self.method.latent
-        tables = torch.full((len(schedules), len(Sides._fields), len(self.examples)), math.nan).double()
+        purpose = ("tune", tuning.epoch) if ascent is None else ("tune by gradient", ascent)
+        stream, output = Stream(tuning.seed, *purpose), method.generator.output
+        steps = len(candidates[0].schedule)
+        tables = torch.full((len(candidates), len(Sides._fields), len(self.examples)), math.nan).double()
         for part in self.batches:
-            batch = collate(self.split, self.examples[part]).to(self.method.generator.output.device)
-            conditional = self.method.conditional(batch)
-            averaged = sampler_of(self.method).averaged_noise
-            noise = draw_noise(stream, batch.examples, range(chains), steps, latent, dtype, averaged)
-            for table, schedule in zip(tables, schedules, strict=True):
+            conditional = method.conditional(collate(self.split, self.examples[part]).to(output.device))
+            noise = draw_noise(
+                *(stream, conditional.batch.examples, range(chains), steps, method.latent, output.dtype),
+                averaged=sampler.averaged_noise,
+            )
+            for table, candidate in zip(tables, candidates, strict=True):
                 self.report("chains", self.done, self.total)
-                sides = measure_schedule(
-                    conditional,
-                    noise,
-                    schedule,
-                    self.temperature,
-                    density_chains=tuning.density_chains,
-                    root=self.method.root,
-                )
+                given = (candidate.schedule, self.temperature, tuning.density_chains, method.root)
+                sides = measure_schedule(conditional, noise, *given)
                 table[:, torch.from_numpy(part)] = torch.stack(sides).double().cpu()
                 self.done += len(part) * chains
         self.report("chains", self.done, self.total)
@@ -267,37 +293,17 @@ def _grids(sampler: SamplerConfig) -> dict[str, Values]:
     return PRECONDITIONED_GRIDS if sampler.preconditioned else DEFAULT_GRIDS
 
 
-def _names(family: Family) -> tuple[str, ...]:
-    return {"checkpoint": ("factor",), "constant": ("s",), "geometric": ("s_0", "s_K")}[family.shape]
+def _objective(sides: Sides, tuning: Tuning) -> float:
+    return float((sides.upper if tuning.objective == "entropy" else sides.lower).mean())
 
 
-def _candidates(family: Family, grid: Sequence[float]) -> list[Candidate]:
-    """Those of the grid, and the present schedule to compare with if it is not among them."""
-    found = [Candidate(values, family.schedule(values), family.label(values)) for values in family.grid(grid)]
-    if any(same_schedule(candidate.schedule, family.base) for candidate in found):
-        return found
-    return [*found, Candidate(None, family.base, "checkpoint")]
-
-
-def _objective(sides: Sides, tuning: Tuning) -> torch.Tensor:
-    return sides.upper if tuning.objective == "entropy" else sides.lower
-
-
-def _choice(
-    candidates: Sequence[Candidate], sides: Sequence[Sides], tuning: Tuning
-) -> tuple[Choice, list[str]]:
+def _choice(candidates: Sequence[Candidate], sides: Sequence[Sides], tuning: Tuning) -> Choice:
     eligible = [k for k, candidate in enumerate(candidates) if candidate.values is not None]
-    found = choose(
-        [float(_objective(sides[k], tuning).mean()) for k in eligible],
-        [float(sides[k].folded.mean()) for k in eligible],
-        tuning.allow_folded,
-    )
+    values = [_objective(sides[k], tuning) for k in eligible]
+    found = choose(values, [float(sides[k].folded.mean()) for k in eligible], tuning.allow_folded)
     if found is None:
         raise NumericalError("the chains of every schedule diverge; try smaller steps with --range or --grid")
-    notes = []
-    if found.folds:
-        notes.append("every schedule folds; the one that folds least is marked: try smaller steps")
-    return found._replace(position=eligible[found.position]), notes
+    return found._replace(position=eligible[found.position])
 
 
 def _ascended(
@@ -305,14 +311,12 @@ def _ascended(
 ) -> Candidate:
     """Where stochastic gradient ascent arrives from the grid's best."""
     tuning = bench.tuning
-    choice, _ = _choice(candidates, sides, tuning)
-    start = candidates[choice.position].values
+    start = candidates[_choice(candidates, sides, tuning).position].values
     assert start is not None
 
     def objective(values: Values, index: int) -> float:
-        measured = bench.measure([family.schedule(values)], ascent=index)[0]
+        (measured,) = bench.measure([family.candidate(values)], ascent=index)
         folds = float(measured.folded.mean()) > 0 and not tuning.allow_folded
-        return -math.inf if folds else float(_objective(measured, tuning).mean())
+        return -math.inf if folds else _objective(measured, tuning)
 
-    values = ascend(objective, start, tuning.gradient_steps)
-    return Candidate(values, family.schedule(values), f"{family.label(values)} by gradient")
+    return family.candidate(ascend(objective, start, tuning.gradient_steps), " by gradient")

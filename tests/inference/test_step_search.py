@@ -8,37 +8,41 @@ import random
 import pytest
 
 from sritool.errors import UsageError
-from sritool.inference.step_search import DEFAULT_GRIDS, SHAPES, Family, Values, ascend, choose
+from sritool.inference.step_search import DEFAULT_GRIDS, NAMES, Family, Values, ascend, choose
 
 BASE = (0.3, 0.2, 0.05)
 
 
+def schedules(family: Family, numbers: list[float]) -> dict[Values | None, Values]:
+    return {each.values: each.schedule for each in family.candidates(numbers)}
+
+
 def test_checkpoint_shape_scales_the_schedule() -> None:
-    family = Family("checkpoint", 3, BASE)
-    assert family.grid([2, 0.5, 2]) == [(0.5,), (2.0,)]
-    assert family.schedule((0.5,)) == (0.15, 0.1, 0.025)
-    assert family.schedule((1.0,)) == BASE
-    assert family.label((0.5,)) == "× 0.5"
+    family = Family("checkpoint", BASE)
+    assert list(schedules(family, [2, 0.5, 2])) == [(0.5,), (2.0,), None]
+    assert family.candidate((0.5,)).schedule == (0.15, 0.1, 0.025)
+    assert schedules(family, [1.0]) == {(1.0,): BASE}, "the present schedule is measured once"
+    assert family.candidate((0.5,)).label == "× 0.5"
 
 
 def test_constant_shape_is_one_number() -> None:
-    family = Family("constant", 4, BASE)
-    assert family.grid([0.1, 0.01]) == [(0.01,), (0.1,)]
-    assert family.schedule((0.01,)) == (0.01,) * 4
-    assert family.label((0.01,)) == "0.01"
+    family = Family("constant", (*BASE, 0.05))
+    assert list(schedules(family, [0.1, 0.01])) == [(0.01,), (0.1,), None]
+    assert family.candidate((0.01,)).schedule == (0.01,) * 4
+    assert family.candidate((0.01,), " by gradient").label == "0.01 by gradient"
 
 
 def test_geometric_shape_is_every_pair_that_does_not_rise() -> None:
-    family = Family("geometric", 3, BASE)
-    pairs = family.grid([0.04, 0.01, 0.16])
-    assert set(pairs) == {(a, b) for a in (0.01, 0.04, 0.16) for b in (0.01, 0.04, 0.16) if b <= a}
-    assert family.schedule((0.16, 0.01)) == (0.16, 0.04, 0.01)
-    assert family.label((0.16, 0.01)) == "0.16 to 0.01"
-    assert Family("geometric", 1, BASE).grid([0.1, 0.2]) == [(0.1, 0.1), (0.2, 0.2)]
+    family = Family("geometric", BASE)
+    pairs = {(a, b) for a in (0.01, 0.04, 0.16) for b in (0.01, 0.04, 0.16) if b <= a}
+    assert set(schedules(family, [0.04, 0.01, 0.16])) == {*pairs, None}
+    assert family.candidate((0.16, 0.01)).schedule == (0.16, 0.04, 0.01)
+    assert family.candidate((0.16, 0.01)).label == "0.16 to 0.01"
+    assert list(schedules(Family("geometric", (0.1,)), [0.1, 0.2])) == [(0.1, 0.1), (0.2, 0.2)]
 
 
 def test_default_grids_hold_the_present_schedule_or_span_decades() -> None:
-    assert set(DEFAULT_GRIDS) == set(SHAPES)
+    assert set(DEFAULT_GRIDS) == set(NAMES)
     assert 1.0 in DEFAULT_GRIDS["checkpoint"]
     assert max(DEFAULT_GRIDS["constant"]) / min(DEFAULT_GRIDS["constant"]) > 100
 
@@ -46,12 +50,12 @@ def test_default_grids_hold_the_present_schedule_or_span_decades() -> None:
 @pytest.mark.parametrize("numbers", [[], [0.0, 1.0], [-1.0], [1.0, math.inf], [1.0, math.nan]])
 def test_numbers_that_are_no_step_sizes(numbers: list[float]) -> None:
     with pytest.raises(UsageError, match="give positive numbers"):
-        Family("constant", 3, BASE).grid(numbers)
+        Family("constant", BASE).candidates(numbers)
 
 
 def test_unknown_shape() -> None:
     with pytest.raises(UsageError, match="unknown shape 'round'; give checkpoint, constant or geometric"):
-        Family("round", 3, BASE)
+        Family("round", BASE)
 
 
 def test_choice_is_the_highest_that_does_not_fold() -> None:

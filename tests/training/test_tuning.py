@@ -16,15 +16,14 @@ from sritool.config.presets import SAMPLERS
 from sritool.config.values import build, plain
 from sritool.errors import NumericalError, UsageError
 from sritool.inference import step_size
-from sritool.inference.step_search import PRECONDITIONED_GRIDS
+from sritool.inference.step_search import PRECONDITIONED_GRIDS, Row
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST
 from sritool.runs.model import TrainedModel
 from sritool.training import tuning as tune_step
-from sritool.training.step_figures import Row, Tuned
-from sritool.training.tuning import Tuning, check_target, retune, tune, with_schedule, write_tuned
+from sritool.training.tuning import Tuned, Tuning, retune, tune, with_schedule, write_tuned
 
 EXAMPLES = np.array([0, 2, 3, 6])
 
@@ -243,22 +242,3 @@ def test_a_named_sampler_with_other_steps_is_called_custom(settings: Callable[..
     assert changed.sampler.step_sizes == (0.1,)
     assert with_schedule(changed, authors.sampler.schedule()).sampler.name == "authors"
     assert dataclasses.replace(changed, sampler=authors.sampler) == authors
-
-
-def test_target_is_never_the_source_nor_lightly_another_file(tmp_path: Path) -> None:
-    source, other = tmp_path / "best.pt", tmp_path / "other.pt"
-    source.touch()
-    other.touch()
-    alias = tmp_path / "alias.pt"
-    alias.symlink_to(source)
-    for path in (source, alias, tmp_path / "sub" / ".." / "best.pt"):
-        with pytest.raises(UsageError, match="is the checkpoint itself"):
-            check_target(path, source, force=True)
-    with pytest.raises(UsageError, match="exists; give another file, or --force"):
-        check_target(other, source, force=False)
-    check_target(other, source, force=True)
-    check_target(tmp_path / "new.pt", source, force=False)
-    with pytest.raises(UsageError, match="is a folder"):
-        check_target(tmp_path, source, force=True)
-    with pytest.raises(UsageError, match="there is no folder"):
-        check_target(tmp_path / "nowhere" / "new.pt", source, force=False)

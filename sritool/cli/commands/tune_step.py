@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Annotated
@@ -111,7 +112,7 @@ def tune_step(
     from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences, read_text
     from sritool.runs.model import load_model
-    from sritool.training.tuning import Tuning, check_target, hold_target, sampler_of, tune, write_tuned
+    from sritool.training.tuning import Tuning, sampler_of, tune, write_tuned
 
     form = output.format()
     if text and split:
@@ -165,6 +166,35 @@ def tune_step(
     if plot is not None:
         save(draw(tuned, title), plot)
         say(f"drew {plot}")
+
+
+def check_target(target: Path, source: Path, force: bool) -> None:
+    """Check before the work whether the tuned checkpoint can be written there.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if target.resolve() == source.resolve():
+        raise UsageError(f"--write {target} is the checkpoint itself; give another file")
+    if target.is_dir():
+        raise UsageError(f"--write {target} is a folder; give a file, like {target / 'tuned.pt'}")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; give another file, or --force to replace it")
+    if not target.parent.is_dir():
+        raise UsageError(f"--write {target}: there is no folder {target.parent}; make it first")
+
+
+def hold_target(target: Path | None) -> contextlib.AbstractContextManager[object]:
+    """Keep a training away where the file is a run's own best.pt or last.pt.
+
+    Raises:
+        UsageError: It is in use.
+    """
+    from sritool.runs.folder import BEST, LAST, hold
+
+    if target is None or target.resolve().name not in (BEST, LAST):
+        return contextlib.nullcontext()
+    return hold(target.resolve().parent)
 
 
 def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None:

@@ -19,7 +19,8 @@ from sritool.cli.tables.tune_step import exact_table, tuned_from_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.training.step_figures import Figure, Row, Tuned
+    from sritool.inference.step_search import Figure, Row
+    from sritool.training.tuning import Tuned
 
 
 def tune_step(

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from sritool.cli.commands.tune_step import check_target
+from sritool.errors import UsageError
 from sritool.runs.checkpoint import load_checkpoint
 from support.tables import rows
 
@@ -112,3 +114,22 @@ def test_tuning_while_training(train_small: Run) -> None:
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "method lm has no chain to tune; leave --tune-step-every out" in refused.stderr
     assert train_small("--tune-step-every", -1).exit_code == 2
+
+
+def test_target_is_never_the_source_nor_lightly_another_file(tmp_path: Path) -> None:
+    source, other = tmp_path / "best.pt", tmp_path / "other.pt"
+    source.touch()
+    other.touch()
+    alias = tmp_path / "alias.pt"
+    alias.symlink_to(source)
+    for path in (source, alias, tmp_path / "sub" / ".." / "best.pt"):
+        with pytest.raises(UsageError, match="is the checkpoint itself"):
+            check_target(path, source, force=True)
+    with pytest.raises(UsageError, match="exists; give another file, or --force"):
+        check_target(other, source, force=False)
+    check_target(other, source, force=True)
+    check_target(tmp_path / "new.pt", source, force=False)
+    with pytest.raises(UsageError, match="is a folder"):
+        check_target(tmp_path, source, force=True)
+    with pytest.raises(UsageError, match="there is no folder"):
+        check_target(tmp_path / "nowhere" / "new.pt", source, force=False)
