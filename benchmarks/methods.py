@@ -28,7 +28,8 @@ from sritool.config.settings import RunConfig
 from sritool.config.values import build, read_toml
 from sritool.data.store import Corpus, find_corpus, load_corpus
 from sritool.methods.registry import METHODS
-from sritool.runs.folder import CONFIG, METRICS, read_metrics
+from sritool.runs.folder import CONFIG, METRICS
+from sritool.runs.metrics_log import read_metrics
 
 
 class Row(NamedTuple):

@@ -57,7 +57,12 @@ class Interrupted(SritoolError):  # noqa: N818 - what happened, and not a failur
 
 
 def quoted(value: Any, longest: int = 60) -> str:
-    """A value for a message: short whatever a file holds, and without anything that a terminal obeys."""
+    """Return a value for a message, short whatever a file holds, and without anything that a terminal obeys.
+
+    Args:
+        value: Anything that a file held.
+        longest: Most characters.
+    """
     if isinstance(value, int) and abs(value) >= 1 << 63:
         return "beyond 2^63"  # thousands of digits take minutes to print
     if not isinstance(value, str | bytes | int | float | None):
@@ -67,7 +72,7 @@ def quoted(value: Any, longest: int = 60) -> str:
 
 
 def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them.
+    """Return the end of a message about an unknown name: the nearest known one, or all of them.
 
     Args:
         name: What was given.
@@ -81,5 +86,5 @@ def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is spelt most like this one, empty if none is near."""
+    """Return the known name that is spelt most like this one, or "" if none is near."""
     return next(iter(difflib.get_close_matches(name[:100], list(known), n=1, cutoff=0.5)), "")

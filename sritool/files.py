@@ -1,39 +1,29 @@
-"""Files that appear whole or not at all, and locks: the one place where the package writes what has to last.
+"""Files that appear whole or not at all: the one place where the package writes what has to last.
 
 A file is written under the name `.NAME.tmp` in the same folder, flushed to the disk, and renamed: a kill or a power
 cut leaves the old file or the new one. The next writer takes over what a kill left. A writer holds a lock on its
 temporary file, and a second one at the same time takes another name.
-
-Locks are the operating system's, by `filelock`: they end with the process, however it ends. Where the file system or
-Python has none, everybody goes on without.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
 import os
 import re
 import secrets
-import socket
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
-
-from filelock import lock_descriptor
+from typing import BinaryIO
 
 from sritool.errors import SritoolError
+from sritool.locks import NO_LINK, WINDOWS, open_locked, remove_open
 
 _LONGEST_NAME = 200  # bytes of the target's in that of the temporary file: 255 is what file systems take
 _OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
-_HOLDER = re.compile(r"(\S+) (\d+) ([-+:\d ]+)")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_SYNCED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF}  # of a file system that syncs nothing
-_WINDOWS = os.name == "nt"  # where a file that is open can be neither renamed nor removed
-# A link is not followed: whoever packed a folder could make us write anywhere. Not every system has these flags.
-_NO_LINK = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 
 @contextlib.contextmanager
@@ -70,12 +60,12 @@ def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
             with contextlib.suppress(OSError):  # a file system without permissions
                 temporary.chmod(stat.S_IMODE(mode))
         _sync(file.fileno())
-        if _WINDOWS:
+        if WINDOWS:
             file.close()
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
-            _remove(temporary, file)
+            remove_open(temporary, file)
         raise
     finally:
         with contextlib.suppress(OSError):  # of what could not be written, and is not wanted any more
@@ -84,13 +74,22 @@ def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, chunks: Iterable[bytes], follow: bool = True) -> None:
-    """Write a file whole, over one of that name. `follow` and errors are those of `whole_file`."""
+    """Write a file whole, over one of that name.
+
+    Args:
+        path: Where the file will be.
+        chunks: Its content.
+        follow: As in `whole_file`.
+
+    Raises:
+        OSError: It cannot be written; then the old file stands.
+    """
     with whole_file(path, follow) as file:
         file.writelines(chunks)
 
 
 def write_text(path: Path, text: str, follow: bool = True) -> None:
-    """Write a text whole, in UTF-8. `follow` and errors are those of `whole_file`."""
+    """Write a text whole, in UTF-8; arguments and errors as `write_bytes`."""
     write_bytes(path, [text.encode("utf-8")], follow)
 
 
@@ -119,7 +118,7 @@ def append(path: Path, content: bytes, sync: bool = True) -> None:
     Raises:
         OSError: They cannot be written, or only a part of them.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | NO_LINK, 0o666)
     try:
         if os.lseek(descriptor, 0, os.SEEK_END):
             os.lseek(descriptor, -1, os.SEEK_END)
@@ -146,7 +145,7 @@ def cannot_write(path: Path, error: OSError, instead: str) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
+    """Flush the names in a folder to the disk."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:  # Windows opens no folder; elsewhere one may write in a folder and not list it
@@ -157,103 +156,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def open_locked(path: Path, wait: bool = False) -> tuple[BinaryIO, bool | None]:
-    """Open a file, which is made if need be, and lock it until it is closed.
-
-    Args:
-        path: The file; a link is not followed.
-        wait: Wait until the lock is free.
-
-    Returns:
-        The open file, and whether the lock is ours: False if another process has it, None if there are no locks.
-
-    Raises:
-        OSError: The file can be neither opened nor made.
-    """
-    while True:
-        file = open(path, "r+b", opener=_create)  # noqa: SIM115 - Path.open takes no opener; returned open
-        try:
-            ours = lock_descriptor(file.fileno(), blocking=wait)
-        except OSError:
-            if not os.fstat(file.fileno()).st_size:
-                _remove(path, file)
-            return file, None
-        if not ours or _is_named(file, path):
-            return file, ours
-        file.close()  # its last holder removed or renamed it between the two lines
-
-
-def holder_of(path: Path) -> str:
-    """Say who holds a lock, by what is in its file, and how to get past it."""
-    with contextlib.suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | _NO_LINK), "rb") as file:
-        found = _HOLDER.fullmatch(file.read(300).decode("ascii", "replace"))
-        if found and found[1].isprintable():
-            host, process, since = found.groups()
-            here = host == socket.gethostname()
-            where, stop = ("", f"with: kill {process}") if here else (f" on {host}", "there")
-            return f"process {process}{where}, since {since}; wait until it has ended, or stop it {stop}"
-    return "another process; wait until it has ended, or stop it"
-
-
-class Lock:
-    """The lock of a file that is made for the purpose; a context manager that lets it go.
-
-    The file says who holds the lock, and is removed at the end, while the lock is still held.
-
-    Attributes:
-        path: The file.
-        without: True once the lock was to be taken and there are no locks here.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.without = False
-        self._file: BinaryIO | None = None
-
-    def acquire(self, wait: bool = False) -> bool:
-        """Take it.
-
-        Args:
-            wait: Wait until it is free.
-
-        Returns:
-            False if another process has it.
-
-        Raises:
-            OSError: The file cannot be made.
-        """
-        file, ours = open_locked(self.path, wait)
-        if ours:
-            now = datetime.datetime.now().astimezone()
-            with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
-                file.truncate(0)
-                file.write(
-                    f"{socket.gethostname()} {os.getpid()} {now:%Y-%m-%d %H:%M:%S %z}".strip().encode()
-                )
-                file.flush()
-            self._file = file
-            return True
-        file.close()
-        self.without = ours is None
-        return self.without
-
-    def release(self) -> None:
-        """Let it go, and remove its file."""
-        if self._file is not None:
-            with contextlib.suppress(OSError), self._file as file:
-                if _is_named(file, self.path):
-                    _remove(self.path, file)
-            self._file = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
-
-
 def _open_stream(path: Path, mode: int | None) -> BinaryIO | None:
-    """What is written to as it is; None for a file.
+    """Return what is written to as it is; None for a file.
 
     Of `-o /dev/stdout >> FILE` the name would lead to FILE, and what is in it would be lost.
     """
@@ -267,37 +171,18 @@ def _open_stream(path: Path, mode: int | None) -> BinaryIO | None:
 
 
 def _open_temporary(target: Path) -> tuple[BinaryIO, Path]:
-    """An empty file beside the target: what a kill left of one, or a new one."""
+    """Return an empty file beside the target: what a kill left of one, or a new one."""
     name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
     temporary = target.with_name(f".{name}.tmp")
     with contextlib.suppress(OSError):
         file, ours = open_locked(temporary)
-        if (
-            ours and os.fstat(file.fileno()).st_nlink == 1
-        ):  # somebody may have put a link to another file there
+        # Somebody may have put a link to another file there.
+        if ours and os.fstat(file.fileno()).st_nlink == 1:
             file.truncate(0)
             return file, temporary
         file.close()
     temporary = target.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
     return temporary.open("xb"), temporary
-
-
-def _create(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT | _NO_LINK, 0o666)
-
-
-def _is_named(file: BinaryIO, path: Path) -> bool:
-    """Whether the open file is still the one of this name."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
-    return False
-
-
-def _remove(path: Path, file: BinaryIO) -> None:
-    """Remove an open file, while its lock is held where the system allows that."""
-    if _WINDOWS:
-        file.close()
-    path.unlink(missing_ok=True)
 
 
 def _sync(descriptor: int) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from sritool import files
-from sritool.files import Lock, append, whole_file, write_bytes, write_text
+from sritool import files, locks
+from sritool.files import append, whole_file, write_bytes, write_text
+from sritool.locks import Lock
 
 LEFT = ".codes.tsv.tmp"
 
@@ -211,7 +212,7 @@ def test_a_temporary_file_that_is_renamed_under_ones_hands_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opened, then renamed by the writer before, then locked: what is written would go into the finished file."""
-    target, real, raced = tmp_path / "codes.tsv", files.lock_descriptor, []
+    target, real, raced = tmp_path / "codes.tsv", locks.lock_descriptor, []
 
     def late(descriptor: int, *, blocking: bool) -> bool:
         if not raced:
@@ -219,7 +220,7 @@ def test_a_temporary_file_that_is_renamed_under_ones_hands_is_not_written(
             (tmp_path / LEFT).replace(target)
         return real(descriptor, blocking=blocking)
 
-    monkeypatch.setattr(files, "lock_descriptor", late)
+    monkeypatch.setattr(locks, "lock_descriptor", late)
     with whole_file(target) as file:
         file.write(b"new")
         file.flush()
@@ -233,7 +234,7 @@ def test_all_works_where_there_is_no_fcntl(tmp_path: Path) -> None:
     """As on Windows. Python without fcntl has no locks here, and each goes on without."""
     program = (
         "import sys, warnings; sys.modules['fcntl'] = None; warnings.simplefilter('ignore')\n"
-        "from pathlib import Path; from sritool.files import *; from sritool.files import Lock\n"
+        "from pathlib import Path; from sritool.files import *; from sritool.locks import Lock\n"
         "from sritool.runs.folder import hold\n"
         "write_text(Path('a'), 'old'); write_text(Path('a'), 'new'); append(Path('a'), b' end')\n"
         "with hold(Path('.')) as lock:\n"
@@ -265,8 +266,9 @@ def test_all_works_where_an_open_file_can_be_neither_renamed_nor_removed(
     def refused(path: Path) -> None:
         assert all(file.closed or file.name != path for file in opened), path
 
-    monkeypatch.setattr(files, "open", kept, raising=False)
-    monkeypatch.setattr(files, "_WINDOWS", True)
+    monkeypatch.setattr(locks, "open", kept, raising=False)
+    for module in (files, locks):
+        monkeypatch.setattr(module, "WINDOWS", True)
     monkeypatch.setattr(Path, "replace", lambda self, other: (refused(self), replace(self, other))[1])
     monkeypatch.setattr(Path, "unlink", lambda self, **given: (refused(self), unlink(self, **given))[1])
     write_text(tmp_path / "codes.tsv", "new")

@@ -19,7 +19,8 @@ from sritool.evaluation.sentences import prepared_corpus
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
 from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
-from sritool.runs.folder import BEST, LAST, METRICS, find_checkpoint, read_metrics
+from sritool.runs.folder import BEST, LAST, METRICS, find_checkpoint
+from sritool.runs.metrics_log import read_metrics
 from sritool.runs.model import Report, TrainedModel
 from sritool.training.position import ends_early
 from sritool.training.validation import COLLAPSE_AFTER, COLLAPSE_NATS, collapse

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sritool.errors import SritoolError
-from sritool.files import Lock, sync_folder
+from sritool.files import sync_folder
+from sritool.locks import Lock
 
 _ABANDONED_AFTER = 86_400.0  # seconds
 _LOCK = ".lock"  # in a folder that is being written: held by its writer

@@ -6,15 +6,12 @@ A run that begins as an autoencoder and goes on from its best epoch has that in 
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sritool.errors import CheckpointError, SritoolError, UsageError
-from sritool.files import Lock, append, cannot_write, holder_of, sync_folder, write_text
+from sritool.files import sync_folder
+from sritool.locks import Lock, holder_of
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
 AUTOENCODER = "autoencoder.pt"
@@ -104,7 +101,7 @@ def _remove_own(folder: Path) -> None:
 
 
 def clear_leavings(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a run folder, whose lock is held."""
+    """Remove the temporary files that killed processes left in a run folder whose lock is held."""
     for path in folder.iterdir():
         if _LEFT.fullmatch(path.name):
             with contextlib.suppress(OSError):
@@ -170,7 +167,7 @@ def newest_run(runs_dir: Path, name: str = "") -> Path | None:
 
 
 def _last_saved(folder: Path) -> float | None:
-    """When a checkpoint of a run was last written; None without one, or where another user lets nobody look."""
+    """Return when a run was last saved; None without a checkpoint, or where another user lets nobody look."""
     with contextlib.suppress(PermissionError):
         times = [path.stat().st_mtime for path in (folder / BEST, folder / LAST) if path.is_file()]
         return max(times, default=None)
@@ -199,89 +196,3 @@ def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
         return find_checkpoint(runs_dir / given, runs_dir)
     kind = f"no {BEST} or {LAST} in" if given.is_dir() else "no checkpoint"
     raise CheckpointError(f"{kind} {given}; give a .pt file or a run folder that `sritool train` wrote")
-
-
-class MetricsLog:
-    """metrics.jsonl: a line a record; what a resumed run will do again is cut off first.
-
-    Attributes:
-        path: The file.
-    """
-
-    def __init__(
-        self, path: Path, steps: int = 0, epochs: int = 0, pretraining: bool = False, tuned: int = 0
-    ) -> None:
-        """Keep the records of what is done.
-
-        Args:
-            path: The file; it need not be there.
-            steps: Steps that are done.
-            epochs: Epochs that are done.
-            pretraining: Whether these epochs are those of the pretraining.
-            tuned: Epochs that were done at the last search for step sizes.
-
-        Raises:
-            SritoolError: It cannot be written.
-        """
-        self.path = path
-
-        def is_done(record: Mapping[str, Any]) -> bool:
-            if record["kind"] == "tune" and record["epoch"] > tuned:
-                return False
-            if record["kind"] != "epoch":
-                return bool(record["step"] <= steps)
-            of_pretraining = bool(record.get("pretraining", False))
-            if of_pretraining != pretraining:
-                return of_pretraining
-            return bool(record["epoch"] <= epochs)
-
-        kept = [record for record in read_metrics(path) if is_done(record)]
-        try:
-            write_text(path, "".join(_line(record) for record in kept), follow=False)
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Append one record; it is on the disk before the last.pt of which it tells.
-
-        Raises:
-            SritoolError: It cannot be written.
-        """
-        try:
-            append(self.path, _line(record).encode("ascii"))
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: OSError) -> SritoolError:
-        instead = "it a folder that can be written; --resume goes on from the last save"
-        return SritoolError(cannot_write(self.path, error, instead))
-
-
-def _line(record: Mapping[str, Any]) -> str:
-    """A record as JSON, which has no NaN: a figure that is not finite is null."""
-    return json.dumps({key: _finite(value) for key, value in record.items()}, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return all whole records of a metrics.jsonl; what a kill or a power cut made of a line is left out."""
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and "kind" in record and _is_count(record, "step", "epoch"):
-            records.append(record)
-    return records
-
-
-def _is_count(record: Mapping[str, Any], *names: str) -> bool:
-    return all(isinstance(record.get(name), int) for name in names)

@@ -61,11 +61,13 @@ class TrainedModel:
         return self.method.latent
 
     def split(self, sentences: Sequence[str]) -> Split:
-        """Sentences as ids: control characters, lowercase, punctuation and cut as the model's corpus was prepared.
+        """Return sentences as ids, cleaned and cut as the model's corpus was; order and number are kept.
 
-        Order and number are kept.
+        Args:
+            sentences: Text, one sentence an item.
 
-        Raises: UsageError for a single string in place of a list of them.
+        Raises:
+            UsageError: A single string is given in place of a list.
         """
         if isinstance(sentences, str):
             raise UsageError("a list of sentences is needed, not a string; write [sentence]")
@@ -82,11 +84,17 @@ class TrainedModel:
         first: int = 0,
         report: Report | None = None,
     ) -> list[str]:
-        """A sentence for each code, greedily unless `config` (sritool.model.decoding.DecodingConfig) says otherwise.
+        """Return a sentence for each code.
 
-        Args:    codes [n, latent]; first: number of the first one, where a longer list is decoded in parts;
-                 report: told ("decoding", done, total) as sentences end.
-        Raises:  ShapeError if the codes have another width.
+        Args:
+            codes: Values of z. Shape [n, latent].
+            config: How words are chosen; None: greedily.
+            seed: Of the words that are drawn.
+            first: Number of the first code, where a longer list is decoded in parts.
+            report: Told ("decoding", done, total) as sentences end.
+
+        Raises:
+            ShapeError: The codes have another width.
         """
         z = torch.as_tensor(np.asarray(codes, dtype=np.float32), device=self.device)
         if z.numel() == 0 and self.latent:
@@ -103,23 +111,34 @@ class TrainedModel:
         return [self.tokenizer.decode(split.targets(int(index)).tolist()) for index in examples]
 
     def prior(self, n: int, seed: int = 0) -> Floats:
-        """n codes from the prior N(0, I): float32 [n, latent]; the first of more are the same."""
+        """Return n codes from the prior N(0, I): float32 [n, latent]; the first of more are the same."""
         draws: Floats = Stream(seed, "prior").normal(torch.arange(n), self.latent).numpy()
         return draws
 
     def sample(self, n: int = 1, seed: int = 0, config: DecodingConfig | None = None) -> list[str]:
-        """n sentences with codes from the prior; the first of more are the same.
+        """Return n sentences with codes from the prior; the first of more are the same.
 
-        Greedy by default; a language model draws its words, as greedy would give one sentence n times.
+        Args:
+            n: How many.
+            seed: Of the codes, and of the words that are drawn.
+            config: How words are chosen. None: greedily; a language model draws them, as it would otherwise give one
+                sentence n times.
         """
         return self.decode(self.prior(n, seed), config or self.default_decoding(), seed)
 
     def default_decoding(self) -> DecodingConfig:
-        """Greedy in z, or words drawn where there is no z to tell sentences apart."""
+        """Return how words are chosen by default: greedily, or drawn where there is no z to tell sentences apart."""
         return DecodingConfig(greedy=self.latent > 0)
 
     def require_latent(self, what: str) -> None:
-        """Raises: UsageError if there is no z to do `what` with."""
+        """Check that the model has a z.
+
+        Args:
+            what: What needs it, for the message.
+
+        Raises:
+            UsageError: It is a language model.
+        """
         if not self.latent:
             raise UsageError(
                 f"cannot {what} with {self.path}: method {self.method.name} has no z; give a run of another method"
@@ -144,7 +163,7 @@ def load_model(path: Path | str, device: str = "cpu", gpu: str | None = None) ->
 def checkpoint_and_device(
     path: Path | str, device: str = "cpu", gpu: str | None = None
 ) -> tuple[Checkpoint, Path, torch.device]:
-    """What a `TrainedModel` is made of; raises as `load_model` does."""
+    """Return what a `TrainedModel` is made of; arguments and errors as `load_model`."""
     file = find_checkpoint(Path(path), Path("runs"))
     checkpoint = load_checkpoint(file)
     if checkpoint.progress.get("pretraining"):

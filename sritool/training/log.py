@@ -8,7 +8,8 @@ from typing import Any
 
 from sritool.data.batches import Batch
 from sritool.evaluation.metrics import Estimate
-from sritool.runs.folder import METRICS, MetricsLog
+from sritool.runs.folder import METRICS
+from sritool.runs.metrics_log import MetricsLog
 from sritool.training import events
 from sritool.training.state import RunState
 from sritool.training.validation import Level, collapse, sample_of

@@ -29,7 +29,8 @@ from sritool.evaluation import sentences
 from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.settings import NEEDS, EvaluationSettings
 from sritool.runs.checkpoint import load_checkpoint
-from sritool.runs.folder import BEST, LAST, METRICS, MetricsLog
+from sritool.runs.folder import BEST, LAST, METRICS
+from sritool.runs.metrics_log import MetricsLog
 from sritool.runs.model import load_model
 
 FEW = EvaluationSettings(

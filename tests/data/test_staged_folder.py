@@ -15,7 +15,7 @@ import pytest
 from sritool.data import staged_folder as folders
 from sritool.data.staged_folder import recover, staged
 from sritool.errors import SritoolError
-from sritool.files import Lock
+from sritool.locks import Lock
 
 
 def write(target: Path, text: str) -> None:

@@ -26,7 +26,8 @@ from sritool.data.staged_folder import recover, staged
 from sritool.data.tokenizer import SPECIALS, WordTokenizer
 from sritool.files import write_text
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from sritool.runs.folder import CONFIG, LOCK, METRICS, MetricsLog, new_run, read_metrics
+from sritool.runs.folder import CONFIG, LOCK, METRICS, new_run
+from sritool.runs.metrics_log import MetricsLog, read_metrics
 
 JOBS = {job.name: job for job in jobs()}
 RANDOM = ("preprocess --force", "train sri", "train vae-fb", "evaluate")

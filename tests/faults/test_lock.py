@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sritool import files
+from sritool import locks
 from sritool.data.store import load_corpus
 from sritool.errors import SritoolError, UsageError
-from sritool.files import Lock, holder_of
+from sritool.locks import Lock, holder_of
 from sritool.runs.folder import BEST, CONFIG, LAST, LOCK, METRICS, hold, new_run, remove_unsaved
 from sritool.training.plan import Start, plan_run
 
@@ -213,7 +213,7 @@ def test_a_lock_file_that_was_removed_under_ones_hands_is_no_lock(
     path = tmp_path / LOCK
     first, second, third = Lock(path), Lock(path), Lock(path)
     assert first.acquire()
-    take, raced = files.lock_descriptor, []
+    take, raced = locks.lock_descriptor, []
 
     def race(descriptor: int, *, blocking: bool) -> bool:
         if not raced:
@@ -222,7 +222,7 @@ def test_a_lock_file_that_was_removed_under_ones_hands_is_no_lock(
             assert third.acquire()
         return take(descriptor, blocking=blocking)
 
-    monkeypatch.setattr(files, "lock_descriptor", race)
+    monkeypatch.setattr(locks, "lock_descriptor", race)
     assert not second.acquire()
     assert raced
     third.release()

@@ -30,7 +30,7 @@ from sritool.inference.langevin import FARTHEST, Chain, reach, settled
 from sritool.methods.base import Clock
 from sritool.methods.registry import METHODS
 from sritool.runs.checkpoint import load_checkpoint
-from sritool.runs.folder import MetricsLog
+from sritool.runs.metrics_log import MetricsLog
 from sritool.training import validation
 from support.program import sritool
 

@@ -11,16 +11,8 @@ from pathlib import Path
 import pytest
 
 from sritool.errors import CheckpointError, UsageError
-from sritool.runs.folder import (
-    BEST,
-    LAST,
-    LOCK,
-    MetricsLog,
-    find_checkpoint,
-    new_run,
-    newest_run,
-    read_metrics,
-)
+from sritool.runs.folder import BEST, LAST, LOCK, find_checkpoint, new_run, newest_run
+from sritool.runs.metrics_log import MetricsLog, read_metrics
 
 
 def checkpoint(folder: Path, *names: str, age: int = 0) -> Path:

@@ -17,7 +17,8 @@ from sritool.data.batches import training_batches
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate
 from sritool.methods.registry import METHODS
-from sritool.runs.folder import BEST, CONFIG, LAST, METRICS, read_metrics
+from sritool.runs.folder import BEST, CONFIG, LAST, METRICS
+from sritool.runs.metrics_log import read_metrics
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline
 from sritool.training.validation import has_collapsed

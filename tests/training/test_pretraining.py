@@ -11,7 +11,8 @@ import torch
 
 from sritool.analysis.info import describe_checkpoint
 from sritool.errors import CheckpointError, DataError, UsageError
-from sritool.runs.folder import AUTOENCODER, BEST, LAST, METRICS, read_metrics
+from sritool.runs.folder import AUTOENCODER, BEST, LAST, METRICS
+from sritool.runs.metrics_log import read_metrics
 from sritool.runs.model import load_model
 from sritool.training import events
 from sritool.training.plan import sort_sources

@@ -16,7 +16,8 @@ from torch.nn.utils import parameters_to_vector
 from sritool.errors import CheckpointError, DataError, Interrupted, NumericalError
 from sritool.methods.base import Method
 from sritool.methods.registry import METHODS
-from sritool.runs.folder import BEST, LAST, METRICS, read_metrics
+from sritool.runs.folder import BEST, LAST, METRICS
+from sritool.runs.metrics_log import read_metrics
 from sritool.training import events, state
 from sritool.training.loop import Trainer
 

@@ -11,7 +11,8 @@ import torch
 
 from sritool.config.values import build, read_toml
 from sritool.errors import Interrupted
-from sritool.runs.folder import CONFIG, LAST, METRICS, read_metrics
+from sritool.runs.folder import CONFIG, LAST, METRICS
+from sritool.runs.metrics_log import read_metrics
 from sritool.training import events
 from sritool.training import loop as module
 from sritool.training import tuning as tune_step

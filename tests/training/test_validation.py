@@ -14,7 +14,8 @@ from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate
 from sritool.methods.registry import METHODS, build_method
-from sritool.runs.folder import BEST, METRICS, read_metrics
+from sritool.runs.folder import BEST, METRICS
+from sritool.runs.metrics_log import read_metrics
 from sritool.training import events, validation
 from sritool.training.validation import (
     FEWEST,

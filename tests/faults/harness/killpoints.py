@@ -32,9 +32,9 @@ CALLS = {
 def arm() -> None:
     """Do what the environment says, if anything."""
     if os.environ.get(NO_LOCKS):
-        from sritool import files
+        from sritool import locks
 
-        files.lock_descriptor = _no_locks
+        locks.lock_descriptor = _no_locks
     if path := os.environ.get(STEPS):
         _count_steps(Path(path))
     if path := os.environ.get(NO_NETWORK):

@@ -1,0 +1,98 @@
+"""metrics.jsonl of a run: what was measured while it trained, one record a line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sritool.errors import SritoolError
+from sritool.files import append, cannot_write, write_text
+
+
+class MetricsLog:
+    """metrics.jsonl: a line a record; what a resumed run will do again is cut off first.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(
+        self, path: Path, steps: int = 0, epochs: int = 0, pretraining: bool = False, tuned: int = 0
+    ) -> None:
+        """Keep the records of what is done.
+
+        Args:
+            path: The file; it need not be there.
+            steps: Steps that are done.
+            epochs: Epochs that are done.
+            pretraining: Whether these epochs are those of the pretraining.
+            tuned: Epochs that were done at the last search for step sizes.
+
+        Raises:
+            SritoolError: It cannot be written.
+        """
+        self.path = path
+
+        def is_done(record: Mapping[str, Any]) -> bool:
+            if record["kind"] == "tune" and record["epoch"] > tuned:
+                return False
+            if record["kind"] != "epoch":
+                return bool(record["step"] <= steps)
+            of_pretraining = bool(record.get("pretraining", False))
+            if of_pretraining != pretraining:
+                return of_pretraining
+            return bool(record["epoch"] <= epochs)
+
+        kept = [record for record in read_metrics(path) if is_done(record)]
+        try:
+            write_text(path, "".join(_line(record) for record in kept), follow=False)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Append one record; it is on the disk before the last.pt of which it tells.
+
+        Raises:
+            SritoolError: It cannot be written.
+        """
+        try:
+            append(self.path, _line(record).encode("ascii"))
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> SritoolError:
+        instead = "it a folder that can be written; --resume goes on from the last save"
+        return SritoolError(cannot_write(self.path, error, instead))
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    """Return a record as JSON, which has no NaN: a figure that is not finite is null."""
+    return json.dumps({key: _finite(value) for key, value in record.items()}, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return all whole records of a metrics.jsonl; what a kill or a power cut made of a line is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and "kind" in record and _is_count(record, "step", "epoch"):
+            records.append(record)
+    return records
+
+
+def _is_count(record: Mapping[str, Any], *names: str) -> bool:
+    return all(isinstance(record.get(name), int) for name in names)
