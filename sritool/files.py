@@ -96,6 +96,10 @@ def write_text(path: Path, text: str, follow: bool = True) -> None:
 def write_output(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file that the user asked for, whole.
 
+    Args:
+        path: Where it will be.
+        chunks: Its content.
+
     Raises:
         SritoolError: It cannot be written; the message is one line.
     """

@@ -34,6 +34,11 @@ def values_of(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
 
 
 def lists_of(array: Any, dtype: type[np.generic]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Return the values of a ``pyarrow.ListArray`` in a row [values], and how many each list has [lists]."""
+    """Return the values of lists in a row [values], and how many each list has [lists].
+
+    Args:
+        array: A ``pyarrow.ListArray``.
+        dtype: The NumPy type of the values.
+    """
     lengths = np.diff(values_of(array.offsets, np.int32)).astype(np.int64)
     return values_of(array.flatten(), dtype), lengths

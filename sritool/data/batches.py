@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """Sentences side by side, time first; inputs are <s> and the targets but the last."""
+    """Sentences side by side, time first.
 
-    examples: Tensor  # index of each sentence in its split  [batch] int64
-    inputs: Tensor  # [time, batch] int64
-    targets: Tensor  # words and </s>, then padding  [time, batch] int64
-    lengths: Tensor  # predictions of each sentence  [batch] int64
+    Attributes:
+        examples: Index of each sentence in its split. Shape [batch], int64.
+        inputs: <s>, and then the targets but the last. Shape [time, batch], int64.
+        targets: Words and </s>, then padding. Shape [time, batch], int64.
+        lengths: Predictions of each sentence. Shape [batch], int64.
+    """
+
+    examples: Tensor
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """Return the same batch on another device."""
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
     @property
@@ -35,7 +42,13 @@ class Batch(NamedTuple):
 
 
 def collate(split: Split, examples: NDArray[np.int64] | Sequence[int], multiple: int = 1) -> Batch:
-    """The sentences with these indices as one padded batch, in the order given, its time a multiple of `multiple`."""
+    """Return some sentences as one padded batch, in the order given.
+
+    Args:
+        split: Where they are.
+        examples: Their indices. Shape [batch].
+        multiple: The batch's time is a multiple of this.
+    """
     chosen = np.asarray(examples, dtype=np.int64)
     begins, lengths = split.offsets[chosen], split.lengths[chosen]
     steps = np.arange(-(-int(lengths.max(initial=0)) // multiple) * multiple)[:, None]
@@ -49,9 +62,15 @@ def collate(split: Split, examples: NDArray[np.int64] | Sequence[int], multiple:
 def training_batches(
     lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
-    """Indices of every sentence once, in batches of neighbours by length, both shuffled anew each epoch.
+    """Return indices of every sentence once, in batches of nearly equal length, shuffled anew each epoch.
 
     Sentences of one length fall into batches at random; only a batch at the border of two lengths is padded.
+
+    Args:
+        lengths: Predictions of each sentence. Shape [sentences].
+        batch_size: Sentences of a batch; the last one of an epoch may have fewer.
+        seed: Of the order.
+        epoch: Number of the epoch, on which the order depends too.
     """
     random = np.random.default_rng([seed, epoch])
     order = np.lexsort((random.random(len(lengths)), lengths))
@@ -60,6 +79,11 @@ def training_batches(
 
 
 def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """Indices of every sentence once, longest first, so that the largest batch is met at once."""
+    """Return indices of every sentence once, longest first, so that the largest batch is met at once.
+
+    Args:
+        lengths: Predictions of each sentence. Shape [sentences].
+        batch_size: Most sentences of a batch.
+    """
     order = np.argsort(-lengths, kind="stable")
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]

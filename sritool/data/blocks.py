@@ -56,7 +56,12 @@ def name_of(path: Path) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Raise what `read_blocks` would raise if there is no such file or it is a folder, before anything is read."""
+    """Check that there is a file to read, before anything is read.
+
+    Raises:
+        UsageError: It is a folder.
+        DataError: There is no such file.
+    """
     if str(path) != "-":
         with explained(path):
             if stat.S_ISDIR(path.stat().st_mode):

@@ -36,6 +36,10 @@ def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[s
     A single word that is a built-in name means that corpus, even where a file is called so; any other word is
     a file, ``-`` for standard input, or a folder of files whose names tell their splits.
 
+    Args:
+        inputs: The words.
+        options: How files are read and cut.
+
     Raises:
         UsageError: They contradict each other, name nothing or lack ``--name``.
     """

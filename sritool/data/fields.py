@@ -75,7 +75,7 @@ def checked_label(cell: str, needed: bool, place: str, advice: str) -> str:
 
 
 def chunk_of(texts: Sequence[str], labels: Sequence[str] | None) -> Chunk:
-    """Return sentences in memory as a chunk."""
+    """Return sentences in memory as a chunk; `labels` as in `Chunk`, see `sentences`."""
     import pyarrow as pa
 
     return Chunk(pa.array(texts, pa.string()), labels)

@@ -33,7 +33,7 @@ class Unigram:
         self._place = {word: index for index, word in enumerate(self._words)}
 
     def has_other(self, word: str) -> bool:
-        """Whether there is another word than this."""
+        """Return whether there is another word than this."""
         return len(self._words) > (word in self._place)
 
     def other(self, word: str, below: Callable[[int], int]) -> str:
@@ -56,7 +56,7 @@ class Unigram:
 def versions(
     words: Sequence[str], largest: int, kind: str, key: str, unigram: Unigram | None = None
 ) -> list[Words]:
-    """A sentence with 0, 1, …, `largest` changes; fewer versions where it has no room for more.
+    """Return a sentence with 0, 1, …, `largest` changes; fewer versions where it has no room for more.
 
     `swap` exchanges the words at two distinct random positions, which takes two words or more. A later swap may undo
     an earlier one, and equal words may change places. `drop` leaves out one more word, never the last one left.
@@ -121,7 +121,7 @@ def _replacements(words: Words, below: Callable[[int], int], unigram: Unigram) -
 
 
 def _below(key: str) -> Callable[[int], int]:
-    """Random whole numbers from a key, one after the other: uniform in [0, n) up to n·2^−64."""
+    """Return what draws whole numbers from a key, one after the other: uniform in [0, n) up to n·2^−64."""
     numbers = _numbers(key)
     return lambda bound: (next(numbers) * bound) >> _BITS
 

@@ -44,7 +44,7 @@ def same(text: str) -> str:
 
 
 def is_ascii(texts: Any) -> bool:
-    """Whether all sentences are plain ASCII, for which kernels are faster."""
+    """Return whether all sentences are plain ASCII, for which kernels are faster."""
     data = texts.buffers()[2]
     return data is None or data.to_pybytes().isascii()
 
@@ -61,14 +61,20 @@ def control_rows(texts: Any) -> npt.NDArray[np.uint8]:
 
 
 def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
-    """Return a sentence without control characters, in small letters, with marks as words: each as asked for."""
+    """Return a sentence without control characters.
+
+    Args:
+        text: The sentence.
+        lowercase: Write it in small letters.
+        punctuation: Make marks words of their own.
+    """
     text = without_control(text)
     text = text.lower() if lowercase else text
     return split_punctuation(text) if punctuation else text
 
 
 def normal_forms(texts: Any, lowercase: bool, punctuation: bool, plain: bool = False) -> Any:
-    """Return `normal_form` of each sentence; `plain` as in `same_bytes`."""
+    """Return `normal_form` of each sentence; arguments as there, and `plain` as in `same_bytes`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

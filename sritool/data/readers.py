@@ -85,7 +85,7 @@ def read_sentences(path: Path, form: str | None = None, names: FieldNames | None
 def read_labelled(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:
     """Read the sentences of one file into memory; plain text with a tab in its first line is ``label<TAB>text``.
 
-    Args, Raises: as `read_sentences`.
+    Arguments and errors are those of `read_sentences`.
     """
     form, names = form_of(path, form), names or FieldNames()
     if form != "text":
@@ -106,7 +106,7 @@ def read_text(path: Path) -> str:
 
 
 def form_of(path: Path, form: str | None = None) -> str:
-    """Return the form asked for, or else the one that the file's ending tells, or else plain text."""
+    """Return the format of a file: the one asked for, or else the one that its ending tells, or else plain text."""
     return form or _BY_SUFFIX.get(suffix_of(path), "text")
 
 

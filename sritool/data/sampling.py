@@ -39,7 +39,13 @@ def seeded_choice(
 
 
 def sample(part: Sentences, size: int, seed: int) -> Sentences:
-    """Return `size` sentences at random, in their original order; all where there are no more."""
+    """Return some sentences at random, in their original order.
+
+    Args:
+        part: The sentences.
+        size: How many are chosen; all where there are no more.
+        seed: Of the choice.
+    """
     if len(part.texts) <= size:
         return part
     # The index in the hash, so that which of several equal sentences is chosen is random too.
@@ -128,7 +134,7 @@ def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt
 
 
 def merged(parts: Sequence[Sentences]) -> Sentences:
-    """Return several files' sentences one after the other; labelled only if all of them are."""
+    """Return sentences of several files one after the other; labelled only if all of them are."""
     labels = None
     if all(part.labels is not None for part in parts):
         labels = [label for part in parts for label in part.labels or ()]

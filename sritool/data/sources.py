@@ -32,7 +32,12 @@ Files = Mapping[str, tuple[Path, ...]]  # of each split
 
 @dataclass(frozen=True)
 class Source:
-    """Something to prepare: its default options, and how to read it."""
+    """Something to prepare.
+
+    Attributes:
+        options: How it is prepared by default.
+        read: Reads it.
+    """
 
     options: PrepareOptions
     read: Callable[[], CorpusText]
@@ -40,11 +45,22 @@ class Source:
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How files are read and, where a split has no file of its own, how it is cut from train."""
+    """How files are read and, where a split has no file of its own, how it is cut from train.
 
-    form: str | None = None  # one of readers.FORMATS; None: by each file's ending
+    Attributes:
+        form: One of `readers.FORMATS`; None: by each file's ending.
+        names: Where tables and objects keep text and label.
+        valid_share: Share of train that is cut off for validation; None: `DEFAULT_SHARE`.
+        test_share: The same for test.
+        seed: Of the cut.
+
+    Raises:
+        UsageError: The shares are not possible.
+    """
+
+    form: str | None = None
     names: FieldNames = field(default_factory=FieldNames)
-    valid_share: float | None = None  # None: DEFAULT_SHARE
+    valid_share: float | None = None
     test_share: float | None = None
     seed: int = 0
 
@@ -100,7 +116,10 @@ def file_source(files: Mapping[str, Path | Sequence[Path]], options: FileOptions
 
 
 def folder_source(folder: Path, options: FileOptions) -> Source:
-    """Return the source of a folder of files whose names tell their splits (train, valid or dev or val, test)."""
+    """Return the source of a folder of files whose names tell their splits (train, valid or dev or val, test).
+
+    Arguments and errors are those of `split_files` and `file_source`.
+    """
     return file_source(split_files(folder), options)
 
 

@@ -132,7 +132,13 @@ def _digest_file(path: Path) -> str:
 
 
 def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequence[str]) -> str:
-    """Return the SHA-256 of the tokenizer, the label names and every split, in hexadecimal."""
+    """Return the SHA-256 of a corpus's content, in hexadecimal.
+
+    Args:
+        tokenizer: Its vocabulary or model.
+        splits: Its splits, by name; their order does not matter.
+        labels: Names of its labels, by index.
+    """
     digest = hashlib.sha256()
 
     def add(part: bytes | memoryview) -> None:

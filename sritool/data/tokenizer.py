@@ -40,16 +40,16 @@ class Tokenizer(Protocol):
         """Number of ids, the four special ones included."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of one sentence, without ``<s>`` and ``</s>``."""
+        """Return the ids of one sentence, without ``<s>`` and ``</s>``."""
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
-        """Ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
+        """Return the ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of one sentence: ends before the first ``</s>``, leaves out ``<pad>`` and ``<s>``."""
+        """Return the text of one sentence: up to the first ``</s>``, without ``<pad>`` and ``<s>``."""
 
     def state(self) -> dict[str, Any]:
-        """Plain Python values and bytes from which ``tokenizer_from_state`` makes the same tokenizer."""
+        """Return plain Python values and bytes from which ``tokenizer_from_state`` makes the same tokenizer."""
 
 
 class WordTokenizer:
@@ -83,16 +83,21 @@ class WordTokenizer:
         return len(self.words)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the words of ``text``; a word outside the vocabulary is ``UNK``."""
+        """Return the ids of the words; a word outside the vocabulary is ``UNK``."""
         ids = self._ids
         return [ids.get(word, UNK) for word in text.split()]
 
     def numbers_of(self, words: Iterable[str], missing: int = UNK) -> IdArray:
-        """The id of each word, or ``missing`` for what the vocabulary lacks; a literal ``<unk>`` is UNK."""
+        """Return the id of each word; a literal ``<unk>`` is UNK.
+
+        Args:
+            words: Words.
+            missing: Stands for a word that the vocabulary lacks.
+        """
         return np.fromiter(map(self._ids.get, words, repeat(missing)), dtype=np.int32)
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
-        """Ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
+        """Return the ids of all lines, as `Tokenizer.encode_many`."""
         lengths: list[int] = []
         parts: list[IdArray] = [np.zeros(0, dtype=np.int32)]
         for begin in range(0, len(lines), CHUNK):
@@ -102,11 +107,11 @@ class WordTokenizer:
         return np.concatenate(parts), offsets_of(lengths)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Words joined by one space, up to the first ``</s>``."""
+        """Return words joined by one space, as `Tokenizer.decode`."""
         return " ".join(self.words[index] for index in content(ids))
 
     def state(self) -> dict[str, Any]:
-        """The kind and the words."""
+        """Return the kind and the words."""
         return {"kind": self.kind, "words": list(self.words)}
 
 
@@ -142,17 +147,17 @@ class SentencePieceTokenizer:
         return int(self._processor.GetPieceSize())
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the pieces of ``text``; a character that no piece covers is ``UNK``."""
+        """Return the ids of the pieces; a character that no piece covers is ``UNK``."""
         return [int(index) for index in self._processor.EncodeAsIds(text)]
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
-        """Ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
+        """Return the ids of all lines, as `Tokenizer.encode_many`."""
         pieces = self._processor.Encode(list(lines), out_type=int, num_threads=1) if lines else []
         flat = np.fromiter(chain.from_iterable(pieces), dtype=np.int32)
         return flat, offsets_of([len(line) for line in pieces])
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of the pieces, up to the first ``</s>``; an unknown character reads ``<unk>``."""
+        """Return the text of pieces, as `Tokenizer.decode`; an unknown character reads ``<unk>``."""
         # A model that we did not train can make anything of its pieces, escape sequences too.
         return CONTROL.sub(" ", str(self._processor.DecodeIds(content(ids))))
 
@@ -170,12 +175,12 @@ class SentencePieceTokenizer:
             raise DataError("a piece of the SentencePiece model is not UTF-8") from error
 
     def state(self) -> dict[str, Any]:
-        """The kind and the model's bytes."""
+        """Return the kind and the model's bytes."""
         return {"kind": self.kind, "model": self.model}
 
 
 def content(ids: Iterable[int]) -> list[int]:
-    """The ids up to the first ``</s>``, without it, ``<pad>`` and ``<s>``."""
+    """Return the ids up to the first ``</s>``, without it, ``<pad>`` and ``<s>``."""
     kept: list[int] = []
     for index in ids:
         number = int(index)
@@ -187,7 +192,7 @@ def content(ids: Iterable[int]) -> list[int]:
 
 
 def offsets_of(lengths: Sequence[int] | OffsetArray | IdArray) -> OffsetArray:
-    """Where each of consecutive stretches begins, and where the last one ends: [n + 1] int64."""
+    """Return where each of consecutive stretches begins, and where the last one ends: [n + 1] int64."""
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(np.asarray(lengths, dtype=np.int64), out=offsets[1:])
     return offsets

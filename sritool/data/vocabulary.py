@@ -32,6 +32,10 @@ MARKED = SPECIALS[UNK]
 def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, int]:
     """Return the vocabulary of train, and the fewest times that a word of it was met.
 
+    Args:
+        raw: The corpus.
+        options: How large it may be.
+
     Raises:
         DataError: No word occurs often enough.
     """
@@ -73,6 +77,10 @@ def ranked_words(
 
 def learn_pieces(raw: RawLines, options: PrepareOptions) -> SentencePieceTokenizer:
     """Return a SentencePiece model of train, or of a seeded choice of its lines where there are very many.
+
+    Args:
+        raw: The corpus.
+        options: Kind and size of the model.
 
     Raises:
         UsageError: The text marks unknown words, which pieces would spell out.

@@ -38,6 +38,16 @@ class TrainedModel:
     """
 
     def __init__(self, checkpoint: Checkpoint, path: Path, device: torch.device) -> None:
+        """Build the model of a checkpoint.
+
+        Args:
+            checkpoint: What was read.
+            path: The file it came from, for messages.
+            device: Where to compute.
+
+        Raises:
+            CheckpointError: The weights do not fit the settings.
+        """
         self.checkpoint, self.path, self.device = checkpoint, path, device
         self.tokenizer = checkpoint.tokenizer
         self.method = method_for_weights(
@@ -107,11 +117,24 @@ class TrainedModel:
         return [self.tokenizer.decode(row) for row in ids]
 
     def texts(self, split: Split, examples: Iterable[int]) -> list[str]:
-        """Return these sentences of a split as the tokenizer spells them, unknown words included."""
+        """Return sentences of a split as the tokenizer spells them, unknown words included.
+
+        Args:
+            split: Where they are.
+            examples: Their indices.
+        """
         return [self.tokenizer.decode(split.targets(int(index)).tolist()) for index in examples]
 
     def prior(self, n: int, seed: int = 0) -> Floats:
-        """Return n codes from the prior N(0, I): float32 [n, latent]; the first of more are the same."""
+        """Return codes from the prior N(0, I); the first of more are the same.
+
+        Args:
+            n: How many.
+            seed: Of the draws.
+
+        Returns:
+            Shape [n, latent], float32.
+        """
         draws: Floats = Stream(seed, "prior").normal(torch.arange(n), self.latent).numpy()
         return draws
 

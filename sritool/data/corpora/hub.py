@@ -37,12 +37,12 @@ class HubSet:
     splits: Mapping[str, str]
 
     def data_files(self) -> dict[str, str]:
-        """The addresses of each split's Parquet files."""
+        """Return the addresses of each split's Parquet files."""
         base = f"hf://datasets/{self.hub_id}@{REVISION}/{self.config}"
         return {ours: f"{base}/{theirs}/*.parquet" for ours, theirs in self.splits.items()}
 
     def kept(self) -> Path:
-        """Where the hub's client keeps what it fetched of it."""
+        """Return where the hub's client keeps what it fetched of it."""
         from huggingface_hub import constants
 
         return Path(constants.HF_HUB_CACHE) / f"datasets--{self.hub_id.replace('/', '--')}"
@@ -132,7 +132,12 @@ def _never_waiting_for_ever() -> Iterator[None]:
 
 
 def reason_of(error: BaseException, source: HubSet) -> str:
-    """What went wrong, in words for people: the client's own name its functions, or are cut from a page."""
+    """Return what went wrong, in words for people: the client's own name its functions, or are cut from a page.
+
+    Args:
+        error: What the client raised.
+        source: What was asked for.
+    """
     chain = list(_chain(error))
     kinds = {kind.__name__ for link in chain for kind in type(link).__mro__}
     if any("OfflineMode" in kind for kind in kinds):

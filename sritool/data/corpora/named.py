@@ -30,10 +30,13 @@ PAPER_SIZES = {"train": 100_000, "valid": 10_000, "test": 10_000}
 
 @dataclass(frozen=True)
 class Layout:
-    """Usual names of a corpus's files, ``{}`` standing for the split, and how to read one split of them.
+    """The usual files of a corpus.
 
-    ``pool``: the files are the whole data set, of which the paper used a sample.
-    ``raw``: punctuation is still joined to the words.
+    Attributes:
+        names: Their names, ``{}`` standing for the split.
+        read: Reads one split of them.
+        pool: Whether they are the whole data set, of which the paper used a sample.
+        raw: Whether punctuation is still joined to the words.
     """
 
     names: tuple[str, ...]
@@ -44,14 +47,24 @@ class Layout:
 
 @dataclass(frozen=True)
 class NamedCorpus:
-    """A built-in corpus: its default options, and its usual local files in the order they are looked for."""
+    """A built-in corpus.
+
+    Attributes:
+        options: How it is prepared by default.
+        layouts: Its usual local files, in the order in which they are looked for.
+    """
 
     options: PrepareOptions
     layouts: tuple[Layout, ...] = ()
 
 
 def named_source(name: str, folder: Path | None = None, seed: int = 0) -> Source:
-    """Return a built-in corpus, from local files in `folder` or from the hub (``tiny``: from its grammar).
+    """Return the source of a built-in corpus.
+
+    Args:
+        name: Its name.
+        folder: Where its files are; None: they are fetched from the hub, and ``tiny`` is made by its grammar.
+        seed: Of samples.
 
     Raises:
         UsageError: There is no such corpus; the message suggests the nearest name.
@@ -81,7 +94,7 @@ def check_name(name: str) -> None:
 
 
 def read_tiny(seed: int = 0) -> CorpusText:
-    """The bundled corpus (seed 0), or another sample of its grammar."""
+    """Return the bundled corpus (seed 0), or another sample of its grammar."""
     from sritool.data.corpora.tiny import tiny_sentences
 
     splits = {
@@ -128,7 +141,7 @@ def _read_hub(name: str, seed: int) -> CorpusText:
 
 
 def _finish(name: str, source: str, splits: Mapping[str, Sentences], layout: Layout, seed: int) -> CorpusText:
-    """A pool of all sentences gives each of them once, and then a sample of the paper's size."""
+    """Return the corpus; of a pool, each sentence once, and of these a sample of the paper's size."""
     if not layout.pool:
         return CorpusText(source, splits)
     chosen = dict(splits)

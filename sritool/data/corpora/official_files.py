@@ -23,24 +23,24 @@ _ESCAPED = re.compile(r"\\[n\"]|<br\s*/?>")
 
 
 def plain(paths: Sequence[Path]) -> Sentences:
-    """One sentence a line."""
+    """Return the lines of plain text."""
     return merged([read_sentences(path, "text") for path in paths])
 
 
 def labelled(paths: Sequence[Path]) -> Sentences:
-    """``label<TAB>text``, or plain sentences where the first line has no tab."""
+    """Return rows ``label<TAB>text``, or plain sentences where the first line has no tab."""
     return read_labelled(paths[0], "text")
 
 
 def sentiment(paths: Sequence[Path]) -> Sentences:
-    """As ``labelled``, with the names of the labels 0 and 1."""
+    """Return the same as `labelled`, with the names of the labels 0 and 1."""
     part = labelled(paths)
     labels = part.labels and [SENTIMENTS.get(label, label) for label in part.labels]
     return Sentences(part.texts, labels)
 
 
 def polarity(paths: Sequence[Path]) -> Sentences:
-    """One file for each sentiment, as ``sentiment.train.0`` and ``sentiment.train.1``."""
+    """Return the lines of one file for each sentiment, as ``sentiment.train.0`` and ``sentiment.train.1``."""
     parts = [read_sentences(path, "text") for path in paths]
     return merged(
         [
@@ -51,7 +51,7 @@ def polarity(paths: Sequence[Path]) -> Sentences:
 
 
 def answers_csv(paths: Sequence[Path]) -> Sentences:
-    """``"topic","title","content","answer"`` as raw text, with or without a header."""
+    """Return rows ``"topic","title","content","answer"`` as raw text, with or without a header."""
     part = read_sentences(paths[0], "csv")
     return Sentences([_ESCAPED.sub(" ", text) for text in part.texts], part.labels)
 

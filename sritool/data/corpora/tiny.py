@@ -28,10 +28,10 @@ Item = TypeVar("Item")
 
 
 class TinySentence(NamedTuple):
-    """A sentence, its sentiment and the factors that it was drawn from."""
+    """A sentence, its sentiment ("negative" or "positive"), and the factors that it was drawn from."""
 
     text: str
-    label: str  # "negative" or "positive"
+    label: str
     factors: dict[str, str]
 
 
@@ -54,7 +54,7 @@ class _Dice:
 
 
 def tiny_sentences(seed: int = 0) -> dict[str, list[TinySentence]]:
-    """The corpus: ``train``, ``valid`` and ``test`` of ``TINY_SIZES`` sentences, no two of all alike.
+    """Return the corpus: ``train``, ``valid`` and ``test`` of ``TINY_SIZES`` sentences, no two of all alike.
 
     The splits share one distribution. About 7 in 10 sentences are captions, the others reviews.
     The seed of the bundled corpus is 0; another one gives another sample of the same grammar.
@@ -79,7 +79,7 @@ def _draw_corpus(seed: int) -> dict[str, list[TinySentence]]:
 
 
 def draw_sentence(dice: _Dice) -> TinySentence:
-    """One draw of the grammar; it may repeat an earlier one and be longer than ``LONGEST``."""
+    """Return one draw of the grammar; it may repeat an earlier one and be longer than ``LONGEST``."""
     if dice.chance(0.7):
         return _caption(dice)
     return _review(dice)
@@ -233,7 +233,7 @@ def _clause(dice: _Dice, venue: str, item: str, tense: str, label: str) -> list[
 
 
 def readable_files(seed: int = 0) -> dict[str, str]:
-    """The corpus as files to read, by name: ``train.tsv`` and so on, one ``label<TAB>text`` a line."""
+    """Return the corpus as files to read, by name: ``train.tsv`` and so on, one ``label<TAB>text`` a line."""
     return {
         f"{split}.tsv": "".join(f"{sentence.label}\t{sentence.text}\n" for sentence in sentences)
         for split, sentences in tiny_sentences(seed).items()
