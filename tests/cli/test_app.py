@@ -15,7 +15,6 @@ from typing import Annotated
 
 import pytest
 import typer
-from typer.testing import Result
 
 import sritool
 from sritool import errors
@@ -25,8 +24,8 @@ from sritool.cli.options.files import FormatOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.values import duration
 from sritool.cli.render import emit
+from support.tables import Run
 
-Invoke = Callable[..., Result]
 RunProgram = Callable[..., subprocess.CompletedProcess[str]]
 
 HEAVY = (
@@ -111,7 +110,7 @@ for args in (["--help"], *([name, "--help"] for name in COMMANDS)):
     assert "Usage: sritool [OPTIONS] COMMAND" in done.stdout
 
 
-def test_every_command_has_one_line_of_help(invoke: Invoke) -> None:
+def test_every_command_has_one_line_of_help(invoke: Run) -> None:
     shown = invoke("--help").stdout
     for name in application.COMMANDS:
         summary = application.CommandGroup.build(name).get_short_help_str(200)
@@ -124,12 +123,12 @@ def test_module_runs_as_the_program(run_program: RunProgram) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sritool {sritool.__version__}\n", "")
 
 
-def test_no_arguments_show_the_help(invoke: Invoke) -> None:
+def test_no_arguments_show_the_help(invoke: Run) -> None:
     assert invoke().stdout == invoke("--help").stdout
     assert invoke().exit_code == 0
 
 
-def test_brackets_in_help_are_no_markup(invoke: Invoke) -> None:
+def test_brackets_in_help_are_no_markup(invoke: Run) -> None:
     assert "[batch] brackets" in invoke("fail", "-h").stdout
 
 
@@ -153,13 +152,13 @@ def test_brackets_in_help_are_no_markup(invoke: Invoke) -> None:
         ),
     ],
 )
-def test_error_is_one_line_and_an_exit_code(invoke: Invoke, how: str, code: int, line: str) -> None:
+def test_error_is_one_line_and_an_exit_code(invoke: Run, how: str, code: int, line: str) -> None:
     result = invoke("fail", how)
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", line + "\n")
 
 
 @pytest.mark.parametrize("by", ["flag", "variable"])
-def test_debug_shows_the_traceback(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+def test_debug_shows_the_traceback(invoke: Run, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     if by == "variable":
         monkeypatch.setenv("SRITOOL_DEBUG", "1")
     result = invoke(*(["--debug"] if by == "flag" else []), "fail", "bug")
@@ -178,7 +177,7 @@ def test_debug_shows_the_traceback(invoke: Invoke, monkeypatch: pytest.MonkeyPat
         (["fail", "--debug"], "--debug stands before the command: sritool --debug fail …"),
     ],
 )
-def test_usage_error_names_the_nearest(invoke: Invoke, args: list[str], line: str) -> None:
+def test_usage_error_names_the_nearest(invoke: Run, args: list[str], line: str) -> None:
     result = invoke(*args)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"error: {line}\n")
 
@@ -195,7 +194,7 @@ def test_usage_error_names_the_nearest(invoke: Invoke, args: list[str], line: st
         (["not", "more"], ["extra argument", "more", "(see: sritool fail --help)"]),
     ],
 )
-def test_bad_value_is_one_line_that_names_it(invoke: Invoke, args: list[str], words: list[str]) -> None:
+def test_bad_value_is_one_line_that_names_it(invoke: Run, args: list[str], words: list[str]) -> None:
     result = invoke("fail", *args)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
@@ -203,7 +202,7 @@ def test_bad_value_is_one_line_that_names_it(invoke: Invoke, args: list[str], wo
     assert all(word in result.stderr for word in words), result.stderr
 
 
-def test_options_come_from_variables_and_flags_win(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_come_from_variables_and_flags_win(invoke: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRITOOL_SEED", "7")
     monkeypatch.setenv("SRITOOL_MAX_TIME", "9m")
     monkeypatch.setenv("SRITOOL_FORMAT", "json")
@@ -211,7 +210,7 @@ def test_options_come_from_variables_and_flags_win(invoke: Invoke, monkeypatch: 
     assert json.loads(result.stdout) == {"seed": 8, "max_time": 540.0, "threads": None}
 
 
-def test_bad_value_of_a_variable_names_the_variable(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_value_of_a_variable_names_the_variable(invoke: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRITOOL_SEED", "seven")
     result = invoke("fail")
     assert result.exit_code == 2

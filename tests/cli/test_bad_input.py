@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 import shlex
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from typer.testing import Result
 
 from sritool.runs.safe_file import save_values
-
-Run = Callable[..., Result]
+from support.tables import Run
 
 TRAIN = ["train", "mine", "--config", "small.toml", "--no-summary"]
-
-
-class Ran:
-    """A pickle that makes a folder when it is read as one."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, ("code-has-run",)
-
-
-def save(values: dict[str, Any], name: str) -> None:
-    """As sritool saves, with a digest."""
-    with Path(name).open("w+b") as file:
-        save_values(values, file)
 
 
 def tree() -> dict[str, int]:
@@ -255,64 +235,22 @@ def test_standard_input_that_cannot_be_read(run: Run, words: str, stdin: str, pa
     refuses(run, words.split(), 3, part, stdin=stdin)
 
 
-def broken(path: Path) -> dict[str, bytes]:
-    """Files that are no checkpoint, by name."""
-    whole = path.read_bytes()
-    return {
-        "half.pt": whole[: len(whole) // 2],
-        "head.pt": whole[:100],
-        "empty.pt": b"",
-        "text.pt": b"the otter finds the kettle\n",
-        "numbers.pt": pickle.dumps([1, 2, 3]),
-    }
-
-
 @pytest.mark.parametrize("command", ["evaluate", "resume"])
-def test_files_that_are_no_checkpoints(run: Run, command: str) -> None:
-    files = broken(Path("runs/mine-sri/last.pt"))
-    Path("bad").mkdir()
-    torch.save({"weights": torch.zeros(2)}, "bad/other.pt")
-    for name, content in files.items():
-        Path("bad", name).write_bytes(content)
-    for name in ["other.pt", *files]:
-        args: list[object] = [command, f"bad/{name}"]
-        if command == "resume":
-            shutil.copy(f"bad/{name}", "runs/mine-sri/last.pt")
-            args, name = [*TRAIN, "--resume", "runs/mine-sri"], "runs/mine-sri/last.pt"
-        refuses(run, args, 3, name, "is not a sritool checkpoint", "give a .pt file")
+@pytest.mark.parametrize("content", ["", "the otter finds the kettle\n", "half"])
+def test_files_that_are_no_checkpoints(run: Run, command: str, content: str) -> None:
+    path = Path("runs/mine-sri/last.pt")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == "half" else content.encode())
+    args: list[object] = [*TRAIN, "--resume", "runs/mine-sri"] if command == "resume" else [command, path]
+    refuses(run, args, 3, str(path), "is not a sritool checkpoint", "give a .pt file")
 
 
-@pytest.mark.parametrize("command", ["sample"])
-def test_code_in_a_file_does_not_run(run: Run, command: str) -> None:
-    Path("plain.pt").write_bytes(pickle.dumps(Ran()))
-    torch.save({"format": "sritool checkpoint", "version": 1, "config": Ran()}, "zipped.pt")
-    for name in ("plain.pt", "zipped.pt"):
-        refuses(run, [command, name], 3, name, "give a .pt file")
-        assert not Path("code-has-run").exists()
-
-
-def test_checkpoint_of_a_later_version_and_one_with_other_weights(run: Run) -> None:
-    values = torch.load("runs/mine-sri/best.pt", weights_only=True)
-    save(values | {"version": 99}, "later.pt")
-    refuses(run, ["evaluate", "later.pt"], 3, "later.pt has checkpoint version 99", "use the version")
-    config = values["config"] | {"generator": values["config"]["generator"] | {"hidden": 20}}
-    save(values | {"config": config}, "mixed.pt")
-    refuses(run, ["evaluate", "mixed.pt"], 3, "mixed.pt", "do not fit its settings", "use another checkpoint")
-
-
-@pytest.mark.parametrize("runs", ["blocked", "blocked/below"])
-def test_runs_cannot_be_written(run: Run, runs: str) -> None:
+@pytest.mark.parametrize(("runs", "code"), [("blocked", 2), ("blocked/below", 2), ("/proc", 1)])
+def test_runs_cannot_be_written(run: Run, runs: str, code: int) -> None:
+    if runs == "/proc" and not Path("/proc/version").exists():
+        pytest.skip("needs a folder that nobody can write to")
     Path("blocked").write_text("a file")
-    refuses(
-        run, [*TRAIN, "--runs-dir", runs], 2, "cannot make the run folder", "give another with --runs-dir"
-    )
-
-
-@pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs a folder that nobody can write to")
-def test_folder_that_nobody_can_write_to(run: Run) -> None:
-    refuses(
-        run, [*TRAIN, "--runs-dir", "/proc"], 1, "cannot make the run folder /proc/mine-sri", "--runs-dir"
-    )
+    refuses(run, [*TRAIN, "--runs-dir", runs], code, "cannot make the run folder", "--runs-dir")
 
 
 def test_corpus_changed_since_training(run: Run) -> None:
@@ -325,12 +263,11 @@ def test_corpus_changed_since_training(run: Run) -> None:
 def test_corpus_that_is_not_there(run: Run) -> None:
     values = torch.load("runs/mine-sri/best.pt", weights_only=True)
     values["corpus"]["path"] = "/nowhere/mine"  # it is looked for there too
-    save(values, "moved.pt")
+    with Path("moved.pt").open("w+b") as file:
+        save_values(values, file)
     assert run("evaluate", "moved.pt", "--metrics", "nll", "--limit", 2).exit_code == 0
     Path("data").rename("prepared")
-    refuses(
-        run, ["evaluate", "moved.pt"], 3, "corpus mine is not in data/", "sritool preprocess", "--data-dir"
-    )
+    refuses(run, ["evaluate", "moved.pt"], 3, "corpus mine is not in data/", "preprocess", "--data-dir")
 
 
 def test_runs_of_different_corpora_are_not_compared(run: Run) -> None:
@@ -339,10 +276,10 @@ def test_runs_of_different_corpora_are_not_compared(run: Run) -> None:
     refuses(run, ["evaluate", "mine-lm", "other-lm"], 3, "different corpora", "mine-lm: mine", "one by one")
 
 
-def test_runs_that_cannot_be_resumed(run: Run) -> None:
+@pytest.mark.parametrize("resume", ["runs/mine-sri", "auto"])
+def test_runs_that_cannot_be_resumed(run: Run, resume: str) -> None:
     Path("runs/mine-sri/last.pt").unlink()
-    refuses(run, [*TRAIN, "--resume", "runs/mine-sri"], 2, "has no last.pt to go on from", "without --resume")
-    refuses(run, [*TRAIN, "--resume", "auto"], 2, "has no last.pt to go on from", "without --resume")
+    refuses(run, [*TRAIN, "--resume", resume], 2, "has no last.pt to go on from", "without --resume")
 
 
 def test_damaged_corpus(run: Run) -> None:

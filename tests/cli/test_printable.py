@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sritool.cli.printable import one_line, printable, printable_columns
+from sritool.cli.printable import one_line, printable, printable_columns, visible
 
 CLEARS = "a\x1b[2Jb\x9b31m\x7f\rc\x07"
 
@@ -24,6 +24,8 @@ def test_what_is_kept() -> None:
     assert printable("a\tb\nc é 犬 🐕 שלום") == "a b\nc é 犬 🐕 שלום"
     assert printable_columns("a\tb\n") == "a\tb\n"
     assert printable(CLEARS) == "a␛[2Jb\N{REPLACEMENT CHARACTER}31m␡␍c␇"
+    assert visible("a\x00b\x1b\n\u2028c\udcff\x9b") == "a␀b␛  c��"  # for a page
+    assert visible("🦆 שלום \u202e") == "🦆 שלום \u202e"
 
 
 def test_one_line_joins_lines_and_keeps_the_spaces_of_a_name() -> None:

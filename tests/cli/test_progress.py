@@ -62,12 +62,6 @@ def test_plain_lines_first_then_every_ten_seconds_and_the_last(
     ]
 
 
-def test_last_line_is_not_said_twice(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("x", unit="sentences", clock=clock) as progress:
-        progress.update(3)
-    assert lines_of(capsys) == ["x  3 sentences"]
-
-
 def test_last_state_is_said_when_the_work_fails(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         with Progress("x", clock=clock) as progress:
@@ -80,13 +74,13 @@ def test_last_state_is_said_when_the_work_fails(clock: Clock, capsys: pytest.Cap
     assert lines_of(capsys) == ["x  1/9 steps", "x  2/9 steps"]
 
 
-def test_quiet_shows_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("x", quiet=True, clock=clock) as progress:
-        progress.update(1, 2)
-        clock.now += 100
-        progress.update(2)
-    assert lines_of(capsys) == []
-    assert progress.state.done == 2
+def test_quiet_shows_nothing_and_no_line_is_said_twice(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for quiet in (True, False):
+        with Progress("x", unit="sentences", quiet=quiet, clock=clock) as progress:
+            progress.update(3)
+        assert lines_of(capsys) == ([] if quiet else ["x  3 sentences"])
 
 
 def test_label_and_total_stay_and_fields_do_not(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,26 +102,23 @@ def test_time_left_is_at_most_what_a_limit_leaves(clock: Clock, capsys: pytest.C
     assert progress.state.seconds_left == 60
 
 
-def test_rate_of_a_resumed_run_counts_from_its_start() -> None:
-    rate = Rate()
-    rate.add(0.0, 5000)
-    assert rate.per_second is None
-    rate.add(10.0, 5030)
-    assert rate.per_second == pytest.approx(3.0)
-
-
-def test_rate_looks_at_the_last_half_minute() -> None:
-    rate = Rate()
-    for second in range(200):
-        rate.add(float(second), second if second < 100 else 100 + 5 * (second - 100))
-    assert rate.per_second == pytest.approx(5.0)
-
-
-def test_rate_starts_anew_with_an_epoch() -> None:
-    rate = Rate()
-    for second, done in [(0.0, 0), (1.0, 400), (2.0, 2), (3.0, 5)]:
-        rate.add(second, done)
-    assert rate.per_second == pytest.approx(3.0)
+@pytest.mark.parametrize(
+    ("moments", "rate"),
+    [
+        ([(0.0, 5000)], None),
+        ([(0.0, 5000), (10.0, 5030)], 3.0),  # a resumed run counts from its start
+        (
+            [(float(s), s if s < 100 else 100 + 5 * (s - 100)) for s in range(200)],
+            5.0,
+        ),  # the last half minute
+        ([(0.0, 0), (1.0, 400), (2.0, 2), (3.0, 5)], 3.0),  # a new epoch starts anew
+    ],
+)
+def test_rate(moments: list[tuple[float, int]], rate: float | None) -> None:
+    counted = Rate()
+    for now, done in moments:
+        counted.add(now, done)
+    assert counted.per_second == pytest.approx(rate)
 
 
 def test_rate_keeps_few_moments() -> None:

@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import Result
 
 import sritool
 from sritool.cli.signals import StopRequest
 from sritool.cli.training_progress import Watch
 from sritool.errors import Interrupted
-from support.tables import same
+from support.tables import Run, same
 
-Run = Callable[..., Result]
 Starter = Callable[..., subprocess.Popen[str]]
 
 ENDLESS = ["--epochs", "1000000", "--patience", "0"]
@@ -33,7 +31,6 @@ def start(train_small: Run) -> Iterator[Starter]:
 
     def begin(*args: str) -> subprocess.Popen[str]:
         command = [
-            sys.executable,
             "-m",
             "sritool",
             "train",
@@ -42,10 +39,11 @@ def start(train_small: Run) -> Iterator[Starter]:
             "small.toml",
             "--threads",
             "1",
+            "--no-summary",
         ]
         root = str(Path(sritool.__file__).parents[1])
         process = subprocess.Popen(
-            [*command, "--no-summary", *args],
+            [sys.executable, *command, *args],
             env=os.environ | {"PYTHONPATH": root},
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,

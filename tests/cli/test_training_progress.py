@@ -56,10 +56,9 @@ def test_time_left_counts_the_validations_to_come(capsys: pytest.CaptureFixture[
 
 
 def test_without_a_code_only_the_likelihood_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    estimates = [estimate("nll", 30.0, 0), estimate("posterior-kl", 0.0, 0)]
     with Watch(False) as watch:
-        watch(
-            Epoch(2, 3, [estimate("nll", 30.0, 0), estimate("posterior-kl", 0.0, 0)], False, 5.0, "a heron")
-        )
+        watch(Epoch(2, 3, estimates, False, 5.0, "a heron"))
     assert capsys.readouterr().err == "epoch 2/3: nll 30.00 ± 0.50 · after 0:05\n  sample: a heron\n"
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from typer.testing import Result
+
+Run = Callable[..., Result]
+"""Runs the program with these arguments: `run` and `train_small` of tests/cli/conftest.py."""
 
 
 class Terminal(io.StringIO):

@@ -38,8 +38,7 @@ FormatOpt = Annotated[
 ]
 
 QuietOpt = Annotated[
-    bool,
-    file_option("Show no progress on stderr.", "--quiet/--no-quiet", "-q", envvar="SRITOOL_QUIET"),
+    bool, file_option("Show no progress on stderr.", "--quiet/--no-quiet", "-q", envvar="SRITOOL_QUIET")
 ]
 
 DataDirOpt = Annotated[

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import Result
 
 from sritool.api import load
 from sritool.model.decoding import DecodingConfig
-from support.tables import output
-
-Run = Callable[..., Result]
+from support.tables import Run, output
 
 LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings at noon", "upstairs"]
 

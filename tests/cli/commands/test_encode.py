@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from typer.testing import Result
 
 import sritool.cli.commands.encode
 from sritool.analysis.codes import read_codes
 from sritool.api import load
-from support.tables import output
-
-Run = Callable[..., Result]
+from support.tables import Run, output
 
 LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings at noon", "  ", "upstairs"]
 TEXT = "\n".join(LINES) + "\n"

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
 
 from sritool.data.store import load_corpus
-from support.tables import rows
-
-Run = Callable[..., Result]
+from support.tables import Run, rows
 
 DEFAULT = ["ppl", "nll", "posterior-kl", "recon", "permuted", "au"]
 FEW = ["--samples", 8, "--pilots", 8, "-q"]
@@ -26,17 +22,10 @@ def test_a_single_run_is_a_long_table(run: Run) -> None:
         assert (row["run"], row["data"], row["sentences"], row["of"]) == ("mine-sri", "mine test", "16", "16")
         assert math.isfinite(float(row["value"]))
         assert float(row["se"]) >= 0
-    by_name = {row["metric"]: row for row in found}
-    assert [by_name[name]["draws"] for name in ("ppl", "recon")] == ["8", "2"]
-    assert [by_name[name]["estimator"] for name in ("ppl", "recon")] == [
-        "adaptive",
-        "custom (tempered) chain",
-    ]
-    assert [by_name[name]["unit"] for name in ("ppl", "nll", "au")] == [
-        "per token",
-        "nats/sentence",
-        "dimensions",
-    ]
+    ppl, recon, au = (found[DEFAULT.index(name)] for name in ("ppl", "recon", "au"))
+    assert (ppl["draws"], ppl["estimator"], ppl["unit"]) == ("8", "adaptive", "per token")
+    assert (recon["draws"], recon["estimator"]) == ("2", "custom (tempered) chain")
+    assert (recon["unit"], au["unit"]) == ("nats/sentence", "dimensions")
 
 
 @pytest.mark.parametrize("method", ["lm", "sri"])
@@ -53,17 +42,13 @@ def test_figures_are_those_of_the_sentences(run: Run, method: str) -> None:
 
 
 def test_several_runs_are_one_row_each(run: Run) -> None:
-    found = rows(
-        run("evaluate", "mine-sri", "runs/mine-lm/best.pt", "--metrics", "ppl,au,kl", "--limit", 5, *FEW)
-    )
+    few = ["--limit", 5, *FEW]
+    found = rows(run("evaluate", "mine-sri", "runs/mine-lm/best.pt", "--metrics", "ppl,au,kl", *few))
     assert [(row["run"], row["method"]) for row in found] == [("mine-sri", "sri"), ("mine-lm", "lm")]
-    assert list(found[0])[2:] == [
-        *("ppl", "ppl se", "kl", "kl se", "au", "au se", "sentences", "of", "estimator", "data"),
-        *("half", "ess", "ess decile", "pareto k", "pareto k decile"),
-    ]  # fmt: skip
-    assert [row["sentences"] for row in found] == ["5", "5"]
-    assert [row["of"] for row in found] == ["16", "16"]
-    alone = rows(run("evaluate", "mine-lm", "--metrics", "ppl", "--limit", 5, *FEW))[0]
+    names = "ppl,ppl se,kl,kl se,au,au se,sentences,of,estimator,data,half,ess,ess decile,pareto k,pareto k decile"
+    assert list(found[0])[2:] == names.split(",")
+    assert [(row["sentences"], row["of"]) for row in found] == [("5", "16")] * 2
+    alone = rows(run("evaluate", "mine-lm", "--metrics", "ppl", *few))[0]
     assert found[1]["ppl"] == alone["value"]  # the same sentences as beside another run
 
 
@@ -76,17 +61,16 @@ def test_kl_says_on_how_many_sentences(run: Run) -> None:
 
 
 def test_limit_shows_and_takes_the_same_sentences_again(run: Run) -> None:
-    found = rows(run("evaluate", "mine-lm", "--limit", 6, "--per-sentence", *FEW))
-    assert len(found) == 6
+    def sentences(name: str, *args: object) -> list[dict[str, str]]:
+        return rows(run("evaluate", name, "--per-sentence", *args, *FEW))
+
+    found, whole = sentences("mine-lm", "--limit", 6), sentences("mine-lm")
     indices = [int(row["index"]) for row in found]
-    assert indices == sorted(indices)
-    assert [
-        row["index"] for row in rows(run("evaluate", "mine-sri", "--limit", 6, "--per-sentence", *FEW))
-    ] == [row["index"] for row in found]
-    whole = rows(run("evaluate", "mine-lm", "--per-sentence", *FEW))
+    assert (len(found), indices) == (6, sorted(indices))
+    assert [row["index"] for row in sentences("mine-sri", "--limit", 6)] == [row["index"] for row in found]
     assert [whole[index]["sentence"] for index in indices] == [row["sentence"] for row in found]
-    assert {row["sentences"] for row in rows(run("evaluate", "mine-lm", "--limit", 6, *FEW))} == {"6"}
-    assert {row["sentences"] for row in rows(run("evaluate", "mine-lm", "--limit", 600, *FEW))} == {"16"}
+    for limit, counted in ((6, "6"), (600, "16")):
+        assert rows(run("evaluate", "mine-lm", "--limit", limit, *FEW))[0]["sentences"] == counted
 
 
 def test_split_is_measured_whole(run: Run) -> None:
@@ -133,14 +117,6 @@ def test_options_of_the_estimator_and_the_seed_matter(run: Run) -> None:
     assert values("--threads", 1)["recon"] == pytest.approx(usual["recon"])
 
 
-def test_newest_run_is_said_and_a_variable_names_another(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = run("evaluate", *FEW)
-    assert result.stderr.splitlines()[0] == "evaluating runs/mine-sri/best.pt"
-    assert {row["run"] for row in rows(result)} == {"mine-sri"}
-    monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
-    assert {row["run"] for row in rows(run("evaluate", *FEW))} == {"mine-lm"}
-
-
 @pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais"])
 def test_estimators_and_their_weights(run: Run, estimator: str) -> None:
     given = ["mine-sri", "--metrics", "ppl,au", "--limit", 4, "--estimator", estimator, "--samples", 30]
@@ -155,14 +131,15 @@ def test_estimators_and_their_weights(run: Run, estimator: str) -> None:
 
 
 def test_perplexity_against_the_number_of_draws(run: Run) -> None:
-    found = rows(run("evaluate", "mine-sri", "mine-lm", "--curve", "--samples", 16, "--limit", 4, "-q"))
-    by_run = {name: [row for row in found if row["run"] == name] for name in ("mine-sri", "mine-lm")}
-    assert [row["draws"] for row in by_run["mine-sri"]] == ["2", "4", "8", "16"]
-    assert [row["draws"] for row in by_run["mine-lm"]] == ["0"]
-    whole = rows(run("evaluate", "mine-sri", "--samples", 16, "--limit", 4, "-q"))
-    assert by_run["mine-sri"][-1]["ppl"] == whole[0]["value"]
-    assert by_run["mine-sri"][-2]["ppl"] == whole[0]["half"]
-    drawn = run("evaluate", "mine-sri", "--curve", "--samples", 16, "--limit", 4, "-q", "-f", "table").stdout
+    few = ["--samples", 16, "--limit", 4, "-q"]
+    found = rows(run("evaluate", "mine-sri", "mine-lm", "--curve", *few))
+    assert [(row["run"], row["draws"]) for row in found] == [
+        *(("mine-sri", draws) for draws in ("2", "4", "8", "16")),
+        ("mine-lm", "0"),
+    ]
+    whole = rows(run("evaluate", "mine-sri", *few))[0]
+    assert (found[3]["ppl"], found[2]["ppl"]) == (whole["value"], whole["half"])
+    drawn = run("evaluate", "mine-sri", "--curve", *few, "-f", "table").stdout
     assert "4 of 16 sentences, by draws a sentence" in drawn
 
 
@@ -184,42 +161,16 @@ def test_the_same_again_is_answered_from_the_record(run: Run, monkeypatch: pytes
     from sritool.evaluation.stages import Stages
 
     given = ["evaluate", "mine-sri", "--metrics", "ppl,au", *FEW]
-    first = run(*given)
-    original = Stages.run
-    monkeypatch.setattr(Stages, "run", lambda *_: pytest.fail("all was measured before"))
-    second = run(*given, "--batch-size", 3)  # which changes rounding and nothing else
-    assert second.stdout == first.stdout
-    assert "measured before, from evaluations.jsonl; --again measures anew" in second.stderr
-    assert "measured before" not in first.stderr
-    told = []
+    first, original, told = run(*given), Stages.run, []
     monkeypatch.setattr(Stages, "run", lambda stages: told.append(stages) or original(stages))
+    second = run(*given, "--batch-size", 3)  # which changes rounding and nothing else
+    assert (second.stdout, told) == (first.stdout, [])
+    assert "measured before" in second.stderr
+    assert "measured before" not in first.stderr
     assert run(*given, "--again").stdout == first.stdout
     for instead in (["--per-sentence"], ["--curve"]):
         assert len(run("evaluate", "mine-sri", *FEW, *instead).stdout.splitlines()) > 2
     assert len(told) == 3
-
-
-def test_an_evaluation_that_was_stopped_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sritool.evaluation.stages import Stages
-
-    whole = rows(run("evaluate", "mine-sri", *FEW))
-    original, told = Stages._permuted, []
-
-    def interrupted(*args: object) -> object:
-        told.append(args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Stages, "_permuted", interrupted)
-    stopped = run("evaluate", "mine-sri", "--again", *FEW)
-    assert (stopped.exit_code, len(told)) == (130, 1)
-    assert "the same command goes on from there" in stopped.stderr
-    (kept,) = Path("runs/mine-sri").glob(".evaluate-*.jsonl")
-    monkeypatch.setattr(Stages, "_permuted", original)
-    monkeypatch.setattr(Stages, "_infer", lambda *_: pytest.fail("this stage had been finished"))
-    again = run("evaluate", "mine-sri", "--again", *FEW)
-    assert rows(again) == whole
-    assert "went on after 1 batches" in again.stderr
-    assert not kept.exists()
 
 
 def test_two_runs_stand_side_by_side_where_a_row_each_is_too_wide(
@@ -228,10 +179,8 @@ def test_two_runs_stand_side_by_side_where_a_row_each_is_too_wide(
     given = ["evaluate", "mine-sri", "mine-lm", "--limit", 4, *FEW, "-f", "table"]
     wide = run(*given).stdout
     monkeypatch.setattr("sritool.cli.commands.evaluate.fits", lambda _: False)
-    narrow = run(*given).stdout
-    table = [line.rstrip() for line in narrow.splitlines() if "  " in line]
+    table = [line.rstrip() for line in run(*given).stdout.splitlines() if "  " in line]
     assert max(map(len, table)) <= 80
     assert table[0].split() == ["mine-sri", "mine-lm"]
     assert [line.split()[0] for line in table[1:]] == ["method", *DEFAULT, "estimator"]
-    figures = {line.split()[0]: line for line in table}
-    assert all(figures[name].split()[1] in wide for name in DEFAULT)
+    assert all(line.split()[1] in wide for line in table[2:-1])

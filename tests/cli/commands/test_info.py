@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
-from typer.testing import Result
+import pytest
 
 from sritool.runs.checkpoint import load_checkpoint
-
-Run = Callable[..., Result]
+from support.tables import Run, json_rows
 
 
 def fields(run: Run, *args: object) -> dict[str, object]:
-    result = run("info", *args, "-f", "json")
-    assert result.exit_code == 0, result.stderr
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert len({row["field"] for row in rows}) == len(rows)
-    return {row["field"]: row["value"] for row in rows}
+    found = json_rows(run("info", *args, "-f", "json"))
+    assert len({row["field"] for row in found}) == len(found)
+    return {row["field"]: row["value"] for row in found}
 
 
 def test_what_is_in_a_checkpoint(run: Run) -> None:
@@ -53,9 +48,25 @@ def test_a_language_model_has_no_chain_to_show(run: Run) -> None:
     assert shown["optimizer.decay.begin"] == 0.5
 
 
-def test_newest_run_is_named_on_stderr(run: Run) -> None:
-    result = run("info")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "info",
+        "score --text mine.txt --samples 2",
+        "sample -n 2",
+        "evaluate --metrics recon --limit 2",
+        "encode --text mine.txt",
+    ],
+)
+def test_the_newest_run_is_taken_and_named_unless_a_variable_names_another(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    result = run(*command.split())
     assert result.exit_code == 0
-    assert result.stdout.startswith("field\tvalue\nfile\truns/mine-sri/best.pt\n")
-    assert result.stderr == "newest run: runs/mine-sri/best.pt\n"
-    assert "runs/mine-lm/best.pt" in run("info", "runs/mine-lm").stdout
+    assert result.stderr.splitlines()[0].endswith(" runs/mine-sri/best.pt")
+    if command.startswith("encode"):
+        return
+    monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
+    other = run(*command.split())
+    assert "runs/mine-sri" not in other.stdout + other.stderr
+    assert other.stdout == run(*command.split(), "mine-lm").stdout != result.stdout

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-from typer.testing import Result
-
 import sritool
-
-Run = Callable[..., Result]
+from support.tables import Run
 
 ONE, OTHER = "a heron finds the kettle at noon", "the mason paints a lantern upstairs"
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
 
-from support.tables import rows
-
-Run = Callable[..., Result]
+from support.tables import Run, rows
 
 
 def test_without_noise_it_is_what_evaluate_measures(run: Run) -> None:

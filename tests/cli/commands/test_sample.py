@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import Result
 
 import sritool
 from sritool.analysis.samples import Figure, Figures, Row
 from sritool.cli.commands.sample import figures_table
 from sritool.cli.render import fits
-from support.tables import Terminal
-
-Run = Callable[..., Result]
+from support.tables import Run, Terminal
 
 
 def sentences(run: Run, *args: object) -> list[str]:
@@ -35,25 +31,19 @@ def test_same_seed_same_sentences_and_the_first_of_more_are_the_same(run: Run) -
     assert sentences(run, *drawn, "--seed", 4) != ten
 
 
-def test_first_of_more_are_the_same_beyond_one_batch(run: Run) -> None:
+def test_first_of_more_are_the_same_beyond_one_batch_and_none_is_too_long(run: Run) -> None:
     many = sentences(run, "--ancestral", "-n", 600, "--max-length", 4)
-    assert len(many) == 600
+    assert (len(many), max(len(text.split()) for text in many)) == (600, 4)
     assert sentences(run, "--ancestral", "-n", 520, "--max-length", 4) == many[:520]
 
 
 def test_greedy_is_the_default(run: Run) -> None:
-    greedy = sentences(run, "--greedy")
-    assert sentences(run) == greedy
-    assert sentences(run, "--ancestral") != greedy
-    assert sentences(run, "--top-k", 1) == greedy  # the likeliest word is the only one left
-    assert sentences(run, "--top-p", 1e-9) == greedy
-    assert sentences(run, "--top-k", 5) != greedy
-    assert sentences(run, "--top-p", 0.5) != greedy
-
-
-def test_max_length_bounds_the_words(run: Run) -> None:
-    lengths = {len(text.split()) for text in sentences(run, "--ancestral", "--max-length", 3, "-n", 30)}
-    assert max(lengths) == 3
+    short = ["--max-length", 6]
+    greedy = sentences(run, *short, "--greedy")
+    for same in ([], ["--top-k", 1], ["--top-p", 1e-9], ["--beam", 1]):
+        assert sentences(run, *short, *same) == greedy, same
+    for other in (["--ancestral"], ["--top-k", 5], ["--top-p", 0.5], ["--beam", 30]):
+        assert sentences(run, *short, *other) != greedy, other
 
 
 def test_a_language_model_draws_its_words(run: Run) -> None:
@@ -65,20 +55,10 @@ def test_a_language_model_draws_its_words(run: Run) -> None:
     assert greedy.stderr == "unique: 1 of 8\n"
 
 
-def test_newest_run_and_what_is_unique_are_said_on_stderr(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = run("sample", "-n", 2, "--ancestral")
-    assert result.stderr == "sampling from runs/mine-sri/best.pt\nunique: 2 of 2\n"
-    monkeypatch.setenv("SRITOOL_CHECKPOINT", "runs/mine-lm")
+def test_what_is_unique_is_said_on_stderr(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRITOOL_FORMAT", "plain")
-    result = run("sample", "-n", 2)
-    assert len(result.stdout.splitlines()) == 2
-    assert result.stdout.splitlines() == run("sample", "mine-lm", "-n", 2).stdout.splitlines()
-
-
-def test_beam_search(run: Run) -> None:
-    greedy = sentences(run, "--max-length", 6)
-    assert sentences(run, "--max-length", 6, "--beam", 1) == greedy
-    assert sentences(run, "--max-length", 6, "--beam", 30) != greedy
+    result = run("sample", "mine-sri", "-n", 2, "--ancestral")
+    assert (len(result.stdout.splitlines()), result.stderr) == (2, "unique: 2 of 2\n")
 
 
 def test_given_codes_are_decoded(run: Run) -> None:

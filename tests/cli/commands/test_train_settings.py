@@ -6,7 +6,6 @@ import inspect
 import json
 import tomllib
 import typing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from sritool.config.presets import DEFAULT_SAMPLER, METHOD_SETTINGS, PRESETS, SA
 from sritool.config.settings import RunConfig
 from sritool.config.values import plain
 from sritool.methods.registry import METHODS
+from support.tables import Run
 
-Run = Callable[..., Result]
 PATHS = setting_paths()
 
 CHANGED = {

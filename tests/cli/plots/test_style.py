@@ -8,16 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sritool.cli.plots.style import (
-    COLOURS,
-    check_picture,
-    look,
-    new_canvas,
-    plain,
-    rendered,
-    save,
-    series,
-)
+from sritool.cli.plots.style import check_picture, look, new_canvas, plain, rendered, save, series
 from sritool.errors import SritoolError, UsageError
 
 MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
@@ -55,21 +46,12 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("a.jpg", "-o a.jpg is no picture; end its name in .png, .svg or .pdf"),
-        ("picture", "is no picture"),
-        ("no/such/a.png", "cannot be written; give a file in a folder that is there"),
-        ("folder.png", "cannot be written"),
-    ],
-)
-def test_wrong_files(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["a.jpg", "picture", "no/such/a.png", "folder.png"])
+def test_wrong_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder.png").mkdir()
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError, match=name):
         check_picture(Path(name))
-    assert message in str(caught.value)
 
 
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,15 +66,6 @@ def test_lines_differ_without_colour() -> None:
     assert len(without) == 40
     for one, other in itertools.pairwise(styles):
         assert all(one[key] != other[key] for key in one)
-
-
-def test_colours_stand_apart_on_white_and_from_one_another() -> None:
-    def channels(colour: str) -> list[int]:
-        return [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
-
-    found = [channels(colour) for colour in (*COLOURS, "#FFFFFF")]
-    for one, other in itertools.combinations(found, 2):
-        assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) > 60**2
 
 
 @pytest.mark.parametrize("name", ["a_run", "_run", "$x$", "cost$", r"100 % \alpha", "<b>&"])

@@ -6,17 +6,15 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import Result
 
 from sritool.cli.tables.metrics import with_error
+from support.tables import Run
 
 FEW = ("--limit", 6, "--map-sentences", 12, "-n", 30, "--threads", 1)
-Run = Callable[..., Result]
 
 
 def cells(parsed: Any) -> dict[str, tuple[str, str]]:

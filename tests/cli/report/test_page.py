@@ -51,11 +51,6 @@ def test_every_sentence_stands_there_as_it_is(page: str, parse: Any, hostile: Ru
         assert shown.count(visible(text)) >= 3
 
 
-def test_control_characters_and_halves_of_pairs_are_made_visible() -> None:
-    assert visible("a\x00b\x1b\n\u2028c\udcff\x9b") == "a␀b␛  c��"
-    assert visible("🦆 שלום \u202e") == "🦆 שלום \u202e"
-
-
 def test_json_in_a_script_is_ascii_without_a_tag_and_reads_back(hostile: RunReport) -> None:
     value = {"texts": hostile.samples, "numbers": [1.5, None]}
     text = script_json(value)
@@ -129,18 +124,6 @@ def test_its_policy_allows_its_own_scripts_and_no_connection(page: str, parse: A
     assert not re.search(r"https?:|\*|unsafe-eval", policy)
 
 
-def test_the_same_run_gives_the_same_page_but_for_its_date(hostile: RunReport, render: Any) -> None:
-    one, other = render(hostile, "2001-01-01 00:00 UTC"), render(hostile, "2002-12-31 23:59 UTC")
-    assert one.encode() != other.encode()
-    assert one.replace("2001-01-01 00:00 UTC", "2002-12-31 23:59 UTC") == other
-
-
-def test_metrics_have_their_errors_units_and_sentences(page: str, parse: Any) -> None:
-    parsed = parse(page)
-    assert "ppl" in parsed.texts["th"]
-    assert {"23.5 ± 1.2", "29.80 ± 0.75", "per token", "14"} <= set(parsed.texts["td"])
-
-
 def test_headings_go_down_one_by_one_and_everything_is_named(page: str, parse: Any) -> None:
     parsed = parse(page)
     assert len(parsed.of("h1")) == 1
@@ -180,22 +163,10 @@ def test_the_head_says_what_the_run_is(hostile: RunReport) -> None:
 
 def test_what_needs_z_is_left_out_with_one_line_each(hostile: RunReport, render: Any, parse: Any) -> None:
     why = "method lm has no z"
-    parts = ("metrics of z", "interpolation", "reconstructions", "map")
-    page = render(
-        hostile,
-        method="lm",
-        interpolation=None,
-        reconstructions=None,
-        map=None,
-        left_out=dict.fromkeys(parts, why),
-    )
-    parsed = parse(page)
-    assert [text for text in parsed.texts["p"] if why in text] == [
-        f"Metrics of z are not here: {why}.",
-        f"The interpolation is not here: {why}.",
-        f"Reconstructions are not here: {why}.",
-        f"The map of codes is not here: {why}.",
-    ]
+    none = dict.fromkeys(("interpolation", "reconstructions", "map"))
+    left_out = dict.fromkeys(("metrics of z", *none), why)
+    parsed = parse(render(hostile, method="lm", **none, left_out=left_out))
+    assert len([text for text in parsed.texts["p"] if text.endswith(f"not here: {why}.")]) == 4
     assert not parsed.of("input")
     assert "map" not in json.loads(parsed.texts["script"][0])["charts"]
 
