@@ -203,7 +203,7 @@ def train_step(
     if at_end:
         optimizer.zero_grad()
     z.requires_grad_(fisher is not None)
-    weight = 1.0 / size if at_end else sampler.end_weight
+    weight = 1.0 / size if at_end else sampler.weight_at_end(size)
     loss = update(model, optimizer, weight * model.nll(batch, z, dropout=True).sum(), clip)
     if fisher is not None and z.grad is not None:
         scores = z.grad / weight

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from sritool.config.values import build
 from sritool.errors import CheckpointError, DataError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import WEIGHTED
@@ -22,7 +23,7 @@ from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST, METRICS, find_checkpoint
 from sritool.runs.metrics_log import read_metrics
 from sritool.runs.model import Report, TrainedModel
-from sritool.training.position import ends_early
+from sritool.training.position import Position, ends_early
 from sritool.training.validation import COLLAPSE_AFTER, COLLAPSE_NATS, collapse
 
 OWN = "own"  # in place of one estimator: the one that each method was published with
@@ -210,10 +211,10 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
     left = ""
     if last.trainer is None:
         left = f"no {LAST} beside it: time and epochs are those at the checkpoint"
-    elif done < planned:
-        without_better = int(last.trainer["position"].get("epochs_without_better", 0))
-        if not ends_early(model.method, config, done, planned, without_better):
-            left = f"its training has not ended: {done} of {planned} epochs"
+    elif done < planned and not ends_early(
+        model.method, config, planned, build(Position, last.trainer["position"])
+    ):
+        left = f"its training has not ended: {done} of {planned} epochs"
     of = prepared_corpus(model, data_dir).info.splits["train"].sentences
     return Training(
         sum(parameter.numel() for parameter in model.method.modules.parameters()),

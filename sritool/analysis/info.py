@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from sritool.runs.folder import LAST
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import shown
 from sritool.training.pretraining import pretraining_epochs
+from sritool.training.validation import loss_of
 
 
 def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
@@ -29,6 +31,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         ("megabytes", path.stat().st_size / 1e6),
         ("can be resumed", checkpoint.trainer is not None or (path.parent / LAST).is_file()),
         ("method", checkpoint.config.method),
+        *([("recipe", checkpoint.config.recipe)] if checkpoint.config.recipe else []),
         ("corpus", corpus["name"]),
         ("corpus hash", str(corpus["content_hash"])[:12]),
         ("tokenizer", checkpoint.tokenizer.kind),
@@ -41,13 +44,14 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         ("seconds of training", round(float(progress["seconds"]), 1)),
     ]
     if checkpoint.metrics:
-        by = method.chosen_by
         trained = [record for record in checkpoint.metrics if not record.get("pretraining")]
-        measured = [record for record in trained if isinstance(record.get(by), int | float)]
-        best = min(measured, key=lambda record: float(record[by]), default={})
+        measured = [record for record in trained if math.isfinite(loss_of(method, record))]
+        if checkpoint.config.training.select == "last":
+            measured = measured[-1:]
+        best = min(measured, key=lambda record: loss_of(method, record), default={})
         rows += [
             (f"best validation {name}", best[name])
-            for name in ("epoch", "nll", "posterior-kl", "recon", "au", "permuted")
+            for name in ("epoch", "nll", "elbo", "posterior-kl", "recon", "au", "permuted")
             if name in best
         ]
     return rows + [row for row in flat(shown(checkpoint.config)).items() if "." in row[0]]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "preprocess": "Data",
     "train": "Models",
+    "recipes": "Models",
     "tune-step": "Models",
     "evaluate": "Models",
     "compare": "Models",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sritool.config.recipes import DEFAULT_RECIPE, Recipe, read_recipe
 from sritool.config.schedules import Ramp, constant
 from sritool.config.values import merge, plain
 
@@ -21,7 +22,7 @@ _AUTHORS_SAMPLER: dict[str, Any] = {
     "prior_weight": plain(constant(1.0)),
     "chain_dropout": True,
     "theta_gradient": "path",
-    "end_weight": 1 / 32,  # their batch mean at z_K against batch sums (of 32) on the way
+    "end_weight": "1/batch",  # their batch mean at z_K against batch sums on the way
     "preconditioned": False,
     "averaged_noise": False,
     "words": 0,
@@ -106,23 +107,22 @@ DEFAULT_PRESET = "captions"  # for a user's own corpus
 DEFAULT_SAMPLER = "preconditioned"
 
 
-# What a method's own publication sets otherwise than the settings' defaults.
-METHOD_SETTINGS: dict[str, dict[str, Any]] = {
-    "lm": {"generator": {"latent": 0}},
-    "vae-lagging": {"kl": {"start": 0.1}},
-    "sa-vae": {"kl": {"start": 0.1}},
-    "vae-fbp": {"free_bits": {"target": 3.0}},
-    "vae-fb": {"free_bits": {"target": 8.0}},
-}
-
-
-def layered(preset: str, sampler: str | None, method: str) -> dict[str, Any]:
+def layered(preset: str, sampler: str | None, method: str, recipe: Recipe | None = None) -> dict[str, Any]:
     """Return the nested values that a run starts from; a user's settings are merged over them.
 
     Args:
         preset: A key of `PRESETS`.
-        sampler: A key of `SAMPLERS`, None for a method without a chain.
+        sampler: A key of `SAMPLERS`, None for a method without a chain. Another one than the recipe's takes the place
+            of all that the recipe says of the sampler.
         method: A method's name.
+        recipe: Laid over the default one.
     """
-    values = merge(merge({"method": method}, PRESETS[preset]), METHOD_SETTINGS.get(method, {}))
-    return merge(values, SAMPLERS[sampler]) if sampler else values
+    values = merge({"method": method}, PRESETS[preset])
+    if sampler:
+        values = merge(values, SAMPLERS[sampler])
+    for layer in (read_recipe(DEFAULT_RECIPE), *([recipe] if recipe else [])):
+        settings = layer.settings(preset, method)
+        if sampler and settings.get("sampler", {}).get("name", sampler) != sampler:
+            del settings["sampler"]
+        values = merge(values, settings) | {"recipe": layer.name}
+    return values

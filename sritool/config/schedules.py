@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from sritool.config.validation import Number, settings
+from sritool.config.validation import Number, PositiveCount, settings
 
 
 @settings
 class Ramp:
-    """`start` until `begin`, `end` from `finish` on, linear between; in stairs of `quantum` if that is not 0.
+    """`start` until `begin`, `end` from `finish` on, and a way between; in stairs of `quantum` if that is not 0.
 
-    begin and finish are shares of the planned epochs, so that a short plan runs the whole schedule.
+    begin and finish are shares of the planned epochs, so that a short plan runs the whole schedule. Between them the
+    way goes from `start` to `end` once, or `cycles` times one after the other, in a line or along half a cosine.
     """
 
     start: Number
@@ -22,6 +23,8 @@ class Ramp:
     begin: Number = 0.0
     finish: Number = 1.0
     quantum: Number = 0.0
+    shape: Literal["linear", "cosine"] = "linear"
+    cycles: PositiveCount = 1
 
     def __post_init__(self) -> None:
         if self.begin > self.finish:
@@ -33,12 +36,19 @@ class Ramp:
             return self.start
         if progress >= self.finish:
             return self.end
-        share = (progress - self.begin) / (self.finish - self.begin)
+        share = (progress - self.begin) / (self.finish - self.begin) * self.cycles % 1.0
+        if self.shape == "cosine":
+            share = 0.5 - 0.5 * math.cos(math.pi * share)
         value = self.start + share * (self.end - self.start)
         if self.quantum:
             stairs = math.floor(abs(value - self.start) / self.quantum + 1e-9)
             value = self.start + math.copysign(stairs * self.quantum, self.end - self.start)
         return value
+
+    @property
+    def last_begin(self) -> float:
+        """Share of the planned epochs after which it goes from `start` to `end` for the last time."""
+        return self.finish - (self.finish - self.begin) / self.cycles
 
 
 def constant(value: float) -> Ramp:
@@ -75,15 +85,16 @@ def _logistic(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x))
 
 
-def cyclical(progress: float, count: int, ramp: float) -> float:
-    """Return a weight that rises from 0 to 1 again and again (Fu et al. 2019).
+def cyclical(progress: float, count: int, ramp: float, start: float = 0.0) -> float:
+    """Return a weight that rises to 1 again and again (Fu et al. 2019).
 
     Args:
         progress: Share of the planned epochs that is done.
         count: Cycles in the planned epochs.
         ramp: Share of a cycle in which the weight rises, in a line; in the rest it is 1.
+        start: Where each rise begins.
     """
     if progress >= 1.0:
         return 1.0
     within = progress * count % 1.0
-    return rise(within / ramp) if ramp else 1.0
+    return start + (1.0 - start) * rise(within / ramp) if ramp else 1.0

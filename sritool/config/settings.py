@@ -6,10 +6,10 @@ makes these from plain values and TOML.
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Annotated, Literal
+from dataclasses import field, replace
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, FailFast, Field
+from pydantic import BeforeValidator, FailFast, Field, PlainValidator
 
 from sritool.config.schedules import Ramp, Schedule, constant
 from sritool.config.validation import (
@@ -27,6 +27,7 @@ from sritool.config.validation import (
     Steps,
     settings,
 )
+from sritool.errors import quoted
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 TuneObjective = Literal["entropy", "given-noise"]
@@ -38,6 +39,17 @@ StepSizes = Annotated[
     BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
 ]
 """One number stands for a list of one."""
+
+
+def _number_or_share(value: Any) -> Any:
+    is_number = type(value) in (int, float) and 0 < value <= 1e38
+    if not is_number and value != "1/batch":
+        raise ValueError(f'it is {quoted(value)}; it should be a number above 0, or "1/batch"')
+    return float(value) if is_number else value
+
+
+NumberOrShare = Annotated[float | Literal["1/batch"], PlainValidator(_number_or_share)]
+"""A positive number, or one by the sentences of a batch."""
 
 
 @settings
@@ -66,10 +78,14 @@ class SamplerConfig:
     prior_weight: Schedule = constant(1.0)  # of log p(z) in a training chain's target; 1 at evaluation
     chain_dropout: Flag = False  # fresh dropout masks at each step while training
     theta_gradient: Literal["end", "path"] = "end"  # "end": at z_K; "path": also at every visited z_k
-    end_weight: PositiveNumber = 1.0  # of z_K against each visited z_k when theta_gradient is "path"
+    end_weight: NumberOrShare = 1.0  # of z_K against each visited z_k when theta_gradient is "path"
     preconditioned: Flag = False  # steps by (I + F)⁻¹, F the running Fisher information of z
     averaged_noise: Flag = False  # each step shares half of its noise with the next one
     words: Count = 0  # that a training chain's softmax draws; 0, or a small vocabulary: all
+
+    def weight_at_end(self, sentences: int) -> float:
+        """Return `end_weight` as a number, in a batch of so many sentences."""
+        return 1.0 / sentences if self.end_weight == "1/batch" else self.end_weight
 
     def schedule(self) -> list[float]:
         """Return the step sizes s_k for k = 0 … steps − 1."""
@@ -89,9 +105,10 @@ class KlConfig:
 
 @settings
 class CyclesConfig:
-    """The weight of KL(q ‖ prior) where it rises from 0 again and again (Fu et al. 2019)."""
+    """The weight of KL(q ‖ prior) where it rises to 1 again and again (Fu et al. 2019)."""
 
     count: PositiveCount = 4  # in the planned epochs
+    start: Share = 0.0  # of the weight, in each cycle
     ramp: Share = 0.5  # share of a cycle in which it rises; in the rest it is 1
 
 
@@ -113,7 +130,8 @@ class AutoencoderConfig:
 class PretrainingConfig:
     """The autoencoder whose encoder a method starts from."""
 
-    epochs: Count = 0  # planned; 0: a third of training.epochs
+    epochs: Count = 0  # planned; 0: a share of training.epochs
+    share: Share = 1 / 3
     keep: Literal["best", "last"] = (
         "last"  # epoch whose encoder goes on; "best": by validation reconstruction
     )
@@ -144,7 +162,19 @@ class RefinementConfig:
     steps: Steps = 20
     rate: PositiveNumber = 1 / 32  # published as 1, for the mean over a batch of 32
     momentum: ShareBelowOne = 0.5
-    clip: Number = 5.0  # bound on the norm of a sentence's gradient; 0: none
+    clip: Number = 5.0  # bound on the gradient's norm; 0: none
+    # Of a sentence's own gradient, or of that of a batch's mean, mean and log-variance apart, as published.
+    clip_over: Literal["sentence", "batch"] = "sentence"
+
+    def alone(self, batch_size: int) -> RefinementConfig:
+        """The same for a sentence by itself, as it is evaluated.
+
+        The mean over a batch has a gradient of about 1/√batch_size of a sentence's own, so that a bound on it stands
+        for one of √batch_size as much on a sentence's.
+        """
+        if self.clip_over == "sentence":
+            return self
+        return replace(self, clip=self.clip * batch_size**0.5, clip_over="sentence")
 
 
 @settings
@@ -156,8 +186,13 @@ class OptimizerConfig:
     # Factor on the learning rate over the planned epochs.
     decay: Schedule = Ramp(1.0, 1 / 3, begin=0.5)
     halve_after: Count = 0  # validations without a better one before it is halved; 0: never
+    halve_from: Share = 0.0  # share of the planned epochs before which it is not halved
+    keep_halving: Flag = False  # once it was halved, halve it at every validation
+    halvings: Count = 0  # the one that ends the run, or the stage; 0: none does
+    return_to_best: Flag = False  # go on from the best model's parameters when it is halved
     clip: Number = 5.0  # bound on the gradient's norm; 0: none
     initial_scale: PositiveNumber = 0.1  # parameters start in U(−scale, scale)
+    embedding_scale: Number = 0.0  # the same for word embeddings; 0: as the others
 
 
 @settings
@@ -168,7 +203,10 @@ class TrainingConfig:
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
     seed: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)] = 0
     minutes: Number = 0.0  # that the command may take, like --max-time; 0: no limit
-    patience: Count = 5  # validations in a row without a better NLL; 0: never stop early
+    patience: Count = 5  # validations in a row without a better one; 0: never stop early
+    select: Literal["nll", "elbo", "last"] = (
+        "nll"  # what best.pt is chosen by; "last": the last epoch's model
+    )
     # Of the products: tf32 is CUDA's, bfloat16 that of the output layer alone.
     precision: Precision = "auto"
     save_every: PositiveCount = 500  # steps between saves of last.pt
@@ -208,6 +246,7 @@ class RunConfig:
     """Everything a run is made of; a checkpoint carries it."""
 
     method: Name = "sri"
+    recipe: Name = ""  # that the settings began from; "" in runs from before there were recipes
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     kl: KlConfig = field(default_factory=KlConfig)

@@ -65,8 +65,9 @@ def settings(kind: type[T]) -> type[T]:
 def first_problem(error: ValidationError, kind: Any) -> str:
     """The first problem that pydantic found while it built a dataclass of this kind, in one line."""
     problems = error.errors(include_url=False)
-    # An unknown key first: a setting that seems to be missing is often one that is misspelt.
-    problem = next((p for p in problems if p["type"] == "unexpected_keyword_argument"), problems[0])
+    # An unknown key first, a missing one last: a setting that seems to be missing is often one that is misspelt.
+    order = {"unexpected_keyword_argument": 0, "missing": 2}
+    problem = min(problems, key=lambda p: order.get(p["type"], 1))
     path = [part[:80] for part in problem["loc"] if isinstance(part, str)]  # without places in a list
     name = f"setting {'.'.join(path) or kind.__name__}"
     if problem["type"] == "unexpected_keyword_argument":

@@ -5,11 +5,12 @@ K steps of ascent with momentum on a sentence's own ELBO, with fresh noise ε_k 
     z_k = m + e^{ℓ/2} ε_k,   g = ∇_{m,ℓ} [ log p(x|z_k) − w·KL(N(m, e^ℓ) ‖ N(0, I)) ],
     v ← momentum·v + φ·g,    (m, ℓ) ← (m, ℓ) + rate·v,
 
-where φ ≤ 1 brings the norm of g, mean and log-variance together, under a bound. φ, like every other number here, is a
-sentence's own, so that nobody's q depends on the rest of the batch. No derivative goes through φ.
+where φ ≤ 1 brings the norm of g under a bound. φ, like every other number here, is a sentence's own, so that no q
+depends on the rest of the batch; unless the settings ask for the published bound, which is on the gradient of a
+batch's mean, of the means and of the log-variances apart. No derivative goes through φ.
 
-Source: Kim, Wiseman, Miller, Sontag and Rush 2018, algorithm 1. Their code clips the gradient of a batch's mean as
-one, mean and log-variance apart, and takes second derivatives by finite differences.
+Source: Kim, Wiseman, Miller, Sontag and Rush 2018, algorithm 1. Their code has second derivatives by finite
+differences.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Step(NamedTuple):
     """What the way back needs of one step."""
 
     q: DiagonalGaussian  # before it
-    factor: Tensor  # φ  [batch, 1]
+    factors: tuple[Tensor, Tensor]  # φ of mean and of log-variance  [batch or 1, 1]
     gradient: Tensor  # ∇_z log p(x|z_k)  [batch, latent]
 
 
@@ -67,12 +68,12 @@ def refine(
         of_kl = q.kl_gradient()
         of_mean = gradient - kl_weight * of_kl.mean
         of_log_variance = spread * gradient - kl_weight * of_kl.log_variance
-        factor = _clip_factor(of_mean, of_log_variance, settings.clip)
+        factors = _clip_factors(of_mean, of_log_variance, settings)
         if keep_path:
-            path.append(Step(q, factor, gradient))
+            path.append(Step(q, factors, gradient))
         velocity = [
             settings.momentum * speed + factor * slope
-            for speed, slope in zip(velocity, (of_mean, of_log_variance), strict=True)
+            for speed, factor, slope in zip(velocity, factors, (of_mean, of_log_variance), strict=True)
         ]
         moved = [part + settings.rate * speed for part, speed in zip(q, velocity, strict=True)]
         q = DiagonalGaussian(*moved)
@@ -103,7 +104,9 @@ def refine_backward(
     for epsilon, step in zip(reversed(noise.unbind(0)), reversed(refined.path), strict=True):
         q = step.q
         of_velocity = [speed + settings.rate * part for speed, part in zip(of_velocity, of_q, strict=True)]
-        of_mean, of_log_variance = (step.factor * speed for speed in of_velocity)  # of g at this step
+        of_mean, of_log_variance = (
+            factor * speed for factor, speed in zip(step.factors, of_velocity, strict=True)
+        )  # of g at this step
         spread = q.spread(epsilon)
         curved = curvature(q.at(epsilon), of_mean + spread * of_log_variance)
         # z has a second derivative in ℓ, ¼ e^{ℓ/2} ε, and so has the KL: 1 in m and ½ e^ℓ in ℓ.
@@ -116,9 +119,21 @@ def refine_backward(
     return of_q
 
 
-def _clip_factor(of_mean: Tensor, of_log_variance: Tensor, bound: float) -> Tensor:
-    """φ of each sentence [batch, 1]; bound 0: none."""
-    if bound == 0:
-        return torch.ones_like(of_mean[:, :1])
+def _clip_factors(
+    of_mean: Tensor, of_log_variance: Tensor, settings: RefinementConfig
+) -> tuple[Tensor, Tensor]:
+    """φ of the mean's and of the log-variance's gradient, [batch, 1], or [1, 1] for a whole batch."""
+    if settings.clip == 0:
+        none = torch.ones_like(of_mean[:, :1])
+        return none, none
+    if settings.clip_over == "batch":
+        return _batch_factor(of_mean, settings.clip), _batch_factor(of_log_variance, settings.clip)
     norm = (of_mean.square().sum(-1) + of_log_variance.square().sum(-1)).sqrt()
-    return (bound / norm).clamp_max(1.0).unsqueeze(-1)
+    together = (settings.clip / norm).clamp_max(1.0).unsqueeze(-1)
+    return together, together
+
+
+def _batch_factor(gradient: Tensor, bound: float) -> Tensor:
+    """φ that brings the gradient of the batch's mean under the bound: [1, 1]."""
+    norm = (gradient / len(gradient)).square().sum().sqrt()
+    return (bound / norm).clamp_max(1.0).view(1, 1)

@@ -99,7 +99,13 @@ class Method(ABC):
 
     def initialise(self) -> None:
         """Draw the starting parameters from the run's seed."""
-        self.generator.initialise(self.config.optimizer.initial_scale, self.config.training.seed)
+        self.draw_generator()
+
+    def draw_generator(self, purpose: str = "") -> None:
+        """Draw the generator's parameters from the run's seed, others for another purpose."""
+        scales = self.config.optimizer
+        seed = self.config.training.seed
+        self.generator.initialise(scales.initial_scale, seed, purpose, scales.embedding_scale)
 
     def conditional(self, batch: Batch, precision: str = "float32") -> Conditional:
         """p(x|·) of the batch under the present parameters."""

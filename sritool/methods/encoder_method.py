@@ -80,13 +80,13 @@ class EncoderMethod(Method):
     def initialise(self) -> None:
         """Draw both modules' starting parameters, the generator's as every method has them."""
         super().initialise()
-        self.encoder.initialise(self.config.optimizer.initial_scale, self.config.training.seed)
+        scales = self.config.optimizer
+        self.encoder.initialise(scales.initial_scale, self.config.training.seed, scales.embedding_scale)
 
     def end_pretraining(self) -> None:
         """Keep the encoder; the generator starts anew, from other parameters than the autoencoder's did."""
         super().end_pretraining()
-        settings = self.config.optimizer
-        self.generator.initialise(settings.initial_scale, self.config.training.seed, "after pretraining")
+        self.draw_generator("after pretraining")
 
     @property
     def is_autoencoder(self) -> bool:
@@ -203,7 +203,8 @@ class EncoderMethod(Method):
             return self._last[2]  # its draws, its KL and its weights are asked for one after another
         q, steps = self.encoder.run(conditional.batch).q, self.refinement
         if steps is not None and steps.steps and steps.kind == "svi":
-            q = climb(conditional, q, steps, self.config.refinement, seed, self.is_point)
+            settings = self.config.refinement.alone(self.config.training.batch_size)
+            q = climb(conditional, q, steps, settings, seed, self.is_point)
         self._last = ref(conditional), seed, q
         return q
 

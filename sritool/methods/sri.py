@@ -168,7 +168,8 @@ class ShortRunInference(Method):
 
         chain = short_run(with_prior(log_conditional, weight), start, schedule, noise, 1.0, keep_path, root)
         on_the_way = theta.word_mass.clone() if subsets else None
-        theta.weight = self.sampler.end_weight if along else 1.0 / conditional.size
+        size = conditional.size
+        theta.weight = self.sampler.weight_at_end(size) if along else 1.0 / size
         last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
         word_mass = None if on_the_way is None else theta.word_mass - on_the_way
         return _Pass(chain, -last.log_likelihood, theta.sums, last.gradient, word_mass)

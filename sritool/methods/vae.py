@@ -2,7 +2,7 @@
 
 ae            no KL term; no noise unless it is asked for
 vae-anneal    weight up from 0 to 1 over the first epochs                        Bowman et al. 2016
-vae-cyclical  weight up from 0 to 1 again and again                              Fu et al. 2019
+vae-cyclical  weight up to 1 again and again                                     Fu et al. 2019
 vae-fb        an autoencoder first, then a hinge on each dimension's KL          Li et al. 2019
 vae-fbp       an autoencoder first, then a hinge on a sentence's whole KL        Li et al. 2019
 """
@@ -43,14 +43,15 @@ class AnnealedVae(EncoderMethod):
 
 @dataclass(frozen=True)
 class Cycles:
-    """A KL weight that rises from 0 to 1 in the first part of each of equal cycles, and is 1 in the rest."""
+    """A KL weight that rises to 1 in the first part of each of equal cycles, and is 1 in the rest."""
 
+    start: float  # in each cycle
     count: int  # in the planned epochs
     ramp: float  # share of a cycle in which it rises
 
     def at(self, progress: float) -> float:
         """The weight when this share of the planned epochs is done."""
-        return cyclical(progress, self.count, self.ramp)
+        return cyclical(progress, self.count, self.ramp, self.start)
 
     @property
     def settled_at(self) -> float:
@@ -67,7 +68,8 @@ class CyclicalVae(EncoderMethod):
     @property
     def kl_schedule(self) -> KlSchedule:
         """The cycles of the settings."""
-        return Cycles(self.config.cycles.count, self.config.cycles.ramp)
+        cycles = self.config.cycles
+        return Cycles(cycles.start, cycles.count, cycles.ramp)
 
 
 class FreeBitsVae(EncoderMethod):

@@ -32,9 +32,9 @@ class Encoder(nn.Module):
         self.gate_bias = nn.Parameter(torch.empty(4 * hidden))
         self.to_code = nn.Parameter(torch.empty(2 * config.latent, hidden))  # rows of mean, then log-variance
 
-    def initialise(self, scale: float, seed: int) -> None:
+    def initialise(self, scale: float, seed: int, embedding_scale: float = 0.0) -> None:
         """Draw every parameter from U(−scale, scale), others than the generator gets."""
-        draw_uniform(self, scale, seed, "encoder")
+        draw_uniform(self, scale, seed, "encoder", embedding_scale)
 
     @torch.no_grad()
     def run(self, batch: Batch, workspace: Workspace | None = None) -> EncoderRun:

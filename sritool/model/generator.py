@@ -42,9 +42,9 @@ class Generator(nn.Module):
         """Multiply-adds of the matrix products for one word: recurrence and output layer."""
         return self.config.hidden * (4 * self.config.hidden + self.output.shape[0])
 
-    def initialise(self, scale: float, seed: int, purpose: str = "") -> None:
+    def initialise(self, scale: float, seed: int, purpose: str = "", embedding_scale: float = 0.0) -> None:
         """Draw every parameter from U(−scale, scale), as `draw_uniform` does."""
-        draw_uniform(self, scale, seed, purpose)
+        draw_uniform(self, scale, seed, purpose, embedding_scale)
 
     def initial_hidden(self, z: Tensor) -> Tensor:
         """Initial hidden state: z [batch, latent] → [batch, hidden]."""

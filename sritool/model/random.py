@@ -47,13 +47,24 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
 
 
 @torch.no_grad()
-def draw_uniform(module: torch.nn.Module, scale: float, seed: int, purpose: str = "") -> None:
-    """Every parameter from U(−scale, scale); the same for the same seed and purpose, whatever was drawn before."""
+def draw_uniform(
+    module: torch.nn.Module, scale: float, seed: int, purpose: str = "", embedding_scale: float = 0.0
+) -> None:
+    """Draw every parameter from U(−scale, scale), the same for the same seed and purpose.
+
+    Args:
+        module: Its parameters are overwritten.
+        scale: Of the interval.
+        seed: Of the draws.
+        purpose: Which draws of this seed.
+        embedding_scale: Of the parameter `embedding`; 0: as of the others.
+    """
     # Not in the upper half of the seed, which the CPU's generator does not read.
     generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
-    for parameter in module.parameters():
+    for name, parameter in module.named_parameters():
         draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float32)
-        parameter.copy_((2.0 * draw - 1.0) * scale)
+        wide = name == "embedding" and embedding_scale
+        parameter.copy_((2.0 * draw - 1.0) * (embedding_scale if wide else scale))
 
 
 class Stream(NamedTuple):

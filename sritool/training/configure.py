@@ -1,4 +1,4 @@
-"""A run's settings by precedence: flags, --set, environment, a TOML file, the preset and the named sampler."""
+"""A run's settings by precedence: flags, --set, environment, a TOML file, recipe, named sampler, preset."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from sritool.config.presets import (
     SAMPLERS,
     layered,
 )
+from sritool.config.recipes import Recipe, read_recipe
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, flat, merge, parse_assignment, plain, read_toml
 from sritool.errors import UsageError, quoted, suggestion
 from sritool.methods.registry import METHODS
+from sritool.training.recipes import checked, sections_unread_by
 
 DEFAULT_METHOD = "sri"
 WITHOUT_CODE = {"lm"}
 """Methods that have no z."""
-
-_OWN_SECTIONS = frozenset().union(*(kind.sections for kind in METHODS.values()))
-"""Of the settings, those that some methods read and others do not."""
 
 _FLAGS = {
     "sampler.name": "--sampler",
@@ -110,13 +109,14 @@ def resolve_config(
     if under is not None and method != under.method:
         _refuse_change("method", under.method, method)
     preset, sampler = given.get("preset"), _sampler(given.get("sampler.name"))
+    recipe = _recipe(given.get("recipe"))
     if under is None:
         preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
         preset = _known("preset", preset, PRESETS)
-        sampler = sampler or DEFAULT_SAMPLER
-        with_chain = "sampler" in METHODS[method].sections
-        base = merge(plain(RunConfig()), layered(preset, sampler if with_chain else None, method))
+        base = merge(plain(RunConfig()), starting_values(preset, method, recipe, sampler))
     else:
+        if recipe is not None and recipe.name != under.recipe:
+            _refuse_change("recipe", under.recipe, recipe.name)
         base = merge(plain(under), PRESETS[_known("preset", preset, PRESETS)] if preset else {})
         if (
             sampler and sampler != under.sampler.name
@@ -124,11 +124,34 @@ def resolve_config(
             base = merge(base, SAMPLERS[sampler])
     # A file of settings serves every method; what was typed for this one must fit it.
     without_code = {"generator": {"latent": 0}} if method in WITHOUT_CODE else {}
-    values = merge(merge(base, given.stored), merge(without_code, given.typed)) | {"method": method}
+    values = merge(merge(base, given.stored), merge(without_code, given.typed))
+    values |= {"method": method, "recipe": recipe.name if recipe else values["recipe"]}
     values.pop("preset", None)
     config = named_truly(build(RunConfig, values))
     _check_method(config, given)
     return _as_before(config, under) if under else config
+
+
+def starting_values(preset: str, method: str, recipe: Recipe | None, sampler: str | None) -> dict[str, Any]:
+    """Return what a new run starts from, as nested values.
+
+    Args:
+        preset: Its name.
+        method: Its name.
+        recipe: None: the default.
+        sampler: Its name; None: the recipe's, or the default.
+    """
+    if "sampler" not in METHODS[method].sections:
+        return layered(preset, None, method, recipe)
+    named = recipe.settings(preset, method).get("sampler", {}).get("name") if recipe else None
+    return layered(preset, sampler or _sampler(named) or DEFAULT_SAMPLER, method, recipe)
+
+
+def _recipe(name: Any) -> Recipe | None:
+    """The recipe to build on; none where a stored configuration says that it began from someone's own."""
+    if not name or str(name).startswith("custom ("):
+        return None
+    return checked(read_recipe(str(name)))
 
 
 def _sampler(name: Any) -> str | None:
@@ -161,7 +184,7 @@ def named_truly(config: RunConfig) -> RunConfig:
 
 def shown(config: RunConfig) -> dict[str, Any]:
     """Its settings as nested values, without those that its method does not read."""
-    unused = _OWN_SECTIONS - METHODS[config.method].sections
+    unused = sections_unread_by(config.method)
     return {name: value for name, value in plain(config).items() if name not in unused}
 
 
@@ -170,7 +193,7 @@ def _check_method(config: RunConfig, given: Given) -> None:
     method, latent = config.method, config.generator.latent
     if method in WITHOUT_CODE and latent:
         raise UsageError(f"method {method} has no z; leave --latent and generator.latent out")
-    for section in sorted(_OWN_SECTIONS - METHODS[method].sections):
+    for section in sorted(sections_unread_by(method)):
         if section in given.typed:
             key = next(iter(flat({section: given.typed[section]})), section)
             users = ", ".join(name for name, kind in METHODS.items() if section in kind.sections)
@@ -183,6 +206,10 @@ def _check_method(config: RunConfig, given: Given) -> None:
             if typed.get(key):
                 flag = f"--{key.replace('_', '-')}"
                 raise UsageError(f"method {method} has no chain to tune; leave {flag} out")
+    elif typed.get("select") == "elbo":
+        raise UsageError(
+            f"the ELBO of {method} takes too long to choose by; leave training.select out, or take last"
+        )
     elif "tune_objective" in typed and not config.training.tune_step_every:
         raise UsageError("--tune-objective is of a search while training; give --tune-step-every too")
     if method not in WITHOUT_CODE and not latent:

@@ -153,12 +153,15 @@ class Trainer:
                 if state.save_is_due(planned):
                     state.save_last()
             state.save_last()  # a validation may take long
+            halvings = state.position.halvings
             better = self._validate()
             state.position.begin_epoch()
             if better and not state.position.pretraining:
                 state.save(BEST)
             elif better and state.keeps_best_autoencoder():
                 state.save(AUTOENCODER)
+            if state.position.halvings > halvings and state.config.optimizer.return_to_best:
+                state.return_to_best()
             state.save(LAST)
         return "done"
 
@@ -252,19 +255,21 @@ class Trainer:
         self.times.begin(level)
 
     def _validate(self) -> bool:
-        """At an epoch's end, where it is due; True if what the method is chosen by is the best so far."""
+        """At an epoch's end, where it is due; True if this model is the one to keep."""
         level = self.times.level
         if not level.is_due(self.state.position.epoch + 1, self.state.epochs):
             self._judge()
-            return False
+            return self.state.keeps_last()
         if not self.state.lacks_best() and self.times.is_over(self.times.validation()):
             raise _Stop("max-time")
         began = self.state.seconds()
         estimates = self._measure()
         judged = self._judge()  # can be stopped; what follows changes the position and cannot
-        chosen_by = validation.chosen_by(self.state.method)
-        value = next((found.value for found in estimates if found.metric == chosen_by), math.nan)
-        better = self.state.position.compare(value, self.state.config.optimizer.halve_after)
+        config = self.state.config
+        figures = {found.metric: found.value for found in estimates}
+        loss = validation.loss_of(self.state.method, figures)
+        better = self.state.position.compare(loss, config.optimizer, self.state.epochs)
+        better = better or self.state.keeps_last()
         self.log.epoch(estimates, judged, better, began, level.sentences)
         self.times.validated(self.state.seconds() - began)
         return better

@@ -6,7 +6,7 @@ import math
 
 from pydantic.dataclasses import dataclass
 
-from sritool.config.settings import RunConfig
+from sritool.config.settings import OptimizerConfig, RunConfig
 from sritool.config.validation import CHECKED, Count, Figure, Flag, Number
 from sritool.methods.base import Clock, Method
 
@@ -26,6 +26,8 @@ class Position:
     tuned: Count = 0  # epochs done when the step sizes were last chosen
     tuning_seconds: Number = 0.0
     halvings: Count = 0  # of the learning rate
+    best_since_halving: Figure = math.inf  # the figure at the last halving among them
+    stalled: Count = 0  # validations that were not better than that
     pretraining: Flag = False  # epochs and batches are those of the autoencoder
 
     def clock(self, seed: int, batches: int, epochs: int) -> Clock:
@@ -38,12 +40,13 @@ class Position:
         self.batch = 0
         self.recon, self.sentences = 0.0, 0
 
-    def compare(self, value: float, halve_after: int) -> bool:
+    def compare(self, value: float, plan: OptimizerConfig, planned: int) -> bool:
         """Take in a validation; after some that are not better, the learning rate is halved.
 
         Args:
             value: The figure that the method is chosen by; one that is not finite is neither better nor worse.
-            halve_after: Validations without a better one before the rate is halved; 0: never.
+            plan: When the rate is halved.
+            planned: Epochs.
 
         Returns:
             Whether it is the best so far.
@@ -53,13 +56,27 @@ class Position:
         better = value < self.best
         self.best = min(value, self.best)
         self.epochs_without_better = 0 if better else self.epochs_without_better + 1
-        if not better and halve_after and self.epochs_without_better % halve_after == 0:
-            self.halvings += 1
+        if plan.halve_after:
+            self._halve_if_stalled(value, plan, planned)
         return better
 
+    def _halve_if_stalled(self, value: float, plan: OptimizerConfig, planned: int) -> None:
+        """As He et al. 2019 do: what comes after a halving is compared with the figure at the halving."""
+        if value < self.best_since_halving:
+            self.best_since_halving, self.stalled = value, 0
+        else:
+            self.stalled += 1
+        due = self.stalled >= plan.halve_after and self.epoch + 1 >= plan.halve_from * planned
+        if due or (plan.keep_halving and self.halvings):
+            self.halvings += 1
+            self.best_since_halving, self.stalled = value, 0
 
-def ends_early(method: Method, config: RunConfig, done: int, planned: int, without_better: int) -> bool:
-    """Return whether a run ends before its plan: patience is used up, and no schedule can still make it better.
+
+def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> bool:
+    """Return whether a run, or its present stage, ends before its plan.
+
+    It does when the learning rate was halved as often as it may be, and when patience is used up and no schedule can
+    still make it better.
 
     The method's own schedules change what is trained for, so that patience waits for their end. The learning rate
     need only have fallen for as many epochs as patience has validations: a rate that falls to the end of the plan
@@ -68,14 +85,16 @@ def ends_early(method: Method, config: RunConfig, done: int, planned: int, witho
     Args:
         method: Its schedules count.
         config: Its patience and the decay of its learning rate count.
-        done: Epochs.
-        planned: Epochs.
-        without_better: Validations since the best one.
+        planned: Epochs of the stage.
+        position: Where it is.
     """
-    decay, patience = config.optimizer.decay, config.training.patience
+    plan, patience = config.optimizer, config.training.patience
+    if 0 < plan.halvings <= position.halvings:
+        return True
+    decay = plan.decay
     settled = decay.finish * planned if decay.start != decay.end else 0.0
     if decay.start > decay.end:
-        settled = min(settled, decay.begin * planned + patience)
+        settled = min(settled, decay.last_begin * planned + patience)
     if not method.pretraining:
         settled = max(settled, method.settled_at() * planned)
-    return 0 < patience <= without_better and done >= settled
+    return 0 < patience <= position.epochs_without_better and position.epoch >= settled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from sritool.config.settings import RunConfig
@@ -11,12 +12,11 @@ from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.weights import load_weights, method_without_memory
 
-_SHARE = 3  # of the planned epochs, one of so many, where nothing else is said
-
 
 def pretraining_epochs(config: RunConfig) -> int:
     """Planned for the autoencoder."""
-    return config.pretraining.epochs or -(-config.training.epochs // _SHARE)
+    settings = config.pretraining
+    return settings.epochs or max(1, math.ceil(settings.share * config.training.epochs - 1e-9))
 
 
 def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:

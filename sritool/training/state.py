@@ -20,7 +20,7 @@ from sritool.files import cannot_write, write_text
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
-from sritool.runs.checkpoint import Checkpoint, save_checkpoint
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
 from sritool.runs.weights import load_weights, method_for_weights
@@ -84,9 +84,7 @@ class RunState:
 
     def ends_early(self) -> bool:
         """Whether there are no more epochs, planned or not."""
-        position = self.position
-        done, without_better = position.epoch, position.epochs_without_better
-        return ends_early(self.method, self.config, done, self.epochs, without_better)
+        return ends_early(self.method, self.config, self.epochs, self.position)
 
     def tuning_is_due(self) -> bool:
         """At the start of an epoch, not yet done there, after every so many."""
@@ -98,9 +96,21 @@ class RunState:
         """Whether no validation has chosen a best.pt yet, though there could be one."""
         return self.position.best == math.inf and not self.position.pretraining
 
+    def keeps_last(self) -> bool:
+        """Whether best.pt is the last epoch's model, whatever validation says."""
+        return self.config.training.select == "last" and not self.position.pretraining
+
     def keeps_best_autoencoder(self) -> bool:
         """Whether the epoch of the autoencoder that validation liked best goes on, and there is one."""
         return self.config.pretraining.keep == "best" and self.position.best < math.inf
+
+    def return_to_best(self) -> None:
+        """Take the parameters of this stage's best model, where one was kept, and begin the optimiser anew."""
+        path = self.folder / (AUTOENCODER if self.position.pretraining else BEST)
+        if not path.is_file() or (self.position.pretraining and not self.keeps_best_autoencoder()):
+            return
+        load_weights(self.method.modules, self._fitting_weights(load_checkpoint(path)), path)
+        self.optimizer = self._optimizer()
 
     def end_pretraining(self) -> None:
         """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps.

@@ -9,7 +9,7 @@ same way on every machine, and so chooses the same epoch for best.pt.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -46,13 +46,24 @@ _MARGIN = 1.25  # on the cost of measuring, as these figures are rough
 
 
 def chosen_by(method: Method) -> str:
-    """The figure of which the best model has the lowest."""
-    return "recon" if method.pretraining else method.chosen_by
+    """The figure that the best model is chosen by: the lowest, but of "elbo" the highest."""
+    if method.pretraining:
+        return "recon"
+    by_bound = method.config.training.select == "elbo" and method.closed_form_kl
+    return "elbo" if by_bound and method.chosen_by == "nll" else method.chosen_by
+
+
+def loss_of(method: Method, figures: Mapping[str, float]) -> float:
+    """What a method is chosen by, with the sign that makes the lowest the best; NaN where it was not measured."""
+    name = chosen_by(method)
+    return figures.get(name, math.nan) * (-1.0 if name == "elbo" else 1.0)
 
 
 def metrics_of(method: Method) -> tuple[str, ...]:
     """What a validation measures."""
-    return PRETRAINING if method.pretraining else method.validated
+    if method.pretraining:
+        return PRETRAINING
+    return tuple(dict.fromkeys((*method.validated, chosen_by(method))))
 
 
 def validate(

@@ -121,7 +121,7 @@ def test_a_training_step_has_sritools_gradient(sampler: str, frugal: bool) -> No
     settings = replace(settings, evaluation_temperature=tau)
     optimizer = torch.optim.SGD(reference.parameters(), lr=0.0)
     loss = train_step(reference, optimizer, batch, settings, fisher, frugal, draws, clip=1e9)
-    weight = settings.end_weight if settings.theta_gradient == "path" else 1 / MICRO.batch
+    weight = settings.weight_at_end(MICRO.batch) if settings.theta_gradient == "path" else 1 / MICRO.batch
     assert loss == pytest.approx(weight * found["recon"], rel=1e-9)
     slopes = {n: p.grad for n, p in method.generator.named_parameters() if p.grad is not None}
     expected = translated(slopes)

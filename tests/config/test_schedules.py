@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +42,25 @@ def test_stairs_are_reached_just_when_the_line_is_there(stairs: int, quantum: fl
         for inside in (0.0, 0.5, 0.999):
             expected = top - k * quantum if falling else k * quantum
             assert ramp.at((k + inside) / stairs) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+@pytest.mark.parametrize("cycles", [1, 4])
+def test_a_way_is_gone_several_times_in_a_line_or_along_a_cosine(shape: Any, cycles: int) -> None:
+    ramp = Ramp(1.0, 0.2, begin=0.2, finish=0.8, shape=shape, cycles=cycles)
+    for k in range(101):
+        progress = k / 100
+        gone = (progress - 0.2) / 0.6 * cycles
+        if progress <= 0.2 or progress >= 0.8:
+            expected = 1.0 if progress <= 0.2 else 0.2
+        else:
+            within = gone - math.floor(gone + 1e-12)
+            height = 1 - within if shape == "linear" else 0.5 * (1 + math.cos(math.pi * within))
+            expected = 0.2 + 0.8 * height
+            if within < 1e-9:
+                continue  # at the jump from one cycle to the next
+        assert ramp.at(progress) == pytest.approx(expected), progress
+    assert ramp.last_begin == pytest.approx(0.2 + 0.6 * (cycles - 1) / cycles)
 
 
 def test_a_constant_never_moves() -> None:
@@ -82,7 +104,8 @@ def test_the_authors_step_sizes_follow_from_their_noise() -> None:
 def test_the_authors_other_settings() -> None:
     sampler = sampled("authors").sampler
     assert (sampler.evaluation_temperature, sampler.chain_dropout) == (0.2, True)
-    assert (sampler.theta_gradient, sampler.end_weight) == ("path", 1 / 32)
+    assert (sampler.theta_gradient, sampler.end_weight) == ("path", "1/batch")
+    assert sampler.weight_at_end(32) == 1 / 32
 
 
 def test_the_papers_settings() -> None:

@@ -28,7 +28,7 @@ from sritool.errors import UsageError
         ({"validation": {"likelihood": {"sample": 3}}}, "did you mean validation.likelihood.samples?"),
         (
             {"qqqq": 1},
-            "known: method, generator, sampler, kl, cycles, free_bits, ",
+            "known: method, recipe, generator, sampler, kl, cycles, free_bits, ",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -23,8 +24,8 @@ MakeGenerator = Callable[..., Generator]
 MakeBatch = Callable[..., Batch]
 
 
-def settings(clip: float) -> RefinementConfig:
-    return RefinementConfig(rate=0.3, momentum=0.5, clip=clip)
+def settings(clip: float, over: Any = "sentence") -> RefinementConfig:
+    return RefinementConfig(rate=0.3, momentum=0.5, clip=clip, clip_over=over)
 
 
 def start() -> DiagonalGaussian:
@@ -53,15 +54,19 @@ def unrolled(
     config: RefinementConfig,
     factors: list[Tensor] | None = None,
 ) -> tuple[DiagonalGaussian, list[Tensor]]:
-    """Plain refinement, differentiable, and φ of each step; given φ, those are used."""
+    """Plain refinement, differentiable, and φ of each step, [parts, batch, 1]; given φ, those are used."""
     velocity = [torch.zeros_like(part) for part in q]
     used = []
     for step, epsilon in enumerate(noise):
         slopes = torch.autograd.grad(bound(generator, batch, q, epsilon).sum(), q, create_graph=True)
-        norm = torch.cat(slopes, -1).detach().norm(dim=-1, keepdim=True)
+        norm = torch.cat(slopes, -1).detach().norm(dim=-1, keepdim=True).expand(2, -1, 1)
+        if config.clip_over == "batch":
+            mean = [slope.detach() / len(slope) for slope in slopes]  # the gradient of the batch's mean
+            norm = torch.stack([part.norm().expand(len(part), 1) for part in mean])
         factor = torch.where(norm > config.clip, config.clip / norm, 1.0) if config.clip else 0 * norm + 1
         used.append(factors[step] if factors else factor)
-        velocity = [config.momentum * v + used[-1] * g for v, g in zip(velocity, slopes, strict=True)]
+        parts = zip(velocity, used[-1], slopes, strict=True)
+        velocity = [config.momentum * v + phi * g for v, phi, g in parts]
         q = DiagonalGaussian(*(part + config.rate * v for part, v in zip(q, velocity, strict=True)))
     return q, used
 
@@ -90,17 +95,23 @@ def there_and_back(
     return refined, first, theta.sums
 
 
+@pytest.mark.parametrize("over", ["sentence", "batch"])
 @pytest.mark.parametrize("clip", CLIPPED.values(), ids=CLIPPED.keys())
 def test_the_way_back_agrees_with_autograd_through_all_steps(
-    make_generator: MakeGenerator, make_batch: MakeBatch, clip: float
+    make_generator: MakeGenerator, make_batch: MakeBatch, clip: float, over: str
 ) -> None:
     generator, batch = make_generator(), make_batch(LENGTHS)
-    refined, of_start, of_theta = there_and_back(generator, batch, settings(clip))
+    if over == "batch":
+        clip *= 0.4  # the gradient of a mean is smaller
+    config = settings(clip, over)
+    refined, of_start, of_theta = there_and_back(generator, batch, config)
 
     q = DiagonalGaussian(*(part.requires_grad_() for part in start()))
-    last, factors = unrolled(generator, batch, q, noises()[:STEPS], settings(clip))
+    last, factors = unrolled(generator, batch, q, noises()[:STEPS], config)
     share = float((torch.stack(factors) < 1).double().mean())
-    assert {0.2: share == 1, 1.0: 0 < share < 1, 0.0: share == 0}[clip], share
+    assert (share == 0) if clip == 0 else (share > 0), share
+    if over == "sentence":
+        assert {0.2: share == 1, 1.0: 0 < share < 1, 0.0: share == 0}[clip], share
     torch.testing.assert_close(refined.q, DiagonalGaussian(*(part.detach() for part in last)))
 
     names, parameters = zip(*generator.named_parameters(), strict=True)
@@ -200,3 +211,9 @@ def test_refinement_finds_the_posterior_of_a_linear_model() -> None:
     # Fresh noise in each step keeps q moving about its optimum; over 400 sentences that averages out.
     assert float(off[0].abs().max()) < 0.03
     assert float(off[1].abs().max()) < 0.05
+
+
+def test_a_sentence_by_itself_has_the_bound_of_its_share_of_a_batch() -> None:
+    published = RefinementConfig(clip=5.0, clip_over="batch")
+    assert published.alone(32) == RefinementConfig(clip=5.0 * 32**0.5, clip_over="sentence")
+    assert settings(1.0).alone(32) == settings(1.0)

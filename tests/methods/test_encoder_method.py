@@ -110,6 +110,27 @@ def test_weight_of_the_kl_at_every_step(
             assert method.kl_weight(clock) == pytest.approx(1.0)
 
 
+def test_cycles_can_begin_above_nothing(make_method: MakeMethod, clock: Clock) -> None:
+    method = with_settings(make_method("vae-cyclical"), cycles={"start": 0.1, "ramp": 0.45})
+    # As Fu et al.'s code: 1/5 an epoch from 0.1, in cycles of ten of forty epochs.
+    for epoch in range(40):
+        published = min(1.0, 0.1 + (epoch % 10) / 5)
+        assert method.kl_weight(clock._replace(progress=epoch / 40)) == pytest.approx(published)
+
+
+@pytest.mark.parametrize("name", ["lm", "vae-fb"])
+def test_embeddings_can_start_wider_than_the_rest(make_method: MakeMethod, name: str) -> None:
+    method = make_method(name)
+    scales = replace(method.config.optimizer, initial_scale=0.01, embedding_scale=0.1)
+    method.config = replace(method.config, optimizer=scales)
+    for draw in (method.initialise, *([method.end_pretraining] if name == "vae-fb" else [])):
+        draw()
+        for key, parameter in method.modules.named_parameters():
+            largest = float(parameter.detach().abs().max()) if parameter.numel() else 0.0
+            wide = key.endswith(".embedding")
+            assert (0.05 < largest <= 0.1) if wide else largest <= 0.01, key
+
+
 def test_a_sigmoid_ramp_is_another_one(make_method: MakeMethod, clock: Clock) -> None:
     method = make_method("vae-anneal")
     other = with_settings(method, kl={"ramp": "sigmoid", "epochs": 40.0})

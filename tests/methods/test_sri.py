@@ -148,6 +148,16 @@ def test_path_sums_over_every_visited_code(
     agree(found, autograd(method, visited + 0.125 * nll(method, batch, path[-1]).sum()))
 
 
+def test_the_weight_at_the_end_can_follow_the_batch(
+    make_method: Callable[..., Method], batch_of: Callable[..., Batch], clock: Clock, gradients: Gradients
+) -> None:
+    for examples in (EXAMPLES, EXAMPLES[:2]):
+        following = make_method(theta_gradient="path", end_weight="1/batch")
+        fixed = make_method(theta_gradient="path", end_weight=1 / len(examples))
+        batch = batch_of(examples)
+        agree(gradients(following, batch, clock), gradients(fixed, batch, clock))
+
+
 @pytest.mark.parametrize(("choice", "scale"), [("path", 1.0), ("end", 1 / 5)])
 def test_a_batch_is_its_sentences_one_by_one(
     make_method: Callable[..., Method],

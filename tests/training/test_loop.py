@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from sritool.analysis.info import describe_checkpoint
+from sritool.config.settings import RunConfig
 from sritool.config.values import build, read_toml
 from sritool.data.batches import training_batches
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate
-from sritool.methods.registry import METHODS
+from sritool.methods.registry import METHODS, build_method
 from sritool.runs.folder import BEST, CONFIG, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
 from sritool.training import events, validation
@@ -256,3 +258,71 @@ def test_a_language_model_has_nothing_to_collapse(new_run: NewRun) -> None:
     run = new_run("lm", training={"epochs": 4, "batch_size": 22})
     run.train()
     assert warnings(run) == []
+
+
+def test_the_last_halving_ends_the_run(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
+    fake_nll([5.0, 6.0, 6.0, 6.0, 6.0])
+    run = new_run("lm", training={"epochs": 5}, optimizer={"halve_after": 1, "halvings": 2})
+    assert run.train().reason == "early stop"
+    assert run.load().progress["epoch"] == 3
+    assert run.train().reason == "early stop", "a resumed run does not go on past its end"
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_halving_can_go_back_to_the_best_model(
+    new_run: NewRun, fake_nll: Callable[..., None], back: bool
+) -> None:
+    fake_nll([5.0, 6.0])
+    run = new_run("lm", training={"epochs": 2}, optimizer={"halve_after": 1, "return_to_best": back})
+    run.train()
+    best, last = run.load(BEST).weights, run.load().weights
+    assert all(torch.equal(tensor, last[name]) for name, tensor in best.items()) == back
+    assert run.load(BEST).progress["epoch"] == 1
+
+
+def test_a_run_that_went_back_is_resumed_bit_for_bit(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
+    changes = {
+        "training": {"epochs": 4},
+        "optimizer": {"halve_after": 1, "return_to_best": True},
+    }
+    figures = [5.0, 6.0, 4.0, 7.0]
+    fake_nll(figures)
+    whole = new_run("lm", "whole", **changes)
+    whole.train()
+    parts = new_run("lm", "parts", **changes)
+    for steps, rest in ((7, figures), (10, figures[2:]), (None, figures[3:])):
+        fake_nll(rest)
+        parts.train(max_steps=steps)
+    one, other = whole.load().weights, parts.load().weights
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_the_last_model_can_be_the_one_to_keep(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
+    fake_nll([6.0, 5.0, 7.0])
+    run = new_run("lm", training={"epochs": 3, "select": "last"})
+    run.train()
+    assert run.load(BEST).progress["epoch"] == 3
+    assert dict(describe_checkpoint(run.folder / BEST))["best validation epoch"] == 3
+
+
+def test_the_model_can_be_chosen_by_its_bound(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = iter([(5.0, -7.0), (6.0, -5.0), (7.0, -6.0)])
+
+    def measured(_method: Any, _split: Any, _chosen: Any, settings: Any, *_: Any) -> Measured:
+        assert "elbo" in settings.metrics
+        nll, elbo = next(figures)
+        return Measured(
+            [Estimate("nll", nll, 0.1, "", 5, 4, ""), Estimate("elbo", elbo, 0.1, "", 5, 4, "")], {}, []
+        )
+
+    monkeypatch.setattr(validation, "measure", measured)
+    run = new_run("vae-anneal", training={"epochs": 3, "select": "elbo"})
+    run.train()
+    assert run.load(BEST).progress["epoch"] == 2
+    assert dict(describe_checkpoint(run.folder / BEST))["best validation elbo"] == -5.0
+
+
+def test_a_chains_bound_is_not_measured_after_every_epoch() -> None:
+    config = build(RunConfig, {"training": {"select": "elbo"}})
+    method = build_method(config, 9)
+    assert validation.chosen_by(method) == "nll"

@@ -108,7 +108,7 @@ def train(
     stopped.
 
     A setting comes from its flag, else from --set, else from its variable (SRITOOL_EPOCHS for --epochs), else
-    from --config, else from the preset.
+    from --config, else from the recipe, else from the preset.
     """
     began = time.monotonic()
     from sritool.analysis.run_summary import summarise

@@ -65,6 +65,15 @@ class TrainingOptions:
             "that of the corpus, or captions",
         ),
     ] = None
+    recipe: Annotated[
+        str | None,
+        model_setting(
+            "recipe",
+            "Plan of training: ours, published (each method by its own publication's plan), or the path of one's own "
+            "TOML file. `sritool recipes` lists them.",
+            "ours",
+        ),
+    ] = None
     embedding: Annotated[
         int | None, model_setting("generator.embedding", "Width of a word's embedding.", "by preset")
     ] = None

@@ -14,7 +14,8 @@ from typer.testing import Result
 
 from sritool.cli.commands.train import train as train_command
 from sritool.cli.options.training import TrainingOptions, setting_paths
-from sritool.config.presets import DEFAULT_SAMPLER, METHOD_SETTINGS, PRESETS, SAMPLERS
+from sritool.config.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS, layered
+from sritool.config.recipes import DEFAULT_RECIPE
 from sritool.config.settings import RunConfig
 from sritool.config.values import plain
 from sritool.methods.registry import METHODS
@@ -25,6 +26,7 @@ PATHS = setting_paths()
 CHANGED = {
     "method": "lm",
     "preset": "tiny",
+    "recipe": "published",
     "embedding": 9,
     "hidden": 17,
     "latent": 5,
@@ -111,13 +113,17 @@ def test_each_setting_has_a_flag_a_variable_a_key_and_a_place_in_the_file(
     assert settings(run(*command)) == by_flag
 
 
-def test_flag_before_set_before_variable_before_file_before_preset(
+def test_flag_before_set_before_variable_before_file_before_recipe_before_preset(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def epochs(*args: object) -> int:
         return int(settings(run("train", "mine", *args, "--print-config"))["training"]["epochs"])
 
     assert epochs("--preset", "tiny") == PRESETS["tiny"]["training"]["epochs"] != 21
+    Path("mine.toml").write_text("[all.training]\nepochs = 20\n")
+    assert epochs("--preset", "tiny", "--recipe", "mine.toml") == 20
+    monkeypatch.setenv("SRITOOL_RECIPE", "mine.toml")
+    assert epochs("--preset", "tiny") == 20
     Path("one.toml").write_text('preset = "tiny"\n[training]\nepochs = 21\n')
     assert epochs("--config", "one.toml") == 21
     monkeypatch.setenv("SRITOOL_CONFIG", "one.toml")
@@ -133,14 +139,21 @@ def test_defaults_in_the_help_are_the_defaults() -> None:
     usual, changed = plain(RunConfig()), [*PRESETS.values(), *SAMPLERS.values()]
     told = {name: hints[name].__metadata__[0].show_default for name in PATHS}
     for name, default in told.items():
-        if default in ("by preset", "by sampler") or name in ("method", "preset", "sampler", "target_kl"):
+        if default in ("by preset", "by sampler") or name in (
+            "method",
+            "preset",
+            "recipe",
+            "sampler",
+            "target_kl",
+        ):
             continue
         assert str(value_at(usual, PATHS[name])) == default, name
         table, _, key = PATHS[name].partition(".")
         assert {str(values.get(table, {}).get(key, default)) for values in changed} == {default}, name
     assert all(told.values())
     assert told["sampler"] == DEFAULT_SAMPLER
-    targets = [METHOD_SETTINGS[name]["free_bits"]["target"] for name in ("vae-fb", "vae-fbp")]
+    assert told["recipe"] == DEFAULT_RECIPE
+    targets = [layered("captions", None, name)["free_bits"]["target"] for name in ("vae-fb", "vae-fbp")]
     assert told["target_kl"] == "{:g} for vae-fb, {:g} for vae-fbp".format(*targets)
 
 

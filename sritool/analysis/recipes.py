@@ -1,0 +1,47 @@
+"""Recipes side by side: the settings in which methods differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
+from sritool.config.values import flat
+from sritool.methods.registry import METHODS
+from sritool.training.configure import Given, resolve_config, shown
+
+
+def list_recipes() -> list[tuple[str, str]]:
+    """Return name and description of the recipes that come with sritool."""
+    return [(name, read_recipe(name).description) for name in bundled_recipes()]
+
+
+def side_by_side(recipe: str, preset: str, everything: bool = False) -> list[list[Any]]:
+    """Return rows of a setting and its value for each method, in the order of METHODS; None: it does not read it.
+
+    Args:
+        recipe: A name, or the path of a file.
+        preset: Of whose corpora.
+        everything: Also what is the same for all methods that read it and the same as in the default recipe.
+
+    Raises:
+        UsageError: There is no such recipe or preset, or the recipe has a mistake.
+    """
+    by_method = [_settings(recipe, preset, method) for method in METHODS]
+    usual = [_settings(DEFAULT_RECIPE, preset, method) for method in METHODS]
+    names = dict.fromkeys(name for settings in by_method for name in settings)
+    rows = []
+    for name in names:
+        values = [settings.get(name) for settings in by_method]
+        differ = any(value != other for value in values for other in values if None not in (value, other))
+        if everything or differ or values != [settings.get(name) for settings in usual]:
+            rows.append([name, *values])
+    return rows
+
+
+def _settings(recipe: str, preset: str, method: str) -> dict[str, Any]:
+    given = Given(stored={"recipe": recipe, "preset": preset})
+    return {
+        name: value
+        for name, value in flat(shown(resolve_config(preset, method, given))).items()
+        if "." in name
+    }

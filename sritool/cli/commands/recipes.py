@@ -1,0 +1,44 @@
+"""`sritool recipes`: the named plans of training, and what each sets for each method."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sritool.cli.formats import Table
+from sritool.cli.options.files import FormatOpt
+from sritool.cli.render import emit, resolve_format
+from sritool.cli.signatures import option
+
+
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe, or the path of one's own TOML file.", show_default=False)
+    ] = None,
+    *,
+    preset: Annotated[
+        str, option("Show it for corpora of this preset: ptb, snli, captions, yelp, yahoo or tiny.")
+    ] = "captions",
+    everything: Annotated[
+        bool, option("Show also the settings that are the same for all methods, and usual.", "--all")
+    ] = False,
+    fmt: FormatOpt = "auto",
+) -> None:
+    """List the recipes of `train --recipe`, or show one: where its methods differ, or it differs from `ours`.
+
+    sritool recipes
+
+    sritool recipes published --preset ptb
+
+    A setting is empty for a method that does not read it.
+    """
+    from sritool.analysis.recipes import list_recipes, side_by_side
+    from sritool.methods.registry import METHODS
+
+    form = resolve_format(fmt)
+    if name is None:
+        emit(Table("", ("recipe", "what it is"), list_recipes()), form)
+        return
+    rows = side_by_side(name, preset, everything)
+    emit(Table(f"{name}, for {preset}", ("setting", *METHODS), rows), form)
