@@ -15,7 +15,7 @@ from sritool.analysis.classifiers import KERNELS, NAMINGS
 from sritool.data.blocks import name_of
 from sritool.data.corpora.official_files import SENTIMENTS
 from sritool.data.fields import FieldNames
-from sritool.data.normalise import same
+from sritool.data.normalise import comparison_form
 from sritool.data.raw_lines import MOST_LABELS
 from sritool.data.readers import read_labelled
 from sritool.data.split import Split
@@ -58,7 +58,7 @@ class Sentences:
     @cached_property
     def text_keys(self) -> list[str]:
         """What equal sentences have in common."""
-        return [same(self.text(index)) for index in range(len(self))]
+        return [comparison_form(self.text(index)) for index in range(len(self))]
 
 
 class Sources(NamedTuple):

@@ -63,7 +63,7 @@ def check_file(path: Path) -> None:
         DataError: There is no such file.
     """
     if str(path) != "-":
-        with explained(path):
+        with explain_read_errors(path):
             if stat.S_ISDIR(path.stat().st_mode):
                 raise IsADirectoryError
 
@@ -76,12 +76,12 @@ def read_blocks(path: Path) -> Iterator[bytes]:
         DataError: There is no such file, it cannot be read or unpacked, or it changes while it is read.
     """
     if str(path) == "-":
-        with explained(Path("standard input")):
+        with explain_read_errors(Path("standard input")):
             stdin: Any = sys.stdin.buffer
             while block := stdin.read1(BLOCK):  # which meets the end once, so that one Ctrl-D is enough
                 yield block
         return
-    with explained(path), path.open("rb") as file:
+    with explain_read_errors(path), path.open("rb") as file:
         before = os.fstat(file.fileno())
         start = file.peek(8)
         unpack = next((unpack for magic, unpack in _UNPACKERS if start.startswith(magic)), None)
@@ -98,7 +98,7 @@ def read_blocks(path: Path) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explain_read_errors(path: Path) -> Iterator[None]:
     """Turn the errors of reading a file into one line about it."""
     try:
         yield

@@ -38,7 +38,7 @@ def label_name(label: str) -> str:
     return _BREAKS.sub(" ", without_control(label)).strip()
 
 
-def same(text: str) -> str:
+def comparison_form(text: str) -> str:
     """Return what equal sentences have in common: the words in small letters."""
     return " ".join(text.lower().split())
 
@@ -74,7 +74,7 @@ def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
 
 
 def normal_forms(texts: Any, lowercase: bool, punctuation: bool, plain: bool = False) -> Any:
-    """Return `normal_form` of each sentence; arguments as there, and `plain` as in `same_bytes`."""
+    """Return `normal_form` of each sentence; arguments as there, and `plain` as in `comparison_bytes`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -98,8 +98,8 @@ def words_of(texts: Any) -> Any:
     return split(pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed))
 
 
-def same_bytes(texts: Any, plain: bool) -> list[bytes]:
-    """Return `same` of each sentence, in UTF-8.
+def comparison_bytes(texts: Any, plain: bool) -> list[bytes]:
+    """Return `comparison_form` of each sentence, in UTF-8.
 
     Args:
         texts: The sentences.
@@ -109,7 +109,7 @@ def same_bytes(texts: Any, plain: bool) -> list[bytes]:
     import pyarrow.compute as pc
 
     if not (plain and is_ascii(texts)):
-        return [same(text).encode() for text in texts.to_pylist()]
+        return [comparison_form(text).encode() for text in texts.to_pylist()]
     joined = pc.ascii_lower(pc.ascii_trim_whitespace(texts))
     data = np.frombuffer(joined.buffers()[2] or b"", np.uint8)
     spaces = data == ord(" ")

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sritool.data.arrow_arrays import array_of, values_of
-from sritool.data.normalise import control_rows, normal_forms, same_bytes, words_of
+from sritool.data.normalise import comparison_bytes, control_rows, normal_forms, words_of
 from sritool.data.options import PrepareOptions
-from sritool.data.sampling import Keys, homes, shuffle_keys
+from sritool.data.sampling import Keys, shuffle_keys, splits_by_key
 from sritool.data.sentences import Chunk, CorpusText, Cut
 from sritool.data.tokenizer import LONGEST_WORD
 from sritool.errors import DataError
@@ -156,7 +156,7 @@ class RawLines:
             labels = None if labels is None else list(compress(labels, filled))
         self.sentences[split] += len(words)
         if self._text.cut and split == "train":
-            self._keys.append(shuffle_keys(same_bytes(raw, plain), self._text.cut.seed))
+            self._keys.append(shuffle_keys(comparison_bytes(raw, plain), self._text.cut.seed))
         numbers = np.full(len(words), -1, np.int32)
         if labels is not None:
             self.labelled.add(split)
@@ -184,7 +184,9 @@ class RawLines:
         """Say which lines of train go to which split."""
         ends = np.cumsum([len(part) for part in self._keys])[:-1]
         where = self._text.splits["train"].where or "train"
-        found = homes(np.concatenate([np.zeros(0, np.uint64), *self._keys]), cut.shares, cut.seed, where)
+        found = splits_by_key(
+            np.concatenate([np.zeros(0, np.uint64), *self._keys]), cut.shares, cut.seed, where
+        )
         self._keys, self._homes = [], np.split(found, ends)
         self.sentences.update(
             dict(zip(self._from_train, np.bincount(found, minlength=3).tolist(), strict=False))

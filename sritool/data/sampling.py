@@ -13,7 +13,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.normalise import same
+from sritool.data.normalise import comparison_form
 from sritool.data.sentences import Sentences
 from sritool.errors import DataError
 
@@ -49,7 +49,7 @@ def sample(part: Sentences, size: int, seed: int) -> Sentences:
     if len(part.texts) <= size:
         return part
     # The index in the hash, so that which of several equal sentences is chosen is random too.
-    ranks = shuffle_keys((f"{i} {same(text)}".encode() for i, text in enumerate(part.texts)), seed)
+    ranks = shuffle_keys((f"{i} {comparison_form(text)}".encode() for i, text in enumerate(part.texts)), seed)
     return part.take(np.sort(np.argsort(ranks, kind="stable")[:size]))
 
 
@@ -59,7 +59,7 @@ def unique(splits: Mapping[str, Sentences]) -> dict[str, Sentences]:
     kept: dict[str, Sentences] = {}
     for name in sorted(splits, key=("test", "valid", "train").index):
         first = []
-        for index, text in enumerate(map(same, splits[name].texts)):
+        for index, text in enumerate(map(comparison_form, splits[name].texts)):
             if text not in seen:
                 seen.add(text)
                 first.append(index)
@@ -70,8 +70,10 @@ def unique(splits: Mapping[str, Sentences]) -> dict[str, Sentences]:
 def split_by_ratio(
     part: Sentences, shares: Mapping[str, float], seed: int, where: str
 ) -> dict[str, Sentences]:
-    """Return `part` as ``train``, and the splits of `shares` cut from it; arguments and errors as `homes`."""
-    found = homes(shuffle_keys((same(text).encode() for text in part.texts), seed), shares, seed, where)
+    """Return `part` as ``train``, and the splits of `shares` cut from it; arguments and errors as `splits_by_key`."""
+    found = splits_by_key(
+        shuffle_keys((comparison_form(text).encode() for text in part.texts), seed), shares, seed, where
+    )
     names = ("train", *shares)
     return {name: part.take(np.flatnonzero(found == number)) for number, name in enumerate(names)}
 
@@ -80,7 +82,7 @@ def shuffle_keys(sentences: Iterable[bytes], seed: int) -> Keys:
     """Return a random number for each sentence, by which it is shuffled; equal sentences have equal ones.
 
     Args:
-        sentences: What `normalise.same` returns of them, in UTF-8.
+        sentences: What `normalise.comparison_form` returns of them, in UTF-8.
         seed: Of the order.
 
     Returns:
@@ -95,7 +97,7 @@ def shuffle_keys(sentences: Iterable[bytes], seed: int) -> Keys:
     return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
 
 
-def homes(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt.NDArray[np.uint8]:
+def splits_by_key(keys: Keys, shares: Mapping[str, float], seed: int, where: str) -> npt.NDArray[np.uint8]:
     """Return the split of each sentence by its key: 0 for train, 1 for the first one of ``shares``, and so on.
 
     Each split gets one sentence at least. Equal sentences all go to one split: no test sentence has been trained

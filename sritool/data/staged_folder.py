@@ -25,7 +25,7 @@ _LOCK = ".lock"  # in a folder that is being written: held by its writer
 
 
 @contextlib.contextmanager
-def staged(target: Path, settle: Callable[[Path], bool] = Path.is_dir) -> Iterator[Path]:
+def staged(target: Path, settle: Callable[[Path], bool] = lambda _: True) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `target` when the block ends without an exception.
 
     Args:
@@ -43,13 +43,13 @@ def staged(target: Path, settle: Callable[[Path], bool] = Path.is_dir) -> Iterat
     writing = Lock(new / _LOCK)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with _turn(target):
+        with _locked(target):
             _put_back(target)
             _clear_leftovers(target)
             new.mkdir()
             writing.acquire(wait=True)
         yield new
-        with _turn(target):
+        with _locked(target):
             if settle(new):
                 _sync_tree(new)
                 writing.release()
@@ -69,11 +69,11 @@ def recover(target: Path) -> None:
     """Move the old folder back if a killed run had moved it aside and no new one took its place."""
     if target.exists() or not _beside(target, "old"):
         return
-    with contextlib.suppress(OSError), _turn(target):
+    with contextlib.suppress(OSError), _locked(target):
         _put_back(target)
 
 
-def _turn(target: Path) -> Lock:
+def _locked(target: Path) -> Lock:
     """Return a lock; while it is held, no other process replaces the folder."""
     lock = Lock(target.with_name(f".{target.name}.lock"))
     lock.acquire(wait=True)
@@ -109,7 +109,7 @@ def _beside(target: Path, kind: str) -> list[Path]:
 
 
 def _clear_leftovers(target: Path) -> None:
-    """Remove what killed runs left. Called while it is our turn, so that "old" folders are nobody's."""
+    """Remove what killed runs left. Called while the target is locked, so that "old" folders are nobody's."""
     for folder in _beside(target, "old"):
         shutil.rmtree(folder, ignore_errors=True)
     for folder in _beside(target, "new"):

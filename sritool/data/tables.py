@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sritool.data.blocks import LONGEST_LINE, explained, name_of
+from sritool.data.blocks import LONGEST_LINE, explain_read_errors, name_of
 from sritool.data.fields import FieldNames, checked_label, chunk_of, find_fields
 from sritool.data.sentences import Chunk
 from sritool.errors import DataError, UsageError
@@ -125,7 +125,7 @@ def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
         raise UsageError("Parquet cannot be read from standard input; give the name of a file")
     done = 0
     try:
-        with explained(path), pq.ParquetFile(path) as file:
+        with explain_read_errors(path), pq.ParquetFile(path) as file:
             text, label = find_fields(file.schema_arrow.names, where, names)
             for batch in file.iter_batches(_ROWS, columns=[text] if label is None else [text, label]):
                 batch.validate(full=True)

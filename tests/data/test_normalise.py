@@ -8,12 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sritool.data.normalise import (
+    comparison_bytes,
+    comparison_form,
     control_rows,
     label_name,
     normal_form,
     normal_forms,
-    same,
-    same_bytes,
     split_punctuation,
     without_control,
     words_of,
@@ -61,7 +61,7 @@ def test_normal_forms_are_those_of_each_sentence(
 def test_equal_sentences_have_equal_bytes(texts: list[str]) -> None:
     array = pa.array(texts, pa.string())
     plain = not control_rows(array).any()
-    assert same_bytes(array, plain) == [same(text).encode() for text in texts]
+    assert comparison_bytes(array, plain) == [comparison_form(text).encode() for text in texts]
 
 
 def test_a_label_is_one_line() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -55,14 +54,6 @@ def test_an_exception_leaves_what_was_there(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["corpus"]
 
 
-def test_taking_the_folder_away_calls_the_writing_off(tmp_path: Path) -> None:
-    target = tmp_path / "corpus"
-    write(target, "old")
-    with staged(target) as folder:
-        shutil.rmtree(folder)
-    assert content(target) == "old"
-
-
 def test_a_failing_swap_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "corpus"
     write(target, "old")
@@ -103,17 +94,6 @@ def test_without_locks_only_age_tells_what_was_left(tmp_path: Path, monkeypatch:
     os.utime(tmp_path / ".corpus.new-0", (0, 0))
     write(tmp_path / "corpus", "new")
     assert {path.name for path in tmp_path.iterdir()} == {"corpus", ".corpus.new-1"}
-
-
-def test_two_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
-    target = tmp_path / "corpus"
-    with staged(target) as first:
-        write(target, "second")
-        assert first.is_dir()
-        (first / "part").mkdir()
-        (first / "part" / "file").write_text("first")
-    assert content(target) == "first"
-    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
 
 def test_what_was_written_meanwhile_is_seen_before_it_is_replaced(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.pickle_grammar import RefusedError
 from sritool.runs.safe_file import DIGEST_MARK, load_values, save_values
 from sritool.runs.weights import load_weights
+from support.tables import same
 
 WORDS = WordTokenizer([*SPECIALS, "a", "kite", "naïve", "日本"])
 CONFIG = RunConfig(
@@ -55,16 +56,6 @@ def sample_checkpoint(tokenizer: Tokenizer = WORDS) -> Checkpoint:
         metrics=[{"epoch": 1, "nll": 12.5, "kind": "epoch"}],
         trainer={"optimizer": optimizer.state_dict(), "position": {"epoch": 3, "best_nll": float("inf")}},
     )
-
-
-def same(left: Any, right: Any) -> bool:
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right) and left.dtype == right.dtype
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list | tuple):
-        return len(left) == len(right) and all(same(*pair) for pair in zip(left, right, strict=True))
-    return bool(left == right)
 
 
 @pytest.mark.parametrize("kind", ["word", "unigram", "bpe"])
@@ -121,16 +112,8 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_a_truncated_file(share: float, tmp_path: Path) -> None:
     save_checkpoint(sample_checkpoint(), tmp_path / "m.pt")
     whole = (tmp_path / "m.pt").read_bytes()
-    (tmp_path / "cut.pt").write_bytes(whole[: int(share * len(whole))])
-    assert "truncated, or another kind of file" in refused(tmp_path / "cut.pt")
-
-
-@pytest.mark.parametrize(
-    "content", [b"epochs = 3\n", b"# settings\nname = 'a'\n", b"\x89PNG\r\n\x1a\n" + b"x" * 99]
-)
-def test_another_kind_of_file(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "m.pt").write_bytes(content)
-    refused(tmp_path / "m.pt")
+    (tmp_path / "m.pt").write_bytes(whole[: int(share * len(whole))])
+    assert "truncated, or another kind of file" in refused(tmp_path / "m.pt")
 
 
 class _Trap:
@@ -179,12 +162,8 @@ def store(values: Any, path: Path) -> Path:
     return path
 
 
-def test_a_newer_version_is_named(tmp_path: Path) -> None:
-    assert "version 99" in refused(altered(tmp_path / "m.pt", version=99))
-
-
-@pytest.mark.parametrize("version", [None, True, 1.0, "1", [1], torch.zeros(2)], ids=str)
-def test_a_version_that_is_no_whole_number(version: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [99, None, True, 1.0, "1", [1], torch.zeros(2)], ids=str)
+def test_another_version_is_named(version: Any, tmp_path: Path) -> None:
     assert "has checkpoint version" in refused(altered(tmp_path / "m.pt", version=version))
 
 

@@ -42,7 +42,9 @@ def json_rows(result: Result) -> list[dict[str, Any]]:
 def same(one: Any, other: Any) -> bool:
     """Whether nested values are equal, tensors bit for bit."""
     if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
+        return torch.equal(one, other) and one.dtype == other.dtype
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
     return bool(one == other)

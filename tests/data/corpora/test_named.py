@@ -29,13 +29,34 @@ def texts(raw: CorpusText) -> dict[str, list[str]]:
     return {name: list(part.texts) for name, part in raw.splits.items()}
 
 
-@pytest.mark.parametrize("pattern", ["ptb.{}.txt", "{}.txt", "PTB.{}.TXT"])
-def test_ptb(tmp_path: Path, pattern: str) -> None:
-    write(tmp_path, three(pattern, " a SPLIT <unk> \n b \n"))
-    raw = named_source("ptb", tmp_path).read()
-    assert texts(raw)["valid"] == [" a valid <unk> ", " b "]
-    assert raw.source.startswith("local files ")
-    assert raw.notes == ()
+PTB = (" a SPLIT <unk> \n b \n", [" a test <unk> ", " b "], None)
+YAHOO = ("3\twhy SPLIT ?\n0\tbecause\n", ["why test ?", "because"], ["3", "0"])
+YELP = ("1\tgood SPLIT\n0\tbad\n", ["good test", "bad"], ["positive", "negative"])
+
+
+@pytest.mark.parametrize(
+    ("name", "patterns", "text", "sentences", "labels"),
+    [
+        ("ptb", ("ptb.{}.txt", "{}.txt", "PTB.{}.TXT"), *PTB),
+        ("yahoo", ("yahoo.{}.txt", "{}.txt", "{}.tsv"), *YAHOO),
+        ("yahoo", ("{}.txt",), "why SPLIT ?\n", ["why test ?"], None),
+        ("yelp", ("short_yelp.{}.txt", "yelp.{}.txt", "{}.tsv", "{}.txt"), *YELP),
+    ],
+)
+def test_usual_files(  # as they are: nothing is drawn from them or made of them
+    tmp_path: Path,
+    name: str,
+    patterns: tuple[str, ...],
+    text: str,
+    sentences: list[str],
+    labels: list[str] | None,
+) -> None:
+    for number, pattern in enumerate(patterns):
+        (tmp_path / str(number)).mkdir()
+        raw = named_source(name, write(tmp_path / str(number), three(pattern, text))).read()
+        assert (texts(raw)["test"], raw.splits["test"].labels) == (sentences, labels), pattern
+        assert raw.source.startswith("local files ")
+        assert raw.notes == ()
 
 
 def test_files_named_after_the_corpus_come_first(tmp_path: Path) -> None:
@@ -93,21 +114,6 @@ def test_damaged_snli(tmp_path: Path, name: str, text: str, message: str) -> Non
         named_source("snli", tmp_path).read()
 
 
-@pytest.mark.parametrize(
-    ("name", "pattern"), [("yahoo", "yahoo.{}.txt"), ("yahoo", "{}.txt"), ("yahoo", "{}.tsv")]
-)
-def test_yahoo_with_labels(tmp_path: Path, name: str, pattern: str) -> None:
-    write(tmp_path, three(pattern, "3\twhy SPLIT ?\n0\tbecause\n"))
-    raw = named_source(name, tmp_path).read()
-    assert texts(raw)["test"] == ["why test ?", "because"]
-    assert raw.splits["test"].labels == ["3", "0"]
-
-
-def test_yahoo_without_labels(tmp_path: Path) -> None:
-    write(tmp_path, three("{}.txt", "why SPLIT ?\n"))
-    assert named_source("yahoo", tmp_path).read().splits["test"].labels is None
-
-
 def test_yahoo_csv_of_the_full_set(tmp_path: Path) -> None:
     rows = "".join(f'"{1 + n % 2}","Why {n}?","","It ""is""\\n so."\n' for n in range(40))
     write(tmp_path, {"train.csv": rows, "test.csv": '"1","When?","","Now."\n'})
@@ -115,14 +121,6 @@ def test_yahoo_csv_of_the_full_set(tmp_path: Path) -> None:
     assert texts(raw)["test"] == ["When ? Now ."]
     assert sorted(map(len, texts(raw).values())) == [1, 4, 36]
     assert all(text.endswith('? It " is " so .') for text in texts(raw)["train"])
-
-
-@pytest.mark.parametrize("pattern", ["short_yelp.{}.txt", "yelp.{}.txt", "{}.tsv", "{}.txt"])
-def test_yelp_labels_get_their_names(tmp_path: Path, pattern: str) -> None:
-    write(tmp_path, three(pattern, "1\tgood SPLIT\n0\tbad\n"))
-    raw = named_source("yelp", tmp_path).read()
-    assert raw.splits["train"].labels == ["positive", "negative"]
-    assert texts(raw)["train"] == ["good train", "bad"]
 
 
 def test_yelp_in_a_file_for_each_sentiment(tmp_path: Path) -> None:
@@ -144,10 +142,7 @@ def test_a_missing_split_is_named(tmp_path: Path, name: str) -> None:
         named_source(name, tmp_path).read()
 
 
-def test_tiny_needs_no_files(tmp_path: Path) -> None:
-    raw = named_source("tiny").read()
-    assert [len(part.texts) for part in raw.splits.values()] == [12_000, 1_000, 1_000]
-    assert set(raw.splits["test"].labels or ()) == {"positive", "negative"}
+def test_tiny_takes_no_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave --from out"):
         named_source("tiny", tmp_path)
 
