@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from sritool.api import load
 from sritool.model.decoding import DecodingConfig
-from support.tables import Run, output
+from support.tables import Run, json_rows, output
 
 LINES = ["the otter finds the kettle at noon", "", "a mason", "the zebra sings at noon", "upstairs"]
 
@@ -49,9 +48,7 @@ def test_options_of_decoding_reach_the_library(run: Run, codes: np.ndarray) -> N
 
 
 def test_formats(run: Run, codes: np.ndarray) -> None:
-    model = load(Path("runs/mine-sri"))
-    expected = model.decode(codes)
-    found = output(run("decode", "mine-sri", "-q", "--codes", "codes.npy", "-f", "json"))
-    assert [json.loads(line) for line in found.splitlines()] == [{"sentence": text} for text in expected]
-    found = output(run("decode", "mine-sri", "-q", "--codes", "codes.npy", "-f", "tsv"))
-    assert found.splitlines() == ["sentence", *expected]
+    expected = load(Path("runs/mine-sri")).decode(codes)
+    command = ("decode", "mine-sri", "-q", "--codes", "codes.npy", "-f")
+    assert json_rows(run(*command, "json")) == [{"sentence": text} for text in expected]
+    assert output(run(*command, "tsv")).splitlines() == ["sentence", *expected]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import Result
 
 import sritool.cli.commands.encode
 from sritool.analysis.codes import read_codes
@@ -44,30 +45,26 @@ def test_every_format_has_the_same_codes(run: Run) -> None:
         result = run("encode", "mine-sri", "-q", "-f", form, stdin=TEXT)
         Path("piped").write_bytes(result.stdout_bytes)
         assert np.array_equal(read_codes("piped", 4), usual)
-    assert np.load("codes.npy", allow_pickle=False).dtype == np.float32
-    run("encode", "mine-sri", "-q", "-f", "npy", "-o", "named", stdin=TEXT)
-    assert Path("named").read_bytes() == Path("codes.npy").read_bytes()
-    run("encode", "mine-sri", "-q", "-f", "json", "-o", "named.txt", stdin=TEXT)
-    assert Path("named.txt").read_bytes() == Path("codes.jsonl").read_bytes()
-    result = run("encode", "mine-sri", "-q", "-f", "plain", "-o", "named.tsv", stdin=TEXT)
-    assert result.exit_code == 0
+    for form, name, like in (("npy", "named", "codes.npy"), ("json", "named.txt", "codes.jsonl")):
+        run("encode", "mine-sri", "-q", "-f", form, "-o", name, stdin=TEXT)
+        assert Path(name).read_bytes() == Path(like).read_bytes()
+    assert run("encode", "mine-sri", "-q", "-f", "plain", "-o", "named.tsv", stdin=TEXT).exit_code == 0
 
 
 def test_several_chains_are_rows_and_their_mean_is_one(run: Run) -> None:
-    text = output(run("encode", "mine-sri", "-q", "--chains", 3, "--seed", 5, stdin=TEXT))
+    def encoded(*args: object) -> Result:
+        return run("encode", "mine-sri", "-q", "--seed", 5, *args, stdin=TEXT)
+
+    text = output(encoded("--chains", 3))
     keys = [line.split("\t")[:2] for line in text.splitlines()]
-    assert keys == [
-        ["line", "chain"],
-        *([str(line), str(chain)] for line in range(1, 7) for chain in (1, 2, 3)),
-    ]
+    numbered = [[str(line), str(chain)] for line in range(1, 7) for chain in (1, 2, 3)]
+    assert keys == [["line", "chain"], *numbered]
     every = codes_of(text).reshape(6, 3, 4)
-    mean = codes_of(output(run("encode", "mine-sri", "-q", "--chains", 3, "--mean", "--seed", 5, stdin=TEXT)))
-    assert mean == pytest.approx(every.mean(1), abs=1e-6)
     assert len({code.tobytes() for code in every.reshape(-1, 4)}) == 18
-    result = run("encode", "mine-sri", "-q", "--chains", 3, "--seed", 5, "-f", "npy", stdin=TEXT)
-    assert np.array_equal(np.load(io.BytesIO(result.stdout_bytes), allow_pickle=False), every)
-    one = codes_of(output(run("encode", "mine-sri", "-q", "--seed", 5, stdin=TEXT)))
-    assert one == pytest.approx(every[:, 0], abs=1e-6)
+    assert codes_of(output(encoded("--chains", 3, "--mean"))) == pytest.approx(every.mean(1), abs=1e-6)
+    array = encoded("--chains", 3, "-f", "npy").stdout_bytes
+    assert np.array_equal(np.load(io.BytesIO(array), allow_pickle=False), every)
+    assert codes_of(output(encoded())) == pytest.approx(every[:, 0], abs=1e-6)
 
 
 def test_noise_does_not_depend_on_the_batch_and_does_on_the_seed(run: Run) -> None:

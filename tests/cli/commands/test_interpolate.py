@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import sritool
-from support.tables import Run
+from sritool.analysis.interpolation import edits
+from sritool.model.decoding import DecodingConfig
+from support.tables import Run, json_rows, output
 
 ONE, OTHER = "a heron finds the kettle at noon", "the mason paints a lantern upstairs"
 
 
 def rows(run: Run, *args: object, stdin: str | None = None) -> list[list[str]]:
-    result = run("interpolate", "mine-sri", "--max-length", 8, *args, stdin=stdin)
-    assert result.exit_code == 0, result.stderr
-    lines = [line.split("\t") for line in result.stdout.split("\n")[:-1]]
-    assert lines[0] == ["pair", "position", "sentence", "edits", "repeated"]
-    return lines[1:]
+    text = output(run("interpolate", "mine-sri", "--max-length", 8, *args, stdin=stdin))
+    header, *lines = [line.split("\t") for line in text.split("\n")[:-1]]
+    assert header == ["pair", "position", "sentence", "edits", "repeated"]
+    return lines
 
 
 def sentences(run: Run, *args: object, stdin: str | None = None) -> list[str]:
@@ -28,35 +28,30 @@ def test_a_checkpoint_is_all_it_takes(run: Run) -> None:
     assert [row[:2] for row in found] == [[str(i), str(j)] for i in (1, 2, 3) for j in range(1, 8)]
     assert rows(run, "-n", 1) == found[:7]
     assert sentences(run, "--seed", 1) != [row[2] for row in found]
-    model = sritool.load("mine-sri")
-    from sritool.model.decoding import DecodingConfig
-
-    assert [row[2] for row in found[:7]] == model.interpolate(config=DecodingConfig(max_length=8))
+    library = sritool.load("mine-sri").interpolate(config=DecodingConfig(max_length=8))
+    assert [row[2] for row in found[:7]] == library
 
 
 def test_marks_are_the_edits_from_the_sentence_before(run: Run) -> None:
-    from sritool.analysis.interpolation import edits
-
-    found = rows(run, "--points", 40, "-n", 1)  # close enough for some to be repeated
-    assert [int(row[3]) for row in found[1:]] == edits([row[2] for row in found])
-    assert [row[4] for row in found] == [
-        "false",
-        *("true" if row[3] == "0" else "false" for row in found[1:]),
-    ]
-    assert found[0][3] == ""
-    assert {row[4] for row in found} == {"true", "false"}
+    first, *found = rows(run, "--points", 40, "-n", 1)  # close enough for some to be repeated
+    assert first[3:] == ["", "false"]
+    assert [int(row[3]) for row in found] == edits([first[2], *(row[2] for row in found)])
+    assert all((row[4] == "true") == (row[3] == "0") for row in found)
+    assert "true" in {row[4] for row in found}
 
 
 def test_between_sentences_from_options_a_file_and_stdin(run: Run) -> None:
-    both = sentences(run, "--between", ONE, OTHER, "--between", OTHER, ONE, "--points", 3, "--ancestral")
+    drawn = ["--points", 3, "--ancestral"]
+    both = sentences(run, "--between", ONE, OTHER, "--between", OTHER, ONE, *drawn)
     assert len(both) == 6
-    Path("pairs.txt").write_text(f"{ONE}\t{OTHER}\n{OTHER}\t{ONE}\n", encoding="utf-8")
-    again = sentences(run, "--text", "pairs.txt", "--points", 3, "--ancestral")
-    piped = sentences(
-        run, "--text", "-", "--points", 3, "--ancestral", stdin=f"{ONE}\t{OTHER}\n{OTHER}\t{ONE}\n"
+    pairs = f"{ONE}\t{OTHER}\n{OTHER}\t{ONE}\n"
+    Path("pairs.txt").write_text(pairs, encoding="utf-8")
+    assert (
+        both
+        == sentences(run, "--text", "pairs.txt", *drawn)
+        == sentences(run, "--text", "-", *drawn, stdin=pairs)
     )
-    assert both == again == piped
-    assert sentences(run, "-n", 2, "--points", 3, "--ancestral") != both
+    assert sentences(run, "-n", 2, *drawn) != both
 
 
 def test_a_sentence_may_begin_with_a_dash(run: Run) -> None:
@@ -66,43 +61,32 @@ def test_a_sentence_may_begin_with_a_dash(run: Run) -> None:
 
 
 def test_options_of_the_way_and_of_decoding_have_an_effect(run: Run) -> None:
-    way = ["--between", ONE, OTHER, "--points", 150, "--ancestral"]
-    plain = sentences(run, *way)
-    assert len(plain) == 150
-    assert sentences(run, *way, "--linear", "--chains", 5) == plain
-    assert sentences(run, *way, "--chains", 1) != plain
-    assert sentences(run, *way, "--spherical") != plain
-    assert sentences(run, *way, "--top-k", 2) != plain
-    greedy = sentences(run, *way[:-1])
-    assert sentences(run, *way[:-1], "--beam", 1) == greedy
-    assert sentences(run, *way[:-1], "--beam", 30) != greedy
+    way = ["--between", ONE, OTHER, "--points", 150]
+    drawn, greedy = sentences(run, *way, "--ancestral"), sentences(run, *way)
+    assert len(drawn) == 150
+    assert sentences(run, *way, "--ancestral", "--linear", "--chains", 5) == drawn
+    for other in (["--chains", 1], ["--spherical"], ["--top-k", 2]):
+        assert sentences(run, *way, "--ancestral", *other) != drawn, other
+    assert sentences(run, *way, "--beam", 1) == greedy != sentences(run, *way, "--beam", 30)
 
 
-def test_smoothness_is_said_below_and_quiet_tables_stay_data(run: Run) -> None:
-    short = ["--max-length", 5]
-    result = run("interpolate", "mine-sri", "--points", 4, *short)
-    note = result.stderr
-    assert note.startswith("edits between neighbours: ")
-    assert "between two independent samples: " in note
-    assert "distinct sentences of a line: " in note
-    lines = run("interpolate", "mine-sri", "-n", 1, "--format", "json", *short).stdout.splitlines()
-    first = json.loads(lines[0])
-    assert first["pair"] == first["position"] == 1
-    assert first["edits"] is None
-    assert first["repeated"] is False
+def test_smoothness_is_said_below_and_tables_stay_data(run: Run) -> None:
+    result = run("interpolate", "mine-sri", "-n", 2, "--points", 4, "--max-length", 5, "--format", "json")
+    for part in ("edits between neighbours: ", "two independent samples: ", "distinct sentences of a line: "):
+        assert part in result.stderr
+    first = json_rows(result)[0]
+    assert (first["pair"], first["position"], first["edits"], first["repeated"]) == (1, 1, None, False)
 
 
 def test_a_table_a_pair_for_people(run: Run) -> None:
-    args = ["--between", ONE, ONE, "--between", ONE, OTHER, "--points", 5]
-    drawn = ["--format", "table", "--max-length", 5]
-    shown = run("interpolate", "mine-sri", *args, *drawn).stdout
+    drawn = ["interpolate", "mine-sri", "--format", "table", "--max-length", 5]
+    shown = run(*drawn, "--between", ONE, ONE, "--between", ONE, OTHER, "--points", 5).stdout
     assert f"Pair 1: {ONE} → {ONE}" in shown
     assert f"Pair 2: {ONE} → {OTHER}" in shown
     assert shown.count("edits between neighbours") == 1
-    assert [line.split()[0] for line in shown.splitlines() if " % " in line and "edits" not in line] == [
-        "0", "25", "50", "75", "100"
-    ] * 2  # fmt: skip
-    assert "Pair 1: draws of the prior" in run("interpolate", "mine-sri", *drawn).stdout
+    way = [line.split()[0] for line in shown.splitlines() if " % " in line and "edits" not in line]
+    assert way == ["0", "25", "50", "75", "100"] * 2
+    assert "Pair 1: draws of the prior" in run(*drawn).stdout
 
 
 def test_unknown_words_are_said(run: Run) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,20 @@ import numpy as np
 import pytest
 
 import sritool
-from sritool.analysis.samples import Figure, Figures, Row
+from sritool.analysis.samples import Figure, Figures, Row, distinct
 from sritool.cli.commands.sample import figures_table
 from sritool.cli.render import fits
-from support.tables import Run, Terminal
+from support.tables import Run, Terminal, json_rows, output
 
 
 def sentences(run: Run, *args: object) -> list[str]:
-    result = run("sample", "mine-sri", *args)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout.split("\n")[:-1]  # in a pipe sentences alone, without a header
+    return output(run("sample", "mine-sri", *args)).split("\n")[:-1]  # alone in a pipe, without a header
 
 
 def test_same_seed_same_sentences_and_the_first_of_more_are_the_same(run: Run) -> None:
     drawn = ["--temperature", 1.5]
     ten = sentences(run, *drawn, "--seed", 3)
-    assert len(ten) == 10
-    assert sentences(run, *drawn, "--seed", 3) == ten
+    assert (len(ten), sentences(run, *drawn, "--seed", 3)) == (10, ten)
     assert sentences(run, *drawn, "--seed", 3, "-n", 4) == ten[:4]
     assert sentences(run, *drawn, "--seed", 4) != ten
 
@@ -62,39 +58,32 @@ def test_what_is_unique_is_said_on_stderr(run: Run, monkeypatch: pytest.MonkeyPa
 
 
 def test_given_codes_are_decoded(run: Run) -> None:
-    model = sritool.load("mine-sri")
-    np.save("codes.npy", model.prior(6, seed=2))
-    assert sentences(run, "--codes", "codes.npy", "--max-length", 8) == sentences(
-        run, "-n", 6, "--seed", 2, "--max-length", 8
-    )
-    lines = "\n".join("\t".join(map(str, code)) for code in model.prior(3, seed=2).tolist()) + "\n"
-    piped = run("sample", "mine-sri", "--codes", "-", "--max-length", 8, stdin=lines)
-    assert piped.stdout.splitlines() == sentences(run, "-n", 3, "--seed", 2, "--max-length", 8)
-    assert piped.stderr == f"unique: {len(set(piped.stdout.splitlines()))} of 3\n"
+    codes, short = sritool.load("mine-sri").prior(6, seed=2), ["--max-length", 8]
+    np.save("codes.npy", codes)
+    drawn = sentences(run, "-n", 6, "--seed", 2, *short)
+    assert sentences(run, "--codes", "codes.npy", *short) == drawn
+    lines = "\n".join("\t".join(map(str, code)) for code in codes[:3].tolist()) + "\n"
+    piped = run("sample", "mine-sri", "--codes", "-", *short, stdin=lines)
+    assert piped.stdout.splitlines() == drawn[:3]
+    assert piped.stderr == f"unique: {len(set(drawn[:3]))} of 3\n"
 
 
 def table(run: Run, *args: object, name: str = "mine-sri") -> list[dict[str, Any]]:
-    drawn = ["--max-length", 8, "--ancestral", "--format", "json", "-q"]
-    result = run("sample", name, *drawn, *args)
-    assert result.exit_code == 0, result.stderr
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    return json_rows(run("sample", name, "--max-length", 8, "--ancestral", "--format", "json", "-q", *args))
 
 
 def test_figures_in_place_of_sentences(run: Run) -> None:
-    from sritool.analysis.samples import distinct
-
     drawn = sentences(run, "--max-length", 8, "--ancestral", "-n", 30)
-    unique, pairs = table(run, "--metrics", "distinct-2,unique", "-n", 30)
+    pairs, unique = table(run, "--metrics", "distinct-2,unique", "-n", 30)[::-1]
     assert unique["value"] == len(set(drawn)) / 30
     assert pairs["value"] == distinct([text.split() for text in drawn], 2).value
-    assert (unique["metric"], pairs["metric"]) == ("unique", "distinct-2")
-    assert (pairs["n"], pairs["standard_error"]) == (30, None)
+    assert (pairs["metric"], pairs["n"], pairs["standard_error"]) == ("distinct-2", 30, None)
     assert table(run, "--metrics", "unique")[0]["n"] == 1000
-    shown = run("sample", "mine-sri", "-n", 5, "--metrics", "unique", "--format", "table", "-q").stdout
-    assert shown.splitlines()[0] == "5 samples of runs/mine-sri/best.pt"
-    assert shown.splitlines()[1].split() == ["metric", "value", "±", "se", "how"]
-    shown = run("sample", "mine-sri", "-n", 5, "--metrics", "self-bleu", "--format", "table", "-q").stdout
-    assert " ± " in shown.splitlines()[3]
+    shown = run("sample", "mine-sri", "-n", 5, "--metrics", "unique,self-bleu", "--format", "table", "-q")
+    title, columns, _, *lines = shown.stdout.splitlines()
+    assert title == "5 samples of runs/mine-sri/best.pt"
+    assert columns.split() == ["metric", "value", "±", "se", "how"]
+    assert " ± " in lines[1]
 
 
 def test_figures_of_real_sentences_beside(run: Run) -> None:
