@@ -52,7 +52,7 @@ class Model(TrainedModel):
         return mean
 
     def posterior_mean(
-        self, sentences: Sequence[str], chains: int = 5, seed: int = 0, batch_size: int = 64
+        self, sentences: Sequence[str], chains: int = 20, seed: int = 0, batch_size: int = 64
     ) -> Floats:
         """Return the mean of q(z|x) of each sentence: exact for an encoder, the mean of the chains for `sri`.
 

@@ -104,7 +104,7 @@ class Request:
     train_sentences: int = 10_000  # that are clustered where there are no labels
     limit: int | None = None  # of train, valid and test each
     deduplicate: bool = False
-    chains: int = 5
+    chains: int = 20
     chain_dropout: bool = False  # in the chains of codes, as while training
     standardize: bool = True  # every dimension of codes, before they are clustered or learnt from
     components: int | None = None  # principal ones that are clustered

@@ -34,7 +34,7 @@ _DIGEST = 16  # bytes that tell a sentence and its noise
 class CodeSettings(NamedTuple):
     """How a sentence's codes are drawn from q(z|x)."""
 
-    chains: int = 5  # independent draws
+    chains: int = 20  # independent draws
     mean: bool = True  # their mean; of an encoder without chains its own mean, exactly
     seed: int = 0
     dropout: bool = False  # in the chain's steps, as while training; nothing to an encoder

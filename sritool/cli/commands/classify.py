@@ -92,7 +92,7 @@ def classify(
     ] = None,
     chains: Annotated[
         int, classifier_option("Chains whose mean is a sentence's code; an encoder has its own mean.", min=1)
-    ] = 5,
+    ] = 20,
     chain_dropout: Annotated[
         bool,
         classifier_option(

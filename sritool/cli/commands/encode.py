@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN = 6  # dimensions that a table for people has room for
 ENDINGS = (".npy", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")  # that tell a format
-CHAINS = 5  # that a mean is taken over
+CHAINS = 20  # that a mean is taken over
 
 CodesFormatOpt = Annotated[
     Literal["auto", "table", "tsv", "plain", "json", "csv", "npy", "markdown", "latex"],
