@@ -19,6 +19,8 @@ from sritool.data.vocabulary import ranked_words
 from sritool.errors import DataError, UsageError
 
 small_words = st.sampled_from(["red", "kite", "flies", "<unk>", "zzz"])
+
+
 small_lines = st.lists(st.lists(small_words, max_size=7).map(" ".join), min_size=1, max_size=12)
 
 
@@ -160,11 +162,3 @@ def test_too_little_text(train: list[str], test: list[str], message: str) -> Non
 def test_all_sentences_too_long_names_the_option() -> None:
     with pytest.raises(DataError, match="--max-length 1"):
         prepare("t", raw(["a b", "b a"]), PrepareOptions(max_length=1, drop_long=True))
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"tokenizer": "letters"}, {"max_length": 0}, {"min_count": 0}, {"vocab_size": 1}]
-)
-def test_options_are_validated(wrong: dict[str, object]) -> None:
-    with pytest.raises(UsageError):
-        PrepareOptions(**wrong)  # type: ignore[arg-type]

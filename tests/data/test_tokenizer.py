@@ -16,7 +16,6 @@ from sritool.data.tokenizer import (
     BOS,
     EOS,
     FIRST_PREDICTED,
-    LONGEST_WORD,
     PAD,
     SPECIALS,
     UNK,
@@ -62,30 +61,12 @@ def test_words_come_back_from_their_ids(text: list[list[str]]) -> None:
         assert tokenizer.decode(ids) == " ".join(expected)
 
 
-def test_vocabulary_is_by_frequency_and_then_alphabet() -> None:
-    tokenizer = train_words(["b a c", "c a", "c d"])
-    assert tokenizer.words == (*SPECIALS, "c", "a", "b", "d")
-
-
-def test_min_count_and_vocab_size_against_a_plain_count(sentences: list[str]) -> None:
-    counts = Counter(word for line in sentences for word in line.split())
-    assert set(train_words(sentences, min_count=20).words[4:]) == {w for w, n in counts.items() if n >= 20}
-    most = train_words(sentences, vocab_size=5)
-    assert set(most.words[4:]) == {word for word, _ in counts.most_common(4)}  # and <unk> is the fifth
-    with pytest.raises(DataError, match="lower --min-count"):
-        train_words(sentences, min_count=1000)
-
-
 def test_text_cannot_forge_special_ids() -> None:
     tokenizer = train_words(["<s> a </s> <pad> <unk> a"])
     assert tokenizer.words == (*SPECIALS, "a")
     assert tokenizer.encode("<pad> <s> </s> <unk> a z") == [UNK, UNK, UNK, UNK, 4, UNK]
     flat = tokenizer.numbers_of(["</s>", "<unk>", "z"], missing=-1)
     assert flat.tolist() == [-1, UNK, -1]  # only a literal <unk> is no word that the vocabulary lacks
-
-
-def test_endless_words_stay_out_of_the_vocabulary() -> None:
-    assert train_words(["a " + "x" * (LONGEST_WORD + 1)]).words == (*SPECIALS, "a")
 
 
 def test_encode_many_is_encode_line_by_line(tokenizer: Tokenizer, sentences: list[str]) -> None:
@@ -138,25 +119,6 @@ def test_state_makes_the_same_tokenizer(tokenizer: Tokenizer, sentences: list[st
 def test_damaged_state_is_refused(state: dict[str, object]) -> None:
     with pytest.raises(CheckpointError, match="tokenizer is damaged"):
         tokenizer_from_state(state)
-
-
-@pytest.mark.parametrize("kind", ["unigram", "bpe"])
-def test_pieces_spell_any_text_of_known_letters(kind: str, sentences: list[str]) -> None:
-    tokenizer = train_pieces(sentences, kind, 60)
-    assert len(tokenizer) <= 60
-    unseen = "the reader plants violets"
-    assert tokenizer.decode(tokenizer.encode(unseen)) == unseen
-    assert tokenizer.decode(tokenizer.encode("the kite Ω")).endswith("<unk>")
-
-
-def test_pieces_of_too_few_or_too_many(sentences: list[str]) -> None:
-    with pytest.raises(DataError, match=r"change --vocab-size"):
-        train_pieces(sentences, "bpe", 8)
-    assert len(train_pieces(sentences, "unigram", 8000)) < 200
-
-
-def test_training_pieces_is_deterministic(sentences: list[str]) -> None:
-    assert train_pieces(sentences, "unigram", 50).model == train_pieces(sentences, "unigram", 50).model
 
 
 def test_a_foreign_sentencepiece_model_is_refused(sentences: list[str]) -> None:
