@@ -14,7 +14,10 @@ from sritool.cli.signatures import option
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(help="A recipe, or the path of one's own TOML file.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="RECIPE", help="Its name, or the path of one's own TOML file.", show_default=False
+        ),
     ] = None,
     *,
     preset: Annotated[
