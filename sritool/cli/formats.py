@@ -74,6 +74,7 @@ def lines_of(table: Table, fmt: str, named: bool = False) -> Iterator[str]:
 
 
 def markdown_lines(table: Table) -> Iterator[str]:
+    """Return a Markdown table, numbers aligned at the right."""
     rules = ["---:" if right else "---" for right in numeric_columns(table)]
     body = [[markdown_cell(cell) for cell in row] for row in table.rows]
     for cells in ([name.translate(MARKDOWN_ESCAPES) for name in table.columns], rules, *body):
@@ -81,6 +82,7 @@ def markdown_lines(table: Table) -> Iterator[str]:
 
 
 def markdown_cell(cell: object) -> str:
+    """Return a cell for a Markdown table; the best of a column is bold."""
     text = readable(cell).translate(MARKDOWN_ESCAPES)
     return f"**{text}**" if isinstance(cell, Best) else text
 
@@ -96,6 +98,7 @@ def latex_lines(table: Table) -> Iterator[str]:
 
 
 def latex_cell(cell: object) -> str:
+    """Return a cell for a LaTeX table; the best of a column is bold."""
     if isinstance(cell, Best):
         return f"\\textbf{{{latex_cell(cell.cell)}}}"
     text = readable(cell)
@@ -168,6 +171,7 @@ def readable(cell: object) -> str:
 
 
 def is_number(value: object) -> bool:
+    """Return whether a value is an int or a float, and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -44,6 +44,7 @@ class Rate:
         self._moments: deque[tuple[float, int]] = deque()
 
     def add(self, now: float, done: int) -> None:
+        """Take note of a count at a moment."""
         if self._moments and done < self._moments[-1][1]:  # a new epoch starts at 0 again
             self._moments.clear()
         if len(self._moments) > 1 and self._moments[-1][0] - self._moments[-2][0] < RATE_SPACING_S:

@@ -53,6 +53,7 @@ def emit_all(tables: Sequence[Table], fmt: str = "auto") -> None:
 
 
 def print_table(table: Table, fmt: str, first: bool, named: bool) -> None:
+    """Print one of several tables."""
     if any(len(row) != len(table.columns) for row in table.rows):
         raise ValueError(f"table {table.title!r} has a row that does not fit its columns")
     table = table._replace(note="\n".join(filter(None, (table.note, undefined_note(table, fmt)))))

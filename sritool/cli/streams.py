@@ -133,6 +133,7 @@ running_bars: list[RichProgress] = []
 
 @contextlib.contextmanager
 def bars_hidden() -> Iterator[None]:
+    """Hide running progress bars while entered."""
     for bar in running_bars:
         bar.stop()
     try:

@@ -9,7 +9,7 @@ from sritool.cli.formats import Table
 from sritool.cli.options.models import CheckpointsOptions
 from sritool.cli.options.values import names
 from sritool.cli.plots.picture import ReadablePictureOptions
-from sritool.cli.plots.style import look, new_canvas, plain, series
+from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
 from sritool.cli.signatures import option
 from sritool.cli.streams import say
 from sritool.cli.tables.reading import read_rows
@@ -75,7 +75,6 @@ LABELS = {
     "permuted": "permuted − recon\n(nats/sentence)",
     "train recon": "training recon\n(nats/sentence)",
 }
-LEGEND_COLUMNS = 3
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
@@ -105,14 +104,9 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
             axes.tick_params(labelbottom=True)
         if title:
             canvas.suptitle(plain(title))
-        named = [plain(run) for run in runs]
-        canvas.legend(
-            [handles[run] for run in runs],
-            named,
-            loc="outside lower center",
-            ncols=LEGEND_COLUMNS,
-            title=meaning_of(points, narrow=columns < 3),
-        )
+        drawn = [handles[run] for run in runs]
+        meaning = meaning_of(points, narrow=columns < 3)
+        legend_below(canvas, drawn, [plain(run) for run in runs], 3, meaning)
     return canvas
 
 

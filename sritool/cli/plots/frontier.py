@@ -12,7 +12,7 @@ from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ComparedModelsOptions
 from sritool.cli.plots.labels import place_labels
 from sritool.cli.plots.picture import ReadablePictureOptions
-from sritool.cli.plots.style import COLOURS, MARKS, look, new_canvas, plain
+from sritool.cli.plots.style import COLOURS, MARKS, legend_below, look, new_canvas, plain
 from sritool.cli.tables.metrics import figure_columns
 from sritool.cli.tables.reading import read_rows
 
@@ -93,13 +93,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
         axes.set_ylabel("NLL (nats/sentence); lower is better")
         if title:
             axes.set_title(plain(title))
-        canvas.legend(
-            handles,
-            names,
-            loc="outside lower center",
-            ncols=min(4, len(names)),
-            title="method; bars: ± 1 standard error",
-        )
+        legend_below(canvas, handles, names, 4, "method; bars: ± 1 standard error")
         left, right = axes.get_xlim()
         obstacles = [*bars_of(points), *((left, height, right, height) for height in heights)]
         places = [(point.posterior_kl, point.nll) for point in points]

@@ -155,6 +155,7 @@ def finish_map(axes: Any, reach: float) -> None:
 
 
 def places(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """Return the points' x and y, for `plot` and `scatter`."""
     return [point.x for point in points], [point.y for point in points]
 
 

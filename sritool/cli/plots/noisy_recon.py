@@ -12,7 +12,7 @@ from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import SentencesOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.plots.picture import ReadablePictureOptions
-from sritool.cli.plots.style import look, new_canvas, plain, series
+from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
 from sritool.cli.signatures import option
 from sritool.cli.tables.noisy_recon import CHANGES, long_table, measured_on
 from sritool.cli.tables.reading import read_rows
@@ -105,6 +105,7 @@ def heading_of(rows: Sequence[Cells]) -> str:
 
 
 def cells_of(row: dict[str, object]) -> Cells:
+    """Return what is drawn of a row of the table of noisy-recon."""
     return Cells(*(row[column] for column in COLUMNS))  # type: ignore[arg-type]
 
 
@@ -135,13 +136,8 @@ def draw(rows: Sequence[Cells], title: str) -> Canvas:
         right.set_ylabel("increase over k = 0 (nats/sentence)")
         if title:
             canvas.suptitle(plain(title))
-        canvas.legend(
-            handles,
-            names,
-            loc="outside lower center",
-            ncols=min(3, len(runs)),
-            title="bars, bands: ± 1 standard error; dotted: the z of another sentence",
-        )
+        meaning = "bars, bands: ± 1 standard error; dotted: the z of another sentence"
+        legend_below(canvas, handles, names, 3, meaning)
     return canvas
 
 

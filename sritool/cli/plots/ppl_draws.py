@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.formats import Table
+from sritool.cli.options import values
 from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
-from sritool.cli.options.values import names
 from sritool.cli.plots.picture import ReadablePictureOptions
-from sritool.cli.plots.style import look, new_canvas, plain, series
+from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
 from sritool.cli.signatures import option
 from sritool.cli.tables.reading import read_rows
 
@@ -63,7 +63,7 @@ def ppl_draws(
         where = models.open_device()
         paths = models.find("drawing")
         with task_progress(quiet, KEPT) as report:
-            found = task.ppl_draws(paths, request, names(estimators or ""), where, report)
+            found = task.ppl_draws(paths, request, values.names(estimators or ""), where, report)
     heading = picture.heading(found.data)
     table = Table(heading, COLUMNS, found.points)
     out.write(lambda: draw(found.points, heading), table, found.notes)
@@ -87,15 +87,14 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
         axes.set_ylabel(LABELS[points[0].metric])
         if title:
             axes.set_title(plain(title))
-        canvas.legend(
-            loc="outside lower center",
-            ncols=min(2, len(lines)),
-            title="run, estimator; bar at the largest M: ± 1 standard error over sentences",
-        )
+        meaning = "run, estimator; bar at the largest M: ± 1 standard error over sentences"
+        handles, names = axes.get_legend_handles_labels()
+        legend_below(canvas, handles, names, 2, meaning)
     return canvas
 
 
 def draw_line(axes: Any, line: Sequence[Point], label: str, style: dict[str, Any], aside: float) -> None:
+    """Draw one run by one estimator; its bars stand `aside` times to the right of their numbers of draws."""
     last = line[-1]
     if last.draws == 0:
         axes.axhline(last.value, color=style["color"], linestyle=style["linestyle"], label=label)

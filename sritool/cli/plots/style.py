@@ -7,7 +7,7 @@ import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,22 @@ def new_canvas(
 
     canvas = Figure(figsize=size, layout="constrained")
     return canvas, canvas.subplots(rows, columns, **how)
+
+
+def legend_below(
+    canvas: Canvas, handles: Sequence[Any], names: Sequence[str], columns: int, title: str
+) -> None:
+    """Write one legend below all axes.
+
+    Args:
+        canvas: The picture.
+        handles: What was drawn.
+        names: What each is called.
+        columns: How many stand side by side, at most.
+        title: What marks, bars and bands mean.
+    """
+    columns = min(columns, len(names))
+    canvas.legend(handles, names, loc="outside lower center", ncols=columns, title=title)
 
 
 def series(number: int) -> dict[str, Any]:

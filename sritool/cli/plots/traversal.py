@@ -142,13 +142,16 @@ class Page:
         self.renderer = renderer_of(canvas)
 
     def down(self, lines: float) -> None:
+        """Go down by so many lines."""
         self.at -= lines * LINE
 
     def write(self, left: float, text: str, **how: Any) -> Any:
+        """Write a text in the present line, from so many points at the left on."""
         how = {"fontsize": SMALL, "va": "center", **how}
         return self.canvas.text(left / self.width, self.at / self.height, text, **how)
 
     def rule(self) -> None:
+        """Draw a line across the page, above the present line of text."""
         from matplotlib.lines import Line2D
 
         height = (self.at + 0.75 * LINE) / self.height

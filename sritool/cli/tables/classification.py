@@ -34,6 +34,7 @@ def accuracy_table(found: Classification, fmt: str) -> Table:
 
 
 def for_programs(found: Classification) -> tuple[list[str], list[list[object]]]:
+    """Return columns and rows, a figure a row."""
     columns = ["run", "method", "classifier", "labels", "used", "draws", "accuracy", "se", "low", "high"]
     columns += ["sd", "least", "most"]
     rows: list[list[object]] = []

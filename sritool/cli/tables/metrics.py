@@ -205,6 +205,7 @@ def certificate_table(found: Sequence[tuple[str, Certificate]], fmt: str) -> Tab
 
 
 def metrics_of(found: Sequence[Evaluation]) -> list[str]:
+    """Return the metrics of all runs, in the order in which they first come."""
     return list(dict.fromkeys(estimate.metric for run in found for estimate in run.estimates))
 
 
@@ -214,15 +215,18 @@ def measured(run: Evaluation) -> int:
 
 
 def likelihood_of(run: Evaluation) -> Estimate | None:
+    """Return the figure that tells how p(x) was estimated; None where it was not."""
     by_name = {estimate.metric: estimate for estimate in run.estimates}
     return by_name.get("ppl") or by_name.get("nll")
 
 
 def shared_title(found: Sequence[Evaluation]) -> str:
+    """Return what all runs were measured on."""
     return f"On {found[0].data}, {measured(found[0])} of {found[0].total} sentences"
 
 
 def notes_of(found: Sequence[Evaluation]) -> list[str]:
+    """Return the lines below a table of runs: their notes, and metrics that were measured on fewer sentences."""
     prefix = {run.run: f"{run.run}: " if len(found) > 1 else "" for run in found}
     notes = [prefix[run.run] + note for run in found for note in run.notes]
     for run in found:

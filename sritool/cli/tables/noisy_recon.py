@@ -65,8 +65,10 @@ def notes_of(found: Sequence[NoisyRecon], left_out: Sequence[str]) -> Iterator[s
 
 
 def measured_on(run: NoisyRecon) -> str:
+    """Return which sentences were measured, and of how many."""
     return f"{run.data}, {run.recon[0].sentences} of {run.total} sentences"
 
 
 def changes_of(run: NoisyRecon) -> str:
+    """Return what is changed, in the plural."""
     return CHANGES.get(run.noise, f"changes of {run.noise}")

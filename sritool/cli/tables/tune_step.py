@@ -169,4 +169,5 @@ def rounded(value: float) -> str:
 
 
 def percent(share: float) -> str:
+    """Return a share as `12.5 %`; a dash for NaN."""
     return f"{100 * share:.1f} %" if math.isfinite(share) else "–"
