@@ -82,6 +82,11 @@ def test_a_sampler_that_was_asked_for_is_not_the_recipes() -> None:
     assert resolved("sri", flags={"recipe": "published"}).sampler.name == "authors"
 
 
+def test_the_authors_plan_for_yelp_is_another() -> None:
+    config = resolve_config("yelp", "sri", gather(flags={"recipe": "published"}))
+    assert (config.sampler.name, config.training.epochs, config.training.select) == ("yelp", 12, "last")
+
+
 def test_a_resumed_run_keeps_its_recipe() -> None:
     under = resolved("sri", flags={"recipe": "published"})
     same = resolve_config("captions", None, gather(flags={"recipe": "published"}), under)
