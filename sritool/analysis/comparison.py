@@ -169,6 +169,7 @@ def compare(
         raise DataError(
             f"the runs were trained on different corpora ({names}); compare those of one, or give --mixed"
         )
+    recipes = [model.checkpoint.config.recipe or "none" for model, _ in models]
     rows: list[Row] = []
     for number, (name, own) in enumerate(zip(run_names(paths), requests, strict=True), 1):
         model, content = models.pop(0)  # each is let go when it is measured
@@ -184,6 +185,9 @@ def compare(
     }
     of_runs = [(row.name, note) for row in rows for note in _notes_on(row)]
     notes += _grouped(of_runs, [row.name for row in rows])
+    if len(set(recipes)) > 1:
+        by_run = ", ".join(f"{row.name} {recipe}" for row, recipe in zip(rows, recipes, strict=True))
+        notes.append(f"trained by different recipes: {by_run}")
     if not one_corpus:
         notes.append("the corpora differ: no figure of one compares with that of another")
     if len(kinds) > 1:

@@ -52,7 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, begin_run: Callable[..., A
     plans: dict[str, dict[str, Any]] = {
         "sri": {},
         "lm": {"method": "lm"},
-        "short": {"training": {"sentences": 9}},
+        "short": {"training": {"sentences": 9}, "recipe": "published"},
         "stopped": {"training": {"epochs": 9}},
     }
     found = {}
@@ -133,6 +133,7 @@ def test_runs_stand_in_the_order_given_with_their_notes(trained: dict[str, Path]
     assert [row.name for row in found.rows] == ["lm", "short", "sri"]
     assert "lm was given more than once and stands once" in found.notes
     assert "short: trained on 9 of 22 sentences" in found.notes
+    assert "trained by different recipes: lm none, short published, sri none" in found.notes
     assert {label.partition(":")[0] for label in told} == {"1/3 lm", "2/3 short", "3/3 sri"}
     assert found.one_corpus
     assert found.one_estimator  # the language model's is exact
