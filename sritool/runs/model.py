@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from sritool.data.normalise import normal_form
 from sritool.data.split import Split, encode_split
 from sritool.errors import CheckpointError, ShapeError, UsageError
+from sritool.methods.registry import build_method
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.device import resolve_device
 from sritool.model.random import Stream
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import find_checkpoint
-from sritool.runs.weights import load_weights, method_for_weights
+from sritool.runs.weights import load_weights, method_without_memory
 
 Floats = NDArray[np.float32]
 
@@ -50,9 +51,8 @@ class TrainedModel:
         """
         self.checkpoint, self.path, self.device = checkpoint, path, device
         self.tokenizer = checkpoint.tokenizer
-        self.method = method_for_weights(
-            checkpoint.config, len(checkpoint.tokenizer), checkpoint.weights, path
-        )
+        method_without_memory(checkpoint, path)  # or else a damaged file could ask for any amount of it
+        self.method = build_method(checkpoint.config, len(checkpoint.tokenizer))
         load_weights(self.method.modules, checkpoint.weights, path)
         self.method.modules.to(device)
         self.generator = self.method.generator

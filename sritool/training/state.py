@@ -23,7 +23,7 @@ from sritool.model.device import resolve_precision
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
-from sritool.runs.weights import load_weights, method_for_weights
+from sritool.runs.weights import load_weights, method_without_memory
 from sritool.training.configure import shown
 from sritool.training.position import Position, ends_early
 from sritool.training.pretraining import pretraining_epochs, take_encoder
@@ -168,7 +168,7 @@ class RunState:
         if resume is not None:
             self._check_corpus(resume)
             # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
-            method_for_weights(resume.config, types, resume.weights, self.folder / LAST)
+            method_without_memory(resume, self.folder / LAST)
         return build_method(self.config, types)
 
     def _fitting_weights(self, resume: Checkpoint) -> dict[str, Tensor]:
