@@ -9,8 +9,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from sritool.analysis.comparison import DEFAULT_COLUMNS, Comparison, Row, Training
+from sritool.cli import render
 from sritool.cli.formats import Best
 from sritool.cli.tables import comparison as tables
 from sritool.evaluation.evaluate import Evaluation
@@ -111,13 +113,11 @@ def test_the_same_run_twice_and_none(run: Run) -> None:
     assert run("compare", *FEW).exit_code == 3
 
 
-@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("width", [60, 120, 200])
 def test_a_wide_table_stands_in_parts(run: Run, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sritool.cli import render
-
     original = render.data_console
 
-    def console() -> object:
+    def console() -> Console:
         made = original()
         made.width = width
         return made
@@ -127,9 +127,8 @@ def test_a_wide_table_stands_in_parts(run: Run, width: int, monkeypatch: pytest.
     table = result.stdout.partition("\nWeights\n")[0].splitlines()[1:]
     assert max(map(len, table)) <= width
     headers = [line.split() for line in table if line.startswith("run ")]
-    assert [name for names in headers for name in names if name != "run"] == [
-        *("method", *METRICS, "estimator", "parameters", "tokens/s", "time", "epochs")
-    ]
+    wanted = ["method", *METRICS, "estimator", "parameters", "tokens/s", "time", "epochs"]
+    assert [name for names in headers for name in names if name != "run"] == wanted
     assert len(headers) == sum(line.startswith("mine-sri ") for line in table)
     assert (len(headers) == 1) == (width == 200)
 
@@ -138,13 +137,13 @@ def estimate(metric: str, value: float, error: float, estimator: str = "adaptive
     return Estimate(metric, value, error, "nats/sentence", 9, 10, estimator)
 
 
-def comparison(*runs: list[Estimate], **changes: bool) -> Comparison:
+def comparison(*runs: list[Estimate], one_corpus: bool = True, one_estimator: bool = True) -> Comparison:
     training = Training(10, 5.0, 60.0, 2, 2, 9, 9, "")
     made = [
         Row(str(number), "c", Evaluation(str(number), "m", "c test", 9, estimates, [], [], []), training)
         for number, estimates in enumerate(runs)
     ]
-    return Comparison(made, [], **({"one_corpus": True, "one_estimator": True} | changes))
+    return Comparison(made, [], one_corpus=one_corpus, one_estimator=one_estimator)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from sritool.api import load
 from sritool.cli.commands.plot import KINDS
-from support.tables import Run
+from support.tables import Run, output
 from support.tables import json_rows as rows
 
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
@@ -67,16 +67,18 @@ def test_curves_are_the_metrics_on_record(run: Run) -> None:
 
 
 def test_numbers_are_drawn_again_from_their_table(run: Run) -> None:
-    assert run("plot", "curves", *BOTH, *NLL, "-o", "direct.svg").exit_code == 0
-    table = run("plot", "curves", *BOTH, *NLL, "--show-data", "-f", "json").stdout
-    result = run("plot", "curves", "--data", "-", "-o", "again.svg", stdin=table)
-    assert result.exit_code == 0, result.stderr
-    assert Path("again.svg").read_bytes() == Path("direct.svg").read_bytes()
+    output(run("plot", "curves", *BOTH, *NLL, "-o", "direct.svg"))
+    table = output(run("plot", "curves", *BOTH, *NLL, "--show-data", "-f", "json"))
+    output(run("plot", "curves", "--data", "-", "-o", "again.svg", stdin=table))
     text = Path("again.svg").read_text()
-    assert "Training curves" in text
-    assert "standard error over validation sentences" in text
-    assert "pale" not in text
-    assert run("plot", "curves", *BOTH, "--metrics", "train recon", "-o", "loss.svg").exit_code == 0
+    assert text == Path("direct.svg").read_text()
+    for part, there in (
+        ("Training curves", True),
+        ("error over validation sentences", True),
+        ("pale", False),
+    ):
+        assert (part in text) == there
+    output(run("plot", "curves", *BOTH, "--metrics", "train recon", "-o", "loss.svg"))
     assert "pale: training recon" in Path("loss.svg").read_text()
 
 
@@ -110,20 +112,17 @@ def test_frontier_is_the_evaluations_on_record(run: Run) -> None:
 
 def test_draws_are_the_evaluations_on_record(run: Run) -> None:
     args = ("plot", "ppl-draws", *BOTH, "--metric", "nll", "--show-data", "-f", "json", *FEW)
-    found = rows(run(*args, "-o", "draws.svg"))
+    *own, exact = rows(run(*args, "-o", "draws.svg"))
     (metrics,) = on_record("mine-sri")
     (figure,) = metrics["nll"]
-    own = [row for row in found if row["run"] == "mine-sri"]
     assert [[row["draws"], row["value"]] for row in own] == figure["reliability"]["curve"]
     assert [row["se"] for row in own] == [None, None, None, figure["standard_error"]]
-    (exact,) = (row for row in found if row["run"] == "mine-lm")
-    assert (exact["draws"], exact["estimator"]) == (0, "exact")
+    assert (exact["run"], exact["draws"], exact["estimator"]) == ("mine-lm", 0, "exact")
     assert "draws of z a sentence, M" in Path("draws.svg").read_text()
-    lines = {name: len(on_record(name)) for name in BOTH}
     both = rows(run(*args, "--estimators", "adaptive,sri"))
     assert {row["estimator"] for row in both} == {"adaptive", "sri", "exact"}
     assert rows(run(*args)) == both, "what is on record by another estimator stands beside"
-    assert {name: len(on_record(name)) for name in BOTH} == {**lines, "mine-sri": 2}
+    assert {name: len(on_record(name)) for name in BOTH} == {"mine-sri": 2, "mine-lm": 1}
 
 
 def test_noisy_recon_is_the_table_of_its_command(run: Run) -> None:
