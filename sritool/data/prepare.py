@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +65,8 @@ def prepare(name: str, text: CorpusText, options: PrepareOptions, folder: Path |
     info = CorpusInfo(
         name=name,
         source=text.source,
-        tokenizer=tokenizer.kind,
+        **asdict(replace(options, min_count=fewest)),
         vocabulary=len(tokenizer) - UNK,
-        max_length=options.max_length,
-        min_count=fewest,
-        vocab_size=options.vocab_size,
-        lowercase=options.lowercase,
-        split_punctuation=options.split_punctuation,
-        drop_long=options.drop_long,
         labels=tuple(labels),
         notes=(*text.notes, *_label_notes(labels, splits)),
         splits=counts,

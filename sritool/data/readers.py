@@ -6,7 +6,7 @@ tables and records, because a wrong row can be named by its number at once, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class FileSplit:
         """
         labelled: bool | None = None
         for path in self.paths:
-            for chunk in read_file(path, form_of(path, self.form), self.names):
+            for chunk in _chunks_of(path, form_of(path, self.form), self.names):
                 if labelled is not None and labelled != (chunk.labels is not None):
                     raise DataError(
                         f"{path} has {'no ' if labelled else ''}labels, unlike the files before it; "
@@ -61,11 +61,6 @@ class FileSplit:
                     )
                 labelled = chunk.labels is not None
                 yield chunk
-
-    @property
-    def texts(self) -> Sequence[str]:
-        """All sentences, in memory."""
-        return in_memory(self.chunks()).texts
 
 
 def read_sentences(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:
@@ -118,8 +113,7 @@ def suffix_of(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def read_file(path: Path, form: str, names: FieldNames) -> Iterator[Chunk]:
-    """Yield the sentences of one file, some at a time; see `read_sentences`."""
+def _chunks_of(path: Path, form: str, names: FieldNames) -> Iterator[Chunk]:
     if form == "parquet":
         return read_parquet(path, names)
     return parse(read_blocks(path), name_of(path), form, names)

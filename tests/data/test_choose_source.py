@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sritool.data.choose_source import Inputs, choose_source
+from sritool.data.sentences import in_memory
 from sritool.errors import DataError, UsageError
 
 TEXT = "the cart waits\nthe mule turns\n"
@@ -43,7 +44,7 @@ def test_ways_to_name_ones_own_text(here: Path) -> None:
     expected = {"train": ["train a", "train b"], "valid": ["dev a", "dev b"], "test": ["test a", "test b"]}
     for inputs in ways:
         raw = choose_source(inputs)[1].read()
-        assert {name: part.texts for name, part in raw.splits.items()} == expected
+        assert {name: in_memory(part.chunks()).texts for name, part in raw.splits.items()} == expected
 
 
 @pytest.mark.parametrize(
