@@ -128,3 +128,11 @@ def test_every_second_epoch(new_run: NewRun) -> None:
     run = new_run(training={"epochs": 5, "tune_step_every": 2})
     run.train()
     assert [record["epoch"] for record in tunings(run)] == [2, 4]
+
+
+def test_the_gain_is_told_by_the_objective_that_chose(new_run: NewRun) -> None:
+    run = new_run(training={"epochs": 2, "tune_step_every": 1, "tune_objective": "given-noise"})
+    run.train()
+    (record,) = tunings(run)
+    assert record["gain"] >= 0
+    assert record["upper"] is None or record["upper"] >= record["lower"]
