@@ -150,7 +150,7 @@ def figures(folder: Path) -> dict[str, Any]:
         model = sritool.load(checkpoint)
         found["score"][name] = [float(value) for value in model.log_likelihood(list(SENTENCES))]
         if name != "words-lm":
-            found["codes"][name] = model.posterior_mean(list(SENTENCES)).tolist()
+            found["codes"][name] = model.posterior_mean(list(SENTENCES), chains=5).tolist()
         (folder / "runs" / name / "evaluations.jsonl").unlink(missing_ok=True)
     return found
 
