@@ -29,6 +29,8 @@ _AUTHORS_SAMPLER: dict[str, Any] = {
 }
 _WORDS = 1000  # of some 5,000 to 20,000 that the corpora have
 
+_NO_SEARCH = {"tune_step_every": 0, "tune_objective": "entropy"}
+
 # Whole schedules, so that one laid over another leaves nothing of it.
 SAMPLERS: dict[str, dict[str, Any]] = {
     "paper": {
@@ -48,7 +50,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
         },
         "training": {"tune_step_every": 1, "tune_objective": "given-noise"},
     },
-    "authors": {"sampler": {"name": "authors", **_AUTHORS_SAMPLER}},
+    "authors": {"sampler": {"name": "authors", **_AUTHORS_SAMPLER}, "training": _NO_SEARCH},
     "yelp": {
         "sampler": {
             "name": "yelp",
@@ -59,7 +61,8 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "evaluation_temperature": 0.0,
             # Up by 1 / (6 · batches) an update, from 0.1: it is 1 after 5.4 of 12 epochs.
             "prior_weight": plain(Ramp(0.1, 1.0, finish=5.4 / 12)),
-        }
+        },
+        "training": _NO_SEARCH,
     },
     "preconditioned": {
         "sampler": {
@@ -77,6 +80,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "averaged_noise": False,
             "words": _WORDS,
         },
+        "training": _NO_SEARCH,
     },
     "tempered": {
         "sampler": {
@@ -86,6 +90,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "evaluation_temperature": 0.5,
             "words": _WORDS,
         },
+        "training": _NO_SEARCH,
     },
 }
 

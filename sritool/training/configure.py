@@ -173,9 +173,7 @@ def named_truly(config: RunConfig) -> RunConfig:
     name = config.sampler.name.removeprefix("custom (").removesuffix(")")
     if name in SAMPLERS:
         published = build(RunConfig, {"sampler": SAMPLERS[name]["sampler"]}).sampler
-        if (
-            SAMPLERS[name].get("training", {}).get("tune_step_every")
-        ):  # its step sizes are what a search finds
+        if SAMPLERS[name]["training"]["tune_step_every"]:  # its step sizes are what a search finds
             published = dataclasses.replace(published, step_sizes=config.sampler.step_sizes)
         same = dataclasses.replace(config.sampler, name=name) == published
         name = name if same else f"custom ({name})"

@@ -221,6 +221,8 @@ def test_a_sampler_that_searches_keeps_its_name_and_its_step_sizes() -> None:
     assert tuned.sampler.name == "paper"
     again = resolve_config("captions", None, gather(flags=nested("sampler.name", "paper")), tuned)
     assert again.sampler == tuned.sampler, "going on with the same words loses what was found"
+    tempered = resolve_config("captions", None, gather(flags=nested("sampler.name", "tempered")), tuned)
+    assert tempered.training.tune_step_every == 0, "the search is the paper's"
     colder = resolved("captions", assignments=("sampler.name='paper'", "sampler.temperature=0.3"))
     assert colder.sampler.name == "custom (paper)"
 
