@@ -14,9 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sritool.inference.decompositions import of_finite_matrices
 from sritool.inference.langevin import Chain, log_prior
-from sritool.inference.target import Target
+from sritool.inference.target import Target, check_finite
 
 
 class ChainDensity(NamedTuple):
@@ -27,7 +26,6 @@ class ChainDensity(NamedTuple):
     folded: Tensor  # share of steps with an eigenvalue of their matrix below 0: the map may not be one-to-one
 
 
-@of_finite_matrices()
 def chain_density(target: Target, chain: Chain) -> ChainDensity:
     """Return the density of the very chain that gave z_K.
 
@@ -46,6 +44,7 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
         of_energy = target.hessian(z) + identity  # ∇²U  [batch, latent, latent]
         if chain.root is not None:
             of_energy = chain.root.t() @ of_energy @ chain.root
+        check_finite("the curvature of log p(x|z)", of_energy)
         curvature = torch.linalg.eigvalsh(of_energy)  # [batch, latent]
         factors = 1.0 - step_size * curvature
         log_density = log_density - factors.abs().log().sum(-1)

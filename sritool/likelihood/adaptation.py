@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from sritool.config.settings import LikelihoodConfig
-from sritool.inference.decompositions import of_finite_matrices
 from sritool.inference.langevin import log_prior
+from sritool.inference.target import check_finite
 from sritool.likelihood.importance import WeightedDraws, draw
 from sritool.likelihood.proposal import (
     StudentMixture,
@@ -36,13 +36,17 @@ _FLATTENING = 0.4  # share of the prior's precision in the wider twin of the mat
 _LOCAL_VARIANCE = 0.1  # around a chain's end, before anything is known
 # Of the matched component, its wider twin, the one by moments, and those around the chains' ends together.
 _FIRST_SHARES = (0.3, 0.3, 0.2, 0.2)
+_LEAST_PILOTS = 0.1  # share of the pilots that every component has: it learns from them alone
 _LEAST_SHARE = 0.02  # of any component: a mode that no pilot found heavy may still matter to the fresh draws
+_DOUBT = 1.0
 _GOAL = 0.5  # effective sample size of the pilots, of their number, at which a sentence needs no more rounds
 _LEAST_GAIN = 0.1  # nats that a round must add to the mean log weight for another one to follow
+# A sentence whose pilots are still on their way has so many rounds beyond the planned ones, while they gain so much.
+_MORE_ROUNDS, _FAR = 8, 10.0
 
 
 class Components(NamedTuple):
-    """What the mixture of each sentence is made of."""
+    """What the mixture of each sentence is made of, in float64: a sharp posterior's covariance needs it."""
 
     # Gaussians matched by scores: a broad one, and one around each chain's end.
     centres: Tensor  # [1 + ends, batch, latent]
@@ -53,15 +57,17 @@ class Components(NamedTuple):
     # Of the broad one, its wider twin, the one by moments, and those at the ends.
     log_weight: Tensor  # [3 + ends, batch]
 
-    def mixture(self, degrees: int) -> StudentMixture:
-        """As a proposal to draw from."""
+    def mixture(self, degrees: int, dtype: torch.dtype, least_share: float = _LEAST_SHARE) -> StudentMixture:
+        """As a proposal to draw from, in which no component has less than this share or so."""
+        share = self.log_weight.exp().clamp_min(least_share)
+        log_weight = (share / share.sum(0)).log()
         wider = flattened(self.covariances[:1], _FLATTENING)
         roots = torch.linalg.cholesky(torch.cat((self.covariances[:1], wider, self.covariances[1:])))
         scale = torch.cat((roots[:2], self.root.unsqueeze(0), roots[2:]))
         location = torch.cat(
             (self.centres[:1], self.centres[:1], self.location.unsqueeze(0), self.centres[1:])
         )
-        return StudentMixture(location, scale, self.log_weight, degrees)
+        return StudentMixture(location.to(dtype), scale.to(dtype), log_weight.to(dtype), degrees)
 
 
 class Pilots(NamedTuple):
@@ -70,7 +76,7 @@ class Pilots(NamedTuple):
     z: Tensor  # [draws, batch, latent]
     scores: Tensor  # ∇ log p(x, z)  [draws, batch, latent]
     log_weights: Tensor  # log p(x, z) − log q(z)  [draws, batch]
-    shares: Tensor  # of each component in each draw  [components, draws, batch]
+    log_shares: Tensor  # of each component in each draw: its own may underflow  [components, draws, batch]
 
 
 def adaptive_draws(
@@ -106,7 +112,6 @@ def adaptive_draws(
     return draw(target, proposal, Stream(seed, "weighed"), examples, config.samples)
 
 
-@of_finite_matrices()
 def adapt(
     target: Target,
     starts: Tensor,
@@ -115,10 +120,11 @@ def adapt(
     config: LikelihoodConfig,
     covariance: Tensor | None = None,
 ) -> StudentMixture:
-    """Find the proposal of each sentence in at most `config.rounds` rounds of `config.pilots` draws.
+    """Find the proposal of each sentence in `config.rounds` rounds of `config.pilots` draws, or fewer.
 
-    A sentence has no more rounds once its pilots reach their goal, or once the mean log weight under its broad
-    component grows no more. What other sentences do changes nothing for it.
+    A sentence has no more rounds once its pilots reach their goal, or once the mean log weight grows under none of
+    its components. One that is still far from its posterior then has more. What other sentences do changes nothing
+    for it.
 
     Args:
         target: p(x|·) of the batch.
@@ -135,20 +141,25 @@ def adapt(
     Raises:
         NumericalError: Values or gradients of the pilots are not finite.
     """
-    found = _first(starts, covariance)
+    dtype = starts.dtype
+    found = _first(starts.double(), None if covariance is None else covariance.double())
     active = torch.ones_like(found.log_weight[0], dtype=torch.bool)
-    best = torch.full_like(found.log_weight[0], -math.inf)
-    for index in range(config.rounds):
-        pilots = _draw(target, found.mixture(config.degrees), Stream(seed, "pilot", index), examples, config)
+    best = torch.full_like(found.log_weight[2:], -math.inf)
+    for index in range(config.rounds + _MORE_ROUNDS if config.rounds else 0):
+        proposal = found.mixture(config.degrees, dtype, _LEAST_PILOTS)
+        pilots = _draw(target, proposal, Stream(seed, "pilot", index), examples, config)
         found = _chosen(active, _matched(found, pilots), found)
-        broad = pilots.shares[:2].sum(0)
-        mean = (broad * pilots.log_weights).sum(0) / broad.sum(0).clamp_min(1e-9)
+        mean = _means(pilots)
         enough = effective_sample_size(pilots.log_weights) >= _GOAL * config.pilots
-        active = active & (mean > best + _LEAST_GAIN) & ~enough
+        if index < config.rounds - 1:
+            gaining = (mean > best + _LEAST_GAIN).any(0)
+        else:
+            gaining = mean.max(0).values > best.max(0).values + _FAR
+        active = active & gaining & ~enough
         best = torch.maximum(best, mean)
         if not bool(active.any()):
             break
-    return found.mixture(config.degrees)
+    return found.mixture(config.degrees, dtype)
 
 
 def _first(starts: Tensor, covariance: Tensor | None) -> Components:
@@ -158,12 +169,17 @@ def _first(starts: Tensor, covariance: Tensor | None) -> Components:
     zero = starts.new_zeros(batch, latent)
     broad = eye if covariance is None else covariance.expand_as(eye)
     covariances = torch.cat((broad.unsqueeze(0), (_LOCAL_VARIANCE * broad).expand(ends, -1, -1, -1)))
-    shares = [*_FIRST_SHARES[:3], *([_FIRST_SHARES[3] / max(1, ends)] * ends)]
-    log_weight = torch.tensor(shares, dtype=starts.dtype, device=starts.device).log()
+    log_weight = _first_shares(ends, like=starts).log()
     centre = zero if covariance is None else starts.mean(0)
     centres = torch.cat((centre.unsqueeze(0), starts))
-    log_weight = torch.log_softmax(log_weight, 0).unsqueeze(1).repeat(1, batch)
+    log_weight = torch.log_softmax(log_weight, 0).repeat(1, batch)
     return Components(centres, covariances, zero, eye, log_weight)
+
+
+def _first_shares(ends: int, like: Tensor) -> Tensor:
+    """Shares of the components before anything is known: [3 + ends, 1]."""
+    shares = [*_FIRST_SHARES[:3], *([_FIRST_SHARES[3] / max(1, ends)] * ends)]
+    return torch.tensor(shares, dtype=like.dtype, device=like.device).unsqueeze(1)
 
 
 def _draw(
@@ -172,30 +188,42 @@ def _draw(
     z = proposal.sample(stream, examples, config.pilots)
     parts = [target.evaluate(part) for part in z.split(max(1, _ROWS // z.shape[1]))]
     value, gradient = (torch.cat(column) for column in zip(*parts, strict=True))
-    log_parts = proposal.log_components(z)
+    check_finite("log p(x|z)", value)
+    check_finite("the gradient of log p(x|z)", gradient)
+    z, log_parts = z.double(), proposal.log_components(z).double()
     log_density = torch.logsumexp(log_parts, 0)
-    log_weights = value + log_prior(z) - log_density
-    return Pilots(z, gradient - z, log_weights, (log_parts - log_density).exp())
+    log_weights = value.double() + log_prior(z) - log_density
+    return Pilots(z, gradient.double() - z, log_weights, log_parts - log_density)
+
+
+def _means(pilots: Pilots) -> Tensor:
+    """Mean log weight under the broad Gaussian and those at the ends, −∞ without draws: [1 + ends, batch]."""
+    shares = pilots.log_shares.exp()
+    shares = torch.cat((shares[:2].sum(0, keepdim=True), shares[3:]))
+    drawn = shares.sum(1)
+    mean = (shares * pilots.log_weights).sum(1) / drawn.clamp_min(1e-9)
+    return mean.where(drawn > 1, -math.inf)
 
 
 def _matched(found: Components, pilots: Pilots) -> Components:
     """Every component matched to the draws that it answers for."""
-    z, scores, log_weights, shares = pilots
-    broad = shares[:2].sum(0)
-    matched = [
-        score_match(z, scores, share, centre, covariance)
-        for share, centre, covariance in zip(
-            (broad, *shares[3:]), found.centres, found.covariances, strict=True
-        )
+    z, scores, log_weights, log_shares = pilots
+    shares = log_shares.exp()
+    broad = score_match(z, scores, shares[:2].sum(0), found.centres[0], found.covariances[0])
+    # Around a chain's end few draws fall: the broad one's shape is the best guess there.
+    local = [
+        score_match(z, scores, share, centre, broad[1])
+        for share, centre in zip(shares[3:], found.centres[1:], strict=True)
     ]
-    centres, covariances = (torch.stack(parts).to(z.dtype) for parts in zip(*matched, strict=True))
+    centres, covariances = (torch.stack(parts) for parts in zip(broad, *local, strict=True))
     effective = min(2.0 * z.shape[-1], 0.7 * len(z))
     origin, eye = torch.zeros_like(found.location), torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
     location, root = moment_match(
-        z, log_weights + shares[2].log(), origin, eye.expand_as(found.root), effective
+        z, log_weights + log_shares[2], origin, eye.expand_as(found.root), effective
     )
     weights, _ = tempered_weights(log_weights, 0.25 * len(z))
-    share = (shares * weights).sum(1).clamp_min(_LEAST_SHARE)
+    known = effective_sample_size(log_weights) - 1  # one draw alone says nothing of what is heavy
+    share = known * (shares * weights).sum(1) + _DOUBT * found.log_weight.exp()
     return Components(centres, covariances, location, root, (share / share.sum(0)).log())
 
 

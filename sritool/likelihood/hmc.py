@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sritool.inference.decompositions import of_finite_matrices
 from sritool.inference.langevin import log_prior
 from sritool.inference.target import Target
 
@@ -49,7 +48,6 @@ class Metric(NamedTuple):
         return self.vectors * (1 + beta.unsqueeze(-1) * self.curvatures).rsqrt().unsqueeze(-2)
 
 
-@of_finite_matrices()
 def metric_of_covariance(covariance: Tensor) -> Metric:
     """From that of p(z|x) [batch, latent, latent]; a direction wider than the prior counts as flat."""
     eigenvalues, vectors = torch.linalg.eigh(covariance)

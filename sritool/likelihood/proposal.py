@@ -126,7 +126,8 @@ def moment_match(
     squares = covariance.square().sum((-2, -1), keepdim=True)
     noise = (weights.t().square() * (lengths.square() - 2 * cross + squares.squeeze(-1))).sum(-1)
     distance = (covariance - identity).square().sum((-2, -1))
-    trust = (1 - noise / distance.clamp_min(1e-12)).clamp(0, 1).view(-1, 1, 1)
+    # Something of the guess stays, so that a covariance of fewer draws than dimensions has a root.
+    trust = (1 - noise / distance.clamp_min(1e-12)).clamp(0, 0.999).view(-1, 1, 1)
     trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
     kept = (1 - trace / size / mean.square().sum(-1).clamp_min(1e-12)).clamp(0, 1).unsqueeze(-1)
     scale = torch.linalg.cholesky(trust * covariance + (1 - trust) * identity)

@@ -86,7 +86,10 @@ def test_rounds_end_once_the_pilots_are_good_enough() -> None:
     assert sum(target.asked) <= 2 * 50
 
 
-def test_rounds_end_once_nothing_is_gained_and_go_on_while_something_is() -> None:
+def test_rounds_end_once_nothing_is_gained_and_go_on_while_something_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adaptation, "_MORE_ROUNDS", 0)
     target = rough(5, 8, height=2.0)
     adapt(target, starts(5, 8), 0, torch.arange(5), LikelihoodConfig(pilots=40, rounds=30))
     assert 3 * 40 <= sum(target.asked) < 20 * 40
@@ -186,6 +189,7 @@ def test_pilots_are_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(self, stream, examples, draws)
 
     monkeypatch.setattr(StudentMixture, "sample", spied)
+    monkeypatch.setattr(adaptation, "_MORE_ROUNDS", 0)
     config = LikelihoodConfig(samples=70, pilots=30, rounds=2, modes=1)
     adaptive_draws(TwoModes(), torch.ones(1, 1, 2).double(), 5, torch.arange(1), config)
     assert [draws for _, draws in asked] == [30, 30, 70]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from sritool.likelihood.importance import (
     draw,
     likelihood_figures,
     log_mean_weight,
+    posterior_kl,
     resample,
 )
 from sritool.model.random import Stream
@@ -66,7 +68,8 @@ def test_weighing_every_point_of_a_grid_is_quadrature() -> None:
         + variance.log()
         + ((observed - posterior_mean) ** 2 + posterior_variance) / variance
     )
-    torch.testing.assert_close(found.posterior_kl, expected - evidence, rtol=1e-3, atol=1e-3)
+    plain = found.posterior_kl - found.posterior_kl_correction
+    torch.testing.assert_close(plain, expected - evidence, rtol=1e-3, atol=1e-3)
 
 
 def test_weights_are_joint_over_proposal() -> None:
@@ -79,7 +82,8 @@ def test_weights_are_joint_over_proposal() -> None:
     torch.testing.assert_close(found.log_likelihood, weights.mean(0).log())
     torch.testing.assert_close(found.log_likelihood_curve[:, -2], weights[:2].mean(0).log())
     mean = (weights * given.log_conditional).sum(0) / weights.sum(0)
-    torch.testing.assert_close(found.posterior_kl, mean - found.log_likelihood)
+    plain = found.posterior_kl - found.posterior_kl_correction
+    torch.testing.assert_close(plain, mean - found.log_likelihood)
 
 
 def test_figures_are_means_of_the_first_draws() -> None:
@@ -88,8 +92,28 @@ def test_figures_are_means_of_the_first_draws() -> None:
         first = WEIGHTS[: 8 // part]
         evidence = first.mean(0).log() - 40
         torch.testing.assert_close(found.log_likelihood_curve[:, column], evidence)
-        mean = (first * CONDITIONAL[: 8 // part]).sum(0) / first.sum(0)
-        torch.testing.assert_close(found.posterior_kl_curve[:, column], mean - evidence)
+        expected, _ = posterior_kl(first.log() - 40, CONDITIONAL[: 8 // part])
+        torch.testing.assert_close(found.posterior_kl_curve[:, column], expected)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.1])
+def test_posterior_kl_is_right_where_weights_are_uneven(share: float) -> None:
+    """Lognormal weights of draws of the prior, with an effective size of this share of 100."""
+    variance = -math.log(share)
+    normal = torch.randn(100, 20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    log_weights = math.sqrt(variance) * normal
+    found, correction = posterior_kl(log_weights, log_weights)
+    error = float(found.mean()) - variance / 2
+    assert abs(error) < 0.05
+    assert abs(error) < abs(error - float(correction.mean())) / 2, "no better than without the correction"
+
+
+def test_posterior_kl_of_fewer_draws_than_quarters() -> None:
+    log_weights, conditional = torch.tensor([[0.0], [1.0]]), torch.tensor([[-1.0], [-2.0]])
+    found, correction = posterior_kl(log_weights, conditional)
+    assert float(correction) == 0
+    share = 1 / (1 + math.e)
+    assert float(found) == pytest.approx(-share - 2 * (1 - share) - math.log((1 + math.e) / 2), rel=1e-5)
     expected = WEIGHTS.sum(0).square() / WEIGHTS.square().sum(0)
     torch.testing.assert_close(found.effective_sample_size, expected)
     for unknown in (found.sign_ratio, found.folded_share, found.log_likelihood_signed):

@@ -1,4 +1,4 @@
-"""`adaptive` on posteriors of several modes whose evidence is a sum of closed forms, started at one mode only."""
+"""`adaptive` on posteriors of several modes, or far from the prior, whose evidence is a sum of closed forms."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Bumps:
     def log_evidence(self) -> float:
         """∫ exp(−λ/2 ‖z − μ‖²) N(z; 0, I) dz = (1 + λ)^(−d/2) exp(−λ ‖μ‖² / (2 (1 + λ)))."""
         shrink = self.sharpness / (1 + self.sharpness)
-        each = -LATENT / 2 * math.log1p(self.sharpness) - shrink / 2 * self.centres.square().sum(-1)
+        each = -self.centres.shape[-1] / 2 * math.log1p(
+            self.sharpness
+        ) - shrink / 2 * self.centres.square().sum(-1)
         return float(torch.logsumexp(self.log_heights + each, 0))
 
 
@@ -65,3 +67,41 @@ def test_one_mode_alone_would_be_far_off() -> None:
     heights = torch.zeros(8, dtype=torch.float64)
     alone = Bumps(centres[:1], heights[:1], 3.0).log_evidence()
     assert Bumps(centres, heights, 3.0).log_evidence() - alone > 0.5
+
+
+def far_posterior(distance: float, sharpness: float, two_sided: bool) -> tuple[Bumps, Tensor]:
+    """Posteriors of 32 dimensions so many prior standard deviations from 0, and two draws of each of four."""
+    generator = torch.Generator().manual_seed(2)
+    direction = torch.randn(1, 32, generator=generator)
+    mean = distance * direction / direction.norm()
+    means = torch.cat((mean, -mean)) if two_sided else mean
+    target = Bumps(means * (1 + sharpness) / sharpness, torch.zeros(len(means)), sharpness)
+    noise = torch.randn(2, 4, 32, generator=generator) / math.sqrt(1 + sharpness)
+    return target, (means if two_sided else mean.expand(2, -1)).unsqueeze(1) + noise
+
+
+def estimated(target: Bumps, starts: Tensor) -> tuple[Tensor, Tensor]:
+    """Errors of log p̂(x) with the default settings, in float32 as everything is evaluated, and effective sizes."""
+    found = likelihood_figures(adaptive_draws(target, starts, 0, torch.arange(4), LikelihoodConfig()))
+    exact = Bumps(target.centres.double(), target.log_heights.double(), target.sharpness).log_evidence()
+    return found.log_likelihood.double() - exact, found.effective_sample_size
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 3.0, 100.0, 10_000.0])
+@pytest.mark.parametrize("distance", [5.0, 20.0, 100.0])
+def test_posteriors_far_from_the_prior(distance: float, sharpness: float) -> None:
+    """Wide to narrow; the chains' ends are draws of the posterior, or of the prior where inference failed."""
+    target, ends = far_posterior(distance, sharpness, two_sided=False)
+    for starts in (ends, torch.randn(2, 4, 32, generator=torch.Generator().manual_seed(3))):
+        error, effective = estimated(target, starts)
+        assert float(error.abs().max()) < 0.5
+        assert float(effective.min()) > 25
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 3.0, 100.0])
+@pytest.mark.parametrize("distance", [5.0, 20.0, 100.0])
+def test_two_far_sides(distance: float, sharpness: float) -> None:
+    """No more than one side is lost, or the effective size says that the value is not to be trusted."""
+    error, effective = estimated(*far_posterior(distance, sharpness, two_sided=True))
+    assert bool((error < 0.7).all()), "too high a value is no bound"
+    assert bool(((error > -math.log(2) - 0.2) | (effective < 40)).all())
