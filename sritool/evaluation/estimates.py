@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from sritool.evaluation.metrics import (
     Estimate,
     Reliability,
-    active_unit_estimates,
+    active_unit_estimate,
     mean_estimate,
     perplexity,
 )
@@ -28,7 +29,8 @@ UNITS: dict[str, str] = {}
 
 TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
     "mi": lambda of: of.mi,
-    "kl-aggregate": lambda of: of.posterior_kl - of.mi,
+    "mi-upper": lambda of: of.posterior_kl - of.kl_aggregate,
+    "kl-aggregate": lambda of: of.kl_aggregate,
     "recon": lambda of: of.recon,
     "permuted": lambda of: of.recon_permuted - of.recon,
     "elbo": lambda of: -of.recon - of.kl,
@@ -39,8 +41,10 @@ TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
 }
 """Metric that is a mean over sentences -> each sentence's term of it."""
 
-WEIGHTED = ("ppl", "nll", "posterior-kl", "mi", "kl-aggregate")
+WEIGHTED = ("ppl", "nll", "posterior-kl", "mi", "mi-upper", "kl-aggregate")
 """Metrics that rest on importance weights."""
+
+_NEAR_CEILING = 1.0  # nats below log N within which a mutual information is called a bound
 
 
 class Origin(NamedTuple):
@@ -66,10 +70,28 @@ def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[
     known = values[~np.isnan(values)]
     if not len(known):
         return []
-    if metric in WEIGHTED:
-        return [_mean(metric, known, origin)]
-    draws = min(1, origin.chains) if "kl" in metric or metric == "elbo" else origin.chains
-    return [mean_estimate(metric, known, UNITS.get(metric, NATS), draws, origin.sampler)]
+    draws = origin.chains if metric in ("recon", "permuted") else min(1, origin.chains)
+    weighted = (origin.samples, origin.estimator) if metric in WEIGHTED else (draws, origin.sampler)
+    found = mean_estimate(metric, known, UNITS.get(metric, NATS), *weighted)
+    return [found._replace(bound=_bound(metric, figures))]
+
+
+def _bound(metric: str, figures: SentenceFigures) -> str:
+    """On which side of a figure the truth may lie far away; "" where it does not."""
+    if metric in ("mi-upper", "kl-aggregate"):
+        sides = {"mi-upper": "≤", "kl-aggregate": "≥"}
+        return sides[metric] if figures.kl_aggregate.any() else ""
+    if metric == "mi":
+        return "≥" if _is_full(figures.mi) else ""
+    if metric.startswith("kl-") and _is_full(figures.kl_information):
+        return "≥" if metric == "kl-information" else "≤"
+    return ""
+
+
+def _is_full(terms: Array) -> bool:
+    """Whether a mutual information is so near to log N, its largest value, that it may be far larger."""
+    known = terms[~np.isnan(terms)]
+    return bool(len(known) and known.mean() > math.log(len(known)) - _NEAR_CEILING)
 
 
 def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Estimate, Estimate]]:
@@ -136,5 +158,10 @@ def _active_units(metric: str, figures: SentenceFigures, origin: Origin) -> list
         return [Estimate(metric, 0.0, 0.0, "dimensions", len(figures.predictions), 0, origin.sampler)]
     if len(figures.draws) < 2:  # of one sentence nothing varies
         return []
-    both = active_unit_estimates(np.moveaxis(figures.draws, 1, 0), origin.sampler, origin.seed)
-    return [estimate for estimate in both if estimate.metric == metric]
+    if is_measured(figures.mean_code):
+        return [active_unit_estimate(metric, figures.mean_code, None, 0, origin.sampler, origin.seed)]
+    if metric == "au-naive":
+        means = figures.draws.mean(1)
+        return [active_unit_estimate(metric, means, None, origin.chains, origin.sampler, origin.seed)]
+    first, second = np.moveaxis(figures.half_means, 1, 0)
+    return [active_unit_estimate(metric, first, second, figures.unit_chains, origin.sampler, origin.seed)]

@@ -48,6 +48,7 @@ class Estimate(NamedTuple):
     draws: int  # of z for each sentence
     estimator: str
     reliability: Reliability | None = None  # of figures from importance weights
+    bound: str = ""  # "≥" or "≤" where the truth may lie far on that side of the value
 
 
 def mean_estimate(metric: str, values: Array, unit: str, draws: int, estimator: str) -> Estimate:
@@ -80,52 +81,54 @@ def perplexity(
     return Estimate(metric, value, error, unit, count, draws, estimator)
 
 
-def active_units(halves: Array, threshold: float = ACTIVE_VARIANCE) -> int:
-    """Dimensions with Var_x(E_q[z]) above the threshold by two standard errors or more.
-
-    The variance is the covariance over x of two independent halves of the chains, which holds no within-sentence
-    noise. It is unbiased, yet not certain: without the two errors its own noise would pass for active units where
-    all variances are 0, 12 of 32 with two chains of 1,000 sentences.
-
-    Args: halves [2, n, latent]: means over two independent halves of each sentence's chains.
-    """
-    variance, error = between_variance(halves[0], halves[1])
-    return int((variance > threshold + 2 * error).sum())
-
-
-def between_variance(first: Array, second: Array) -> tuple[Array, Array]:
-    """Covariance over sentences of two [n, latent], dimension by dimension, and its standard error: [latent]."""
+def between_variance(first: Array, second: Array) -> Array:
+    """Covariance over sentences of two [n, latent], dimension by dimension: [latent]."""
     products = (first - first.mean(0)) * (second - second.mean(0))
-    count = len(first)
-    covariance = products.sum(0) / max(1, count - 1)
-    return covariance, products.std(0, ddof=1 if count > 1 else 0) / math.sqrt(count)
+    covariance: Array = products.sum(0) / max(1, len(first) - 1)
+    return covariance
 
 
-def naive_active_units(means: Array, threshold: float = ACTIVE_VARIANCE) -> int:
-    """The published count: dimensions where the variance over x of the mean of R chains is above the threshold.
+def active_units(first: Array, second: Array | None = None) -> int:
+    """Count the dimensions of z whose mean varies with the sentence: Var_x(E_q[z]) > 0.01.
 
-    With few chains it counts their noise, Var_q(z)/R: every unit of a model that ignores z can pass.
+    Args:
+        first: E_q[z] of each sentence, exact, or the mean over half of its chains. Shape [n, latent].
+        second: The mean over the other half; None: `first` is exact. The covariance of the two holds no
+            within-sentence noise, which in a mean over R chains adds Var_q(z)/R to the variance.
+
+    Source: Burda et al. 2016; the covariance of halves is ours.
     """
-    variance, _ = between_variance(means, means)
-    return int((variance > threshold).sum())
+    return int((between_variance(first, first if second is None else second) > ACTIVE_VARIANCE).sum())
 
 
-def active_unit_estimates(draws: Array, estimator: str, seed: int) -> list[Estimate]:
-    """`au` and `au-naive` from draws [chains, n, latent], chains and n ≥ 2; errors by bootstrap over sentences."""
-    chains, sentences, _ = draws.shape
-    halves = np.stack([draws[: chains // 2].mean(0), draws[chains // 2 :].mean(0)])
-    means = draws.mean(0)
-    random = np.random.default_rng(seed)
+def chains_decide(first: Array, second: Array) -> bool:
+    """Whether more chains would hardly change which dimensions count as active.
+
+    Each lies four standard deviations of the chains' noise from the threshold, or that noise is a quarter of the
+    threshold. What the choice of sentences adds does not fall with more chains, and is left to the standard error.
+
+    Args:
+        first: Means over half of each sentence's chains. Shape [n, latent].
+        second: Means over the other half. Shape [n, latent].
+    """
+    variance = between_variance(first, second)
+    noise = np.var(first - second, axis=0, ddof=1) / 2  # of a half's mean
+    deviation = np.sqrt((noise**2 + 2 * noise * variance.clip(0)) / len(first))
+    far = np.abs(variance - ACTIVE_VARIANCE) > 4 * deviation
+    return bool((far | (deviation <= ACTIVE_VARIANCE / 4)).all())
+
+
+def active_unit_estimate(
+    metric: str, first: Array, second: Array | None, chains: int, estimator: str, seed: int
+) -> Estimate:
+    """`active_units` with its error by bootstrap over the sentences, of which there are two at least."""
+    count, random = len(first), np.random.default_rng(seed)
     resampled = []
     for _ in range(_RESAMPLES):
-        chosen = random.integers(0, sentences, sentences)
-        resampled.append((active_units(halves[:, chosen]), naive_active_units(means[chosen])))
-    errors = np.std(np.asarray(resampled, dtype=np.float64), axis=0, ddof=1)
-    values = (active_units(halves), naive_active_units(means))
-    return [
-        Estimate(name, float(value), float(error), "dimensions", sentences, chains, estimator)
-        for name, value, error in zip(("au", "au-naive"), values, errors, strict=True)
-    ]
+        chosen = random.integers(0, count, count)
+        resampled.append(active_units(first[chosen], None if second is None else second[chosen]))
+    value, error = active_units(first, second), np.std(resampled, ddof=1)
+    return Estimate(metric, float(value), float(error), "dimensions", count, chains, estimator)
 
 
 def derangement(count: int, seed: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from sritool.methods.base import Method
 
 _HEAVY_TAIL = 0.7  # k̂ above which no number of draws is enough
 _EVEN = 0.1  # effective sample size over M below which few draws decide
+_LARGE_CORRECTION = 0.05  # nats
 _STILL_MOVING = 0.5  # nats between M/2 and M
 # What a chain's figure must reach besides, to be called believable.
 _EVEN_CHAINS, _AT_REST = 0.5, 0.05
@@ -29,6 +30,7 @@ def notes_on(
     notes += _of_information(figures, metrics)
     notes += _of_kl(figures, metrics, method)
     notes += _broken_bound(figures)
+    notes += _of_correction(figures, metrics)
     notes += _of_weights(figures, origin)
     return notes
 
@@ -48,6 +50,16 @@ def _of_information(figures: SentenceFigures, metrics: set[str]) -> Iterator[str
         if name in metrics and terms.any():
             count = int((~np.isnan(terms)).sum())
             yield f"{name} is at most log {count} = {math.log(count):.2f} nats"
+    if metrics & {"mi-upper", "kl-aggregate"} and figures.kl_aggregate.any():
+        yield "kl-aggregate is that of a Gaussian fitted to codes of other sentences: the least that there is"
+
+
+def _of_correction(figures: SentenceFigures, metrics: set[str]) -> Iterator[str]:
+    if "posterior-kl" not in metrics or not is_measured(figures.effective_sample_size):
+        return
+    added = float(figures.posterior_kl_correction.mean())
+    advice = "; --samples higher makes it smaller" if abs(added) > _LARGE_CORRECTION else ""
+    yield f"posterior-kl: {added:+.3f} nats in it make up for uneven weights{advice}"
 
 
 def _of_kl(figures: SentenceFigures, metrics: set[str], method: Method) -> Iterator[str]:

@@ -30,7 +30,7 @@ from sritool.files import append
 Arrays = Mapping[str, NDArray[Any]]
 Entry = TypeVar("Entry")
 
-VERSION = 2  # of the format, and of what the figures mean; part of every key
+VERSION = 3  # of the format, and of what the figures mean; part of every key
 
 _CHECKSUM = b', "checksum": "'
 _NOT_READABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)

@@ -23,6 +23,7 @@ class SentenceFigures:
 
     predictions: Array  # tokens that are predicted, a count
     words: Array  # of the text, a count
+    unit_chains: int = 0  # draws of q(z|x) a sentence behind `half_means`
     recon: Array = field(init=False)  # mean −log p(x|z) over the draws of q(z|x)
     recon_permuted: Array = field(init=False)  # the same with the draws of another sentence
     kl: Array = field(init=False)  # KL(q(z|x) ‖ p(z))
@@ -36,9 +37,13 @@ class SentenceFigures:
     log_likelihood_signed: Array = field(init=False)  # log p̂(x) by weights with signs
     sign_ratio: Array = field(init=False)  # signed over absolute weights
     folded_share: Array = field(init=False)  # of the steps of the chains that were weighed
+    posterior_kl_correction: Array = field(init=False)  # in it, for uneven weights
     mi: Array = field(init=False)  # term of the mutual information of x and z ~ p(z|x)
+    kl_aggregate: Array = field(init=False)  # term of KL of the aggregate of these z to the prior
     kl_information: Array = field(init=False)  # term of that of x and z ~ q(z|x)
     draws: Array = field(init=False)  # of q(z|x)  [n, chains, latent]
+    mean_code: Array = field(init=False)  # E_q[z], where it has a closed form  [n, latent]
+    half_means: Array = field(init=False)  # else means over two halves of `unit_chains` draws  [n, 2, latent]
     own_code: Array = field(init=False)  # the first of them  [n, latent]
     own_conditional: Array = field(init=False)  # log p(x|z) of it
     posterior_code: Array = field(init=False)  # nearly a draw of p(z|x)  [n, latent]
@@ -47,8 +52,8 @@ class SentenceFigures:
     def __post_init__(self) -> None:
         count = len(self.predictions)
         self._measured = ["predictions", "words"]
-        for name in self.__dataclass_fields__:
-            if name not in self._measured:
+        for name, its_field in self.__dataclass_fields__.items():
+            if not its_field.init:
                 shape = (count, len(CURVE)) if name.endswith("_curve") else (count,)
                 setattr(self, name, np.full(shape, np.nan))
 

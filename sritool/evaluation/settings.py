@@ -14,8 +14,9 @@ NEEDS = {
     "ppl": ("likelihood",),
     "nll": ("likelihood",),
     "posterior-kl": ("likelihood",),
-    "mi": ("likelihood", "posterior codes"),
-    "kl-aggregate": ("likelihood", "posterior codes"),
+    "mi": ("likelihood", "posterior codes", "information"),
+    "mi-upper": ("likelihood", "posterior codes", "aggregate"),
+    "kl-aggregate": ("likelihood", "posterior codes", "aggregate"),
     "recon": ("draws",),
     "permuted": ("draws", "permuted"),
     "elbo": ("draws", "density"),
@@ -23,8 +24,8 @@ NEEDS = {
     "kl": ("density",),
     "kl-information": ("likelihood", "draws", "own codes"),
     "kl-contraction": ("likelihood", "draws", "own codes", "density"),
-    "au": ("draws",),
-    "au-naive": ("draws",),
+    "au": ("draws", "means"),
+    "au-naive": ("draws", "means"),
 }
 """Metric -> what it is computed from, in the order of a table."""
 

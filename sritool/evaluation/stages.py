@@ -13,13 +13,13 @@ from sritool.data.sampling import seeded_choice
 from sritool.data.split import Split
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import over_batches
-from sritool.evaluation.metrics import derangement
+from sritool.evaluation.metrics import chains_decide, derangement
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.refinement import Refinement
 from sritool.likelihood import importance
-from sritool.likelihood.information import information, log_sum_over_sentences
+from sritool.likelihood.information import FEWEST, aggregate_terms, information, log_sum_over_sentences
 from sritool.methods.base import Method
 from sritool.model.conditional import Conditional
 from sritool.runs.model import Report
@@ -30,6 +30,7 @@ Work = Callable[[Conditional, Indices], Mapping[str, torch.Tensor]]
 """(a batch, the places of its sentences) → figures of them by name, [batch, …] each."""
 
 _DENSITY_BATCH = 32
+_MOST_CHAINS = 64  # a sentence, for active units
 # Of estimators that take seconds a sentence: progress moves, and a stop loses little.
 _SLOW, _SLOW_BATCH = ("sri", "ais"), 8
 
@@ -67,9 +68,17 @@ class Stages:
         if "density" in needs and not self.method.closed_form_kl:
             chosen = self._choice(self.settings.kl_count(len(every)))
             self._over("density of q", chosen, self._density, _DENSITY_BATCH)
-        for column, name in (("mi", "posterior"), ("kl_information", "own")):
-            if f"{name} codes" in needs:
+        if "means" in needs and not self.method.has_exact_mean and len(every) > 1:
+            self._half_means(every)
+        for column, name, need in (
+            ("mi", "posterior", "information"),
+            ("kl_information", "own", "own codes"),
+        ):
+            if need in needs:
                 self._information(column, name)
+        if "aggregate" in needs and len(every) >= FEWEST:
+            codes = self.figures.posterior_code
+            self.figures.fill(every, {"kl_aggregate": aggregate_terms(codes, self.settings.seed)})
         return self.figures
 
     def _over(self, label: str, chosen: Indices, work: Work, largest: int | None = None) -> None:
@@ -112,6 +121,8 @@ class Stages:
             own = draws[: self.chains]
             log_conditional = conditional.log_likelihood(own)
             found |= {"draws": own.transpose(0, 1), "recon": -log_conditional.mean(0)}
+            if "means" in needs and self.method.has_exact_mean:
+                found["mean_code"] = self.method.posterior_mean(conditional, settings.seed, 1)
             if "own codes" in needs:
                 found |= {"own_code": own[0], "own_conditional": log_conditional[0]}
         if "density" in needs and self.method.closed_form_kl:
@@ -125,6 +136,24 @@ class Stages:
                 code, value = importance.resample(drawn, settings.seed, conditional.batch.examples)
                 found |= {"posterior_code": code, "posterior_conditional": value}
         return found
+
+    def _half_means(self, every: Indices) -> None:
+        """Means over two halves of ever more chains, until which dimensions count as active hangs on them no more."""
+        draws = self.figures.draws
+        count = draws.shape[1] // 2
+        sums = np.stack((draws[:, :count].sum(1), draws[:, count : 2 * count].sum(1)), 1)  # [n, 2, latent]
+        while not chains_decide(sums[:, 0] / count, sums[:, 1] / count) and 2 * count < _MOST_CHAINS:
+            more, seed = 2 * count, self.settings.seed + count  # a multiple of the chains so far: fresh noise
+
+            def work(conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:
+                halves = self.method.posterior(conditional, seed, more).unflatten(0, (2, -1))  # noqa: B023
+                return {"sums": halves.sum(1).transpose(0, 1)}
+
+            for part, found in self._batches(f"active units with {2 * more} chains", every, work):
+                sums[part] += found["sums"]
+            count += more // 2
+        self.figures.fill(every, {"half_means": sums / count})
+        self.figures.unit_chains = 2 * count
 
     def _permuted(self, borrowed: Array, conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:
         """Reconstruction with the code of another sentence, the same other for every chain."""
@@ -165,7 +194,7 @@ class Stages:
     def _without_z(self) -> None:
         """A model without z: nothing to infer, to permute or to tell."""
         every, zeros = np.arange(len(self.examples)), np.zeros(len(self.examples))
-        self.figures.fill(every, dict.fromkeys(("kl", "mi", "kl_information"), zeros))
+        self.figures.fill(every, dict.fromkeys(("kl", "mi", "kl_information", "kl_aggregate"), zeros))
         if is_measured(self.figures.recon):
             self.figures.fill(every, {"recon_permuted": self.figures.recon})
 

@@ -49,8 +49,8 @@ class LikelihoodFigures(NamedTuple):
     """
 
     log_likelihood_curve: Tensor  # log p̂(x), the log of the mean |w|  [batch, 4]
-    posterior_kl_curve: Tensor  # E_{p(z|x)} log p(x|z) − log p(x), as `posterior_kl` has it  [batch, 4]
-    posterior_kl_correction: Tensor  # what `posterior_kl` added to the plain estimate from all draws  [batch]
+    posterior_kl_curve: Tensor  # E_{p(z|x)} log p(x|z) − log p(x), see `estimate_posterior_kl`  [batch, 4]
+    posterior_kl_correction: Tensor  # what was added to the plain estimate from all draws  [batch]
     effective_sample_size: Tensor  # (Σ w)² / Σ w², a number of draws; NaN without z  [batch]
     pareto_k: Tensor  # k̂ of the weights' tail, without unit; NaN without z  [batch]
     log_likelihood_signed: Tensor  # log of the mean w; NaN where no weight has a sign  [batch]
@@ -116,7 +116,7 @@ def likelihood_figures(drawn: WeightedDraws) -> LikelihoodFigures:
     for part in CURVE:
         first = log_weights[: first_draws(len(log_weights), part)]
         values.append(log_mean_weight(first))
-        rate, correction = posterior_kl(first, drawn.log_conditional[: len(first)])
+        rate, correction = estimate_posterior_kl(first, drawn.log_conditional[: len(first)])
         rates.append(rate)
         corrections.append(correction)
     share = torch.softmax(log_weights, 0)
@@ -134,7 +134,7 @@ def likelihood_figures(drawn: WeightedDraws) -> LikelihoodFigures:
     )
 
 
-def posterior_kl(log_weights: Tensor, log_conditional: Tensor) -> tuple[Tensor, Tensor]:
+def estimate_posterior_kl(log_weights: Tensor, log_conditional: Tensor) -> tuple[Tensor, Tensor]:
     """Estimate KL(p(z|x) ‖ p(z)) = E_{p(z|x)} log p(x|z) − log p(x) from weighted draws.
 
     The plain estimate, by normalised weights, has a bias of a/M + b/M² + …; the terms a and b cancel in a sum of the

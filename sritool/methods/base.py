@@ -166,6 +166,11 @@ class Method(ABC):
             raise ValueError(f"method {self.name} keeps no state")
 
     @property
+    def has_exact_mean(self) -> bool:
+        """Whether the mean of q(z|x) has a closed form, which `posterior_mean` gives."""
+        return False
+
+    @property
     def posterior_name(self) -> str:
         """What its q(z|x) is called in a table."""
         return self.name

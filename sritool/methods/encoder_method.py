@@ -101,7 +101,12 @@ class EncoderMethod(Method):
     @property
     def has_density(self) -> bool:
         """A point has none, nor has the end of a chain."""
-        return not self.is_point and not (self.refinement and self.refinement.has_chains)
+        return not self.is_point and self.has_exact_mean
+
+    @property
+    def has_exact_mean(self) -> bool:
+        """Of the Gaussian, not of chains that begin at it."""
+        return not (self.refinement and self.refinement.has_chains)
 
     @property
     def kl_schedule(self) -> KlSchedule:
@@ -225,7 +230,7 @@ class EncoderMethod(Method):
 
     def posterior_mean(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """The Gaussian's own mean; where chains begin at it, the mean of their ends."""
-        if self.refinement is not None and self.refinement.has_chains:
+        if not self.has_exact_mean:
             return super().posterior_mean(conditional, seed, chains)
         return self.proposal(conditional, seed).mean
 

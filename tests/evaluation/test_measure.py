@@ -177,7 +177,8 @@ def test_estimates_say_what_they_rest_on(make: Callable[..., Method], corpus: Co
     assert {e.sentences for name, e in estimates.items() if name not in by_density} == {10}
     assert estimates["kl"].draws == 1
     assert (estimates["nll"].draws, estimates["nll"].estimator) == (40, "adaptive")
-    assert (estimates["recon"].draws, estimates["au"].draws) == (4, 4)
+    assert (estimates["recon"].draws, estimates["au-naive"].draws) == (4, 4)
+    assert estimates["au"].draws == 64, "ten sentences take all chains that there are"
     assert all(math.isfinite(e.value) and math.isfinite(e.standard_error) for e in estimates.values())
 
 
@@ -225,7 +226,7 @@ def test_progress_is_told(make: Callable[..., Method], corpus: Corpus) -> None:
     for label in {label for label, _, _ in told}:
         done = [(count, total) for name, count, total in told if name == label]
         assert done == [(0, 10), (4, 10), (8, 10), (10, 10)], label
-    assert len({label for label, _, _ in told}) == 5
+    assert len({label for label, _, _ in told if "active units" not in label}) == 5
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sritool.evaluation.metrics import (
-    active_unit_estimates,
-    active_units,
+    active_unit_estimate,
     between_variance,
+    chains_decide,
     derangement,
     mean_estimate,
-    naive_active_units,
     perplexity,
 )
 
@@ -32,46 +31,54 @@ def chains(sentences: int, count: int, seed: int = 0) -> np.ndarray:
 
 
 def test_between_variance_is_unbiased() -> None:
-    found = [between_variance(*chains(5, 2, seed))[0] for seed in range(2500)]
+    found = [between_variance(*chains(5, 2, seed)) for seed in range(2500)]
     error = np.std(found, axis=0, ddof=1) / 50
     assert np.abs((np.mean(found, axis=0) - KNOWN) / error).max() < 5
 
 
-def test_between_variance_knows_its_error() -> None:
-    found = np.array(
-        [between_variance(*chains(400, 2, seed)) for seed in range(300)]
-    )  # [repeat, 2, dimension]
-    assert np.abs(found[:, 1].mean(0) / found[:, 0].std(0, ddof=1) - 1).max() < 0.2
+SIZES = (500, 1000, 4000)
 
 
-@pytest.mark.parametrize(("sentences", "spread"), [(256, 1.0), (1000, 1.0), (1000, 0.27)])
-def test_a_collapsed_posterior_has_no_active_units(sentences: int, spread: float) -> None:
-    """32 dimensions that say nothing of x, two chains: fewer than one of them is counted, on average."""
+@pytest.mark.parametrize("sentences", SIZES)
+@pytest.mark.parametrize(("variance", "expected"), [(0.0, 0), (0.05, 32), (0.3, 32)])
+def test_units_of_known_variance(sentences: int, variance: float, expected: int) -> None:
+    """Of an encoder, whose means are exact, and of chains, at as many as it takes: the same at each size.
+
+    q = N(mean, 1 − variance) in each of 32 dimensions, so that the aggregate is the prior.
+    """
+    random = np.random.default_rng(sentences)
+    means = random.normal(size=(sentences, 32)) * math.sqrt(variance)
+    found = active_unit_estimate("au", means, None, 0, "test", seed=0)
+    assert (found.value, found.unit, found.sentences) == (expected, "dimensions", sentences)
+
+    def half(count: int) -> np.ndarray:
+        return means + random.normal(size=means.shape) * math.sqrt((1 - variance) / count)
+
+    count = 1
+    while not chains_decide(first := half(count), second := half(count)):
+        count *= 2
+    assert count <= 32
+    estimate = active_unit_estimate("au", first, second, 2 * count, "test", seed=0)
+    assert abs(estimate.value - expected) <= 2 * estimate.standard_error
+    assert abs(estimate.value - expected) <= 1
+    naive = active_unit_estimate("au-naive", 0.5 * (half(1) + half(1)), None, 2, "test", seed=0)
+    assert naive.value == 32, "chain noise alone passes the published threshold"
+
+
+def test_units_near_the_threshold_have_an_error() -> None:
+    """The same model at three sizes: counts that differ do so within their printed errors."""
+    variances = np.linspace(0.0, 0.02, 32)  # half of them are active
+    for size in SIZES:
+        means = np.random.default_rng(size).normal(size=(size, 32)) * np.sqrt(variances)
+        found = active_unit_estimate("au", means, None, 0, "test", seed=0)
+        assert 0 < found.standard_error < 3
+        assert abs(found.value - 16) < 3 * found.standard_error
+
+
+def test_few_chains_do_not_decide_where_all_is_noise() -> None:
     random = np.random.default_rng(0)
-    draws = random.normal(size=(40, 2, sentences, 32)) * math.sqrt(spread)
-    assert np.mean([active_units(halves) for halves in draws]) < 1
-    assert naive_active_units(draws[0].mean(0)) == 32
-
-
-def test_active_units_with_two_chains() -> None:
-    draws = chains(40_000, 2)
-    assert active_units(draws) == 3
-    assert naive_active_units(draws.mean(0)) == 6, "chain noise alone passes the published threshold"
-    both = active_unit_estimates(draws[:, :4000], "test", seed=0)
-    assert [estimate.metric for estimate in both] == ["au", "au-naive"]
-    assert both[1].value == 6
-    assert {(e.sentences, e.draws, e.unit) for e in both} == {(4000, 2, "dimensions")}
-
-
-def test_naive_count_is_right_where_chains_are_many() -> None:
-    assert naive_active_units(chains(1000, 300).mean(0)) == 3
-
-
-def test_odd_numbers_of_chains_are_halved_too() -> None:
-    draws = chains(20_000, 5)
-    both = active_unit_estimates(draws[:, :3000], "test", seed=0)
-    assert both[0].value == active_units(np.stack([draws[:2, :3000].mean(0), draws[2:, :3000].mean(0)]))
-    assert both[0].draws == 5
+    assert not chains_decide(*random.normal(size=(2, 512, 32)))
+    assert chains_decide(*(random.normal(size=(2, 512, 32)) / 6))
 
 
 def test_mean_estimate() -> None:

@@ -14,9 +14,9 @@ from sritool.likelihood.importance import (
     LikelihoodFigures,
     WeightedDraws,
     draw,
+    estimate_posterior_kl,
     likelihood_figures,
     log_mean_weight,
-    posterior_kl,
     resample,
 )
 from sritool.model.random import Stream
@@ -92,8 +92,12 @@ def test_figures_are_means_of_the_first_draws() -> None:
         first = WEIGHTS[: 8 // part]
         evidence = first.mean(0).log() - 40
         torch.testing.assert_close(found.log_likelihood_curve[:, column], evidence)
-        expected, _ = posterior_kl(first.log() - 40, CONDITIONAL[: 8 // part])
+        expected, _ = estimate_posterior_kl(first.log() - 40, CONDITIONAL[: 8 // part])
         torch.testing.assert_close(found.posterior_kl_curve[:, column], expected)
+    expected = WEIGHTS.sum(0).square() / WEIGHTS.square().sum(0)
+    torch.testing.assert_close(found.effective_sample_size, expected)
+    for unknown in (found.sign_ratio, found.folded_share, found.log_likelihood_signed):
+        assert bool(unknown.isnan().all())
 
 
 @pytest.mark.parametrize("share", [0.5, 0.2, 0.1])
@@ -102,7 +106,7 @@ def test_posterior_kl_is_right_where_weights_are_uneven(share: float) -> None:
     variance = -math.log(share)
     normal = torch.randn(100, 20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     log_weights = math.sqrt(variance) * normal
-    found, correction = posterior_kl(log_weights, log_weights)
+    found, correction = estimate_posterior_kl(log_weights, log_weights)
     error = float(found.mean()) - variance / 2
     assert abs(error) < 0.05
     assert abs(error) < abs(error - float(correction.mean())) / 2, "no better than without the correction"
@@ -110,14 +114,10 @@ def test_posterior_kl_is_right_where_weights_are_uneven(share: float) -> None:
 
 def test_posterior_kl_of_fewer_draws_than_quarters() -> None:
     log_weights, conditional = torch.tensor([[0.0], [1.0]]), torch.tensor([[-1.0], [-2.0]])
-    found, correction = posterior_kl(log_weights, conditional)
+    found, correction = estimate_posterior_kl(log_weights, conditional)
     assert float(correction) == 0
     share = 1 / (1 + math.e)
     assert float(found) == pytest.approx(-share - 2 * (1 - share) - math.log((1 + math.e) / 2), rel=1e-5)
-    expected = WEIGHTS.sum(0).square() / WEIGHTS.square().sum(0)
-    torch.testing.assert_close(found.effective_sample_size, expected)
-    for unknown in (found.sign_ratio, found.folded_share, found.log_likelihood_signed):
-        assert bool(unknown.isnan().all())
 
 
 def test_signs_stand_beside_the_absolute_weights() -> None:

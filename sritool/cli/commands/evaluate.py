@@ -85,7 +85,7 @@ def evaluate(
     metrics: Annotated[
         str | None,
         option(
-            "Any of ppl, nll, posterior-kl, mi, kl-aggregate, recon, permuted, elbo, elbo-gain, kl, "
+            "Any of ppl, nll, posterior-kl, mi, mi-upper, kl-aggregate, recon, permuted, elbo, elbo-gain, kl, "
             "kl-information, kl-contraction, au, au-naive, with commas between, or all.",
             metavar="NAMES",
             show_default="ppl,nll,posterior-kl,recon,permuted,au",
@@ -122,8 +122,9 @@ def evaluate(
     sritool evaluate --split valid --limit 200 --format json
 
     ppl: perplexity per token. nll: -log p(x) per sentence x, in nats. recon: -log p(x|z) at the inferred code z.
-    posterior-kl: what z tells about x, KL of the posterior to the prior; it is the sum of mi, the mutual information
-    of x and z, and kl-aggregate. kl: KL of the method's own inference to the prior (where that is slow, on 64
+    posterior-kl: what z tells about x, KL of the posterior to the prior; it is the sum of the mutual information
+    of x and z, which lies between mi and mi-upper, and the KL of all codes together to the prior, which is
+    kl-aggregate at least. kl: KL of the method's own inference to the prior (where that is slow, on 64
     sentences unless --limit is given); kl-information is a lower bound of the part of it that is about x, and
     kl-contraction is the rest. elbo: -recon - kl. elbo-gain: by how much --refine-steps raise the encoder's elbo,
     with the same noise. au: active units, the dimensions of z that vary with the sentence; au-naive: the published

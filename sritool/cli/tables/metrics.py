@@ -43,10 +43,10 @@ def metrics_table(
         unit = e.unit.removesuffix("/sentence") if fmt == "table" else e.unit
         counts = [e.sentences, total] if counted else []
         rows.append([e.metric, *figure_cells(e, people), unit, *counts, e.draws, e.estimator])
-        rows[-1] += [] if people else [run, data, *reliability_cells(e)]
+        rows[-1] += [] if people else [run, data, *reliability_cells(e), e.bound or None]
     columns = ["metric", *(["value ± se"] if people else ["value", "se"]), "unit"]
     columns += [*(["sentences", "of"] if counted else []), "draws", "estimator"]
-    columns += [] if people else ["run", "data", *RELIABILITY]
+    columns += [] if people else ["run", "data", *RELIABILITY, "bound"]
     return Table(f"{run} on {data}, {most} of {total} sentences", columns, rows, "\n".join(notes))
 
 
@@ -113,7 +113,8 @@ def figure_cells(estimate: Estimate | None, people: bool) -> list[object]:
 
 def shown(estimate: Estimate) -> str:
     """For people: a figure with its standard error."""
-    return with_error(figure(estimate), estimate.standard_error)
+    value = with_error(figure(estimate), estimate.standard_error)
+    return f"{estimate.bound} {value}" if estimate.bound else value
 
 
 _LARGEST_PLAIN = 1e7  # beyond it a figure has an exponent
