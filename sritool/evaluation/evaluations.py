@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sritool._version import __version__
-from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate, Reliability
+from sritool.evaluation.notes import Note
 from sritool.evaluation.record import VERSION, FinishedBatches, Record, content_hash, fingerprint
 from sritool.evaluation.sentences import Chosen
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
@@ -31,7 +31,7 @@ class Measurement(NamedTuple):
     """The figures of one measurement by metric; a metric that could not be measured has none."""
 
     estimates: dict[str, list[Estimate]]
-    notes: list[str]
+    notes: list[Note]
 
 
 class Evaluations(Record):
@@ -58,7 +58,12 @@ class Evaluations(Record):
         """The estimates of these metrics, in the order of a table, and the notes on them."""
         wanted = [name for name in NEEDS if name in set(metrics) and name in self._latest]
         estimates = [estimate for name in wanted for estimate in self._latest[name].estimates[name]]
-        notes = [note for name in wanted for note in self._latest[name].notes if _concerns(note, wanted)]
+        notes = [
+            note.text
+            for name in wanted
+            for note in self._latest[name].notes
+            if set(note.metrics) & set(wanted)
+        ]
         return estimates, list(dict.fromkeys(notes))
 
     def add(self, metrics: Sequence[str], measured: Measured, about: Mapping[str, Any]) -> None:
@@ -155,21 +160,9 @@ def metric_of(estimate: Estimate) -> str:
     return name if name in NEEDS else name.rpartition("-")[0]
 
 
-def _concerns(note: str, metrics: Sequence[str]) -> bool:
-    """Whether a note is about one of these metrics: it begins with metrics, or with the estimator of p(x)."""
-    named = set(note.partition(":")[0].split(", "))
-    if named <= NEEDS.keys():
-        return bool(named & set(metrics))
-    first = note.partition(" ")[0].rstrip(":")
-    needed = {need for name in metrics for need in NEEDS[name]}
-    if first in likelihood_estimators.ESTIMATORS:
-        return "likelihood" in needed
-    return needed >= set(NEEDS.get(first, ()))
-
-
 def _measurement(entry: Mapping[str, Any]) -> Measurement:
     estimates = {name: [_estimate(values) for values in of] for name, of in entry["metrics"].items()}
-    return Measurement(estimates, [str(note) for note in entry["notes"]])
+    return Measurement(estimates, [Note(str(text), tuple(of)) for text, of in entry["notes"]])
 
 
 def _estimate(values: Mapping[str, Any]) -> Estimate:
@@ -189,7 +182,7 @@ def _plain(measured: Measurement | None) -> dict[str, Any]:
         return {}
     return {
         "metrics": {name: [_fields(e) for e in of] for name, of in measured.estimates.items()},
-        "notes": measured.notes,
+        "notes": [[note.text, list(note.metrics)] for note in measured.notes],
     }
 
 

@@ -6,6 +6,7 @@ these are reduced to estimates at the end, by `estimates`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from sritool.data.split import Split
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import Origin, estimates_of
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.notes import notes_on
+from sritool.evaluation.notes import Note, notes_on
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.settings import NEEDS, EvaluationSettings, check_metrics
@@ -30,7 +31,7 @@ class Measured(NamedTuple):
 
     estimates: list[Estimate]
     figures: SentenceFigures
-    notes: list[str]
+    notes: list[Note]
 
 
 def origin_of(method: Method, settings: EvaluationSettings) -> Origin:
@@ -46,7 +47,7 @@ def origin_of(method: Method, settings: EvaluationSettings) -> Origin:
     )
 
 
-def _possible(method: Method, settings: EvaluationSettings) -> tuple[EvaluationSettings, list[str]]:
+def _possible(method: Method, settings: EvaluationSettings) -> tuple[EvaluationSettings, list[Note]]:
     """The settings without metrics that this q(z|x) cannot give, and notes on those."""
     without: dict[str, list[str]] = {}
     for name in settings.metrics:
@@ -61,8 +62,11 @@ def _possible(method: Method, settings: EvaluationSettings) -> tuple[EvaluationS
         without.setdefault(reason, []).append(name)
     left = {name for names in without.values() for name in names}
     kept = tuple(name for name in settings.metrics if name not in left)
-    notes = [f"{', '.join(names)}: not measured, as {reason}" for reason, names in without.items()]
-    return replace(settings, metrics=kept), notes
+    return replace(settings, metrics=kept), [_without(names, reason) for reason, names in without.items()]
+
+
+def _without(names: Sequence[str], reason: str) -> Note:
+    return Note(f"{', '.join(names)}: not measured, as {reason}", tuple(names))
 
 
 def measure(
@@ -100,6 +104,6 @@ def measure(
     found = [estimate for estimates in by_metric.values() for estimate in estimates]
     lacking = [name for name, estimates in by_metric.items() if not estimates]
     if lacking and len(examples) < 2:
-        left_out.append(f"{', '.join(lacking)}: not measured, as one sentence is too few")
+        left_out.append(_without(lacking, "one sentence is too few"))
     notes = [*left_out, *notes_on(figures, found, origin, method)]
     return Measured(found, figures, notes)

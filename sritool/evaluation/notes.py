@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from sritool.evaluation.estimates import Origin
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
+from sritool.evaluation.settings import NEEDS
 from sritool.likelihood.chain_likelihood import kl_on_the_prior
 from sritool.methods.base import Method
 
@@ -21,9 +23,19 @@ _STILL_MOVING = 0.5  # nats between M/2 and M
 _EVEN_CHAINS, _AT_REST = 0.5, 0.05
 
 
+class Note(NamedTuple):
+    """A line below a table."""
+
+    text: str
+    metrics: tuple[str, ...]  # that it is about
+
+
+_ON_WEIGHTS = tuple(name for name, needs in NEEDS.items() if "likelihood" in needs)
+
+
 def notes_on(
     figures: SentenceFigures, estimates: Sequence[Estimate], origin: Origin, method: Method
-) -> list[str]:
+) -> list[Note]:
     """One line each, the most general last."""
     metrics = {estimate.metric for estimate in estimates}
     notes = list(_of_few(figures, estimates))
@@ -31,50 +43,58 @@ def notes_on(
     notes += _of_kl(figures, metrics, method)
     notes += _broken_bound(figures)
     notes += _of_correction(figures, metrics)
-    notes += _of_weights(figures, origin)
+    notes += [Note(text, _ON_WEIGHTS) for text in _of_weights(figures, origin)]
     return notes
 
 
-def _of_few(figures: SentenceFigures, estimates: Sequence[Estimate]) -> Iterator[str]:
+def _of_few(figures: SentenceFigures, estimates: Sequence[Estimate]) -> Iterator[Note]:
     """What is undefined, or beyond all numbers, and why."""
-    if any(estimate.sentences < 2 and math.isnan(estimate.standard_error) for estimate in estimates):
-        yield "the standard error of one sentence is undefined"
+    alone = tuple(e.metric for e in estimates if e.sentences < 2 and math.isnan(e.standard_error))
+    if alone:
+        yield Note("the standard error of one sentence is undefined", alone)
     for estimate in estimates:
         if math.isinf(estimate.value) and "signed" not in estimate.metric:
             rate = -figures.log_likelihood.sum() / figures.predictions.sum()
-            yield f"{estimate.metric} is beyond the largest number, 1e308, at {rate:.4g} nats a token: compare nll"
+            beyond = f"{estimate.metric} is beyond the largest number, 1e308, at {rate:.4g} nats a token: compare nll"
+            yield Note(beyond, ("ppl",))
 
 
-def _of_information(figures: SentenceFigures, metrics: set[str]) -> Iterator[str]:
+def _of_information(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note]:
     for name, terms in (("mi", figures.mi), ("kl-information", figures.kl_information)):
         if name in metrics and terms.any():
             count = int((~np.isnan(terms)).sum())
-            yield f"{name} is at most log {count} = {math.log(count):.2f} nats"
+            yield Note(f"{name} is at most log {count} = {math.log(count):.2f} nats", (name,))
     if metrics & {"mi-upper", "kl-aggregate"} and figures.kl_aggregate.any():
-        yield "kl-aggregate is that of a Gaussian fitted to codes of other sentences: the least that there is"
+        fitted = (
+            "kl-aggregate is that of a Gaussian fitted to codes of other sentences: the least that there is"
+        )
+        yield Note(fitted, ("mi-upper", "kl-aggregate"))
 
 
-def _of_correction(figures: SentenceFigures, metrics: set[str]) -> Iterator[str]:
+def _of_correction(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note]:
     if "posterior-kl" not in metrics or not is_measured(figures.effective_sample_size):
         return
     added = float(figures.posterior_kl_correction.mean())
     advice = "; --samples higher makes it smaller" if abs(added) > _LARGE_CORRECTION else ""
-    yield f"posterior-kl: {added:+.3f} nats in it make up for uneven weights{advice}"
+    yield Note(f"posterior-kl: {added:+.3f} nats in it make up for uneven weights{advice}", ("posterior-kl",))
 
 
-def _of_kl(figures: SentenceFigures, metrics: set[str], method: Method) -> Iterator[str]:
-    if not metrics & {"kl", "elbo", "kl-contraction"} or not is_measured(figures.folded):
+def _of_kl(figures: SentenceFigures, metrics: set[str], method: Method) -> Iterator[Note]:
+    concerned = ("kl", "elbo", "kl-contraction")
+    if not metrics & set(concerned) or not is_measured(figures.folded):
         return
     folded = float(np.nanmean(figures.folded))
     if folded > 0:
-        yield f"kl: {100 * folded:.1f} % of the steps fold, so that it may lie on either side of the truth"
+        share = f"kl: {100 * folded:.1f} % of the steps fold, so that it may lie on either side of the truth"
+        yield Note(share, concerned)
     if method.name == "sri":
         alone = kl_on_the_prior(method.config.sampler, method.latent, method.root)
         size = f"{alone:.1f}" if math.isfinite(alone) else "infinitely many"
-        yield f"kl: the same chain on a model that ignores z has {size} nats, none of them about x"
+        same = f"kl: the same chain on a model that ignores z has {size} nats, none of them about x"
+        yield Note(same, concerned)
 
 
-def _broken_bound(figures: SentenceFigures) -> Iterator[str]:
+def _broken_bound(figures: SentenceFigures) -> Iterator[Note]:
     """NLL ≤ recon + KL(q ‖ prior) for any q: a table that breaks it is wrong somewhere, and says so."""
     slack = figures.recon + figures.kl + figures.log_likelihood
     slack = slack[~np.isnan(slack)]
@@ -82,10 +102,11 @@ def _broken_bound(figures: SentenceFigures) -> Iterator[str]:
         return
     error = slack.std(ddof=1) / np.sqrt(len(slack)) if len(slack) > 1 else np.inf
     if slack.mean() < -2 * error:
-        yield (
+        broken = (
             f"nll lies {-slack.mean():.2f} ± {error:.2f} nats above recon + kl, which is a bound: "
             "take --samples higher, and do not trust kl where steps fold"
         )
+        yield Note(broken, ("nll", "kl", "elbo"))
 
 
 def _of_weights(figures: SentenceFigures, origin: Origin) -> Iterator[str]:

@@ -27,7 +27,7 @@ def verdict(size: float, half: float, folded: float) -> str:
     figures.fill(np.arange(4), found)
     method: Any = SimpleNamespace(latent=2)
     notes = notes_on(figures, [], Origin("sri", 10, "chain", 2, 0), method)
-    (about_folds,) = [note for note in notes if "fold" in note]
+    (about_folds,) = [note.text for note in notes if "fold" in note.text]
     return about_folds
 
 

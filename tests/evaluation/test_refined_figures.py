@@ -136,7 +136,7 @@ def test_langevin_has_no_kl_and_says_so(
 ) -> None:
     found = measured(make(name), corpus, Refinement(5, "langevin"))
     assert list(values(found)) == ["recon", "permuted", "au"]
-    (note,) = (note for note in found.notes if "not measured" in note)
+    (note,) = (note.text for note in found.notes if "not measured" in note.text)
     assert note.startswith("elbo, elbo-gain, kl: not measured")
     assert "5 langevin steps" in note
 
@@ -160,7 +160,9 @@ def test_an_encoder_that_is_not_refined_has_no_gain(
     make: Callable[..., EncoderMethod], corpus: Corpus
 ) -> None:
     found = measured(make(), corpus, None)
-    assert any("elbo-gain: not measured" in note and "--refine-steps" in note for note in found.notes)
+    assert any(
+        "elbo-gain: not measured" in note.text and "--refine-steps" in note.text for note in found.notes
+    )
 
 
 @pytest.mark.parametrize("name", ["sri", "lm"])

@@ -192,14 +192,14 @@ def test_resume_goes_on_with_the_run_of_that_very_name(train_small: Run) -> None
 def test_a_pipe_reads_one_table_and_the_rest_is_talk(run: Run) -> None:
     result = run("train", "mine", "--config", "small.toml", "--epochs", 1)
     found = rows(result)
-    assert [row["metric"] for row in found] == ["ppl", "nll", "posterior-kl", "recon", "permuted", "au"]
+    assert [row["metric"] for row in found] == ["ppl", "nll", "posterior-kl", "recon", "permuted"]
     of = {(row["run"], row["data"], row["sentences"], row["of"]) for row in found}
     assert of == {("mine-sri-2", "mine test", "6", "16")}
     talk = result.stderr.splitlines()
     assert talk[0] == "training sri on mine, in runs/mine-sri-2"
     assert talk[1].startswith("epoch 1/1  1/8 steps  recon ")
     epoch = next(line for line in talk if line.startswith("epoch 1/1: "))
-    assert all(f"{name} " in epoch for name in ("nll", "posterior-kl", "au"))
+    assert all(f"{name} " in epoch for name in ("nll", "posterior-kl", "permuted"))
     samples, between = talk.index("Samples: greedy, codes from the prior:"), len(talk) - 8
     assert talk[between].startswith("Interpolation: ")
     assert between == samples + 6
