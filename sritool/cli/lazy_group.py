@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from sritool.cli.signatures import flat
-from sritool.errors import suggestion
+from sritool.errors import UsageError, suggestion
 
 CONTEXT_SETTINGS = {"help_option_names": ["--help", "-h"]}
 
@@ -25,6 +26,34 @@ FORMER_OPTIONS: dict[str, dict[str, str]] = {
     "tune-step": {"sentences": "limit", "steps": "langevin-steps"},
 }
 """Command or kind of picture -> what an option was called -> what it is called. Both are taken."""
+
+
+class Command(TyperCommand):
+    """A command that never takes the last of several values in silence."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        if not ctx.resilient_parsing:
+            _, _, given = self.make_parser(ctx).parse_args(
+                args=[*args]
+            )  # each option as often as it was given
+            refuse_repeated(given)
+        return super().parse_args(ctx, args)
+
+
+def refuse_repeated(given: Sequence[Any]) -> None:
+    """Raise UsageError for an option that takes one value and was given more than once.
+
+    A plain flag may be repeated, since nothing is lost; one of a pair, such as --lowercase/--keep-case, may not.
+
+    Args:
+        given: Parameters of the command, each as often as it was given.
+    """
+    for param, times in Counter(given).items():
+        single = param.param_type_name == "option" and not param.multiple and not param.count
+        plain_flag = single and param.is_flag and not param.secondary_opts
+        if times > 1 and single and not plain_flag:
+            name = "/".join([max(param.opts, key=len), *param.secondary_opts])
+            raise UsageError(f"{name} is given {times} times, and only one can count; leave the others out")
 
 
 class LazyGroup(TyperGroup):
@@ -76,7 +105,7 @@ class LazyGroup(TyperGroup):
         former = FORMER_OPTIONS.get(name, {})
         settings = {**CONTEXT_SETTINGS, "token_normalize_func": lambda word: former.get(word, word)}
         register = single.command(
-            name, help=help_of(function), rich_help_panel=heading, context_settings=settings
+            name, cls=Command, help=help_of(function), rich_help_panel=heading, context_settings=settings
         )
         register((lambda: None) if summary_only else flat(function))
         return typer.main.get_command(single)

@@ -88,12 +88,15 @@ class FileOptions:
         return [option for option, value in named.items() if value is not None]
 
 
-def file_source(files: Mapping[str, Path | Sequence[Path]], options: FileOptions) -> Source:
+def file_source(
+    files: Mapping[str, Path | Sequence[Path]], options: FileOptions, notes: Sequence[str] = ()
+) -> Source:
     """Return the source of one or more files a split.
 
     Args:
         files: Those of each split. Where ``valid`` or ``test`` has none, it is cut from ``train``.
         options: How they are read and cut.
+        notes: What is to be known of the choice of files.
 
     Raises:
         UsageError: The files and options contradict each other.
@@ -112,15 +115,22 @@ def file_source(files: Mapping[str, Path | Sequence[Path]], options: FileOptions
             raise UsageError(
                 f"--{split}-share is for cutting {split} from train, and it has a file; leave one out"
             )
-    return Source(PrepareOptions(), lambda: _read_files(paths, options))
+    return Source(PrepareOptions(), lambda: _read_files(paths, options, notes))
 
 
 def folder_source(folder: Path, options: FileOptions) -> Source:
     """Return the source of a folder of files whose names tell their splits (train, valid or dev or val, test).
 
-    Arguments and errors are those of `split_files` and `file_source`.
+    Other files with text in the folder are named in a note. Arguments and errors are those of `split_files` and
+    `file_source`.
     """
-    return file_source(split_files(folder), options)
+    files = split_files(folder)
+    taken = {path for paths in files.values() for path in paths}
+    left = sorted(
+        path.name for path in list_folder(folder) if suffix_of(path) in SUFFIXES and path not in taken
+    )
+    note = f"left out of {folder}, as their names tell no split: {_some(left)}"
+    return file_source(files, options, (note,) if left else ())
 
 
 def split_files(folder: Path) -> Files:
@@ -177,7 +187,7 @@ def split_of(path: Path) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _read_files(files: Files, options: FileOptions) -> CorpusText:
+def _read_files(files: Files, options: FileOptions, about: Sequence[str]) -> CorpusText:
     paths = [path for given in files.values() for path in given]
     if (options.names.text or options.names.label) and all(
         form_of(path, options.form) == "text" for path in paths
@@ -188,17 +198,21 @@ def _read_files(files: Files, options: FileOptions) -> CorpusText:
     for path in paths:
         check_file(path)
     missing = {split: share for split, share in options.shares.items() if split not in files}
-    notes: list[str] = []
+    notes = [*about]
     if missing:
         cut = " and ".join(f"{split} ({share:.0%})" for split, share in missing.items())
         notes.append(f"{cut} cut from train with seed {options.seed}")
     notes += _recurring(files)
     names = ["standard input" if path == STDIN else path.name for path in paths]
-    source = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    source = _some(names)
     splits = {
         split: FileSplit(files[split], options.form, options.names) for split in SPLIT_WORDS if split in files
     }
     return CorpusText(source, splits, tuple(notes), Cut(missing, options.seed) if missing else None)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _recurring(files: Files) -> list[str]:

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import textwrap
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import typer
@@ -198,6 +198,33 @@ def test_options_come_from_variables_and_flags_win(invoke: Run, monkeypatch: pyt
     assert json.loads(result.stdout) == {"seed": 8, "max_time": 540.0, "threads": None}
     wrong = invoke("fail")
     assert (wrong.exit_code, "--seed (from SRITOOL_SEED): " in wrong.stderr) == (2, True)
+
+
+def commands_by_name() -> Iterator[tuple[str, Any]]:
+    for name in application.COMMANDS:
+        command = application.CommandGroup.build(name)
+        if hasattr(command, "list_commands"):
+            yield from ((f"{name} {kind}", command.build(kind)) for kind in command.headings)
+        else:
+            yield name, command
+
+
+def test_no_option_of_any_command_takes_the_last_of_several_values(invoke: Run) -> None:
+    tried = 0
+    for name, command in commands_by_name():
+        for param in command.params:
+            if param.param_type_name == "option" and not param.multiple and not param.is_flag:
+                repeated = invoke(*name.split(), param.opts[0], "1", f"{param.opts[0]}=2")
+                assert repeated.exit_code == 2, (name, param.opts)
+                assert "is given 2 times" in repeated.stderr, (name, param.opts)
+                tried += 1
+    assert tried > 100
+
+
+def test_a_flag_may_be_repeated_but_not_contradicted(invoke: Run) -> None:
+    contradicted = invoke("preprocess", "tiny", "--lowercase", "--keep-case")
+    assert (contradicted.exit_code, "--lowercase/--keep-case" in contradicted.stderr) == (2, True)
+    assert "given 2 times" not in invoke("preprocess", "no-such.txt", "--force", "--force").stderr
 
 
 def test_suggestion_names_all_where_none_is_near() -> None:

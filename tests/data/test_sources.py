@@ -70,6 +70,14 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
         split_files(tmp_path / "empty")
 
 
+def test_files_of_a_folder_that_are_left_out_are_named(tmp_path: Path) -> None:
+    for name in ("train.txt", "test.txt", "extra.txt", "more.tsv", "README.md"):
+        (tmp_path / name).write_text("a\nb\nc\nd\n")
+    noted = " ".join(folder_source(tmp_path, FileOptions()).read().notes)
+    assert "extra.txt, more.tsv" in noted
+    assert "README.md" not in noted
+
+
 def cut(raw: CorpusText) -> dict[str, Sentences]:
     """The splits in memory, as `prepare` cuts them."""
     splits = {name: in_memory(part.chunks()) for name, part in raw.splits.items()}

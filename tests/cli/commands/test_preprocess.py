@@ -53,6 +53,15 @@ def test_text_from_stdin(invoke: Run) -> None:
     assert load_corpus(Path("data/p2")).info.splits["valid"].sentences == 36
 
 
+def test_files_of_a_repeated_option_are_joined(invoke: Run) -> None:
+    for name in ("a", "b", "v", "w"):
+        Path(f"{name}.txt").write_text(TEXT)
+    files = "--train a.txt --train b.txt --valid v.txt --valid w.txt --test v.txt --test=w.txt"
+    output(invoke("preprocess", *files.split(), "--name", "joined"))
+    splits = load_corpus(Path("data/joined")).info.splits
+    assert {split.sentences for split in splits.values()} == {72}
+
+
 def test_every_option_reaches_the_corpus(invoke: Run) -> None:
     lines = [{"body": line.title() + ".", "kind": n % 2} for n, line in enumerate(TEXT.splitlines())]
     Path("t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
