@@ -222,7 +222,8 @@ class LikelihoodConfig:
 
     samples: Draws = 100  # M, fresh draws a sentence
     pilots: Draws = 64  # draws a sentence in each round that fits the proposal
-    rounds: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 3  # at most
+    # At most; a sentence that gains much even in the last of several has more.
+    rounds: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 3
     modes: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = (
         2  # chain ends with components of their own
     )

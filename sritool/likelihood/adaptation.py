@@ -123,8 +123,8 @@ def adapt(
     """Find the proposal of each sentence in `config.rounds` rounds of `config.pilots` draws, or fewer.
 
     A sentence has no more rounds once its pilots reach their goal, or once the mean log weight grows under none of
-    its components. One that is still far from its posterior then has more. What other sentences do changes nothing
-    for it.
+    its components. One that gains much even in the last planned round then has more. What other sentences do changes
+    nothing for it.
 
     Args:
         target: p(x|·) of the batch.
@@ -154,7 +154,8 @@ def adapt(
         if index < config.rounds - 1:
             gaining = (mean > best + _LEAST_GAIN).any(0)
         else:
-            gaining = mean.max(0).values > best.max(0).values + _FAR
+            before = best.max(0).values  # −∞ after a single round, which gained nothing that is known
+            gaining = before.isfinite() & (mean.max(0).values > before + _FAR)
         active = active & gaining & ~enough
         best = torch.maximum(best, mean)
         if not bool(active.any()):

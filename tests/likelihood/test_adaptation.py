@@ -98,6 +98,13 @@ def test_rounds_end_once_nothing_is_gained_and_go_on_while_something_is(
     assert sum(target.asked) == 2 * 40
 
 
+def test_one_round_is_one() -> None:
+    """Nothing is known of what it gained. Validations that are to be cheap take one, and count its cost."""
+    target = rough(5, 8, height=2.0)
+    adapt(target, starts(5, 8), 0, torch.arange(5), LikelihoodConfig(pilots=40, rounds=1))
+    assert sum(target.asked) == 40
+
+
 def test_no_rounds_is_the_first_guess() -> None:
     begin = starts(6, 8)
     proposal = adapt(rough(), begin, 0, torch.arange(6), LikelihoodConfig(rounds=0))
