@@ -91,7 +91,8 @@ def _bound(metric: str, figures: SentenceFigures) -> str:
 def _is_full(terms: Array) -> bool:
     """Whether a mutual information is so near to log N, its largest value, that it may be far larger."""
     known = terms[~np.isnan(terms)]
-    return bool(len(known) and known.mean() > math.log(len(known)) - _NEAR_CEILING)
+    # Without z all terms are 0, and that is exact.
+    return bool(known.any() and known.mean() > math.log(len(known)) - _NEAR_CEILING)
 
 
 def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Estimate, Estimate]]:

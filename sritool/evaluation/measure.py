@@ -103,7 +103,8 @@ def measure(
     by_metric = {name: estimates_of(name, figures, origin) for name in wanted}
     found = [estimate for estimates in by_metric.values() for estimate in estimates]
     lacking = [name for name, estimates in by_metric.items() if not estimates]
-    if lacking and len(examples) < 2:
-        left_out.append(_without(lacking, "one sentence is too few"))
+    if lacking:
+        few = "one sentence is" if len(examples) == 1 else f"{len(examples)} sentences are"
+        left_out.append(_without(lacking, f"{few} too few"))
     notes = [*left_out, *notes_on(figures, found, origin, method)]
     return Measured(found, figures, notes)

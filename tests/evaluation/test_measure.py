@@ -203,6 +203,23 @@ def test_one_sentence_has_nobody_to_borrow_from(make: Callable[..., Method], cor
     assert "the standard error of one sentence is undefined" in texts(found)
 
 
+def test_an_aggregate_of_few_sentences_is_said_to_be_left_out(
+    make: Callable[..., Method], corpus: Corpus
+) -> None:
+    found = measured(make(), corpus, [1, 2, 4], metrics=("nll", "mi-upper", "kl-aggregate"))
+    assert [estimate.metric for estimate in found.estimates] == ["nll"]
+    assert "mi-upper, kl-aggregate: not measured, as 3 sentences are too few" in [
+        note.text for note in found.notes
+    ]
+
+
+@pytest.mark.parametrize("sentences", [1, 2, 10])
+def test_without_z_no_figure_is_a_bound(sentences: int, make: Callable[..., Method], corpus: Corpus) -> None:
+    """However near log N, the most that N sentences can tell, is to the 0 that they do tell."""
+    found = measured(make("lm"), corpus, range(sentences))
+    assert {estimate.bound for estimate in found.estimates} == {""}
+
+
 def test_a_table_that_breaks_the_bound_says_so(
     make: Callable[..., Method], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
