@@ -48,18 +48,34 @@ def _number_or_share(value: Any) -> Any:
     return float(value) if is_number else value
 
 
+def _rate_or_same(value: Any) -> Any:
+    is_rate = type(value) in (int, float) and 0 <= value < 1
+    if not is_rate and value != "same":
+        raise ValueError(f'it is {quoted(value)}; it should be a number from 0 to below 1, or "same"')
+    return float(value) if is_rate else value
+
+
 NumberOrShare = Annotated[float | Literal["1/batch"], PlainValidator(_number_or_share)]
 """A positive number, or one by the sentences of a batch."""
+RateOrSame = Annotated[float | Literal["same"], PlainValidator(_rate_or_same)]
+"""A dropout rate of its own, or that of another setting."""
 
 
 @settings
 class GeneratorConfig:
-    """Sizes of p(x|z)."""
+    """Sizes of p(x|z), and what is dropped while it learns."""
 
     embedding: Size = 128
     hidden: Size = 512
     latent: Annotated[int, Field(strict=True, ge=0, le=1 << 12)] = 32  # a Hessian has its square
-    dropout: ShareBelowOne = 0.5
+    dropout: ShareBelowOne = 0.5  # of the LSTM's outputs
+    input_dropout: RateOrSame = "same"  # of the words' embeddings; "same": as `dropout`
+    dropout_mask: Literal["token", "sentence"] = "token"  # a mask for each word, or one for all of a sentence
+
+    @property
+    def input_rate(self) -> float:
+        """The dropout rate of the words' embeddings."""
+        return self.dropout if self.input_dropout == "same" else self.input_dropout
 
 
 @settings

@@ -30,7 +30,7 @@ from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.cuda_graph import GraphedFunction
 from sritool.model.dropout import Dropout, Masks
-from sritool.model.random import Kept, Stream
+from sritool.model.random import Stream
 from sritool.model.theta_gradient import ThetaGradient
 from sritool.model.word_subset import WordMass, WordSubset, draw_subsets, stacked, unstacked, worthwhile
 
@@ -97,9 +97,16 @@ class ShortRunInference(Method):
         replayed = _replayed(batch) and not measured
         subsets = self._draw_words(batch, clock, replayed)
         if replayed:
-            bits = None if dropout.kept is None else dropout.kept.words
             words = (None,) * 3 if subsets is None else stacked(subsets)
-            given = (*batch, start[0], scaled, torch.as_tensor(weight).to(scaled), bits, root, *words)
+            given = (
+                *batch,
+                start[0],
+                scaled,
+                torch.as_tensor(weight).to(scaled),
+                root,
+                *words,
+                *dropout.bits,
+            )
             present = tuple(tensor is not None for tensor in given)
             tensors = (tensor for tensor in given if tensor is not None)
             done = self._graphed_pass((tuple(schedule), present), *tensors)
@@ -181,24 +188,21 @@ class ShortRunInference(Method):
 
         Args:
             schedule: s_k.
-            present: Which of these the tensors are: the batch's four, start, noise, the prior's weight, dropout's
-                bits, the root, the subsets' three.
+            present: Which of these the tensors are: the batch's four, start, noise, the prior's weight, the root,
+                the subsets' three, dropout's bits.
             tensors: They.
         """
         following = iter(tensors)
         given = [next(following) if there else None for there in present]
-        batch, (start, noise, weight), (bits, root) = Batch(*given[:4]), given[4:7], given[7:9]  # type: ignore[arg-type]
-        words = given[9:]
+        batch, (start, noise, weight, root) = Batch(*given[:4]), given[4:8]  # type: ignore[arg-type]
+        words, bits = given[8:11], given[11:]
         subsets = None if words[0] is None else unstacked(*words)  # type: ignore[arg-type]
-        targets, generator = batch.targets, self.config.generator
         assert start is not None
         assert noise is not None
         assert weight is not None
-        widths, time = (generator.embedding, generator.hidden), targets.shape[0]
-        kept = None if bits is None else Kept(bits, time * sum(widths), generator.dropout)
         weights = Weights(self.generator, self.precision, self._workspace)
         conditional = Conditional(weights, batch, static=True)
-        dropout = Dropout(time, widths, kept)
+        dropout = Dropout(self.config.generator, len(batch.targets), bits)
         return self._pass(conditional, dropout, start, noise, weight, schedule, root, subsets)
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from sritool.data.batches import Batch
 from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.model import hessian as curvature
-from sritool.model.dropout import Masks
+from sritool.model.dropout import Masks, dropped
 from sritool.model.generator import Generator
 from sritool.model.output_layer import OutputLayer
 from sritool.model.recurrence import Recurrence, RecurrentWeight
@@ -76,7 +76,7 @@ class Conditional:
         """The words' embeddings, under dropout: [time, batch, embedding]."""
         if self._embedded is None:
             self._embedded = self.weights.generator.embedding.detach()[self.batch.inputs]
-        return self._embedded if masks is None else self._embedded * masks.embedding
+        return dropped(self._embedded, None if masks is None else masks.embedding)
 
     def gate_inputs(self, z: Tensor, embedded: Tensor | None, out: Tensor | None = None) -> Tensor:
         """Return everything that enters the gates but the recurrence.
@@ -153,15 +153,16 @@ class Conditional:
             subset: The words that the softmax sees; None: all.
         """
         generator, recurrent = self.weights.generator, self.weights.recurrent
-        embedded = None if masks is None else self.embedded(masks)
+        embedded = None if masks is None or masks.embedding is None else self.embedded(masks)
         rows = z.shape[:-1].numel()
         if self._recurrence is None or self._recurrence.gates.shape[1] != rows:
             self._recurrence = self._new_recurrence(rows)
         recurrence = self.run(z, embedded, self._recurrence)
-        hidden = recurrence.hidden[1:] if masks is None else recurrence.hidden[1:] * masks.hidden
+        of_hidden = None if masks is None else masks.hidden
+        hidden = dropped(recurrence.hidden[1:], of_hidden)
         log_likelihood, grad_hidden = self.through_output(hidden, z.shape[:-1], theta, subset)
-        if masks is not None:
-            grad_hidden.mul_(masks.hidden)
+        if of_hidden is not None:
+            grad_hidden.mul_(of_hidden)
         grad_gates, grad_initial = recurrence.backward(grad_hidden, recurrent)  # [time, rows, 4·hidden], …
         grad_latent = grad_gates.sum(0)  # [rows, 4·hidden]
         gradient = grad_latent @ generator.latent_to_gates + grad_initial @ generator.latent_to_initial

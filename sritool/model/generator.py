@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sritool.config.settings import GeneratorConfig
 from sritool.data.tokenizer import FIRST_PREDICTED
-from sritool.model.dropout import Masks
+from sritool.model.dropout import Masks, dropped
 from sritool.model.random import draw_uniform
 from sritool.model.recurrence import lstm
 
@@ -61,11 +61,12 @@ class Generator(nn.Module):
         Returns:
             Shape [time, batch, hidden].
         """
-        embedded = self.embedding[inputs] if masks is None else self.embedding[inputs] * masks.embedding
+        masks = masks or Masks()
+        embedded = dropped(self.embedding[inputs], masks.embedding)
         words = embedded @ self.words_to_gates.t() + self.gate_bias  # [time, batch, 4·hidden]
         projected = words + z @ self.latent_to_gates.t()
         hidden = lstm(projected, self.initial_hidden(z), self.recurrent)
-        return hidden if masks is None else hidden * masks.hidden
+        return dropped(hidden, masks.hidden)
 
     def log_likelihood(self, inputs: Tensor, targets: Tensor, z: Tensor) -> Tensor:
         """Return log p(x|z) by plain autograd operations, without dropout: the oracle of the fast path.

@@ -48,7 +48,7 @@ def along(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u:
             here = Batch(
                 batch.examples[part], batch.inputs[:, part], batch.targets[:, part], batch.lengths[part]
             )
-            own = None if masks is None else Masks(masks.embedding[:, part], masks.hidden[:, part])
+            own = None if masks is None else masks.part(part)
             slope = _slope(generator, here, own, code, u[part])
             found = torch.autograd.grad(slope, (code, *parameters), materialize_grads=True)
         of_code[part] = found[0]

@@ -106,7 +106,7 @@ class ThetaGradient:
         sums["latent_to_initial"].addmm_(grad_initial.t(), z, alpha=scale)
         sums["initial_bias"].add_(grad_initial.sum(0), alpha=scale)
         grad_embedded = (flat @ self.generator.words_to_gates).view_as(embedded)
-        if masks is not None:
+        if masks is not None and masks.embedding is not None:
             grad_embedded.mul_(masks.embedding)
         sums["embedding"].index_add_(0, inputs.flatten(), grad_embedded.flatten(0, 1), alpha=scale)
 

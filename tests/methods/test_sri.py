@@ -187,7 +187,11 @@ def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
         assert not torch.equal(other.noise, chains[0].noise)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize(
+    "dropped",
+    [{"dropout": 0.0}, {"dropout": 0.5}, {"dropout": 0.5, "input_dropout": 0.2, "dropout_mask": "sentence"}],
+    ids=["nothing", "words", "sentences"],
+)
 @pytest.mark.parametrize("chain_dropout", [True, False])
 @pytest.mark.parametrize("choice", ["path", "end"])
 @pytest.mark.parametrize("ours", [{}, {"preconditioned": True}, {"words": 2}, OURS])
@@ -198,7 +202,7 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
     clock: Clock,
     gradients: Gradients,
     monkeypatch: pytest.MonkeyPatch,
-    dropout: float,
+    dropped: dict[str, Any],
     chain_dropout: bool,
     choice: str,
     ours: dict[str, Any],
@@ -207,7 +211,7 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
 
     def made() -> Method:
         method = make_method(
-            theta_gradient=choice, end_weight=0.125, dropout=dropout, chain_dropout=chain_dropout, **ours
+            theta_gradient=choice, end_weight=0.125, generator=dropped, chain_dropout=chain_dropout, **ours
         )
         for _ in range(3):  # for running statistics that are not what they begin as
             update(method, batch, clock)

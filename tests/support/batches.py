@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,8 +53,9 @@ def make_generator() -> MakeGenerator:
         dropout: float = 0.5,
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
+        **settings: Any,
     ) -> Generator:
-        generator = Generator(GeneratorConfig(embedding, hidden, latent, dropout), vocabulary)
+        generator = Generator(GeneratorConfig(embedding, hidden, latent, dropout, **settings), vocabulary)
         generator.initialise(scale, seed)
         return generator.to(dtype)
 

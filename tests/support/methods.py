@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,20 @@ def batch_of(split: Split) -> Callable[[Sequence[int]], Batch]:
 
 @pytest.fixture(scope="session")
 def make_method() -> Callable[..., Method]:
-    """A method by name; keywords are settings of its sampler, `dropout` that of the generator."""
+    """A method by name; keywords are settings of its sampler, `dropout` and `generator` those of the generator."""
 
-    def make(name: str = "sri", dropout: float = 0.0, scale: float = 1.0, **sampler: Any) -> Method:
+    def make(
+        name: str = "sri",
+        dropout: float = 0.0,
+        scale: float = 1.0,
+        generator: Mapping[str, Any] = MappingProxyType({}),
+        **sampler: Any,
+    ) -> Method:
         settings: dict[str, Any] = {"steps": 4, "step_sizes": STEP_SIZES, "temperature": 0.5, **sampler}
         latent = 0 if name == "lm" else 3
         values = {
             "method": name,
-            "generator": {"embedding": 4, "hidden": 5, "latent": latent, "dropout": dropout},
+            "generator": {"embedding": 4, "hidden": 5, "latent": latent, "dropout": dropout, **generator},
             "sampler": settings,
             "lagging": {"updates": 2},
             "training": {"measure_every": 0},
