@@ -72,6 +72,8 @@ class GeneratorConfig:
     input_dropout: RateOrSame = "same"  # of the words' embeddings; "same": as `dropout`
     dropout_mask: Literal["token", "sentence"] = "token"  # a mask for each word, or one for all of a sentence
 
+    word_dropout: ShareBelowOne = 0.0  # share of the words that go in as <unk>
+
     @property
     def input_rate(self) -> float:
         """The dropout rate of the words' embeddings."""

@@ -74,8 +74,11 @@ class Conditional:
 
     def embedded(self, masks: Masks | None) -> Tensor:
         """The words' embeddings, under dropout: [time, batch, embedding]."""
+        table = self.weights.generator.embedding.detach()
+        if masks is not None and masks.word is not None:
+            return dropped(table[masks.inputs(self.batch.inputs)], masks.embedding)
         if self._embedded is None:
-            self._embedded = self.weights.generator.embedding.detach()[self.batch.inputs]
+            self._embedded = table[self.batch.inputs]
         return dropped(self._embedded, None if masks is None else masks.embedding)
 
     def gate_inputs(self, z: Tensor, embedded: Tensor | None, out: Tensor | None = None) -> Tensor:
@@ -153,7 +156,7 @@ class Conditional:
             subset: The words that the softmax sees; None: all.
         """
         generator, recurrent = self.weights.generator, self.weights.recurrent
-        embedded = None if masks is None or masks.embedding is None else self.embedded(masks)
+        embedded = self.embedded(masks) if masks is not None and masks.of_inputs else None
         rows = z.shape[:-1].numel()
         if self._recurrence is None or self._recurrence.gates.shape[1] != rows:
             self._recurrence = self._new_recurrence(rows)

@@ -62,7 +62,7 @@ class Generator(nn.Module):
             Shape [time, batch, hidden].
         """
         masks = masks or Masks()
-        embedded = dropped(self.embedding[inputs], masks.embedding)
+        embedded = dropped(self.embedding[masks.inputs(inputs)], masks.embedding)
         words = embedded @ self.words_to_gates.t() + self.gate_bias  # [time, batch, 4·hidden]
         projected = words + z @ self.latent_to_gates.t()
         hidden = lstm(projected, self.initial_hidden(z), self.recurrent)

@@ -94,7 +94,7 @@ class ThetaGradient:
 
         Args:
             before: What the backward pass knows.
-            inputs: Ids of the words that went in. Shape [time, batch], int64.
+            inputs: Ids of the words before word dropout. Shape [time, batch], int64.
         """
         sums, scale = self.sums, -self.weight
         z, embedded, masks, previous, grad_gates, grad_latent, grad_initial = before
@@ -106,8 +106,10 @@ class ThetaGradient:
         sums["latent_to_initial"].addmm_(grad_initial.t(), z, alpha=scale)
         sums["initial_bias"].add_(grad_initial.sum(0), alpha=scale)
         grad_embedded = (flat @ self.generator.words_to_gates).view_as(embedded)
-        if masks is not None and masks.embedding is not None:
-            grad_embedded.mul_(masks.embedding)
+        if masks is not None:
+            inputs = masks.inputs(inputs)
+            if masks.embedding is not None:
+                grad_embedded.mul_(masks.embedding)
         sums["embedding"].index_add_(0, inputs.flatten(), grad_embedded.flatten(0, 1), alpha=scale)
 
     def assign(self) -> None:

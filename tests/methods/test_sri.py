@@ -23,6 +23,7 @@ from sritool.model.theta_gradient import Masks
 from sritool.model.word_subset import WordSubset
 
 EXAMPLES = [0, 1, 2, 4, 11]
+ALL_KINDS = {"dropout": 0.5, "input_dropout": 0.2, "dropout_mask": "sentence", "word_dropout": 0.3}
 OURS = {"preconditioned": True, "words": 2}
 Gradients = Callable[[Method, Batch, Clock], dict[str, Tensor]]
 
@@ -189,8 +190,8 @@ def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
 
 @pytest.mark.parametrize(
     "dropped",
-    [{"dropout": 0.0}, {"dropout": 0.5}, {"dropout": 0.5, "input_dropout": 0.2, "dropout_mask": "sentence"}],
-    ids=["nothing", "words", "sentences"],
+    [{"dropout": 0.0}, {"dropout": 0.5}, ALL_KINDS],
+    ids=["nothing", "words' features", "all kinds"],
 )
 @pytest.mark.parametrize("chain_dropout", [True, False])
 @pytest.mark.parametrize("choice", ["path", "end"])

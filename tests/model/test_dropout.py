@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sritool.config.settings import GeneratorConfig
 from sritool.data.batches import Batch, collate
+from sritool.data.tokenizer import UNK
 from sritool.errors import UsageError
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.dropout import Dropout, Masks
@@ -26,6 +27,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "two rates, a mask a word": {"dropout": 0.5, "input_dropout": 0.2},
     "inputs alone": {"dropout": 0.0, "input_dropout": 0.4},
     "outputs alone": {"input_dropout": 0.0},
+    "words alone": {"dropout": 0.0, "word_dropout": 0.4},
+    "words and the rest": {"dropout_mask": "sentence", "word_dropout": 0.4},
 }
 
 
@@ -43,10 +46,19 @@ def codes(size: int) -> Tensor:
     return torch.randn(size, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
 
+def with_unknown(inputs: Tensor, stays: Tensor) -> Tensor:
+    shown = inputs.clone()
+    for time, sentence in (~stays).nonzero().tolist():
+        shown[time, sentence] = UNK
+    return shown
+
+
 def plain(generator: Generator, batch: Batch, z: Tensor, masks: Masks) -> Tensor:
     """Σ log p(x|z) by torch's LSTM and cross-entropy, every factor written out for every place."""
     time, size = batch.inputs.shape
-    embedded = generator.embedding[batch.inputs]
+    embedded = generator.embedding[
+        batch.inputs if masks.word is None else with_unknown(batch.inputs, masks.word)
+    ]
     if masks.embedding is not None:
         embedded = embedded * masks.embedding.expand(time, size, -1)
     order = torch.cat([part for k in (1, 2, 3, 0) for part in torch.arange(4 * 7).chunk(4)[k : k + 1]])
@@ -118,6 +130,25 @@ def test_inputs_and_outputs_have_their_own_rates(make_batch: Callable[..., Batch
             assert float((factors == 0).double().mean()) == pytest.approx(rate, abs=0.02)
     one = GeneratorConfig(200, 100, 2, dropout=0.5, input_dropout=0.0)
     assert masks_of(one, batch).embedding is None
+
+
+def test_dropped_words_go_in_as_unknown_and_the_first_symbol_stays(
+    make_split: Callable[..., object], make_batch: Callable[..., Batch]
+) -> None:
+    config = GeneratorConfig(dropout=0.0, word_dropout=0.25)
+    batch = make_batch([20] * 200, vocabulary=500)
+    masks = masks_of(config, batch)
+    assert (masks.embedding, masks.hidden) == (None, None)
+    shown = masks.inputs(batch.inputs)
+    assert torch.equal(shown[0], batch.inputs[0])
+    changed = (shown != batch.inputs)[1:]
+    assert bool((shown[1:][changed] == UNK).all())
+    assert float(changed.double().mean()) == pytest.approx(0.25, abs=0.02)
+    split = make_split([[3, 4, 2], [5, 6, 7, 8, 2], [9, 9, 2]])
+    alone, together = (masks_of(config, collate(split, order)).word for order in ([2], [1, 2]))  # type: ignore[arg-type]
+    assert alone is not None
+    assert together is not None
+    assert torch.equal(together[:3, 1], alone[:, 0])
 
 
 @pytest.mark.parametrize("value", [1.0, -0.1, "other", True])

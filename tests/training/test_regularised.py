@@ -10,7 +10,7 @@ import torch
 
 from sritool.methods.registry import METHODS
 
-REGULARISED = {"dropout": 0.5, "input_dropout": 0.25, "dropout_mask": "sentence"}
+REGULARISED = {"dropout": 0.5, "input_dropout": 0.25, "dropout_mask": "sentence", "word_dropout": 0.2}
 
 
 @pytest.mark.parametrize(
