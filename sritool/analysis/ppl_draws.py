@@ -31,6 +31,7 @@ class Point(NamedTuple):
     value: float
     se: float | None  # over sentences; kept for all M draws only
     sentences: int
+    predictions: int | None  # tokens that ppl is per, </s> too
 
 
 class PplDraws(NamedTuple):
@@ -111,7 +112,8 @@ def _requests(
 def _points(run: str, estimate: Estimate) -> Iterator[Point]:
     """The figure from a part of the draws, and from all."""
     told = (run, estimate.estimator, estimate.metric)
-    whole = Point(*told, estimate.draws, estimate.value, estimate.standard_error, estimate.sentences)
+    counts = estimate.sentences, estimate.predictions
+    whole = Point(*told, estimate.draws, estimate.value, estimate.standard_error, *counts)
     if estimate.reliability is not None:
         for draws, value in estimate.reliability.curve:
             if draws < estimate.draws:

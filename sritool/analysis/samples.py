@@ -156,7 +156,8 @@ def figures(
             theirs = reverse(model, texts, real, report, "lm on real sentences")
         elif reference:
             notes.append("reverse-ppl of real sentences needs the prepared corpus: leave --text out for it")
-        rows.append(Row("reverse-ppl", ours, theirs, f"lm trained on them, of {real.name}"))
+        of = f"{real.name}, {real.split.predictions:,} predictions (with </s>)"
+        rows.append(Row("reverse-ppl", ours, theirs, f"lm trained on them, of {of}"))
     return Figures(rows, notes)
 
 

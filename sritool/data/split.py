@@ -49,6 +49,12 @@ class Split:
         """Predictions of the whole split, the denominator of perplexity."""
         return len(self.ids)
 
+    @cached_property
+    def ended(self) -> npt.NDArray[np.bool_]:
+        """Whether each sentence has its ``</s>``, or was cut before it: [sentences] bool."""
+        last: IdArray = self.ids[self.offsets[1:] - 1]
+        return np.equal(last, EOS)
+
     def targets(self, index: int) -> IdArray:
         """Return the targets of one sentence, a view: [length] int32."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]

@@ -207,5 +207,6 @@ def _rows(
         )
         values = {name: float(array[row]) for name, array in columns.items()}
         counts = {name: int(values.pop(name)) for name in ("predictions", "words")}
+        counts["words"] -= int(chosen.split.ended[index])  # </s> is a prediction and no word
         rows.append({"index": int(index), **counts, **values, "sentence": text})
     return rows

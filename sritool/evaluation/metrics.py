@@ -49,6 +49,7 @@ class Estimate(NamedTuple):
     estimator: str
     reliability: Reliability | None = None  # of figures from importance weights
     bound: str = ""  # "≥" or "≤" where the truth may lie far on that side of the value
+    predictions: int | None = None  # of a perplexity: what it is per, counted over all sentences, </s> too
 
 
 def mean_estimate(metric: str, values: Array, unit: str, draws: int, estimator: str) -> Estimate:
@@ -78,7 +79,8 @@ def perplexity(
         error = float(residual.std(ddof=1) / math.sqrt(count) / predictions.mean())
     value = math.inf if rate > _LARGEST_RATE else math.exp(rate)
     error = value * error if math.isfinite(value) else math.nan
-    return Estimate(metric, value, error, unit, count, draws, estimator)
+    total = int(predictions.sum())
+    return Estimate(metric, value, error, unit, count, draws, estimator, predictions=total)
 
 
 def between_variance(first: Array, second: Array) -> Array:

@@ -21,8 +21,8 @@ class SentenceFigures:
     first M/8, M/4, M/2 and all M draws give.
     """
 
-    predictions: Array  # tokens that are predicted, a count
-    words: Array  # of the text, a count
+    predictions: Array  # tokens that are predicted, </s> too, a count
+    words: Array  # of the text, </s> too, a count
     unit_chains: int = 0  # draws of q(z|x) a sentence behind `half_means`
     recon: Array = field(init=False)  # mean −log p(x|z) over the draws of q(z|x)
     recon_permuted: Array = field(init=False)  # the same with the draws of another sentence

@@ -48,7 +48,7 @@ class DecodingOptions:
             show_default="1",
         ),
     ] = None
-    max_length: Annotated[int, decoding_option("Longest sentence, in tokens.", min=1)] = 200
+    max_length: Annotated[int, decoding_option("Longest sentence, in tokens without </s>.", min=1)] = 200
 
     def config(self) -> DecodingConfig:
         """Return what is asked for: greedy, unless words are to be drawn or an option that draws is given.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sritool.analysis.ppl_draws import Point
 
-COLUMNS = ("run", "estimator", "metric", "draws", "value", "se", "sentences")
+COLUMNS = ("run", "estimator", "metric", "draws", "value", "se", "sentences", "predictions")
 
 
 def ppl_draws(

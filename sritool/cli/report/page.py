@@ -220,10 +220,12 @@ def epoch_table(found: RunReport) -> tuple[list[str], list[list[str]]]:
 
 def _metric_row(estimate: Estimate) -> dict[str, str]:
     drawn = f", {estimate.draws} draw{'s' if estimate.draws > 1 else ''}" if estimate.draws else ""
+    count = estimate.predictions
+    counted = "" if count is None else f", {count:,} predictions (with </s>)"
     return {
         "name": estimate.metric,
         "value": with_error(figure(estimate), estimate.standard_error),
-        "unit": estimate.unit,
+        "unit": estimate.unit + counted,
         "sentences": f"{estimate.sentences:,}",
         "meaning": MEANINGS.get(estimate.metric, ""),
         "by": estimate.estimator + drawn,

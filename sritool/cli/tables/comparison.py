@@ -14,6 +14,8 @@ from sritool.cli.tables.metrics import (
     figure_cells,
     figure_columns,
     measured,
+    predicted,
+    predictions_of,
     reliability_cells,
     shown,
     weights_of,
@@ -124,7 +126,7 @@ def for_programs(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], 
     metrics = [name for name in names if name not in TRAINING_COLUMNS]
     training = [name for name in names if name in TRAINING_COLUMNS]
     columns = ["run", "method", "corpus", *figure_columns(metrics, people=False)]
-    columns += ["estimator", "draws", "data", "sentences", "of", *RELIABILITY]
+    columns += ["estimator", "draws", "data", "sentences", "of", "predictions", *RELIABILITY]
     columns += ["training sentences", "training split"]
     for name in training:
         columns += {"epochs": ["epochs", "planned epochs"], "time": ["seconds"]}.get(name, [name])
@@ -136,6 +138,7 @@ def for_programs(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], 
         for name in metrics:
             line += figure_cells(row.estimate(name), people=False)
         line += [first and first.estimator, first and first.draws, own.data, measured(own), own.total]
+        line.append(predictions_of(own.estimates))
         line += [*reliability_cells(likelihood), row.training.sentences, row.training.of]
         for name in training:
             line += [value_of(row, name), *([row.training.planned] if name == "epochs" else [])]
@@ -202,5 +205,6 @@ def title_of(found: Comparison) -> str:
     first = found.rows[0].evaluation
     if not found.one_corpus:
         return f"On {first.data.rpartition(' ')[2]} of each run's own corpus"
-    counts = f", {measured(first)} of {first.total} sentences" if first.estimates else ""
-    return f"On {first.data}{counts}"
+    if not first.estimates:
+        return f"On {first.data}"
+    return f"On {first.data}, {measured(first)} of {first.total} sentences{predicted(first.estimates)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Table, readable
@@ -43,11 +43,12 @@ def metrics_table(
         unit = e.unit.removesuffix("/sentence") if fmt == "table" else e.unit
         counts = [e.sentences, total] if counted else []
         rows.append([e.metric, *figure_cells(e, people), unit, *counts, e.draws, e.estimator])
-        rows[-1] += [] if people else [run, data, *reliability_cells(e), e.bound or None]
+        rows[-1] += [] if people else [e.predictions, run, data, *reliability_cells(e), e.bound or None]
     columns = ["metric", *(["value ± se"] if people else ["value", "se"]), "unit"]
     columns += [*(["sentences", "of"] if counted else []), "draws", "estimator"]
-    columns += [] if people else ["run", "data", *RELIABILITY, "bound"]
-    return Table(f"{run} on {data}, {most} of {total} sentences", columns, rows, "\n".join(notes))
+    columns += [] if people else ["predictions", "run", "data", *RELIABILITY, "bound"]
+    title = f"{run} on {data}, {most} of {total} sentences{predicted(estimates)}"
+    return Table(title, columns, rows, "\n".join(notes))
 
 
 def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
@@ -144,9 +145,10 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
         row += [cell for metric in metrics for cell in figure_cells(by_name.get(metric), people)]
         row += [measured(run), run.total] if counted else []
         row.append((likelihood or run.estimates[0]).estimator)
-        rows.append(row if people else [*row, run.data, *reliability_cells(likelihood)])
+        programs = [predictions_of(run.estimates), run.data, *reliability_cells(likelihood)]
+        rows.append(row if people else [*row, *programs])
     columns = ["run", "method", *figure_columns(metrics, people), *(["sentences", "of"] if counted else [])]
-    columns += ["estimator", *([] if people else ["data", *RELIABILITY])]
+    columns += ["estimator", *([] if people else ["predictions", "data", *RELIABILITY])]
     return Table(shared_title(found), columns, rows, "\n".join(notes_of(found)))
 
 
@@ -177,10 +179,12 @@ def curve_table(found: Sequence[Evaluation], fmt: str) -> Table:
     people = fmt in FOR_PEOPLE
     rows = [
         [run.run, ppl.estimator, ppl.draws, *figure_cells(ppl, people), *figure_cells(nll, people)]
+        + ([] if people else [ppl.predictions])
         for run in found
         for ppl, nll in run.curve
     ]
     columns = ["run", "estimator", "draws", *figure_columns(("ppl", "nll"), people)]
+    columns += [] if people else ["predictions"]
     return Table(f"{shared_title(found)}, by draws a sentence", columns, rows, "\n".join(notes_of(found)))
 
 
@@ -221,15 +225,31 @@ def likelihood_of(run: Evaluation) -> Estimate | None:
     return by_name.get("ppl") or by_name.get("nll")
 
 
+def predictions_of(estimates: Iterable[Estimate]) -> int | None:
+    """Return the number of tokens that the perplexity is per, </s> included; None without one."""
+    return next((e.predictions for e in estimates if e.metric == "ppl"), None)
+
+
+def predicted(estimates: Iterable[Estimate]) -> str:
+    """Return what a title says of `predictions_of`: `, 82,430 predictions (with </s>)`, or nothing."""
+    count = predictions_of(estimates)
+    return "" if count is None else f", {count:,} predictions (with </s>)"
+
+
 def shared_title(found: Sequence[Evaluation]) -> str:
     """Return what all runs were measured on."""
-    return f"On {found[0].data}, {measured(found[0])} of {found[0].total} sentences"
+    counts = {predicted(run.estimates) for run in found} - {""}
+    shared = counts.pop() if len(counts) == 1 else ""  # else they are in the notes
+    return f"On {found[0].data}, {measured(found[0])} of {found[0].total} sentences{shared}"
 
 
 def notes_of(found: Sequence[Evaluation]) -> list[str]:
-    """Return the lines below a table of runs: their notes, and metrics that were measured on fewer sentences."""
+    """Return the lines below a table of runs: their notes, and the counts in which they differ."""
     prefix = {run.run: f"{run.run}: " if len(found) > 1 else "" for run in found}
     notes = [prefix[run.run] + note for run in found for note in run.notes]
+    counts = {run.run: predicted(run.estimates).removeprefix(", ") for run in found}
+    if len({*counts.values()} - {""}) > 1:
+        notes += [prefix[run] + count for run, count in counts.items() if count]
     for run in found:
         few = [e for e in run.estimates if e.sentences < measured(run)]
         notes += [f"{prefix[run.run]}{e.metric} on {e.sentences}" for e in few]

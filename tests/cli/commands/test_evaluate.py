@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sritool.data.store import load_corpus
@@ -45,7 +47,8 @@ def test_several_runs_are_one_row_each(run: Run) -> None:
     few = ["--limit", 5, *FEW]
     found = rows(run("evaluate", "mine-sri", "runs/mine-lm/best.pt", "--metrics", "ppl,au,kl", *few))
     assert [(row["run"], row["method"]) for row in found] == [("mine-sri", "sri"), ("mine-lm", "lm")]
-    names = "ppl,ppl se,kl,kl se,au,au se,sentences,of,estimator,data,half,ess,ess decile,pareto k,pareto k decile"
+    names = "ppl,ppl se,kl,kl se,au,au se,sentences,of,estimator,predictions,data,half,ess,ess decile"
+    names += ",pareto k,pareto k decile"
     assert list(found[0])[2:] == names.split(",")
     assert [(row["sentences"], row["of"]) for row in found] == [("5", "16")] * 2
     alone = rows(run("evaluate", "mine-lm", "--metrics", "ppl", *few))[0]
@@ -140,7 +143,7 @@ def test_perplexity_against_the_number_of_draws(run: Run) -> None:
     whole = rows(run("evaluate", "mine-sri", *few))[0]
     assert (found[3]["ppl"], found[2]["ppl"]) == (whole["value"], whole["half"])
     drawn = run("evaluate", "mine-sri", "--curve", *few, "-f", "table").stdout
-    assert "4 of 16 sentences, by draws a sentence" in drawn
+    assert re.search(r"4 of 16 sentences, \d+ predictions \(with </s>\), by draws a sentence", drawn)
 
 
 def test_the_bracket_is_printed(run: Run) -> None:
@@ -184,3 +187,35 @@ def test_two_runs_stand_side_by_side_where_a_row_each_is_too_wide(
     assert table[0].split() == ["mine-sri", "mine-lm"]
     assert [line.split()[0] for line in table[1:]] == ["method", *DEFAULT, "estimator"]
     assert all(line.split()[1] in wide for line in table[2:-1])
+
+
+def test_counts_say_whether_the_end_of_a_sentence_is_in_them(run: Run) -> None:
+    Path("text.txt").write_text("the otter finds .\n\n")
+    row, empty = rows(run("evaluate", "mine-lm", "--text", "text.txt", "--per-sentence", *FEW))
+    assert (row["words"], row["predictions"]) == ("4", "5")
+    assert (empty["words"], empty["predictions"]) == ("0", "1")
+
+
+@pytest.mark.parametrize("given", [["mine-lm"], ["mine-lm", "mine-sri"], ["mine-lm", "--curve"]])
+def test_predictions_stand_beside_every_perplexity(run: Run, given: list[str]) -> None:
+    counted = load_corpus(Path("data/mine")).split("test").predictions
+    found = rows(run("evaluate", *given, "--metrics", "ppl", *FEW)) if "--curve" not in given else []
+    found += rows(run("evaluate", *given, *FEW))
+    perplexities = [row for row in found if row.get("metric", "ppl").startswith("ppl")]
+    assert {row["predictions"] for row in perplexities} == {str(counted)}
+    assert {row["predictions"] for row in found if row not in perplexities} <= {""}
+    drawn = run("evaluate", *given, *FEW, "-f", "table").stdout
+    assert f"{counted:,} predictions (with </s>)" in drawn
+
+
+def test_runs_of_different_tokenizers_tell_their_predictions_one_by_one() -> None:
+    from sritool.cli.tables.metrics import notes_of, shared_title
+    from sritool.evaluation.evaluate import Evaluation
+    from sritool.evaluation.metrics import perplexity
+
+    found = []
+    for name, count in (("words", 5.0), ("pieces", 9.0)):
+        ppl = perplexity("ppl", np.array([-20.0]), np.array([count]), "per token", 0, "exact")
+        found.append(Evaluation(name, "lm", "a text", 1, [ppl], [], [], []))
+    assert shared_title(found) == "On a text, 1 of 1 sentences"
+    assert notes_of(found) == ["words: 5 predictions (with </s>)", "pieces: 9 predictions (with </s>)"]

@@ -12,6 +12,7 @@ import sritool
 from sritool.analysis.samples import Figure, Figures, Row, distinct
 from sritool.cli.commands.sample import figures_table
 from sritool.cli.render import fits
+from sritool.data.store import load_corpus
 from support.tables import Run, Terminal, json_rows, output
 
 
@@ -124,7 +125,8 @@ def test_everything_of_a_language_model(run: Run) -> None:
         "unique", "distinct-1", "distinct-2", "self-bleu", "nll", "nll-per-token", "reverse-ppl"
     ]  # fmt: skip
     assert "exact" in rows[4]["how"]
-    assert rows[6]["how"] == "lm trained on them, of mine test"
+    counted = load_corpus(Path("data/mine")).split("test").predictions
+    assert rows[6]["how"] == f"lm trained on them, of mine test, {counted} predictions (with </s>)"
     assert rows[6]["value"] > 1
     assert sorted(path.name for path in Path().iterdir() if path.is_dir()) == ["data", "runs"]
     assert sorted(path.name for path in Path("runs").iterdir()) == ["mine-lm", "mine-sri"]
