@@ -18,7 +18,7 @@ from sritool.errors import DataError, UsageError
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.model.decoding import DecodingConfig
 from sritool.model.random import Stream
-from sritool.runs.model import Floats, Report, TrainedModel
+from sritool.runs.model import Decoded, Floats, Report, TrainedModel
 
 STRANGERS = 200  # pairs of independent samples that the distance of neighbours is held against
 
@@ -121,7 +121,7 @@ def interpolate(
     config: DecodingConfig,
     seed: int,
     report: Report | None = None,
-) -> list[list[str]]:
+) -> list[list[Decoded]]:
     """Decode the sentences of each line between two codes, both ends included.
 
     Args:
@@ -136,7 +136,7 @@ def interpolate(
         n lists of `way.points` sentences.
     """
     lines = [codes_between(first, last, way.points, way.spherical) for first, last in ends]
-    found = model.decode(np.concatenate(lines), config, seed, report=report)
+    found = model.decode_whole(np.concatenate(lines), config, seed, report=report)
     return [found[begin : begin + way.points] for begin in range(0, len(found), way.points)]
 
 
@@ -159,7 +159,7 @@ def interpolate_once(
         chains: Chains whose mean is a sentence's code.
     """
     ends = sentence_pairs(model, [between], chains, seed) if between else prior_pairs(model, 1, seed)
-    return interpolate(model, ends, way, config, seed)[0]
+    return [sentence.text for sentence in interpolate(model, ends, way, config, seed)[0]]
 
 
 def edit_distance(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:

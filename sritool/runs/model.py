@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,13 @@ Floats = NDArray[np.float32]
 
 Report = Callable[[str, int, int], None]
 """Receives progress: (what is going on, sentences done, sentences in all)."""
+
+
+class Decoded(NamedTuple):
+    """A sentence of the generator."""
+
+    text: str
+    ended: bool  # by </s>, and not cut at the longest length
 
 
 class TrainedModel:
@@ -94,7 +102,18 @@ class TrainedModel:
         first: int = 0,
         report: Report | None = None,
     ) -> list[str]:
-        """Return a sentence for each code.
+        """Return a sentence for each code; arguments and errors as `decode_whole`."""
+        return [sentence.text for sentence in self.decode_whole(codes, config, seed, first, report)]
+
+    def decode_whole(
+        self,
+        codes: Floats | Sequence[Sequence[float]],
+        config: DecodingConfig | None = None,
+        seed: int = 0,
+        first: int = 0,
+        report: Report | None = None,
+    ) -> list[Decoded]:
+        """Return a sentence for each code, and whether it ended or was cut.
 
         Args:
             codes: Values of z. Shape [n, latent].
@@ -112,9 +131,9 @@ class TrainedModel:
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise ShapeError(f"codes have shape {list(z.shape)}; give [n, {self.latent}]")
         tell = (lambda done: report("decoding", done, len(z))) if report else (lambda _: None)
-        stream = Stream(seed, "decode")
-        ids = decode(self.generator, z, config or DecodingConfig(), stream, first, tell)
-        return [self.tokenizer.decode(row) for row in ids]
+        config = config or DecodingConfig()
+        ids = decode(self.generator, z, config, Stream(seed, "decode"), first, tell)
+        return [Decoded(self.tokenizer.decode(row), len(row) < config.max_length) for row in ids]
 
     def texts(self, split: Split, examples: Iterable[int]) -> list[str]:
         """Return sentences of a split as the tokenizer spells them, unknown words included.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from sritool.cli.formats import Table
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
@@ -46,5 +45,5 @@ def decode(
     tell_typed(codes, "codes, numbers with spaces between")
     given = read_codes(codes, opened.latent)
     with output.progress(shown=len(given) > FEW) as report:
-        sentences = opened.decode(given, config, seed, report=report)
-    emit(Table("", ("sentence",), [[text] for text in sentences]), form)
+        found = opened.decode_whole(given, config, seed, report=report)
+    emit(decoding.table("sentence", found, form), form)

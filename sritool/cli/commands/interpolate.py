@@ -17,6 +17,7 @@ from sritool.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from sritool.analysis.interpolation import Pair, Smoothness
+    from sritool.runs.model import Decoded
 
 path_option = in_panel("Path")
 SHOWN = 60  # characters of a sentence in a title
@@ -96,12 +97,15 @@ def interpolate(
         else:
             ends = task.prior_pairs(opened, count, seed)
         lines = task.interpolate(opened, ends, task.Way(points, spherical), config, seed, report)
-        found = task.smoothness(opened, lines, config, seed)
-    edits = [task.edits(line) for line in lines]
+        texts = [[sentence.text for sentence in line] for line in lines]
+        found = task.smoothness(opened, texts, config, seed)
+    edits = [task.edits(line) for line in texts]
+    cut = decoding.cut_note([sentence for line in lines for sentence in line])
+    note = "\n".join(filter(None, [note_on(found), cut]))
     if form == "table":
-        emit_all(drawn_tables(pairs, lines, edits, note_on(found)), form)
+        emit_all(drawn_tables(pairs, texts, edits, note), form)
     else:
-        emit(one_table(lines, edits, note_on(found)), form)
+        emit(one_table(lines, edits, note), form)
 
 
 def given_pairs(between: list[str] | None, text: str | None, n: int | None) -> list[Pair]:
@@ -118,14 +122,14 @@ def given_pairs(between: list[str] | None, text: str | None, n: int | None) -> l
         raise UsageError('--between takes two sentences without tabs: --between "one" "other"') from None
 
 
-def one_table(lines: list[list[str]], edits: list[list[int]], note: str) -> Table:
+def one_table(lines: list[list[Decoded]], edits: list[list[int]], note: str) -> Table:
     """For programs: a row a sentence."""
     rows = [
-        (pair, position, sentence, None if position == 1 else changed, position > 1 and changed == 0)
+        (pair, position, text, None if position == 1 else changed, position > 1 and changed == 0, ended)
         for pair, (line, changes) in enumerate(zip(lines, edits, strict=True), 1)
-        for position, (sentence, changed) in enumerate(zip(line, [0, *changes], strict=True), 1)
+        for position, ((text, ended), changed) in enumerate(zip(line, [0, *changes], strict=True), 1)
     ]
-    return Table("Interpolation", ("pair", "position", "sentence", "edits", "repeated"), rows, note)
+    return Table("Interpolation", ("pair", "position", "sentence", "edits", "repeated", "ended"), rows, note)
 
 
 def drawn_tables(pairs: list[Pair], lines: list[list[str]], edits: list[list[int]], note: str) -> list[Table]:

@@ -87,9 +87,10 @@ def sample(
     given = opened.prior(n, seed) if given is None else given
     if not wanted:
         with output.progress(shown=n > FEW) as report:
-            sentences = opened.decode(given, config, seed, report=report)
-        rows = [[sentence] for sentence in sentences]
-        emit(Table("", ("sample",), rows, f"unique: {len(set(sentences))} of {n}"), output.lines_format())
+            found = opened.decode_whole(given, config, seed, report=report)
+        unique = f"unique: {len({sentence.text for sentence in found})} of {n}"
+        form = output.lines_format()
+        emit(decoding.table("sample", found, form, [unique]), form)
         return
     from sritool.analysis import samples as task
     from sritool.evaluation.sentences import read_text
@@ -100,8 +101,10 @@ def sample(
         own = read_text(Path(text)) if text is not None else None
         real = task.real_text(opened, own, data_dir, reference and "reverse-ppl" in wanted)
     with output.progress() as report:
-        sentences = opened.decode(given, config, seed, report=report)
+        found = opened.decode_whole(given, config, seed, report=report)
+        sentences = [sentence.text for sentence in found]
         figures = task.figures(opened, sentences, wanted, seed, report, real, reference)
+    figures.notes.extend(filter(None, [decoding.cut_note(found)]))
     beside = real.name if real and reference else ""
     emit(figures_table(figures, f"{n:,} samples of {opened.path}", beside, form), form)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from sritool.cli.formats import Table
 from sritool.cli.signatures import in_panel
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.model.decoding import DecodingConfig
+    from sritool.runs.model import Decoded
 
 decoding_option = in_panel("Decoding")
 FEW = 512  # sentences that are there before a progress bar could be read
@@ -69,3 +72,22 @@ class DecodingOptions:
             raise UsageError(f"{first} is for ancestral decoding; leave it or --greedy out")
         greedy = not drawn if self.greedy is None else self.greedy
         return DecodingConfig(greedy=greedy, beam=self.beam or 1, max_length=self.max_length, **drawn)  # type: ignore[arg-type]
+
+    def table(self, name: str, found: Sequence[Decoded], form: str, notes: Sequence[str] = ()) -> Table:
+        """Return sentences with whether each ended; the sentences alone where a line is to hold nothing else.
+
+        Args:
+            name: Of their column.
+            found: The sentences.
+            form: As `OutputOptions.lines_format` has it.
+            notes: What is said of them beside how many are cut.
+        """
+        note = "; ".join(filter(None, [*notes, self.cut_note(found)]))
+        if form == "plain":
+            return Table("", (name,), [[sentence.text] for sentence in found], note)
+        return Table("", (name, "ended"), found, note)
+
+    def cut_note(self, found: Sequence[Decoded]) -> str:
+        """Return how many sentences were cut before their end; "" if none was."""
+        cut = sum(not sentence.ended for sentence in found)
+        return f"{cut:,} of {len(found):,} sentences are cut at --max-length {self.max_length}" if cut else ""

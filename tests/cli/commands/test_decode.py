@@ -48,7 +48,10 @@ def test_options_of_decoding_reach_the_library(run: Run, codes: np.ndarray) -> N
 
 
 def test_formats(run: Run, codes: np.ndarray) -> None:
-    expected = load(Path("runs/mine-sri")).decode(codes)
+    expected = load(Path("runs/mine-sri")).decode_whole(codes)
     command = ("decode", "mine-sri", "-q", "--codes", "codes.npy", "-f")
-    assert json_rows(run(*command, "json")) == [{"sentence": text} for text in expected]
-    assert output(run(*command, "tsv")).splitlines() == ["sentence", *expected]
+    assert json_rows(run(*command, "json")) == [
+        {"sentence": text, "ended": ended} for text, ended in expected
+    ]
+    lines = [f"{text}\t{str(ended).lower()}" for text, ended in expected]
+    assert output(run(*command, "tsv")).splitlines() == ["sentence\tended", *lines]

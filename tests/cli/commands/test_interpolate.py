@@ -15,7 +15,7 @@ ONE, OTHER = "a heron finds the kettle at noon", "the mason paints a lantern ups
 def rows(run: Run, *args: object, stdin: str | None = None) -> list[list[str]]:
     text = output(run("interpolate", "mine-sri", "--max-length", 8, *args, stdin=stdin))
     header, *lines = [line.split("\t") for line in text.split("\n")[:-1]]
-    assert header == ["pair", "position", "sentence", "edits", "repeated"]
+    assert header == ["pair", "position", "sentence", "edits", "repeated", "ended"]
     return lines
 
 
@@ -34,7 +34,7 @@ def test_a_checkpoint_is_all_it_takes(run: Run) -> None:
 
 def test_marks_are_the_edits_from_the_sentence_before(run: Run) -> None:
     first, *found = rows(run, "--points", 40, "-n", 1)  # close enough for some to be repeated
-    assert first[3:] == ["", "false"]
+    assert first[3:5] == ["", "false"]
     assert [int(row[3]) for row in found] == edits([first[2], *(row[2] for row in found)])
     assert all((row[4] == "true") == (row[3] == "0") for row in found)
     assert "true" in {row[4] for row in found}
