@@ -108,28 +108,54 @@ def resolve_config(
     method = _known("method", method, METHODS)
     if under is not None and method != under.method:
         _refuse_change("method", under.method, method)
-    preset, sampler = given.get("preset"), _sampler(given.get("sampler.name"))
     recipe = _recipe(given.get("recipe"))
-    if under is None:
-        preset = preset or (corpus if corpus in PRESETS else DEFAULT_PRESET)
-        preset = _known("preset", preset, PRESETS)
-        base = merge(plain(RunConfig()), starting_values(preset, method, recipe, sampler))
-    else:
-        if recipe is not None and recipe.name != under.recipe:
-            _refuse_change("recipe", under.recipe, recipe.name)
-        base = merge(plain(under), PRESETS[_known("preset", preset, PRESETS)] if preset else {})
-        if (
-            sampler and sampler != under.sampler.name
-        ):  # the run's own may have step sizes that were tuned since
-            base = merge(base, SAMPLERS[sampler])
+    base = _of_resumed_run(under, given, recipe) if under else _of_new_run(corpus, method, given, recipe)
     # A file of settings serves every method; what was typed for this one must fit it.
     without_code = {"generator": {"latent": 0}} if method in WITHOUT_CODE else {}
     values = merge(merge(base, given.stored), merge(without_code, given.typed))
     values |= {"method": method, "recipe": recipe.name if recipe else values["recipe"]}
     values.pop("preset", None)
-    config = named_truly(build(RunConfig, values))
+    config = build(RunConfig, values)
+    if under is not None:
+        config = _going_on_searching(config, under)
+    config = named_truly(config)
     _check_method(config, given)
     return _as_before(config, under) if under else config
+
+
+def _of_new_run(corpus: str, method: str, given: Given, recipe: Recipe | None) -> dict[str, Any]:
+    """What is given is laid over this, as nested values."""
+    preset = given.get("preset") or (corpus if corpus in PRESETS else DEFAULT_PRESET)
+    sampler = _sampler(given.get("sampler.name"))
+    start = starting_values(_known("preset", preset, PRESETS), method, recipe, sampler)
+    return merge(plain(RunConfig()), start)
+
+
+def _of_resumed_run(under: RunConfig, given: Given, recipe: Recipe | None) -> dict[str, Any]:
+    """The same; a name that the run has already changes nothing."""
+    if recipe is not None and recipe.name != under.recipe:
+        _refuse_change("recipe", under.recipe, recipe.name)
+    base, preset, sampler = plain(under), given.get("preset"), _sampler(given.get("sampler.name"))
+    if preset:
+        base = merge(base, _sizes_and_plan(_known("preset", preset, PRESETS), recipe, under))
+    if sampler and sampler != _named_after(under.sampler.name):
+        base = merge(base, SAMPLERS[sampler])
+    return dict(base)
+
+
+def _sizes_and_plan(preset: str, recipe: Recipe | None, under: RunConfig) -> dict[str, Any]:
+    """What a preset gives a run that is resumed: as when it began, its recipe is laid over it."""
+    values = layered(preset, None, under.method, recipe or _recipe(under.recipe))
+    return {section: values[section] for section in values.keys() - {"method", "recipe", "sampler"}}
+
+
+def _going_on_searching(config: RunConfig, under: RunConfig) -> RunConfig:
+    """Leave a run that searches for its step sizes what it found: those that were given are where it began."""
+    searches = config.training.tune_step_every and under.training.tune_step_every
+    if not searches or _named_after(config.sampler.name) != _named_after(under.sampler.name):
+        return config
+    sampler = dataclasses.replace(config.sampler, step_sizes=under.sampler.step_sizes)
+    return dataclasses.replace(config, sampler=sampler)
 
 
 def starting_values(preset: str, method: str, recipe: Recipe | None, sampler: str | None) -> dict[str, Any]:
@@ -168,9 +194,14 @@ def _known(kind: str, name: Any, known: Iterable[str]) -> str:
     raise UsageError(f"unknown {kind} {quoted(name)}{suggestion(str(name), known)}")
 
 
+def _named_after(sampler: str) -> str:
+    """The named sampler that one may be a change of."""
+    return sampler.removeprefix("custom (").removesuffix(")")
+
+
 def named_truly(config: RunConfig) -> RunConfig:
     """A sampler that differs from the setting it is named after is called custom, here and in every table."""
-    name = config.sampler.name.removeprefix("custom (").removesuffix(")")
+    name = _named_after(config.sampler.name)
     if name in SAMPLERS:
         published = build(RunConfig, {"sampler": SAMPLERS[name]["sampler"]}).sampler
         if SAMPLERS[name]["training"]["tune_step_every"]:  # its step sizes are what a search finds

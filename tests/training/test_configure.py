@@ -13,7 +13,7 @@ from sritool.config.settings import RunConfig
 from sritool.config.values import merge, nested, plain, to_toml
 from sritool.errors import UsageError
 from sritool.methods.registry import METHODS
-from sritool.training.configure import gather, resolve_config
+from sritool.training.configure import gather, named_truly, resolve_config
 
 RATE = "optimizer.learning_rate"
 
@@ -225,6 +225,33 @@ def test_a_sampler_that_searches_keeps_its_name_and_its_step_sizes() -> None:
     assert tempered.training.tune_step_every == 0, "the search is the paper's"
     colder = resolved("captions", assignments=("sampler.name='paper'", "sampler.temperature=0.3"))
     assert colder.sampler.name == "custom (paper)"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"flags": {"sampler": {"name": "paper", "steps": 9}}},
+        {"flags": {"sampler": {"name": "tempered"}, "training": {"tune_step_every": 2}}},
+        {"flags": {"sampler": {"name": "paper"}}, "assignments": ["sampler.step_sizes=[0.05]"]},
+    ],
+)
+def test_the_same_words_leave_a_run_the_step_sizes_that_it_found(words: dict[str, Any]) -> None:
+    begun = resolved("captions", **words)
+    found = dataclasses.replace(begun, sampler=dataclasses.replace(begun.sampler, step_sizes=(0.07,)))
+    under = named_truly(found)
+    assert resumed(under, **words) == under
+    other = {**words["flags"], "sampler": {"name": "yelp", "step_sizes": [0.02]}}
+    assert resumed(under, flags=other).sampler.step_sizes == (0.02,), "another sampler begins anew"
+
+
+@pytest.mark.parametrize("recipe", ["ours", "published"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_same_preset_changes_nothing_of_a_resumed_run(preset: str, recipe: str) -> None:
+    for method in METHODS:
+        words = {"preset": preset, "recipe": recipe, "method": method}
+        under = resolved("mine", flags=words)
+        assert resumed(under, flags=words) == under
+        assert resumed(under, flags={"preset": preset}) == under
 
 
 def test_an_objective_needs_a_search() -> None:
