@@ -91,7 +91,7 @@ class TrainingOptions:
             "sampler.name",
             "Named settings of the chain that infers z. preconditioned: few steps, scaled by "
             "the posterior's mean covariance. paper: as the paper says. authors: as their code "
-            "does. tempered: as authors, with more noise in the second half.",
+            "does; yelp: as it does for Yelp. tempered: as authors, with more noise in the second half.",
             "preconditioned",
             flag="--sampler",
         ),
