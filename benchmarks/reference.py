@@ -127,7 +127,7 @@ def translated(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def reference_of(generator: Generator) -> Reference:
     """The same function of z and θ, with a copy of the generator's weights."""
     reference = Reference(generator.config, generator.vocabulary_size)
-    reference = reference.to(generator.output.device, generator.output.dtype)
+    reference = reference.to(generator.output_bias.device, generator.output_bias.dtype)
     reference.load_state_dict(translated({name: p.detach() for name, p in generator.named_parameters()}))
     return reference
 

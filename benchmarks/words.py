@@ -98,7 +98,7 @@ def scores_of(
     exact = conditional.evaluate(z, None, theta).gradient
     mass = getattr(method, "word_mass", None)
     if mass is None:
-        mass = WordMass(len(method.generator.output))
+        mass = WordMass(len(method.generator.output_bias))
         mass.mass.copy_(theta.word_mass / theta.word_mass.sum())
     pi = mass.inclusion(min(size, len(mass.mass)))
     rows = (conditional.batch.targets.flatten() - FIRST_PREDICTED).clamp_min(0)

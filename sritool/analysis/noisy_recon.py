@@ -158,7 +158,7 @@ class NoisyLosses:
         return {"recon": torch.stack(losses, 1), "codes": codes.transpose(0, 1)}
 
     def _permuted(self, part: Indices, codes: Array) -> dict[str, torch.Tensor]:
-        like = self.model.generator.output
+        like = self.model.generator.output_bias
         z = torch.from_numpy(codes).to(like.device, like.dtype).transpose(0, 1)
         return {"permuted": -self.model.method.conditional(self._clean(part)).log_likelihood(z).mean(0)}
 

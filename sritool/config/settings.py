@@ -72,6 +72,7 @@ class GeneratorConfig:
     input_dropout: RateOrSame = "same"  # of the words' embeddings; "same": as `dropout`
     dropout_mask: Literal["token", "sentence"] = "token"  # a mask for each word, or one for all of a sentence
 
+    tied_embeddings: Flag = False  # the output layer's weights are the words' embeddings
     word_dropout: ShareBelowOne = 0.0  # share of the words that go in as <unk>
 
     @property

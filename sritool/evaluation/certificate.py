@@ -107,7 +107,7 @@ def simulate(model: TrainedModel, count: int, seed: int) -> Simulated:
     p(x|z) of a cut sentence is that of its words alone, so that the code stays an exact draw of its posterior.
     """
     longest = int(model.checkpoint.corpus["max_length"])
-    like = model.generator.output
+    like = model.generator.output_bias
     codes = Stream(seed, "simulated codes").normal(torch.arange(count), model.latent, dtype=like.dtype)
     codes = codes.to(model.device)
     config = DecodingConfig(greedy=False, max_length=longest)

@@ -93,7 +93,7 @@ def check_estimator(name: str, method: Method | None = None, others: Sequence[st
 
 def largest_batch(method: Method, settings: EvaluationSettings, time: int) -> int:
     """Sentences of this length that fit into the settings' memory, each of them with one draw at least."""
-    like = method.generator.output
+    like = method.generator.output_bias
     rows = rows_within(settings.memory, method.config.generator, time, like.element_size())
     if settings.estimator == "ais" and method.latent:
         rows //= settings.likelihood.samples

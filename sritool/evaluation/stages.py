@@ -89,7 +89,7 @@ class Stages:
     def _batches(
         self, label: str, chosen: Indices, work: Work, largest: int | None = None
     ) -> Iterator[tuple[Indices, dict[str, Array]]]:
-        device = self.method.generator.output.device
+        device = self.method.generator.output_bias.device
 
         def of_part(part: Indices) -> Mapping[str, torch.Tensor]:
             batch = collate(self.split, self.examples[part]).to(device)
@@ -199,5 +199,5 @@ class Stages:
             self.figures.fill(every, {"recon_permuted": self.figures.recon})
 
     def _tensor(self, values: Array) -> torch.Tensor:
-        like = self.method.generator.output
+        like = self.method.generator.output_bias
         return torch.from_numpy(values).to(like.device, like.dtype)

@@ -133,7 +133,7 @@ class EncoderMethod(Method):
 
     def noise(self, batch: Batch, stream: Stream) -> Tensor:
         """ε of z = mean + σ·ε: [batch, latent]."""
-        like = self.generator.output
+        like = self.generator.output_bias
         if self.is_point:
             return like.new_zeros(len(batch.examples), self.latent)
         return stream.normal(batch.examples, self.latent, dtype=like.dtype)

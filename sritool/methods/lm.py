@@ -32,8 +32,8 @@ class LanguageModel(Method):
 
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
         """0: there is no z."""
-        zeros = self.generator.output.new_zeros(conditional.size)
+        zeros = self.generator.output_bias.new_zeros(conditional.size)
         return PriorKl(zeros, zeros)
 
     def _no_code(self, conditional: Conditional) -> Tensor:
-        return self.generator.output.new_zeros(conditional.size, 0)
+        return self.generator.output_bias.new_zeros(conditional.size, 0)

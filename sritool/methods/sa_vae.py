@@ -47,7 +47,7 @@ class SemiAmortizedVae(EncoderMethod):
         settings, weight = self.config.refinement, self.kl_weight(clock)
         run, conditional = self.encoder.run(batch, self._workspace), self.conditional(batch, self.precision)
         masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
-        dtype, steps = self.generator.output.dtype, settings.steps
+        dtype, steps = self.generator.output_bias.dtype, settings.steps
         noise = step_noise(clock.stream("refinement"), batch.examples, steps + 1, self.latent, dtype)
         noise, last = noise[:-1], noise[-1]
 

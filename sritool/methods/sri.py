@@ -138,15 +138,12 @@ class ShortRunInference(Method):
 
     def work(self) -> Work:
         """A chain's steps see the drawn words alone, and under `path` each has a gradient in θ too."""
-        steps, recurrence, words = (
-            self.sampler.steps,
-            4 * self.generator.config.hidden,
-            len(self.generator.output),
-        )
+        steps, products = self.sampler.steps, self.generator.products
+        words, width = self.generator.output_weight.shape
         seen = words
         if self.word_mass is not None:
             seen = min(words, self.sampler.words + _TARGETS * self.config.training.batch_size)
-        of_all_words = (recurrence + seen) / (recurrence + words)
+        of_all_words = (products - (words - seen) * width) / products
         step = of_all_words * (GRADIENT + (self.sampler.theta_gradient == "path"))
         return Work(UPDATE + steps * step, 2 * steps * GRADIENT)
 
@@ -255,7 +252,7 @@ class ShortRunInference(Method):
         )
 
     def _draw(self, batch: Batch, stream: Stream, chains: int) -> Noise:
-        sampler, dtype = self.sampler, self.generator.output.dtype
+        sampler, dtype = self.sampler, self.generator.output_bias.dtype
         numbers = range(chains)
         return draw_noise(
             stream, batch.examples, numbers, sampler.steps, self.latent, dtype, sampler.averaged_noise

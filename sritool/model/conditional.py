@@ -213,7 +213,7 @@ class Conditional:
 
     def _new_recurrence(self, rows: int) -> Recurrence:
         generator = self.weights.generator
-        return Recurrence(self.time, rows, generator.config.hidden, generator.output)
+        return Recurrence(self.time, rows, generator.config.hidden, generator.output_bias)
 
     @torch.no_grad()
     def hessian(self, z: Tensor) -> Tensor:

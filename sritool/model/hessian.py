@@ -120,7 +120,8 @@ def _of_rows(conditional: Conditional, steps: _Steps, rows: Tensor, lengths: Ten
         hidden = (by_out * out).addcmul_(cell_to_hidden, cell)  # ∂h/∂z  [active, latent, hidden]
         part = total[:active]
         part.baddbmm_(gates, pulled.mT, alpha=-1).baddbmm_(cell, (cell_2 * cell).mT, alpha=-1)
-        _add_output(part, generator.output, generator.output_bias, state.squeeze(1), hidden)
+        before, tangents = generator.before_output(state.squeeze(1)), generator.before_output(hidden)
+        _add_output(part, generator.output_weight, generator.output_bias, before, tangents)
     return 0.5 * (total + total.mT)
 
 
@@ -138,7 +139,7 @@ def _active(lengths: Tensor) -> Iterator[int]:
 def _add_output(total: Tensor, output: Tensor, bias: Tensor, state: Tensor, tangents: Tensor) -> None:
     """Add Aᵀ (diag p − p pᵀ) A of one position to total [rows, latent, latent], with A = W·tangents.
 
-    Args: state [rows, hidden]; tangents [rows, latent, hidden].
+    Args: state [rows, width of W]; tangents [rows, latent, width of W].
     """
     latent = tangents.shape[1]
     for begin in range(0, len(state), step := max(1, _BUFFER_ELEMENTS // (output.shape[0] * latent))):

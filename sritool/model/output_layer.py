@@ -25,17 +25,19 @@ class OutputLayer:
     """The generator's output layer as the fast path wants it; made anew after every update of θ.
 
     Args:
-        generator: Its `output` and `output_bias` are the layer.
+        generator: Its `output_weight`, `output_bias` and `hidden_to_embedding` are the layer.
         precision: "float32" or "bfloat16", the type of the matrix products. Softmax and sums keep the type of the
             parameters.
         workspace: Memory for the logits.
     """
 
     def __init__(self, generator: Generator, precision: str, workspace: Workspace) -> None:
-        self._own_type = generator.output.dtype
+        self._own_type = generator.output_bias.dtype
+        projection = generator.hidden_to_embedding
+        self._projection = None if projection is None else projection.detach()  # [embedding, hidden]
         is_rounded = precision == "bfloat16" and self._own_type == torch.float32
         self._type = torch.bfloat16 if is_rounded else self._own_type
-        self.weight = generator.output.detach().to(self._type)  # [V, hidden]
+        self.weight = generator.output_weight.detach().to(self._type)  # [V, width]
         self.bias = generator.output_bias.detach().to(self._type)  # [V]
         self._subset: WordSubset | None = None
         self._workspace = workspace
@@ -43,7 +45,7 @@ class OutputLayer:
     def of(self, subset: WordSubset) -> Self:
         """Return the layer with these words alone, their logits raised by −log π; its rows are places among them."""
         other = copy.copy(self)
-        other.weight = self.weight[subset.words]  # [size, hidden]
+        other.weight = self.weight[subset.words]  # [size, width]
         other.bias = (self.bias[subset.words].to(self._own_type) - subset.log_inclusion).to(self._type)
         other._subset = subset
         return other
@@ -59,7 +61,7 @@ class OutputLayer:
             Nats. Shape [n].
         """
         log_p = hidden.new_empty(hidden.shape[0])
-        for part, states, targets in self._chunks(hidden, rows):
+        for part, states, targets in self._chunks(self._projected(hidden), rows):
             log_p[part] = self._log_softmax(states).gather(1, targets).squeeze(1)
         return log_p
 
@@ -81,8 +83,9 @@ class OutputLayer:
         Returns:
             Nats, shape [n], and the gradient, shape [n, hidden].
         """
-        log_p, grad = hidden.new_empty(hidden.shape[0]), torch.empty_like(hidden)
-        for part, states, targets in self._chunks(hidden, rows):
+        projected = self._projected(hidden)  # [n, width]
+        log_p, grad = hidden.new_empty(hidden.shape[0]), torch.empty_like(projected)
+        for part, states, targets in self._chunks(projected, rows):
             log_softmax = self._log_softmax(states)  # [m, V]
             log_p[part] = log_softmax.gather(1, targets).squeeze(1)
             p = log_softmax.exp_().to(self._type)
@@ -93,11 +96,19 @@ class OutputLayer:
             log_p.mul_(counted)
             grad.mul_(counted.unsqueeze(1))
         if theta is not None:
-            theta.add_targets(hidden, rows if self._subset is None else self._subset.words[rows], counted)
-        return log_p, grad
+            theta.add_targets(projected, rows if self._subset is None else self._subset.words[rows], counted)
+        if self._projection is None:
+            return log_p, grad
+        if theta is not None:
+            theta.add_projection(grad, hidden)
+        return log_p, grad @ self._projection
+
+    def _projected(self, hidden: Tensor) -> Tensor:
+        """States as wide as the weight's rows: [n, hidden] → [n, width]."""
+        return hidden if self._projection is None else hidden @ self._projection.t()
 
     def _log_softmax(self, states: Tensor) -> Tensor:
-        """Log-probabilities of all words in the parameters' own type: states [m, hidden] → [m, V]."""
+        """Log-probabilities of all words in the parameters' own type: states [m, width] → [m, V]."""
         logits = self._workspace.take("logits", (len(states), len(self.bias)), self.bias)
         torch.addmm(self.bias, states, self.weight.t(), out=logits)
         if self._type != self._own_type:

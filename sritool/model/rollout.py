@@ -47,19 +47,22 @@ class Rollout:
 
     def __init__(self, generator: Generator, sentences: int) -> None:
         self._generator, self._workspace = generator, Workspace()
-        self.vocabulary, hidden = generator.output.shape  # of words that can be predicted
+        projection, output = generator.hidden_to_embedding, generator.output_weight
+        if projection is not None:
+            output = output @ projection
+        self.vocabulary, hidden = output.shape  # of words that can be predicted
         self._recurrent = generator.recurrent.t().contiguous()
         # The bias as one more column, and the transposed copy: fewer passes over the logits, faster for few rows.
         filled = -(-self.vocabulary // _STEP) * _STEP
-        self._output = generator.output.new_zeros(hidden + 1, filled)
-        self._output[:-1, : self.vocabulary] = generator.output.t()
+        self._output = generator.output_bias.new_zeros(hidden + 1, filled)
+        self._output[:-1, : self.vocabulary] = output.t()
         self._output[-1, : self.vocabulary] = generator.output_bias
         self._output[-1, self.vocabulary :] = -torch.inf
         self._embedding, self._projection = generator.embedding, generator.words_to_gates.t()
         often, small = 16 * sentences >= len(self._embedding), len(self._embedding) * 4 * hidden <= _TABLE
         self._table = self._embedding @ self._projection if often and small else None
         # |h| ≤ 1, so that no logit is larger than this; one may be −∞, of a word that never comes.
-        largest = (generator.output.abs().sum(1) + generator.output_bias.clamp_min(0)).amax()
+        largest = (output.abs().sum(1) + generator.output_bias.clamp_min(0)).amax()
         self._known = largest * 0  # 0 as long as all is finite, else NaN; read once a word
 
     def require_finite(self) -> None:

@@ -40,7 +40,7 @@ def along(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u:
     of_parameters = [torch.zeros_like(parameter) for parameter in parameters]
     sentences = torch.arange(len(z), device=z.device)
     each = max(
-        1, _LOGITS // (len(batch.targets) * len(generator.output))
+        1, _LOGITS // (len(batch.targets) * len(generator.output_bias))
     )  # sentences with room for their logits
     for part in sentences.split(each):
         with torch.enable_grad():
@@ -61,9 +61,14 @@ def _slope(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u
     """D, differentiable in z and θ: a scalar."""
     hidden = generator.hidden_states(batch.inputs, z, masks)  # [time, batch, hidden]
     rows = (batch.targets - FIRST_PREDICTED).clamp_min(0)
-    # ∂ log p/∂h = W_target − Σ_v p_v W_v: written out, one differentiation fewer goes through the logits.
-    p = torch.softmax(hidden @ generator.output.t() + generator.output_bias, -1)  # [time, batch, V]
-    of_hidden = generator.output[rows] - p @ generator.output  # [time, batch, hidden]
-    of_hidden = of_hidden * (batch.targets >= FIRST_PREDICTED).unsqueeze(-1)
-    (of_code,) = torch.autograd.grad(hidden, z, of_hidden, create_graph=True)
+    # The gradient in what the layer takes in is W_target − Σ_v p_v W_v: written out, one differentiation fewer goes
+    # through the logits.
+    weight, states = (
+        generator.output_weight,
+        generator.before_output(hidden),
+    )  # [V, width], [time, batch, width]
+    p = torch.softmax(states @ weight.t() + generator.output_bias, -1)  # [time, batch, V]
+    of_states = weight[rows] - p @ weight  # [time, batch, width]
+    of_states = of_states * (batch.targets >= FIRST_PREDICTED).unsqueeze(-1)
+    (of_code,) = torch.autograd.grad(states, z, of_states, create_graph=True)
     return (of_code * u).sum()

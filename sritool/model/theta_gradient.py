@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.model.dropout import Masks
 from sritool.model.generator import Generator
 from sritool.model.word_subset import WordSubset
@@ -49,6 +50,9 @@ class ThetaGradient:
             name: workspace.take(f"gradient of {name}", parameter.shape, parameter.detach()).zero_()
             for name, parameter in generator.named_parameters()
         }
+        # Tied, the embeddings' gradient is the sum over both their places.
+        tied = generator.config.tied_embeddings
+        self._output = self.sums["embedding"][FIRST_PREDICTED:] if tied else self.sums["output"]  # [V, width]
         self.word_mass = torch.zeros_like(generator.output_bias)
 
     def add_expected(
@@ -58,14 +62,14 @@ class ThetaGradient:
 
         Args:
             p: Softmax at each position, over the subset's words if there is one. Shape [n, V].
-            states: Hidden states, in the type of p. Shape [n, hidden].
+            states: What the layer multiplies with its weight, in the type of p. Shape [n, width].
             counted: 1, or 0 where nothing is to be added. Shape [n].
             subset: The words that p is of; the mean over subsets is the sum over all words.
         """
         positions = states.new_ones(len(states)) if counted is None else counted.to(states.dtype)
         if counted is not None:
             states = states * positions.unsqueeze(1)
-        into, mass = self.sums["output"], p.t().mv(positions).to(self.word_mass.dtype)  # [V]
+        into, mass = self._output, p.t().mv(positions).to(self.word_mass.dtype)  # [V]
         if subset is not None:
             into.index_add_(0, subset.words, (p.t() @ states).to(into.dtype), alpha=self.weight)
             mass = torch.zeros_like(self.word_mass).index_add_(0, subset.words, mass)
@@ -76,18 +80,27 @@ class ThetaGradient:
         self.word_mass.add_(mass, alpha=self.weight)
         self.sums["output_bias"].add_(mass, alpha=self.weight)
 
-    def add_targets(self, hidden: Tensor, rows: Tensor, counted: Tensor | None = None) -> None:
+    def add_targets(self, states: Tensor, rows: Tensor, counted: Tensor | None = None) -> None:
         """Add the targets' part of the output layer, −Σ_n onehot_n ⊗ h_n.
 
         Args:
-            hidden: States. Shape [n, hidden].
+            states: As for `add_expected`, in the parameters' type. Shape [n, width].
             rows: Each position's target, a row of the output layer. Shape [n], int64.
             counted: 1, or 0 where nothing is to be added. Shape [n].
         """
-        ones = hidden.new_ones(len(hidden)) if counted is None else counted
-        states = hidden if counted is None else hidden * counted.unsqueeze(1)
-        self.sums["output"].index_add_(0, rows, states, alpha=-self.weight)
+        ones = states.new_ones(len(states)) if counted is None else counted
+        states = states if counted is None else states * counted.unsqueeze(1)
+        self._output.index_add_(0, rows, states, alpha=-self.weight)
         self.sums["output_bias"].index_add_(0, rows, ones, alpha=-self.weight)
+
+    def add_projection(self, grad_states: Tensor, hidden: Tensor) -> None:
+        """Add the map of hidden states to the width of tied embeddings.
+
+        Args:
+            grad_states: Gradient of log p in what the layer multiplies with its weight. Shape [n, width].
+            hidden: States. Shape [n, hidden].
+        """
+        self.sums["hidden_to_embedding"].addmm_(grad_states.t(), hidden, alpha=-self.weight)
 
     def add_recurrence(self, before: BeforeOutput, inputs: Tensor) -> None:
         """Add everything before the output layer, with a minus sign, as its gradients are of log p.

@@ -71,7 +71,7 @@ class TrainedModel:
     @property
     def arithmetic(self) -> tuple[str, str]:
         """Kind of device and type of the numbers, on which the last digits of every figure depend."""
-        return self.device.type, str(self.generator.output.dtype)
+        return self.device.type, str(self.generator.output_bias.dtype)
 
     @property
     def latent(self) -> int:

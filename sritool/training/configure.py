@@ -41,6 +41,7 @@ KEPT = (
     "generator.embedding",
     "generator.hidden",
     "generator.latent",
+    "generator.tied_embeddings",
     "optimizer.name",
     "training.batch_size",
     "training.seed",

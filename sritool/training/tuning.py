@@ -270,7 +270,7 @@ class _Bench:
         tuning, method, sampler = self.tuning, self.method, sampler_of(self.method)
         chains = tuning.chains if ascent is None else self.few
         purpose = ("tune", tuning.epoch) if ascent is None else ("tune by gradient", ascent)
-        stream, output = Stream(tuning.seed, *purpose), method.generator.output
+        stream, output = Stream(tuning.seed, *purpose), method.generator.output_bias
         steps = len(candidates[0].schedule)
         tables = torch.full((len(candidates), len(Sides._fields), len(self.examples)), math.nan).double()
         for part in self.batches:

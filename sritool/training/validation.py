@@ -77,7 +77,7 @@ def validate(
 
 def sample_of(method: Method, tokenizer: Tokenizer) -> str:
     """A sentence from one code of the prior, greedy; drawn word by word where there is no z."""
-    device = method.generator.output.device
+    device = method.generator.output_bias.device
     z = Stream(SEED, "prior").normal(torch.arange(1), method.latent).to(device)
     config = DecodingConfig(greedy=method.latent > 0, max_length=LONGEST_SAMPLE)
     return tokenizer.decode(decode(method.generator, z, config, Stream(SEED, "decode"))[0])

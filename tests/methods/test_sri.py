@@ -23,7 +23,13 @@ from sritool.model.theta_gradient import Masks
 from sritool.model.word_subset import WordSubset
 
 EXAMPLES = [0, 1, 2, 4, 11]
-ALL_KINDS = {"dropout": 0.5, "input_dropout": 0.2, "dropout_mask": "sentence", "word_dropout": 0.3}
+ALL_KINDS: dict[str, Any] = {
+    "dropout": 0.5,
+    "input_dropout": 0.2,
+    "dropout_mask": "sentence",
+    "word_dropout": 0.3,
+}
+ALL_KINDS |= {"tied_embeddings": True}
 OURS = {"preconditioned": True, "words": 2}
 Gradients = Callable[[Method, Batch, Clock], dict[str, Tensor]]
 

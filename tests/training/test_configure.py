@@ -201,6 +201,7 @@ def test_a_resumed_run_keeps_the_precision_that_was_settled() -> None:
     ("path", "value"),
     [
         *(("generator.hidden", 7), ("generator.latent", 7), ("generator.embedding", 7)),
+        ("generator.tied_embeddings", True),
         *(("optimizer.name", "sgd"), ("training.batch_size", 7), ("training.seed", 7)),
     ],
 )

@@ -10,7 +10,8 @@ import torch
 
 from sritool.methods.registry import METHODS
 
-REGULARISED = {"dropout": 0.5, "input_dropout": 0.25, "dropout_mask": "sentence", "word_dropout": 0.2}
+REGULARISED: dict[str, Any] = {"dropout": 0.5, "input_dropout": 0.25, "dropout_mask": "sentence"}
+REGULARISED |= {"word_dropout": 0.2, "tied_embeddings": True}
 
 
 @pytest.mark.parametrize(
