@@ -167,7 +167,7 @@ def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -
     """
     name, raw = name_of(path), read_labelled(path, None, columns)
     if raw.labels is None and needs_labels:
-        raise DataError(f"{name} has no labels; a row is label<TAB>text, or name the column: --label-key")
+        raise DataError(f"{name} has no labels; a row is label<TAB>text, or name the column: --label-column")
     keep = [index for index, text in enumerate(raw.texts) if text.strip()]
     if not keep:
         raise DataError(f"{name} has no sentence; give a file that has some")

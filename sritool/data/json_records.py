@@ -1,13 +1,14 @@
-"""Sentences and labels out of JSON: an object a line, or one array of objects."""
+"""Sentences and labels out of JSON: an object a line, one array of objects, or one object of columns."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from sritool.data.fields import FieldNames, checked_label, chunk_of, find_fields
+from sritool.data.fields import FieldNames, checked_label, chunk_of, fields_taken, find_fields
 from sritool.data.sentences import Chunk
 from sritool.data.tables import lines_of
 from sritool.errors import DataError
@@ -15,7 +16,7 @@ from sritool.errors import DataError
 
 def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of objects; of a key that is there twice the last value counts; see `readers.parse`."""
-    text, label = "", names.label
+    text, label, taken = "", names.label, ""
     for records in _records(blocks, where):
         texts, labels = [], []
         for place, record in records:
@@ -26,11 +27,14 @@ def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterat
             if not isinstance(record, dict):
                 raise DataError(f"{place} is not a JSON object; write one {{...}} a line")
             if not text:
-                text, usual = find_fields(list(record), place, FieldNames(names.text))
-                label = names.label or usual
+                given = None if names.label and names.label not in record else names.label
+                text, label = find_fields(list(record), place, replace(names, label=given))
+                label = (label or names.label) if names.labels else None
+                taken = fields_taken(text, label)
             texts.append(_text_of(record.get(text), text, place))
             labels.append(_label_of(record.get(label), label, place) if label else "")
-        yield chunk_of(texts, labels if label else None)
+        yield chunk_of(texts, labels if label else None, taken)
+        taken = ""
 
 
 def _records(blocks: Iterable[bytes], where: str) -> Iterator[Iterator[tuple[str, Any]]]:
@@ -41,14 +45,35 @@ def _records(blocks: Iterable[bytes], where: str) -> Iterator[Iterator[tuple[str
         values = _value(b"".join([start, *stream]).decode(), where, 1)
         yield ((f"{where} record {number}", value) for number, value in enumerate(values, 1))
         return
+    after = next(stream, None)
+    columns = _of_columns(start.decode()) if after is None and b"\n" not in start.strip() else None
+    if columns is not None:
+        yield ((f"{where} record {number}", value) for number, value in enumerate(columns, 1))
+        return
     done = 0
-    for block in chain([start], stream):
+    for block in chain([start], [] if after is None else [after], stream):
         lines = lines_of(block)
         yield (
             (f"{where} line {number}", _value(line, where, number) if line.strip() else None)
             for number, line in enumerate(lines, done + 1)
         )
         done += len(lines)
+
+
+def _of_columns(text: str) -> list[Any] | None:
+    """Return the records of one object of columns, as data-frame libraries write; None for any other text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    columns = list(value.values()) if isinstance(value, dict) else []
+    if columns and all(isinstance(column, dict) for column in columns):
+        columns = [list(column.values()) for column in columns]
+    if not columns or not all(isinstance(column, list) for column in columns):
+        return None
+    if len({len(column) for column in columns}) > 1:
+        return None
+    return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
 def _value(text: str, where: str, line: int) -> Any:
@@ -65,7 +90,7 @@ def _value(text: str, where: str, line: int) -> Any:
 
 def _text_of(value: Any, name: str, place: str) -> str:
     if not isinstance(value, str):
-        raise DataError(f"{place} has no string under {name!r}; mend it, or name another: --text-key")
+        raise DataError(f"{place} has no string under {name!r}; mend it, or name another: --text-column")
     return _whole(value, place)
 
 

@@ -18,6 +18,8 @@ from sritool.data.arrow_arrays import values_of
 # joined to another one.
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
 _CONTROL_RE2 = r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{feff}]"
+_HTML_BREAK = r"(?i:<br\s*/?>)"
+_ESCAPE = rf"\\r\\n|\\n|\\\"|{_HTML_BREAK}"
 _BREAKS = re.compile(r"[\t-\r\u2028\u2029]")
 # Words with their inner apostrophes and hyphens, numbers with their points, or one other character.
 _PUNCTUATED = re.compile(r"<unk>|\w+(?:['’-]\w+|(?<=\d)[.,]\d+)*|[^\w\s]")
@@ -31,6 +33,33 @@ def split_punctuation(text: str) -> str:
 def without_control(text: str) -> str:
     """Make control characters spaces, so that no text can steer a terminal that shows it."""
     return _CONTROL.sub(" ", text)
+
+
+def without_escapes(text: str) -> str:
+    r"""Return text with a space for what stands for a line end (``\n``, ``<br />``), and ``"`` for ``\"``."""
+    return re.sub(_ESCAPE, lambda found: '"' if found[0] == '\\"' else " ", text)
+
+
+def unescaped(texts: Any, plain: bool) -> tuple[Any, int]:
+    """Return `without_escapes` of each sentence, and how many sentences that changed.
+
+    Args:
+        texts: The sentences.
+        plain: Whether they are plain text. Its backslashes may be TeX, and stay; but ``<br />`` is never a word.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    data = texts.buffers()[2]
+    raw = b"" if data is None else data.to_pybytes()
+    if b"<" not in raw and (plain or b"\\" not in raw):
+        return texts, 0
+    rows = pc.match_substring_regex(texts, _HTML_BREAK if plain else _ESCAPE)
+    count = pc.sum(rows.cast(pa.int64())).as_py() or 0
+    if not count:
+        return texts, 0
+    texts = pc.replace_substring_regex(texts, r"\\r\\n|\\n|" + _HTML_BREAK if not plain else _HTML_BREAK, " ")
+    return texts if plain else pc.replace_substring(texts, '\\"', '"'), int(count)
 
 
 def label_name(label: str) -> str:

@@ -68,7 +68,7 @@ def prepare(name: str, text: CorpusText, options: PrepareOptions, folder: Path |
         **asdict(replace(options, min_count=fewest)),
         vocabulary=len(tokenizer) - UNK,
         labels=tuple(labels),
-        notes=(*text.notes, *_label_notes(labels, splits)),
+        notes=(*text.notes, *_reading_notes(text), *_label_notes(labels, splits)),
         splits=counts,
         content_hash=content_hash(tokenizer, splits, labels),
     )
@@ -98,6 +98,18 @@ def _encode(
             flat, offsets = tokenizer.encode_many(texts)
             builders[lines.split].add(flat, np.diff(offsets), count_words(texts), labels_of)
     return {name: (builders[name], cleaned[name]) for name in raw.splits}
+
+
+def _reading_notes(text: CorpusText) -> list[str]:
+    """Return what was taken as text and label, once for all splits that are alike."""
+    found: dict[str, list[str]] = {}
+    for split, part in text.splits.items():
+        for note in part.notes:
+            found.setdefault(note, []).append(split)
+    return [
+        note if len(splits) == len(text.splits) else f"{' and '.join(splits)}: {note}"
+        for note, splits in found.items()
+    ]
 
 
 def _label_notes(names: Sequence[str], splits: Mapping[str, Split]) -> list[str]:

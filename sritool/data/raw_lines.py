@@ -137,7 +137,7 @@ class RawLines:
         import pyarrow as pa
 
         options = self._options
-        raw, labels = chunk
+        raw, labels = chunk.texts, chunk.labels
         cleaned = control_rows(raw)
         plain = not cleaned.any()
         texts = normal_forms(raw, options.lowercase, options.split_punctuation, plain)

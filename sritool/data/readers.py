@@ -15,6 +15,8 @@ import numpy as np
 from sritool.data.blocks import name_of, read_blocks, text_blocks
 from sritool.data.fields import FieldNames
 from sritool.data.json_records import parse_json
+from sritool.data.normalise import unescaped
+from sritool.data.plain_labels import parse_labelled
 from sritool.data.sentences import Chunk, Sentences, in_memory
 from sritool.data.tables import parse_csv, parse_tsv, read_parquet
 from sritool.errors import DataError, UsageError
@@ -34,11 +36,23 @@ SUFFIXES = (".txt", *_BY_SUFFIX)
 
 @dataclass(frozen=True)
 class FileSplit:
-    """The sentences of one or more files, ``-`` for standard input, read anew each time that they are asked for."""
+    """The sentences of one or more files, ``-`` for standard input, read anew each time that they are asked for.
+
+    Attributes:
+        paths: The files.
+        form: One of `FORMATS`; None: by each file's ending.
+        names: Where tables and objects keep text and label.
+        recognise: Whether labels inside the lines of plain text are looked for.
+        file_labels: The label of each file, where a file holds the sentences of one label.
+        notes: What was taken as what, once all has been read.
+    """
 
     paths: tuple[Path, ...]
-    form: str | None = None  # by each file's ending
+    form: str | None = None
     names: FieldNames = field(default_factory=FieldNames)
+    recognise: bool = False
+    file_labels: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list, compare=False)
 
     @property
     def where(self) -> str:
@@ -52,15 +66,37 @@ class FileSplit:
             DataError: There is no such file, or it is empty, not UTF-8 or not of its form.
         """
         labelled: bool | None = None
-        for path in self.paths:
-            for chunk in _chunks_of(path, form_of(path, self.form), self.names):
+        taken: dict[str, None] = {}
+        rewritten = 0
+        for place, path in enumerate(self.paths):
+            form = form_of(path, self.form)
+            for chunk in self._chunks_of(path, form):
+                if self.file_labels:
+                    chunk = chunk._replace(labels=[self.file_labels[place]] * len(chunk.texts))
                 if labelled is not None and labelled != (chunk.labels is not None):
                     raise DataError(
                         f"{path} has {'no ' if labelled else ''}labels, unlike the files before it; "
                         "give such files alone"
                     )
                 labelled = chunk.labels is not None
-                yield chunk
+                if chunk.taken:
+                    taken[chunk.taken] = None
+                texts, changed = unescaped(chunk.texts, form == "text")
+                rewritten += changed
+                yield chunk._replace(texts=texts)
+        if self.file_labels:
+            taken[f"label: the file ({', '.join(dict.fromkeys(self.file_labels))})"] = None
+        if rewritten:
+            taken[r"lines whose \n, \" or <br /> were read as what they stand for: " f"{rewritten:,}"] = None
+        self.notes[:] = taken
+
+    def _chunks_of(self, path: Path, form: str) -> Iterator[Chunk]:
+        if form == "parquet":
+            return read_parquet(path, self.names)
+        found = parse(read_blocks(path), name_of(path), form, self.names)
+        if form != "text" or self.file_labels:
+            return found
+        return parse_labelled(found, name_of(path), self.recognise and self.names.labels)
 
 
 def read_sentences(path: Path, form: str | None = None, names: FieldNames | None = None) -> Sentences:
@@ -111,12 +147,6 @@ def suffix_of(path: Path) -> str:
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
-
-
-def _chunks_of(path: Path, form: str, names: FieldNames) -> Iterator[Chunk]:
-    if form == "parquet":
-        return read_parquet(path, names)
-    return parse(read_blocks(path), name_of(path), form, names)
 
 
 def parse(blocks: Iterable[bytes], where: str, form: str, names: FieldNames) -> Iterator[Chunk]:

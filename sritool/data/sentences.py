@@ -14,6 +14,7 @@ class Chunk(NamedTuple):
 
     texts: Any  # pyarrow.StringArray [sentences]
     labels: Sequence[str] | None  # [sentences], None where the source has none
+    taken: str = ""  # what of the file was taken as text and label, in words; said once a file
 
 
 class Chunked(Protocol):
@@ -22,6 +23,10 @@ class Chunked(Protocol):
     @property
     def where(self) -> str:
         """What errors call them: a file's name; "" where there is none."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is to be known of them, once all have been read."""
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all sentences in order, some at a time."""
@@ -38,6 +43,11 @@ class Sentences:
     def where(self) -> str:
         """Sentences in memory have no file to name."""
         return ""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences in memory have been read before."""
+        return ()
 
     def take(self, indices: Iterable[int]) -> Sentences:
         """Return the sentences with these indices."""

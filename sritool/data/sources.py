@@ -13,6 +13,8 @@ from pathlib import Path
 
 from sritool.data.blocks import check_file, name_of
 from sritool.data.fields import FieldNames
+from sritool.data.label_folders import UNLABELLED, LabelFolders, files_in, label_folders
+from sritool.data.label_names import LABEL_SUFFIXES, labels_of_names
 from sritool.data.options import PrepareOptions
 from sritool.data.readers import SUFFIXES, FileSplit, form_of, suffix_of
 from sritool.data.sentences import CorpusText, Cut
@@ -80,8 +82,9 @@ class FileOptions:
         """The command-line options that were given, but for the seed."""
         named = {
             "--input-format": self.form,
-            "--text-key": self.names.text,
-            "--label-key": self.names.label,
+            "--text-column": self.names.text,
+            "--label-column": self.names.label,
+            "--no-labels": None if self.names.labels else True,
             "--valid-share": self.valid_share,
             "--test-share": self.test_share,
         }
@@ -121,9 +124,13 @@ def file_source(
 def folder_source(folder: Path, options: FileOptions) -> Source:
     """Return the source of a folder of files whose names tell their splits (train, valid or dev or val, test).
 
-    Other files with text in the folder are named in a note. Arguments and errors are those of `split_files` and
-    `file_source`.
+    It may also have folders of labels with one text a file, right in it or in folders of splits. Other files with
+    text in the folder are named in a note. Arguments and errors are those of `split_files` and `file_source`.
     """
+    list_folder(folder)
+    labelled = _label_folders(folder)
+    if labelled:
+        return Source(PrepareOptions(), lambda: _read_folders(folder, labelled, options))
     files = split_files(folder)
     taken = {path for paths in files.values() for path in paths}
     left = sorted(
@@ -133,6 +140,33 @@ def folder_source(folder: Path, options: FileOptions) -> Source:
     return file_source(files, options, (note,) if left else ())
 
 
+def _label_folders(folder: Path) -> dict[str, Mapping[str, Path]]:
+    """Return the folders of labels of each split; none where the folder holds files of sentences instead."""
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    splits = {split_of(path): label_folders(path) for path in inner if split_of(path)}
+    found: dict[str, Mapping[str, Path]] = {
+        split: splits[split] for split in SPLIT_WORDS if splits.get(split)
+    }
+    if "train" in found:
+        return found
+    whole = {} if files_in(folder) else label_folders(folder)
+    return {"train": whole} if whole else {}
+
+
+def _read_folders(folder: Path, found: Mapping[str, Mapping[str, Path]], options: FileOptions) -> CorpusText:
+    splits = {split: LabelFolders(labels, options.names.labels) for split, labels in found.items()}
+    missing = {split: share for split, share in options.shares.items() if split not in found}
+    left = [path for labels in found.values() for path in [next(iter(labels.values())).parent / UNLABELLED]]
+    notes = [f"left out: {path}, which has no labels" for path in left if path.is_dir()]
+    notes += _cut_notes(missing, options)
+    return CorpusText(folder.name, splits, tuple(notes), Cut(missing, options.seed) if missing else None)
+
+
+def _cut_notes(missing: Mapping[str, float], options: FileOptions) -> list[str]:
+    cut = " and ".join(f"{split} ({share:.0%})" for split, share in missing.items())
+    return [f"{cut} cut from train with seed {options.seed}"] if missing else []
+
+
 def split_files(folder: Path) -> Files:
     """Return the files of a folder by split.
 
@@ -140,8 +174,9 @@ def split_files(folder: Path) -> Files:
         UsageError: There is no such folder, or files of different kinds for one split.
         DataError: There is no training file.
     """
-    paths = sorted(path for path in list_folder(folder) if suffix_of(path) in SUFFIXES)
-    files = assign([path for path in paths if split_of(path)])
+    paths = sorted(path for path in list_folder(folder) if suffix_of(path) in (*SUFFIXES, *LABEL_SUFFIXES))
+    named = [path for path in paths if split_of(path)]
+    files = assign(named or (paths if labels_of_names(paths) else []))
     if "train" not in files:
         raise DataError(f"{folder} has no file with train in its name; name the files: --train FILE …")
     return files
@@ -159,13 +194,14 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def assign(paths: Sequence[Path]) -> Files:
-    """Return each split's files by what their names tell; a single file is the training text whatever its name.
+    """Return each split's files by what their names tell; a single file is the training text whatever its name,
+    and so are files of one label each.
 
     Raises:
         UsageError: A name tells no split, or a split has files of different kinds, which may be the same text.
     """
-    if len(paths) == 1:
-        return {"train": (paths[0],)}
+    if len(paths) == 1 or (labels_of_names(paths) and not any(map(split_of, paths))):
+        return {"train": tuple(paths)}
     files: dict[str, tuple[Path, ...]] = {}
     for path in paths:
         split = split_of(path)
@@ -174,7 +210,8 @@ def assign(paths: Sequence[Path]) -> Files:
                 f"cannot tell from its name which split {path} is; give it with --train, --valid or --test"
             )
         others = files.get(split, ())
-        if others and suffix_of(others[0]) != suffix_of(path):
+        alike = not others or suffix_of(others[0]) == suffix_of(path) or labels_of_names([*others, path])
+        if not alike:
             raise UsageError(f"{others[0]} and {path} are both {split}; say which: --{split} FILE")
         files[split] = (*others, path)
     return {split: files[split] for split in SPLIT_WORDS if split in files}
@@ -193,22 +230,26 @@ def _read_files(files: Files, options: FileOptions, about: Sequence[str]) -> Cor
         form_of(path, options.form) == "text" for path in paths
     ):
         raise UsageError(
-            "plain text has no keys; with --text-key or --label-key, say --input-format tsv, csv or jsonl"
+            "plain text has no columns; with --text-column or --label-column, say --input-format tsv, csv or jsonl"
         )
     for path in paths:
         check_file(path)
     missing = {split: share for split, share in options.shares.items() if split not in files}
-    notes = [*about]
-    if missing:
-        cut = " and ".join(f"{split} ({share:.0%})" for split, share in missing.items())
-        notes.append(f"{cut} cut from train with seed {options.seed}")
+    notes = [*about, *_cut_notes(missing, options)]
     notes += _recurring(files)
     names = ["standard input" if path == STDIN else path.name for path in paths]
     source = _some(names)
     splits = {
-        split: FileSplit(files[split], options.form, options.names) for split in SPLIT_WORDS if split in files
+        split: FileSplit(files[split], options.form, options.names, True, _file_labels(files[split], options))
+        for split in SPLIT_WORDS
+        if split in files
     }
     return CorpusText(source, splits, tuple(notes), Cut(missing, options.seed) if missing else None)
+
+
+def _file_labels(paths: Sequence[Path], options: FileOptions) -> tuple[str, ...]:
+    plain = all(form_of(path, options.form) == "text" for path in paths)
+    return labels_of_names(paths) if plain and options.names.labels else ()
 
 
 def _some(names: Sequence[str]) -> str:

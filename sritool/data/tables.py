@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from sritool.data.blocks import LONGEST_LINE, explain_read_errors, name_of
-from sritool.data.fields import FieldNames, checked_label, chunk_of, find_fields
+from sritool.data.columns import SAMPLE, Columns, Rows, find_columns
+from sritool.data.fields import FieldNames, checked_label, chunk_of, fields_taken, find_fields
 from sritool.data.sentences import Chunk
 from sritool.errors import DataError, UsageError
 
 _ROWS = 10_000  # that are handed on at a time
-
-Rows = Sequence[Sequence[str]]  # of cells; a blank row has none
+_HEAD = 20  # lines that tell how cells are parted
 
 
 def parse_tsv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
@@ -44,7 +45,8 @@ def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[Rows]:
     """Yield rows, some at a time; a cell may go on over many lines, which a block may end between."""
     csv.field_size_limit(LONGEST_LINE)  # characters: an open quote takes in all that follows
     lines = (line for block in blocks for line in io.StringIO(block.decode(), newline=""))
-    reader = csv.reader(lines, strict=True)
+    head = list(islice(lines, _HEAD))
+    reader = csv.reader(chain(head, lines), strict=True, delimiter=_delimiter_of(head))
     rows: list[list[str]] = []
     size = line = 0  # characters of the rows; the last line of the row before
     try:
@@ -64,46 +66,58 @@ def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[Rows]:
         yield rows
 
 
+def _delimiter_of(lines: Sequence[str]) -> str:
+    """Return what parts the cells: a comma, but where no line has one, a semicolon, tab or bar that all have."""
+    filled = [line for line in lines if line.strip()]
+    if any("," in line for line in filled):
+        return ","
+    return next((mark for mark in ";\t|" if filled and all(mark in line for line in filled)), ",")
+
+
 def _parse_rows(
     batches: Iterable[Rows], where: str, names: FieldNames, unit: str, joint: str, advice: str
 ) -> Iterator[Chunk]:
-    """Yield the sentences of a table: columns under a header, or a label and one or more cells of text.
+    """Yield the sentences of a table.
 
     Args:
         batches: Rows, some at a time.
         where: What errors call the file.
-        names: The columns to take, if there is a header.
+        names: The columns to take.
         unit: What errors call a row.
         joint: What is put between cells of text.
         advice: What to do about a row without a label.
     """
-    header: Sequence[str] | None = None
-    text_at, label_at = 1, 0
-    done = 0
-    for rows in batches:
-        if not done and _is_header(rows[0], names):
-            header, rows, done = [cell.strip() for cell in rows[0]], rows[1:], 1
-            text, label = find_fields(header, where, names)
-            text_at, label_at = header.index(text), -1 if label is None else header.index(label)
+    stream = iter(batches)
+    first: list[Sequence[str]] = []
+    while len(first) < SAMPLE and (rows := next(stream, None)) is not None:
+        first += rows
+    columns = find_columns(first[:SAMPLE], where, names)
+    done, taken, width = 0, columns.taken, len(columns.header or ())
+    for rows in chain([first], stream):
+        if not done and columns.header:
+            rows, done = rows[1:], 1
         texts, labels = [], []
         for number, row in enumerate(rows, done + 1):
             place = f"{where} {unit} {number}"
-            if row and header is not None and len(row) != len(header):
-                raise DataError(f"{place} has {len(row)} columns, its header {len(header)}; mend it")
-            cell = row[label_at] if row and label_at >= 0 and len(row) > 1 else ""
-            texts.append("" if not row else row[text_at] if header is not None else joint.join(row[1:]))
-            if label_at >= 0:
-                needed = bool(row and (header is None or texts[-1].strip()))
+            if row and width and len(row) != width:
+                raise DataError(f"{place} has {len(row)} columns, its header {width}; mend it")
+            text = _text_in(row, columns, joint)
+            texts.append(text)
+            if columns.label is not None:
+                cell = row[columns.label] if len(row) > max(1, columns.label) else ""
+                needed = bool(row and (not width or text.strip()))
                 labels.append(checked_label(cell, needed, place, advice))
-        yield chunk_of(texts, labels if label_at >= 0 else None)
-        done += len(rows)
+        yield chunk_of(texts, labels if columns.label is not None else None, taken)
+        done, taken = done + len(rows), ""
 
 
-def _is_header(row: Sequence[str], names: FieldNames) -> bool:
-    """Whether a first row names columns, that of the text among them."""
-    cells = [cell.strip() for cell in row]
-    are_names = len(set(cells)) == len(cells) and all(len(cell.split()) == 1 for cell in cells)
-    return are_names and any(cell in names.of_text for cell in cells)
+def _text_in(row: Sequence[str], columns: Columns, joint: str) -> str:
+    """Return the cells of text; of a row beyond the usual width, those that follow belong to the last one."""
+    last = columns.texts[-1]
+    cells = [row[index] for index in columns.texts if index < len(row)]
+    if columns.open_ended and (columns.label is None or columns.label < last):
+        cells += row[last + 1 :]
+    return joint.join(cells)
 
 
 def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
@@ -123,10 +137,11 @@ def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
     where = name_of(path)
     if where != str(path):
         raise UsageError("Parquet cannot be read from standard input; give the name of a file")
-    done = 0
+    done, taken = 0, ""
     try:
         with explain_read_errors(path), pq.ParquetFile(path) as file:
             text, label = find_fields(file.schema_arrow.names, where, names)
+            taken = fields_taken(text, label)
             for batch in file.iter_batches(_ROWS, columns=[text] if label is None else [text, label]):
                 batch.validate(full=True)
                 texts = _strings(batch.column(text), text, where, done)
@@ -137,7 +152,8 @@ def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
                         checked_label(value, True, f"{where} row {number}", "give every row one")
                         for number, value in enumerate(values, done + 1)
                     ]
-                yield Chunk(texts, labels)
+                yield Chunk(texts, labels, taken)
+                taken = ""
                 done += len(texts)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:120]

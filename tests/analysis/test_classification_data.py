@@ -100,8 +100,8 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "content", "hint"),
     [
         ("a.txt", "an otter\n", "has no labels; a row is label<TAB>text"),
-        ("a.tsv", "an otter\n", "line 1 has no label"),
-        ("a.csv", "text,stars\nan otter,5\n", "has no labels; .*--label-key"),
+        ("a.tsv", "an otter\n", "has no labels; a row is label<TAB>text"),
+        ("a.csv", "text,stars\nan otter,5\n", "has no labels; .*--label-column"),
         ("a.tsv", "1\t \n", "has no sentence"),
         ("a.tsv", "", "is empty"),
     ],

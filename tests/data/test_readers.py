@@ -112,7 +112,11 @@ def test_csv_cells_of_a_megabyte() -> None:
         (b"[" * 100_000, "jsonl", "x line 1 is not JSON"),
         (b'["a"]', "jsonl", "x record 1 is not a JSON object"),
         (b'[{"text": "a"},\n{]', "jsonl", "x line 2 is not JSON"),
-        (b'{"title": "a"}', "jsonl", r"x line 1 has no text among its keys \(title\); name it: --text-key"),
+        (
+            b'{"title": "a"}',
+            "jsonl",
+            r"x line 1 has no text among its keys \(title\); name it: --text-column",
+        ),
         (b'{"text": "a"}\n\n{"txt": "b"}', "jsonl", "x line 3 has no string under 'text'"),
         (b'{"text": 1}', "jsonl", "x line 1 has no string under 'text'"),
         (b'{"text": "\\ud800"}', "jsonl", "x line 1 has half a character"),
@@ -195,7 +199,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert read_sentences(path) == Sentences(["a b", "c"], ["0", "1"])
     assert read_sentences(path, names=FieldNames(label="id")).labels == ["1", "2"]
     for table, message in (
-        (pa.table({"body": ["a"]}), r"has no text among its keys \(body\); name it: --text-key"),
+        (pa.table({"body": ["a"]}), r"has no text among its keys \(body\); name it: --text-column"),
         (pa.table({"text": [["a"]]}), "has no text under 'text', but list"),
         (pa.table({"text": ["a", None]}), "row 2 has nothing under 'text'"),
         (pa.table({"text": ["a"], "label": ["x" * 201]}), "row 1 has a label of 201 characters"),

@@ -111,7 +111,7 @@ def test_options_without_an_effect_are_refused(tmp_path: Path) -> None:
     path.write_text("a\nb\nc\nd\n")
     with pytest.raises(UsageError, match="--valid-share is for cutting valid from train"):
         file_source({"train": path, "valid": path}, FileOptions(valid_share=0.1))
-    with pytest.raises(UsageError, match="plain text has no keys"):
+    with pytest.raises(UsageError, match="plain text has no columns"):
         file_source({"train": path}, FileOptions(names=FieldNames(text="a"))).read()
 
 

@@ -85,10 +85,22 @@ def classify(
         ),
     ] = False,
     text_key: Annotated[
-        str | None, data_option("Column or key of the text.", show_default="the usual names")
+        str | None,
+        data_option(
+            "Column or key of the text, by name or number.",
+            "--text-column",
+            "--text-key",
+            show_default="by its name, or what stands in it",
+        ),
     ] = None,
     label_key: Annotated[
-        str | None, data_option("Column or key of the label.", show_default="the usual names")
+        str | None,
+        data_option(
+            "Column or key of the label, by name or number.",
+            "--label-column",
+            "--label-key",
+            show_default="by its name, or what stands in it",
+        ),
     ] = None,
     chains: Annotated[
         int, classifier_option("Chains whose mean is a sentence's code; an encoder has its own mean.", min=1)

@@ -66,13 +66,24 @@ def preprocess(
     text_key: Annotated[
         str | None,
         reading_option(
-            "Key or column of the text.", show_default="text, sentence, review, caption or content"
+            "Column or key of the text, by name or number.",
+            "--text-column",
+            "--text-key",
+            show_default="by its name, or what stands in it",
         ),
     ] = None,
     label_key: Annotated[
         str | None,
-        reading_option("Key or column of the label.", show_default="label, sentiment or class, if there"),
+        reading_option(
+            "Column or key of the label, by name or number.",
+            "--label-column",
+            "--label-key",
+            show_default="by its name, or what stands in it",
+        ),
     ] = None,
+    no_labels: Annotated[
+        bool, reading_option("Take no column, key or first word for a label.", "--no-labels")
+    ] = False,
     lowercase: Annotated[
         bool | None,
         word_option(
@@ -148,7 +159,8 @@ def preprocess(
 
     files = {"train": train, "valid": valid, "test": test}
     splits = {split: paths for split, paths in files.items() if paths}
-    reading = FileOptions(input_format, FieldNames(text_key, label_key), valid_share, test_share, seed)
+    names = FieldNames(text_key, label_key, not no_labels)
+    reading = FileOptions(input_format, names, valid_share, test_share, seed)
     for given in (*(inputs or ()), *(path for paths in splits.values() for path in paths)):
         tell_typed(given)
     chosen, source = choose_source(Inputs(inputs or (), splits, folder, name), reading)

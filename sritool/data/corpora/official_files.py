@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sritool.data.normalise import split_punctuation
+from sritool.data.normalise import split_punctuation, without_escapes
 from sritool.data.readers import read_labelled, read_sentences, read_text
 from sritool.data.sampling import merged
 from sritool.data.sentences import Sentences
@@ -19,7 +19,6 @@ Reader = Callable[[Sequence[Path]], Sentences]
 SENTIMENTS = {"0": "negative", "1": "positive"}
 LONGEST_REVIEW, LONGEST_SENTENCE = 10, 15  # sentences and words: what Shen et al. 2017 keep of the reviews
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
-_ESCAPED = re.compile(r"\\[n\"]|<br\s*/?>")
 
 
 def plain(paths: Sequence[Path]) -> Sentences:
@@ -52,8 +51,7 @@ def polarity(paths: Sequence[Path]) -> Sentences:
 
 def answers_csv(paths: Sequence[Path]) -> Sentences:
     """Return rows ``"topic","title","content","answer"`` as raw text, with or without a header."""
-    part = read_sentences(paths[0], "csv")
-    return Sentences([_ESCAPED.sub(" ", text) for text in part.texts], part.labels)
+    return read_sentences(paths[0], "csv")
 
 
 def snli_jsonl(paths: Sequence[Path]) -> Sentences:
@@ -94,7 +92,7 @@ def _hub_snli(rows: Any) -> Sentences:
 def _hub_yahoo(rows: Any) -> Sentences:
     keys = ("question_title", "question_content", "best_answer")
     columns = zip(*(rows[key][:] for key in keys), strict=True)
-    texts = [_ESCAPED.sub(" ", " ".join(filter(None, row))) for row in columns]
+    texts = [without_escapes(" ".join(filter(None, row))) for row in columns]
     feature = rows.features["topic"]
     names = getattr(feature, "names", None)
     return Sentences(texts, [names[topic] if names else str(topic) for topic in rows["topic"][:]])
@@ -112,7 +110,7 @@ def _hub_yelp(rows: Any) -> Sentences:
 
 
 def _short_sentences(review: str) -> Iterator[str]:
-    sentences = [text for text in _SENTENCE.findall(_ESCAPED.sub(" ", review)) if re.search(r"\w", text)]
+    sentences = [text for text in _SENTENCE.findall(without_escapes(review)) if re.search(r"\w", text)]
     if len(sentences) <= LONGEST_REVIEW:
         tokens = (split_punctuation(text) for text in sentences)
         yield from (text for text in tokens if len(text.split()) <= LONGEST_SENTENCE)

@@ -1,0 +1,177 @@
+"""Which columns of a table hold the text and which the label: by name, by number, or by what stands in them.
+
+A label's column has few distinct short values. What was taken as what is said in words, so that a misread file is
+seen at once; where it cannot be told, the file is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sritool.data.fields import FieldNames, find_fields, is_number, some_of
+from sritool.errors import DataError
+
+Rows = Sequence[Sequence[str]]  # of cells; a blank row has none
+
+SAMPLE = 1_000  # rows that columns are judged by
+FEWEST = 10  # rows below which nothing is refused for what stands in it
+_MOST_CLASSES = 200
+_LONGEST_CLASS = (40, 4)  # characters and words
+_FEWEST_WORDS = 1.5  # on average, of a column of text among several
+_NAME = re.compile(r"[^\W\d]\w*|")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a table keeps what.
+
+    Attributes:
+        texts: Columns of text, whose cells are joined.
+        label: The column of the label; None where there is none.
+        header: Names of the columns, if the first row is a header.
+        taken: What was taken as what, in words.
+        open_ended: Whether a row with more cells has them from a mark in its text.
+    """
+
+    texts: tuple[int, ...]
+    label: int | None
+    header: tuple[str, ...] | None
+    taken: str
+    open_ended: bool = False
+
+
+def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
+    """Return where a table keeps text and label.
+
+    Args:
+        rows: Its first rows, a header among them if there is one.
+        where: What errors call the file.
+        names: What the user says of its columns.
+
+    Raises:
+        DataError: A column is not there, or it cannot be told which is which.
+    """
+    rows = [row for row in rows if row]
+    if not rows:
+        return Columns((0,), None, None, "")
+    header = _header_of(rows, where, names)
+    if header is None:
+        width = max(Counter(map(len, rows)).items(), key=lambda item: (item[1], item[0]))[0]
+        return _judged([row for row in rows if len(row) == width], None, where, names)
+    body = [row for row in rows[1:] if len(row) == len(header)]
+    try:
+        text, label = find_fields(header, where, names)
+    except DataError:
+        if names.text or len(body) < FEWEST:
+            raise
+        return _judged(body, header, where, names)
+    text_at, label_at = header.index(text), None if label is None else header.index(label)
+    if label_at is None and names.labels and len(body) >= FEWEST:
+        found = [index for index in label_columns(body) if index != text_at and header[index]]
+        label_at = found[0] if len(found) == 1 else None
+    return Columns((text_at,), label_at, header, _told((text_at,), label_at, header, body))
+
+
+def label_columns(rows: Rows) -> list[int]:
+    """Return the columns that have few distinct short values, as labels have; rows are of one width."""
+    return [index for index, column in enumerate(zip(*rows, strict=True)) if is_label_column(column)]
+
+
+def is_label_column(column: Sequence[str]) -> bool:
+    """Return whether cells are few distinct short values, and none is empty."""
+    values = {cell.strip() for cell in column}
+    if "" in values or len(values) > min(max(2, len(column) // 2), _MOST_CLASSES):
+        return False
+    characters, words = _LONGEST_CLASS
+    return all(len(value) <= characters and len(value.split()) <= words for value in values)
+
+
+def _header_of(rows: Rows, where: str, names: FieldNames) -> tuple[str, ...] | None:
+    """Return the names of the columns if the first row is a header; else None."""
+    cells = tuple(cell.strip() for cell in rows[0])
+    given = [name for name in (names.text, names.label) if name]
+    lower = [cell.lower() for cell in cells]
+    distinct = len(set(cells) - {""}) == sum(map(bool, cells))
+    are_names = distinct and all(len(cell.split()) <= 1 for cell in cells)
+    if are_names and any(name.lower() in lower for name in (*given, *names.of_text)):
+        return cells
+    if any(not is_number(name) for name in given):
+        raise DataError(f"{where} has no column {given[0]!r}; its first row is {some_of(cells)}")
+    body = [row for row in rows[1:] if len(row) == len(cells)]
+    if not are_names or len(body) < FEWEST or not all(map(_NAME.fullmatch, cells)):
+        return None
+    # A name stands above the labels, and is none of them.
+    above = any(cells[index] not in {row[index].strip() for row in body} for index in label_columns(body))
+    texts = any(_mean_words([row[index] for row in body]) >= 3 for index in range(len(cells)))
+    return cells if above and texts else None
+
+
+def _judged(rows: Rows, header: tuple[str, ...] | None, where: str, names: FieldNames) -> Columns:
+    """Return columns by what stands in them, but for those that the user names."""
+    width = len(rows[0])
+    text_at, label_at = (_place(name, header, width, where) for name in (names.text, names.label))
+    if label_at is None and names.labels and width > 1:
+        label_at = _judged_label(rows, text_at, header, where)
+    filled = [index for index in range(width) if any(row[index].strip() for row in rows)]
+    texts = tuple(index for index in filled if index != label_at) if text_at is None else (text_at,)
+    if text_at is None and len(texts) > 1 and len(rows) >= FEWEST and names.labels:
+        fewest = min(_mean_words([row[index] for row in rows]) for index in texts)
+        if fewest < _FEWEST_WORDS:
+            raise _unclear(rows, header, where)
+    open_ended = text_at is None and header is None
+    return Columns(texts or (width - 1,), label_at, header, _told(texts, label_at, header, rows), open_ended)
+
+
+def _judged_label(rows: Rows, text_at: int | None, header: Sequence[str] | None, where: str) -> int | None:
+    found = [index for index in label_columns(rows) if index != text_at]
+    if len(rows) < FEWEST:  # too few to judge by: the first, as most tables have it
+        last = len(rows[0]) - 1
+        return last if len(rows) > 3 and found == [last] else None if text_at == 0 else 0
+    # Only one value says nothing, unless no other column can be a label: files may be sorted by label.
+    telling = [index for index in found if len({row[index] for row in rows}) > 1] or found
+    if len(telling) != 1 and text_at is None:
+        raise _unclear(rows, header, where)
+    return telling[0] if len(telling) == 1 else None
+
+
+def _unclear(rows: Rows, header: Sequence[str] | None, where: str) -> DataError:
+    shown = " | ".join(some_of([cell]) for cell in rows[0][:8])
+    names = "NAME" if header else "N"
+    return DataError(
+        f"{where} has {len(rows[0])} columns, and which is text and which label cannot be told ({shown}); "
+        f"say --text-column {names}, and --label-column {names} or --no-labels"
+    )
+
+
+def _place(name: str | None, header: Sequence[str] | None, width: int, where: str) -> int | None:
+    """Return the place of a column that the user names."""
+    if name is None:
+        return None
+    lower = [cell.lower() for cell in header or ()]
+    if name.lower() in lower:
+        return lower.index(name.lower())
+    if not is_number(name) or int(name) > width:
+        there = some_of(header) if header else f"{width}"
+        raise DataError(f"{where} has no column {name!r}; it has {there}")
+    return int(name) - 1
+
+
+def _mean_words(cells: Sequence[str]) -> float:
+    counts = [len(cell.split()) for cell in cells if cell.strip()]
+    return sum(counts) / len(counts) if counts else 0.0
+
+
+def _told(texts: Sequence[int], label: int | None, header: Sequence[str] | None, rows: Rows) -> str:
+    """Return ``text: column 2; label: column 1 (0, 1)``."""
+
+    def name(index: int) -> str:
+        return (header[index] if header else "") or f"{index + 1}"
+
+    told = f"text: column {' and '.join(map(name, texts))}"
+    if label is None:
+        return f"{told}; no labels"
+    values = sorted({row[label].strip() for row in rows if row[label].strip()})
+    return f"{told}; label: column {name(label)} ({some_of(values, 4)})"

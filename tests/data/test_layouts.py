@@ -1,0 +1,198 @@
+"""Labelled text in the layouts that public corpora and common tools have: read rightly, or refused with a reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from sritool.data.choose_source import Inputs, choose_source
+from sritool.data.fields import FieldNames
+from sritool.data.sentences import Sentences, in_memory
+from sritool.data.sources import FileOptions
+from sritool.errors import DataError, UsageError
+
+TEXTS = [
+    f"the {noun} was {word}" for noun in ("soup", "lamp", "train", "song") for word in ("good", "bad", "odd")
+]
+LABELS = ["1", "0", "0"] * 4
+NAMES = {"0": "neg", "1": "pos"}
+PAIRS = list(zip(LABELS, TEXTS, strict=True))
+
+
+def lines(make: Callable[[str, str], str]) -> str:
+    return "".join(make(label, text) + "\n" for label, text in PAIRS)
+
+
+def table(rows: Sequence[Sequence[object]], mark: str = ",") -> str:
+    file = io.StringIO()
+    csv.writer(file, delimiter=mark, lineterminator="\n").writerows(rows)
+    return file.getvalue()
+
+
+READ = {
+    "tab in .txt, label first": ("a.txt", lines(lambda label, text: f"{label}\t{text}")),
+    "tab without an ending": ("SMSCollection", lines(lambda label, text: f"{label}\t{text}")),
+    "tab in .txt, label last": ("a.txt", lines(lambda label, text: f"{text}\t{label}")),
+    "semicolon in .txt": ("a.txt", lines(lambda label, text: f"{text};{label}")),
+    "digit first": ("a.txt", lines(lambda label, text: f"{label} {text}")),
+    "fastText": ("a.txt", lines(lambda label, text: f"__label__{label} {text}")),
+    "tsv, label first": ("a.tsv", lines(lambda label, text: f"{label}\t{text}")),
+    "tsv, label last": ("a.tsv", lines(lambda label, text: f"{text}\t{label}")),
+    "tsv, header": ("a.tsv", "sentence\tlabel\n" + lines(lambda label, text: f"{text}\t{label}")),
+    "csv, label first": ("a.csv", table(PAIRS)),
+    "csv, label last": ("a.csv", table([(text, label) for label, text in PAIRS])),
+    "csv, header in capitals": ("a.csv", table([("Sentiment", "Text"), *PAIRS])),
+    "csv, other names": ("a.csv", table([("v1", "v2"), *PAIRS])),
+    "csv, empty columns": ("a.csv", table([("v1", "v2", "", ""), *((*pair, "", "") for pair in PAIRS)])),
+    "csv of a data frame": ("a.csv", table([("", "text", "label"), *((n, t, x) for n, (x, t) in enumerate(PAIRS))])),
+    "csv, label of another name": ("a.csv", table([("stars", "text"), *PAIRS])),
+    "csv, semicolons": ("a.csv", table([("label", "text"), *PAIRS], ";")),
+    "jsonl": ("a.jsonl", lines(lambda label, text: json.dumps({"text": text, "label": int(label)}))),
+    "json array": ("a.json", json.dumps([{"text": text, "label": label} for label, text in PAIRS])),
+    "json of columns": ("a.json", json.dumps({"text": dict(enumerate(TEXTS)), "label": dict(enumerate(LABELS))})),
+    "json of lists": ("a.json", json.dumps({"text": TEXTS, "label": LABELS})),
+}  # fmt: skip
+
+
+def read(*paths: Path, names: FieldNames | None = None, folder: Path | None = None) -> tuple[Sentences, str]:
+    inputs = Inputs([str(path) for path in paths], folder=folder, name="mine")
+    text = choose_source(inputs, FileOptions(names=names or FieldNames()))[1].read()
+    part = text.splits["train"]
+    found = in_memory(part.chunks())
+    return found, "; ".join(part.notes)
+
+
+@pytest.mark.parametrize("layout", READ)
+def test_label_and_text_are_told_apart_and_said(tmp_path: Path, layout: str) -> None:
+    name, content = READ[layout]
+    path = tmp_path / name
+    path.write_text(content)
+    found, noted = read(path)
+    assert (found.texts, found.labels) == (TEXTS, LABELS)
+    assert "label" in noted
+
+
+@pytest.mark.parametrize("layout", ["tab in .txt, label first", "digit first", "fastText"])
+def test_labels_of_plain_text_can_be_taken_for_text(tmp_path: Path, layout: str) -> None:
+    name, content = READ[layout]
+    (tmp_path / name).write_text(content)
+    found, _ = read(tmp_path / name, names=FieldNames(labels=False))
+    assert (found.texts, found.labels) == (content.splitlines(), None)
+
+
+def test_title_and_text_after_a_label_are_joined(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(table([(label, "a few words", text) for label, text in PAIRS]))
+    found, _ = read(tmp_path / "a.csv")
+    assert (found.texts, found.labels) == ([f"a few words {text}" for text in TEXTS], LABELS)
+
+
+UNCLEAR = {
+    "two columns of few values": [(source, label, "", text) for label, text in PAIRS for source in ("gj", "ks")],
+    "ids and users": [(label, n, "NO_QUERY", "someone", text) for n, (label, text) in enumerate(PAIRS)],
+    "an id beside the text": [(n, text, label) for n, (label, text) in enumerate(PAIRS)],
+    "translations": [(text, text.upper()) for text in TEXTS],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", UNCLEAR)
+def test_a_table_that_cannot_be_told_is_refused_until_its_columns_are_named(
+    tmp_path: Path, layout: str
+) -> None:
+    rows = UNCLEAR[layout]
+    path = tmp_path / "a.csv"
+    path.write_text(table(rows))
+    with pytest.raises(
+        DataError, match=r"cannot be told .*--text-column N, and --label-column N or --no-labels"
+    ):
+        read(path)
+    last = str(len(rows[0]))
+    found, _ = read(path, names=FieldNames(text=last, label="1"))
+    assert found.texts == [str(row[-1]) for row in rows]
+    assert found.labels == [str(row[0]) for row in rows]
+    assert read(path, names=FieldNames(text=last, labels=False))[0].labels is None
+
+
+def test_columns_are_named_by_name_or_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(table([("Stars", "Words", "text"), *((label, text, "x") for label, text in PAIRS)]))
+    for names in (FieldNames("Words", "Stars"), FieldNames("words", "stars"), FieldNames("2", "1")):
+        assert read(path, names=names)[0] == Sentences(TEXTS, LABELS)
+    with pytest.raises(DataError, match="has no column 'mood'"):
+        read(path, names=FieldNames(label="mood"))
+
+
+def test_plain_text_is_not_taken_for_labelled(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for content in (
+        "1 dog\n2 dogs\nno dog\n",
+        "a b\tc d\ne f\tg h\ni j\tk l\nm n\to p\n",
+        "2 x\n2 y\n2 z\n2 v\n",
+    ):
+        path.write_text(content)
+        assert read(path)[0] == Sentences(content.splitlines())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("rt-polarity.neg", "rt-polarity.pos"),
+        ("sentiment.train.0", "sentiment.train.1"),
+        ("train_negative.txt", "train_positive.txt"),
+    ],
+)
+def test_a_file_for_each_label(tmp_path: Path, names: tuple[str, str]) -> None:
+    for path, label in zip(names, "01", strict=True):
+        (tmp_path / path).write_text("\n".join(text for own, text in PAIRS if own == label))
+    found, noted = read(*(tmp_path / name for name in names))
+    assert len(found.texts) == len(TEXTS)
+    assert len(set(found.labels or ())) == 2
+    assert "label: the file" in noted
+    assert read(folder=tmp_path)[0] == found
+
+
+def test_parts_of_a_text_are_no_labels(tmp_path: Path) -> None:
+    paths = [tmp_path / f"train-{part}.txt" for part in "01"]
+    for path in paths:
+        path.write_text("a b\n")
+    assert read(*paths)[0].labels is None
+
+
+def folders(root: Path, prefixes: Sequence[str]) -> Mapping[str, int]:
+    for prefix in prefixes:
+        for number, (label, text) in enumerate(PAIRS):
+            folder = root / prefix / NAMES[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number:02}.txt").write_text(f"{text}<br /><br />Truly\nso.\n")
+    return {"neg": 8, "pos": 4}
+
+
+@pytest.mark.parametrize("prefixes", [("",), ("train", "test")])
+def test_a_folder_for_each_label_and_a_file_for_each_text(tmp_path: Path, prefixes: tuple[str, ...]) -> None:
+    counts = folders(tmp_path, prefixes)
+    found, noted = read(folder=tmp_path)
+    assert {label: (found.labels or []).count(label) for label in counts} == counts
+    assert found.texts[0].split() == [*TEXTS[1].split(), "Truly", "so."]
+    assert "label: the folder (neg, pos)" in noted
+    assert read(folder=tmp_path, names=FieldNames(labels=False))[0].labels is None
+
+
+def test_files_of_labels_and_others_do_not_mix(tmp_path: Path) -> None:
+    for name in ("train.pos", "train.neg", "train.txt"):
+        (tmp_path / name).write_text("a b\n")
+    with pytest.raises(UsageError, match="are both train"):
+        read(folder=tmp_path)
+
+
+def test_one_cleaning_for_what_tables_write_for_line_ends_and_quotes(tmp_path: Path) -> None:
+    rows = [("label", "text"), *((label, rf"{text}\nand \"so\"<br />on") for label, text in PAIRS)]
+    (tmp_path / "a.csv").write_text(table(rows))
+    found, noted = read(tmp_path / "a.csv")
+    assert found.texts[0].split() == [*TEXTS[0].split(), "and", '"so"', "on"]
+    assert f": {len(TEXTS)}" in noted
+    (tmp_path / "a.txt").write_text("\\nabla x<br>y\n" * 3)
+    assert read(tmp_path / "a.txt")[0].texts[0].split() == ["\\nabla", "x", "y"]
