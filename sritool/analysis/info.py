@@ -10,7 +10,7 @@ import torch
 from sritool.config.values import flat
 from sritool.methods.sri import PRECONDITIONER
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
-from sritool.runs.folder import LAST
+from sritool.runs.folder import BEST, LAST
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import shown
 from sritool.training.pretraining import pretraining_epochs
@@ -37,6 +37,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         ("tokenizer", checkpoint.tokenizer.kind),
         ("vocabulary", len(checkpoint.tokenizer)),
         ("parameters", sum(p.numel() for p in method.modules.parameters())),
+        *_average(checkpoint),
         *_preconditioner(checkpoint),
         *_stage(checkpoint),
         ("epochs done", progress["epoch"]),
@@ -55,6 +56,14 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
             if name in best
         ]
     return rows + [row for row in flat(shown(checkpoint.config)).items() if "." in row[0]]
+
+
+def _average(checkpoint: Checkpoint) -> list[tuple[str, object]]:
+    """Which weights the file has, where the run averages them."""
+    if not checkpoint.config.optimizer.ema_decay:
+        return []
+    is_last = checkpoint.trainer is not None
+    return [("weights", f"as last updated; {BEST} has their average" if is_last else "averaged")]
 
 
 def _preconditioner(checkpoint: Checkpoint) -> list[tuple[str, object]]:

@@ -209,9 +209,21 @@ class OptimizerConfig:
     keep_halving: Flag = False  # once it was halved, halve it at every validation
     halvings: Count = 0  # the one that ends the run, or the stage; 0: none does
     return_to_best: Flag = False  # go on from the best model's parameters when it is halved
+    warmup: Share = 0.0  # share of the planned epochs in which the learning rate rises from 0
+    weight_decay: Number = 0.0  # λ, decoupled: weights, but no biases, shrink by learning rate · λ an update
+    ema_decay: ShareBelowOne = (
+        0.0  # of the averaged weights that are validated and kept in best.pt; 0: no average
+    )
     clip: Number = 5.0  # bound on the gradient's norm; 0: none
     initial_scale: PositiveNumber = 0.1  # parameters start in U(−scale, scale)
     embedding_scale: Number = 0.0  # the same for word embeddings; 0: as the others
+
+    def __post_init__(self) -> None:
+        if self.learning_rate * self.weight_decay >= 1:
+            raise ValueError(
+                f"weight_decay {self.weight_decay} at the learning rate {self.learning_rate} leaves nothing of the "
+                "weights; their product must be below 1"
+            )
 
 
 @settings

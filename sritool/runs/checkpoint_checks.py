@@ -72,17 +72,11 @@ def check_contents(values: Mapping[str, Any]) -> None:
     """
     build(_Corpus, values["corpus"])
     build(_Progress, values["progress"])
-    weights = values["weights"]
-    if not isinstance(weights, dict) or not weights:
-        raise ValueError("weights are no tensors by name")
-    for name, tensor in weights.items():
-        if not _is_text(name) or not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
-            raise ValueError(f"weights {quoted(name)} are no float32 tensor")
-        if not _is_finite(tensor):
-            raise ValueError(f"weights {name} are not finite: the training had gone wrong")
+    _check_weights(values["weights"])
     _check_metrics(values["metrics"])
     if values["trainer"] is not None:
         _check_trainer(values["trainer"])
+        _check_average(values["trainer"].get("average"), values["weights"])
 
 
 def check_optimizer(
@@ -144,6 +138,30 @@ def _is_setting(value: Any, own: Any) -> bool:
     if own is None or type(own) is bool:
         return value is None or type(value) is bool
     return type(value) is type(own) and bool(value == own)
+
+
+def _check_weights(weights: Any) -> None:
+    if not isinstance(weights, dict) or not weights:
+        raise ValueError("weights are no tensors by name")
+    for name, tensor in weights.items():
+        if not _is_text(name) or not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
+            raise ValueError(f"weights {quoted(name)} are no float32 tensor")
+        if not _is_finite(tensor):
+            raise ValueError(f"weights {name} are not finite: the training had gone wrong")
+
+
+def _check_average(average: Any, weights: Mapping[str, Tensor]) -> None:
+    """Of the weights, each of its own shape; None: the run has none."""
+    if average is None:
+        return
+    if not isinstance(average, dict) or average.keys() != {"updates", "weights"}:
+        raise ValueError("trainer.average is no average of weights")
+    if not _is_count(average["updates"]):
+        raise ValueError(f"trainer.average has updates = {quoted(average['updates'])}")
+    _check_weights(average["weights"])
+    for name, tensor in average["weights"].items():
+        if name not in weights or tensor.shape != weights[name].shape:
+            raise ValueError(f"the average of {name} does not fit its weights")
 
 
 def _check_metrics(records: Any) -> None:

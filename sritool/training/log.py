@@ -146,6 +146,8 @@ class RunLog:
         self._tokens_since += state.seconds() - began  # validation is no training
         state.metrics.append(record)
         self.log.add(record)
+        with state.averaged():
+            sample = sample_of(state.method, state.corpus.tokenizer)
         self.observer(
             events.Epoch(
                 position.epoch + 1,
@@ -153,7 +155,7 @@ class RunLog:
                 list(estimates),
                 better,
                 state.seconds(),
-                sample_of(state.method, state.corpus.tokenizer),
+                sample,
                 position.pretraining,
             )
         )

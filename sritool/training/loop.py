@@ -29,6 +29,7 @@ from sritool.runs.folder import AUTOENCODER, BEST, LAST
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline, Timetable
 from sritool.training.log import RunLog
+from sritool.training.optimizer import learning_rate, update
 from sritool.training.state import RunState
 from sritool.training.tuning import adopt, retune
 
@@ -199,9 +200,9 @@ class Trainer:
         except NumericalError as error:
             state.method.restore(before)  # this update was not made
             raise state.overflow(str(error)) from error
-        for group in state.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * settings.decay.at(clock.progress) * 0.5**position.halvings
-        state.optimizer.step()
+        after = clock.progress + 1 / (len(batches) * state.epochs)
+        rate = learning_rate(settings, clock.progress, after, position.halvings)
+        update(state.method.modules, state.optimizer, rate, settings.weight_decay)
         state.method.after_update()
         self._updates += 1
         if beside is None:
@@ -209,6 +210,8 @@ class Trainer:
             position.step += 1
             position.recon += sums["recon"]
             position.sentences += len(batch.examples)
+            if state.average is not None:
+                state.average.update()
         self.times.trained(len(batch.examples))
         planned, left = beside is None, self.limits.deadline.left()
         self.log.step(sums, batch, norm, len(batches), planned, left)
@@ -287,9 +290,10 @@ class Trainer:
 
         level = self.times.level
         try:
-            return validation.validate(
-                self.state.method, self.valid, level.sentences, level.likelihood, report
-            )
+            with self.state.averaged():
+                return validation.validate(
+                    self.state.method, self.valid, level.sentences, level.likelihood, report
+                )
         except NumericalError as error:
             self.log.warn(f"validation failed, and this epoch's model is not the best: {error}")
             return []

@@ -266,7 +266,8 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
     parameters = sum(p.numel() for p in method.modules.parameters())
     logits = int(config.training.batch_size * train.lengths.max()) * len(corpus.tokenizer)
     states = int(config.training.batch_size * train.lengths.max()) * config.generator.hidden * 16
-    memory = 4 * (4 * parameters + min(logits, 1 << 23) + states)
+    copies = 4 + bool(config.optimizer.ema_decay)  # with gradients, Adam's two moments and the average
+    memory = 4 * (copies * parameters + min(logits, 1 << 23) + states)
     epoch = float(np.mean(seconds[1:])) * len(batches)
     planned = config.training.epochs + (pretraining_epochs(config) if method.pretrains else 0)
     if method.pretrains and config.pretraining.encoder:

@@ -95,6 +95,7 @@ def ends_early(method: Method, config: RunConfig, planned: int, position: Positi
     settled = decay.finish * planned if decay.start != decay.end else 0.0
     if decay.start > decay.end:
         settled = min(settled, decay.last_begin * planned + patience)
+    settled = max(settled, plan.warmup * planned)
     if not method.pretraining:
         settled = max(settled, method.settled_at() * planned)
     return 0 < patience <= position.epochs_without_better and position.epoch >= settled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
 from sritool.runs.weights import load_weights, method_without_memory
+from sritool.training.averaging import WeightAverage
 from sritool.training.configure import shown
+from sritool.training.optimizer import make_optimizer
 from sritool.training.position import Position, ends_early
 from sritool.training.pretraining import pretraining_epochs, take_encoder
 
@@ -68,7 +71,7 @@ class RunState:
         elif config.pretraining.encoder and self.method.pretrains:
             take_encoder(self.method, Path(config.pretraining.encoder), corpus)
             self.method.end_pretraining()
-        self.optimizer = self._optimizer()
+        self._begin_updates()
         if resume is not None:
             self._restore(resume)
         self.method.pretraining = self.position.pretraining
@@ -105,12 +108,12 @@ class RunState:
         return self.config.pretraining.keep == "best" and self.position.best < math.inf
 
     def return_to_best(self) -> None:
-        """Take the parameters of this stage's best model, where one was kept, and begin the optimiser anew."""
+        """Take the weights of this stage's best model, where one was kept; optimiser and average begin anew."""
         path = self.folder / (AUTOENCODER if self.position.pretraining else BEST)
         if not path.is_file() or (self.position.pretraining and not self.keeps_best_autoencoder()):
             return
         load_weights(self.method.modules, self._fitting_weights(load_checkpoint(path)), path)
-        self.optimizer = self._optimizer()
+        self._begin_updates()
 
     def end_pretraining(self) -> None:
         """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps.
@@ -121,10 +124,14 @@ class RunState:
         if self.keeps_best_autoencoder():
             take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
         self.method.end_pretraining()
-        self.optimizer = self._optimizer()
+        self._begin_updates()
         before = self.position
         self.position = Position(step=before.step, seconds=before.seconds)
         self.save(LAST)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """A while in which the method has its averaged weights, where there is an average."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def write_config(self) -> None:
         """Write config.toml, for people.
@@ -178,13 +185,11 @@ class RunState:
         known = {name: tensor for name, tensor in resume.weights.items() if name in wanted}
         return known | {name: wanted[name] for name in statistics - known.keys()}
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def _begin_updates(self) -> None:
+        """A new optimiser, and an average of the weights that begins at the present ones."""
         settings = self.config.optimizer
-        parameters = [p for p in self.method.modules.parameters() if p.numel()]
-        if settings.name == "sgd":
-            return torch.optim.SGD(parameters, lr=settings.learning_rate)
-        fused = self.device.type in ("cpu", "cuda")
-        return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=fused)
+        self.optimizer = make_optimizer(self.method.modules, settings, self.device)
+        self.average = WeightAverage(self.method.modules, settings.ema_decay) if settings.ema_decay else None
 
     def _check_corpus(self, resume: Checkpoint) -> None:
         if resume.corpus["content_hash"] != self.corpus.info.content_hash:
@@ -211,16 +216,19 @@ class RunState:
         ) as error:  # what the checks raise of a file that does not fit
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
         self.optimizer.load_state_dict(optimizer)
+        if self.average is not None and "average" in resume.trainer:
+            self.average.restore(resume.trainer["average"])
         self.metrics = list(resume.metrics)
 
     def save(self, name: str) -> None:
-        """Write best.pt (the model) or last.pt (also what resuming needs).
+        """Write best.pt (the model, of averaged weights where there is an average) or last.pt (what resuming needs).
 
         Raises:
             SritoolError: It cannot be written, as on a full disk; what was saved before stands.
         """
         try:
-            self._write(name)
+            with nullcontext() if name == LAST else self.averaged():
+                self._write(name)
         except SritoolError as error:
             last = self.folder / LAST
             stands = f"the state saved before stands in {last}; go on with the same command and --resume"
@@ -274,7 +282,7 @@ class RunState:
         began = time.monotonic()
         self.position.seconds = self.seconds()
         info = self.corpus.info
-        trainer = None
+        trainer: dict[str, Any] | None = None
         if name == LAST:
             self._saved = time.monotonic()
             trainer = {
@@ -282,6 +290,8 @@ class RunState:
                 "position": vars(self.position).copy(),
                 "method": self.method.state(),
             }
+            if self.average is not None:
+                trainer["average"] = self.average.state()
         progress = {
             "epoch": self.position.epoch,
             "step": self.position.step,

@@ -228,6 +228,26 @@ def test_an_optimizer_of_any_learning_rate_fits(rate: float) -> None:
     )
 
 
+@pytest.mark.parametrize("harm", ["shape", "name", "nan", "type", "updates", "more", "kind"])
+def test_an_average_that_does_not_fit_its_weights_is_refused(harm: str, tmp_path: Path) -> None:
+    checkpoint = sample_checkpoint()
+    weights = {name: tensor.clone() for name, tensor in checkpoint.weights.items()}
+    average: Any = {"updates": 3, "weights": weights}
+    trainer = {**(checkpoint.trainer or {}), "average": average}
+    save_checkpoint(replace(checkpoint, trainer=trainer), tmp_path / "m.pt")
+    assert same(load_checkpoint(tmp_path / "m.pt").trainer, trainer)
+    harms: dict[str, Any] = {
+        "shape": {"weights": {**weights, "output": weights["output"][:-1]}},
+        "name": {"weights": {**weights, "encoder": torch.zeros(2)}},
+        "nan": {"weights": {**weights, "output": torch.full_like(weights["output"], float("nan"))}},
+        "type": {"weights": {**weights, "output": weights["output"].to(torch.uint8)}},
+        "updates": {"updates": -1},
+        "more": {"decay": 0.9},
+    }
+    harmed = [1] if harm == "kind" else average | harms[harm]
+    refused(altered(tmp_path / "m.pt", trainer=trainer | {"average": harmed}))
+
+
 @pytest.mark.parametrize("left", [0, 10, -80, -40, -1])
 def test_a_file_that_becomes_shorter_while_it_is_read(left: int, tmp_path: Path) -> None:
     """As one that is being copied there: it tells a size, and then has fewer bytes."""

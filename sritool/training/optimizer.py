@@ -1,0 +1,61 @@
+"""How θ is moved along its gradient: learning rate, weight decay, Adam or SGD."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from sritool.config.schedules import rise
+from sritool.config.settings import OptimizerConfig
+
+
+def make_optimizer(
+    modules: nn.Module, settings: OptimizerConfig, device: torch.device
+) -> torch.optim.Optimizer:
+    """Return a new optimiser of all parameters.
+
+    Args:
+        modules: Their owner.
+        settings: Which optimiser.
+        device: Where the parameters are.
+    """
+    parameters = [p for p in modules.parameters() if p.numel()]
+    if settings.name == "sgd":
+        return torch.optim.SGD(parameters, lr=settings.learning_rate)
+    fused = device.type in ("cpu", "cuda")
+    return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=fused)
+
+
+def learning_rate(settings: OptimizerConfig, progress: float, after: float, halvings: int) -> float:
+    """Return the learning rate of an update.
+
+    Args:
+        settings: Its schedules.
+        progress: Share of the planned epochs that is done before the update.
+        after: The same after it. The warm-up goes by this, so that the first update has a rate above 0.
+        halvings: How often validations have halved it.
+    """
+    warm = rise(after / settings.warmup) if settings.warmup else 1.0
+    return settings.learning_rate * warm * settings.decay.at(progress) * 0.5**halvings
+
+
+@torch.no_grad()
+def update(modules: nn.Module, optimizer: torch.optim.Optimizer, rate: float, weight_decay: float) -> None:
+    """Move the parameters along their gradients; those without a gradient stay as they are.
+
+    Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019): every weight is first multiplied by
+    1 − rate · weight_decay. Biases are not decayed.
+
+    Args:
+        modules: The owner of the parameters.
+        optimizer: Of all of them.
+        rate: Learning rate.
+        weight_decay: λ; 0: none.
+    """
+    if weight_decay:
+        for name, parameter in modules.named_parameters():
+            if parameter.grad is not None and not name.endswith("bias"):
+                parameter.mul_(1.0 - rate * weight_decay)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
