@@ -31,6 +31,7 @@ Work = Callable[[Conditional, Indices], Mapping[str, torch.Tensor]]
 
 _DENSITY_BATCH = 32
 _MOST_CHAINS = 64  # a sentence, for active units
+_ROWS_A_SENTENCE = 8  # chains at a time, for each sentence that a batch may have
 # Of estimators that take seconds a sentence: progress moves, and a stop loses little.
 _SLOW, _SLOW_BATCH = ("sri", "ais"), 8
 
@@ -149,7 +150,8 @@ class Stages:
                 halves = self.method.posterior(conditional, seed, more).unflatten(0, (2, -1))  # noqa: B023
                 return {"sums": halves.sum(1).transpose(0, 1)}
 
-            for part, found in self._batches(f"active units with {2 * more} chains", every, work):
+            label, most = f"active units with {2 * more} chains", self.settings.batch_size * _ROWS_A_SENTENCE
+            for part, found in self._batches(label, every, work, max(1, most // more)):
                 sums[part] += found["sums"]
             count += more // 2
         self.figures.fill(every, {"half_means": sums / count})
