@@ -144,6 +144,16 @@ def test_a_stopped_run_goes_on_with_average_decay_and_warmup_bit_by_bit(method: 
     assert figures[0] == figures[1]
 
 
+def test_tied_embeddings_are_averaged_once(new_run: NewRun) -> None:
+    tied = {"tied_embeddings": True}
+    whole, stopped = (new_run("lm", name, generator=tied, **EMA) for name in ("whole", "stopped"))
+    whole.train()
+    stopped.train(max_steps=4)
+    stopped.train()
+    assert same(dict(whole.load(BEST).weights), dict(stopped.load(BEST).weights))
+    assert same(whole.load().trainer["average"], stopped.load().trainer["average"])
+
+
 def test_the_best_autoencoder_is_kept_as_its_average(new_run: NewRun) -> None:
     run = new_run("vae-fb", training={"epochs": 1}, pretraining={"epochs": 2, "keep": "best"}, **EMA)
     run.train(max_steps=3)

@@ -69,8 +69,8 @@ class TrainingOptions:
         str | None,
         model_setting(
             "recipe",
-            "Plan of training: ours, published (each method by its own publication's plan), or the path of one's own "
-            "TOML file. `sritool recipes` lists them.",
+            "Plan of training: ours, published (each method by its own publication's plan), regularised (against "
+            "overfitting), or the path of one's own TOML file. `sritool recipes` lists them.",
             "ours",
         ),
     ] = None

@@ -43,6 +43,17 @@ def test_dry_run_says_what_a_run_would_take_and_trains_nothing(run: Run) -> None
     assert sorted(path.name for path in Path("runs").iterdir()) == ["mine-lm", "mine-sri"]
 
 
+def test_dry_run_counts_the_averaged_weights(run: Run) -> None:
+    memory, words = {}, ("--method", "lm", "--hidden", 600, "--dry-run", "-f", "json")
+    for decay in (0, 0.9):
+        result = run(
+            "train", "mine", "--config", "small.toml", *words, "--set", f"optimizer.ema_decay={decay}"
+        )
+        rows = {row["quantity"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
+        memory[decay] = rows["memory for the model and a batch"]
+    assert memory[0.9] - memory[0] == pytest.approx(4 * rows["parameters"] / 2**20, abs=1.0)
+
+
 def test_dry_run_says_what_aggressive_training_costs(run: Run) -> None:
     words = ("--dry-run", "-f", "json", "--set", "lagging.updates=30")
     result = run("train", "mine", "--config", "small.toml", "--method", "vae-lagging", *words)
