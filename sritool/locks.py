@@ -10,10 +10,13 @@ import datetime
 import os
 import re
 import socket
+import warnings
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from filelock import lock_descriptor
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # a Python without locks, of which `Lock.without` tells
+    from filelock import lock_descriptor
 
 WINDOWS = os.name == "nt"  # where a file that is open can be neither renamed nor removed
 # A link is not followed: whoever packed a folder could make us write anywhere. Not every system has these flags.

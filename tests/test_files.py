@@ -15,6 +15,7 @@ import pytest
 from sritool import files, locks
 from sritool.files import append, whole_file, write_bytes, write_text
 from sritool.locks import Lock
+from support.program import small_settings
 
 LEFT = ".codes.tsv.tmp"
 
@@ -230,26 +231,46 @@ def test_a_temporary_file_that_is_renamed_under_ones_hands_is_not_written(
     assert names(tmp_path) == {"codes.tsv"}
 
 
+def without_fcntl(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program where Python has none of the modules that Windows lacks."""
+    lacking = "import sys; sys.modules |= dict.fromkeys(('fcntl', 'termios', 'resource', 'pwd', 'grp'))\n"
+    return subprocess.run(
+        [sys.executable, "-c", lacking + program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1])},
+        check=False,
+    )
+
+
 def test_all_works_where_there_is_no_fcntl(tmp_path: Path) -> None:
     """As on Windows. Python without fcntl has no locks here, and each goes on without."""
     program = (
-        "import sys, warnings; sys.modules['fcntl'] = None; warnings.simplefilter('ignore')\n"
         "from pathlib import Path; from sritool.files import *; from sritool.locks import Lock\n"
         "from sritool.runs.folder import hold\n"
         "write_text(Path('a'), 'old'); write_text(Path('a'), 'new'); append(Path('a'), b' end')\n"
         "with hold(Path('.')) as lock:\n"
         "    print(lock.without, Path('a').read_text(), *sorted(map(str, Path('.').iterdir())))"
     )
-    root = Path(files.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(root)},
-        check=False,
-    )
+    done = without_fcntl(tmp_path, program)
     assert (done.stderr, done.stdout) == ("", "True new\n end a\n")
+
+
+def test_commands_work_where_there_is_no_fcntl(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(small_settings(epochs=1))
+    program = (
+        "from sritool.cli.app import app\n"
+        "def run(line): assert not app(line.split(), standalone_mode=False), line\n"
+        "run('preprocess tiny')\n"
+        "run('train tiny --config small.toml --set training.sentences=64 --threads 1 -q')\n"
+        "run('evaluate --limit 4 --metrics ppl --samples 4 --pilots 4 -q')\n"
+        "run('sample -n 2 --max-length 4')\n"
+    )
+    done = without_fcntl(tmp_path, program)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert "predictions" in done.stdout
 
 
 def test_all_works_where_an_open_file_can_be_neither_renamed_nor_removed(
