@@ -8,6 +8,7 @@ completion never wait for torch.
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from sritool.cli.error_messages import exit_code_of
 from sritool.cli.lazy_group import CONTEXT_SETTINGS, LazyGroup
 from sritool.cli.signals import deaf_to_signals, ended_by_signals
 from sritool.cli.streams import standard_streams
+from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,6 +128,22 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def require_one_process(world_size: str) -> None:
+    """Refuse to be one of several processes, as torchrun starts them: each would do all the work again.
+
+    Args:
+        world_size: How many processes there are, as torchrun has it in the environment; "" outside of it.
+
+    Raises:
+        UsageError: There are several.
+    """
+    if world_size.isdecimal() and int(world_size) > 1:
+        raise UsageError(
+            f"sritool runs in one process, and WORLD_SIZE={world_size} says that there are {world_size}: each "
+            "would do the same work; start it without torchrun, or unset WORLD_SIZE"
+        )
+
+
 @app.callback()
 def global_options(
     version: Annotated[
@@ -137,6 +155,7 @@ def global_options(
     ] = False,
 ) -> None:
     """Latent-variable models of text from the command line: short-run inference, and its measures."""
+    require_one_process(os.environ.get("WORLD_SIZE", ""))
 
 
 def main() -> None:

@@ -116,6 +116,9 @@ def bad_value(error: Any) -> str:
     if source is not None and source.name == "ENVIRONMENT":
         name = f"{name} (from {param.envvar})"
     message = one_line(error.message) or "a value is missing"
+    taken = ctx.params.get("resume", "auto")  # the one option whose value may be left out
+    if not error.message and taken != "auto":
+        message += f", as --resume took {taken!r} for the run to go on with; give NAME before --resume"
     message = re.sub(r"^Value error, |, unable to parse.*$", "", message).rstrip(".")
     if "is not one of" in message:
         given, *choices = re.findall(r"'([^']*)'", message)

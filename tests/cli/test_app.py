@@ -259,3 +259,22 @@ def test_shell_completion(run_program: RunProgram, flood: Path, words: str, expe
     asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
     done = run_program(flood, env={"_SRITOOL_COMPLETE": "complete_bash", **asked})
     assert expected in done.stdout.split()
+
+
+@pytest.mark.parametrize(("size", "code"), [("2", 2), ("16", 2), ("1", 0), ("0", 0), ("", 0), ("many", 0)])
+def test_one_of_several_processes_is_refused(
+    run: Run, monkeypatch: pytest.MonkeyPatch, size: str, code: int
+) -> None:
+    """As torchrun starts them: each would train the same run."""
+    monkeypatch.setenv("WORLD_SIZE", size)
+    result = run("info", "mine-sri")
+    assert result.exit_code == code
+    assert result.stderr.count("\n") == (code == 2)
+    assert ("without torchrun" in result.stderr) == (code == 2)
+
+
+def test_what_resume_took_for_its_value_is_said(run: Run) -> None:
+    result = run("train", "--resume", "mine")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--resume took 'mine' for the run to go on with; give NAME before --resume" in result.stderr
+    assert "--resume took" not in run("train", "--seed", 1).stderr
