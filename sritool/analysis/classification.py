@@ -35,10 +35,10 @@ from sritool.analysis.classifiers import (
 )
 from sritool.data.sampling import seeded_choice
 from sritool.errors import DataError, UsageError
+from sritool.evaluation.collapse import has_collapsed
 from sritool.evaluation.evaluate import run_name
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.runs.model import Report, TrainedModel, load_model
-from sritool.training.validation import has_collapsed
 
 MAJORITY, WORDS = "majority class", "bag of words"
 COUNTS = (0, 100, 1000, 10_000)  # labels, as in the paper's Table 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,6 @@ from sritool.runs.folder import BEST, LAST, METRICS, find_checkpoint
 from sritool.runs.metrics_log import read_metrics
 from sritool.runs.model import Report, TrainedModel
 from sritool.training.position import Position, ends_early
-from sritool.training.validation import COLLAPSE_AFTER, COLLAPSE_NATS, collapse
 
 OWN = "own"  # in place of one estimator: the one that each method was published with
 TRAINING_COLUMNS = ("parameters", "tokens/s", "time", "epochs")
@@ -41,9 +40,6 @@ Not `kl` and `posterior-kl`: they are what likelihood is paid for with, and neit
 Not `au`: it counts dimensions, whatever they hold, and many runs share its ceiling. Not `time` and `epochs`: the
 shortest plan would win. Nor the size of a model.
 """
-
-
-IGNORES_Z = f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
 
 
 class Training(NamedTuple):
@@ -239,11 +235,6 @@ def run_names(checkpoints: Sequence[Path]) -> list[str]:
     ]
 
 
-def ignores_z(estimates: Iterable[Estimate]) -> bool:
-    """Tell whether the generator ignores z, by these figures of its run."""
-    return collapse({estimate.metric: estimate for estimate in estimates}, COLLAPSE_AFTER) is not None
-
-
 def published_estimator(method: Method) -> str:
     """Return the estimator that the method's figures were published with."""
     if method.name == "sri":
@@ -277,8 +268,6 @@ def _notes_on(row: Row) -> Iterator[str]:
     for estimate in row.evaluation.estimates:
         if estimate.sentences < measured:
             yield f"{estimate.metric} on {estimate.sentences} of the sentences"
-    if ignores_z(row.evaluation.estimates):
-        yield IGNORES_Z
     if row.training.sentences < row.training.of:
         yield f"trained on {row.training.sentences} of {row.training.of} sentences"
     if row.training.left:

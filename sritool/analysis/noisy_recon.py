@@ -21,6 +21,7 @@ from sritool.data.split import Split
 from sritool.data.tokenizer import EOS
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation.batches import over_batches
+from sritool.evaluation.collapse import ignores_z
 from sritool.evaluation.estimates import NATS
 from sritool.evaluation.evaluate import require_one_corpus, run_name
 from sritool.evaluation.evaluations import load_hashed
@@ -28,7 +29,6 @@ from sritool.evaluation.metrics import Estimate, derangement, mean_estimate
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Text, choose_sentences, read_text
 from sritool.runs.model import Report, TrainedModel
-from sritool.training.validation import COLLAPSE_AFTER, collapse
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -287,7 +287,7 @@ def _measure(
 
 
 def _notes(permuted: Estimate | None, finished: FinishedBatches) -> Iterator[str]:
-    if permuted is not None and collapse({"permuted": permuted}, COLLAPSE_AFTER):
+    if permuted is not None and ignores_z([permuted]):
         yield (
             f"the generator ignores z (another sentence's z costs {permuted.value:z.2f} ± "
             f"{permuted.standard_error:.2f} nats), so that its row is flat: that is no robustness"

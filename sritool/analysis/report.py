@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool._version import __version__
-from sritool.analysis.comparison import IGNORES_Z, Training, ignores_z, training_of
+from sritool.analysis.comparison import Training, training_of
 from sritool.analysis.interpolation import Way, interpolate_once
 from sritool.analysis.latent_map import FEWEST_ON_MAP, map_both
 from sritool.analysis.training_curves import VALIDATION, Point, points_of, read_records
@@ -19,6 +19,7 @@ from sritool.config.settings import RunConfig
 from sritool.data.corpus_info import CorpusInfo
 from sritool.data.tokenizer import EOS
 from sritool.errors import DataError
+from sritool.evaluation.collapse import collapse_note, ignores_z
 from sritool.evaluation.evaluate import evaluate_model, record_of, run_name
 from sritool.evaluation.evaluations import NAME, Evaluations, load_hashed, metric_of
 from sritool.evaluation.metrics import Estimate
@@ -149,8 +150,7 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
         why = f"method {model.method.name} has no z"
         left_out |= dict.fromkeys(("metrics of z", "interpolation", "reconstructions", "map"), why)
     notes = notes_on(figures)
-    if ignores_z(in_order(figures)):
-        notes.append(IGNORES_Z)
+    notes += filter(None, [collapse_note(model.checkpoint, in_order(figures))])
     if training.left:
         notes.append(training.left)
     progress = model.checkpoint.progress

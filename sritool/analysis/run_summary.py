@@ -13,6 +13,7 @@ from sritool.config.settings import LikelihoodConfig, ValidationConfig
 from sritool.data.sampling import seeded_choice
 from sritool.data.split import Split
 from sritool.data.store import Corpus
+from sritool.evaluation.collapse import collapse_note
 from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.notes import Note
@@ -67,6 +68,7 @@ def summarise(
     interpolation = interpolate_once(model, Way(POINTS), seed, greedy) if model.latent else []
     settings = model.checkpoint.config.validation
     measured = _measure(model.method, split, settings, seed, report, began + seconds)
+    verdict = filter(None, [collapse_note(model.checkpoint, measured.estimates)])
     return Summary(
         measured.estimates,
         f"{corpus.info.name} {name}",
@@ -74,7 +76,7 @@ def summarise(
         "greedy, codes from the prior" if model.latent else "words drawn one by one",
         samples,
         interpolation,
-        [note.text for note in measured.notes],
+        [*verdict, *(note.text for note in measured.notes)],
     )
 
 

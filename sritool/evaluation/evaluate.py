@@ -11,6 +11,7 @@ from sritool.errors import DataError, NumericalError, UsageError
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
+from sritool.evaluation.collapse import collapse_note
 from sritool.evaluation.estimates import likelihood_curve
 from sritool.evaluation.evaluations import Evaluations, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure, origin_of
@@ -113,7 +114,8 @@ def evaluate_model(
         finished.remove()
         notes = list(finished.notes())
     estimates, of_figures = kept.get(settings.metrics)
-    notes = [*of_figures, *notes, *kept.notes_on(settings.metrics, wanted)]
+    verdict = filter(None, [collapse_note(model.checkpoint, estimates)])
+    notes = [*verdict, *of_figures, *notes, *kept.notes_on(settings.metrics, wanted)]
     rows, curve, name = [], [], model.method.name
     if measured is not None:
         figures, origin = measured.figures, origin_of(model.method, settings)

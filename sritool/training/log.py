@@ -161,7 +161,7 @@ class RunLog:
         )
         if position.pretraining:  # an autoencoder has no posterior to collapse
             return
-        warning = collapse({estimate.metric: estimate for estimate in estimates}, position.epoch + 1)
+        warning = collapse(estimates, position.epoch + 1)
         if warning is not None and not self._warned:
             self.observer(events.Note(warning, warning=True))
         self._warned = warning is not None

@@ -19,20 +19,18 @@ from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.sampling import seeded_choice
 from sritool.data.split import Split
 from sritool.data.tokenizer import Tokenizer
-from sritool.evaluation.estimates import NATS
+from sritool.evaluation.collapse import ignores_z
 from sritool.evaluation.measure import measure
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.settings import NEEDS, EvaluationSettings
 from sritool.methods.base import GRADIENT, Method
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.random import Stream
-from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.model import Report
 
 PRETRAINING = ("recon", "permuted", "au")  # what an autoencoder is judged by
 SEED = 0  # of the noise
 LONGEST_SAMPLE = 60  # tokens
-COLLAPSE_NATS = 0.1
 COLLAPSE_AFTER = 3  # epochs of warm-up
 FEWEST = 64  # sentences of a validation: with fewer, epochs are told apart by chance
 _SINGLE = 1.3  # passes that one costs in a batch that has a draw or two of each sentence
@@ -83,29 +81,15 @@ def sample_of(method: Method, tokenizer: Tokenizer) -> str:
     return tokenizer.decode(decode(method.generator, z, config, Stream(SEED, "decode"))[0])
 
 
-def collapse(estimates: dict[str, Estimate], epochs_done: int) -> str | None:
+def collapse(estimates: Sequence[Estimate], epochs_done: int) -> str | None:
     """A warning if, after warm-up, another sentence's code is as good as a sentence's own."""
-    permuted = estimates.get("permuted")
-    if permuted is None or permuted.draws == 0 or epochs_done < COLLAPSE_AFTER:
+    if epochs_done < COLLAPSE_AFTER or not ignores_z(estimates):
         return None
-    if not (math.isfinite(permuted.value) and math.isfinite(permuted.standard_error)):
-        return None  # nothing is known
-    if permuted.value >= COLLAPSE_NATS + 2 * permuted.standard_error:
-        return None
+    permuted = next(estimate for estimate in estimates if estimate.metric == "permuted")
     return (
         f"posterior collapse: another sentence's z costs only {permuted.value:z.2f} ± "
         f"{permuted.standard_error:.2f} nats; the generator ignores z"
     )
-
-
-def has_collapsed(checkpoint: Checkpoint) -> bool:
-    """Whether the generator ignored z when it was last validated, by the checkpoint's own record."""
-    last = checkpoint.metrics[-1] if checkpoint.metrics else {}
-    if "permuted" not in last:
-        return False
-    value, error = float(last["permuted"]), float(last["permuted se"])
-    permuted = Estimate("permuted", value, error, NATS, checkpoint.config.validation.sentences, 1, "")
-    return collapse({"permuted": permuted}, COLLAPSE_AFTER) is not None
 
 
 class Level(NamedTuple):

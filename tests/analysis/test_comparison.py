@@ -164,7 +164,7 @@ def test_a_run_that_ignores_z_is_said(trained: dict[str, Path], monkeypatch: pyt
     assert permuted is not None
     ignored = permuted.value < 0.1 + 2 * permuted.standard_error
     assert any("the generator ignores z" in note for note in found.notes) == ignored
-    monkeypatch.setattr("sritool.training.validation.COLLAPSE_NATS", -1e9 if ignored else 1e9)
+    monkeypatch.setattr("sritool.evaluation.collapse.COLLAPSE_NATS", -1e9 if ignored else 1e9)
     other = compare(paths, FEW, "cpu", quiet, samples=4)
     assert any("the generator ignores z" in note for note in other.notes) != ignored
 

@@ -16,6 +16,7 @@ from sritool.analysis.info import describe_checkpoint
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, read_toml
 from sritool.data.batches import training_batches
+from sritool.evaluation.collapse import has_collapsed
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate
 from sritool.methods.registry import METHODS, build_method
@@ -23,7 +24,6 @@ from sritool.runs.folder import BEST, CONFIG, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline
-from sritool.training.validation import has_collapsed
 
 NewRun = Callable[..., Any]
 FIXED = {"steps": 3, "step_sizes": [0.1], "temperature": 0.3}

@@ -7,7 +7,7 @@ from typing import Annotated
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.options.models import ModelOptions
+from sritool.cli.options.models import ModelOptions, tell_collapse
 from sritool.cli.render import emit
 from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
@@ -42,6 +42,7 @@ def decode(
     config = decoding.config()
     opened = model.load("decoding with")
     opened.require_latent("decode codes")
+    tell_collapse(opened)
     tell_typed(codes, "codes, numbers with spaces between")
     given = read_codes(codes, opened.latent)
     with output.progress(shown=len(given) > FEW) as report:

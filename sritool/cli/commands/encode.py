@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from sritool.cli.formats import Table
 from sritool.cli.options.files import QuietOpt, TextOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
-from sritool.cli.options.models import ModelOptions, tell_unknown
+from sritool.cli.options.models import ModelOptions, tell_collapse, tell_unknown
 from sritool.cli.render import emit, fits, resolve_format, write_lines
 from sritool.cli.signatures import option
 from sritool.cli.streams import say, tell_typed, write_bytes
@@ -99,6 +99,7 @@ def encode(
     else:
         show(found, form)
     if not quiet:
+        tell_collapse(opened)
         tell_unknown(opened, found.sentences)
 
 

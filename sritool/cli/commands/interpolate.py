@@ -9,7 +9,7 @@ from sritool.cli.formats import Table
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.options.models import ModelOptions, tell_unknown
+from sritool.cli.options.models import ModelOptions, tell_collapse, tell_unknown
 from sritool.cli.render import emit, emit_all
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import tell_typed
@@ -85,6 +85,7 @@ def interpolate(
         raise UsageError("--chains is for codes of sentences; leave it out, or give --between or --text")
     opened = model.load("interpolating with")
     opened.require_latent("interpolate")
+    tell_collapse(opened)
     if text is not None:
         tell_typed(text, "pairs, a tab between the two sentences")
         pairs = task.read_pairs(text)

@@ -11,7 +11,7 @@ from sritool.cli.formats import Table, readable
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import DataDirOpt, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.options.models import ModelOptions
+from sritool.cli.options.models import ModelOptions, tell_collapse
 from sritool.cli.render import emit, fits
 from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
@@ -74,6 +74,7 @@ def sample(
     config = decoding.config()
     wanted = wanted_figures(metrics, reference, text, codes, n)
     opened = model.load("sampling from")
+    tell_collapse(opened)
     if decoding.greedy is None and decoding.beam is None and config.greedy:
         config = replace(config, greedy=opened.default_decoding().greedy)
     given = None

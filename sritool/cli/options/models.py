@@ -153,6 +153,15 @@ class ComparedModelsOptions(ModelsOptions):
         return found.paths
 
 
+def tell_collapse(model: TrainedModel) -> None:
+    """Say on stderr if the generator ignores z, so that its codes say nothing about a sentence."""
+    from sritool.evaluation.collapse import collapse_note
+
+    note = collapse_note(model.checkpoint)
+    if note:
+        say(note)
+
+
 def tell_unknown(model: TrainedModel, sentences: Sequence[str]) -> None:
     """Say on stderr which words of a user's sentences the model reads as <unk>."""
     from sritool.evaluation.sentences import unknown_words

@@ -154,9 +154,9 @@ def draw_permuted(axes: Any, line: Sequence[Cells], style: dict[str, Any]) -> No
 
 def ignores_z(row: Cells) -> bool:
     """Whether another sentence's z costs nothing, as `evaluate` has it."""
-    from sritool.training.validation import COLLAPSE_NATS
+    from sritool.evaluation.collapse import costs_nothing
 
-    return row.permuted is not None and row.permuted < COLLAPSE_NATS + 2 * (row.permuted_se or 0.0)
+    return row.permuted is not None and costs_nothing(row.permuted, row.permuted_se or 0.0)
 
 
 def widen(axes: Any, errors: Sequence[float | None]) -> None:

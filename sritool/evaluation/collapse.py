@@ -1,0 +1,50 @@
+"""Whether the generator ignores z: one verdict, for every command that shows something of z."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from sritool.evaluation.metrics import Estimate
+from sritool.runs.checkpoint import Checkpoint
+
+COLLAPSE_NATS = 0.1
+IGNORES_Z = f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
+
+
+def costs_nothing(permuted: float, error: float) -> bool:
+    """Tell whether another sentence's z is as good as a sentence's own.
+
+    Args:
+        permuted: What it costs, in nats a sentence.
+        error: Its standard error.
+    """
+    known = math.isfinite(permuted) and math.isfinite(error)
+    return known and permuted < COLLAPSE_NATS + 2 * error
+
+
+def ignores_z(estimates: Iterable[Estimate]) -> bool:
+    """Tell whether the generator ignores z, by `permuted` among these figures; not if it was not measured."""
+    found = (e for e in estimates if e.metric == "permuted" and e.draws)  # without z there are no draws
+    return any(costs_nothing(e.value, e.standard_error) for e in found)
+
+
+def has_collapsed(checkpoint: Checkpoint) -> bool:
+    """Tell whether the generator ignored z when it was last validated, by the checkpoint's own record."""
+    last = checkpoint.metrics[-1] if checkpoint.metrics else {}
+    if "permuted" not in last or not checkpoint.config.generator.latent:
+        return False
+    return costs_nothing(float(last["permuted"]), float(last["permuted se"]))
+
+
+def collapse_note(checkpoint: Checkpoint, estimates: Iterable[Estimate] = ()) -> str:
+    """Return the verdict in one line, "" where the generator uses z.
+
+    Args:
+        checkpoint: Its last validation counts where `permuted` was not measured now.
+        estimates: What was measured now.
+    """
+    measured = [estimate for estimate in estimates if estimate.metric == "permuted"]
+    if measured:
+        return IGNORES_Z if ignores_z(measured) else ""
+    return f"{IGNORES_Z}, when it was last validated" if has_collapsed(checkpoint) else ""

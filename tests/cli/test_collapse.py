@@ -1,0 +1,40 @@
+"""Every command that shows something of z says whether the generator ignores z."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import sritool
+from support.tables import Run
+
+SAYS = "the generator ignores z"
+FEW = ("--samples", "8", "--pilots", "8")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "mine-sri", *FEW),
+        ("evaluate", "mine-sri", "--metrics", "nll", *FEW),
+        ("evaluate", "mine-sri", "mine-lm", *FEW),
+        ("compare", "mine-sri", "--metrics", "permuted"),
+        ("sample", "mine-sri", "-n", "2"),
+        ("interpolate", "mine-sri", "-n", "1", "--points", "2"),
+        ("encode", "mine-sri", "--text", "mine.txt"),
+        ("decode", "mine-sri", "--codes", "codes.npy"),
+    ],
+    ids=" ".join,
+)
+def test_the_verdict_is_said(run: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save("codes.npy", sritool.load("mine-sri").prior(2))
+    for bound, said in ((1e9, 1), (-1e9, 0)):
+        monkeypatch.setattr("sritool.evaluation.collapse.COLLAPSE_NATS", bound)
+        result = run(*command)
+        assert (result.exit_code, result.stderr.count(SAYS)) == (0, said)
+
+
+def test_a_language_model_has_no_z_to_ignore(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sritool.evaluation.collapse.COLLAPSE_NATS", 1e9)
+    for command in (("sample", "mine-lm", "-n", "2"), ("evaluate", "mine-lm")):
+        assert SAYS not in run(*command).stderr

@@ -1,0 +1,50 @@
+"""The verdict on a generator that ignores z: one bound, and the same line from figures and from a record."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from sritool.evaluation.collapse import IGNORES_Z, collapse_note, costs_nothing, ignores_z
+from sritool.evaluation.metrics import Estimate
+from sritool.runs.checkpoint import Checkpoint
+
+
+def permuted(value: float, draws: int = 2) -> Estimate:
+    return Estimate("permuted", value, 0.1, "nats/sentence", 9, draws, "encoder")
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "nothing"),
+    [
+        (0.29, 0.1, True),
+        (0.31, 0.1, False),
+        (-5.0, 0.0, True),
+        (math.nan, 0.1, False),
+        (0.0, math.nan, False),
+        (-math.inf, 0.1, False),
+    ],
+)
+def test_the_bound_is_a_tenth_of_a_nat_and_two_errors(value: float, error: float, nothing: bool) -> None:
+    assert costs_nothing(value, error) == nothing
+
+
+def test_a_model_without_z_has_none_to_ignore() -> None:
+    assert not ignores_z([permuted(0.0, draws=0)])
+    assert not ignores_z([])
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.0, True), (9.0, False)])
+def test_figures_go_before_the_record(new_run: Any, value: float, told: bool) -> None:
+    run = new_run()
+    run.train()
+    checkpoint: Checkpoint = run.load()
+    checkpoint.metrics[-1].update({"permuted": value, "permuted se": 0.1})
+    by_record = collapse_note(checkpoint)
+    assert by_record == (f"{IGNORES_Z}, when it was last validated" if told else "")
+    assert collapse_note(checkpoint, [permuted(0.0)]) == IGNORES_Z
+    assert collapse_note(checkpoint, [permuted(9.0)]) == ""
+    checkpoint.metrics.clear()
+    assert collapse_note(checkpoint) == ""
