@@ -81,12 +81,12 @@ def label_columns(rows: Rows) -> list[int]:
 
 
 def is_label_column(column: Sequence[str]) -> bool:
-    """Return whether cells are few distinct short values, and none is empty."""
-    values = {cell.strip() for cell in column}
-    if "" in values or len(values) > min(max(2, len(column) // 2), _MOST_CLASSES):
-        return False
+    """Return whether cells are few distinct short values, but for a tenth: rows with such cells are refused later."""
     characters, words = _LONGEST_CLASS
-    return all(len(value) <= characters and len(value.split()) <= words for value in values)
+    cells = [cell.strip() for cell in column]
+    short = [cell for cell in cells if cell and len(cell) <= characters and len(cell.split()) <= words]
+    few = len(set(short)) <= min(max(2, len(short) // 2), _MOST_CLASSES)
+    return bool(short) and few and 10 * len(short) >= 9 * len(cells)
 
 
 def _header_of(rows: Rows, where: str, names: FieldNames) -> tuple[str, ...] | None:
@@ -117,8 +117,9 @@ def _judged(rows: Rows, header: tuple[str, ...] | None, where: str, names: Field
         label_at = _judged_label(rows, text_at, header, where)
     filled = [index for index in range(width) if any(row[index].strip() for row in rows)]
     texts = tuple(index for index in filled if index != label_at) if text_at is None else (text_at,)
-    if text_at is None and len(texts) > 1 and len(rows) >= FEWEST and names.labels:
-        fewest = min(_mean_words([row[index] for row in rows]) for index in texts)
+    unusual = len(texts) > 1 or (label_at or 0) > 0
+    if text_at is None and names.labels and unusual and len(rows) >= FEWEST:
+        fewest = min((_mean_words([row[index] for row in rows]) for index in texts), default=0.0)
         if fewest < _FEWEST_WORDS:
             raise _unclear(rows, header, where)
     open_ended = text_at is None and header is None

@@ -45,13 +45,13 @@ def _records(blocks: Iterable[bytes], where: str) -> Iterator[Iterator[tuple[str
         values = _value(b"".join([start, *stream]).decode(), where, 1)
         yield ((f"{where} record {number}", value) for number, value in enumerate(values, 1))
         return
-    after = next(stream, None)
-    columns = _of_columns(start.decode()) if after is None and b"\n" not in start.strip() else None
-    if columns is not None:
+    columns = None if b"\n" in start.strip() else _of_columns(start.decode())
+    after = None if columns is None else next(stream, None)
+    if columns is not None and after is None:
         yield ((f"{where} record {number}", value) for number, value in enumerate(columns, 1))
         return
     done = 0
-    for block in chain([start], [] if after is None else [after], stream):
+    for block in chain([start] if after is None else [start, after], stream):
         lines = lines_of(block)
         yield (
             (f"{where} line {number}", _value(line, where, number) if line.strip() else None)

@@ -76,11 +76,16 @@ def labelling_of(lines: Sequence[str]) -> Labelling | None:
         pairs = [labelling.cut(line) for line in filled]
         labels = [label for label, _ in pairs]
         sure = labelling.cut is _fasttext  # its mark is a word of no language
-        if all(label.strip() and text.strip() for label, text in pairs) and (
-            sure or (is_label_column(labels) and len(set(labels)) > 1)
-        ):
+        if all(label.strip() and text.strip() for label, text in pairs) and (sure or _are_classes(labels)):
             return labelling
     return None
+
+
+def _are_classes(labels: Sequence[str]) -> bool:
+    """Return whether these are single words, few of them different, and more than one."""
+    return (
+        all(len(label.split()) == 1 for label in labels) and len(set(labels)) > 1 and is_label_column(labels)
+    )
 
 
 def parse_labelled(blocks: Iterable[Any], where: str, wanted: bool) -> Iterator[Chunk]:

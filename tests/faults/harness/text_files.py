@@ -84,8 +84,13 @@ REFUSED = (
     _broken_rows("tsv", "\tan empty label", "line 41 has no label"),
     _broken_rows("tsv", "x" * 201 + "\ttext", "line 41 has a label of 201 characters"),
     Refused(
+        "numbered.tsv",
+        "".join(f"line{n}\tkettle {n % 7} sings\n" for n in range(50)).encode(),
+        ("cannot be told", "--text-column N", "--no-labels"),
+    ),
+    Refused(
         "lines.tsv",
-        "".join(f"line{n}\tkettle {n % 7} sings\n" for n in range(1_500)).encode(),
+        ("label\ttext\n" + "".join(f"line{n}\tkettle {n % 7} sings\n" for n in range(1_500))).encode(),
         ("more than 1,000 different labels", "--input-format text"),
     ),
     _broken_rows("csv", "alone", "row 41 has no label"),
@@ -136,7 +141,10 @@ TAKEN = (
     Taken("spaced.tsv", ROWS.replace("good", "very good").encode(), 40, "labels bad, very good"),
     Taken("one-class.tsv", ROWS.replace("bad", "good").encode(), 40, "every label is good"),
     Taken(
-        "numbers.csv", "".join(f"{n / 7},kettle {n}\n" for n in range(40)).encode(), 40, "is that a column"
+        "numbers.csv",
+        ("label,text\n" + "".join(f"{n / 7},kettle {n}\n" for n in range(40))).encode(),
+        40,
+        "is that a column",
     ),
     Taken("steering.jsonl", RECORDS.replace('"label": 1', '"label": "\\u001b[31m\\n1"').encode(), 40, "[31m"),
     Taken("twice.jsonl", (RECORDS + '{"text": "a", "text": "the last counts", "label": 1}\n').encode(), 41),
