@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sritool.data.tokenizer import EOS, FIRST_PREDICTED
+from sritool.data.tokenizer import EOS, FIRST_PREDICTED, UNK
 from sritool.errors import UsageError
 from sritool.model.beam import search
 from sritool.model.generator import Generator
@@ -34,6 +34,7 @@ class DecodingConfig:
     top_p: float = 1.0  # keep the smallest set with this much probability
     beam: int = 1  # hypotheses kept side by side in a search for the likeliest sentence; 1: none but greedy's
     max_length: int = 200  # tokens, </s> not counted
+    no_unk: bool = False  # never choose <unk>: the other words share its probability
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:  # nor is NaN
@@ -94,7 +95,7 @@ def decode(
         NumericalError: The scores of the next words are not finite.
     """
     found: list[list[int]] = []
-    rollout = Rollout(generator, len(z) * config.beam)
+    rollout = Rollout(generator, len(z) * config.beam, (UNK,) if config.no_unk else ())
     step = max(1, _ROWS // config.beam)
     for begin in range(0, len(z), step):
         part = z[begin : begin + step]

@@ -9,13 +9,13 @@ the matrix product or more.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sritool.data.tokenizer import BOS
+from sritool.data.tokenizer import BOS, FIRST_PREDICTED
 from sritool.errors import NumericalError
 from sritool.model.generator import Generator
 from sritool.model.workspace import Workspace
@@ -43,9 +43,10 @@ class Rollout:
     Args:
         generator: p(x|z).
         sentences: About how many will be decoded; with many, each word of the vocabulary is projected once.
+        banned: Ids of words that never come: the softmax is over the others.
     """
 
-    def __init__(self, generator: Generator, sentences: int) -> None:
+    def __init__(self, generator: Generator, sentences: int, banned: Sequence[int] = ()) -> None:
         self._generator, self._workspace = generator, Workspace()
         projection, output = generator.hidden_to_embedding, generator.output_weight
         if projection is not None:
@@ -58,6 +59,7 @@ class Rollout:
         self._output[:-1, : self.vocabulary] = output.t()
         self._output[-1, : self.vocabulary] = generator.output_bias
         self._output[-1, self.vocabulary :] = -torch.inf
+        self._output[-1, [word - FIRST_PREDICTED for word in banned]] = -torch.inf
         self._embedding, self._projection = generator.embedding, generator.words_to_gates.t()
         often, small = 16 * sentences >= len(self._embedding), len(self._embedding) * 4 * hidden <= _TABLE
         self._table = self._embedding @ self._projection if often and small else None

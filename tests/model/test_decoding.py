@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sritool.data.tokenizer import BOS, EOS, FIRST_PREDICTED, PAD
+from sritool.data.tokenizer import BOS, EOS, FIRST_PREDICTED, PAD, UNK
 from sritool.errors import UsageError
 from sritool.model import decoding
 from sritool.model.decoding import DecodingConfig, decode, filter_logits
@@ -166,3 +167,29 @@ def test_filters_by_brute_force(logits: list[float], top_k: int, top_p: float, t
 def test_senseless_settings_are_refused(settings: dict[str, float], hint: str) -> None:
     with pytest.raises(UsageError, match=hint):
         DecodingConfig(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"greedy": False}, {"greedy": False, "top_k": 3}, {"greedy": False, "top_p": 0.8}, {"beam": 4}],
+    ids=str,
+)
+@pytest.mark.parametrize("vocabulary", [5, 9, 300])
+def test_without_unk_the_others_share_its_probability(
+    make_generator: Callable[..., Generator], how: dict[str, Any], vocabulary: int
+) -> None:
+    """As of the same generator with a bias that makes <unk> impossible."""
+    generator, z = make_generator(vocabulary=vocabulary, scale=1.5, seed=5), codes(60)
+    with torch.no_grad():
+        generator.output_bias[EOS - FIRST_PREDICTED] += 0.5
+        generator.output_bias[UNK - FIRST_PREDICTED] += 4.0
+
+    def decoded(**more: Any) -> list[list[int]]:
+        return decode(generator, z, DecodingConfig(**how, **more, max_length=9), Stream(0, "decode"))
+
+    assert any(UNK in words for words in decoded())
+    found = decoded(no_unk=True)
+    assert not any(UNK in words for words in found)
+    with torch.no_grad():
+        generator.output_bias[UNK - FIRST_PREDICTED] = -1e9
+    assert found == decoded()

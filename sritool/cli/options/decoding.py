@@ -53,6 +53,11 @@ class DecodingOptions:
     ] = None
     max_length: Annotated[int, decoding_option("Longest sentence, in tokens without </s>.", min=1)] = 200
 
+    no_unk: Annotated[
+        bool,
+        decoding_option("Never choose <unk>: the other words share its probability.", "--no-unk"),
+    ] = False
+
     def config(self) -> DecodingConfig:
         """Return what is asked for: greedy, unless words are to be drawn or an option that draws is given.
 
@@ -71,7 +76,9 @@ class DecodingOptions:
         if self.greedy and first:
             raise UsageError(f"{first} is for ancestral decoding; leave it or --greedy out")
         greedy = not drawn if self.greedy is None else self.greedy
-        return DecodingConfig(greedy=greedy, beam=self.beam or 1, max_length=self.max_length, **drawn)  # type: ignore[arg-type]
+        always = {"greedy": greedy, "beam": self.beam or 1}
+        always |= {"max_length": self.max_length, "no_unk": self.no_unk}
+        return DecodingConfig(**always, **drawn)  # type: ignore[arg-type]
 
     def table(self, name: str, found: Sequence[Decoded], form: str, notes: Sequence[str] = ()) -> Table:
         """Return sentences with whether each ended; the sentences alone where a line is to hold nothing else.

@@ -154,3 +154,12 @@ def test_every_command_that_decodes_says_what_is_cut(run: Run, command: str) -> 
     ended = [line.rpartition(",")[2] for line in result.stdout.splitlines()[1:]]
     assert f"{ended.count('false')} of 9 sentences are cut at --max-length" in result.stderr
     assert ended.count("false") > 0
+
+
+@pytest.mark.parametrize("command", ["sample", "decode", "interpolate"])
+def test_the_unknown_word_can_be_banned(run: Run, command: str) -> None:
+    np.save("codes.npy", sritool.load("mine-sri").prior(200))
+    given = {"decode": ["--codes", "codes.npy"], "interpolate": ["-n", 20]}.get(command, ["-n", 200])
+    drawn = [command, "mine-sri", *given, "--temperature", 3, "--format", "json"]
+    assert "<unk>" in run(*drawn).stdout
+    assert "<unk>" not in output(run(*drawn, "--no-unk"))
