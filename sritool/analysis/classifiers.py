@@ -35,7 +35,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(right: int, count: int) -> Interval:
+def wilson(right: float, count: int) -> Interval:
     """Return the 95 % interval of a share of `count` independent trials.
 
     Source: Wilson 1927; it keeps its level near 0 and 1, where the normal approximation does not.
@@ -76,18 +76,19 @@ class Accuracy(NamedTuple):
         return float(np.std(self.shares, ddof=1)) if len(self.shares) > 1 else None
 
     @property
-    def standard_error(self) -> float:
-        """Of the mean over draws; of one draw over test sentences."""
-        if self.deviation is not None:
-            return self.deviation / math.sqrt(len(self.shares))
-        return math.sqrt(self.value * (1 - self.value) / int(self.confusion.sum()))
+    def tested(self) -> int:
+        """Test sentences, the same for each draw."""
+        return int(self.confusion.sum()) // len(self.shares)
 
     @property
-    def interval(self) -> Interval | None:
-        """95 %, over test sentences (Wilson); None for several draws."""
-        if len(self.shares) > 1:
-            return None
-        return wilson(int(np.trace(self.confusion)), int(self.confusion.sum()))
+    def standard_error(self) -> float:
+        """Over test sentences, of the mean over draws as if it were one draw: what other sentences would change."""
+        return math.sqrt(self.value * (1 - self.value) / self.tested)
+
+    @property
+    def interval(self) -> Interval:
+        """95 %, over test sentences (Wilson), of the mean over draws as if it were one draw."""
+        return wilson(self.value * self.tested, self.tested)
 
 
 def name_clusters(clusters: Classes, labels: Classes, classes: int) -> Classes:

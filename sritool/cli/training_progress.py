@@ -172,10 +172,10 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
     )
 
 
-def advice_for_longer(corpus: str, config: RunConfig) -> str:
+def advice_for_longer(config: RunConfig) -> str:
     """Return what to type for a longer run, where the settings limit this one to some minutes."""
     minutes, epochs = config.training.minutes, config.training.epochs
     return (
-        f"training.minutes holds this run to {minutes:g} minutes; one of four times as long learns more: "
-        f"sritool train {corpus} --max-time {4 * minutes:g}m --epochs {4 * epochs}"
+        f"training.minutes held this run to {minutes:g} minutes; one of four times as long learns more: "
+        f"the same command with --max-time {4 * minutes:g}m --epochs {4 * epochs}"
     )

@@ -76,7 +76,7 @@ def _of_correction(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note
         return
     added = float(figures.posterior_kl_correction.mean())
     advice = "; --samples higher makes it smaller" if abs(added) > _LARGE_CORRECTION else ""
-    yield Note(f"posterior-kl: {added:+.3f} nats in it make up for uneven weights{advice}", ("posterior-kl",))
+    yield Note(f"posterior-kl: corrected by {added:+.3f} nats for uneven weights{advice}", ("posterior-kl",))
 
 
 def _of_kl(figures: SentenceFigures, metrics: set[str], method: Method) -> Iterator[Note]:

@@ -134,7 +134,8 @@ class RunLog:
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
         if position.pretraining:
             record["pretraining"] = True
-        record["train_recon"] = position.recon / max(1, position.sentences)
+        if position.sentences:  # none where a run was stopped between two epochs
+            record["train_recon"] = position.recon / position.sentences
         record["seconds"] = round(state.seconds(), 2)
         record["validation_seconds"] = round(state.seconds() - began, 2)
         record["sentences"] = sentences

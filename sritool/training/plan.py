@@ -283,12 +283,12 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
             round(epoch, 1),
             "s, without updates of the encoder alone" if alone else "s",
         ),
-        *([("the same while aggressive", round(epoch * (1 + alone), 1), "s at most")] if alone else []),
+        *([("time of an aggressive epoch", round(epoch * (1 + alone), 1), "s at most")] if alone else []),
         (
             "time of the plan",
             round(epoch * planned / 60, 1),
             f"min, {planned} epochs"
-            + (", none of them aggressive" if alone else "")
+            + (" if none were aggressive, as the first and some more are" if alone else "")
             + (", the autoencoder's among them" if planned > config.training.epochs else ""),
         ),
         ("device", str(device), f"output layer in {method.precision}"),

@@ -118,8 +118,8 @@ def test_planted_classes_are_told_with_labels_and_without(
     assert clusters.confusion.tolist() == np.diag([30, 30, 30]).tolist()  # of both seeds
     assert (clusters.used, machine.used) == (0, 12)
     assert row(found, MAJORITY, None).value == pytest.approx(1 / 3)
-    assert machine.interval == wilson(45, 45)
-    assert (clusters.interval, clusters.standard_error) == (None, 0.0)
+    assert machine.interval == clusters.interval == wilson(45, 45)
+    assert (clusters.deviation, clusters.standard_error) == (0.0, 0.0)
     assert (found.tested, found.of) == (45, 45)
 
 
@@ -184,9 +184,9 @@ def test_spread_over_draws(checkpoint: Path, files: Request, encoded: list[Any])
     assert len({*drawn.shares}) > 1
     assert drawn.value == pytest.approx(sum(drawn.shares) / 4)
     spread = sum((share - drawn.value) ** 2 for share in drawn.shares) / 3
-    assert drawn.standard_error == pytest.approx((spread / 4) ** 0.5)
+    assert drawn.standard_error == pytest.approx((drawn.value * (1 - drawn.value) / 45) ** 0.5)
     assert drawn.deviation == pytest.approx(spread**0.5)
-    assert drawn.interval is None
+    assert drawn.interval == wilson(45 * drawn.value, 45)
     assert drawn.confusion.sum() == 4 * 45
     assert np.trace(drawn.confusion) == round(45 * sum(drawn.shares))
 

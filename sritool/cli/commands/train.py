@@ -156,8 +156,8 @@ def train(
             say(f"from here on with other settings: {'; '.join(changes)}")
         outcome = trainer.run()
         say(ending(outcome, plan.resume, "training.minutes" if max_time is None else "--max-time"))
-        if max_time is None and minutes:
-            say(advice_for_longer(corpus, plan.config))
+        if max_time is None and minutes and max_steps is None:
+            say(advice_for_longer(plan.config))
         if not summary or outcome.pretraining:
             return
         report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")

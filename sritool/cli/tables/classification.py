@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sritool.analysis.classifiers import Accuracy
 
 
+_FEW = 500  # test sentences: what they leave open is larger than what methods differ by
+
+
 def accuracy_table(found: Classification, fmt: str) -> Table:
     """Accuracies: for people a row a model and a column a number of labels, for programs a row a figure."""
     if fmt not in FOR_PEOPLE:
@@ -39,9 +42,8 @@ def for_programs(found: Classification) -> tuple[list[str], list[list[object]]]:
     columns += ["sd", "least", "most"]
     rows: list[list[object]] = []
     for row in found.rows:
-        low, high = row.interval or (None, None)
         labels = [row.labels, row.used if row.labels is not None else None]
-        figures = [len(row.shares), row.value, row.standard_error, low, high, row.deviation]
+        figures = [len(row.shares), row.value, row.standard_error, *row.interval, row.deviation]
         figures += [min(row.shares), max(row.shares)] if len(row.shares) > 1 else [None, None]
         beside = [found.tested, found.of, len(found.classes), found.data]
         rows.append([row.name, row.method or None, row.classifier, *labels, *figures, *beside])
@@ -57,13 +59,12 @@ def accuracy_cell(row: Accuracy, rows: Sequence[Accuracy]) -> object:
 
 def percent(row: Accuracy) -> str:
     """`71.2 ± 0.4 (70.8–71.9)` over draws: standard deviation and range; `71.2 (69.1–73.2)` of one: its interval."""
-    bounds = row.interval
-    if bounds is None:
-        assert row.deviation is not None
+    if row.deviation is not None:
         spread = f"{100 * row.deviation:.1f} ({100 * min(row.shares):.1f}–{100 * max(row.shares):.1f})"
         return f"{100 * row.value:.1f} ± {spread if row.deviation else 0}"
     if row.labels is None:
         return f"{100 * row.value:.1f}"
+    bounds = row.interval
     return f"{100 * row.value:.1f} ({100 * bounds.low:.1f}–{100 * bounds.high:.1f})"
 
 
@@ -74,7 +75,17 @@ def legend(found: Classification) -> str:
     several = f"± standard deviation over {over} draws (0: seeds), in brackets their range" if draws else ""
     one = "of one draw in brackets its 95 % interval"
     single = any(len(row.shares) == 1 and row.labels is not None for row in found.rows)
-    return "; ".join(part for part in (several, one if single else "") if part)
+    few = (
+        f"{found.tested} test sentences alone leave ± {100 * _widest(found):.0f} %"
+        if found.tested < _FEW
+        else ""
+    )
+    return "; ".join(part for part in (several, one if single else "", few) if part)
+
+
+def _widest(found: Classification) -> float:
+    """Half of the widest 95 % interval over test sentences."""
+    return max(row.interval.high - row.interval.low for row in found.rows) / 2
 
 
 def confusion_tables(found: Classification, fmt: str) -> list[Table]:
