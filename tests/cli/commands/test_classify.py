@@ -73,8 +73,8 @@ def test_draws_of_the_models_own_corpus(run: Run) -> None:
     assert float(found[0]["accuracy"]) == pytest.approx(most)
     for row in found:
         assert 0 <= float(row["accuracy"]) <= 1
-            assert float(row["low"]) <= float(row["accuracy"]) <= float(row["high"])
-            assert (row["draws"] == "1") == (not row["sd"])
+        assert float(row["low"]) <= float(row["accuracy"]) <= float(row["high"])
+        assert (row["draws"] == "1") == (not row["sd"])
         if row["sd"]:
             assert float(row["least"]) <= float(row["accuracy"]) <= float(row["most"])
 
