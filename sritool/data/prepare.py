@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from sritool.data.arrow_arrays import lists_of
-from sritool.data.corpus_info import CorpusInfo
+from sritool.data.corpus_info import CorpusInfo, SplitInfo
 from sritool.data.normalise import label_name
 from sritool.data.options import PrepareOptions
 from sritool.data.raw_lines import RawLines
+from sritool.data.scripts import words_are_separated
 from sritool.data.sentences import CorpusText
 from sritool.data.split import Split, SplitBuilder, count_words
 from sritool.data.store import content_hash
 from sritool.data.tokenizer import UNK, Tokenizer, WordTokenizer
-from sritool.data.vocabulary import learn_pieces, learn_words
+from sritool.data.vocabulary import CUT_IT, UNSEPARATED, learn_pieces, learn_words
 from sritool.errors import DataError
+
+MOST_UNKNOWN = 0.1  # share of unknown tokens above which a split is warned of
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def prepare(name: str, text: CorpusText, options: PrepareOptions, folder: Path |
         DataError: A split has no sentence left, or train fewer than two.
         UsageError: Pieces are wanted of a text that marks unknown words.
     """
+    separated = True
     with RawLines(text, options, folder) as raw:
         called = {split: _called(split, text) for split in raw.splits}
         for split in raw.splits:
@@ -53,6 +57,7 @@ def prepare(name: str, text: CorpusText, options: PrepareOptions, folder: Path |
         tokenizer: Tokenizer
         if options.tokenizer == "word":
             tokenizer, fewest = learn_words(raw, options)
+            separated = words_are_separated(raw.word_numbers)
         else:
             tokenizer, fewest = learn_pieces(raw, options), options.min_count or 2
         labels = sorted({label_name(label) for label in raw.label_numbers})
@@ -68,7 +73,12 @@ def prepare(name: str, text: CorpusText, options: PrepareOptions, folder: Path |
         **asdict(replace(options, min_count=fewest)),
         vocabulary=len(tokenizer) - UNK,
         labels=tuple(labels),
-        notes=(*text.notes, *_reading_notes(text), *_label_notes(labels, splits)),
+        notes=(
+            *text.notes,
+            *_reading_notes(text),
+            *_label_notes(labels, splits),
+            *_unknown_notes(separated, counts, options),
+        ),
         splits=counts,
         content_hash=content_hash(tokenizer, splits, labels),
     )
@@ -120,6 +130,17 @@ def _label_notes(names: Sequence[str], splits: Mapping[str, Split]) -> list[str]
     if names and len(names) > sentences / 2:
         return [f"{len(names):,} different labels for {sentences:,} sentences: is that a column of labels?"]
     return []
+
+
+def _unknown_notes(separated: bool, counts: Mapping[str, SplitInfo], options: PrepareOptions) -> list[str]:
+    """Return warnings of words that the model will not see: of a text without spaces, or of many unknown ones."""
+    notes = [] if separated else [f"warning: the text is {UNSEPARATED}; {CUT_IT}"]
+    many = {split: info.oov_share for split, info in counts.items() if info.oov_share > MOST_UNKNOWN}
+    if many:
+        advice = f", or {CUT_IT}" if options.tokenizer == "word" else ""
+        shares = ", ".join(f"{share:.0%} of {split}" for split, share in many.items())
+        notes.append(f"warning: unknown to the vocabulary: {shares}; give more text{advice}")
+    return notes
 
 
 def _called(split: str, text: CorpusText) -> str:

@@ -7,16 +7,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sritool.data.corpora.named import named_source
 from sritool.data.corpus_info import CorpusInfo, OtherVersionError
 from sritool.data.options import PrepareOptions
-from sritool.data.prepare import prepare
+from sritool.data.prepare import Prepared, prepare
 from sritool.data.sources import Source
 from sritool.data.staged_folder import staged
 from sritool.data.store import INFO_FILE, OWN_FILES, load_corpus, write_corpus
+from sritool.data.tokenizer import UNK
 from sritool.errors import DataError, UsageError
 
 DEFAULT_DATA_DIR = Path("data")
+SHOWN_WORDS, SHOWN_SENTENCES = 10, 2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -29,12 +33,16 @@ class PreparedCorpus:
         info: What is in it.
         fresh: Whether it was written; False where the stored corpus was the same already.
         seconds: Time that it took.
+        frequent: The most frequent words or pieces of train, the first one first.
+        examples: Some prepared sentences of train.
     """
 
     path: Path
     info: CorpusInfo
     fresh: bool
     seconds: float
+    frequent: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
 
 
 def preprocess_corpus(
@@ -79,7 +87,22 @@ def preprocess_corpus(
         write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
         if name == "tiny":
             _write_readable(folder)
-    return PreparedCorpus(target, same or prepared.info, same is None, time.perf_counter() - started)
+    shown = _most_frequent(prepared), _first_sentences(prepared)
+    return PreparedCorpus(target, same or prepared.info, same is None, time.perf_counter() - started, *shown)
+
+
+def _most_frequent(prepared: Prepared) -> tuple[str, ...]:
+    counts = np.bincount(prepared.splits["train"].ids)
+    counts[:UNK] = 0
+    ids = np.argsort(-counts, kind="stable")[: 2 * SHOWN_WORDS]  # a piece may be nothing but a space
+    words = [prepared.tokenizer.decode([int(index)]) for index in ids if counts[index]]
+    return tuple([word for word in words if word][:SHOWN_WORDS])
+
+
+def _first_sentences(prepared: Prepared) -> tuple[str, ...]:
+    train = prepared.splits["train"]
+    chosen = range(min(SHOWN_SENTENCES, len(train)))
+    return tuple(prepared.tokenizer.decode(train.targets(index).tolist()) for index in chosen)
 
 
 def check_corpus_name(name: str) -> None:

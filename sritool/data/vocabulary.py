@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from itertools import chain, compress
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from sritool.data.arrow_arrays import lists_of
 from sritool.data.options import PrepareOptions
 from sritool.data.raw_lines import RawLines
+from sritool.data.scripts import words_are_separated
 from sritool.data.tokenizer import (
     BOS,
     EOS,
@@ -27,6 +29,10 @@ from sritool.errors import DataError, UsageError
 DEFAULT_PIECES = 8_000
 MOST_TO_LEARN = 1_000_000  # sentences that SentencePiece is trained on: its memory grows with them
 MARKED = SPECIALS[UNK]
+
+
+UNSEPARATED = "in a script without spaces between words"
+CUT_IT = "cut it into pieces: --tokenizer unigram"
 
 
 def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, int]:
@@ -47,6 +53,8 @@ def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, 
     fewest = options.min_count or (1 if marked else 2)
     often = counts >= fewest
     met = zip(compress(raw.word_numbers, often), counts[often].tolist(), strict=True)
+    if not often.any() and not words_are_separated(raw.word_numbers):
+        raise DataError(f"the training text is {UNSEPARATED}; {CUT_IT}")
     return ranked_words(met, options.vocab_size, fewest), fewest
 
 
@@ -141,9 +149,20 @@ def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePi
             **special,
         )
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[-120:]
-        raise DataError(
-            f"SentencePiece cannot make {vocab_size} {kind} pieces of this text; "
-            f"change --vocab-size or use --tokenizer word ({reason})"
-        ) from error
+        raise DataError(_why_no_pieces(str(error), kind, vocab_size)) from error
     return SentencePieceTokenizer(kind, model.getvalue())
+
+
+def _why_no_pieces(reason: str, kind: str, vocab_size: int) -> str:
+    """Return in our words why SentencePiece makes no model: its own name options that we do not have."""
+    needed = re.search(r"required_chars|too small|smaller than required", reason, re.IGNORECASE)
+    if needed:
+        least = [int(number) for number in re.findall(r"\d+", reason) if int(number) > vocab_size]
+        advice = f"--vocab-size {min(least)} or more" if least else "a larger --vocab-size"
+        return (
+            f"the text has more different characters than {vocab_size:,} {kind} pieces can be; give {advice}"
+        )
+    return (
+        f"SentencePiece cannot make {vocab_size:,} {kind} pieces of this text: is it long enough?; "
+        "give more text, another --vocab-size or --tokenizer word"
+    )

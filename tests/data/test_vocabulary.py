@@ -49,7 +49,7 @@ def test_pieces_spell_any_text_of_known_letters(kind: str, sentences: list[str])
 
 
 def test_pieces_of_too_few_or_too_many(sentences: list[str]) -> None:
-    with pytest.raises(DataError, match=r"change --vocab-size"):
+    with pytest.raises(DataError, match=r"give --vocab-size 25 or more"):
         train_pieces(sentences, "bpe", 8)
     assert len(train_pieces(sentences, "unigram", 8000)) < 200
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sritool.cli.formats import Table
     from sritool.data.preprocess import PreparedCorpus
 
+_LONGEST_SHOWN = 100  # characters of a sentence
+
 reading_option = in_panel("Reading your own text")
 word_option = in_panel("Words and sentences")
 
@@ -214,11 +216,18 @@ def _note(prepared: PreparedCorpus) -> str:
     counts = info.splits.values()
     marked = sum(split.unknown - split.oov for split in counts)
     cleaned = sum(split.cleaned for split in counts)
-    parts = [f"{prepared.path} {done}: vocabulary {info.vocabulary:,} {unit}", *info.notes]
+    warnings = [note for note in info.notes if note.startswith("warning: ")]
+    said = [note for note in info.notes if note not in warnings]
+    parts = [f"{prepared.path} {done}: vocabulary {info.vocabulary:,} {unit}", *said]
     if marked:
         parts.append(f"{marked:,} words are <unk> in the text itself")
     if info.labels:
         parts.append(f"labels {', '.join(info.labels[:12])}{' …' if len(info.labels) > 12 else ''}")
     if cleaned:
         parts.append(f"lines whose control characters became spaces: {cleaned}")
-    return "; ".join([*parts, f"train with: sritool train {info.name}"])
+    summary = "; ".join([*parts, f"train with: sritool train {info.name}"])
+    frequent = f"most frequent: {' '.join(word[:_LONGEST_SHOWN] for word in prepared.frequent)}"
+    examples = [
+        f"  {text[:_LONGEST_SHOWN]}{' …' if len(text) > _LONGEST_SHOWN else ''}" for text in prepared.examples
+    ]
+    return "\n".join([*warnings, summary, frequent, "prepared sentences:", *examples])

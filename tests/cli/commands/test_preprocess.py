@@ -62,6 +62,44 @@ def test_files_of_a_repeated_option_are_joined(invoke: Run) -> None:
     assert {split.sentences for split in splits.values()} == {72}
 
 
+def test_frequent_words_and_prepared_sentences_are_shown(invoke: Run) -> None:
+    Path("t.txt").write_text(TEXT)
+    shown = invoke("preprocess", "t.txt", "--name", "shown", "--lowercase").stderr
+    frequent = next(line for line in shown.splitlines() if line.startswith("most frequent: ")).split()[2:]
+    assert (len(frequent), set(frequent[:2])) == (10, {"the", "number"})
+    assert shown.splitlines()[-1].strip() in TEXT
+    assert "most frequent" in invoke("preprocess", "t.txt", "--name", "shown", "--lowercase").stderr
+
+
+def clauses(count: int) -> str:
+    """Return clauses of Chinese characters without a space, no two alike."""
+    signs = "天地玄黃宇宙洪荒日月盈昃辰宿列張"
+    return "".join(f"{''.join(signs[(n * k + k) % 16] for k in range(1, 14))}{n}。\n" for n in range(count))
+
+
+def test_text_without_spaces_is_told_to_take_pieces(invoke: Run) -> None:
+    Path("zh.txt").write_text(clauses(200), encoding="utf-8")
+    refused = invoke("preprocess", "zh.txt", "--name", "zh")
+    assert refused.exit_code == 3
+    assert "without spaces between words; cut it into pieces: --tokenizer unigram" in refused.stderr
+    warned = invoke("preprocess", "zh.txt", "--name", "zh", "--min-count", 1).stderr
+    assert "without spaces between words" in warned
+    assert "unknown to the vocabulary: 100% of valid, 100% of test" in warned
+    pieces = invoke("preprocess", "zh.txt", "--name", "zhp", "--tokenizer", "unigram", "--vocab-size", 60)
+    assert (pieces.exit_code, "warning" in pieces.stderr) == (0, False)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_too_few_pieces_are_refused_in_our_words(invoke: Run, kind: str) -> None:
+    Path("zh.txt").write_text(clauses(200), encoding="utf-8")
+    few = ("preprocess", "zh.txt", "--name", "zh", "--tokenizer", kind, "--vocab-size")
+    refused = invoke(*few, 10)
+    assert refused.exit_code == 3
+    assert "character_coverage" not in refused.stderr
+    least = refused.stderr.partition("--vocab-size ")[2].split()[0]
+    assert invoke(*few, least).exit_code == 0
+
+
 def test_every_option_reaches_the_corpus(invoke: Run) -> None:
     lines = [{"body": line.title() + ".", "kind": n % 2} for n, line in enumerate(TEXT.splitlines())]
     Path("t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
