@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -208,13 +209,17 @@ class ShortRunInference(Method):
         return self._evaluation_chain(conditional, start, noise).end
 
     def posterior_under_dropout(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """`posterior` with fresh dropout masks at each step, as the authors' code draws codes to classify."""
+        """`posterior` with fresh dropout masks at each step, as the authors' code draws codes to classify.
+
+        Without weight drop: a sentence's codes are not to depend on its batch.
+        """
         batch, sampler = conditional.batch, self.sampler
+        generator = replace(self.config.generator, weight_drop=0.0)
         start, noise, _ = self._draw(batch, Stream(seed, "evaluation"), chains)
         ends = []
         for chain in range(chains):  # masks serve one chain a sentence
             indices = range(chain * sampler.steps, (chain + 1) * sampler.steps)
-            drawn = Dropout.draw(self.config.generator, batch, Stream(seed, "evaluation dropout"), indices)
+            drawn = Dropout.draw(generator, batch, Stream(seed, "evaluation dropout"), indices)
 
             def log_conditional(z: Tensor, step: int, drawn: Dropout = drawn) -> tuple[Tensor, Tensor]:
                 return conditional.evaluate(z, drawn.masks(step))

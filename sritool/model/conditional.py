@@ -68,6 +68,7 @@ class Conditional:
         self._embedded: Tensor | None = None  # without dropout  [time, batch, embedding]
         self._words: Tensor | None = None  # their projection  [time, batch, 4·hidden]
         self._recurrence: Recurrence | None = None  # of the last shape that was evaluated
+        self._dropped: tuple[Tensor, RecurrentWeight] | None = None  # by the last mask
         self._positions: dict[int, tuple[Tensor | None, Tensor]] = {}
         self._static = static
         self._padded = not static and not bool((batch.lengths == time).all())
@@ -155,12 +156,12 @@ class Conditional:
             theta: Gets its weighted parameter gradients.
             subset: The words that the softmax sees; None: all.
         """
-        generator, recurrent = self.weights.generator, self.weights.recurrent
+        generator, recurrent = self.weights.generator, self._recurrent_weight(masks)
         embedded = self.embedded(masks) if masks is not None and masks.of_inputs else None
         rows = z.shape[:-1].numel()
         if self._recurrence is None or self._recurrence.gates.shape[1] != rows:
             self._recurrence = self._new_recurrence(rows)
-        recurrence = self.run(z, embedded, self._recurrence)
+        recurrence = self.run(z, embedded, self._recurrence, recurrent)
         of_hidden = None if masks is None else masks.hidden
         hidden = dropped(recurrence.hidden[1:], of_hidden)
         log_likelihood, grad_hidden = self.through_output(hidden, z.shape[:-1], theta, subset)
@@ -202,14 +203,27 @@ class Conditional:
         return inside.expand(-1, shape.numel() // self.size, -1).reshape(-1).to(dtype)
 
     def run(
-        self, z: Tensor, embedded: Tensor | None = None, recurrence: Recurrence | None = None
+        self,
+        z: Tensor,
+        embedded: Tensor | None = None,
+        recurrence: Recurrence | None = None,
+        recurrent: RecurrentWeight | None = None,
     ) -> Recurrence:
-        """The recurrence from z [..., batch, latent], in fresh buffers or these; `embedded`: under dropout."""
+        """The recurrence from z [..., batch, latent], in fresh buffers or these, under dropout where given."""
         codes = z.flatten(0, -2)
         recurrence = recurrence or self._new_recurrence(codes.shape[0])
         self.gate_inputs(z, embedded, recurrence.gates)
-        recurrence.run(self.weights.generator.initial_hidden(codes), self.weights.recurrent)
+        recurrence.run(self.weights.generator.initial_hidden(codes), recurrent or self.weights.recurrent)
         return recurrence
+
+    def _recurrent_weight(self, masks: Masks | None) -> RecurrentWeight:
+        """The recurrent weight under its mask, of which all steps of a chain have the same."""
+        if masks is None or masks.recurrent is None:
+            return self.weights.recurrent
+        if self._dropped is None or self._dropped[0] is not masks.recurrent:
+            dropped_weight = self.weights.generator.recurrent.detach() * masks.recurrent
+            self._dropped = masks.recurrent, RecurrentWeight(dropped_weight)
+        return self._dropped[1]
 
     def _new_recurrence(self, rows: int) -> Recurrence:
         generator = self.weights.generator

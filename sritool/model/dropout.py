@@ -1,12 +1,14 @@
 """Dropout masks of a batch, each a pure function of (seed, epoch, sentence, place in the chain).
 
 Sources: with one mask a sentence, Gal and Ghahramani 2016, "A theoretically grounded application of dropout in
-recurrent neural networks"; of whole words, Bowman et al. 2016, "Generating sentences from a continuous space".
+recurrent neural networks"; of whole words, Bowman et al. 2016, "Generating sentences from a continuous space"; of
+recurrent weights, Merity, Keskar and Socher 2018, "Regularizing and optimizing LSTM language models".
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from torch import Tensor
@@ -26,6 +28,7 @@ class Masks(NamedTuple):
     embedding: Tensor | None = None  # [time or 1, batch, embedding]
     hidden: Tensor | None = None  # [time or 1, batch, hidden]
     word: Tensor | None = None  # whether the word stays  [time, batch], bool
+    recurrent: Tensor | None = None  # of the recurrent weights, for the whole batch  [4·hidden, hidden]
 
     @property
     def of_inputs(self) -> bool:
@@ -38,7 +41,8 @@ class Masks(NamedTuple):
 
     def part(self, sentences: Tensor) -> Masks:
         """Those of some sentences."""
-        return Masks(*(None if mask is None else mask[:, sentences] for mask in self))
+        embedding, hidden, word = (None if mask is None else mask[:, sentences] for mask in self[:-1])
+        return Masks(embedding, hidden, word, self.recurrent)
 
 
 def dropped(values: Tensor, mask: Tensor | None) -> Tensor:
@@ -72,25 +76,32 @@ class Dropout:
     def __init__(self, config: GeneratorConfig, time: int, bits: Sequence[Tensor | None]) -> None:
         self.bits = tuple(bits)
         self._drawn = _drawn(config, time)
+        self._recurrent = _Drawn(" of weights", (config.hidden,), 4 * config.hidden, config.weight_drop)
 
     @classmethod
     def draw(cls, config: GeneratorConfig, batch: Batch, stream: Stream, indices: Sequence[int]) -> Dropout:
         """Those with these indices among each sentence's masks."""
         dropout = cls(config, batch.targets.shape[0], ())
-        dropout.bits = tuple(
-            stream._replace(purpose=stream.purpose + what.purpose)
-            .keep(batch.examples, what.units, what.rate, indices)
-            .words
-            if what.rate
-            else None
-            for what in dropout._drawn
-        )
+
+        def bits(what: _Drawn, examples: Tensor, places: Sequence[int]) -> Tensor | None:
+            purpose = stream._replace(purpose=stream.purpose + what.purpose)
+            return purpose.keep(examples, what.units, what.rate, places).words if what.rate else None
+
+        own = [bits(what, batch.examples, indices) for what in dropout._drawn]
+        # A batch of training is known by its first sentence.
+        dropout.bits = (*own, bits(dropout._recurrent, batch.examples[:1], (0,)))
         return dropout
+
+    @cached_property
+    def recurrent(self) -> Tensor | None:
+        """The factors of the recurrent weights, the same at all places: [4·hidden, hidden]."""
+        bits, what = self.bits[-1], self._recurrent
+        return None if bits is None else Kept(bits, what.units, what.rate).factors(0).view(what.times, -1)
 
     def masks(self, place: int) -> Masks | None:
         """Those of indices[place]; None where nothing is dropped."""
         found: list[Tensor | None] = []
-        for what, bits in zip(self._drawn, self.bits, strict=True):
+        for what, bits in zip(self._drawn, self.bits[:-1], strict=True):
             if bits is None:
                 found += [None] * len(what.widths)
                 continue
@@ -102,9 +113,8 @@ class Dropout:
         if word is not None:
             word = word.squeeze(-1) > 0
             word[0] = True  # <s>
-        elif embedding is None and hidden is None:
-            return None
-        return Masks(embedding, hidden, word)
+        masks = Masks(embedding, hidden, word, self.recurrent)
+        return masks if any(mask is not None for mask in masks) else None
 
 
 def _drawn(config: GeneratorConfig, time: int) -> list[_Drawn]:

@@ -87,7 +87,7 @@ class Generator(nn.Module):
         embedded = dropped(self.embedding[masks.inputs(inputs)], masks.embedding)
         words = embedded @ self.words_to_gates.t() + self.gate_bias  # [time, batch, 4·hidden]
         projected = words + z @ self.latent_to_gates.t()
-        hidden = lstm(projected, self.initial_hidden(z), self.recurrent)
+        hidden = lstm(projected, self.initial_hidden(z), dropped(self.recurrent, masks.recurrent))
         return dropped(hidden, masks.hidden)
 
     def log_likelihood(self, inputs: Tensor, targets: Tensor, z: Tensor) -> Tensor:

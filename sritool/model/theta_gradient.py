@@ -112,7 +112,10 @@ class ThetaGradient:
         sums, scale = self.sums, -self.weight
         z, embedded, masks, previous, grad_gates, grad_latent, grad_initial = before
         flat = grad_gates.flatten(0, 1)  # [time·batch, 4·hidden]
-        sums["recurrent"].addmm_(flat.t(), previous.flatten(0, 1), alpha=scale)
+        if masks is None or masks.recurrent is None:
+            sums["recurrent"].addmm_(flat.t(), previous.flatten(0, 1), alpha=scale)
+        else:
+            sums["recurrent"].addcmul_(flat.t() @ previous.flatten(0, 1), masks.recurrent, value=scale)
         sums["words_to_gates"].addmm_(flat.t(), embedded.flatten(0, 1), alpha=scale)
         sums["latent_to_gates"].addmm_(grad_latent.t(), z, alpha=scale)
         sums["gate_bias"].add_(grad_latent.sum(0), alpha=scale)

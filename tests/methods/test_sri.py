@@ -29,7 +29,7 @@ ALL_KINDS: dict[str, Any] = {
     "dropout_mask": "sentence",
     "word_dropout": 0.3,
 }
-ALL_KINDS |= {"tied_embeddings": True}
+ALL_KINDS |= {"tied_embeddings": True, "weight_drop": 0.3}
 OURS = {"preconditioned": True, "words": 2}
 Gradients = Callable[[Method, Batch, Clock], dict[str, Tensor]]
 

@@ -28,6 +28,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "inputs alone": {"dropout": 0.0, "input_dropout": 0.4},
     "outputs alone": {"input_dropout": 0.0},
     "words alone": {"dropout": 0.0, "word_dropout": 0.4},
+    "weights alone": {"dropout": 0.0, "weight_drop": 0.4},
+    "half of the weights and the rest": {"weight_drop": 0.5, "dropout_mask": "sentence", "word_dropout": 0.2},
     "words and the rest": {"dropout_mask": "sentence", "word_dropout": 0.4},
 }
 
@@ -62,9 +64,10 @@ def plain(generator: Generator, batch: Batch, z: Tensor, masks: Masks) -> Tensor
     if masks.embedding is not None:
         embedded = embedded * masks.embedding.expand(time, size, -1)
     order = torch.cat([part for k in (1, 2, 3, 0) for part in torch.arange(4 * 7).chunk(4)[k : k + 1]])
+    recurrent = generator.recurrent if masks.recurrent is None else generator.recurrent * masks.recurrent
     weights = {
         "weight_ih_l0": torch.cat([generator.words_to_gates, generator.latent_to_gates], 1)[order],
-        "weight_hh_l0": generator.recurrent[order],
+        "weight_hh_l0": recurrent[order],
         "bias_ih_l0": generator.gate_bias[order],
         "bias_hh_l0": torch.zeros(4 * 7, dtype=z.dtype),
     }
@@ -149,6 +152,30 @@ def test_dropped_words_go_in_as_unknown_and_the_first_symbol_stays(
     assert alone is not None
     assert together is not None
     assert torch.equal(together[:3, 1], alone[:, 0])
+
+
+def test_recurrent_weights_are_dropped_once_a_batch(make_batch: Callable[..., Batch]) -> None:
+    config, batch = GeneratorConfig(4, 64, 2, dropout=0.0, weight_drop=0.25), make_batch((4, 3))
+    dropout = Dropout.draw(config, batch, Stream(2, "dropout"), (0, 1))
+    first, second = (dropout.masks(place) for place in (0, 1))
+    assert first is not None
+    assert second is not None
+    assert first.recurrent is second.recurrent, "the steps of a chain share the mask"
+    assert first.recurrent is not None
+    assert first.recurrent.shape == (4 * 64, 64)
+    assert first.recurrent.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert float((first.recurrent == 0).double().mean()) == pytest.approx(0.25, abs=0.02)
+    assert (first.embedding, first.hidden, first.word) == (None, None, None)
+    later = Dropout.draw(config, batch, Stream(2, "dropout", epoch=1), (0,)).recurrent
+    other = Dropout.draw(config, collate_reversed(batch), Stream(2, "dropout"), (0,)).recurrent
+    assert later is not None
+    assert other is not None
+    assert not torch.equal(later, first.recurrent)
+    assert not torch.equal(other, first.recurrent)
+
+
+def collate_reversed(batch: Batch) -> Batch:
+    return Batch(batch.examples.flip(0), batch.inputs.flip(1), batch.targets.flip(1), batch.lengths.flip(0))
 
 
 @pytest.mark.parametrize("value", [1.0, -0.1, "other", True])

@@ -11,7 +11,7 @@ import torch
 from sritool.methods.registry import METHODS
 
 REGULARISED: dict[str, Any] = {"dropout": 0.5, "input_dropout": 0.25, "dropout_mask": "sentence"}
-REGULARISED |= {"word_dropout": 0.2, "tied_embeddings": True}
+REGULARISED |= {"word_dropout": 0.2, "tied_embeddings": True, "weight_drop": 0.25}
 
 
 @pytest.mark.parametrize(
