@@ -33,8 +33,14 @@ class Prepared:
     info: CorpusInfo
 
 
-def prepare(name: str, text: CorpusText, options: PrepareOptions, folder: Path | None = None) -> Prepared:
-    """Build the vocabulary from ``train`` and encode every split.
+def prepare(
+    name: str,
+    text: CorpusText,
+    options: PrepareOptions,
+    folder: Path | None = None,
+    given: Tokenizer | None = None,
+) -> Prepared:
+    """Build the vocabulary from ``train``, unless one is given, and encode every split.
 
     Lines without a word are dropped, longer ones than ``max_length`` are cut or dropped, and all are counted. Memory
     holds the ids, a few numbers for each line, and the different words.
@@ -44,6 +50,7 @@ def prepare(name: str, text: CorpusText, options: PrepareOptions, folder: Path |
         text: Its sentences.
         options: How they become ids.
         folder: Where the temporary file may be; None: the system's folder for such files.
+        given: A vocabulary of the kind that the options name, as it is.
 
     Raises:
         DataError: A split has no sentence left, or train fewer than two.
@@ -54,10 +61,13 @@ def prepare(name: str, text: CorpusText, options: PrepareOptions, folder: Path |
         called = {split: _called(split, text) for split in raw.splits}
         for split in raw.splits:
             _require(raw.sentences[split], called[split], 2 if split == "train" else 1)
-        tokenizer: Tokenizer
         if options.tokenizer == "word":
-            tokenizer, fewest = learn_words(raw, options)
             separated = words_are_separated(raw.word_numbers)
+        tokenizer: Tokenizer
+        if given is not None:
+            tokenizer, fewest = given, options.min_count or 1
+        elif options.tokenizer == "word":
+            tokenizer, fewest = learn_words(raw, options)
         else:
             tokenizer, fewest = learn_pieces(raw, options), options.min_count or 2
         labels = sorted({label_name(label) for label in raw.label_numbers})

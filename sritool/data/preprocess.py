@@ -16,7 +16,7 @@ from sritool.data.prepare import Prepared, prepare
 from sritool.data.sources import Source
 from sritool.data.staged_folder import staged
 from sritool.data.store import INFO_FILE, OWN_FILES, load_corpus, write_corpus
-from sritool.data.tokenizer import UNK
+from sritool.data.tokenizer import UNK, Tokenizer
 from sritool.errors import DataError, UsageError
 
 DEFAULT_DATA_DIR = Path("data")
@@ -51,6 +51,7 @@ def preprocess_corpus(
     options: PrepareOptions | None = None,
     data_dir: Path = DEFAULT_DATA_DIR,
     force: bool = False,
+    tokenizer: Tokenizer | None = None,
 ) -> PreparedCorpus:
     """Prepare a corpus and store it as ``data_dir/name``.
 
@@ -60,6 +61,7 @@ def preprocess_corpus(
         options: How it is encoded; None: the source's own defaults.
         data_dir: The folder of all corpora.
         force: Replace a stored corpus of this name with other content.
+        tokenizer: A vocabulary to take as it is; None: one is learnt from train.
 
     Raises:
         UsageError: A corpus with other content, or a folder that is no corpus, has the name.
@@ -83,7 +85,7 @@ def preprocess_corpus(
         return same is None
 
     with staged(target, is_new) as folder:
-        prepared = prepare(name, source.read(), options, data_dir)
+        prepared = prepare(name, source.read(), options, data_dir, tokenizer)
         write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
         if name == "tiny":
             _write_readable(folder)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import chain, compress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,11 @@ import numpy as np
 from sritool.data.arrow_arrays import lists_of
 from sritool.data.options import PrepareOptions
 from sritool.data.raw_lines import RawLines
+from sritool.data.readers import read_sentences
 from sritool.data.scripts import words_are_separated
 from sritool.data.tokenizer import (
     BOS,
+    CONTROL,
     EOS,
     LONGEST_WORD,
     PAD,
@@ -56,6 +60,28 @@ def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, 
     if not often.any() and not words_are_separated(raw.word_numbers):
         raise DataError(f"the training text is {UNSEPARATED}; {CUT_IT}")
     return ranked_words(met, options.vocab_size, fewest), fewest
+
+
+def read_words(path: Path) -> WordTokenizer:
+    """Read a vocabulary: a word a line; what stands after it, like a count, is not read.
+
+    The special ones are there anyway, whether or not the file has them.
+
+    Raises:
+        DataError: There is no word, or one twice.
+    """
+    lines = (line.split() for line in read_sentences(path, form="text").texts)
+    words = [line[0] for line in lines if line and line[0] not in SPECIALS]
+    repeated = [word for word, count in Counter(words).items() if count > 1]
+    if repeated:
+        raise DataError(f"{path} has the word {repeated[0]!r} more than once; give each word one line")
+    if not words:
+        raise DataError(f"{path} has no word; give a word a line")
+    if any(len(word) > LONGEST_WORD or CONTROL.search(word) for word in words):
+        raise DataError(
+            f"{path} has a word with control characters, or of more than {LONGEST_WORD}; leave it out"
+        )
+    return WordTokenizer([*SPECIALS, *words])
 
 
 def ranked_words(

@@ -125,6 +125,18 @@ def preprocess(
             show_default="2; 1 for tiny, ptb and text that has <unk> itself",
         ),
     ] = None,
+    like: Annotated[
+        str | None,
+        word_option(
+            "Take the vocabulary or pieces of this corpus or run as they are, and its cleaning, so that figures "
+            "compare.",
+            metavar="CORPUS|RUN",
+        ),
+    ] = None,
+    vocab: Annotated[
+        Path | None,
+        word_option("Take the words of this file as the vocabulary, a word a line.", metavar="FILE"),
+    ] = None,
     max_length: Annotated[
         int | None, word_option("Longest sentence, in words or pieces.", min=1, show_default="200")
     ] = None,
@@ -150,6 +162,7 @@ def preprocess(
     The program makes tiny itself. It fetches ptb, snli, yahoo and yelp from the Hugging Face hub, unless --from names
     a folder with their files. It asks the network for nothing else.
     """
+    from sritool.cli.options.vocabulary import given_vocabulary
     from sritool.cli.render import emit
     from sritool.cli.streams import say
     from sritool.data.choose_source import Inputs, choose_source
@@ -166,21 +179,21 @@ def preprocess(
     for given in (*(inputs or ()), *(path for paths in splits.values() for path in paths)):
         tell_typed(given)
     chosen, source = choose_source(Inputs(inputs or (), splits, folder, name), reading)
-    options = with_overrides(
-        source.options,
-        {
-            "tokenizer": tokenizer,
-            "vocab_size": vocab_size,
-            "min_count": min_count,
-            "max_length": max_length,
-            "lowercase": lowercase,
-            "split_punctuation": split_punctuation,
-            "drop_long": None if truncate is None else not truncate,
-        },
-    )
+    asked = {
+        "tokenizer": tokenizer,
+        "vocab_size": vocab_size,
+        "min_count": min_count,
+        "max_length": max_length,
+        "lowercase": lowercase,
+        "split_punctuation": split_punctuation,
+        "drop_long": None if truncate is None else not truncate,
+    }
+    vocabulary, as_there = given_vocabulary(like, vocab, asked, data_dir)
+    overrides = as_there | {key: value for key, value in asked.items() if value is not None}
+    options = with_overrides(source.options, overrides)
     if folder is None and inputs and inputs[0] in HUB_SETS and sys.stderr.isatty():
         say(f"fetching {inputs[0]} from the Hugging Face hub; with its files at hand, give --from DIR")
-    emit(corpus_table(preprocess_corpus(chosen, source, options, data_dir, force)), fmt)
+    emit(corpus_table(preprocess_corpus(chosen, source, options, data_dir, force, vocabulary)), fmt)
 
 
 def corpus_table(prepared: PreparedCorpus) -> Table:

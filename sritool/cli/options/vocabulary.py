@@ -1,0 +1,66 @@
+"""A vocabulary that is taken as it is, in place of one learnt from the training text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sritool.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from sritool.data.tokenizer import Tokenizer
+
+LEARNT = ("tokenizer", "vocab_size", "min_count")
+"""Options that say how a vocabulary is learnt."""
+
+
+def given_vocabulary(
+    like: str | None, vocab: Path | None, asked: Mapping[str, object], data_dir: Path
+) -> tuple[Tokenizer | None, dict[str, Any]]:
+    """Return the vocabulary that is named, and the options of preparing that go with it.
+
+    Args:
+        like: A prepared corpus, a run or a checkpoint.
+        vocab: A file of words.
+        asked: The options that were given, by name; None: not given.
+        data_dir: The folder of all corpora.
+
+    Raises:
+        UsageError: Both are named, or options of learning a vocabulary are given too.
+        CheckpointError: There is no such corpus or run.
+        DataError: The file is no vocabulary.
+    """
+    from sritool.data.vocabulary import read_words
+
+    named = "--like" if like is not None else "--vocab"
+    if like is not None and vocab is not None:
+        raise UsageError("--like and --vocab both name the vocabulary; leave one of them out")
+    learnt = [f"--{name.replace('_', '-')}" for name in LEARNT if asked[name] is not None]
+    if (like is not None or vocab is not None) and learnt:
+        raise UsageError(f"{named} takes a vocabulary as it is; leave {learnt[0]} out")
+    if like is not None:
+        return _like(like, data_dir)
+    if vocab is not None:
+        return read_words(vocab), {"tokenizer": "word"}
+    return None, {}
+
+
+def _like(name: str, data_dir: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    """The tokenizer of a corpus or a run, and how its text was cleaned and cut."""
+    from sritool.data.store import find_corpus, load_corpus
+    from sritool.runs.checkpoint import load_checkpoint
+    from sritool.runs.folder import find_checkpoint
+
+    kept = ("lowercase", "split_punctuation", "max_length")
+    folder = find_corpus(name, data_dir)
+    if folder is not None:
+        corpus = load_corpus(folder)
+        tokenizer, made = corpus.tokenizer, vars(corpus.info)
+    else:
+        try:
+            checkpoint = load_checkpoint(find_checkpoint(Path(name), Path("runs")))
+        except CheckpointError as error:
+            raise CheckpointError(f"--like {name} is no prepared corpus; and {error}") from error
+        tokenizer, made = checkpoint.tokenizer, dict(checkpoint.corpus)
+    return tokenizer, {"tokenizer": tokenizer.kind, **{option: made[option] for option in kept}}

@@ -1,0 +1,85 @@
+"""`sritool preprocess` with a vocabulary that is there already: --like and --vocab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sritool.data.store import load_corpus
+from sritool.runs.checkpoint import load_checkpoint
+from support.tables import Run, json_rows, output
+
+SPLITS = ["--train", "lines.txt", "--valid", "lines.txt", "--test", "lines.txt"]
+LINES = ["the otter finds a kettle", "a zeppelin and the mason", "noon and noon"] * 8
+
+
+def prepare(run: Run, *args: object, name: str = "alike") -> str:
+    Path("lines.txt").write_text("".join(f"{line}\n" for line in LINES))
+    return output(run("preprocess", *SPLITS, "--name", name, *args))
+
+
+@pytest.mark.parametrize("like", ["mine", "data/mine", "mine-sri", "runs/mine-sri/best.pt"])
+def test_a_text_in_the_vocabulary_of_a_corpus_or_run(run: Run, like: str) -> None:
+    prepare(run, "--like", like)
+    other, mine = load_corpus(Path("data/alike")), load_corpus(Path("data/mine"))
+    assert other.tokenizer.state() == mine.tokenizer.state()
+    assert other.tokenizer.state() == load_checkpoint(Path("runs/mine-sri/best.pt")).tokenizer.state()
+    assert (other.info.max_length, other.info.lowercase) == (mine.info.max_length, mine.info.lowercase)
+    split = other.split("train")
+    assert {other.tokenizer.decode(split.targets(i).tolist()) for i in range(len(split))} == {
+        mine.tokenizer.decode(mine.tokenizer.encode(line)) for line in LINES
+    }
+    assert other.info.splits["train"].oov_share > 0
+
+
+def test_pieces_of_another_corpus(run: Run) -> None:
+    prepare(run, "--tokenizer", "bpe", "--vocab-size", 40, name="pieces")
+    prepare(run, "--like", "pieces", "--max-length", 9)
+    one, other = (load_corpus(Path("data") / name) for name in ("pieces", "alike"))
+    assert other.tokenizer.state() == one.tokenizer.state()
+    assert (other.info.tokenizer, other.info.max_length) == ("bpe", 9)
+
+
+def test_words_of_a_file_are_the_vocabulary(run: Run) -> None:
+    Path("words.txt").write_text("<unk> 9\nnoon 4\n\nthe\t3\n</s>\n")
+    prepare(run, "--vocab", "words.txt")
+    corpus = load_corpus(Path("data/alike"))
+    assert corpus.tokenizer.state()["words"][4:] == ["noon", "the"]
+    assert corpus.info.vocabulary == 3  # <unk> too
+    assert np.bincount(corpus.split("train").ids)[3] == corpus.info.splits["train"].oov
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ("--like mine --vocab words.txt", 2, "leave one of them out"),
+        ("--like mine --min-count 3", 2, "--like takes a vocabulary as it is; leave --min-count out"),
+        ("--vocab words.txt --vocab-size 9", 2, "leave --vocab-size out"),
+        ("--like nowhere", 3, "--like nowhere is no prepared corpus"),
+        ("--vocab words.txt", 3, "has the word 'a' more than once"),
+        ("--vocab empty.txt", 3, "empty.txt has no word"),
+        ("--vocab long.txt", 3, "long.txt has a word with control characters, or of more than 200"),
+        ("--vocab escape.txt", 3, "escape.txt has a word with control characters"),
+    ],
+)
+def test_what_cannot_be_is_refused(run: Run, given: str, code: int, said: str) -> None:
+    Path("lines.txt").write_text("".join(f"{line}\n" for line in LINES))
+    Path("words.txt").write_text("a\na\n")
+    Path("empty.txt").write_text("<unk>\n")
+    Path("long.txt").write_text("a\n" + "b" * 201 + "\n")
+    Path("escape.txt").write_text("a\n\x1b[31m\n")
+    result = run("preprocess", *SPLITS, "--name", "alike", *given.split())
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in result.stderr
+    assert not Path("data/alike").exists()
+
+
+def test_the_same_figures_for_the_same_text(run: Run) -> None:
+    """A language model scores a text alike, as its own corpus and as one prepared like it."""
+    prepare(run, "--like", "mine-lm")
+    texts = load_corpus(Path("data/alike"))
+    counted = json_rows(run("evaluate", "mine-lm", "--text", "lines.txt", "--format", "json", "-q"))
+    total = texts.info.splits["test"].predictions
+    assert next(row["predictions"] for row in counted if row["metric"] == "ppl") == total
