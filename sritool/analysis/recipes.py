@@ -33,7 +33,12 @@ def side_by_side(recipe: str, preset: str, everything: bool = False) -> list[lis
     for name in names:
         values = [settings.get(name) for settings in by_method]
         differ = any(value != other for value in values for other in values if None not in (value, other))
-        if everything or differ or values != [settings.get(name) for settings in usual]:
+        if (
+            everything
+            or name == "training.epochs"
+            or differ
+            or values != [settings.get(name) for settings in usual]
+        ):
             rows.append([name, *values])
     return rows
 

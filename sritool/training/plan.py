@@ -291,5 +291,10 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
             + (" if none were aggressive, as the first and some more are" if alone else "")
             + (", the autoencoder's among them" if planned > config.training.epochs else ""),
         ),
+        *(
+            [("time at most", config.training.minutes, "min, by training.minutes")]
+            if config.training.minutes
+            else []
+        ),
         ("device", str(device), f"output layer in {method.precision}"),
     ]

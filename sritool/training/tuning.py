@@ -110,11 +110,12 @@ class Tuned(NamedTuple):
         chosen, gain = self.chosen, self._lost()
         first, last = chosen.schedule[0], chosen.schedule[-1]
         sizes = f"{first:.4g}" if first == last else f"{first:.4g} to {last:.4g}"
+        sizes += f" ({chosen.label})" if chosen.label != sizes else ""
         if chosen.present:
             return f"step sizes stay {sizes}"
         if not math.isfinite(gain.value):
-            return f"step sizes {chosen.label}, now {sizes}: the chains of those before diverge"
-        return f"step sizes {chosen.label}, now {sizes}: {gain._replace(value=-gain.value)} nats a sentence"
+            return f"step sizes are now {sizes}: the chains of those before diverge"
+        return f"step sizes are now {sizes}: {gain._replace(value=-gain.value)} nats a sentence"
 
     def _lost(self) -> Figure:
         """Gain of the schedule before over the chosen one."""

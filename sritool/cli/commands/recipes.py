@@ -44,4 +44,10 @@ def recipes(
         emit(Table("", ("recipe", "what it is"), list_recipes()), form)
         return
     rows = side_by_side(name, preset, everything)
+    if form == "table":  # a schedule of many steps would take the width of three methods
+        rows = [[_ends(cell) for cell in row] for row in rows]
     emit(Table(f"{name}, for {preset}", ("setting", *METHODS), rows), form)
+
+
+def _ends(cell: object) -> object:
+    return f"{cell[0]:g}…{cell[-1]:g}" if isinstance(cell, list | tuple) and len(cell) > 1 else cell

@@ -30,7 +30,8 @@ def test_the_list_names_what_comes_with_sritool(run: Run) -> None:
 
 def test_by_the_default_recipe_methods_differ_only_in_what_is_their_own(run: Run) -> None:
     shown = table(run("recipes", "ours"))
-    assert list(shown) == ["generator.latent", "kl.start", "free_bits.target"]
+    assert list(shown) == ["generator.latent", "training.epochs", "kl.start", "free_bits.target"]
+    assert len({*shown["training.epochs"].values()}) == 1
     assert list(shown["kl.start"]) == list(METHODS)
 
 
