@@ -33,7 +33,17 @@ DEFAULT_COLUMNS = (
     *TRAINING_COLUMNS,
 )
 
-BETTER = {"ppl": -1, "ppl-word": -1, "nll": -1, "recon": -1, "mi": 1, "permuted": 1, "tokens/s": 1}
+BETTER = {
+    "ppl": -1,
+    "ppl-word": -1,
+    "nll": -1,
+    "bpc": -1,
+    "bpb": -1,
+    "recon": -1,
+    "mi": 1,
+    "permuted": 1,
+    "tokens/s": 1,
+}
 """Columns in which one run can be better than another: −1 where less is better, 1 where more is.
 
 Not `kl` and `posterior-kl`: they are what likelihood is paid for with, and neither more nor less of them is better.

@@ -48,6 +48,9 @@ class Tokenizer(Protocol):
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of one sentence: up to the first ``</s>``, without ``<pad>`` and ``<s>``."""
 
+    def surface(self, index: int) -> str:
+        """Return the text of one id with the space that is beside it; "?" for ``<unk>``, "" for what is no text."""
+
     def state(self) -> dict[str, Any]:
         """Return plain Python values and bytes from which ``tokenizer_from_state`` makes the same tokenizer."""
 
@@ -110,6 +113,10 @@ class WordTokenizer:
         """Return words joined by one space, as `Tokenizer.decode`."""
         return " ".join(self.words[index] for index in content(ids))
 
+    def surface(self, index: int) -> str:
+        """Return a word and the space after it, as `Tokenizer.surface`."""
+        return f"{self.words[index]} " if index > UNK else "? " if index == UNK else ""
+
     def state(self) -> dict[str, Any]:
         """Return the kind and the words."""
         return {"kind": self.kind, "words": list(self.words)}
@@ -160,6 +167,12 @@ class SentencePieceTokenizer:
         """Return the text of pieces, as `Tokenizer.decode`; an unknown character reads ``<unk>``."""
         # A model that we did not train can make anything of its pieces, escape sequences too.
         return CONTROL.sub(" ", str(self._processor.DecodeIds(content(ids))))
+
+    def surface(self, index: int) -> str:
+        """Return a piece, the space before it included, as `Tokenizer.surface`."""
+        if index <= UNK:
+            return "?" if index == UNK else ""
+        return str(self._processor.IdToPiece(index)).replace("\u2581", " ")
 
     def check_pieces(self) -> None:
         """Check that every piece is text.

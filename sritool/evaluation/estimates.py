@@ -14,6 +14,7 @@ from sritool.evaluation.metrics import (
     Estimate,
     Reliability,
     active_unit_estimate,
+    bits_per,
     mean_estimate,
     perplexity,
 )
@@ -41,7 +42,7 @@ TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
 }
 """Metric that is a mean over sentences -> each sentence's term of it."""
 
-WEIGHTED = ("ppl", "nll", "posterior-kl", "mi", "mi-upper", "kl-aggregate")
+WEIGHTED = ("ppl", "nll", "bpc", "bpb", "posterior-kl", "mi", "mi-upper", "kl-aggregate")
 """Metrics that rest on importance weights."""
 
 _NEAR_CEILING = 1.0  # nats below log N within which a mutual information is called a bound
@@ -59,7 +60,9 @@ class Origin(NamedTuple):
 
 def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:
     """The estimates of one metric; none where it could not be measured."""
-    if metric in ("ppl", "nll"):
+    if metric in ("bpc", "bpb") and figures.size is None:
+        return []
+    if metric in ("ppl", "nll", "bpc", "bpb"):
         return _likelihood(metric, figures, origin)
     if metric == "posterior-kl":
         curve = figures.posterior_kl_curve
@@ -117,15 +120,20 @@ def _perplexity(metric: str, log_likelihood: Array, figures: SentenceFigures, or
 
 
 def _likelihood(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:
-    """`ppl` or `nll`; per original word too where a token is less, and by signed weights where there are any."""
+    """A metric of log p(x): `ppl` per original word too, and each by signed weights, where there are any."""
 
     def estimate(name: str, log_likelihood: Array) -> Estimate:
         if metric == "nll":
             return _mean(name, -log_likelihood, origin)
+        if figures.size is not None and metric in ("bpc", "bpb"):
+            unit = "character" if metric == "bpc" else "byte"
+            counts = figures.size.characters if metric == "bpc" else figures.size.bytes
+            return bits_per(name, log_likelihood, counts, f"bits/{unit}", origin.samples, origin.estimator)
         return _perplexity(name, log_likelihood, figures, origin)
 
     names = [metric]
-    if metric == "ppl" and not np.array_equal(figures.words, figures.predictions):
+    separated = figures.size is None or figures.size.separated
+    if metric == "ppl" and separated and not np.array_equal(figures.words, figures.predictions):
         names.append("ppl-word")
     curve = figures.log_likelihood_curve
     found = [_with_curve(partial(estimate, name), curve, figures) for name in names]

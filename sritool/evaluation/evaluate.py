@@ -107,6 +107,7 @@ def evaluate_model(
                 replace(settings, metrics=wanted),
                 lambda stage, done, total: report(label + stage, done, total),
                 finished,
+                model.tokenizer,
             )
         except NumericalError as error:
             raise NumericalError(f"{run_name(model.path)}: {error}") from error

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool.data.split import Split
+from sritool.data.text_size import text_size
+from sritool.data.tokenizer import Tokenizer
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import Origin, estimates_of
 from sritool.evaluation.metrics import Estimate
@@ -76,6 +78,7 @@ def measure(
     settings: EvaluationSettings,
     report: Report | None = None,
     finished: FinishedBatches | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Measured:
     """Measure a method on these sentences of a split, without dropout, in float32.
 
@@ -86,6 +89,7 @@ def measure(
         settings: What is measured, and how.
         report: Is told of the sentences done.
         finished: Batches that were measured before; those of this call are written down there.
+        tokenizer: What made the ids; without it, bits per character and byte are not measured.
 
     Raises:
         UsageError: An unknown metric, or an estimator or a refinement that the method cannot have.
@@ -98,6 +102,8 @@ def measure(
     settings, left_out = _possible(method, settings)
     stages = Stages(method, split, examples, settings, report or (lambda *_: None), finished)
     figures = stages.run()
+    if tokenizer is not None and "likelihood" in settings.needs:
+        figures.size = text_size(tokenizer, split, examples)
     origin = origin_of(method, settings)
     wanted = [name for name in NEEDS if name in settings.metrics]
     by_metric = {name: estimates_of(name, figures, origin) for name in wanted}

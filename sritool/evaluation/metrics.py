@@ -72,15 +72,29 @@ def perplexity(
         draws: Of z for each sentence.
         estimator: Of log p(x).
     """
-    rate = -float(log_likelihood.sum() / predictions.sum())
-    count, error = len(log_likelihood), math.nan
-    if count > 1 and math.isfinite(rate):
-        residual = -log_likelihood - rate * predictions
-        error = float(residual.std(ddof=1) / math.sqrt(count) / predictions.mean())
+    rate, error = _rate(log_likelihood, predictions)
     value = math.inf if rate > _LARGEST_RATE else math.exp(rate)
     error = value * error if math.isfinite(value) else math.nan
     total = int(predictions.sum())
-    return Estimate(metric, value, error, unit, count, draws, estimator, predictions=total)
+    return Estimate(metric, value, error, unit, len(log_likelihood), draws, estimator, predictions=total)
+
+
+def bits_per(
+    metric: str, log_likelihood: Array, counts: Array, unit: str, draws: int, estimator: str
+) -> Estimate:
+    """−Σ log p(x) / Σ counts in bits, for characters or bytes; arguments as of `perplexity`."""
+    rate, error = (nats / math.log(2) for nats in _rate(log_likelihood, counts))
+    return Estimate(metric, rate, error, unit, len(log_likelihood), draws, estimator)
+
+
+def _rate(log_likelihood: Array, counts: Array) -> tuple[float, float]:
+    """−Σ log p(x) / Σ counts in nats, and its error by the delta method for a ratio of sums."""
+    rate = -float(log_likelihood.sum() / counts.sum())
+    count, error = len(log_likelihood), math.nan
+    if count > 1 and math.isfinite(rate):
+        residual = -log_likelihood - rate * counts
+        error = float(residual.std(ddof=1) / math.sqrt(count) / counts.mean())
+    return rate, error
 
 
 def between_variance(first: Array, second: Array) -> Array:

@@ -39,6 +39,7 @@ def notes_on(
     """One line each, the most general last."""
     metrics = {estimate.metric for estimate in estimates}
     notes = list(_of_few(figures, estimates))
+    notes += _of_text(figures, metrics)
     notes += _of_information(figures, metrics)
     notes += _of_kl(figures, metrics, method)
     notes += _broken_bound(figures)
@@ -57,6 +58,19 @@ def _of_few(figures: SentenceFigures, estimates: Sequence[Estimate]) -> Iterator
             rate = -figures.log_likelihood.sum() / figures.predictions.sum()
             beyond = f"{estimate.metric} is beyond the largest number, 1e308, at {rate:.4g} nats a token: compare nll"
             yield Note(beyond, ("ppl",))
+
+
+def _of_text(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note]:
+    if figures.size is None:
+        return
+    if metrics & {"bpc", "bpb"} and figures.size.unknown:
+        yield Note(
+            f"bpc, bpb: {figures.size.unknown:,} tokens are <unk>, whose text is not predicted: the figures "
+            "compare only with models that have the same unknown words",
+            ("bpc", "bpb"),
+        )
+    if "ppl" in metrics and not figures.size.separated:
+        yield Note("ppl-word is left out, as no spaces separate the words: bpc and bpb compare", ("ppl",))
 
 
 def _of_information(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sritool.data.text_size import TextSize
 from sritool.likelihood.importance import CURVE
 
 Array = NDArray[np.float64]
@@ -23,6 +24,7 @@ class SentenceFigures:
 
     predictions: Array  # tokens that are predicted, </s> too, a count
     words: Array  # of the text, </s> too, a count
+    size: TextSize | None = None  # of the text, where the tokenizer is known
     unit_chains: int = 0  # draws of q(z|x) a sentence behind `half_means`
     recon: Array = field(init=False)  # mean −log p(x|z) over the draws of q(z|x)
     recon_permuted: Array = field(init=False)  # the same with the draws of another sentence

@@ -13,6 +13,8 @@ from sritool.inference.refinement import Refinement
 NEEDS = {
     "ppl": ("likelihood",),
     "nll": ("likelihood",),
+    "bpc": ("likelihood",),
+    "bpb": ("likelihood",),
     "posterior-kl": ("likelihood",),
     "mi": ("likelihood", "posterior codes", "information"),
     "mi-upper": ("likelihood", "posterior codes", "aggregate"),

@@ -14,6 +14,7 @@ import torch
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.data.batches import collate
 from sritool.data.store import Corpus
+from sritool.data.tokenizer import UNK
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.measure import Measured, measure
@@ -46,7 +47,7 @@ def measured(method: Method, corpus: Corpus, examples: Any = None, **settings: A
     split = corpus.split("test")
     chosen = np.arange(len(split)) if examples is None else np.asarray(examples)
     wanted = replace(EvaluationSettings(ALL, likelihood=LIKELIHOOD), **settings)
-    return measure(method, split, chosen, wanted)
+    return measure(method, split, chosen, wanted, tokenizer=corpus.tokenizer)
 
 
 def texts(found: Measured) -> list[str]:
@@ -73,7 +74,7 @@ def test_a_language_model_is_measured_exactly(make: Callable[..., Method], corpu
     assert values["recon"] == pytest.approx(-exact.mean())
     assert values["ppl"] == pytest.approx(math.exp(-exact.sum() / corpus.split("test").predictions))
     assert values["elbo"] == pytest.approx(exact.mean())
-    none = set(values) - {"ppl", "nll", "recon", "elbo"}
+    none = set(values) - {"ppl", "nll", "bpc", "bpb", "recon", "elbo"}
     assert {name: values[name] for name in none} == dict.fromkeys(none, 0.0)
     assert {e.estimator for e in found.estimates if e.metric in ("nll", "ppl")} == {"exact"}
     assert {e.draws for e in found.estimates} == {0}
@@ -194,6 +195,20 @@ def test_subwords_are_measured_per_word_too(make: Callable[..., Method], subword
     total = -found.figures.log_likelihood.sum()
     assert values["ppl"] == pytest.approx(math.exp(total / split.predictions))
     assert values["ppl-word"] == pytest.approx(math.exp(total / split.words.sum()))
+
+
+def test_bits_of_words_and_of_pieces_are_per_character_and_byte_of_the_text(
+    make: Callable[..., Method], corpus: Corpus, subword_corpus: Corpus
+) -> None:
+    for on in (corpus, subword_corpus):
+        found = measured(make("lm", on=on), on, metrics=("bpc", "bpb"))
+        split, values = on.split("test"), by_name(found)
+        text = [on.tokenizer.decode(split.targets(index).tolist()) for index in range(len(split))]
+        bits = -found.figures.log_likelihood.sum() / math.log(2)
+        if not (split.ids == UNK).any():
+            assert values["bpc"] == pytest.approx(bits / sum(len(line) + 1 for line in text))
+            assert values["bpb"] == pytest.approx(bits / sum(len(line.encode()) + 1 for line in text))
+        assert ("bpc, bpb" in " ".join(texts(found))) == bool((split.ids == UNK).any())
 
 
 def test_one_sentence_has_nobody_to_borrow_from(make: Callable[..., Method], corpus: Corpus) -> None:

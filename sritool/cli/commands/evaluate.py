@@ -85,8 +85,8 @@ def evaluate(
     metrics: Annotated[
         str | None,
         option(
-            "Any of ppl, nll, posterior-kl, mi, mi-upper, kl-aggregate, recon, permuted, elbo, elbo-gain, kl, "
-            "kl-information, kl-contraction, au, au-naive, with commas between, or all.",
+            "Any of ppl, nll, bpc, bpb, posterior-kl, mi, mi-upper, kl-aggregate, recon, permuted, elbo, elbo-gain, "
+            "kl, kl-information, kl-contraction, au, au-naive, with commas between, or all.",
             metavar="NAMES",
             show_default="ppl,nll,posterior-kl,recon,permuted,au",
         ),

@@ -28,6 +28,8 @@ MEANINGS = {
     "ppl": "perplexity: exp of −log p(x) a token",
     "ppl-word": "perplexity: exp of −log p(x) a word of the text",
     "nll": "−log p(x) of a sentence",
+    "bpc": "bits a character: −log₂ p(x) over the characters of the text",
+    "bpb": "bits a byte: the same over the bytes of the text",
     "posterior-kl": "what z tells of x: KL of the posterior to the prior",
     "mi": "mutual information of x and z",
     "mi-upper": "mutual information of sentence and code, from above",

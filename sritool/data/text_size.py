@@ -1,0 +1,57 @@
+"""How much text the ids of sentences stand for: characters and bytes, which no tokenizer changes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sritool.data.scripts import words_are_separated
+from sritool.data.split import Split
+from sritool.data.tokenizer import UNK, Tokenizer
+
+SAMPLE = 200  # sentences that tell whether words are separated
+
+Counts = npt.NDArray[np.float64]
+
+
+class TextSize(NamedTuple):
+    """The text of some sentences.
+
+    Attributes:
+        characters: Of each sentence, the end of its line counted as one. Shape [sentences].
+        bytes: The same in UTF-8. Shape [sentences].
+        unknown: How many tokens are <unk>, whose text is not known; each counts as one character.
+        separated: Whether white space separates its words.
+    """
+
+    characters: Counts
+    bytes: Counts
+    unknown: int
+    separated: bool
+
+
+def text_size(tokenizer: Tokenizer, split: Split, examples: npt.NDArray[np.int64]) -> TextSize:
+    """Return the size of some sentences of a split.
+
+    Each token counts with the space beside it, after a word and before a piece, so that a sentence has one character
+    more than its text: the end of its line, which ``</s>`` stands for.
+
+    Args:
+        tokenizer: What made the ids.
+        split: The sentences.
+        examples: Which of them. Shape [sentences].
+    """
+    surfaces = [tokenizer.surface(index) for index in range(len(tokenizer))]
+    characters = np.array([len(text) for text in surfaces], np.float64)
+    encoded = np.array([len(text.encode()) for text in surfaces], np.float64)
+    targets = [split.targets(int(index)) for index in examples]
+    unknown = sum(int((ids == UNK).sum()) for ids in targets)
+    words = [word for ids in targets[:SAMPLE] for word in tokenizer.decode(ids.tolist()).split()]
+    return TextSize(
+        np.array([characters[ids].sum() for ids in targets]),
+        np.array([encoded[ids].sum() for ids in targets]),
+        unknown,
+        words_are_separated(words),
+    )
