@@ -37,7 +37,7 @@ class Masks(NamedTuple):
 
     def inputs(self, words: Tensor) -> Tensor:
         """What goes in for these words: ids [time, batch]."""
-        return words if self.word is None else words.where(self.word, UNK)
+        return words if self.word is None else words.masked_fill(~self.word, UNK)
 
     def part(self, sentences: Tensor) -> Masks:
         """Those of some sentences."""
@@ -112,7 +112,7 @@ class Dropout:
         embedding, hidden, word = found
         if word is not None:
             word = word.squeeze(-1) > 0
-            word[0] = True  # <s>
+            word[0].fill_(True)  # <s>
         masks = Masks(embedding, hidden, word, self.recurrent)
         return masks if any(mask is not None for mask in masks) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,9 +74,17 @@ def test_bfloat16_output_layer_is_close(pair: tuple[Generator, Generator, Batch,
     assert float((rough - exact).norm() / exact.norm()) < 2e-2
 
 
+REGULARISED = {"dropout_mask": "sentence", "input_dropout": 0.3, "word_dropout": 0.2}
+REGULARISED |= {"weight_drop": 0.25, "tied_embeddings": True}
+
+
+@pytest.mark.parametrize("regularised", [{}, REGULARISED], ids=["plain", "regularised"])
 @pytest.mark.parametrize("sampler", ["paper", "authors", "preconditioned"])
 def test_a_replayed_graph_computes_what_its_kernels_do(
-    sampler: str, pair: tuple[Generator, Generator, Batch, Batch], monkeypatch: pytest.MonkeyPatch
+    sampler: str,
+    regularised: dict[str, Any],
+    pair: tuple[Generator, Generator, Batch, Batch],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from sritool.config.presets import layered
     from sritool.config.settings import RunConfig
@@ -85,7 +94,8 @@ def test_a_replayed_graph_computes_what_its_kernels_do(
     from sritool.methods.registry import build_method
 
     _, _, _, moved = pair
-    sizes = {"generator": {"embedding": 16, "hidden": 32, "latent": 8}, "training": {"measure_every": 0}}
+    generator = {"embedding": 16, "hidden": 32, "latent": 8, **regularised}
+    sizes: dict[str, Any] = {"generator": generator, "training": {"measure_every": 0}}
     if sampler == "preconditioned":
         sizes["sampler"] = {"words": 10}
     method = build_method(build(RunConfig, merge(layered("tiny", sampler, "sri"), sizes)), 64)
