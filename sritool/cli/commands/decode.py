@@ -42,9 +42,9 @@ def decode(
     config = decoding.config()
     opened = model.load("decoding with")
     opened.require_latent("decode codes")
-    tell_collapse(opened)
     tell_typed(codes, "codes, numbers with spaces between")
     given = read_codes(codes, opened.latent)
     with output.progress(shown=len(given) > FEW) as report:
         found = opened.decode_whole(given, config, seed, report=report)
     emit(decoding.table("sentence", found, form), form)
+    tell_collapse(opened)

@@ -85,7 +85,6 @@ def interpolate(
         raise UsageError("--chains is for codes of sentences; leave it out, or give --between or --text")
     opened = model.load("interpolating with")
     opened.require_latent("interpolate")
-    tell_collapse(opened)
     if text is not None:
         tell_typed(text, "pairs, a tab between the two sentences")
         pairs = task.read_pairs(text)
@@ -107,6 +106,7 @@ def interpolate(
         emit_all(drawn_tables(pairs, texts, edits, note), form)
     else:
         emit(one_table(lines, edits, note), form)
+    tell_collapse(opened)
 
 
 def given_pairs(between: list[str] | None, text: str | None, n: int | None) -> list[Pair]:

@@ -74,7 +74,6 @@ def sample(
     config = decoding.config()
     wanted = wanted_figures(metrics, reference, text, codes, n)
     opened = model.load("sampling from")
-    tell_collapse(opened)
     if decoding.greedy is None and decoding.beam is None and config.greedy:
         config = replace(config, greedy=opened.default_decoding().greedy)
     given = None
@@ -92,6 +91,7 @@ def sample(
         unique = f"unique: {len({sentence.text for sentence in found})} of {n}"
         form = output.lines_format()
         emit(decoding.table("sample", found, form, [unique]), form)
+        tell_collapse(opened)
         return
     from sritool.analysis import samples as task
     from sritool.evaluation.sentences import read_text
@@ -108,6 +108,7 @@ def sample(
     figures.notes.extend(filter(None, [decoding.cut_note(found)]))
     beside = real.name if real and reference else ""
     emit(figures_table(figures, f"{n:,} samples of {opened.path}", beside, form), form)
+    tell_collapse(opened)
 
 
 def wanted_figures(
