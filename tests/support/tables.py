@@ -22,6 +22,12 @@ class Terminal(io.StringIO):
         return True
 
 
+def options(usual: dict[str, object], *others: object) -> list[object]:
+    """Options and values in a row: the usual ones, but for those among the others, each of which has a value."""
+    given = usual | dict(zip(map(str, others[::2]), others[1::2], strict=True))
+    return [word for pair in given.items() for word in pair]
+
+
 def output(result: Result) -> str:
     """stdout of a command that succeeded."""
     assert result.exit_code == 0, result.stderr

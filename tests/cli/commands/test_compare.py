@@ -18,7 +18,7 @@ from sritool.cli.tables import comparison as tables
 from sritool.evaluation.evaluate import Evaluation
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.settings import NEEDS
-from support.tables import Run, rows
+from support.tables import Run, options, rows
 
 FEW = ["--samples", 6, "--limit", 4, "-q"]
 METRICS = DEFAULT_COLUMNS[:8]
@@ -95,7 +95,8 @@ def test_columns_and_order(run: Run) -> None:
 
 def test_settings_of_the_measurement_matter(run: Run) -> None:
     def nll(*args: object) -> str:
-        return rows(run("compare", "mine-sri", "--metrics", "nll", "--limit", 4, "-q", *args))[0]["nll"]
+        given = options({"--limit": 4}, *args)
+        return rows(run("compare", "mine-sri", "--metrics", "nll", "-q", *given))[0]["nll"]
 
     usual = nll("--samples", 6)
     assert nll("--samples", 6, "--batch-size", 3, "--memory", "1G", "--threads", 1) == usual

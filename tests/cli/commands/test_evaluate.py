@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sritool.data.store import load_corpus
-from support.tables import Run, rows
+from support.tables import Run, options, rows
 
 DEFAULT = ["ppl", "nll", "posterior-kl", "recon", "permuted", "au"]
 FEW = ["--samples", 8, "--pilots", 8, "-q"]
@@ -108,8 +108,9 @@ def test_text_needs_no_corpus(run: Run) -> None:
 
 def test_options_of_the_estimator_and_the_seed_matter(run: Run) -> None:
     def values(*args: object) -> dict[str, float]:
-        given = ["--samples", 8, "--pilots", 8, "-q", *args]
-        return {row["metric"]: float(row["value"]) for row in rows(run("evaluate", "mine-sri", *given))}
+        given = options({"--samples": 8, "--pilots": 8}, *args)
+        found = rows(run("evaluate", "mine-sri", "-q", *given))
+        return {row["metric"]: float(row["value"]) for row in found}
 
     usual = values()
     assert values("--batch-size", 3) == pytest.approx(usual, rel=1e-3, abs=1e-3)

@@ -72,9 +72,9 @@ def test_options_of_the_measurement_matter(run: Run) -> None:
 
 def test_objective_decides(run: Run) -> None:
     """Given the noise the smaller of two steps is better, whatever z is worth."""
-    wide = ["--limit", 3, "--chains", 30, "--grid", "0.0001,0.4", "-q"]
-    assert chosen(run("tune-step", *wide, "--objective", "given-noise")) == "0.0001"
-    few = run("tune-step", *wide, "--objective", "given-noise", "--chains", 3)
+    wide = ["--limit", 3, "--grid", "0.0001,0.4", "-q", "--objective", "given-noise"]
+    assert chosen(run("tune-step", *wide, "--chains", 30)) == "0.0001"
+    few = run("tune-step", *wide, "--chains", 3)
     assert chosen(few) == "0.0001"
     assert rows(few)[0]["upper"] == "nan"
 
