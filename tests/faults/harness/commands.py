@@ -33,6 +33,7 @@ def commands() -> dict[str, Command]:
         "evaluate": Command(("evaluate", run, *measures, *small)),
         "compare": Command(("compare", run, *measures, *small)),
         "score": Command(("score", run, "--samples", 4), few, True),
+        "recipes": Command(("recipes", "published")),
         "info": Command(("info", run)),
         "sample": Command(("sample", run, "-n", 3)),
         "interpolate": Command(("interpolate", run, "--points", 3)),
