@@ -9,7 +9,8 @@ from pathlib import Path
 from sritool.data.corpora.named import NAMED, check_name, named_source
 from sritool.data.preprocess import check_corpus_name
 from sritool.data.readers import SUFFIXES, suffix_of
-from sritool.data.sources import STDIN, FileOptions, Source, assign, file_source, folder_source
+from sritool.data.sources import STDIN, FileOptions, Source, file_source, folder_source
+from sritool.data.split_names import assign
 from sritool.errors import UsageError
 
 

@@ -12,12 +12,10 @@ from sritool.data.sentences import CorpusText, Sentences, in_memory
 from sritool.data.sources import (
     STDIN,
     FileOptions,
-    assign,
     file_source,
     folder_source,
-    split_files,
-    split_of,
 )
+from sritool.data.split_names import assign, split_files, split_of
 from sritool.errors import DataError, UsageError
 
 

@@ -22,7 +22,8 @@ from sritool.data.normalise import split_punctuation
 from sritool.data.options import PrepareOptions
 from sritool.data.sampling import sample, split_by_ratio, unique
 from sritool.data.sentences import CorpusText, Sentences
-from sritool.data.sources import SPLIT_WORDS, Source, list_folder
+from sritool.data.sources import Source
+from sritool.data.split_names import SPLIT_WORDS, list_folder
 from sritool.errors import DataError, UsageError, suggestion
 
 PAPER_SIZES = {"train": 100_000, "valid": 10_000, "test": 10_000}
