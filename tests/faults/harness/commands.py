@@ -28,7 +28,7 @@ def commands() -> dict[str, Command]:
     shape = ("--sentences", 2, "--chains", 8, "--grid", "0.5,1", "--shape", "checkpoint")
     return {
         "preprocess": Command(("preprocess", "-", "--name", "piped"), many, True),
-        "train": Command(train("sri", "--resume", "--summary"), b""),
+        "train": Command(train("sri", "--resume", summary=True), b""),
         "tune-step": Command(("tune-step", run, *shape)),
         "evaluate": Command(("evaluate", run, *measures, *small)),
         "compare": Command(("compare", run, *measures, *small)),

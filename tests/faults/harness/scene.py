@@ -29,7 +29,7 @@ _WHAT = ("a lantern", "kites", "the big red barrel", "two clocks")
 
 _SMALL = f"""
     --embedding 4 --hidden 6 --batch-size 8 --epochs 2 --save-every {SAVE_EVERY} --patience 0 --precision float32
-    --no-summary --threads 1 --set validation.share=0 --set validation.sentences=4
+    --threads 1 --set validation.share=0 --set validation.sentences=4
     --set validation.likelihood.samples=4 --set validation.likelihood.pilots=6 --set validation.likelihood.rounds=1
     --set validation.likelihood.modes=1
 """
@@ -76,10 +76,11 @@ def preprocess(train: str = "train", *more: object) -> tuple[object, ...]:
     return ("preprocess", "--name", "mine", *texts, "--min-count", 1, *more)
 
 
-def train(method: str, *more: object) -> tuple[object, ...]:
+def train(method: str, *more: object, summary: bool = False) -> tuple[object, ...]:
     """Trains for two epochs of five steps; two saves and a validation in each."""
     own = _OWN.get(method, "--latent 2")
-    return ("train", "mine", "--method", method, *_SMALL.split(), *own.split(), *more)
+    end = "--summary" if summary else "--no-summary"
+    return ("train", "mine", "--method", method, end, *_SMALL.split(), *own.split(), *more)
 
 
 def train_job(method: str) -> Job:
