@@ -19,7 +19,7 @@ from sritool.config.settings import RunConfig
 from sritool.data.corpus_info import CorpusInfo
 from sritool.data.tokenizer import EOS
 from sritool.errors import DataError
-from sritool.evaluation.collapse import collapse_note, ignores_z
+from sritool.evaluation.collapse import IGNORES_Z, collapse_note, ignores_z
 from sritool.evaluation.evaluate import evaluate_model, record_of, run_name
 from sritool.evaluation.evaluations import NAME, Evaluations, load_hashed, metric_of
 from sritool.evaluation.metrics import Estimate
@@ -149,7 +149,8 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
     else:
         why = f"method {model.method.name} has no z"
         left_out |= dict.fromkeys(("metrics of z", "interpolation", "reconstructions", "map"), why)
-    notes = notes_on(figures)
+    # What was measured just now says the verdict already, what was on record does not.
+    notes = [note for note in notes_on(figures) if IGNORES_Z not in note]
     notes += filter(None, [collapse_note(model.checkpoint, in_order(figures))])
     if training.left:
         notes.append(training.left)

@@ -9,6 +9,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.runs.checkpoint import Checkpoint
 
 COLLAPSE_NATS = 0.1
+_LARGEST_ERROR = 0.2  # nats: of a figure that is less sure nothing follows
 IGNORES_Z = f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
 
 
@@ -19,7 +20,7 @@ def costs_nothing(permuted: float, error: float) -> bool:
         permuted: What it costs, in nats a sentence.
         error: Its standard error.
     """
-    known = math.isfinite(permuted) and math.isfinite(error)
+    known = math.isfinite(permuted) and error <= _LARGEST_ERROR  # which NaN is not
     return known and permuted < COLLAPSE_NATS + 2 * error
 
 
