@@ -14,7 +14,6 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,8 +156,9 @@ def step_seconds(runs: Mapping[str, Path], corpus: Corpus, rounds: int) -> dict[
     phases: dict[str, Phase] = {}
     for name, metrics in runs.items():
         config = build(RunConfig, read_toml(metrics.with_name(CONFIG)))
-        sizes, batch = asdict(config.generator), config.training.batch_size
-        shape = Shape(name, name, len(corpus.tokenizer), length, batch, **sizes)
+        sizes, batch = config.generator, config.training.batch_size
+        widths = (sizes.embedding, sizes.hidden, sizes.latent, sizes.dropout)
+        shape = Shape(name, name, len(corpus.tokenizer), length, batch, *widths)
         for pretraining in (False, True) if METHODS[config.method].pretrains else (False,):
             key = f"{name} {pretraining}"
             phases[key], steps[key] = (name, pretraining), OurStep(config, shape, device)

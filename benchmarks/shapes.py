@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,9 +44,11 @@ class Shape:
 
 def _of_preset(name: str, vocabulary: int, length: int) -> Shape:
     values = PRESETS[name]
-    generator = asdict(GeneratorConfig(**values["generator"]))
+    sizes = GeneratorConfig(**values["generator"])
     batch = values.get("training", {}).get("batch_size", 32)
-    return Shape(name, name, vocabulary, length, batch, **generator)
+    return Shape(
+        name, name, vocabulary, length, batch, sizes.embedding, sizes.hidden, sizes.latent, sizes.dropout
+    )
 
 
 # Mean length with </s> and vocabulary of the training split as `sritool preprocess` counts them, but for snli

@@ -181,7 +181,7 @@ def test_traversal_prints_and_draws_sentences(run: Run) -> None:
 
 
 def test_latent_has_a_place_for_each_sentence_and_control(run: Run) -> None:
-    many = (*FEW, "--split", "train", "--limit", 20)
+    many = ("--limit", 20, "-q", "--split", "train")
     found = rows(run("plot", "latent", "mine-sri", "--show-data", "-f", "json", "-o", "l.png", *many))
     parts = [row["part"] for row in found]
     assert (parts.count("posterior"), parts.count("control")) == (20, 20)
