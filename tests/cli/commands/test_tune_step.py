@@ -11,7 +11,7 @@ from typer.testing import Result
 from sritool.cli.commands.tune_step import check_target
 from sritool.errors import UsageError
 from sritool.runs.checkpoint import load_checkpoint
-from support.tables import Run, rows
+from support.tables import Run, options, rows
 
 FEW = ["--limit", 3, "--chains", 8, "--grid", "0.02,0.2", "-q"]
 
@@ -53,7 +53,8 @@ def test_shapes(run: Run) -> None:
 @pytest.mark.slow
 def test_options_of_the_measurement_matter(run: Run) -> None:
     def upper(*args: object) -> str:
-        return rows(run("tune-step", *FEW, *args))[0]["upper"]
+        usual = {"--limit": 3, "--chains": 8, "--grid": "0.02,0.2"}
+        return rows(run("tune-step", "-q", *options(usual, *args)))[0]["upper"]
 
     usual = upper()
     assert upper() == usual
