@@ -77,10 +77,12 @@ def preprocess(train: str = "train", *more: object) -> tuple[object, ...]:
 
 
 def train(method: str, *more: object, summary: bool = False) -> tuple[object, ...]:
-    """Trains for two epochs of five steps; two saves and a validation in each."""
-    own = _OWN.get(method, "--latent 2")
+    """Trains for two epochs of five steps, two saves and a validation in each, unless `more` says otherwise."""
+    usual = f"{_SMALL} {_OWN.get(method, '--latent 2')}".split()
+    pairs = zip(usual[::2], usual[1::2], strict=True)
+    kept = [word for pair in pairs if pair[0] == "--set" or pair[0] not in more for word in pair]
     end = "--summary" if summary else "--no-summary"
-    return ("train", "mine", "--method", method, end, *_SMALL.split(), *own.split(), *more)
+    return ("train", "mine", "--method", method, end, *kept, *more)
 
 
 def train_job(method: str) -> Job:
