@@ -35,7 +35,10 @@ def has_collapsed(checkpoint: Checkpoint) -> bool:
     last = checkpoint.metrics[-1] if checkpoint.metrics else {}
     if "permuted" not in last or not checkpoint.config.generator.latent:
         return False
-    return costs_nothing(float(last["permuted"]), float(last["permuted se"]))
+    value, error = last["permuted"], last.get("permuted se")
+    if not isinstance(value, int | float) or not isinstance(error, int | float):
+        return False
+    return costs_nothing(value, error)
 
 
 def collapse_note(checkpoint: Checkpoint, estimates: Iterable[Estimate] = ()) -> str:

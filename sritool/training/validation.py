@@ -54,7 +54,10 @@ def chosen_by(method: Method) -> str:
 def loss_of(method: Method, figures: Mapping[str, float]) -> float:
     """What a method is chosen by, with the sign that makes the lowest the best; NaN where it was not measured."""
     name = chosen_by(method)
-    return figures.get(name, math.nan) * (-1.0 if name == "elbo" else 1.0)
+    value = figures.get(name)
+    if not isinstance(value, int | float):  # what a checkpoint tells of itself may be anything
+        return math.nan
+    return value * (-1.0 if name == "elbo" else 1.0)
 
 
 def metrics_of(method: Method) -> tuple[str, ...]:
