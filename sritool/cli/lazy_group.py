@@ -33,9 +33,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         if not ctx.resilient_parsing:
-            _, _, given = self.make_parser(ctx).parse_args(
-                args=[*args]
-            )  # each option as often as it was given
+            # Each option as often as it was given.
+            _, _, given = self.make_parser(ctx).parse_args(args=[*args])
             refuse_repeated(given)
         return super().parse_args(ctx, args)
 

@@ -38,7 +38,7 @@ _LOCAL_VARIANCE = 0.1  # around a chain's end, before anything is known
 _FIRST_SHARES = (0.3, 0.3, 0.2, 0.2)
 _LEAST_PILOTS = 0.1  # share of the pilots that every component has: it learns from them alone
 _LEAST_SHARE = 0.02  # of any component: a mode that no pilot found heavy may still matter to the fresh draws
-_DOUBT = 1.0
+_DOUBT = 1.0  # effective draws, beyond one, at which the shares that they show and those before count alike
 _GOAL = 0.5  # effective sample size of the pilots, of their number, at which a sentence needs no more rounds
 _LEAST_GAIN = 0.1  # nats that a round must add to the mean log weight for another one to follow
 # A sentence whose pilots are still on their way has so many rounds beyond the planned ones, while they gain so much.
@@ -170,17 +170,12 @@ def _first(starts: Tensor, covariance: Tensor | None) -> Components:
     zero = starts.new_zeros(batch, latent)
     broad = eye if covariance is None else covariance.expand_as(eye)
     covariances = torch.cat((broad.unsqueeze(0), (_LOCAL_VARIANCE * broad).expand(ends, -1, -1, -1)))
-    log_weight = _first_shares(ends, like=starts).log()
+    shares = [*_FIRST_SHARES[:3], *([_FIRST_SHARES[3] / max(1, ends)] * ends)]
+    log_weight = torch.tensor(shares, dtype=starts.dtype, device=starts.device).log()
     centre = zero if covariance is None else starts.mean(0)
     centres = torch.cat((centre.unsqueeze(0), starts))
-    log_weight = torch.log_softmax(log_weight, 0).repeat(1, batch)
+    log_weight = torch.log_softmax(log_weight, 0).unsqueeze(1).repeat(1, batch)
     return Components(centres, covariances, zero, eye, log_weight)
-
-
-def _first_shares(ends: int, like: Tensor) -> Tensor:
-    """Shares of the components before anything is known: [3 + ends, 1]."""
-    shares = [*_FIRST_SHARES[:3], *([_FIRST_SHARES[3] / max(1, ends)] * ends)]
-    return torch.tensor(shares, dtype=like.dtype, device=like.device).unsqueeze(1)
 
 
 def _draw(

@@ -112,9 +112,8 @@ class LaggingVae(EncoderMethod):
             examples.append(batch.examples)
         q = DiagonalGaussian(*(torch.cat(parts) for parts in zip(*codes, strict=True)))
         keys, lag = torch.cat(examples), self.lag
-        noise = clock.stream(
-            "information"
-        )  # fresh in each epoch, so that a figure at its ceiling falls by chance
+        # Fresh in each epoch, so that a figure at its ceiling falls by chance.
+        noise = clock.stream("information")
         whole = encoder_information(q, keys, noise)
         mean = batch_information(q, keys, noise, self.config.lagging.information_batch)
         if not mean >= lag.batch_information:  # so that it also ends where that is not finite

@@ -100,15 +100,15 @@ def test_figures_are_means_of_the_first_draws() -> None:
         assert bool(unknown.isnan().all())
 
 
-@pytest.mark.parametrize("share", [0.5, 0.2, 0.1])
-def test_posterior_kl_is_right_where_weights_are_uneven(share: float) -> None:
+@pytest.mark.parametrize(("share", "bound"), [(0.5, 0.005), (0.2, 0.01), (0.1, 0.03), (0.05, 0.08)])
+def test_posterior_kl_is_right_where_weights_are_uneven(share: float, bound: float) -> None:
     """Lognormal weights of draws of the prior, with an effective size of this share of 100."""
     variance = -math.log(share)
     normal = torch.randn(100, 20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     log_weights = math.sqrt(variance) * normal
     found, correction = estimate_posterior_kl(log_weights, log_weights)
     error = float(found.mean()) - variance / 2
-    assert abs(error) < 0.05
+    assert abs(error) < bound
     assert abs(error) < abs(error - float(correction.mean())) / 2, "no better than without the correction"
 
 

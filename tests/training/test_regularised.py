@@ -1,4 +1,4 @@
-"""A generator that does not overfit, under every method: it trains, and a resumed run goes on bit for bit."""
+"""Settings against overfitting, under every method: it trains, and a resumed run goes on bit for bit."""
 
 from __future__ import annotations
 
