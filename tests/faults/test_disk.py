@@ -182,13 +182,13 @@ def test_training_goes_on_after_a_full_disk(zygote: Any, small_disk: Path) -> No
     check_checkpoint(run / "best.pt")
     assert not list(run.glob(".*.tmp"))
     (small_disk / "filler").unlink()
-    again = zygote.run((*TRAIN, *ENDLESS, "--resume", "--max-steps", step + 3), cwd=small_disk)
+    again = zygote.run(train("sri", *ENDLESS, "--resume", "--max-steps", step + 3), cwd=small_disk)
     assert (again.code, load_checkpoint(run / "last.pt").progress["step"]) == (0, step + 3), again.err
 
 
 def begun(zygote: Any, cwd: Path) -> Running:
     """An endless training that has saved."""
-    running: Running = zygote.start((*TRAIN, *ENDLESS), cwd=cwd)
+    running: Running = zygote.start(train("sri", *ENDLESS), cwd=cwd)
     until(lambda: "epoch 2/" in running.errors(), running)
     return running
 
