@@ -28,6 +28,7 @@ from sritool.evaluation.record import Record
 from sritool.evaluation.sentences import choose_sentences, prepared_corpus
 from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
 from sritool.model.decoding import DecodingConfig
+from sritool.runs.bundled import records_folder
 from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.model import Report, TrainedModel
 
@@ -295,5 +296,5 @@ def _on_record(
 
 def _counts_on_record(checkpoint: Path) -> list[int]:
     """Numbers of sentences that evaluations.jsonl beside a checkpoint has figures on, the most first."""
-    counts = set(Record(checkpoint.with_name(NAME)).read(lambda entry: int(entry["sentences"])))
+    counts = set(Record(records_folder(checkpoint) / NAME).read(lambda entry: int(entry["sentences"])))
     return sorted((count for count in counts if count > 0), reverse=True)

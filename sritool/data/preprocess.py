@@ -15,7 +15,7 @@ from sritool.data.options import PrepareOptions
 from sritool.data.prepare import Prepared, prepare
 from sritool.data.sources import Source
 from sritool.data.staged_folder import staged
-from sritool.data.store import INFO_FILE, OWN_FILES, load_corpus, write_corpus
+from sritool.data.store import INFO_FILE, OWN_FILES, Corpus, load_corpus, write_corpus
 from sritool.data.tokenizer import UNK, Tokenizer
 from sritool.errors import DataError, UsageError
 
@@ -91,6 +91,13 @@ def preprocess_corpus(
             _write_readable(folder)
     shown = _most_frequent(prepared), _first_sentences(prepared)
     return PreparedCorpus(target, same or prepared.info, same is None, time.perf_counter() - started, *shown)
+
+
+def tiny_in_memory() -> Corpus:
+    """Return the bundled corpus, made anew and stored nowhere."""
+    source = named_source("tiny")
+    prepared = prepare("tiny", source.read(), source.options)
+    return Corpus(DEFAULT_DATA_DIR / "tiny", prepared.info, prepared.tokenizer, splits=prepared.splits)
 
 
 def _most_frequent(prepared: Prepared) -> tuple[str, ...]:

@@ -38,7 +38,12 @@ class Corpus:
     """
 
     def __init__(
-        self, path: Path, info: CorpusInfo, tokenizer: Tokenizer, files: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        info: CorpusInfo,
+        tokenizer: Tokenizer,
+        files: Mapping[str, str] | None = None,
+        splits: Mapping[str, Split] | None = None,
     ) -> None:
         """Open a corpus whose info and tokenizer have been checked.
 
@@ -46,13 +51,14 @@ class Corpus:
             path: Its folder.
             info: What ``corpus.json`` says.
             tokenizer: Its vocabulary or model.
-            files: SHA-256 of its files, by name; None for a corpus in memory, whose splits come from elsewhere.
+            files: SHA-256 of its files, by name; None for a corpus in memory.
+            splits: The splits of a corpus in memory.
         """
         self.path = path
         self.info = info
         self.tokenizer = tokenizer
         self._files = files or {}
-        self._splits: dict[str, Split] = {}
+        self._splits = dict(splits or {})
 
     def split(self, name: str) -> Split:
         """Return the sentences of a split.

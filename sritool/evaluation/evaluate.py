@@ -132,7 +132,7 @@ def record_of(model: TrainedModel, content: str, chosen: Chosen, settings: Evalu
     that was killed just after it was put on record.
     """
     kept = Evaluations(model.path, key_of(content, model.method, chosen, settings, model.arithmetic))
-    if not settings.again and any(model.path.parent.glob(".evaluate-*.jsonl")):
+    if not settings.again and any(kept.path.parent.glob(".evaluate-*.jsonl")):
         for metrics in kept.measured_together():
             kept.batches(replace(settings, metrics=metrics)).remove()
     return kept

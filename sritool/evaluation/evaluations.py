@@ -21,6 +21,7 @@ from sritool.evaluation.record import VERSION, FinishedBatches, Record, content_
 from sritool.evaluation.sentences import Chosen
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
 from sritool.methods.base import Method
+from sritool.runs.bundled import records_folder
 from sritool.runs.folder import find_checkpoint
 from sritool.runs.model import TrainedModel, load_model
 
@@ -38,7 +39,7 @@ class Evaluations(Record):
     """The evaluations of one key beside a checkpoint."""
 
     def __init__(self, checkpoint: Path, key: str) -> None:
-        super().__init__(checkpoint.with_name(NAME))
+        super().__init__(records_folder(checkpoint) / NAME)
         self.key = key
         self._latest: dict[str, Measurement] = {}  # metric -> the measurement that holds it
         for found in self.read(lambda entry: _measurement(entry) if entry["key"] == key else None):

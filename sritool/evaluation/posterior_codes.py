@@ -24,6 +24,7 @@ from sritool.errors import UsageError
 from sritool.evaluation.batches import Indices, over_batches
 from sritool.evaluation.record import VERSION, Record, fingerprint, packed, unpacked
 from sritool.methods.sri import ShortRunInference
+from sritool.runs.bundled import records_folder
 from sritool.runs.model import Floats, Report, TrainedModel
 
 FOLDER = "latents"
@@ -141,7 +142,7 @@ def _record(model: TrainedModel, how: CodeSettings) -> Record:
     used = (plain(config.sampler), refinement, *([plain(config.refinement)] if refinement else []))
     kind = (model.method.name, *model.arithmetic)
     key = fingerprint(VERSION, __version__, weights, used, kind, tuple(how))
-    return Record(model.path.with_name(FOLDER) / f"{key[:24]}.jsonl")
+    return Record(records_folder(model.path) / FOLDER / f"{key[:24]}.jsonl")
 
 
 def _known(kept: Record, wanted: set[bytes], shape: tuple[int, ...]) -> dict[bytes, Floats]:
@@ -157,7 +158,7 @@ def _known(kept: Record, wanted: set[bytes], shape: tuple[int, ...]) -> dict[byt
 
 
 def _keep(kept: Record, digests: list[bytes], codes: Floats) -> None:
+    rows = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), _DIGEST)
     with contextlib.suppress(OSError):
         kept.path.parent.mkdir(exist_ok=True)
-    rows = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), _DIGEST)
     kept.append(packed({"digests": rows, "codes": codes}))

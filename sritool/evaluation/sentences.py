@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool.data.blocks import name_of
-from sritool.data.preprocess import DEFAULT_DATA_DIR
+from sritool.data.preprocess import DEFAULT_DATA_DIR, tiny_in_memory
 from sritool.data.readers import read_sentences
 from sritool.data.sampling import seeded_choice
 from sritool.data.split import Split
@@ -87,7 +87,8 @@ def prepared_split(model: TrainedModel, split: str, data_dir: Path) -> Split:
 def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:
     """The very corpus that the model was trained on: in `data_dir`, or where training found it.
 
-    A folder other than the usual one has been asked for by the user, and must have it.
+    A folder other than the usual one has been asked for by the user, and must have it. The bundled corpus need not
+    be there: it is made anew.
 
     Raises:
         DataError: It is not there.
@@ -98,6 +99,10 @@ def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:
         elsewhere = find_corpus(str(trained["path"]), data_dir)
         path = elsewhere if data_dir == DEFAULT_DATA_DIR else None
         found = f" (training found it in {elsewhere})" if elsewhere else ""
+    if path is None and trained["name"] == "tiny":
+        made = tiny_in_memory()
+        if made.info.content_hash == trained["content_hash"]:
+            return made
     if path is None:
         raise DataError(
             f"corpus {trained['name']}{found} is not in {data_dir}/; prepare it with sritool preprocess, "

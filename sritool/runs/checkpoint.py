@@ -6,7 +6,7 @@ Written whole or not at all, so that a reader sees the old checkpoint or the new
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,18 @@ class Checkpoint:
     progress: Mapping[str, Any]
     metrics: list[dict[str, Any]] = field(default_factory=list)
     trainer: Mapping[str, Any] | None = None
+
+
+def portable(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint as it is handed to others: without the optimiser and without folders of this machine."""
+    config, corpus = checkpoint.config, checkpoint.corpus
+    pretraining = replace(config.pretraining, encoder=Path(config.pretraining.encoder).name)
+    return replace(
+        checkpoint,
+        config=replace(config, pretraining=pretraining),
+        corpus={**corpus, "path": corpus["name"]},
+        trainer=None,
+    )
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

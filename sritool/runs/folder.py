@@ -12,6 +12,7 @@ from pathlib import Path
 from sritool.errors import CheckpointError, SritoolError, UsageError
 from sritool.files import sync_folder
 from sritool.locks import Lock, holder_of
+from sritool.runs.bundled import bundled_models, bundled_run
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
 AUTOENCODER = "autoencoder.pt"
@@ -175,10 +176,11 @@ def _last_saved(folder: Path) -> float | None:
 
 
 def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
-    """Return the checkpoint file that a user means.
+    """Return the checkpoint file that a user means: the one place where a checkpoint's name is resolved.
 
     Args:
-        given: A file, a run folder (best.pt before last.pt), its name in `runs_dir`, or None for the newest run.
+        given: A file, a run folder (best.pt before last.pt), its name in `runs_dir`, the name of a model that comes
+            with sritool, or None for the newest run. The first of these that is there is taken.
         runs_dir: The folder of runs.
 
     Raises:
@@ -192,7 +194,12 @@ def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
     for path in (given, given / BEST, given / LAST):
         if path.is_file():
             return path
-    if (runs_dir / given).is_dir() and not given.exists():
-        return find_checkpoint(runs_dir / given, runs_dir)
+    if not given.exists():
+        inside = runs_dir / given if (runs_dir / given).is_dir() else bundled_run(str(given))
+        if inside is not None:
+            return find_checkpoint(inside, runs_dir)
     kind = f"no {BEST} or {LAST} in" if given.is_dir() else "no checkpoint"
-    raise CheckpointError(f"{kind} {given}; give a .pt file or a run folder that `sritool train` wrote")
+    raise CheckpointError(
+        f"{kind} {given}; give a .pt file or a run folder that `sritool train` wrote, or {bundled_models()[0]}, "
+        "which comes with sritool"
+    )

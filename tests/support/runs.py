@@ -15,7 +15,6 @@ from sritool.config.values import build, merge
 from sritool.data.options import PrepareOptions
 from sritool.data.prepare import prepare
 from sritool.data.sentences import CorpusText, Sentences
-from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import SritoolError
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
@@ -36,11 +35,8 @@ class MemoryCorpus(Corpus):
         splits = {"train": texts[:22], "valid": texts[20:], "test": texts[5:15]}
         raw = CorpusText("a test", {name: Sentences(lines) for name, lines in splits.items()})
         prepared = prepare("toy", raw, options)
-        super().__init__(path, prepared.info, prepared.tokenizer)
+        super().__init__(path, prepared.info, prepared.tokenizer, splits=prepared.splits)
         self.prepared = prepared
-
-    def split(self, name: str) -> Split:
-        return self.prepared.splits[name]
 
 
 @pytest.fixture(scope="session")

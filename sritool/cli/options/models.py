@@ -57,6 +57,32 @@ class DeviceOptions:
         return str(where)
 
 
+def find_named(given: Path, runs_dir: Path) -> Path:
+    """Return the checkpoint file that is named; one that came with sritool is told on stderr.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    from sritool.runs.folder import find_checkpoint
+
+    path = find_checkpoint(given, runs_dir)
+    tell_bundled(given, path)
+    return path
+
+
+def tell_bundled(given: Path, found: Path) -> None:
+    """Say on stderr if a name stands for a model that came with sritool.
+
+    Args:
+        given: What the user named.
+        found: The file of a run that it was taken for.
+    """
+    from sritool.runs.bundled import is_bundled
+
+    if is_bundled(found) and not given.exists():
+        say(f"{given} is no file or run here: taking the model of this name that comes with sritool")
+
+
 def checkpoint_argument(text: str, envvar: str | None = None) -> Any:
     """Return the argument that names checkpoints."""
     return typer.Argument(metavar="CKPT", envvar=envvar, help=text, show_default=False)
@@ -69,7 +95,8 @@ class CheckpointOptions:
     checkpoint: Annotated[
         Path | None,
         checkpoint_argument(
-            "A checkpoint file or a run folder; without one, the newest run.", envvar="SRITOOL_CHECKPOINT"
+            "A checkpoint file, a run folder, or tiny-sri, which comes with sritool; without one, the newest run.",
+            envvar="SRITOOL_CHECKPOINT",
         ),
     ] = None
     runs_dir: RunsDirOpt = Path("runs")
@@ -78,10 +105,11 @@ class CheckpointOptions:
         """Return the checkpoint's file; the newest run's is told on stderr, after `doing`."""
         from sritool.runs.folder import find_checkpoint
 
-        path = find_checkpoint(self.checkpoint, self.runs_dir)
-        if self.checkpoint is None:
-            say(f"{doing} {path}")
-        return path
+        if self.checkpoint is not None:
+            return find_named(self.checkpoint, self.runs_dir)
+        newest = find_checkpoint(None, self.runs_dir)
+        say(f"{doing} {newest}")
+        return newest
 
 
 @dataclass(frozen=True)
@@ -91,7 +119,8 @@ class CheckpointsOptions:
     checkpoints: Annotated[
         list[Path] | None,
         checkpoint_argument(
-            "Checkpoint files or run folders; without one, the newest run.", envvar="SRITOOL_CHECKPOINT"
+            "Checkpoint files, run folders, or tiny-sri, which comes with sritool; without one, the newest run.",
+            envvar="SRITOOL_CHECKPOINT",
         ),
     ] = None
     runs_dir: RunsDirOpt = Path("runs")
@@ -101,7 +130,7 @@ class CheckpointsOptions:
         from sritool.runs.folder import find_checkpoint
 
         if self.checkpoints:
-            return [find_checkpoint(path, self.runs_dir) for path in self.checkpoints]
+            return [find_named(path, self.runs_dir) for path in self.checkpoints]
         newest = find_checkpoint(None, self.runs_dir)
         say(f"{doing} {newest}")
         return [newest]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sritool.cli.options.models import find_named
 from sritool.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ def _like(name: str, data_dir: Path) -> tuple[Tokenizer, dict[str, Any]]:
     """The tokenizer of a corpus or a run, and how its text was cleaned and cut."""
     from sritool.data.store import find_corpus, load_corpus
     from sritool.runs.checkpoint import load_checkpoint
-    from sritool.runs.folder import find_checkpoint
 
     kept = ("lowercase", "split_punctuation", "max_length")
     folder = find_corpus(name, data_dir)
@@ -59,7 +59,7 @@ def _like(name: str, data_dir: Path) -> tuple[Tokenizer, dict[str, Any]]:
         tokenizer, made = corpus.tokenizer, vars(corpus.info)
     else:
         try:
-            checkpoint = load_checkpoint(find_checkpoint(Path(name), Path("runs")))
+            checkpoint = load_checkpoint(find_named(Path(name), Path("runs")))
         except CheckpointError as error:
             raise CheckpointError(f"--like {name} is no prepared corpus; and {error}") from error
         tokenizer, made = checkpoint.tokenizer, dict(checkpoint.corpus)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.formats import Table
-from sritool.cli.options.models import CheckpointsOptions
+from sritool.cli.options.models import CheckpointsOptions, tell_bundled
 from sritool.cli.options.values import names
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
@@ -58,6 +58,8 @@ def curves(
     else:
         if not models.checkpoints:
             say(f"drawing {metrics_file(None, models.runs_dir).parent}")
+        for run in models.checkpoints or []:
+            tell_bundled(run, metrics_file(run, models.runs_dir))
         found = read_curves(models.checkpoints or [], models.runs_dir)
     points = [point for point in found.points if point.metric in wanted]
     if not points:

@@ -1,0 +1,52 @@
+"""Train a model that comes with sritool again, by the settings that lie beside it.
+
+    python -m benchmarks.bundled_model tiny-sri
+
+replaces `best.pt` and `metrics.jsonl` in sritool/models/tiny-sri/ by those of a run with its `config.toml`: the
+weights alone, without the optimiser, and nothing of the machine that trained them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from sritool.runs.bundled import FOLDER, bundled_models
+from sritool.runs.checkpoint import load_checkpoint, portable, save_checkpoint
+from sritool.runs.folder import BEST, CONFIG, METRICS
+
+
+def train_again(name: str) -> None:
+    """Train a bundled model in a temporary folder and put it in its place.
+
+    Raises:
+        subprocess.CalledProcessError: The training failed.
+    """
+    place = FOLDER / name
+    with tempfile.TemporaryDirectory() as folder:
+        words = [
+            "train",
+            "tiny",
+            "--config",
+            str(place / CONFIG),
+            "--name",
+            name,
+            "--threads",
+            "1",
+            "--no-summary",
+        ]
+        subprocess.run([sys.executable, "-P", "-m", "sritool", *words], cwd=folder, check=True)
+        run = Path(folder) / "runs" / name
+        shutil.copyfile(run / METRICS, place / METRICS)
+        save_checkpoint(portable(load_checkpoint(run / BEST)), place / BEST)
+    print(f"{place / BEST}: {(place / BEST).stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=bundled_models())
+    train_again(parser.parse_args().name)
