@@ -55,6 +55,15 @@ def _rate_or_same(value: Any) -> Any:
     return float(value) if is_rate else value
 
 
+def _parts(value: Any) -> Any:
+    """One text of names with commas between stands for a list of them."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+FrozenPart = Literal["embedding", "recurrence", "latent", "output", "generator", "encoder"]
+FrozenParts = Annotated[
+    tuple[FrozenPart, ...], Field(max_length=6), FailFast(), BeforeValidator(_parts)
+]  # of the model
 NumberOrShare = Annotated[float | Literal["1/batch"], PlainValidator(_number_or_share)]
 """A positive number, or one by the sentences of a batch."""
 RateOrSame = Annotated[float | Literal["same"], PlainValidator(_rate_or_same)]
@@ -165,6 +174,18 @@ class PretrainingConfig:
 
 
 @settings
+class WarmStartConfig:
+    """What a run's weights are taken over from when it begins, in place of random numbers."""
+
+    checkpoint: FilePath = ""  # a run of any method
+    digest: Name = ""  # SHA-256 of that file as it was read; training writes it
+
+    def __post_init__(self) -> None:
+        if self.digest and not self.checkpoint:
+            raise ValueError("digest is that of a checkpoint; give checkpoint too, or leave it out")
+
+
+@settings
 class LaggingConfig:
     """How far the encoder runs ahead while training is aggressive (He et al. 2019)."""
 
@@ -218,6 +239,7 @@ class OptimizerConfig:
     clip: Number = 5.0  # bound on the gradient's norm; 0: none
     initial_scale: PositiveNumber = 0.1  # parameters start in U(−scale, scale)
     embedding_scale: Number = 0.0  # the same for word embeddings; 0: as the others
+    freeze: FrozenParts = ()  # that stay as they are when training begins
 
     def __post_init__(self) -> None:
         if self.learning_rate * self.weight_decay >= 1:
@@ -289,6 +311,7 @@ class RunConfig:
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
     lagging: LaggingConfig = field(default_factory=LaggingConfig)
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)

@@ -51,6 +51,9 @@ class Tokenizer(Protocol):
     def surface(self, index: int) -> str:
         """Return the text of one id with the space that is beside it; "?" for ``<unk>``, "" for what is no text."""
 
+    def vocabulary(self) -> list[str]:
+        """Return the word or piece of each id."""
+
     def state(self) -> dict[str, Any]:
         """Return plain Python values and bytes from which ``tokenizer_from_state`` makes the same tokenizer."""
 
@@ -117,6 +120,10 @@ class WordTokenizer:
         """Return a word and the space after it, as `Tokenizer.surface`."""
         return f"{self.words[index]} " if index > UNK else "? " if index == UNK else ""
 
+    def vocabulary(self) -> list[str]:
+        """Return the words, as `Tokenizer.vocabulary`."""
+        return list(self.words)
+
     def state(self) -> dict[str, Any]:
         """Return the kind and the words."""
         return {"kind": self.kind, "words": list(self.words)}
@@ -173,6 +180,10 @@ class SentencePieceTokenizer:
         if index <= UNK:
             return "?" if index == UNK else ""
         return str(self._processor.IdToPiece(index)).replace("\u2581", " ")
+
+    def vocabulary(self) -> list[str]:
+        """Return the pieces, as `Tokenizer.vocabulary`; a space is written as SentencePiece does."""
+        return [str(self._processor.IdToPiece(index)) for index in range(len(self))]
 
     def check_pieces(self) -> None:
         """Check that every piece is text.

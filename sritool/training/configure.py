@@ -34,6 +34,8 @@ _FLAGS = {
     "free_bits.target": "--target-kl",
     "pretraining.epochs": "--pretraining-epochs",
     "pretraining.encoder": "--from",
+    "warm_start.checkpoint": "--from",
+    "optimizer.freeze": "--freeze",
 }
 
 KEPT = (
@@ -43,10 +45,12 @@ KEPT = (
     "generator.latent",
     "generator.tied_embeddings",
     "optimizer.name",
+    "optimizer.freeze",
     "training.batch_size",
     "training.seed",
     "training.sentences",
     "pretraining.encoder",
+    "warm_start.checkpoint",
     "autoencoder.noise",
 )
 """What a resumed run cannot change: the shapes of its weights, and its place in the data."""
@@ -91,7 +95,11 @@ def gather(
 
 
 def resolve_config(
-    corpus: str, method: str | None = None, given: Given | None = None, under: RunConfig | None = None
+    corpus: str,
+    method: str | None = None,
+    given: Given | None = None,
+    under: RunConfig | None = None,
+    sizes: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """The configuration of a run.
 
@@ -100,6 +108,7 @@ def resolve_config(
         method: Before the one in `given`.
         given: What the user gave.
         under: Settings of the run to be resumed, which hold where nothing was given.
+        sizes: Of the generator, of what a new run takes over; they hold where nothing was given.
 
     Raises:
         UsageError: A name, key or value is unknown, or a resumed run cannot change it.
@@ -111,6 +120,7 @@ def resolve_config(
         _refuse_change("method", under.method, method)
     recipe = _recipe(given.get("recipe"))
     base = _of_resumed_run(under, given, recipe) if under else _of_new_run(corpus, method, given, recipe)
+    base = merge(base, {"generator": sizes or {}})
     # A file of settings serves every method; what was typed for this one must fit it.
     without_code = {"generator": {"latent": 0}} if method in WITHOUT_CODE else {}
     values = merge(merge(base, given.stored), merge(without_code, given.typed))
@@ -230,6 +240,10 @@ def _check_method(config: RunConfig, given: Given) -> None:
             raise UsageError(
                 f"method {method} has no use for {_FLAGS.get(key, key)}, a setting of {users}; leave it out"
             )
+    if config.warm_start.checkpoint and given.typed.get("pretraining", {}).get("epochs"):
+        raise UsageError(
+            "a run that takes weights over is not trained as an autoencoder first; leave --pretraining-epochs out"
+        )
     typed = given.typed.get("training", {})
     if "sampler" not in METHODS[method].sections:
         for key in ("tune_step_every", "tune_objective"):

@@ -28,6 +28,7 @@ from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.folder import AUTOENCODER, BEST, LAST
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline, Timetable
+from sritool.training.freezing import without_gradient
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
 from sritool.training.state import RunState
@@ -100,6 +101,8 @@ class Trainer:
         self.state = RunState(corpus, config, folder, device, resume)
         self.train, self.valid = self.state.train, corpus.split("valid")
         self.log = RunLog(self.state, observer, limits.max_steps)
+        for line in self.state.taken_over:
+            observer(events.Note(line))
         self.times = Timetable(self.state, limits.deadline)
         self._updates = 0
 
@@ -191,6 +194,7 @@ class Trainer:
         try:
             with products_in(state.config.training.precision):
                 sums = state.method.gradients(batch.to(state.device), clock)
+            without_gradient(state.method.modules, settings.freeze)
             bound = settings.clip or math.inf
             norm = float(nn.utils.clip_grad_norm_(state.method.modules.parameters(), bound))
             if not math.isfinite(norm) or not math.isfinite(sums["recon"]):

@@ -7,19 +7,20 @@ from torch import nn
 
 from sritool.config.schedules import rise
 from sritool.config.settings import OptimizerConfig
+from sritool.training.freezing import trained_parameters
 
 
 def make_optimizer(
     modules: nn.Module, settings: OptimizerConfig, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Return a new optimiser of all parameters.
+    """Return a new optimiser of all parameters that are not frozen.
 
     Args:
         modules: Their owner.
         settings: Which optimiser.
         device: Where the parameters are.
     """
-    parameters = [p for p in modules.parameters() if p.numel()]
+    parameters = trained_parameters(modules, settings.freeze)
     if settings.name == "sgd":
         return torch.optim.SGD(parameters, lr=settings.learning_rate)
     fused = device.type in ("cpu", "cuda")

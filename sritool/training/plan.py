@@ -42,6 +42,7 @@ from sritool.runs.folder import (
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
 from sritool.training.pretraining import pretraining_epochs
+from sritool.training.sources import as_it_began, with_source
 from sritool.training.state import training_split
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -54,6 +55,7 @@ class Start(NamedTuple):
     given: Given = Given()
     resume: str | None = None  # "auto", a path, or None
     name: str | None = None  # of the run folder
+    source: Path | None = None  # a checkpoint whose weights are taken over
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,13 @@ def _plan_of(start: Start, folder: Path | None) -> Plan:
     resume = _resumable(folder) if folder is not None else None
     if resume is not None and folder is not None:
         method_without_memory(resume, folder / LAST)
-    under = resume.config if resume else None
-    config = resolve_config(Path(start.corpus).name, given=start.given, under=under)
+    corpus = Path(start.corpus).name
+    if resume is not None:
+        given = as_it_began(start.given, start.source, resume.config)
+        config = resolve_config(corpus, given=given, under=resume.config)
+    else:
+        given, sizes = with_source(start.given, start.source)
+        config = resolve_config(corpus, given=given, sizes=sizes)
     return Plan(start, config, folder, resume, stamp)
 
 
@@ -201,8 +208,12 @@ def _check_corpus(name: str, data_dir: Path) -> None:
     raise UsageError(f"no corpus {name!r}{hint} (your own text: sritool preprocess FILE --name NAME)")
 
 
-def sort_sources(given: Sequence[Path]) -> tuple[Path | None, Path | None]:
-    """Sort what was given with --from: a checkpoint to take an encoder from, and a folder with a corpus' files.
+def sort_sources(given: Sequence[Path], resuming: bool = False) -> tuple[Path | None, Path | None]:
+    """Sort what was given with --from: a checkpoint to begin from, and a folder with a corpus' files.
+
+    Args:
+        given: Paths.
+        resuming: What is not there is a checkpoint that the run to go on with has no more need of.
 
     Raises:
         UsageError: There are two of a kind, or one is not there.
@@ -210,16 +221,20 @@ def sort_sources(given: Sequence[Path]) -> tuple[Path | None, Path | None]:
     encoders: list[Path] = []
     folders: list[Path] = []
     for path in given:
-        if not path.exists():
+        if not path.exists() and not resuming:
             raise UsageError(
                 f"--from {path}: there is no such run, file or folder; look for a slip in its name"
             )
-        is_run = path.suffix == ".pt" or any((path / name).is_file() for name in (BEST, LAST))
+        is_run = (
+            not path.exists() or path.suffix == ".pt" or any((path / name).is_file() for name in (BEST, LAST))
+        )
         (encoders if is_run else folders).append(path)
     for several, kind in ((encoders, "runs"), (folders, "folders")):
         if len(several) > 1:
             raise UsageError(f"--from names two {kind}, {several[0]} and {several[1]}; give one")
-    encoder = find_checkpoint(encoders[0], Path("runs")) if encoders else None
+    encoder = encoders[0] if encoders else None
+    if encoder is not None and encoder.exists():
+        encoder = find_checkpoint(encoder, Path("runs"))
     return encoder, folders[0] if folders else None
 
 
@@ -270,7 +285,7 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
     memory = 4 * (copies * parameters + min(logits, 1 << 23) + states)
     epoch = float(np.mean(seconds[1:])) * len(batches)
     planned = config.training.epochs + (pretraining_epochs(config) if method.pretrains else 0)
-    if method.pretrains and config.pretraining.encoder:
+    if config.pretraining.encoder or config.warm_start.checkpoint:
         planned = config.training.epochs
     return [
         ("training sentences", len(train), ""),

@@ -27,9 +27,11 @@ from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
 from sritool.runs.weights import load_weights, method_without_memory
 from sritool.training.averaging import WeightAverage
 from sritool.training.configure import shown
+from sritool.training.freezing import check_freezing, frozen_names, trained_parameters
 from sritool.training.optimizer import make_optimizer
 from sritool.training.position import Position, ends_early
 from sritool.training.pretraining import pretraining_epochs, take_encoder
+from sritool.training.warm_start import digest_of, take_over
 
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
@@ -64,13 +66,18 @@ class RunState:
         self.method.precision = self.config.training.precision
         self.method.initialise()
         self.method.modules.to(device)
-        self.position = Position(pretraining=self.method.pretrains and not config.pretraining.encoder)
+        begins_apart = config.pretraining.encoder or config.warm_start.checkpoint
+        self.position = Position(pretraining=self.method.pretrains and not begins_apart)
+        self.taken_over: list[str] = []  # from other files, in a line each
         self.metrics: list[dict[str, Any]] = []
         if resume is not None:
             load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
         elif config.pretraining.encoder and self.method.pretrains:
             take_encoder(self.method, Path(config.pretraining.encoder), corpus)
             self.method.end_pretraining()
+        elif config.warm_start.checkpoint:
+            self._take_over(Path(config.warm_start.checkpoint))
+        check_freezing(self.method.modules, config.optimizer.freeze, config.method)
         self._begin_updates()
         if resume is not None:
             self._restore(resume)
@@ -123,7 +130,9 @@ class RunState:
         """
         if self.keeps_best_autoencoder():
             take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
+        kept = self._kept_through_pretraining()
         self.method.end_pretraining()
+        self.method.modules.load_state_dict(kept, strict=False)
         self._begin_updates()
         before = self.position
         self.position = Position(step=before.step, seconds=before.seconds)
@@ -178,6 +187,23 @@ class RunState:
             method_without_memory(resume, self.folder / LAST)
         return build_method(self.config, types)
 
+    def _take_over(self, path: Path) -> None:
+        """Begin with another run's weights; a method that begins as an autoencoder then has no need to."""
+        digest = digest_of(path)
+        line = take_over(self.method, path, self.corpus.tokenizer)
+        if self.method.pretrains:
+            line += f"; {self.config.method} goes on without training as an autoencoder first"
+        self.taken_over.append(line)
+        warm_start = replace(self.config.warm_start, digest=digest)
+        self.config = replace(self.config, warm_start=warm_start)
+        self.method.config = self.config
+
+    def _kept_through_pretraining(self) -> dict[str, Tensor]:
+        """What of the generator does not begin anew after the autoencoder: parts that stay as they are."""
+        modules = self.method.modules
+        kept = frozen_names(modules, self.config.optimizer.freeze)
+        return {name: tensor.detach().clone() for name, tensor in modules.named_parameters() if name in kept}
+
     def _fitting_weights(self, resume: Checkpoint) -> dict[str, Tensor]:
         """The run's weights; of running statistics those that the settings still want, others begin anew."""
         wanted = self.method.modules.state_dict()
@@ -201,7 +227,8 @@ class RunState:
     def _restore(self, resume: Checkpoint) -> None:
         if resume.trainer is None:
             raise CheckpointError(f"{self.folder / BEST} cannot be resumed; resume from {LAST}")
-        shapes = [p.shape for p in self.method.modules.parameters() if p.numel()]
+        trained = trained_parameters(self.method.modules, self.config.optimizer.freeze)
+        shapes = [parameter.shape for parameter in trained]
         try:
             optimizer, position, own = (resume.trainer[name] for name in ("optimizer", "position", "method"))
             if not all(isinstance(part, dict) for part in (optimizer, position, own)):

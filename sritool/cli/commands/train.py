@@ -56,10 +56,11 @@ def train(
     sources: Annotated[
         list[Path] | None,
         run_option(
-            "Folder with the files of a built-in corpus that is not prepared yet; or a run of "
-            "ae (or its .pt file), from whose encoder vae-fb and vae-fbp start. Repeatable.",
+            "A run (or its .pt file) of any method whose weights this one takes over, also for new text: words "
+            "that both vocabularies have keep theirs. From a run of ae, vae-fb and vae-fbp take the encoder "
+            "alone. Or a folder with the files of a built-in corpus that is not prepared yet. Repeatable.",
             "--from",
-            metavar="DIR|AE.pt",
+            metavar="RUN|DIR",
         ),
     ] = None,
     summary: Annotated[
@@ -103,6 +104,8 @@ def train(
 
     sritool train mine --method vae-fb --epochs 20 --set optimizer.clip=1
 
+    sritool train newer --from runs/mine-sri --freeze embedding
+
     The run goes into runs/CORPUS-METHOD/ (or …-2, …-3): best.pt, last.pt, config.toml, metrics.jsonl. Ctrl-C,
     SIGTERM and --max-time save and end it cleanly; the same command with --resume goes on as if it had never
     stopped.
@@ -114,7 +117,6 @@ def train(
     from sritool.analysis.run_summary import summarise
     from sritool.cli.signals import StopRequest
     from sritool.cli.training_progress import Watch, advice_for_longer, beginning, chosen_precision, ending
-    from sritool.config.values import merge
     from sritool.model.device import enough_threads, resolve_device, set_threads
     from sritool.training.configure import gather
     from sritool.training.deadline import Deadline
@@ -124,11 +126,9 @@ def train(
     form = output.format()
     where = resolve_device(device.device, device.gpu)
     variables, flags = settings.by_source(ctx)
-    encoder, source = sort_sources(sources or [])
-    if encoder:
-        flags = merge(flags, {"pretraining": {"encoder": str(encoder)}})
+    checkpoint, source = sort_sources(sources or [], resume is not None)
     given = gather(config, variables, assignments or (), flags)
-    plan = plan_run(Start(corpus, given, resume, name), runs_dir, data_dir)
+    plan = plan_run(Start(corpus, given, resume, name, checkpoint), runs_dir, data_dir)
     set_threads(
         device.threads if device.threads is not None else enough_threads(plan.config.generator.hidden)
     )

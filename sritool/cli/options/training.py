@@ -161,6 +161,15 @@ class TrainingOptions:
             flag="--pretraining-epochs",
         ),
     ] = None
+    freeze: Annotated[
+        str | None,
+        plan_setting(
+            "optimizer.freeze",
+            "Parts that stay as they are when training begins, with commas between: embedding, recurrence, latent "
+            "(the maps of z), output, generator, encoder.",
+            "none",
+        ),
+    ] = None
     epochs: Annotated[
         int | None,
         plan_setting("training.epochs", "Planned passes over the corpus; schedules span them.", "by preset"),

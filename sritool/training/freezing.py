@@ -1,0 +1,79 @@
+"""Parts of a model that stay as they are while the rest is trained: no gradient, no optimiser state, no decay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from sritool.errors import UsageError
+
+_MEMBERS = {
+    "embedding": ("generator.embedding", "encoder.embedding"),
+    "recurrence": ("generator.words_to_gates", "generator.recurrent", "generator.gate_bias"),
+    "latent": ("generator.latent_to_gates", "generator.latent_to_initial", "generator.initial_bias"),
+    "output": ("generator.output", "generator.output_bias", "generator.hidden_to_embedding"),
+}
+"""Part -> names of its parameters. `generator` and `encoder` are those modules as a whole."""
+
+
+def frozen_names(modules: nn.Module, parts: Sequence[str]) -> frozenset[str]:
+    """Return the names of the parameters that belong to these parts.
+
+    The output layer of tied embeddings is the embeddings, so that either name freezes both.
+
+    Args:
+        modules: A method's modules.
+        parts: As the setting `optimizer.freeze` has them.
+    """
+    parameters = dict(modules.named_parameters())
+    wanted = {name for part in parts for name in _MEMBERS.get(part, ())}
+    if "output" in parts and "generator.output" not in parameters:
+        wanted.add("generator.embedding")
+    modules_wanted = tuple(f"{part}." for part in parts if part not in _MEMBERS)
+    return frozenset(
+        name for name in parameters if name in wanted or (modules_wanted and name.startswith(modules_wanted))
+    )
+
+
+def trained_parameters(modules: nn.Module, parts: Sequence[str]) -> list[nn.Parameter]:
+    """Return the parameters that are trained, in the order of the modules.
+
+    Args:
+        modules: A method's modules.
+        parts: What is frozen.
+    """
+    frozen = frozen_names(modules, parts)
+    return [p for name, p in modules.named_parameters() if p.numel() and name not in frozen]
+
+
+def without_gradient(modules: nn.Module, parts: Sequence[str]) -> None:
+    """Drop the gradients of what is frozen, so that neither clipping nor an update sees them.
+
+    Args:
+        modules: A method's modules, with gradients.
+        parts: What is frozen.
+    """
+    if not parts:
+        return
+    frozen = frozen_names(modules, parts)
+    for name, parameter in modules.named_parameters():
+        if name in frozen:
+            parameter.grad = None
+
+
+def check_freezing(modules: nn.Module, parts: Sequence[str], method: str) -> None:
+    """Check that there is something to freeze, and something left to train.
+
+    Args:
+        modules: A method's modules.
+        parts: What is frozen.
+        method: Its name, for the message.
+
+    Raises:
+        UsageError: The method has no such part, or nothing is left.
+    """
+    if "encoder" in parts and not frozen_names(modules, ["encoder"]):
+        raise UsageError(f"method {method} has no encoder to freeze; leave it out of --freeze")
+    if parts and not trained_parameters(modules, parts):
+        raise UsageError(f"--freeze {','.join(parts)} leaves nothing to train; freeze fewer parts")

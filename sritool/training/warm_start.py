@@ -1,0 +1,173 @@
+"""Weights that a new run takes over from another run's checkpoint, of any method and any vocabulary.
+
+Rows of words go by the words themselves, or by the pieces of a SentencePiece model. All else is taken over as it is.
+Only what belongs to z may have another size, and then begins anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sritool.config.settings import GeneratorConfig
+from sritool.data.tokenizer import FIRST_PREDICTED, UNK, Tokenizer
+from sritool.errors import CheckpointError, UsageError
+from sritool.methods.base import Method
+from sritool.methods.lm import LanguageModel
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint
+from sritool.runs.weights import method_without_memory
+
+SIZES = ("embedding", "hidden", "tied_embeddings")
+_FIRST_ID = {
+    "generator.embedding": 0,
+    "generator.output": FIRST_PREDICTED,
+    "generator.output_bias": FIRST_PREDICTED,
+    "encoder.embedding": 0,
+}
+"""Parameters that have a row for each word -> the word that has the first row."""
+_OF_CODE = ("generator.latent_to_gates", "generator.latent_to_initial", "encoder.to_code")
+_STATISTICS = {"preconditioner.fisher": "the preconditioner", "word_mass.mass": "the words' mass"}
+
+
+class Rows(NamedTuple):
+    """Which row of one vocabulary is which row of another."""
+
+    new: NDArray[np.int64]  # ids of the run that begins
+    old: NDArray[np.int64]  # ids of the same words in the other run
+    words: int  # of the new vocabulary, without the special ones
+    found: int  # of these
+
+
+def is_autoencoder(given: Checkpoint) -> bool:
+    """Whether a method that begins as an autoencoder takes its encoder alone, and draws the generator anew."""
+    return given.config.method == "ae" or bool(given.progress.get("pretraining"))
+
+
+def sizes_of(given: Checkpoint, method: str) -> dict[str, object]:
+    """Return the sizes that a run has unless others are asked for, so that weights of `given` fit it."""
+    theirs = given.config.generator
+    sizes: dict[str, object] = {name: getattr(theirs, name) for name in SIZES}
+    if theirs.latent and method != LanguageModel.name:
+        sizes["latent"] = theirs.latent
+    return sizes
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+
+
+def matching_rows(tokenizer: Tokenizer, old: Tokenizer) -> Rows:
+    """Match two vocabularies, word by word or piece by piece; the special ones match always.
+
+    Args:
+        tokenizer: Of the run that begins.
+        old: Of the run that it begins from.
+    """
+    place = {word: index for index, word in enumerate(old.vocabulary()) if index > UNK}
+    words = tokenizer.vocabulary()
+    pairs = [(index, index) for index in range(UNK + 1)]
+    pairs += [(index, place[word]) for index, word in enumerate(words) if index > UNK and word in place]
+    new, theirs = np.array(pairs, dtype=np.int64).T
+    return Rows(new, theirs, len(words) - UNK - 1, len(pairs) - UNK - 1)
+
+
+@torch.no_grad()
+def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
+    """Copy weights of a checkpoint into a method whose parameters have been drawn.
+
+    Args:
+        method: Its modules are changed in place.
+        path: The checkpoint.
+        tokenizer: Of the corpus that the method will be trained on.
+
+    Returns:
+        What was taken over and what begins anew, in one line.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read.
+        UsageError: Its parts have other shapes, or it cuts text into words where this corpus has pieces.
+    """
+    given = load_checkpoint(path)
+    method_without_memory(given, path)
+    if (tokenizer.kind == "word") != (given.tokenizer.kind == "word"):
+        units = [
+            f"{one.kind} pieces" if one.kind != "word" else "words" for one in (given.tokenizer, tokenizer)
+        ]
+        raise UsageError(
+            f"{path} was trained on {units[0]}, and this corpus is cut into {units[1]}; "
+            f"prepare the text with: sritool preprocess FILE --like {path}"
+        )
+    _check_sizes(method.config.generator, given.config.generator, path)
+    rows = matching_rows(tokenizer, given.tokenizer)
+    own, taken, anew = method.modules.state_dict(), [], []
+    for name, tensor in own.items():
+        theirs = given.weights.get(name)
+        if not tensor.numel():
+            continue  # of z, where there is none
+        if theirs is None or not _copied(name, tensor, theirs, rows):
+            anew.append(name)
+        else:
+            taken.append(name)
+    return _in_a_line(given, path, rows, taken, anew)
+
+
+def _check_sizes(mine: GeneratorConfig, theirs: GeneratorConfig, path: Path) -> None:
+    parts = {"embedding": "embedding", "hidden": "recurrence and output", "tied_embeddings": "output"}
+    differing = [name for name in SIZES if getattr(mine, name) != getattr(theirs, name)]
+    if not differing:
+        return
+    told = ", ".join(
+        f"{parts[name]} ({name} {str(getattr(theirs, name)).lower()}, not {str(getattr(mine, name)).lower()})"
+        for name in differing
+    )
+    raise UsageError(
+        f"parts of {path} have another shape: {told}; leave these sizes out, and the run takes its"
+    )
+
+
+def _copied(name: str, tensor: Tensor, theirs: Tensor, rows: Rows) -> bool:
+    """Copy one tensor, where there is something to copy; False where it begins anew."""
+    first = _FIRST_ID.get(name)
+    if first is not None:
+        kept = rows.new >= first
+        tensor[torch.from_numpy(rows.new[kept] - first)] = theirs[torch.from_numpy(rows.old[kept] - first)]
+        return True
+    other_words = rows.found < rows.words or not np.array_equal(rows.new, rows.old)
+    if tensor.shape != theirs.shape or (name == "word_mass.mass" and other_words):
+        return False  # what belongs to z; statistics over other words
+    tensor.copy_(theirs)
+    return True
+
+
+def _in_a_line(given: Checkpoint, path: Path, rows: Rows, taken: list[str], anew: list[str]) -> str:
+    corpus, config = given.corpus["name"], given.config
+    kept = [f"{rows.found:,} of {rows.words:,} words", "the recurrence"]
+    kept += ["the maps of z"] if _OF_CODE[0] in taken else []
+    kept += ["the encoder"] if "encoder.recurrent" in taken else []
+    kept += [what for name, what in _STATISTICS.items() if name in taken]
+    new = ["other words"] if rows.found < rows.words else []
+    if _OF_CODE[0] in anew or (_OF_CODE[2] in anew and "encoder.recurrent" in taken):
+        wide = config.generator.latent
+        why = f", as z had {wide} dimensions" if wide else ", as there was no z"
+        new.append(f"the maps of z{why if _OF_CODE[0] in anew else ''}")
+    new += ["the encoder"] if "encoder.recurrent" in anew else []
+    line = f"taken over from {path} ({config.method} on {corpus}): {', '.join(kept)}"
+    line += f"; new: {', '.join(new)}" if new else ""
+    if 2 * rows.found < rows.words:
+        line += f" (for more words, prepare the text with: sritool preprocess FILE --like {path})"
+    return line

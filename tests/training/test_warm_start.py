@@ -1,0 +1,207 @@
+"""Runs that begin with another run's weights, and parts that are frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sritool.data.options import PrepareOptions
+from sritool.data.tokenizer import FIRST_PREDICTED
+from sritool.errors import UsageError
+from sritool.runs.folder import BEST, LAST
+from sritool.training import events
+from sritool.training.configure import Given
+from sritool.training.sources import as_it_began, with_source
+from sritool.training.validation import validate
+from sritool.training.warm_start import matching_rows
+from support.runs import MemoryCorpus
+
+NewRun = Callable[..., Any]
+METHODS = ("sri", "lm", "ae", "vae-anneal", "vae-lagging", "sa-vae", "vae-fb")
+
+
+def begun_from(source: Any, new_run: NewRun, method: str, name: str, **changes: Any) -> Any:
+    """A run whose weights come from the last.pt of another one."""
+    return new_run(method, name, warm_start={"checkpoint": str(source.folder / LAST)}, **changes)
+
+
+def nll(state: Any) -> float:
+    method, valid = state.method, state.corpus.split("valid")
+    likelihood = state.config.validation.likelihood
+    figures = validate(method, valid, 5, likelihood, lambda *_: None)
+    return next(found.value for found in figures if found.metric in ("nll", "recon"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_from_itself_is_the_same_model(new_run: NewRun, method: str) -> None:
+    source = new_run(method, "source")
+    source.train()
+    before = source.trainer.state
+    again = begun_from(source, new_run, method, "again").make().state
+    assert not again.position.pretraining
+    assert again.position.step == 0
+    for name, tensor in before.method.modules.state_dict().items():
+        assert torch.equal(tensor, again.method.modules.state_dict()[name]), name
+    assert nll(again) == nll(before)
+    (line,) = again.taken_over
+    assert "16 of 16 words" in line
+    assert "other words" not in line
+    assert ("the encoder" in line) == (method not in ("sri", "lm"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("source", ["sri", "lm", "vae-anneal"])
+def test_any_method_begins_from_any(new_run: NewRun, source: str, method: str) -> None:
+    first = new_run(source, "source")
+    first.train(max_steps=1)
+    run = begun_from(first, new_run, method, "run")
+    state = run.make().state
+    theirs, own = first.load().weights, state.method.modules.state_dict()
+    same = {name for name, tensor in own.items() if name in theirs and torch.equal(tensor, theirs[name])}
+    assert {f"generator.{name}" for name in ("embedding", "recurrent", "output", "initial_bias")} <= same
+    assert ("generator.latent_to_gates" in same) == ("lm" not in (source, method) or source == method)
+    assert ("encoder.to_code" in same) == (source == "vae-anneal" and method not in ("sri", "lm"))
+    assert run.train().steps == 6
+
+
+def test_words_keep_their_rows_and_other_words_begin_anew(
+    new_run: NewRun, settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    source = new_run("vae-anneal", "source")
+    source.train()
+    fewer = MemoryCorpus(tmp_path, PrepareOptions(min_count=9))
+    fewer_run = new_run("vae-anneal", "fewer")
+    fewer_run.corpus = fewer
+    fewer_run.train()
+    drawn = new_run("vae-anneal", "drawn").make().state.method.modules.state_dict()
+    run = begun_from(fewer_run, new_run, "vae-anneal", "run")
+    state = run.make().state
+    old, own = fewer_run.load().weights, state.method.modules.state_dict()
+    ids = {word: index for index, word in enumerate(fewer.tokenizer.vocabulary())}
+    for index, word in enumerate(state.corpus.tokenizer.vocabulary()):
+        for name, first in (("generator.embedding", 0), ("encoder.embedding", 0), ("generator.output", 2)):
+            if index >= first:
+                where, row = (old, ids[word]) if word in ids else (drawn, index)
+                assert torch.equal(own[name][index - first], where[name][row - first]), (name, word)
+    found = len(ids) - 4
+    assert 0 < found < 16
+    assert f"{found} of 16 words" in state.taken_over[0]
+    assert "other words" in state.taken_over[0]
+
+
+def test_rows_of_pieces_go_by_the_piece(subword_corpus: Any, tmp_path: Path) -> None:
+    larger = MemoryCorpus(tmp_path, PrepareOptions(tokenizer="unigram", vocab_size=60)).tokenizer
+    rows = matching_rows(subword_corpus.tokenizer, larger)
+    new, old = subword_corpus.tokenizer.vocabulary(), larger.vocabulary()
+    assert [new[k] for k in rows.new] == [old[k] for k in rows.old]
+    assert rows.new[: FIRST_PREDICTED + 2].tolist() == [0, 1, 2, 3]
+    assert rows.found == len({*new[4:]} & {*old[4:]}) > 0
+
+
+def test_parts_that_do_not_fit(new_run: NewRun, subword_corpus: Any) -> None:
+    source = new_run("sri", "source")
+    source.train(max_steps=1)
+    for sizes, words in (
+        ({"embedding": 5}, "embedding 4, not 5"),
+        ({"hidden": 7}, "recurrence and output .hidden 6, not 7"),
+        ({"tied_embeddings": True}, "tied_embeddings false, not true"),
+    ):
+        run = begun_from(source, new_run, "sri", words, generator=sizes)
+        with pytest.raises(UsageError, match=words) as caught:
+            run.make()
+        assert "\n" not in str(caught.value)
+    run = begun_from(source, new_run, "sri", "narrow", generator={"latent": 2})
+    assert "new: the maps of z, as z had 3 dimensions" in run.make().state.taken_over[0]
+    pieces = begun_from(source, new_run, "sri", "pieces")
+    pieces.corpus = subword_corpus
+    with pytest.raises(UsageError, match="--like"):
+        pieces.make()
+
+
+def test_a_resumed_run_needs_its_source_no_more(new_run: NewRun) -> None:
+    source = new_run("sri", "source")
+    source.train()
+    whole, cut = (begun_from(source, new_run, "vae-fb", name) for name in ("whole", "cut"))
+    whole.train()
+    cut.train(max_steps=2)
+    digest = cut.load().config.warm_start.digest
+    assert len(digest) == 64
+    (source.folder / LAST).unlink()
+    cut.train()
+    assert next(note.text for note in cut.told(events.Note)).startswith("taken over from")
+    assert cut.load().config.warm_start.digest == digest
+    for name in (LAST, BEST):
+        one, other = whole.load(name).weights, cut.load(name).weights
+        assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
+
+
+def test_what_a_source_means_for_the_settings(new_run: NewRun) -> None:
+    run, autoencoder = new_run("sri", "run"), new_run("ae", "ae")
+    for one in (run, autoencoder):
+        one.train(max_steps=1)
+    path, ae = run.folder / LAST, autoencoder.folder / LAST
+    given, sizes = with_source(Given(), path)
+    assert given.get("warm_start.checkpoint") == str(path)
+    assert sizes == {"embedding": 4, "hidden": 6, "latent": 3, "tied_embeddings": False}
+    assert "latent" not in with_source(Given({}, {"method": "lm"}), path)[1]
+    encoder, none = with_source(Given({}, {"method": "vae-fb"}), ae)
+    assert (encoder.get("pretraining.encoder"), none) == (str(ae), {})
+    assert with_source(Given(), None) == (Given(), {})
+    config = begun_from(run, new_run, "sri", "again").config
+    assert as_it_began(Given(), path, config) == as_it_began(Given(), path.parent, config) == Given()
+    with pytest.raises(UsageError, match="began from"):
+        as_it_began(Given(), ae, config)
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "tied"),
+    [
+        *(("embedding", "sri", tied) for tied in (False, True)),
+        *(("output", "vae-anneal", tied) for tied in (False, True)),
+        *(("recurrence", "sa-vae", False), ("latent", "vae-lagging", False), ("generator", "vae-fb", False)),
+        *(("encoder", "vae-fb", False), ("embedding,output", "lm", False)),
+    ],
+)
+def test_a_frozen_part_stays_as_it_is(new_run: NewRun, part: str, method: str, tied: bool) -> None:
+    optimizer = {"freeze": part, "weight_decay": 0.5, "ema_decay": 0.9}
+    changes = {"optimizer": optimizer, "generator": {"tied_embeddings": tied}}
+    run = new_run(method, **changes)
+    before = {name: tensor.clone() for name, tensor in run.make().state.method.modules.state_dict().items()}
+    members = {
+        "embedding": ["generator.embedding", "encoder.embedding"],
+        "recurrence": ["generator.recurrent", "generator.words_to_gates", "generator.gate_bias"],
+        "latent": ["generator.latent_to_gates", "generator.latent_to_initial", "generator.initial_bias"],
+        "output": [
+            *(("generator.embedding", "generator.hidden_to_embedding") if tied else ("generator.output",)),
+            "generator.output_bias",
+        ],
+        "generator": [name for name in before if name.startswith("generator.")],
+        "encoder": [name for name in before if name.startswith("encoder.")],
+    }
+    frozen = {name for one in part.split(",") for name in members[one] if name in before}
+    assert frozen
+    run.train(max_steps=2)  # and a resumed run keeps it
+    run.train()
+    optimizer_of = run.trainer.state.optimizer
+    parameters = dict(run.trainer.state.method.modules.named_parameters())
+    for file in (LAST, BEST):
+        after = run.load(file).weights
+        assert {name for name in frozen if torch.equal(before[name], after[name])} == frozen
+        trained = {name for name in parameters if name not in frozen and parameters[name].numel()}
+        assert not {name for name in trained if torch.equal(before[name], after[name])}
+    held = [p for group in optimizer_of.param_groups for p in group["params"]]
+    assert not [name for name in frozen if any(parameters[name] is p for p in held)]
+    assert all(parameters[name].grad is None for name in frozen)
+
+
+def test_what_cannot_be_frozen(new_run: NewRun, settings: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError, match="no encoder"):
+        new_run("sri", optimizer={"freeze": "encoder"}).make()
+    with pytest.raises(UsageError, match="nothing to train"):
+        new_run("vae-anneal", "all", optimizer={"freeze": "generator,encoder"}).make()
+    with pytest.raises(UsageError, match=r"freeze is .words."):
+        settings(optimizer={"freeze": "words"})
