@@ -178,11 +178,12 @@ class WarmStartConfig:
     """What a run's weights are taken over from when it begins, in place of random numbers."""
 
     checkpoint: FilePath = ""  # a run of any method
+    embeddings: FilePath = ""  # word vectors, in the text formats of word2vec, GloVe and fastText
     digest: Name = ""  # SHA-256 of that file as it was read; training writes it
 
     def __post_init__(self) -> None:
-        if self.digest and not self.checkpoint:
-            raise ValueError("digest is that of a checkpoint; give checkpoint too, or leave it out")
+        if self.checkpoint and self.embeddings:
+            raise ValueError("checkpoint and embeddings both give the words their embeddings; leave one out")
 
 
 @settings

@@ -22,6 +22,7 @@ from sritool.data.split_files import read_split, write_json, write_split
 from sritool.data.staged_folder import recover
 from sritool.data.tokenizer import UNK, Tokenizer, tokenizer_from_state
 from sritool.errors import CheckpointError, DataError
+from sritool.files import digest_of
 
 INFO_FILE = "corpus.json"
 TOKENIZER_FILE, MODEL_FILE = "tokenizer.json", "tokenizer.model"
@@ -128,13 +129,8 @@ def _read_tokenizer(folder: Path, files: Mapping[str, str]) -> Tokenizer:
 def _check_digests(folder: Path, names: Iterable[str], files: Mapping[str, str]) -> None:
     """Raises: ValueError if a file is not the one that was written."""
     for name in names:
-        if _digest_file(folder / name) != files.get(name):
+        if digest_of(folder / name) != files.get(name):
             raise ValueError(f"its file {name} is not the one that was written")
-
-
-def _digest_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequence[str]) -> str:
@@ -183,7 +179,7 @@ def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split]
         (folder / MODEL_FILE).write_bytes(state.pop("model"))
     write_json(folder / TOKENIZER_FILE, state)
     parts = [*sorted(folder.glob("*/*.arrow")), folder / TOKENIZER_FILE, folder / MODEL_FILE]
-    files = {path.relative_to(folder).as_posix(): _digest_file(path) for path in parts if path.is_file()}
+    files = {path.relative_to(folder).as_posix(): digest_of(path) for path in parts if path.is_file()}
     (folder / INFO_FILE).write_text(info.to_json(files), encoding="utf-8")
 
 

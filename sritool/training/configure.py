@@ -35,6 +35,7 @@ _FLAGS = {
     "pretraining.epochs": "--pretraining-epochs",
     "pretraining.encoder": "--from",
     "warm_start.checkpoint": "--from",
+    "warm_start.embeddings": "--embeddings",
     "optimizer.freeze": "--freeze",
 }
 
@@ -51,6 +52,7 @@ KEPT = (
     "training.sentences",
     "pretraining.encoder",
     "warm_start.checkpoint",
+    "warm_start.embeddings",
     "autoencoder.noise",
 )
 """What a resumed run cannot change: the shapes of its weights, and its place in the data."""

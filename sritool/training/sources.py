@@ -1,4 +1,4 @@
-"""What `--from RUN` means for the settings of a run that begins, and of one that goes on."""
+"""What `--from RUN` and `--embeddings FILE` mean for the settings of a run that begins, and of one that goes on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from sritool.config.settings import RunConfig
 from sritool.config.values import merge, nested
+from sritool.data.word_vectors import vector_width
 from sritool.errors import UsageError
 from sritool.methods.registry import METHODS
 from sritool.runs.checkpoint import load_checkpoint
@@ -24,10 +25,15 @@ def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, 
 
     Raises:
         CheckpointError: It cannot be read.
+        DataError: Word vectors were given too, and cannot be read.
     """
-    path = str(source or given.get("warm_start.checkpoint") or "")
+    path, vectors = (
+        str(source or given.get("warm_start.checkpoint") or ""),
+        given.get("warm_start.embeddings"),
+    )
+    of_vectors = {"embedding": vector_width(Path(vectors))} if isinstance(vectors, str) and vectors else {}
     if not path:
-        return given, {}
+        return given, of_vectors
     method = given.get("method") or DEFAULT_METHOD
     checkpoint = load_checkpoint(Path(path))
     if method not in METHODS:
@@ -35,7 +41,7 @@ def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, 
     key = "warm_start.checkpoint"
     if METHODS[method].pretrains and is_autoencoder(checkpoint) and source is not None:
         key = "pretraining.encoder"
-    sizes = sizes_of(checkpoint, method) if key == "warm_start.checkpoint" else {}
+    sizes = sizes_of(checkpoint, method) if key == "warm_start.checkpoint" else of_vectors
     return Given(given.stored, merge(given.typed, nested(key, path))), sizes
 
 

@@ -17,7 +17,7 @@ from sritool.config.values import build, to_toml
 from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, NumericalError, SritoolError, UsageError
-from sritool.files import cannot_write, write_text
+from sritool.files import cannot_write, digest_of, write_text
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
@@ -31,7 +31,7 @@ from sritool.training.freezing import check_freezing, frozen_names, trained_para
 from sritool.training.optimizer import make_optimizer
 from sritool.training.position import Position, ends_early
 from sritool.training.pretraining import pretraining_epochs, take_encoder
-from sritool.training.warm_start import digest_of, take_over
+from sritool.training.warm_start import take_over, take_vectors
 
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
@@ -72,11 +72,8 @@ class RunState:
         self.metrics: list[dict[str, Any]] = []
         if resume is not None:
             load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
-        elif config.pretraining.encoder and self.method.pretrains:
-            take_encoder(self.method, Path(config.pretraining.encoder), corpus)
-            self.method.end_pretraining()
-        elif config.warm_start.checkpoint:
-            self._take_over(Path(config.warm_start.checkpoint))
+        else:
+            self._begin_from_files()
         check_freezing(self.method.modules, config.optimizer.freeze, config.method)
         self._begin_updates()
         if resume is not None:
@@ -130,9 +127,7 @@ class RunState:
         """
         if self.keeps_best_autoencoder():
             take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
-        kept = self._kept_through_pretraining()
-        self.method.end_pretraining()
-        self.method.modules.load_state_dict(kept, strict=False)
+        self._go_on_from_encoder()
         self._begin_updates()
         before = self.position
         self.position = Position(step=before.step, seconds=before.seconds)
@@ -187,22 +182,34 @@ class RunState:
             method_without_memory(resume, self.folder / LAST)
         return build_method(self.config, types)
 
-    def _take_over(self, path: Path) -> None:
-        """Begin with another run's weights; a method that begins as an autoencoder then has no need to."""
-        digest = digest_of(path)
-        line = take_over(self.method, path, self.corpus.tokenizer)
-        if self.method.pretrains:
-            line += f"; {self.config.method} goes on without training as an autoencoder first"
-        self.taken_over.append(line)
-        warm_start = replace(self.config.warm_start, digest=digest)
-        self.config = replace(self.config, warm_start=warm_start)
-        self.method.config = self.config
+    def _begin_from_files(self) -> None:
+        """Put weights from elsewhere in the place of random ones, and keep the digests of their files."""
+        settings, method = self.config.warm_start, self.method
+        if settings.embeddings:
+            path = Path(settings.embeddings)
+            self.taken_over.append(take_vectors(method, path, self.corpus.tokenizer, self.train))
+            settings = replace(settings, digest=digest_of(path))
+        if self.config.pretraining.encoder and method.pretrains:
+            take_encoder(method, Path(self.config.pretraining.encoder), self.corpus)
+            self._go_on_from_encoder()
+        elif settings.checkpoint:
+            path = Path(settings.checkpoint)
+            line = take_over(method, path, self.corpus.tokenizer)
+            if method.pretrains:
+                line += f"; {method.name} goes on without training as an autoencoder first"
+            self.taken_over.append(line)
+            settings = replace(settings, digest=digest_of(path))
+        self.config = method.config = replace(self.config, warm_start=settings)
 
-    def _kept_through_pretraining(self) -> dict[str, Tensor]:
-        """What of the generator does not begin anew after the autoencoder: parts that stay as they are."""
+    def _go_on_from_encoder(self) -> None:
+        """The generator begins anew, but for parts that stay as they are, and embeddings that were given."""
         modules = self.method.modules
         kept = frozen_names(modules, self.config.optimizer.freeze)
-        return {name: tensor.detach().clone() for name, tensor in modules.named_parameters() if name in kept}
+        if self.config.warm_start.embeddings:
+            kept |= {"generator.embedding"}
+        before = {n: tensor.detach().clone() for n, tensor in modules.named_parameters() if n in kept}
+        self.method.end_pretraining()
+        modules.load_state_dict(before, strict=False)
 
     def _fitting_weights(self, resume: Checkpoint) -> dict[str, Tensor]:
         """The run's weights; of running statistics those that the settings still want, others begin anew."""

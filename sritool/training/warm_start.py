@@ -1,4 +1,4 @@
-"""Weights that a new run takes over from another run's checkpoint, of any method and any vocabulary.
+"""Weights that a new run takes over from another run's checkpoint, of any method and any vocabulary; word vectors.
 
 Rows of words go by the words themselves, or by the pieces of a SentencePiece model. All else is taken over as it is.
 Only what belongs to z may have another size, and then begins anew.
@@ -6,7 +6,6 @@ Only what belongs to z may have another size, and then begins anew.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sritool.config.settings import GeneratorConfig
-from sritool.data.tokenizer import FIRST_PREDICTED, UNK, Tokenizer
-from sritool.errors import CheckpointError, UsageError
+from sritool.data.split import Split
+from sritool.data.tokenizer import FIRST_PREDICTED, PAD, UNK, Tokenizer
+from sritool.data.word_vectors import read_vectors, vector_width
+from sritool.errors import UsageError
 from sritool.methods.base import Method
 from sritool.methods.lm import LanguageModel
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
@@ -56,19 +57,6 @@ def sizes_of(given: Checkpoint, method: str) -> dict[str, object]:
     if theirs.latent and method != LanguageModel.name:
         sizes["latent"] = theirs.latent
     return sizes
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        CheckpointError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
 
 
 def matching_rows(tokenizer: Tokenizer, old: Tokenizer) -> Rows:
@@ -171,3 +159,40 @@ def _in_a_line(given: Checkpoint, path: Path, rows: Rows, taken: list[str], anew
     if 2 * rows.found < rows.words:
         line += f" (for more words, prepare the text with: sritool preprocess FILE --like {path})"
     return line
+
+
+@torch.no_grad()
+def take_vectors(method: Method, path: Path, tokenizer: Tokenizer, train: Split) -> str:
+    """Put pretrained vectors in the place of the embeddings of the words that a file has.
+
+    Args:
+        method: Its modules are changed in place.
+        path: The file.
+        tokenizer: Its words or pieces are looked for.
+        train: The sentences that the run is trained on.
+
+    Returns:
+        How many words, and how much of the training text, have a vector, in one line.
+
+    Raises:
+        DataError: The file cannot be read, or a line is damaged.
+        UsageError: Its vectors are of another width than the embeddings.
+    """
+    width, wanted = vector_width(path), method.config.generator.embedding
+    if width != wanted:
+        raise UsageError(
+            f"{path} has vectors of {width} numbers, and the embeddings have {wanted}; give --embedding {width}, or "
+            "leave it out"
+        )
+    words = {word: index for index, word in enumerate(tokenizer.vocabulary()) if index != PAD}
+    ids, vectors = read_vectors(path, words)
+    for name, parameter in method.modules.named_parameters():
+        if name.endswith(".embedding"):
+            parameter[torch.from_numpy(ids)] = torch.from_numpy(vectors).to(parameter)
+    counts = np.bincount(train.ids, minlength=len(tokenizer))
+    tokens, types, found = counts[UNK:].sum(), len(tokenizer) - UNK - 1, int((ids > UNK).sum())
+    covered = counts[ids[ids >= UNK]].sum()
+    return (
+        f"vectors of {path}: {found:,} of {types:,} words ({found / max(types, 1):.1%}), "
+        f"{covered / max(tokens, 1):.1%} of the training text"
+    )

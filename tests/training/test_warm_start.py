@@ -205,3 +205,55 @@ def test_what_cannot_be_frozen(new_run: NewRun, settings: Callable[..., Any]) ->
         new_run("vae-anneal", "all", optimizer={"freeze": "generator,encoder"}).make()
     with pytest.raises(UsageError, match=r"freeze is .words."):
         settings(optimizer={"freeze": "words"})
+
+
+def vectors_of(path: Path, words: Any, width: int = 4) -> dict[str, list[float]]:
+    rows = {word: [k + 0.25 * j for j in range(width)] for k, word in enumerate(words, 1)}
+    path.write_text("".join(" ".join([word, *map(str, row)]) + "\n" for word, row in rows.items()))
+    return rows
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("method", ["sri", "vae-fb"])
+def test_word_vectors_are_the_embeddings(
+    new_run: NewRun, corpus: Any, tmp_path: Path, method: str, tied: bool
+) -> None:
+    path = tmp_path / "vectors.txt"
+    rows = vectors_of(path, ["a", "kites", "never", "nowhere", "<unk>"])
+    changes = {
+        "warm_start": {"embeddings": str(path)},
+        "optimizer": {"freeze": "embedding"},
+        "generator": {"tied_embeddings": tied},
+    }
+    run = new_run(method, **changes)
+    drawn = (
+        new_run(method, "drawn", generator={"tied_embeddings": tied}).make().state.method.modules.state_dict()
+    )
+    state = run.make().state
+    (line,) = state.taken_over
+    tokens = [
+        word for k in range(22) for word in corpus.tokenizer.decode(corpus.split("train").targets(k)).split()
+    ]
+    share = sum(word in ("a", "kites", "never") for word in tokens) / len(tokens)
+    assert f"3 of 16 words (18.8%), {share:.1%} of the training text" in line
+    run.train(max_steps=2)
+    path.unlink()
+    run.train()  # needs the file no more
+    assert len(run.load().config.warm_start.digest) == 64
+    after = run.load(BEST).weights
+    for index, word in enumerate(corpus.tokenizer.vocabulary()):
+        for name in ("generator.embedding", "encoder.embedding"):
+            if name in after:
+                wanted = torch.tensor(rows[word]) if word in rows else drawn[name][index]
+                assert torch.equal(after[name][index], wanted), (name, word)
+
+
+def test_vectors_of_another_width(new_run: NewRun, tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    vectors_of(path, ["a"], width=5)
+    with pytest.raises(UsageError, match="give --embedding 5, or leave it out"):
+        new_run("sri", warm_start={"embeddings": str(path)}).make()
+    given = Given({}, {"warm_start": {"embeddings": str(path)}})
+    assert with_source(given, None) == (given, {"embedding": 5})
+    with pytest.raises(UsageError, match="leave one out"):
+        new_run("sri", "both", warm_start={"embeddings": str(path), "checkpoint": "x.pt"})

@@ -77,6 +77,15 @@ class TrainingOptions:
     embedding: Annotated[
         int | None, model_setting("generator.embedding", "Width of a word's embedding.", "by preset")
     ] = None
+    embeddings: Annotated[
+        str | None,
+        model_setting(
+            "warm_start.embeddings",
+            "File of word vectors that the embeddings begin with: text of word2vec, GloVe or fastText, compressed or "
+            "not. --embedding is then their width.",
+            "none",
+        ),
+    ] = None
     hidden: Annotated[int | None, model_setting("generator.hidden", "Width of the LSTM.", "by preset")] = None
     latent: Annotated[
         int | None, model_setting("generator.latent", "Dimensions of the sentence's code z.", "32")

@@ -47,6 +47,7 @@ CHANGED = {
     "target_kl": 2.5,
     "pretraining_epochs": 2,
     "freeze": "embedding,output",
+    "embeddings": "vectors.txt",
     "precision": "bfloat16",
 }
 """A value for every setting that has a flag, none of them the default."""
@@ -97,6 +98,7 @@ def test_each_setting_has_a_flag_a_variable_a_key_and_a_place_in_the_file(
         command += ["--method", OF_SOME_METHODS[parameter]]
     if parameter == "tune_objective":
         command += ["--tune-step-every", "1"]
+    Path("vectors.txt").write_text("the 0.5 1\n")
     usual = settings(run(*command))
     flag = f"--{parameter.replace('_', '-')}"
     by_flag = settings(run(*command, flag, value))
@@ -148,6 +150,7 @@ def test_defaults_in_the_help_are_the_defaults() -> None:
             "sampler",
             "target_kl",
             "freeze",
+            "embeddings",
         ):
             continue
         assert str(value_at(usual, PATHS[name])) == default, name

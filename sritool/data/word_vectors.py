@@ -1,0 +1,128 @@
+"""Pretrained word vectors in the text formats of word2vec, GloVe and fastText (.vec), compressed or not.
+
+Each line has a word and its numbers. word2vec and fastText begin with a line that says how many words and numbers
+there are. The file is read as a stream, and memory holds the vectors of wanted words alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sritool.data.blocks import name_of, read_blocks, text_blocks
+from sritool.errors import DataError, quoted
+
+
+class WordVectors(NamedTuple):
+    """Vectors of the words that were wanted and found."""
+
+    ids: npt.NDArray[np.int64]  # of the words  [found]
+    vectors: npt.NDArray[np.float32]  # [found, width]
+
+
+def vector_width(path: Path) -> int:
+    """Return how many numbers each vector of a file has, from its first lines.
+
+    Raises:
+        DataError: It cannot be read, or is no such file.
+    """
+    return _Lines(path).width
+
+
+def read_vectors(path: Path, wanted: Mapping[str, int]) -> WordVectors:
+    """Read the vectors of some words; of a word that comes twice, the first.
+
+    Args:
+        path: The file.
+        wanted: Words and their ids.
+
+    Raises:
+        DataError: It cannot be read, or a line is damaged; the message names the line.
+    """
+    lines = _Lines(path)
+    found: dict[int, npt.NDArray[np.float32]] = {}
+    ids = {word.encode(): index for word, index in wanted.items()}
+    for number, line in lines:
+        index = ids.get(line.partition(lines.separator)[0])
+        if index is None or index in found:
+            continue
+        word, *numbers = line.rsplit(lines.separator, lines.width)
+        if word in ids:  # else a word with a space in it, as GloVe has some
+            found[index] = _numbers(numbers, path, number)
+    vectors = np.array([*found.values()], np.float32).reshape(len(found), lines.width)
+    return WordVectors(np.array([*found], np.int64), vectors)
+
+
+class _Lines:
+    """The lines of a file that have a vector, with their numbers; each has a word and `width` numbers at least."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines = self._all()
+        number, first = next(self._lines)
+        self.separator = b"\t" if b"\t" in first else b" "
+        fields = first.split(self.separator)
+        self.promised: int | None = None
+        if len(fields) == 2 and all(field.isdigit() for field in fields):
+            self.promised, self.width = map(int, fields)
+            self._first = None
+        else:
+            self._first, self.width = (number, first), len(fields) - 1
+        if self.width < 1:
+            raise DataError(
+                f"{path} has no word vectors: line 1 is {quoted(first.decode())}; give a text file of word2vec, "
+                "GloVe or fastText"
+            )
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        if self._first is not None:
+            yield self._first
+        met = 0
+        try:
+            for number, line in self._lines:
+                self._check(number, line)
+                met += 1
+                yield number, line
+        except DataError as error:
+            if self.promised is None or met or "UTF-8" not in str(error):
+                raise
+            raise DataError(
+                f"{self._path} has vectors in word2vec's binary form; save it as text, for example with gensim: "
+                "save_word2vec_format(FILE, binary=False)"
+            ) from error
+        if self.promised is not None and met < self.promised:
+            raise DataError(
+                f"{self._path} has {met:,} of the {self.promised:,} vectors that its first line promises; "
+                "get the whole file"
+            )
+
+    def _all(self) -> Iterator[tuple[int, bytes]]:
+        number = 0
+        for data in text_blocks(read_blocks(self._path), name_of(self._path)):
+            for line in data.split(b"\n"):
+                number += 1
+                line = line.rstrip()
+                if line:
+                    yield number, line
+            number -= data.endswith(b"\n")
+
+    def _check(self, number: int, line: bytes) -> None:
+        if line.count(self.separator) < self.width:
+            found = line.count(self.separator)
+            raise DataError(
+                f"{self._path} line {number} has {found} numbers, not {self.width} as the others; get the whole file"
+            )
+
+
+def _numbers(texts: list[bytes], path: Path, line: int) -> npt.NDArray[np.float32]:
+    try:
+        vector = np.array([*map(float, texts)], np.float32)
+    except ValueError as error:
+        raise DataError(f"{path} line {line} has something else than numbers; get the whole file") from error
+    if not np.isfinite(vector).all():
+        raise DataError(f"{path} line {line} has a number that is not finite; leave that line out")
+    return vector
