@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from sritool.analysis.differences import differences, reference_index
 from sritool.config.values import build
 from sritool.errors import CheckpointError, DataError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
@@ -16,6 +17,7 @@ from sritool.evaluation.estimates import WEIGHTED
 from sritool.evaluation.evaluate import Evaluation, evaluate_model, run_name
 from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.paired import Difference
 from sritool.evaluation.sentences import prepared_corpus
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
 from sritool.methods.base import Method
@@ -71,6 +73,7 @@ class Row(NamedTuple):
 
     name: str  # of its folder; its path where two share that
     corpus: str
+    content_hash: str  # of the corpus
     evaluation: Evaluation
     training: Training
 
@@ -91,6 +94,12 @@ class Comparison(NamedTuple):
     notes: list[str]
     one_corpus: bool
     one_estimator: bool  # exact figures compare with any
+    against: str = ""  # name of the run that differences are to; "" of one run alone
+
+    def differences(self, row: Row) -> dict[str, Difference]:
+        """Paired differences of a run to the reference, by metric; none of the reference itself."""
+        reference = next((other for other in self.rows if other.name == self.against), None)
+        return {} if reference is None else differences(row, reference, self.one_estimator)
 
 
 def check_columns(names: Sequence[str], sort: str | None = None) -> None:
@@ -150,6 +159,7 @@ def compare(
     report: Report,
     samples: int | None = None,
     mixed: bool = False,
+    against: Path | None = None,
 ) -> Comparison:
     """Measure each run on the same sentences with the same noise, or look its figures up where they are on record.
 
@@ -160,14 +170,16 @@ def compare(
         report: Is told of the sentences done.
         samples: Draws in place of each estimator's usual number.
         mixed: Take runs of different corpora, each on its own.
+        against: The run that paired differences are to; None: the language model, or else the first run.
 
     Raises:
         DataError: The corpora differ and `mixed` is not set.
-        UsageError: As `evaluate` has it.
+        UsageError: As `evaluate` has it, or `against` is none of the runs.
     """
     likelihood_estimators.check_estimator(request.estimator, others=(OWN,))
     paths, notes = _each_once(checkpoints)
     models = [load_hashed(path, device) for path in paths]
+    reference, paired = reference_index(paths, [model for model, _ in models], against), len(paths) > 1
     requests = [_request(model.method, request, samples) for model, _ in models]
     one_corpus = len({model.checkpoint.corpus["content_hash"] for model, _ in models}) == 1
     if not one_corpus and not mixed:
@@ -180,9 +192,10 @@ def compare(
     for number, (name, own) in enumerate(zip(run_names(paths), requests, strict=True), 1):
         model, content = models.pop(0)  # each is let go when it is measured
         label = f"{number}/{len(paths)} {name}: " if len(paths) > 1 else ""
-        found = evaluate_model(model, content, own, None, label, report)
+        found = evaluate_model(model, content, own, None, label, report, paired)
         training = training_of(model, request.data_dir)
-        rows.append(Row(name, str(model.checkpoint.corpus["name"]), found, training))
+        corpus = model.checkpoint.corpus
+        rows.append(Row(name, str(corpus["name"]), str(corpus["content_hash"]), found, training))
     by_own = request.estimator == OWN
     kinds = {
         (e.estimator, e.draws)
@@ -195,10 +208,14 @@ def compare(
         by_run = ", ".join(f"{row.name} {recipe}" for row, recipe in zip(rows, recipes, strict=True))
         notes.append(f"trained by different recipes: {by_run}")
     if not one_corpus:
-        notes.append("the corpora differ: no figure of one compares with that of another")
+        notes.append(
+            "the corpora differ: no figure of one compares with that of another, and their sentences have no "
+            "paired difference"
+        )
     if len(kinds) > 1:
         notes.append(f"the estimators differ: {', '.join(WEIGHTED)} do not compare between them")
-    return Comparison(rows, notes, one_corpus, len(kinds) <= 1)
+    to = rows[reference].name if paired else ""
+    return Comparison(rows, notes, one_corpus, len(kinds) <= 1, to)
 
 
 def training_of(model: TrainedModel, data_dir: Path) -> Training:

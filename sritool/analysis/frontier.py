@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,21 @@ class Point(NamedTuple):
     sentences: int
     draws: int  # of z for each sentence; 0 where the figures are exact
     estimator: str
+    against: str = ""  # the run that differences are to; "" of one run alone
+    # Paired differences: NaN of that run itself, and where the sentences are not the same.
+    nll_diff: float = math.nan
+    nll_diff_se: float = math.nan
+    posterior_kl_diff: float = math.nan
+    posterior_kl_diff_se: float = math.nan
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """What bars show of both figures: the errors of the differences, none of the reference; else their own."""
+        if self.against == self.run:
+            return 0.0, 0.0
+        if math.isnan(self.nll_diff_se):
+            return self.nll_se, self.posterior_kl_se
+        return self.nll_diff_se, self.posterior_kl_diff_se
 
 
 class Frontier(NamedTuple):
@@ -38,7 +54,12 @@ class Frontier(NamedTuple):
 
 
 def frontier(
-    checkpoints: Sequence[Path], request: EvaluationSettings, device: str, report: Report, mixed: bool = False
+    checkpoints: Sequence[Path],
+    request: EvaluationSettings,
+    device: str,
+    report: Report,
+    mixed: bool = False,
+    against: Path | None = None,
 ) -> Frontier:
     """Measure both figures of each run on the same sentences; what is on record is looked up.
 
@@ -48,12 +69,15 @@ def frontier(
         device: Where the models run.
         report: Is told of the sentences done.
         mixed: Take runs of different corpora.
+        against: The run that paired differences are to, as `compare` has it.
 
     Raises:
         DataError: The corpora differ, or nothing could be measured.
         UsageError: As `evaluate` has it.
     """
-    found = compare(checkpoints, replace(request, metrics=METRICS), device, report, mixed=mixed)
+    found = compare(
+        checkpoints, replace(request, metrics=METRICS), device, report, mixed=mixed, against=against
+    )
     points, notes = [], list(found.notes)
     for row in found.rows:
         nll, rate = row.estimate("nll"), row.estimate("posterior-kl")
@@ -61,9 +85,18 @@ def frontier(
             notes.append(f"{row.name}: left out, as it has no likelihood")
             continue
         figures = (nll.value, nll.standard_error, rate.value, rate.standard_error)
-        points.append(
-            Point(row.name, row.evaluation.method, *figures, nll.sentences, nll.draws, nll.estimator)
-        )
+        paired = found.differences(row)
+        counted = (nll.sentences, nll.draws, nll.estimator, found.against)
+        point = Point(row.name, row.evaluation.method, *figures, *counted)
+        if set(METRICS) <= paired.keys():
+            of_nll, of_rate = (paired[name] for name in METRICS)
+            point = point._replace(
+                nll_diff=of_nll.value,
+                nll_diff_se=of_nll.standard_error,
+                posterior_kl_diff=of_rate.value,
+                posterior_kl_diff_se=of_rate.standard_error,
+            )
+        points.append(point)
     if not points:
         raise DataError("no run has both figures; give other runs")
     evaluation = found.rows[0].evaluation

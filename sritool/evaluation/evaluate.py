@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sritool.errors import DataError, NumericalError, UsageError
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.certificate import Certificate
@@ -20,6 +23,8 @@ from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings, check_metrics
 from sritool.runs.model import Report, TrainedModel, load_model
+
+Array = NDArray[np.float64]
 
 CHAINS = 16  # of annealing, each way
 
@@ -36,6 +41,7 @@ class Evaluation(NamedTuple):
     notes: list[str]
     # ppl and nll from M/8, M/4, M/2 and M draws; empty if not measured now
     curve: list[tuple[Estimate, Estimate]]
+    terms: dict[str, Array]  # of each sentence, by the estimate's name; of every figure if it was asked for
 
 
 def evaluate(
@@ -82,6 +88,7 @@ def evaluate_model(
     text: Text | None,
     label: str,
     report: Report,
+    paired: bool = False,
 ) -> Evaluation:
     """Measure one checkpoint: what is on record beside it is looked up, the rest is measured and kept.
 
@@ -92,10 +99,11 @@ def evaluate_model(
         text: The sentences, in place of the split.
         label: Goes before what is reported.
         report: Is told of the sentences done.
+        paired: Whether the terms of each sentence are needed, to compare with another run.
     """
     chosen = choose_sentences(model, settings.split, text, settings.limit, settings.data_dir)
     kept, total = record_of(model, content, chosen, settings), len(chosen.split)
-    wanted = settings.metrics if settings.again else kept.missing(settings.metrics)
+    wanted = settings.metrics if settings.again else kept.missing(settings.metrics, paired)
     measured, notes = None, []
     if wanted:
         finished = kept.batches(replace(settings, metrics=wanted))
@@ -122,7 +130,8 @@ def evaluate_model(
         figures, origin = measured.figures, origin_of(model.method, settings)
         rows = _rows(model, chosen, figures, text and text.lines)
         curve = likelihood_curve(figures, origin) if is_measured(figures.log_likelihood) else []
-    return Evaluation(run_name(model.path), name, chosen.data, total, estimates, rows, notes, curve)
+    terms = kept.terms(settings.metrics)
+    return Evaluation(run_name(model.path), name, chosen.data, total, estimates, rows, notes, curve, terms)
 
 
 def record_of(model: TrainedModel, content: str, chosen: Chosen, settings: EvaluationSettings) -> Evaluations:

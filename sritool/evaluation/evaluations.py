@@ -1,7 +1,7 @@
 """Finished evaluations: what was measured once is looked up the next time.
 
 A line of `evaluations.jsonl` beside the checkpoint holds one measurement: its key, what the key stands for, the
-estimates with their reliability, and the notes.
+estimates with their reliability, the notes, and the terms of each sentence, from which two runs are compared.
 """
 
 from __future__ import annotations
@@ -13,17 +13,31 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sritool._version import __version__
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate, Reliability
 from sritool.evaluation.notes import Note
-from sritool.evaluation.record import VERSION, FinishedBatches, Record, content_hash, fingerprint
+from sritool.evaluation.paired import PAIRED
+from sritool.evaluation.record import (
+    VERSION,
+    FinishedBatches,
+    Record,
+    content_hash,
+    fingerprint,
+    packed,
+    unpacked,
+)
 from sritool.evaluation.sentences import Chosen
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
 from sritool.methods.base import Method
 from sritool.runs.bundled import records_folder
 from sritool.runs.folder import find_checkpoint
 from sritool.runs.model import TrainedModel, load_model
+
+Array = NDArray[np.float64]
 
 NAME = "evaluations.jsonl"
 
@@ -33,6 +47,7 @@ class Measurement(NamedTuple):
 
     estimates: dict[str, list[Estimate]]
     notes: list[Note]
+    terms: dict[str, Array]  # of each sentence, by the estimate's name; empty in records of before
 
 
 class Evaluations(Record):
@@ -46,9 +61,25 @@ class Evaluations(Record):
             if found is not None:
                 self._latest |= dict.fromkeys(found.estimates, found)
 
-    def missing(self, metrics: Iterable[str]) -> tuple[str, ...]:
-        """Those that are still to be measured."""
-        return tuple(name for name in metrics if name not in self._latest)
+    def missing(self, metrics: Iterable[str], paired: bool = False) -> tuple[str, ...]:
+        """Those that are still to be measured; `paired`: or whose terms of each sentence are not on record."""
+        return tuple(
+            name for name in metrics if name not in self._latest or (paired and self._lacks_terms(name))
+        )
+
+    def _lacks_terms(self, metric: str) -> bool:
+        found = self._latest[metric]
+        return metric in PAIRED and bool(found.estimates[metric]) and metric not in found.terms
+
+    def terms(self, metrics: Iterable[str]) -> dict[str, Array]:
+        """Terms of each sentence of the estimates of these metrics, by the estimate's name: [n] each."""
+        return {
+            estimate.metric: self._latest[name].terms[estimate.metric]
+            for name in metrics
+            if name in self._latest
+            for estimate in self._latest[name].estimates[name]
+            if estimate.metric in self._latest[name].terms
+        }
 
     def measured_together(self) -> list[tuple[str, ...]]:
         """The metrics of each measurement on record, in its order."""
@@ -75,7 +106,7 @@ class Evaluations(Record):
             measured: The estimates and notes.
             about: What the key stands for, for people who read the file.
         """
-        found = Measurement({name: [] for name in metrics}, measured.notes)
+        found = Measurement({name: [] for name in metrics}, measured.notes, measured.terms)
         for estimate in measured.estimates:
             found.estimates[metric_of(estimate)].append(estimate)
         known = all(_plain(self._latest.get(name)) == _plain(found) for name in metrics)
@@ -163,7 +194,8 @@ def metric_of(estimate: Estimate) -> str:
 
 def _measurement(entry: Mapping[str, Any]) -> Measurement:
     estimates = {name: [_estimate(values) for values in of] for name, of in entry["metrics"].items()}
-    return Measurement(estimates, [Note(str(text), tuple(of)) for text, of in entry["notes"]])
+    notes = [Note(str(text), tuple(of)) for text, of in entry["notes"]]
+    return Measurement(estimates, notes, unpacked(entry.get("terms", {})))
 
 
 def _estimate(values: Mapping[str, Any]) -> Estimate:
@@ -184,6 +216,7 @@ def _plain(measured: Measurement | None) -> dict[str, Any]:
     return {
         "metrics": {name: [_fields(e) for e in of] for name, of in measured.estimates.items()},
         "notes": [[note.text, list(note.metrics)] for note in measured.notes],
+        "terms": packed(measured.terms),
     }
 
 

@@ -20,6 +20,7 @@ from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import Origin, estimates_of
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.notes import Note, notes_on
+from sritool.evaluation.paired import sentence_terms
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.settings import NEEDS, EvaluationSettings, check_metrics
@@ -34,6 +35,12 @@ class Measured(NamedTuple):
     estimates: list[Estimate]
     figures: SentenceFigures
     notes: list[Note]
+
+    @property
+    def terms(self) -> dict[str, NDArray[np.float64]]:
+        """Terms of each sentence of the estimates that have some, by the estimate's name; [n] each."""
+        found = {e.metric: sentence_terms(e.metric, self.figures) for e in self.estimates}
+        return {name: terms for name, terms in found.items() if terms is not None}
 
 
 def origin_of(method: Method, settings: EvaluationSettings) -> Origin:

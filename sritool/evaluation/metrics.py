@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016
 _RESAMPLES = 200
 _LARGEST_RATE = 709.0  # nats: exp of more is no double
+_EVEN = 0.1  # effective sample size over M below which few draws decide
+HEAVY_TAIL = 0.7  # k̂ above which no number of draws is enough
 
 
 class Reliability(NamedTuple):
@@ -51,6 +53,21 @@ class Estimate(NamedTuple):
     bound: str = ""  # "≥" or "≤" where the truth may lie far on that side of the value
     predictions: int | None = None  # of a perplexity: what it is per, counted over all sentences, </s> too
 
+    @property
+    def unsettled(self) -> float | None:
+        """What half the draws give above all of them, where the weights say that more draws would change the figure.
+
+        None where the weights are good: in nine tenths of the sentences, k̂ is below 0.7 and the effective sample size
+        at least a tenth of the draws.
+        """
+        weights = self.reliability
+        if weights is None:
+            return None
+        uneven = weights.effective_decile < max(
+            _EVEN * self.draws, 2.0
+        )  # of few draws, one alone decides below 2
+        return weights.half - self.value if uneven or weights.pareto_k_decile > HEAVY_TAIL else None
+
 
 def mean_estimate(metric: str, values: Array, unit: str, draws: int, estimator: str) -> Estimate:
     """Mean over sentences [n] with its standard error."""
@@ -73,7 +90,7 @@ def perplexity(
         estimator: Of log p(x).
     """
     rate, error = _rate(log_likelihood, predictions)
-    value = math.inf if rate > _LARGEST_RATE else math.exp(rate)
+    value = _perplexity_of(rate)
     error = value * error if math.isfinite(value) else math.nan
     total = int(predictions.sum())
     return Estimate(metric, value, error, unit, len(log_likelihood), draws, estimator, predictions=total)
@@ -87,13 +104,31 @@ def bits_per(
     return Estimate(metric, rate, error, unit, len(log_likelihood), draws, estimator)
 
 
+def rate_terms(log_likelihood: Array, counts: Array) -> Array:
+    """Each sentence's term of −Σ log p(x) / Σ counts by the delta method: they have the ratio's mean and error."""
+    rate = -log_likelihood.sum() / counts.sum()
+    terms: Array = rate + (-log_likelihood - rate * counts) / counts.mean()
+    return terms
+
+
+def ppl_terms(log_likelihood: Array, counts: Array) -> Array:
+    """The same of the perplexity; not finite where that is beyond all numbers."""
+    terms = rate_terms(log_likelihood, counts)
+    rate = float(terms.mean())
+    linear: Array = _perplexity_of(rate) * (1 + terms - rate)
+    return linear
+
+
+def _perplexity_of(rate: float) -> float:
+    return math.inf if rate > _LARGEST_RATE else math.exp(rate)
+
+
 def _rate(log_likelihood: Array, counts: Array) -> tuple[float, float]:
-    """−Σ log p(x) / Σ counts in nats, and its error by the delta method for a ratio of sums."""
+    """−Σ log p(x) / Σ counts in nats, and its error."""
     rate = -float(log_likelihood.sum() / counts.sum())
     count, error = len(log_likelihood), math.nan
     if count > 1 and math.isfinite(rate):
-        residual = -log_likelihood - rate * counts
-        error = float(residual.std(ddof=1) / math.sqrt(count) / counts.mean())
+        error = float(rate_terms(log_likelihood, counts).std(ddof=1) / math.sqrt(count))
     return rate, error
 
 

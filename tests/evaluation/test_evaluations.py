@@ -28,6 +28,7 @@ from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.metrics import Estimate, Reliability
 from sritool.evaluation.notes import Note
 from sritool.evaluation.record import content_hash
+from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.sentences import Chosen
 from sritool.evaluation.settings import NEEDS, EvaluationSettings
 from sritool.inference.refinement import Refinement
@@ -47,7 +48,9 @@ TEXTS = [note.text for note in NOTES]
 
 
 def measured(*estimates: Estimate, notes: list[Note] | None = None) -> Measured:
-    return Measured(list(estimates), {}, notes or [])
+    figures = SentenceFigures(np.array([4.0, 2.0]), np.array([2.0, 1.0]))
+    figures.fill(np.arange(2), {"log_likelihood_curve": np.array([[-9.0] * 4, [-3.0] * 4])})
+    return Measured(list(estimates), figures, notes or [])
 
 
 @pytest.fixture
@@ -68,6 +71,26 @@ def test_what_was_kept_is_read_back(path: Path) -> None:
     assert Evaluations(path, "another").missing(("ppl",)) == ("ppl",)
     (line,) = (path.parent / NAME).read_text().splitlines()
     assert json.loads(line, parse_constant=pytest.fail)["data"] == "mine test"  # plain JSON, without NaN
+
+
+def test_terms_of_sentences_are_kept_and_missed_where_two_runs_are_compared(path: Path) -> None:
+    nll = PPL._replace(metric="nll")
+    kept = Evaluations(path, "k")
+    kept.add(("nll", "ppl", "au"), measured(nll, PPL, PPL_WORD, AU), {})
+    for record in (kept, Evaluations(path, "k")):
+        assert record.missing(("nll", "ppl", "au"), paired=True) == ()
+        terms = record.terms(("nll", "ppl", "au", "mi"))
+        assert terms.keys() == {"nll", "ppl", "ppl-word"}  # au has none
+        assert terms["nll"].tolist() == [9.0, 3.0]
+        assert terms["ppl"].mean() == pytest.approx(math.exp(2.0))
+    old = Evaluations(path, "old")
+    without = {"key": "old", "metrics": {name: [] for name in ("au", "kl")}, "notes": []}
+    fields = {name: value for name, value in nll._asdict().items() if name != "reliability"}
+    without["metrics"] |= {"nll": [{**fields, "reliability": None}]}
+    old.append(without)
+    before = Evaluations(path, "old")
+    assert before.missing(("nll", "au", "kl")) == ()
+    assert before.missing(("nll", "au", "kl"), paired=True) == ("nll",)
 
 
 def test_metrics_are_added_and_replaced(path: Path) -> None:

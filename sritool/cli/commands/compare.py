@@ -10,7 +10,8 @@ from sritool.cli.options.models import ComparedModelsOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import option
-from sritool.cli.tables.comparison import comparison_table, in_order, weights_table
+from sritool.cli.tables.comparison import comparison_table, differences_table, in_order, weights_table
+from sritool.cli.tables.metrics import FOR_PEOPLE
 
 
 def compare(
@@ -60,12 +61,19 @@ def compare(
 
     sritool compare --metrics ppl,recon,au,kl --sort ppl --format latex
 
+    sritool compare --against runs/tiny-vae-fb
+
     It measures the whole test split, unless --split or --limit says otherwise. What compare or evaluate measured
     before is on record in evaluations.jsonl beside the checkpoint and is not measured again.
 
     The metrics are those of evaluate. tokens/s: the median number of tokens that training read a second. time: of the
     whole training. epochs: done of those planned. The best of ppl, nll and recon (the lowest), mi, permuted and
     tokens/s (the highest) stands out; of the others neither more nor less is better.
+
+    A second table has the differences to --against, sentence by sentence, with the standard error of the difference:
+    how hard a sentence is cancels, so that it is far smaller than that of a figure. A star stands beside what is
+    beyond two of them. half the draws: by how much that raises nll, for a run whose weights say that more draws
+    would lower it further.
     """
     from sritool.analysis import comparison as task
     from sritool.cli.progress import KEPT
@@ -82,12 +90,17 @@ def compare(
         estimator=estimator,
         **vars(measurement),
     )
-    paths = models.find_all()
+    paths, against = models.find_with_reference()
     with output.progress(KEPT) as report:
-        found = task.compare(paths, request, where, report, samples, models.mixed)
+        found = task.compare(paths, request, where, report, samples, models.mixed, against)
     found = found._replace(rows=in_order(found.rows, sort))
     table = comparison_table(found, columns, form)
-    weights = weights_table(found) if form == "table" else None
-    if weights is not None:
-        table, weights = table._replace(note=""), weights._replace(note=table.note)
-    emit_all([*panels(table, form), *([weights] if weights else [])], form)
+    people = form in FOR_PEOPLE
+    below = [
+        differences_table(found, columns) if people else None,
+        weights_table(found) if form == "table" else None,
+    ]
+    tables = [table._replace(note=""), *filter(None, below)]
+    notes = filter(None, (*(each.note for each in tables), table.note))
+    tables = [part for each in tables for part in panels(each._replace(note=""), form)]
+    emit_all([*tables[:-1], tables[-1]._replace(note="\n".join(notes))], form)

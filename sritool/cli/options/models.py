@@ -167,6 +167,27 @@ class ComparedModelsOptions(ModelsOptions):
         bool, option("Allow runs of different corpora, whose figures do not compare.", "--mixed")
     ] = False
 
+    against: Annotated[
+        Path | None,
+        option(
+            "The run that paired differences are to, on the same sentences and draws: one of the runs, or one more.",
+            metavar="RUN",
+            show_default="the lm among them, or else the first",
+        ),
+    ] = None
+
+    def find_with_reference(self) -> tuple[list[Path], Path | None]:
+        """Return what `find_all` does and the checkpoint of --against, which comes first if it is not among them."""
+        from sritool.runs.folder import find_checkpoint
+
+        found = self.find_all()
+        if self.against is None:
+            return found, None
+        named = [path for path in found if path.parent.name == str(self.against)]
+        reference = named[0] if len(named) == 1 else find_checkpoint(self.against, self.runs_dir)
+        among = any(path.resolve() == reference.resolve() for path in found)
+        return (found if among else [reference, *found]), reference
+
     def find_all(self) -> list[Path]:
         """Return the checkpoints' files; without any given, those of all runs on the newest run's corpus."""
         from sritool.analysis.comparison import runs_of_newest_corpus

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from sritool.analysis.frontier import Point
 
 FIGURES = figure_columns(("nll", "posterior-kl"), people=False)
-COLUMNS = ("run", "method", *FIGURES, "sentences", "draws", "estimator")
+DIFFERENCES = ("nll diff", "nll diff se", "posterior-kl diff", "posterior-kl diff se")
+COLUMNS = ("run", "method", *FIGURES, "sentences", "draws", "estimator", "against", *DIFFERENCES)
 
 
 def frontier(
@@ -39,7 +40,8 @@ def frontier(
 
     The figures are those of compare: measured on the same sentences with the same noise, or looked up where they
     are on record in evaluations.jsonl. At the left stand runs that ignore z or have none. Further right, z tells more
-    about the sentence; lower down, the likelihood is better.
+    about the sentence; lower down, the likelihood is better. The bars are standard errors of the paired differences
+    to --against, sentence by sentence, and not those of each figure alone, which are far larger.
     """
     from sritool.analysis import frontier as task
     from sritool.cli.progress import KEPT, task_progress
@@ -51,9 +53,9 @@ def frontier(
     else:
         where = models.open_device()
         request = EvaluationSettings(split=split, **vars(measurement))
-        paths = models.find_all()
+        paths, against = models.find_with_reference()
         with task_progress(quiet, KEPT) as report:
-            found = task.frontier(paths, request, where, report, models.mixed)
+            found = task.frontier(paths, request, where, report, models.mixed, against)
     heading = picture.heading(found.data)
     table = Table(heading, COLUMNS, found.points)
     out.write(lambda: draw(found.points, heading), table, found.notes)
@@ -67,7 +69,7 @@ DARK = "#888888"
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
-    """A colour and mark a method, a name a run, bars of ± 1 standard error; a line at runs without z.
+    """A colour and mark a method, a name a run, bars of ± 1 error; a line at runs without z.
 
     A run whose figures are not finite has no place.
     """
@@ -93,7 +95,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
         axes.set_ylabel("NLL (nats/sentence); lower is better")
         if title:
             axes.set_title(plain(title))
-        legend_below(canvas, handles, names, 4, "method; bars: ± 1 standard error")
+        legend_below(canvas, handles, names, 4, legend_title(points))
         left, right = axes.get_xlim()
         obstacles = [*bars_of(points), *((left, height, right, height) for height in heights)]
         places = [(point.posterior_kl, point.nll) for point in points]
@@ -101,12 +103,20 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
     return canvas
 
 
+def legend_title(points: Sequence[Point]) -> str:
+    """What the bars are."""
+    paired = sorted({point.against for point in points if not math.isnan(point.nll_diff_se)})
+    of = f" of the difference to {plain(paired[0])}" if paired else ""
+    return f"method; bars: ± 1 standard error{of}"
+
+
 def bars_of(points: Sequence[Point]) -> Iterator[tuple[float, float, float, float]]:
     """The error bars as lines x0, y0, x1, y1."""
     for point in points:
         x, y = point.posterior_kl, point.nll
-        yield x, y - point.nll_se, x, y + point.nll_se
-        yield x - point.posterior_kl_se, y, x + point.posterior_kl_se, y
+        upright, level = point.errors
+        yield x, y - upright, x, y + upright
+        yield x - level, y, x + level, y
 
 
 def draw_method(axes: Any, points: Sequence[Point], number: int) -> Any:
@@ -121,8 +131,8 @@ def draw_method(axes: Any, points: Sequence[Point], number: int) -> Any:
     drawn = axes.errorbar(
         [point.posterior_kl for point in points],
         [point.nll for point in points],
-        xerr=[point.posterior_kl_se for point in points],
-        yerr=[point.nll_se for point in points],
+        xerr=[point.errors[1] for point in points],
+        yerr=[point.errors[0] for point in points],
         linestyle="none",
         marker=MARKS[number % len(MARKS)],
         color=colour,

@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING
 from sritool.cli.formats import Best, Table
 from sritool.cli.tables.metrics import (
     FOR_PEOPLE,
+    HALF,
     RELIABILITY,
     WEIGHTS,
     figure_cells,
     figure_columns,
+    half_of,
     measured,
     predicted,
     predictions_of,
     reliability_cells,
     shown,
     weights_of,
+    with_error,
 )
 from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
     from sritool.analysis.comparison import Comparison, Row
+    from sritool.evaluation.paired import Difference
 
 ON_WEIGHTS = ": effective sample size "
 """In the note on a run's weights, which its own table or columns hold."""
@@ -38,11 +42,33 @@ def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Tab
         fmt: Any format but auto.
     """
     names = shown_columns(found.rows, columns)
-    cells = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found.rows, names)
+    cells = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found, names)
     notes = [note for note in found.notes if fmt in ("markdown", "latex") or ON_WEIGHTS not in note]
     if fmt in FOR_PEOPLE and any(isinstance(cell, Best) for row in cells[1] for cell in row):
         notes.append("the best of a column stands out; figures that round to the same are equally good")
     return Table(title_of(found), *cells, "\n".join(notes))
+
+
+def differences_table(found: Comparison, columns: Sequence[str]) -> Table | None:
+    """For people: paired differences to the reference, a star beside what is beyond two errors; None without any."""
+    by_run = {row.name: found.differences(row) for row in found.rows}
+    names = [name for name in shown_columns(found.rows, columns) if any(name in of for of in by_run.values())]
+    if not names:
+        return None
+    rows = [
+        [run, *(starred(of[name]) if name in of else None for name in names)]
+        for run, of in by_run.items()
+        if of
+    ]
+    note = f"*: more than two standard errors from {found.against}, on the same sentences"
+    return Table(f"Differences to {found.against}, sentence by sentence", ["run", *names], rows, note)
+
+
+def starred(difference: Difference) -> str:
+    """`+0.42 ± 0.13 *`: a difference with its error, and a star where it is beyond two of them."""
+    sign = "+" if difference.value > 0 else ""
+    text = sign + with_error(difference.value, difference.standard_error)
+    return f"{text} *" if difference.is_clear else text
 
 
 def weights_table(found: Comparison) -> Table | None:
@@ -105,38 +131,60 @@ def for_people(found: Comparison, names: Sequence[str]) -> tuple[list[str], list
     training = [name for name in names if name in TRAINING_COLUMNS]
     part = any(row.training.sentences < row.training.of for row in found.rows)
     columns = ["run", "method", *(["corpus"] if not found.one_corpus else []), *metrics, "estimator"]
-    columns += [*(["trained on"] if part else []), *training]
+    halves = [half_of(row.evaluation.estimates) for row in found.rows]
+    columns += [*([HALF] if any(halves) else []), *(["trained on"] if part else []), *training]
     best = {name: best_of(found, name) for name in names}
     cells: list[list[object]] = []
-    for row in found.rows:
+    for row, half in zip(found.rows, halves, strict=True):
 
         def cell(name: str, row: Row = row) -> object:
             return Best(cell_of(row, name)) if row.name in best[name] else cell_of(row, name)
 
         corpus = [row.corpus] if not found.one_corpus else []
         cells.append([row.name, row.evaluation.method, *corpus, *map(cell, metrics), estimator_of(row)])
-        cells[-1] += [*([row.training.sentences] if part else []), *map(cell, training)]
+        cells[-1] += [
+            *([half] if any(halves) else []),
+            *([row.training.sentences] if part else []),
+            *map(cell, training),
+        ]
     return columns, cells
 
 
-def for_programs(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows, in full and with what each figure rests on."""
+def for_programs(found: Comparison, names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows, in full and with what each figure rests on; after a figure, the paired difference."""
     from sritool.analysis.comparison import TRAINING_COLUMNS
+    from sritool.evaluation.paired import PAIRED
 
     metrics = [name for name in names if name not in TRAINING_COLUMNS]
     training = [name for name in names if name in TRAINING_COLUMNS]
-    columns = ["run", "method", "corpus", *figure_columns(metrics, people=False)]
-    columns += ["estimator", "draws", "data", "sentences", "of", "predictions", *RELIABILITY]
+    columns = ["run", "method", "corpus"]
+    for name in metrics:
+        columns += figure_columns([name], people=False)
+        if found.against and name.removesuffix("-word") in PAIRED:
+            columns += [f"{name} diff", f"{name} diff se"]
+    columns += [
+        *(["against"] if found.against else []),
+        "estimator",
+        "draws",
+        "data",
+        "sentences",
+        "of",
+        "predictions",
+        *RELIABILITY,
+    ]
     columns += ["training sentences", "training split"]
     for name in training:
         columns += {"epochs": ["epochs", "planned epochs"], "time": ["seconds"]}.get(name, [name])
     cells: list[list[object]] = []
-    for row in rows:
-        own, likelihood = row.evaluation, row.likelihood
+    for row in found.rows:
+        own, likelihood, differences = row.evaluation, row.likelihood, found.differences(row)
         first = likelihood or next(iter(own.estimates), None)
         line: list[object] = [row.name, own.method, row.corpus]
         for name in metrics:
             line += figure_cells(row.estimate(name), people=False)
+            if f"{name} diff" in columns:
+                line += differences[name][:2] if name in differences else (None, None)
+        line += [found.against] if found.against else []
         line += [first and first.estimator, first and first.draws, own.data, measured(own), own.total]
         line.append(predictions_of(own.estimates))
         line += [*reliability_cells(likelihood), row.training.sentences, row.training.of]

@@ -37,14 +37,21 @@ def metrics_table(
     most = max((e.sentences for e in estimates), default=0)
     # The title, which says on how many, is drawn in a table only.
     counted = fmt != "table" or any(e.sentences < most for e in estimates)
+    halves = people and any(e.unsettled is not None for e in estimates)
     rows: list[list[object]] = []
     for e in estimates:
         # A terminal has 80 columns, and every mean in nats is one over sentences.
         unit = e.unit.removesuffix("/sentence") if fmt == "table" else e.unit
         counts = [e.sentences, total] if counted else []
-        rows.append([e.metric, *figure_cells(e, people), unit, *counts, e.draws, e.estimator])
+        half = [raised_by_half(e)] if halves else []
+        rows.append([e.metric, *figure_cells(e, people), *half, unit, *counts, e.draws, e.estimator])
         rows[-1] += [] if people else [e.predictions, run, data, *reliability_cells(e), e.bound or None]
-    columns = ["metric", *(["value ± se"] if people else ["value", "se"]), "unit"]
+    columns = [
+        "metric",
+        *(["value ± se"] if people else ["value", "se"]),
+        *([HALF] if halves else []),
+        "unit",
+    ]
     columns += [*(["sentences", "of"] if counted else []), "draws", "estimator"]
     columns += [] if people else ["predictions", "run", "data", *RELIABILITY, "bound"]
     title = f"{run} on {data}, {most} of {total} sentences{predicted(estimates)}"
@@ -58,6 +65,22 @@ def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
         return None
     title = f"Weights of {weighted[0].estimator}, M = {weighted[0].draws} draws a sentence"
     return Table(title, ("metric", *WEIGHTS), [(e.metric, *weights_of(e)) for e in weighted])
+
+
+HALF = "half the draws"
+"""Column, for people: how much higher a figure is from half the draws, where more draws would change it further."""
+
+
+def half_of(estimates: Iterable[Estimate]) -> str | None:
+    """That column's cell of a run: `+0.063` for its nll, or else its ppl; None where that is settled."""
+    by_name = {estimate.metric: estimate for estimate in estimates}
+    figure = by_name.get("nll") or by_name.get("ppl")
+    return raised_by_half(figure) if figure else None
+
+
+def raised_by_half(estimate: Estimate) -> str | None:
+    """That column's cell of one figure."""
+    return None if estimate.unsettled is None else f"{estimate.unsettled:+.3f}"
 
 
 WEIGHTS = ("at M/2", "at M", "ESS, worst decile", "k̂, worst decile")
@@ -137,18 +160,24 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
     """One row a run; figures and their errors in one column for people, in two for programs."""
     metrics, people = metrics_of(found), fmt in FOR_PEOPLE
     counted = fmt != "table"  # which has a title to say it in
+    halves = [half_of(run.estimates) if people else None for run in found]
     rows: list[list[object]] = []
-    for run in found:
+    for run, half in zip(found, halves, strict=True):
         by_name = {estimate.metric: estimate for estimate in run.estimates}
         likelihood = likelihood_of(run)
         row: list[object] = [run.run, run.method]
         row += [cell for metric in metrics for cell in figure_cells(by_name.get(metric), people)]
+        row += [half] if any(halves) else []
         row += [measured(run), run.total] if counted else []
         row.append((likelihood or run.estimates[0]).estimator)
         programs = [predictions_of(run.estimates), run.data, *reliability_cells(likelihood)]
         rows.append(row if people else [*row, *programs])
-    columns = ["run", "method", *figure_columns(metrics, people), *(["sentences", "of"] if counted else [])]
-    columns += ["estimator", *([] if people else ["predictions", "data", *RELIABILITY])]
+    columns = ["run", "method", *figure_columns(metrics, people), *([HALF] if any(halves) else [])]
+    columns += [
+        *(["sentences", "of"] if counted else []),
+        "estimator",
+        *([] if people else ["predictions", "data", *RELIABILITY]),
+    ]
     return Table(shared_title(found), columns, rows, "\n".join(notes_of(found)))
 
 
@@ -157,6 +186,8 @@ def metrics_down_table(found: Sequence[Evaluation]) -> Table:
     cells = [{e.metric: shown(e) for e in run.estimates} for run in found]
     rows: list[list[object]] = [["method", *(run.method for run in found)]]
     rows += [[metric, *(cell.get(metric) for cell in cells)] for metric in metrics_of(found)]
+    halves = [half_of(run.estimates) for run in found]
+    rows += [[HALF, *halves]] if any(halves) else []
     rows.append(["estimator", *((likelihood_of(run) or run.estimates[0]).estimator for run in found)])
     return Table(shared_title(found), ["", *(run.run for run in found)], rows, "\n".join(notes_of(found)))
 

@@ -9,6 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -17,12 +18,13 @@ from sritool.cli import render
 from sritool.cli.formats import Best
 from sritool.cli.tables import comparison as tables
 from sritool.evaluation.evaluate import Evaluation
-from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.metrics import Estimate, Reliability
 from sritool.evaluation.settings import NEEDS
 from support.tables import Run, options, rows
 
 FEW = ["--samples", 6, "--limit", 4, "-q"]
 METRICS = DEFAULT_COLUMNS[:8]
+PAIRED_METRICS = [name for name in METRICS if name != "au"]
 
 
 def test_a_row_a_run_with_the_figures_of_evaluate(run: Run) -> None:
@@ -84,7 +86,7 @@ def test_columns_and_order(run: Run) -> None:
     def shown(*args: object) -> tuple[list[str], list[str]]:
         table = run("compare", "mine-sri", "mine-lm", *FEW, "-f", "csv", *args)
         found = list(csv.DictReader(io.StringIO(table.stdout)))
-        return [row["run"] for row in found], [name for name in found[0] if f"{name} se" in found[0]]
+        return [row["run"] for row in found], [name for name in found[0] if name in NEEDS]
 
     assert shown("--metrics", "recon,ppl,epochs") == (["mine-sri", "mine-lm"], ["recon", "ppl"])
     assert set(shown("--metrics", "all")[1]) == set(NEEDS)
@@ -128,7 +130,13 @@ def test_a_wide_table_stands_in_parts(run: Run, width: int, monkeypatch: pytest.
 
     monkeypatch.setattr(render, "data_console", console)
     result = run("compare", "mine-sri", "mine-lm", *FEW, "-f", "table")
-    table = result.stdout.partition("\nWeights\n")[0].splitlines()[1:]
+    both, _, _ = result.stdout.partition("\nWeights\n")
+    table, _, below = (part.splitlines() for part in both.partition("\nDifferences to mine-lm"))
+    assert [name for line in below if line.startswith("run ") for name in line.split()[1:]] == list(
+        PAIRED_METRICS
+    )
+    assert max(map(len, below)) <= width
+    table = table[1:]
     assert max(map(len, table)) <= width
     headers = [line.split() for line in table if line.startswith("run ")]
     wanted = ["method", *METRICS, "estimator", "parameters", "tokens/s", "time", "epochs"]
@@ -143,11 +151,12 @@ def estimate(metric: str, value: float, error: float, estimator: str = "adaptive
 
 def comparison(*runs: list[Estimate], one_corpus: bool = True, one_estimator: bool = True) -> Comparison:
     training = Training(10, 5.0, 60.0, 2, 2, 9, 9, "")
-    made = [
-        Row(str(number), "c", Evaluation(str(number), "m", "c test", 9, estimates, [], [], []), training)
-        for number, estimates in enumerate(runs)
-    ]
-    return Comparison(made, [], one_corpus=one_corpus, one_estimator=one_estimator)
+    made = []
+    for number, estimates in enumerate(runs):
+        terms = {e.metric: e.value + np.array([-0.1, 0.0, 0.1]) * number for e in estimates}
+        evaluation = Evaluation(str(number), "m", "c test", 9, estimates, [], [], [], terms)
+        made.append(Row(str(number), "c", "hash", evaluation, training))
+    return Comparison(made, [], one_corpus, one_estimator, "0" if len(runs) > 1 else "")
 
 
 @pytest.mark.parametrize(
@@ -181,10 +190,64 @@ def test_what_does_not_compare_has_no_best() -> None:
     assert (tables.best_of(different, "nll"), tables.best_of(different, "recon")) == (set(), {"0"})
 
 
+def test_differences_are_to_the_language_model_or_the_run_asked_for(run: Run) -> None:
+    def figures(*args: object) -> dict[str, dict[str, str]]:
+        result = run("compare", "mine-sri", "mine-lm", "--metrics", "nll,ppl,recon,au", *FEW, *args)
+        return {row["run"]: row for row in rows(result)}
+
+    def nll(name: str) -> np.ndarray:
+        found = rows(run("evaluate", name, "--per-sentence", "--metrics", "nll", *FEW))
+        return np.array([float(row["nll"]) for row in found])
+
+    usual, other = figures(), figures("--against", "mine-sri")
+    assert {row["against"] for row in usual.values()} == {"mine-lm"}
+    assert {row["against"] for row in other.values()} == {"mine-sri"}
+    assert (usual["mine-lm"]["nll diff"], other["mine-sri"]["nll diff"]) == ("", "")
+    assert "au diff" not in usual["mine-lm"]
+    between = nll("mine-sri") - nll("mine-lm")
+    for found, sign in ((usual["mine-sri"], 1), (other["mine-lm"], -1)):
+        assert float(found["nll diff"]) == pytest.approx(sign * between.mean(), abs=1e-6)
+        assert float(found["nll diff se"]) == pytest.approx(between.std(ddof=1) / 2, abs=1e-6)
+    for metric in ("ppl", "recon"):
+        row, reference = usual["mine-sri"], usual["mine-lm"]
+        wanted = float(row[metric]) - float(reference[metric])
+        assert float(row[f"{metric} diff"]) == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+    alone = rows(run("compare", "mine-sri", "--metrics", "nll", *FEW))[0]
+    assert "against" not in alone
+    added = rows(run("compare", "mine-sri", "--against", "runs/mine-lm", "--metrics", "nll", *FEW))
+    assert [row["run"] for row in added] == ["mine-lm", "mine-sri"]
+    assert run("compare", "mine-sri", "--against", "nothing", *FEW).exit_code == 3
+
+
+def test_a_star_stands_beside_what_is_beyond_two_errors() -> None:
+    found = comparison(
+        [estimate("nll", 30.0, 0.4)], [estimate("nll", 30.05, 0.4)], [estimate("nll", 29.0, 0.4)]
+    )
+    table = tables.differences_table(found, ["nll"])
+    assert table is not None
+    assert [list(row) for row in table.rows] == [["1", "+0.050 ± 0.058"], ["2", "-1.00 ± 0.12 *"]]
+    assert tables.differences_table(comparison([estimate("nll", 30.0, 0.4)]), ["nll"]) is None
+    different = comparison(*([estimate("nll", value, 0.1)] for value in (1.0, 2.0)), one_estimator=False)
+    assert tables.differences_table(different, ["nll"]) is None
+
+
+def test_half_the_draws_are_told_where_the_weights_are_poor() -> None:
+    good = Reliability(80.0, 70.0, 0.2, 0.4, ((50, 30.1), (100, 30.0)))
+    for poor, shown in (
+        (good._replace(pareto_k_decile=0.9), "+0.100"),
+        (good._replace(effective_decile=5.0), "+0.100"),
+        (good, None),
+    ):
+        nll = estimate("nll", 30.0, 0.4)._replace(draws=100, reliability=poor)
+        columns, cells = tables.for_people(comparison([nll]), ["nll"])
+        assert ("half the draws" in columns) == (shown is not None)
+        assert shown is None or cells[0][columns.index("half the draws")] == shown
+
+
 def test_a_figure_that_could_not_be_measured_is_a_gap(run: Run) -> None:
     found = comparison([estimate("nll", 3.0, 0.1)], [estimate("nll", 2.0, 0.1), estimate("kl", 1.0, 0.1)])
     assert tables.for_people(found, ["nll", "kl"])[1][0][3] is None
-    columns, cells = tables.for_programs(found.rows, ["nll", "kl"])
+    columns, cells = tables.for_programs(found, ["nll", "kl"])
     assert cells[0][columns.index("kl")] is None
     assert [row.name for row in tables.in_order(found.rows, "kl")] == ["1", "0"]  # gaps last
     assert [row.name for row in tables.in_order(found.rows, None)] == ["0", "1"]

@@ -217,6 +217,6 @@ def test_runs_of_different_tokenizers_tell_their_predictions_one_by_one() -> Non
     found = []
     for name, count in (("words", 5.0), ("pieces", 9.0)):
         ppl = perplexity("ppl", np.array([-20.0]), np.array([count]), "per token", 0, "exact")
-        found.append(Evaluation(name, "lm", "a text", 1, [ppl], [], [], []))
+        found.append(Evaluation(name, "lm", "a text", 1, [ppl], [], [], [], {}))
     assert shared_title(found) == "On a text, 1 of 1 sentences"
     assert notes_of(found) == ["words: 5 predictions (with </s>)", "pieces: 9 predictions (with </s>)"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from sritool.analysis.frontier import Point
-from sritool.cli.plots.frontier import draw
+from sritool.cli.plots.frontier import draw, legend_title
 from sritool.cli.plots.style import look, renderer_of
 
 
@@ -52,3 +54,19 @@ def test_a_run_without_z_is_on_top_and_lets_what_is_below_be_seen(order: int) ->
     assert exact.get_markerfacecolor() == "none"
     assert exact.get_zorder() > collapsed.get_zorder()
     assert exact.get_markersize() > collapsed.get_markersize()
+
+
+def test_bars_are_those_of_the_differences() -> None:
+    """The reference has none; where there is no difference, a figure's own error is shown."""
+    paired = [
+        point._replace(against="language-model", nll_diff=0.1, nll_diff_se=0.03, posterior_kl_diff_se=0.04)
+        for point in BESIDE_A_COLLAPSED_RUN
+    ]
+    unknown = paired[3]._replace(nll_diff_se=math.nan)
+    assert [point.errors for point in (paired[0], paired[3], unknown)] == [
+        (0.0, 0.0),
+        (0.03, 0.04),
+        (0.2, 0.05),
+    ]
+    assert legend_title(paired).endswith("± 1 standard error of the difference to language-model")
+    assert legend_title(BESIDE_A_COLLAPSED_RUN).endswith("± 1 standard error")

@@ -1,0 +1,84 @@
+"""Differences between two models on the same sentences, with the standard error of the difference itself.
+
+How hard a sentence is, is common to all models, and is most of the standard error of a single figure. It cancels in
+the difference sentence by sentence.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sritool.evaluation.estimates import TERMS
+from sritool.evaluation.metrics import ppl_terms, rate_terms
+from sritool.evaluation.sentence_figures import SentenceFigures
+from sritool.evaluation.settings import NEEDS
+
+Array = NDArray[np.float64]
+
+ERRORS = 2.0
+"""Standard errors beyond which a difference is marked."""
+
+PAIRED = tuple(name for name in NEEDS if not name.startswith("au"))
+"""Metrics that have a term of each sentence. `au` counts dimensions over all sentences and has none."""
+
+
+class Difference(NamedTuple):
+    """A figure of one model minus that of another, on the sentences that both have."""
+
+    value: float
+    standard_error: float
+    sentences: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is beyond two standard errors."""
+        return abs(self.value) > ERRORS * self.standard_error
+
+
+def sentence_terms(metric: str, figures: SentenceFigures) -> Array | None:
+    """Return each sentence's term of a metric, or of `ppl-word`: their mean is the figure.
+
+    A perplexity or a rate in bits is a ratio of sums, and its terms are those of the delta method: their standard
+    error is the figure's too.
+
+    Args:
+        metric: One of `PAIRED`, or a name that an estimate of it has.
+        figures: Of all sentences.
+
+    Returns:
+        Shape [n], NaN where a sentence was not measured; None where the metric has no terms.
+    """
+    if metric == "nll":
+        return -figures.log_likelihood
+    if metric == "posterior-kl":
+        return figures.posterior_kl
+    if metric in ("ppl", "ppl-word"):
+        counts = figures.predictions if metric == "ppl" else figures.words
+        return ppl_terms(figures.log_likelihood, counts)
+    if metric in ("bpc", "bpb"):
+        size = figures.size
+        if size is None:
+            return None
+        counts = size.characters if metric == "bpc" else size.bytes
+        return rate_terms(figures.log_likelihood, counts) / math.log(2)
+    return TERMS[metric](figures) if metric in TERMS else None
+
+
+def difference(own: Array, reference: Array) -> Difference | None:
+    """Return the paired difference of two models' terms; None where they have no two sentences in common.
+
+    Args:
+        own: Terms of one model, as `sentence_terms` has them. Shape [n].
+        reference: Terms of the other, of the same sentences in the same order. Shape [n].
+    """
+    if len(own) != len(reference):
+        return None
+    values = own - reference
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return None
+    return Difference(float(known.mean()), float(known.std(ddof=1) / math.sqrt(len(known))), len(known))
