@@ -1,0 +1,111 @@
+"""Trains `sri` with several weighted chains a sentence: what that would gain over one, for its time.
+
+L chains are run. A chain's weight is the target over its forward-backward ratio,
+
+    w = p(x, z_K) ∏_k b(z_k | z_{k+1}) / (p(z_0) ∏_k f(z_{k+1} | z_k)),
+
+with f a Langevin step at the chain's own temperature and b the same step backwards. θ goes down the gradient at one
+end, which is drawn in proportion to w: in expectation it is the gradient weighted by all, for the cost of one. The
+effective sample size of the L weights is logged beside the usual figures.
+
+Usage: python -m benchmarks.weighted_chains L -- train captions …    # the words after -- are those of sritool
+
+Source: Thin et al. 2021, "Monte Carlo variational auto-encoders".
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sritool.cli.app import main as sritool
+from sritool.data.batches import Batch
+from sritool.inference.langevin import (
+    Chain,
+    log_prior,
+    noiseless_moves,
+    reach,
+    require_settled,
+    short_run,
+    whitened,
+    with_prior,
+)
+from sritool.likelihood.proposal import effective_sample_size
+from sritool.methods.base import Clock
+from sritool.methods.registry import METHODS
+from sritool.methods.sri import ShortRunInference, _Pass
+from sritool.model.theta_gradient import ThetaGradient
+
+
+class WeightedChains(ShortRunInference):
+    """`sri` with `chains` of them."""
+
+    chains: ClassVar[int] = 1
+
+    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+        """Run all chains, draw an end for each sentence, and take the gradient there."""
+        start, noise, _ = self._draw(batch, clock.stream("chain"), self.chains)
+        tau, weight = (
+            self.sampler.temperature.at(clock.progress),
+            self.sampler.prior_weight.at(clock.progress),
+        )
+        conditional, root, schedule = (
+            self.conditional(batch, self.precision),
+            self.root,
+            self.sampler.schedule(),
+        )
+        dropout, subsets = self._dropout(batch, clock), self._draw_words(batch, clock, False)
+
+        def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+            return conditional.evaluate(
+                z, self._masks(dropout, step), None, subsets[step] if subsets else None
+            )
+
+        ends, log_weights = [], []
+        for chain in range(self.chains):
+            run = short_run(
+                with_prior(log_conditional, weight), start[chain], schedule, noise[:, chain], tau, True, root
+            )
+            value, gradient = conditional.evaluate(run.end)
+            ends.append(run.end)
+            log_weights.append(value + log_prior(run.end) + _backwards(run, gradient - weight * run.end))
+        log_w = torch.stack(log_weights)  # [chains, batch]
+        share = torch.softmax(log_w.double(), 0).cumsum(0)
+        uniform = clock.stream("choice").uniform(batch.examples, 1).squeeze(1)
+        chosen = (uniform > share).sum(0).clamp_max(self.chains - 1)
+        end = torch.stack(ends)[chosen, torch.arange(conditional.size)]
+
+        theta = ThetaGradient(self.generator, self._workspace)
+        theta.weight = 1.0 / conditional.size
+        last = conditional.evaluate(end, self._masks(dropout, len(schedule)), theta)
+        mass = theta.word_mass.clone() if subsets else None
+        kept = Chain(start[0], noise[:, 0], end, tuple(schedule), tau, root=root)
+        self._last = _Pass(kept, -last.log_likelihood, theta.sums, last.gradient, mass)
+        for name, gradient in theta.sums.items():
+            self.generator.get_parameter(name).grad = gradient
+        require_settled(float(reach(end)), schedule, tau)
+        size = float(effective_sample_size(log_w).sum())
+        return {"recon": float(self._last.recon.sum()), "effective_sample_size": size}
+
+
+def _backwards(chain: Chain, gradient_at_end: Tensor) -> Tensor:
+    """log ∏ b / ∏ f − log p(z_0): [batch]."""
+    assert chain.path is not None
+    sizes = torch.tensor(chain.step_sizes)[:, None, None]
+    drift = (noiseless_moves(chain) - chain.path[:-1]) / sizes  # P ∇log p at z_0 … z_{K−1}
+    last = gradient_at_end if chain.root is None else gradient_at_end @ chain.root @ chain.root.t()
+    after = torch.cat([drift[1:], last.unsqueeze(0)])
+    scale = chain.temperature * torch.sqrt(2.0 * sizes)
+    back = whitened(chain.path[:-1] - chain.path[1:] - sizes * after, chain.root) / scale
+    ratio = 0.5 * (chain.noise.square() - back.square()).sum((0, -1))
+    return ratio - log_prior(chain.start)
+
+
+if __name__ == "__main__":
+    WeightedChains.chains = int(sys.argv[1])
+    METHODS["sri"] = WeightedChains
+    sys.argv = ["sritool", *sys.argv[3:]]
+    sritool()
