@@ -16,8 +16,10 @@ from sritool.cli.render import emit, fits
 from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
+from sritool.errors import UsageError
 
 if TYPE_CHECKING:
+    from sritool.analysis.class_samples import ClassSamples
     from sritool.analysis.samples import Figure, Figures
 
 figures_option = in_panel("Figures")
@@ -35,6 +37,15 @@ def sample(
         option(
             "Decode these codes in place of draws from the prior: a file as encode writes it.",
             metavar="FILE|-",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        option(
+            "Draw sentences of this class of a labelled corpus: codes as its training sentences have, and what two "
+            "classifiers say of the outcome.",
+            "--class",
+            metavar="LABEL",
         ),
     ] = None,
     seed: SeedOpt = 0,
@@ -67,12 +78,21 @@ def sample(
 
     sritool sample runs/tiny-sri --metrics unique,distinct-2,self-bleu --reference
 
+    sritool sample runs/tiny-sri --class positive --format tsv
+
     The same seed gives the same sentences, and -n 5 the first five of -n 10. reverse-ppl trains a small language
     model on the samples and tests it on real text, which takes a while.
+
+    With --class, tables have the class that each sample is taken for: by a classifier of codes, once the sample is
+    encoded again, and by one of words alone. Below stands the share of each, with its 95 % interval.
     """
+    from sritool.analysis.class_samples import sample_class, share_notes
+
     form = output.format()
     config = decoding.config()
     wanted = wanted_figures(metrics, reference, text, codes, n)
+    if label is not None and codes is not None:
+        raise UsageError("--class draws codes and --codes gives them; leave one of them out")
     opened = model.load("sampling from")
     if decoding.greedy is None and decoding.beam is None and config.greedy:
         config = replace(config, greedy=opened.default_decoding().greedy)
@@ -85,12 +105,17 @@ def sample(
         n = len(given)
     n = n or (MEASURED if wanted else SHOWN)
     given = opened.prior(n, seed) if given is None else given
+    wished = None
+    with output.progress(shown=n > FEW or label is not None) as report:
+        if label is not None:
+            wished = sample_class(opened, label, n, config, seed, data_dir, report)
+        found = wished.sentences if wished else opened.decode_whole(given, config, seed, report=report)
+    verdicts = share_notes(wished) if wished else []
     if not wanted:
-        with output.progress(shown=n > FEW) as report:
-            found = opened.decode_whole(given, config, seed, report=report)
         unique = f"unique: {len({sentence.text for sentence in found})} of {n}"
         form = output.lines_format()
-        emit(decoding.table("sample", found, form, [unique]), form)
+        table = decoding.table("sample", found, form, [unique, *verdicts])
+        emit(with_verdicts(table, wished) if wished and form != "plain" else table, form)
         tell_collapse(opened)
         return
     from sritool.analysis import samples as task
@@ -102,13 +127,23 @@ def sample(
         own = read_text(Path(text)) if text is not None else None
         real = task.real_text(opened, own, data_dir, reference and "reverse-ppl" in wanted)
     with output.progress() as report:
-        found = opened.decode_whole(given, config, seed, report=report)
         sentences = [sentence.text for sentence in found]
         figures = task.figures(opened, sentences, wanted, seed, report, real, reference)
-    figures.notes.extend(filter(None, [decoding.cut_note(found)]))
+    figures.notes.extend(filter(None, [decoding.cut_note(found), *verdicts]))
     beside = real.name if real and reference else ""
-    emit(figures_table(figures, f"{n:,} samples of {opened.path}", beside, form), form)
+    of_class = f" of class {wished.label}" if wished else ""
+    emit(figures_table(figures, f"{n:,} samples{of_class} of {opened.path}", beside, form), form)
     tell_collapse(opened)
+
+
+def with_verdicts(table: Table, samples: ClassSamples) -> Table:
+    """Return a table of samples with their class, and what each classifier takes them for."""
+    verdicts = zip(samples.by_codes, samples.by_words, strict=True)
+    rows = [
+        [*row, samples.label, by_codes, by_words]
+        for row, (by_codes, by_words) in zip(table.rows, verdicts, strict=True)
+    ]
+    return table._replace(columns=[*table.columns, "class", "by codes", "by words"], rows=rows)
 
 
 def wanted_figures(
@@ -116,7 +151,6 @@ def wanted_figures(
 ) -> tuple[str, ...]:
     """Return the names of the figures asked for; raise UsageError for options that would do nothing."""
     from sritool.analysis.samples import parse_metrics
-    from sritool.errors import UsageError
 
     if codes is not None and n is not None:
         raise UsageError("--codes says how many sentences there are; leave -n out")

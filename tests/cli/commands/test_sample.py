@@ -164,3 +164,26 @@ def test_the_unknown_word_can_be_banned(run: Run, command: str) -> None:
     drawn = [command, "mine-sri", *given, "--temperature", 3, "--format", "json"]
     assert "<unk>" in run(*drawn).stdout
     assert "<unk>" not in output(run(*drawn, "--no-unk"))
+
+
+def test_samples_of_a_class_have_the_verdict_of_two_classifiers(
+    invoke: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked = ["sample", "tiny-sri", "-n", 3, "--class", "positive"]
+    rows = json_rows(invoke(*asked, "--format", "json"))
+    assert [set(row) for row in rows] == [{"sample", "ended", "class", "by codes", "by words"}] * 3
+    assert {row["class"] for row in rows} == {"positive"}
+    assert {row[name] for row in rows for name in ("by codes", "by words")} <= {"positive", "negative"}
+    alone = invoke(*asked)
+    assert alone.stdout.splitlines() == [row["sample"] for row in rows]
+    assert "taken for positive by words" in alone.stderr
+    both = invoke(*asked, "--codes", "-", stdin="0\n")
+    assert both.exit_code == 2
+
+
+@pytest.mark.parametrize(("model", "said"), [("tiny-sri", "negative, positive"), ("mine-sri", "no labels")])
+def test_a_class_that_is_not_there_is_refused(model: str, said: str, run: Run) -> None:
+    result = run("sample", model, "--class", "other")
+    assert result.exit_code == 2
+    assert said in result.stderr.splitlines()[-1]

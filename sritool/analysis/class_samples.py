@@ -1,0 +1,266 @@
+"""Samples with a wish: sentences of one class of a labelled corpus, and what two classifiers say of them.
+
+Codes come from a smooth density of posterior draws of training sentences of the class. The samples are read
+again by classifiers that never saw those sentences: one learns from codes, the other from words alone, so that the
+verdict does not rest on z only. They learn from equally many sentences of each class, so that no class is taken for
+granted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sritool.analysis.classifiers import Classes, Floats, Interval, svm_classes, wilson, word_classes
+from sritool.data.corpora.official_files import SENTIMENTS
+from sritool.data.sampling import Indices, seeded_choice
+from sritool.data.store import Corpus
+from sritool.errors import DataError, UsageError, suggestion
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
+from sritool.evaluation.sentences import prepared_corpus
+from sritool.model.decoding import DecodingConfig
+from sritool.runs.model import Decoded, Report, TrainedModel
+
+FITTED = 1000  # training sentences of the class whose codes are fitted, at most
+FEWEST = 20  # training sentences of a class
+LEARNT = {"codes": 1000, "words": 20_000}  # labelled sentences that each classifier learns from, at most
+TESTED = 300  # real sentences of the class that the classifiers are tried on, at most
+DRAW = CodeSettings(chains=1, mean=False)
+READ = CodeSettings(chains=4)  # codes that classes are told from
+
+
+class ClassDensity(NamedTuple):
+    """A mixture of Gaussians, one at each of a class' codes, with the mean and the covariance of the codes."""
+
+    centres: Floats  # codes, drawn towards their mean  [m, latent]
+    factor: Floats  # L of the covariance L Lᵀ of each Gaussian  [latent, latent]
+
+    def codes(self, noise: Floats, seed: int) -> Floats:
+        """Return a code for each row of standard normal noise.
+
+        Args:
+            noise: Shape [n, latent].
+            seed: Of the centres that are taken.
+
+        Returns:
+            Shape [n, latent].
+        """
+        taken = np.random.default_rng([seed, len(self.centres)]).random(len(noise)) * len(self.centres)
+        codes: Floats = self.centres[taken.astype(np.int64)] + noise @ self.factor.T
+        return codes
+
+
+def fit_density(codes: Floats) -> ClassDensity:
+    """Fit a kernel density to codes that keeps their mean and covariance; in many dimensions it is near a Gaussian.
+
+    The covariance is shrunk towards a multiple of the identity (Ledoit and Wolf 2004). With the bandwidth h of
+    Silverman 1986, each kernel has h² of it, and centres are drawn towards the mean by √(1 − h²) (Liu and West 2001).
+
+    Args:
+        codes: Two at least. Shape [n, latent].
+    """
+    from sklearn.covariance import LedoitWolf
+
+    n, latent = codes.shape
+    bandwidth = min(1.0, (4 / (n * (latent + 2))) ** (1 / (latent + 4)))
+    fitted = LedoitWolf().fit(codes.astype(np.float64))
+    centres = fitted.location_ + (1 - bandwidth**2) ** 0.5 * (codes - fitted.location_)
+    factor = bandwidth * np.linalg.cholesky(fitted.covariance_)
+    return ClassDensity(centres.astype(np.float32), factor.astype(np.float32))
+
+
+class Share(NamedTuple):
+    """How many of some sentences a classifier takes for the class."""
+
+    judge: str  # codes or words
+    sentences: str  # which ones
+    right: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """The share."""
+        return self.right / self.of
+
+    @property
+    def interval(self) -> Interval:
+        """95 % (Wilson)."""
+        return wilson(self.right, self.of)
+
+
+class ClassSamples(NamedTuple):
+    """Samples of a class, and the class that each classifier takes each of them for."""
+
+    label: str
+    classes: int  # that there are
+    sentences: list[Decoded]
+    by_codes: list[str]
+    by_words: list[str]
+    shares: list[Share]  # of the samples, of real sentences of the class, of samples of the prior
+
+
+def sample_class(
+    model: TrainedModel, label: str, n: int, config: DecodingConfig, seed: int, data_dir: Path, report: Report
+) -> ClassSamples:
+    """Draw n sentences of a class; the first of more are the same.
+
+    Args:
+        model: A trained model of a labelled corpus.
+        label: Name of the class.
+        n: How many.
+        config: How words are chosen.
+        seed: Of the codes, and of the words that are drawn.
+        data_dir: Folder of prepared corpora.
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: The model has no z, or its corpus no such label.
+        DataError: The corpus is not there, or has too few sentences of the class.
+    """
+    model.require_latent("sample a class")
+    corpus = prepared_corpus(model, data_dir)
+    number = class_number(corpus, label)
+    labels = _labels(corpus, "train")
+    fitted, rest = fit_and_rest(labels, number, corpus.info.labels[number])
+    draws = codes_of_split(model, corpus.split("train"), fitted, DRAW, report=_named(report, "fitted"))
+    noise = model.prior(n, seed)
+    wished = model.decode_whole(fit_density(draws[:, 0]).codes(noise, seed), config, seed, report=report)
+    plain = model.decode_whole(noise, config, seed, report=report)
+    return _judged(model, corpus, number, rest, wished, plain, report)
+
+
+def class_number(corpus: Corpus, label: str) -> int:
+    """Return the number of a label in a corpus; 0 and 1 stand for negative and positive where these are the labels.
+
+    Raises:
+        UsageError: There is no such label; the message names those that there are.
+    """
+    names = corpus.info.labels
+    if len(names) < 2:
+        raise UsageError(
+            f"corpus {corpus.info.name} has {'one label only' if names else 'no labels'}, and --class needs two or "
+            "more; give a model of a labelled corpus, or leave --class out"
+        )
+    if label not in names and SENTIMENTS.get(label) in names:
+        label = SENTIMENTS[label]
+    if label not in names:
+        near = suggestion(label, names)
+        others = near if near.startswith("; known") else f"{near} The labels are {', '.join(names)}"
+        raise UsageError(f"corpus {corpus.info.name} has no class {label!r}{others}")
+    return names.index(label)
+
+
+def fit_and_rest(labels: Classes, number: int, name: str) -> tuple[Indices, Indices]:
+    """Choose the sentences of a class that are fitted, and return all others, for the classifiers to learn from.
+
+    Args:
+        labels: Classes of the training sentences. Shape [n].
+        number: The class.
+        name: Its name, for the message.
+
+    Raises:
+        DataError: The class has too few sentences.
+    """
+    there = np.flatnonzero(labels == number)
+    if len(there) < FEWEST:
+        raise DataError(
+            f"class {name} has {len(there)} training sentences, too few to draw from; it takes {FEWEST} or more"
+        )
+    fitted = seeded_choice(len(labels), min(FITTED, len(there) // 2), among=there)
+    return fitted, np.setdiff1d(np.arange(len(labels)), fitted)
+
+
+def balanced(labels: Classes, count: int, among: Indices) -> Indices:
+    """Choose equally many sentences of each class that there is.
+
+    Args:
+        labels: Classes of all sentences. Shape [n].
+        count: How many are chosen in all, at most.
+        among: Only these may be chosen.
+    """
+    classes, sizes = np.unique(labels[among], return_counts=True)
+    each = min(int(sizes.min()), count // len(classes))
+    chosen = [
+        seeded_choice(len(labels), each, seed=1, among=among[labels[among] == number]) for number in classes
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def _judged(
+    model: TrainedModel,
+    corpus: Corpus,
+    number: int,
+    rest: Indices,
+    wished: list[Decoded],
+    plain: list[Decoded],
+    report: Report,
+) -> ClassSamples:
+    """Read samples of the class and of the prior again, beside real sentences of the class."""
+    train, labels, names = corpus.split("train"), _labels(corpus, "train"), corpus.info.labels
+    split = "test" if "test" in corpus.info.splits else "valid"
+    real = seeded_choice(
+        len(corpus.split(split)), TESTED, among=np.flatnonzero(_labels(corpus, split) == number)
+    )
+    texts = [sentence.text for sentence in (*wished, *plain)]
+    read = model.split(texts)
+    known = {judge: balanced(labels, count, rest) for judge, count in LEARNT.items()}
+    codes = codes_of_split(model, train, known["codes"], READ, report=_named(report, "labelled"))[:, 0]
+    wanted = [
+        codes_of_split(model, read, np.arange(len(read)), READ, report=_named(report, "samples"), keep=False),
+        codes_of_split(model, corpus.split(split), real, READ, report=_named(report, split)),
+    ]
+    verdicts = {
+        "codes": svm_classes(
+            codes, labels[known["codes"]], np.concatenate(wanted)[:, 0], kernel="linear", seed=0
+        ),
+        "words": word_classes(
+            model.texts(train, known["words"]),
+            labels[known["words"]],
+            [*texts, *model.texts(corpus.split(split), real)],
+            seed=0,
+        ),
+    }
+    n, of_real = len(wished), f"real {split} sentences of it"
+    parts = {"samples": slice(0, n), of_real: slice(2 * n, None), "samples of the prior": slice(n, 2 * n)}
+    shares = [
+        Share(judge, name, int((found[part] == number).sum()), len(found[part]))
+        for judge, found in verdicts.items()
+        for name, part in parts.items()
+        if len(found[part])
+    ]
+    by_codes, by_words = ([names[k] for k in found[:n].tolist()] for found in verdicts.values())
+    return ClassSamples(names[number], len(names), wished, by_codes, by_words, shares)
+
+
+def share_notes(samples: ClassSamples) -> list[str]:
+    """Say in a line for each classifier how many sentences it takes for the class, and whether codes tell it."""
+    lines = []
+    for judge in LEARNT:
+        told = [
+            f"{share.value:.0%} of {share.of:,} {share.sentences} "
+            f"({share.interval.low:.0%} to {share.interval.high:.0%})"
+            for share in samples.shares
+            if share.judge == judge
+        ]
+        lines.append(f"taken for {samples.label} by {judge}: {', '.join(told)}")
+    real = [
+        share for share in samples.shares if share.judge == "codes" and share.sentences.startswith("real")
+    ]
+    if real and real[0].interval.low <= 1 / samples.classes:
+        lines.append("the codes of this model do not tell the class, so that no code can ask for it")
+    return lines
+
+
+def _labels(corpus: Corpus, split: str) -> Classes:
+    found = corpus.split(split).labels
+    if found is None:
+        raise DataError(
+            f"corpus {corpus.info.name} has no labels in {split}; prepare it with labels in all splits"
+        )
+    return found.astype(np.int64)
+
+
+def _named(report: Report, what: str) -> Report:
+    return lambda label, done, total: report(f"{label} {what}", done, total)
