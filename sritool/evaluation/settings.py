@@ -54,6 +54,7 @@ class EvaluationSettings:
     rungs: int = 200  # of annealing, for `ais` and the certificate
     # How q(z|x) is measured.
     chains: int = 2  # draws of z a sentence, even: the halves of `au`
+    unit_chains: int = 64  # at most, for `au`, where more of them may still change it
     refinement: Refinement | None = None  # of an encoder's q(z|x); None: the method's own
     kl_sentences: int = 64  # for `kl`, where it takes K Hessians a sentence, unless `limit` asks for a number
     mi_sentences: int = 500  # for `mi`, which scores every code against every sentence

@@ -30,7 +30,6 @@ Work = Callable[[Conditional, Indices], Mapping[str, torch.Tensor]]
 """(a batch, the places of its sentences) → figures of them by name, [batch, …] each."""
 
 _DENSITY_BATCH = 32
-_MOST_CHAINS = 64  # a sentence, for active units
 _ROWS_A_SENTENCE = 8  # chains at a time, for each sentence that a batch may have
 # Of estimators that take seconds a sentence: progress moves, and a stop loses little.
 _SLOW, _SLOW_BATCH = ("sri", "ais"), 8
@@ -143,7 +142,8 @@ class Stages:
         draws = self.figures.draws
         count = draws.shape[1] // 2
         sums = np.stack((draws[:, :count].sum(1), draws[:, count : 2 * count].sum(1)), 1)  # [n, 2, latent]
-        while not chains_decide(sums[:, 0] / count, sums[:, 1] / count) and 2 * count < _MOST_CHAINS:
+        most_chains = self.settings.unit_chains
+        while 2 * count < most_chains and not chains_decide(sums[:, 0] / count, sums[:, 1] / count):
             more, seed = 2 * count, self.settings.seed + count  # a multiple of the chains so far: fresh noise
 
             def work(conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:

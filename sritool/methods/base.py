@@ -59,7 +59,7 @@ class Method(ABC):
     name: ClassVar[str]
     sections: ClassVar[frozenset[str]] = frozenset()  # of the settings, that are this method's own
     chosen_by: ClassVar[str] = "nll"  # the validation figure of which best.pt has the lowest
-    validated: ClassVar[tuple[str, ...]] = ("nll", "recon", "posterior-kl", "au", "permuted")
+    validated: ClassVar[tuple[str, ...]] = ("nll", "recon", "posterior-kl", "mi-upper", "au", "permuted")
     closed_form_kl: ClassVar[bool] = False  # its KL to the prior costs next to nothing
     pretrains: ClassVar[bool] = False  # begins as an autoencoder, whose encoder it keeps
     refinement: Refinement | None = None  # of an encoder's q(z|x), wherever it is measured

@@ -56,8 +56,6 @@ class ShortRunInference(Method):
 
     name = "sri"
     sections = frozenset({"sampler"})
-    # Active units take up to 64 chains a sentence, too many while training.
-    validated = ("nll", "recon", "posterior-kl", "permuted")
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from pathlib import Path
 
 from sritool.errors import CheckpointError, SritoolError, UsageError
 from sritool.files import sync_folder
 from sritool.locks import Lock, holder_of
 from sritool.runs.bundled import bundled_models, bundled_run
+from sritool.runs.live_logs import CSV, EVENTS, WANDB
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
 AUTOENCODER = "autoencoder.pt"
 LOCK = ".lock"  # there while a process works on the run; after a kill it stays and locks nothing
 _TRIES = 100
-_LEFT = re.compile(r"\.((best|last|autoencoder)\.pt|config\.toml|metrics\.jsonl)(\.[0-9a-f]{8})?\.tmp")
+_LEFT = re.compile(r"\.((best|last|autoencoder)\.pt|config\.toml|metrics\.(jsonl|csv))(\.[0-9a-f]{8})?\.tmp")
 
 
 def new_run(folder: Path) -> tuple[Path, Lock]:
@@ -91,13 +93,15 @@ def _is_abandoned(folder: Path) -> bool:
     if folder.is_symlink() or not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}
-    ours = all(name in (LOCK, CONFIG, METRICS) or _LEFT.fullmatch(name) for name in names)
+    ours = all(name in (LOCK, CONFIG, METRICS, CSV, EVENTS, WANDB) or _LEFT.fullmatch(name) for name in names)
     return not names or (LOCK in names and ours)
 
 
 def _remove_own(folder: Path) -> None:
-    for name in (CONFIG, METRICS):
+    for name in (CONFIG, METRICS, CSV):
         (folder / name).unlink(missing_ok=True)
+    for name in (EVENTS, WANDB):
+        shutil.rmtree(folder / name, ignore_errors=True)
     clear_leavings(folder)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from sritool.data.batches import Batch
 from sritool.evaluation.metrics import Estimate
 from sritool.runs.folder import METRICS
-from sritool.runs.metrics_log import MetricsLog
+from sritool.runs.live_logs import LiveLogs
+from sritool.runs.metrics_log import MetricsLog, read_metrics
 from sritool.training import events
 from sritool.training.state import RunState
 from sritool.training.validation import Level, collapse, sample_of
@@ -20,18 +21,27 @@ _LOGGED_EVERY = 50  # steps
 class RunLog:
     """Tells an observer of each update, validation and search of a run, and writes its metrics.jsonl."""
 
-    def __init__(self, state: RunState, observer: events.Observer, max_steps: int | None) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        observer: events.Observer,
+        max_steps: int | None,
+        live: LiveLogs | None = None,
+    ) -> None:
         """Begin where the run is.
 
         Args:
             state: The run.
             observer: Is told of everything.
             max_steps: Where the run will be stopped before its plan is done.
+            live: Where records go beside metrics.jsonl.
         """
         self.state, self.observer, self._max_steps = state, observer, max_steps
         position = state.position
         path, done = state.folder / METRICS, (position.step, position.epoch, position.pretraining)
-        self.log = MetricsLog(path, *done, position.tuned)
+        self.log, self._live = MetricsLog(path, *done, position.tuned), live
+        if live is not None:
+            live.begin(read_metrics(path))
         self._tokens, self._tokens_since = 0, time.monotonic()
         self._columns: dict[str, float] = {}
         self.level: Level | None = None  # of the validations to come
@@ -88,8 +98,13 @@ class RunLog:
             if position.pretraining:
                 record["pretraining"] = True
             record |= {"recon": recon, "gradient_norm": norm, **own, "tokens_per_second": round(speed, 1)}
-            self.log.add({**record, "seconds": round(self.state.seconds(), 2)})
+            self._add({**record, "seconds": round(self.state.seconds(), 2)})
             self._tokens, self._tokens_since = 0, now
+
+    def _add(self, record: dict[str, Any]) -> None:
+        self.log.add(record)
+        if self._live is not None:
+            self._live.add(record)
 
     def _validations_to_come(self) -> int:
         """In the present stage."""
@@ -146,7 +161,7 @@ class RunLog:
         record |= judged
         self._tokens_since += state.seconds() - began  # validation is no training
         state.metrics.append(record)
-        self.log.add(record)
+        self._add(record)
         with state.averaged():
             sample = sample_of(state.method, state.corpus.tokenizer)
         self.observer(
@@ -181,6 +196,6 @@ class RunLog:
         position = self.state.position
         share = position.tuning_seconds / self.state.seconds()
         whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **record}
-        self.log.add({**whole, "share_of_training": share, "seconds": round(self.state.seconds(), 2)})
+        self._add({**whole, "share_of_training": share, "seconds": round(self.state.seconds(), 2)})
         spent = f"it took {seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
         return events.Note(f"{line}; {spent}")

@@ -26,6 +26,7 @@ from sritool.methods.base import Clock
 from sritool.model.device import products_in
 from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.folder import AUTOENCODER, BEST, LAST
+from sritool.runs.live_logs import LiveLogs
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline, Timetable
 from sritool.training.freezing import without_gradient
@@ -81,6 +82,7 @@ class Trainer:
         limits: Limits,
         observer: events.Observer,
         resume: Checkpoint | None = None,
+        live: LiveLogs | None = None,
     ) -> None:
         """Begin a run in its folder, or go on with it.
 
@@ -92,6 +94,7 @@ class Trainer:
             limits: When to stop before the plan is done.
             observer: Is told of everything.
             resume: last.pt of the run to go on with.
+            live: Where its records go beside metrics.jsonl; whoever made it closes it.
 
         Raises:
             DataError: The run to resume is of another corpus.
@@ -100,7 +103,7 @@ class Trainer:
         self.limits = limits
         self.state = RunState(corpus, config, folder, device, resume)
         self.train, self.valid = self.state.train, corpus.split("valid")
-        self.log = RunLog(self.state, observer, limits.max_steps)
+        self.log = RunLog(self.state, observer, limits.max_steps, live)
         for line in self.state.taken_over:
             observer(events.Note(line))
         self.times = Timetable(self.state, limits.deadline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from sritool.cli.formats import Table
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt
 from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.training import TrainingOptions, run_option
-from sritool.cli.options.values import duration
+from sritool.cli.options.values import duration, names
 from sritool.cli.render import emit, emit_all
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
@@ -61,6 +62,15 @@ def train(
             "alone. Or a folder with the files of a built-in corpus that is not prepared yet. Repeatable.",
             "--from",
             metavar="RUN|DIR",
+        ),
+    ] = None,
+    logs: Annotated[
+        list[str] | None,
+        run_option(
+            "Write the records of metrics.jsonl elsewhere too, as they come: csv, tensorboard, wandb (optional "
+            "packages), or some of them with commas between. Repeatable.",
+            "--log",
+            metavar="KIND",
         ),
     ] = None,
     summary: Annotated[
@@ -118,12 +128,14 @@ def train(
     from sritool.cli.signals import StopRequest
     from sritool.cli.training_progress import Watch, advice_for_longer, beginning, chosen_precision, ending
     from sritool.model.device import enough_threads, resolve_device, set_threads
+    from sritool.runs.live_logs import LiveLogs, check_live_logs
     from sritool.training.configure import gather
     from sritool.training.deadline import Deadline
     from sritool.training.loop import Limits, Trainer
     from sritool.training.plan import Start, describe, plan_run, prepare_corpus, sort_sources
 
     form = output.format()
+    live_logs = check_live_logs([kind for text in logs or () for kind in names(text)])
     where = resolve_device(device.device, device.gpu)
     variables, flags = settings.by_source(ctx)
     checkpoint, source = sort_sources(sources or [], resume is not None)
@@ -143,6 +155,7 @@ def train(
         StopRequest() as stop,
         Watch(output.quiet) as watch,
         plan.open_folder(runs_dir) as (plan, folder, locked),
+        contextlib.ExitStack() as opened,
     ):
         if not locked:
             say(f"{folder} is on a file system without locks: let no other process work on this run")
@@ -150,7 +163,8 @@ def train(
         allowed = max_time if max_time is not None else 60 * minutes or None
         deadline = Deadline(allowed, began, summary)
         limits = Limits(max_steps, deadline, stop)
-        trainer = Trainer(prepared, plan.config, folder, where, limits, watch, plan.resume)
+        live = opened.enter_context(contextlib.closing(LiveLogs(live_logs, folder)))
+        trainer = Trainer(prepared, plan.config, folder, where, limits, watch, plan.resume, live)
         say(beginning(plan, folder) + chosen_precision(plan, trainer.state.config.training.precision))
         if changes := plan.changes():
             say(f"from here on with other settings: {'; '.join(changes)}")
