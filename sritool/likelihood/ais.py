@@ -15,6 +15,7 @@ Grosse 2017, the rungs of equal thermodynamic length those of Gelman and Meng 19
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -62,7 +63,13 @@ def schedule(rungs: int) -> Tensor:
 
 
 def ladder(
-    target: Target, examples: Tensor, latent: int, dtype: torch.dtype, rungs: int, seed: int = 0
+    target: Target,
+    examples: Tensor,
+    latent: int,
+    dtype: torch.dtype,
+    rungs: int,
+    seed: int = 0,
+    through: Tensor | None = None,
 ) -> Ladder:
     """Fix the transitions: a metric from a Gaussian matched to the posterior, rungs and step sizes from a pilot run.
 
@@ -76,6 +83,7 @@ def ladder(
         dtype: Of the chains.
         rungs: T, intermediate distributions; more of them narrow the bounds.
         seed: Of the pilot's noise.
+        through: β in (0, 1) at which every sentence has a rung besides, float64. Shape [any].
 
     Source: Gelman and Meng 1998 for rungs of equal thermodynamic length; Wu et al. 2017 for the pilot's schedule.
     """
@@ -97,6 +105,8 @@ def ladder(
             steps.step_sizes[rung] = hmc.tuned(steps.step_sizes[rung - 1], probability, longest)
     spread = _smoothed(torch.stack(deviations).double().clamp_min(1e-6))
     placed = _equal_lengths(betas, spread, rungs)
+    if through is not None:
+        placed = torch.cat((placed, through.unsqueeze(1).expand(-1, len(examples)))).sort(0).values
     sizes = _interpolated(placed[1:], betas[1:], _smoothed(steps.step_sizes).double())
     return Ladder(placed, sizes.to(dtype), metric)
 
@@ -125,6 +135,31 @@ def _interpolated(at: Tensor, positions: Tensor, values: Tensor) -> Tensor:
     return (rows.gather(1, right - 1) * (1 - share) + rows.gather(1, right) * share).t().contiguous()
 
 
+class Passed(NamedTuple):
+    """The chains at a rung."""
+
+    log_weights: Tensor  # log w up to it, float64  [chains, batch]
+    state: hmc.State  # after the transition that leaves p(z) p(x|z)^β as it is
+    probability: Tensor  # of acceptance of that  [chains, batch]
+
+
+def annealing(
+    target: Target, steps: Ladder, examples: Tensor, chains: int, seed: int = 0
+) -> Iterator[Passed]:
+    """Run forward as `anneal` does, and yield the chains at every rung, the prior's first."""
+    latent, dtype = steps.metric.vectors.shape[-1], steps.step_sizes.dtype
+    noise = _Noise(Stream(seed, "ais"), examples, chains, latent, dtype)
+    state = hmc.begin(target, noise.start())
+    log_weights = torch.zeros_like(state.log_conditional, dtype=torch.float64)
+    yield Passed(log_weights, state, torch.ones_like(state.log_conditional))
+    for rung in range(1, len(steps.betas)):
+        log_weights = (
+            log_weights + (steps.betas[rung] - steps.betas[rung - 1]) * state.log_conditional.double()
+        )
+        state, probability = _move(target, state, steps, rung, noise)
+        yield Passed(log_weights, state, probability)
+
+
 def anneal(target: Target, steps: Ladder, examples: Tensor, chains: int, seed: int = 0) -> Annealed:
     """Run forward, from the prior, with log w = Σ_t (β_t − β_{t−1}) log p(x|z_{t−1}), so that E w = p(x).
 
@@ -139,17 +174,13 @@ def anneal(target: Target, steps: Ladder, examples: Tensor, chains: int, seed: i
 
     Source: Neal 2001.
     """
-    latent, dtype = steps.metric.vectors.shape[-1], steps.step_sizes.dtype
-    noise = _Noise(Stream(seed, "ais"), examples, chains, latent, dtype)
-    state = hmc.begin(target, noise.start())
-    log_weights = torch.zeros_like(state.log_conditional, dtype=torch.float64)
-    accepted = torch.zeros_like(steps.step_sizes[0])
-    for rung in range(1, len(steps.betas)):
-        log_weights += (steps.betas[rung] - steps.betas[rung - 1]) * state.log_conditional.double()
-        state, probability = _move(target, state, steps, rung, noise)
-        accepted += probability.mean(0)
+    run = annealing(target, steps, examples, chains, seed)
+    last, accepted = next(run), torch.zeros_like(steps.step_sizes[0])
+    for last in run:
+        accepted += last.probability.mean(0)
+    log_weights = last.log_weights
     value, accepted = torch.logsumexp(log_weights, 0) - math.log(chains), accepted / len(steps.step_sizes)
-    return Annealed(value, log_weights, effective_sample_size(log_weights), accepted, state.z)
+    return Annealed(value, log_weights, effective_sample_size(log_weights), accepted, last.state.z)
 
 
 def anneal_reverse(

@@ -13,6 +13,7 @@ RECORDED, MEASURED, LATENT = "Of what is on record", "Measured, or from the reco
 KINDS: dict[str, str] = {
     "curves": RECORDED,
     "frontier": MEASURED,
+    "rate-distortion": MEASURED,
     "ppl-draws": MEASURED,
     "noisy-recon": MEASURED,
     "tune-step": MEASURED,

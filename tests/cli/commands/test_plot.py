@@ -125,6 +125,53 @@ def test_draws_are_the_evaluations_on_record(run: Run) -> None:
     assert {name: len(on_record(name)) for name in BOTH} == {"mine-sri": 2, "mine-lm": 1}
 
 
+def test_rate_distortion_runs_from_the_prior_to_the_likelihood_of_annealing(run: Run) -> None:
+    few = ("--limit", 4, "--seed", 3, "-q")
+
+    def curves(*given: object, rungs: int = 6, fmt: str = "json") -> Result:
+        args = (*BOTH, "--chains", 3, "--rungs", rungs, "--show-data", "-f", fmt, *few, *given)
+        return run("plot", "rate-distortion", *args)
+
+    *own, exact = rows(curves("-o", "curves.svg"))
+    assert (own[0]["beta"], own[0]["rate"], own[-1]["beta"]) == (0, 0, 1)
+    assert own[-1]["nll"] == pytest.approx(own[-1]["rate"] + own[-1]["distortion"])
+    (lm,) = rows(run("evaluate", "mine-lm", "--metrics", "nll", *few, "-f", "json"))
+    assert (exact["rate"], exact["chains"]) == (0, 0)
+    assert exact["distortion"] == pytest.approx(lm["value"], abs=1e-4)
+    assert "rate, KL to the prior" in Path("curves.svg").read_text()
+    assert rows(curves()) == [*own, exact]
+    assert rows(curves("--batch-size", 1))[-2]["rate"] == pytest.approx(own[-1]["rate"], abs=1e-3)
+    beyond = rows(curves("--beta", 2))
+    assert [row["nll"] is not None for row in beyond].count(True) == 2
+    assert (beyond[-2]["beta"], [row["beta"] == 1 for row in beyond].count(True)) == (2, 2)
+    assert rows(curves(rungs=9))[5]["rate"] != own[5]["rate"]
+    table = curves(fmt="tsv").stdout
+    assert run("plot", "rate-distortion", "--data", "-", "-o", "d.svg", stdin=table).exit_code == 0
+    assert Path("d.svg").read_text().count("mine-sri") == Path("curves.svg").read_text().count("mine-sri")
+    assert curves("--beta", 0).exit_code == 2
+    assert not list(Path("runs").glob("*/.evaluate-*"))
+
+
+def test_rate_distortion_goes_on_where_it_was_stopped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sritool.analysis import rate_distortion as task
+
+    args = ("plot", "rate-distortion", *BOTH, "--chains", 2, "--rungs", 3, "--show-data", "--limit", 4, "-q")
+    args += ("--batch-size", 2)
+    original, calls = task.rate_distortion, list[int]()
+
+    def stopped(*given: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*given, **more)
+
+    monkeypatch.setattr(task, "rate_distortion", stopped)
+    run(*args)
+    assert len(calls) == 2
+    assert run(*args).exit_code == 0
+    assert len(calls) == 3, "the batch that was finished is not annealed again"
+
+
 def test_noisy_recon_is_the_table_of_its_command(run: Run) -> None:
     words = ("mine-sri", "--k", "1,3", "--noise", "drop", "--limit", 5, "--chains", 1, "-q")
     table = run("noisy-recon", *words)
@@ -191,7 +238,7 @@ def test_latent_has_a_place_for_each_sentence_and_control(run: Run) -> None:
     assert rows(again) == found
 
 
-@pytest.mark.parametrize("kind", ["frontier", "ppl-draws", "noisy-recon"])
+@pytest.mark.parametrize("kind", ["frontier", "ppl-draws", "noisy-recon", "rate-distortion"])
 def test_one_sentence_has_no_standard_error(run: Run, kind: str) -> None:
     drawn = run("plot", kind, *BOTH, "--limit", 1, "-q", "--show-data", "-f", "json", "-o", "one.svg")
     found = rows(drawn)

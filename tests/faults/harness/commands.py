@@ -44,6 +44,9 @@ def commands() -> dict[str, Command]:
         "classify": Command(("classify", "lab-sri", "--labels", 0, "--draws", 1, "--limit", 12)),
         "plot curves": Command(("plot", "curves", run, "--show-data")),
         "plot frontier": Command(("plot", "frontier", run, "--limit", 4, "--show-data")),
+        "plot rate-distortion": Command(
+            ("plot", "rate-distortion", run, "--limit", 4, "--rungs", 4, "--chains", 2, "--show-data")
+        ),
         "plot ppl-draws": Command(("plot", "ppl-draws", run, "--limit", 4, "--show-data")),
         "plot noisy-recon": Command(("plot", "noisy-recon", run, "--limit", 4, "--show-data")),
         "plot tune-step": Command(("plot", "tune-step", run, "--show-data")),

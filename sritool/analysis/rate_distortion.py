@@ -1,0 +1,167 @@
+"""Rate-distortion curves of runs, each from one annealing run: how much z can tell, and what that buys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sritool.analysis.comparison import run_names
+from sritool.data.batches import collate, evaluation_batches
+from sritool.errors import UsageError
+from sritool.evaluation import likelihood_estimators
+from sritool.evaluation.batches import Indices, over_batches
+from sritool.evaluation.evaluate import require_one_corpus
+from sritool.evaluation.evaluations import key_of, load_hashed
+from sritool.evaluation.metrics import mean_estimate
+from sritool.evaluation.record import FinishedBatches
+from sritool.evaluation.sentences import Chosen, choose_sentences
+from sritool.evaluation.settings import EvaluationSettings
+from sritool.likelihood.rate_distortion import curve_betas, rate_distortion
+from sritool.runs.model import Report, TrainedModel
+
+Array = NDArray[np.float64]
+
+_ROWS = 512  # chains that are annealed at a time
+_BATCH = 8  # sentences side by side, so that progress moves and a stop loses little
+_EVEN = 0.5  # effective sample size over the number of chains below which few of them decide
+
+
+class Point(NamedTuple):
+    """A point of a run's curve: means over sentences in nats, with standard errors."""
+
+    run: str
+    method: str
+    beta: float  # 0: the prior; 1: the model's posterior
+    rate: float  # at least the rate of a q(z|x) that has this distortion, in the mean; 0 without z
+    rate_se: float
+    distortion: float  # −log p(x|z)
+    distortion_se: float
+    nll: float | None  # rate + distortion at β = 1: the NLL by annealing, an upper bound in the mean
+    sentences: int
+    chains: int  # of annealing, a sentence; 0 where the figures are exact
+
+
+class Curves(NamedTuple):
+    """All points, run by run, what they were measured on, and what must be read with them."""
+
+    points: list[Point]
+    data: str
+    notes: list[str]
+
+
+def rate_distortion_curves(
+    checkpoints: Sequence[Path], request: EvaluationSettings, largest: float, device: str, report: Report
+) -> Curves:
+    """Anneal each run on the same sentences with the same noise.
+
+    Batches that a run of before had finished are not annealed again.
+
+    Args:
+        checkpoints: Checkpoints or run folders.
+        request: Which sentences, how many rungs; `likelihood.samples` is the number of chains.
+        largest: β of the last point.
+        device: Where the models run.
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: `largest` is not a positive number.
+        DataError: The corpora differ.
+        NumericalError: A figure is not finite.
+    """
+    if not 0 < largest < float("inf"):
+        raise UsageError(f"the largest β is {largest}; give more than 0, like 1, the model's posterior")
+    models = [load_hashed(path, device) for path in checkpoints]
+    require_one_corpus([model for model, _ in models], "draw")
+    points: list[Point] = []
+    notes: list[str] = []
+    records: list[FinishedBatches] = []
+    data = ""
+    for name in run_names(checkpoints):
+        model, content = models.pop(0)  # each is let go when it is measured
+        chosen = choose_sentences(model, request.split, None, request.limit, request.data_dir)
+        key = key_of(content, model.method, chosen, request, model.arithmetic)
+        given = (request.rungs, request.likelihood.samples, request.batch_size, largest)
+        records.append(FinishedBatches(model.path, "rate-distortion", key, *given))
+        label = f"{name}: annealing" if len(checkpoints) > 1 else "annealing"
+        figures = _anneal(model, chosen, request, largest, label, report, records[-1])
+        points += _points(name, model, figures, request, largest)
+        notes += [f"{name}: {note}" for note in (*_on_weights(figures, request), *records[-1].notes())]
+        data = f"{chosen.data}, {len(chosen.examples)} of {len(chosen.split)} sentences"
+    for (
+        finished
+    ) in records:  # only now, so that a run that is stopped at a later model keeps the earlier ones
+        finished.remove()
+    return Curves(points, data, notes)
+
+
+def _anneal(
+    model: TrainedModel,
+    chosen: Chosen,
+    request: EvaluationSettings,
+    largest: float,
+    label: str,
+    report: Report,
+    finished: FinishedBatches,
+) -> dict[str, Array]:
+    """Figures of each sentence by name, [sentences, points] each; without z one point."""
+    method, latent = model.method, model.latent
+    dtype = method.generator.output_bias.dtype
+
+    def work(part: Indices) -> Mapping[str, torch.Tensor]:
+        batch = collate(chosen.split, chosen.examples[part]).to(model.device)
+        conditional = method.conditional(batch)
+        if not latent:
+            exact = -conditional.log_likelihood(torch.zeros(len(part), 0, dtype=dtype, device=model.device))
+            return {"rate": torch.zeros_like(exact).unsqueeze(1), "distortion": exact.unsqueeze(1)}
+        chains, seed = request.likelihood.samples, request.seed
+        curve = rate_distortion(
+            conditional, batch.examples, latent, dtype, request.rungs, chains, seed, largest
+        )
+        return {name: values.t() for name, values in curve._asdict().items()}
+
+    lengths, figures = chosen.split.lengths[chosen.examples], dict[str, Array]()
+    batches = list(_batches(model, lengths, request))
+    for part, found in over_batches(label, batches, work, report, finished):
+        for name, values in found.items():
+            figures.setdefault(name, np.empty((len(lengths), values.shape[1])))[part] = values
+    return figures
+
+
+def _batches(
+    model: TrainedModel, lengths: NDArray[np.int64], request: EvaluationSettings
+) -> Iterator[Indices]:
+    """Batches that fit into the memory, each of at most so many chains."""
+    size = min(request.batch_size, _BATCH, max(1, _ROWS // request.likelihood.samples))
+    for part in evaluation_batches(lengths, size):
+        fitting = likelihood_estimators.largest_batch(model.method, request, int(lengths[part[0]]))
+        yield from (part[i : i + fitting] for i in range(0, len(part), fitting))
+
+
+def _points(
+    name: str, model: TrainedModel, figures: Mapping[str, Array], request: EvaluationSettings, largest: float
+) -> Iterator[Point]:
+    betas = curve_betas(largest).tolist() if model.latent else [1.0]
+    chains = request.likelihood.samples if model.latent else 0
+    for beta, rates, distortions in zip(betas, figures["rate"].T, figures["distortion"].T, strict=True):
+        rate = mean_estimate("rate", rates, "nats/sentence", chains, "ais")
+        distortion = mean_estimate("distortion", distortions, "nats/sentence", chains, "ais")
+        values = (rate.value, rate.standard_error, distortion.value, distortion.standard_error)
+        nll = rate.value + distortion.value if beta == 1 else None
+        yield Point(name, model.method.name, beta, *values, nll, len(rates), chains)
+
+
+def _on_weights(figures: Mapping[str, Array], request: EvaluationSettings) -> Iterator[str]:
+    """A line where few chains carry the weight, so that the curve lies above the model's."""
+    if "effective_sample_size" not in figures:
+        return
+    size, chains = float(figures["effective_sample_size"][:, -1].mean()), request.likelihood.samples
+    if size < _EVEN * chains:
+        yield (
+            f"effective sample size {size:.1f} of {chains} chains at the largest β, so that the curve lies above the "
+            "model's; --rungs higher brings it down"
+        )
