@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,18 +28,18 @@ class Point(NamedTuple):
     draws: int  # of z for each sentence; 0 where the figures are exact
     estimator: str
     against: str = ""  # the run that differences are to; "" of one run alone
-    # Paired differences: NaN of that run itself, and where the sentences are not the same.
-    nll_diff: float = math.nan
-    nll_diff_se: float = math.nan
-    posterior_kl_diff: float = math.nan
-    posterior_kl_diff_se: float = math.nan
+    # Paired differences: None of that run itself, and where the sentences are not the same.
+    nll_diff: float | None = None
+    nll_diff_se: float | None = None
+    posterior_kl_diff: float | None = None
+    posterior_kl_diff_se: float | None = None
 
     @property
     def errors(self) -> tuple[float, float]:
         """What bars show of both figures: the errors of the differences, none of the reference; else their own."""
         if self.against == self.run:
             return 0.0, 0.0
-        if math.isnan(self.nll_diff_se):
+        if self.nll_diff_se is None or self.posterior_kl_diff_se is None:
             return self.nll_se, self.posterior_kl_se
         return self.nll_diff_se, self.posterior_kl_diff_se
 

@@ -94,7 +94,7 @@ class Evaluations(Record):
             note.text
             for name in wanted
             for note in self._latest[name].notes
-            if set(note.metrics) & set(wanted)
+            if name in note.metrics  # not of a figure that a later measurement replaced
         ]
         return estimates, list(dict.fromkeys(notes))
 

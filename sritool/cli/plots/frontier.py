@@ -105,7 +105,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
 
 def legend_title(points: Sequence[Point]) -> str:
     """What the bars are."""
-    paired = sorted({point.against for point in points if not math.isnan(point.nll_diff_se)})
+    paired = sorted({point.against for point in points if point.nll_diff_se is not None})
     of = f" of the difference to {plain(paired[0])}" if paired else ""
     return f"method; bars: ± 1 standard error{of}"
 

@@ -50,9 +50,14 @@ def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Tab
 
 
 def differences_table(found: Comparison, columns: Sequence[str]) -> Table | None:
-    """For people: paired differences to the reference, a star beside what is beyond two errors; None without any."""
+    """For people: paired differences to the reference, a star beside what is beyond two errors; None without any.
+
+    A figure that is 0 for the reference, as all about z are without z, is its own difference and is left out.
+    """
     by_run = {row.name: found.differences(row) for row in found.rows}
-    names = [name for name in shown_columns(found.rows, columns) if any(name in of for of in by_run.values())]
+    terms = next((row.evaluation.terms for row in found.rows if row.name == found.against), {})
+    told = {name for of in by_run.values() for name in of if terms[name].any()}
+    names = [name for name in shown_columns(found.rows, columns) if name in told]
     if not names:
         return None
     rows = [

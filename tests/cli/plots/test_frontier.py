@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from sritool.analysis.frontier import Point
@@ -62,7 +60,7 @@ def test_bars_are_those_of_the_differences() -> None:
         point._replace(against="language-model", nll_diff=0.1, nll_diff_se=0.03, posterior_kl_diff_se=0.04)
         for point in BESIDE_A_COLLAPSED_RUN
     ]
-    unknown = paired[3]._replace(nll_diff_se=math.nan)
+    unknown = paired[3]._replace(nll_diff_se=None)
     assert [point.errors for point in (paired[0], paired[3], unknown)] == [
         (0.0, 0.0),
         (0.03, 0.04),
