@@ -49,6 +49,8 @@ class SplitInfo:
         truncated: Lines over max_length that were cut.
         cleaned: Lines whose control characters became spaces.
         longest: Tokens of the longest line before cutting.
+        chunked: Lines over max_length that became several sentences.
+        parts: Sentences that these became.
     """
 
     sentences: Count
@@ -62,6 +64,8 @@ class SplitInfo:
     truncated: Count
     cleaned: Count
     longest: Count
+    chunked: Count = 0
+    parts: Count = 0
 
     @property
     def oov_share(self) -> float:
@@ -98,6 +102,7 @@ class CorpusInfo:
     notes: tuple[str, ...]
     splits: Annotated[Mapping[OneLine, SplitInfo], Field(min_length=1)]
     content_hash: OneLine
+    chunk: bool = False
     format_version: Count = FORMAT_VERSION
 
     def to_json(self, files: Mapping[str, str]) -> str:

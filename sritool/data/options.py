@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from sritool.data.tokenizer import OWN_MODEL
 from sritool.errors import UsageError
 
 TOKENIZERS = ("word", "unigram", "bpe")
@@ -16,7 +17,8 @@ class PrepareOptions:
     """How text becomes ids; every field is kept in ``corpus.json``.
 
     Attributes:
-        tokenizer: "word", or "unigram" or "bpe" for pieces of SentencePiece.
+        tokenizer: "word", or "unigram" or "bpe" for pieces of SentencePiece; "sentencepiece" for those of a model
+            that is given.
         vocab_size: Most words with <unk>, or pieces with the special ones. None: all words, or 8,000 pieces.
         min_count: How often a word of the vocabulary occurs in train at least. None: twice, so that words met once
             teach the model what an unknown word is like; or once, where the text marks unknown words itself.
@@ -24,6 +26,7 @@ class PrepareOptions:
         lowercase: Write all text in small letters.
         split_punctuation: Make marks words of their own: "runs." becomes "runs .".
         drop_long: Drop longer sentences, instead of cutting them.
+        chunk: Make several sentences of a longer one, instead of cutting it.
 
     Raises:
         UsageError: A value is not possible.
@@ -36,10 +39,13 @@ class PrepareOptions:
     lowercase: bool = False
     split_punctuation: bool = False
     drop_long: bool = False
+    chunk: bool = False
 
     def __post_init__(self) -> None:
-        if self.tokenizer not in TOKENIZERS:
+        if self.tokenizer not in (*TOKENIZERS, OWN_MODEL):
             raise UsageError(f"no tokenizer {self.tokenizer!r}; choose one of {', '.join(TOKENIZERS)}")
+        if self.chunk and self.drop_long:
+            raise UsageError("long lines are cut into sentences or dropped, not both; leave one out")
         if self.max_length < 1 or (self.min_count is not None and self.min_count < 1):
             raise UsageError("--max-length and --min-count are at least 1; give a larger number")
         if self.vocab_size is not None and self.vocab_size < 2:

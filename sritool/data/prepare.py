@@ -17,9 +17,9 @@ from sritool.data.scripts import words_are_separated
 from sritool.data.sentences import CorpusText
 from sritool.data.split import Split, SplitBuilder, count_words
 from sritool.data.store import content_hash
-from sritool.data.tokenizer import UNK, Tokenizer, WordTokenizer
+from sritool.data.tokenizer import OWN_MODEL, UNK, Tokenizer, WordTokenizer
 from sritool.data.vocabulary import CUT_IT, UNSEPARATED, learn_pieces, learn_words
-from sritool.errors import DataError
+from sritool.errors import DataError, UsageError
 
 MOST_UNKNOWN = 0.1  # share of unknown tokens above which a split is warned of
 
@@ -60,7 +60,10 @@ def prepare(
     with RawLines(text, options, folder) as raw:
         called = {split: _called(split, text) for split in raw.splits}
         for split in raw.splits:
-            _require(raw.sentences[split], called[split], 2 if split == "train" else 1)
+            least = 2 if split == "train" and not options.chunk else 1
+            if raw.sentences[split] < least:
+                raw.refuse_documents(split, called[split])
+            _require(raw.sentences[split], called[split], least)
         if options.tokenizer == "word":
             separated = words_are_separated(raw.word_numbers)
         tokenizer: Tokenizer
@@ -69,6 +72,8 @@ def prepare(
         elif options.tokenizer == "word":
             tokenizer, fewest = learn_words(raw, options)
         else:
+            if options.tokenizer == OWN_MODEL:
+                raise UsageError("no model of pieces is given; give one, or choose another tokenizer")
             tokenizer, fewest = learn_pieces(raw, options), options.min_count or 2
         labels = sorted({label_name(label) for label in raw.label_numbers})
         splits, counts = {}, {}
@@ -76,7 +81,9 @@ def prepare(
             splits[split] = builder.split()
             counts[split] = builder.info(splits[split], raw.empty[split], cleaned)
     for split in splits:
-        _require(len(splits[split]), called[split], 1, f"; none is within --max-length {options.max_length}")
+        least = 2 if split == "train" and options.chunk else 1
+        none = "" if options.chunk else f"; none is within --max-length {options.max_length}"
+        _require(len(splits[split]), called[split], least, none)
     info = CorpusInfo(
         name=name,
         source=text.source,
@@ -99,7 +106,10 @@ def _encode(
     raw: RawLines, tokenizer: Tokenizer, labels: Sequence[str], options: PrepareOptions
 ) -> dict[str, tuple[SplitBuilder, int]]:
     """Return every split, and how many of its lines had control characters."""
-    builders = {name: SplitBuilder(tokenizer, options.max_length, options.drop_long) for name in raw.splits}
+    builders = {
+        name: SplitBuilder(tokenizer, options.max_length, options.drop_long, options.chunk)
+        for name in raw.splits
+    }
     cleaned = raw.cleaned.copy()
     place = {name: number for number, name in enumerate(labels)}
     places = np.array([place[label_name(label)] for label in raw.label_numbers], np.int32)

@@ -57,6 +57,7 @@ class RawLines:
         sentences: Lines with a word, by split.
         empty: Lines without a word, by split; those of train stay in train.
         cleaned: Lines without a word that had control characters, by split.
+        longest: Words of the longest line, by split.
     """
 
     def __init__(self, text: CorpusText, options: PrepareOptions, folder: Path | None = None) -> None:
@@ -80,6 +81,7 @@ class RawLines:
         self.label_numbers: defaultdict[str, int] = defaultdict(count().__next__)
         self.labelled: set[str] = set()
         self.sentences, self.empty, self.cleaned = Counter[str](), Counter[str](), Counter[str]()
+        self.longest = Counter[str]()
         content = pa.list_(pa.int32()) if options.tokenizer == "word" else pa.string()
         self._schema = pa.schema({"content": content, "label": pa.int32(), "cleaned": pa.uint8()})
         self._split_of_batch: list[str] = []
@@ -135,6 +137,7 @@ class RawLines:
     def _batch_of(self, chunk: Chunk, split: str, where: str) -> Any:
         """Return what is kept of some lines: those with a word."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         options = self._options
         raw, labels = chunk.texts, chunk.labels
@@ -155,6 +158,7 @@ class RawLines:
             )
             labels = None if labels is None else list(compress(labels, filled))
         self.sentences[split] += len(words)
+        self.longest[split] = max(self.longest[split], pc.max(pc.list_value_length(words)).as_py() or 0)
         if self._text.cut and split == "train":
             self._keys.append(shuffle_keys(comparison_bytes(raw, plain), self._text.cut.seed))
         numbers = np.full(len(words), -1, np.int32)
@@ -180,8 +184,35 @@ class RawLines:
             )
         return pa.ListArray.from_arrays(words.offsets, array_of(numbers[values_of(met.indices, np.int32)]))
 
+    def refuse_documents(self, split: str, where: str) -> None:
+        """Name the cause where a text has too few lines because whole documents stand on a line each.
+
+        Args:
+            split: The split that has too few lines.
+            where: What the error calls it.
+
+        Raises:
+            DataError: Its longest line is no sentence.
+        """
+        lines, words = self.sentences[split], self.longest[split]
+        if words <= self._options.max_length:
+            return
+        many = f"{lines} lines, the longest of" if lines > 1 else "one line of"
+        files = "and with files for all three splits: --train, --valid, --test"
+        if self._options.chunk:
+            raise DataError(
+                f"{where} has {many} {words:,} words, and lines are not divided among splits; give "
+                f"{files.removeprefix('and with ')}"
+            )
+        raise DataError(
+            f"{where} has {many} {words:,} words, and a line is taken for a sentence; give each sentence a line of "
+            f"its own, or cut documents into parts of 50 words with --chunk 50, {files}"
+        )
+
     def _cut(self, cut: Cut) -> None:
         """Say which lines of train go to which split."""
+        if self.sentences["train"] < len(cut.shares) + 2:
+            self.refuse_documents("train", self._text.splits["train"].where or "train")
         ends = np.cumsum([len(part) for part in self._keys])[:-1]
         where = self._text.splits["train"].where or "train"
         found = splits_by_key(

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,21 +69,49 @@ class Split:
         return Split(np.concatenate(ids), offsets_of(self.lengths[chosen]), labels, self.words[chosen])
 
 
+class Parts(NamedTuple):
+    """Lines cut into parts."""
+
+    each: Ints  # parts of each line  [lines]
+    lengths: Ints  # [parts]
+    ends: npt.NDArray[np.bool_]  # whether a part is the last one of its line  [parts]
+
+
+def chunked(lengths: Ints, longest: int) -> Parts:
+    """Cut lines into parts of `longest` tokens, of which the last one has what is left.
+
+    Args:
+        lengths: Tokens of each line. Shape [lines].
+        longest: Most tokens of a part.
+    """
+    count = np.maximum(-(-lengths // longest), 1).astype(np.int64)
+    last = np.cumsum(count) - 1
+    of_parts = np.full(int(count.sum()), longest, np.int64)
+    of_parts[last] = lengths - (count - 1) * longest
+    ends = np.zeros(len(of_parts), np.bool_)
+    ends[last] = True
+    return Parts(count, of_parts, ends)
+
+
 class SplitBuilder:
     """A split that grows by some lines at a time, with counts of what is lost on the way.
 
     Memory is that of the ids (4 bytes each), and of lengths, words and labels (4 bytes a sentence each).
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, drop_long: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, max_length: int, drop_long: bool = False, chunk: bool = False
+    ) -> None:
         """Begin without a sentence.
 
         Args:
             tokenizer: What made the ids.
             max_length: Most ids of a line.
             drop_long: Whether longer lines are dropped, not cut.
+            chunk: Whether longer lines become several sentences, and nothing of them is lost.
         """
         self._tokenizer, self._max_length, self._drop_long = tokenizer, max_length, drop_long
+        self._chunk, self._parts = chunk, 0
         self._ids, self._lengths, self._words, self._labels = array("i"), array("i"), array("i"), array("i")
         self._oov = self._unknown = self._ends = self._too_long = self._longest = 0
 
@@ -102,7 +130,13 @@ class SplitBuilder:
         too_long = int(np.count_nonzero(over))
         self._too_long += too_long
         self._longest = max(self._longest, int(lengths.max(initial=0)))
-        if too_long:
+        if too_long and self._chunk:
+            parts = chunked(lengths, self._max_length)
+            self._parts += int(parts.each[over].sum())
+            words = None if words is None else self._words_of_parts(flat, words, parts)
+            labels = None if labels is None else np.repeat(labels, parts.each)
+            lengths, over = parts.lengths, ~parts.ends
+        elif too_long:
             room = np.where(over, 0 if self._drop_long else self._max_length, lengths)
             place = np.arange(len(flat)) - np.repeat(offsets_of(lengths)[:-1], lengths)
             flat = flat[place < np.repeat(room, lengths)]
@@ -122,12 +156,28 @@ class SplitBuilder:
         _append(self._ids, ids)
         _append(self._lengths, lengths)
         if words is not None:
-            counts, bounds = words + 1, offsets_of(lengths)
-            for row in np.flatnonzero(over):
+            counts, bounds = words + ~over, offsets_of(lengths)
+            for row in np.flatnonzero(over & (not self._chunk)):
                 counts[row] = len(self._tokenizer.decode(ids[bounds[row] : bounds[row + 1]]).split())
             _append(self._words, counts)
         if labels is not None:
             _append(self._labels, labels)
+
+    def _words_of_parts(self, flat: IdArray, words: Ints, parts: Parts) -> Ints:
+        """Words that begin in each part, which add up to those of the whole lines: [parts]."""
+        begun = np.concatenate(([0], np.cumsum(self._spaces[flat])))
+        of_parts: Ints = np.diff(begun[offsets_of(parts.lengths)])
+        first = offsets_of(parts.each)[:-1]
+        of_parts[first] += words - np.add.reduceat(
+            of_parts, first
+        )  # a first word need have no space before it
+        return np.maximum(of_parts, 0)
+
+    @cached_property
+    def _spaces(self) -> Ints:
+        """Spaces in each piece, one before each word but perhaps the first: [ids]."""
+        surfaces = map(self._tokenizer.surface, range(len(self._tokenizer)))
+        return np.array([surface.count(" ") for surface in surfaces], np.int64)
 
     def split(self) -> Split:
         """Return the sentences so far."""
@@ -153,9 +203,11 @@ class SplitBuilder:
             oov=self._oov,
             empty=empty,
             dropped=self._too_long if self._drop_long else 0,
-            truncated=0 if self._drop_long else self._too_long,
+            truncated=0 if self._drop_long or self._chunk else self._too_long,
             cleaned=cleaned,
             longest=self._longest,
+            chunked=self._too_long if self._chunk else 0,
+            parts=self._parts,
         )
 
 

@@ -22,6 +22,9 @@ FIRST_PREDICTED = EOS
 CHUNK = 1_000  # lines split at a time: their words stay in the processor's cache, and memory stays small
 LONGEST_WORD = 200  # characters; a longer "word" is data gone wrong, and never enters a vocabulary
 
+OWN_MODEL = "sentencepiece"
+"""Kind of the pieces of a model that was not trained here, whose own kind and special ids may be any."""
+
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What moves a terminal's cursor, ends a line or has no place in a text at all."""
 
@@ -34,7 +37,7 @@ class Tokenizer(Protocol):
 
     @property
     def kind(self) -> str:
-        """``word``, ``unigram`` or ``bpe``."""
+        """``word``, ``unigram``, ``bpe`` or ``sentencepiece``."""
 
     def __len__(self) -> int:
         """Number of ids, the four special ones included."""
@@ -130,13 +133,17 @@ class WordTokenizer:
 
 
 class SentencePieceTokenizer:
-    """Pieces of a SentencePiece model with our special ids and no normalisation but that of white space."""
+    """Pieces of a SentencePiece model.
+
+    One that was trained here has our special ids and no normalisation but that of white space. One that was not is
+    used as it is, but that its special pieces come first, so that ids 0-3 are those of every tokenizer.
+    """
 
     def __init__(self, kind: str, model: bytes) -> None:
         """Make a tokenizer of a model.
 
         Args:
-            kind: ``unigram`` or ``bpe``.
+            kind: ``unigram`` or ``bpe``; ``sentencepiece`` for a model that was not trained here.
             model: A serialised SentencePiece model.
 
         Raises:
@@ -144,7 +151,7 @@ class SentencePieceTokenizer:
         """
         from sentencepiece import SentencePieceProcessor
 
-        if kind not in ("unigram", "bpe"):
+        if kind not in ("unigram", "bpe", OWN_MODEL):
             raise DataError(f"no SentencePiece model is of kind {kind!r}; use unigram or bpe")
         self.kind = kind
         self.model = model
@@ -154,36 +161,49 @@ class SentencePieceTokenizer:
         except RuntimeError as error:
             raise DataError("the bytes are not a SentencePiece model; prepare the corpus again") from error
         processor = self._processor
-        if (processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()) != (0, 1, 2, 3):
+        special = [processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()]
+        if special != [PAD, BOS, EOS, UNK] and kind != OWN_MODEL:
             raise DataError("the SentencePiece model has other special ids; train it with sritool preprocess")
+        others = sorted({*range(processor.GetPieceSize())} - {*special})
+        self._theirs = [*special, *others]  # by our id; -1 for a special piece that the model lacks
+        self._ours = np.zeros(processor.GetPieceSize(), np.int32)  # by the model's id
+        self._ours[others] = np.arange(UNK + 1, len(self._theirs))
+        self._ours[[index for index in special if index >= 0]] = [
+            ours for ours, index in enumerate(special) if index >= 0
+        ]
 
     def __len__(self) -> int:
-        return int(self._processor.GetPieceSize())
+        return len(self._theirs)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of the pieces; a character that no piece covers is ``UNK``."""
-        return [int(index) for index in self._processor.EncodeAsIds(text)]
+        return [int(index) for index in self._ours[self._processor.EncodeAsIds(text)]]
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
         """Return the ids of all lines, as `Tokenizer.encode_many`."""
         pieces = self._processor.Encode(list(lines), out_type=int, num_threads=1) if lines else []
-        flat = np.fromiter(chain.from_iterable(pieces), dtype=np.int32)
+        flat = self._ours[np.fromiter(chain.from_iterable(pieces), dtype=np.int32)]
         return flat, offsets_of([len(line) for line in pieces])
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of pieces, as `Tokenizer.decode`; an unknown character reads ``<unk>``."""
         # A model that we did not train can make anything of its pieces, escape sequences too.
-        return CONTROL.sub(" ", str(self._processor.DecodeIds(content(ids))))
+        return CONTROL.sub(
+            " ", str(self._processor.DecodeIds([self._theirs[index] for index in content(ids)]))
+        )
 
     def surface(self, index: int) -> str:
         """Return a piece, the space before it included, as `Tokenizer.surface`."""
         if index <= UNK:
             return "?" if index == UNK else ""
-        return str(self._processor.IdToPiece(index)).replace("\u2581", " ")
+        return self._piece(index).replace("\u2581", " ")
 
     def vocabulary(self) -> list[str]:
         """Return the pieces, as `Tokenizer.vocabulary`; a space is written as SentencePiece does."""
-        return [str(self._processor.IdToPiece(index)) for index in range(len(self))]
+        return [*SPECIALS, *(self._piece(index) for index in range(UNK + 1, len(self)))]
+
+    def _piece(self, index: int) -> str:
+        return str(self._processor.IdToPiece(self._theirs[index]))
 
     def check_pieces(self) -> None:
         """Check that every piece is text.
@@ -192,7 +212,7 @@ class SentencePieceTokenizer:
             DataError: One is not, as in a model that is damaged or not of our making.
         """
         try:
-            for index in range(len(self)):
+            for index in range(self._processor.GetPieceSize()):
                 self._processor.IdToPiece(index)
             self.decode(range(UNK, len(self)))
         except (UnicodeDecodeError, RuntimeError, IndexError) as error:

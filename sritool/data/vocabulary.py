@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sritool.data.arrow_arrays import lists_of
+from sritool.data.blocks import read_blocks
 from sritool.data.options import PrepareOptions
 from sritool.data.raw_lines import RawLines
 from sritool.data.readers import read_sentences
@@ -22,6 +23,7 @@ from sritool.data.tokenizer import (
     CONTROL,
     EOS,
     LONGEST_WORD,
+    OWN_MODEL,
     PAD,
     SPECIALS,
     UNK,
@@ -82,6 +84,25 @@ def read_words(path: Path) -> WordTokenizer:
             f"{path} has a word with control characters, or of more than {LONGEST_WORD}; leave it out"
         )
     return WordTokenizer([*SPECIALS, *words])
+
+
+def read_pieces(path: Path) -> SentencePieceTokenizer:
+    """Read a SentencePiece model, to be used as it is.
+
+    Raises:
+        UsageError: The path is a folder.
+        DataError: There is no such file, or it is no such model.
+    """
+    try:
+        tokenizer = SentencePieceTokenizer(OWN_MODEL, b"".join(read_blocks(path)))
+        tokenizer.check_pieces()
+    except DataError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, OSError):
+            raise
+        raise DataError(
+            f"{path} is no SentencePiece model; give a .model file that spm_train or sritool wrote"
+        ) from error
+    return tokenizer
 
 
 def ranked_words(

@@ -83,7 +83,9 @@ def test_the_columns_of_classify_have_entries() -> None:
 
 
 def test_the_columns_of_preprocess_have_entries() -> None:
-    info = SimpleNamespace(name="", source="", tokenizer="bpe", splits={}, labels=(), notes=(), vocabulary=0)
+    info = SimpleNamespace(
+        name="", source="", tokenizer="bpe", splits={}, labels=(), notes=(), vocabulary=0, chunk=True
+    )
     table = preprocess.corpus_table(
         SimpleNamespace(info=info, path="", fresh=False, seconds=0.0, frequent=(), examples=())
     )

@@ -103,10 +103,12 @@ def preprocess(
         ),
     ] = None,
     tokenizer: Annotated[
-        Literal["word", "unigram", "bpe"] | None,
+        str | None,
         word_option(
-            "word: white space separates words. unigram, bpe: SentencePiece, for raw text.",
+            "word: white space separates words. unigram, bpe: SentencePiece, for raw text. Or the path of a "
+            "SentencePiece model of your own, which is used as it is.",
             show_default="word",
+            metavar="KIND|FILE.model",
         ),
     ] = None,
     vocab_size: Annotated[
@@ -144,6 +146,14 @@ def preprocess(
         bool | None,
         word_option("Cut longer sentences, or leave them out.", "--truncate/--drop", show_default="truncate"),
     ] = None,
+    chunk: Annotated[
+        int | None,
+        word_option(
+            "Make sentences of this many words or pieces of a longer line, such as a document, and lose nothing; its "
+            "label goes to each.",
+            min=1,
+        ),
+    ] = None,
     seed: SeedOpt = 0,
     force: Annotated[bool, file_option("Replace another corpus of this name.", "--force")] = False,
     data_dir: DataDirOpt = Path("data"),
@@ -171,6 +181,7 @@ def preprocess(
     from sritool.data.options import with_overrides
     from sritool.data.preprocess import preprocess_corpus
     from sritool.data.sources import FileOptions
+    from sritool.errors import UsageError
 
     files = {"train": train, "valid": valid, "test": test}
     splits = {split: paths for split, paths in files.items() if paths}
@@ -179,17 +190,22 @@ def preprocess(
     for given in (*(inputs or ()), *(path for paths in splits.values() for path in paths)):
         tell_typed(given)
     chosen, source = choose_source(Inputs(inputs or (), splits, folder, name), reading)
+    if chunk is not None and (max_length is not None or truncate is not None):
+        other = "--max-length" if max_length is not None else "--truncate or --drop"
+        raise UsageError(f"--chunk {chunk} says how long sentences are, and loses nothing; leave {other} out")
     asked = {
         "tokenizer": tokenizer,
         "vocab_size": vocab_size,
         "min_count": min_count,
-        "max_length": max_length,
+        "max_length": max_length if chunk is None else chunk,
         "lowercase": lowercase,
         "split_punctuation": split_punctuation,
         "drop_long": None if truncate is None else not truncate,
+        "chunk": None if chunk is None else True,
     }
     vocabulary, as_there = given_vocabulary(like, vocab, asked, data_dir)
-    overrides = as_there | {key: value for key, value in asked.items() if value is not None}
+    typed = {key: value for key, value in asked.items() if value is not None}
+    overrides = as_there | typed | {key: as_there[key] for key in ("tokenizer",) if key in as_there}
     options = with_overrides(source.options, overrides)
     if folder is None and inputs and inputs[0] in HUB_SETS and sys.stderr.isatty():
         say(f"fetching {inputs[0]} from the Hugging Face hub; with its files at hand, give --from DIR")
@@ -203,7 +219,13 @@ def corpus_table(prepared: PreparedCorpus) -> Table:
     info = prepared.info
     pieces = info.tokenizer != "word"
     columns = ["split", "sentences", "words", *(["pieces"] if pieces else []), "predictions", "OOV share"]
-    columns += ["empty", "dropped", "truncated", "longest"]
+    columns += [
+        "empty",
+        "dropped",
+        "truncated",
+        "longest",
+        *(["documents cut", "parts"] if info.chunk else []),
+    ]
     rows = [
         [
             split,
@@ -216,6 +238,7 @@ def corpus_table(prepared: PreparedCorpus) -> Table:
             counts.dropped,
             counts.truncated,
             counts.longest,
+            *([counts.chunked, counts.parts] if info.chunk else []),
         ]
         for split, counts in info.splits.items()
     ]

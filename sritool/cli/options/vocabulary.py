@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sritool.cli.options.models import find_named
-from sritool.errors import CheckpointError, UsageError
+from sritool.errors import CheckpointError, UsageError, quoted, suggestion
 
 if TYPE_CHECKING:
     from sritool.data.tokenizer import Tokenizer
@@ -30,10 +30,16 @@ def given_vocabulary(
     Raises:
         UsageError: Both are named, or options of learning a vocabulary are given too.
         CheckpointError: There is no such corpus or run.
-        DataError: The file is no vocabulary.
+        DataError: The file is no vocabulary or model.
     """
-    from sritool.data.vocabulary import read_words
+    from sritool.data.options import TOKENIZERS
+    from sritool.data.tokenizer import OWN_MODEL
+    from sritool.data.vocabulary import read_pieces, read_words
 
+    asked, model = dict(asked), asked["tokenizer"]
+    if isinstance(model, str) and model not in TOKENIZERS:
+        _require_alone(model, like, vocab, asked)
+        return read_pieces(Path(model)), {"tokenizer": OWN_MODEL}
     named = "--like" if like is not None else "--vocab"
     if like is not None and vocab is not None:
         raise UsageError("--like and --vocab both name the vocabulary; leave one of them out")
@@ -45,6 +51,26 @@ def given_vocabulary(
     if vocab is not None:
         return read_words(vocab), {"tokenizer": "word"}
     return None, {}
+
+
+def _require_alone(model: str, like: str | None, vocab: Path | None, asked: Mapping[str, object]) -> None:
+    """Raise UsageError where a tokenizer is no model's path, or something else says what the vocabulary is."""
+    from sritool.data.options import TOKENIZERS
+
+    if not Path(model).exists() and not model.endswith(".model"):
+        raise UsageError(
+            f"--tokenizer {quoted(model)}: there is no such tokenizer{suggestion(model, TOKENIZERS)}; "
+            "a SentencePiece model is the path of its .model file"
+        )
+    others = {
+        "--like": like,
+        "--vocab": vocab,
+        "--vocab-size": asked["vocab_size"],
+        "--min-count": asked["min_count"],
+    }
+    for name, value in others.items():
+        if value is not None:
+            raise UsageError(f"--tokenizer {model} takes a model as it is; leave {name} out")
 
 
 def _like(name: str, data_dir: Path) -> tuple[Tokenizer, dict[str, Any]]:

@@ -1,0 +1,113 @@
+"""A SentencePiece model of the user's own, whatever its special ids are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+
+from sritool.data.store import MODEL_FILE, load_corpus
+from sritool.data.tokenizer import EOS, SPECIALS, UNK, SentencePieceTokenizer, tokenizer_from_state
+from sritool.errors import DataError
+
+TEXTS = [
+    f"{who} {does} {what}"
+    for who in ("A Gardener", "old pilots")
+    for does in ("greet", "paint")
+    for what in ("kites", "lanterns!")
+]
+SPECIAL_IDS: dict[str, dict[str, Any]] = {
+    "usual": {},  # unk 0, bos 1, eos 2, no pad
+    "no bos": {"bos_id": -1, "eos_id": 1, "unk_id": 2},
+    "ours": {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3},
+    "char": {"model_type": "char"},
+    "controls": {"control_symbols": ["<mask>"], "user_defined_symbols": ["kites"]},
+}
+
+
+def model_of(**special: Any) -> bytes:
+    model, how = io.BytesIO(), {"model_type": "bpe", "vocab_size": 60, **special}
+    SentencePieceTrainer.Train(
+        sentence_iterator=iter(TEXTS * 3), model_writer=model, hard_vocab_limit=False, minloglevel=2, **how
+    )
+    return model.getvalue()
+
+
+@pytest.mark.parametrize("name", SPECIAL_IDS)
+def test_pieces_are_those_of_the_model(name: str) -> None:
+    model = model_of(**SPECIAL_IDS[name])
+    theirs, ours = SentencePieceProcessor(model_proto=model), SentencePieceTokenizer("sentencepiece", model)
+    vocabulary = ours.vocabulary()
+    assert vocabulary[:4] == list(SPECIALS)
+    assert len(vocabulary) == len(ours) == len({*vocabulary})
+    for text in [*TEXTS, "kites § A"]:
+        ids, pieces = ours.encode(text), theirs.EncodeAsPieces(text)
+        assert [vocabulary[index] for index in ids if index != UNK] == [p for p in pieces if p in vocabulary]
+        assert [index == UNK for index in ids] == [p not in vocabulary for p in pieces]
+        assert ours.decode([*ids, EOS, 5]) == theirs.DecodeIds(theirs.EncodeAsIds(text))
+    flat, offsets = ours.encode_many(TEXTS)
+    assert [flat[a:b].tolist() for a, b in itertools.pairwise(offsets)] == [*map(ours.encode, TEXTS)]
+    again = tokenizer_from_state(ours.state())
+    assert (again.kind, again.vocabulary()) == ("sentencepiece", vocabulary)
+
+
+def test_a_model_of_other_ids_is_none_of_ours() -> None:
+    with pytest.raises(DataError, match="special ids"):
+        SentencePieceTokenizer("bpe", model_of())
+
+
+def test_corpora_of_one_model_compare(invoke: Callable[..., Any], tmp_path: Path) -> None:
+    model = model_of()
+    (tmp_path / "my.model").write_bytes(model)
+    (tmp_path / "a.txt").write_text("\n".join(TEXTS) + "\n")
+    (tmp_path / "b.txt").write_text("\n".join(TEXTS[::-1] * 2) + "\n")
+    (tmp_path / "t.txt").write_text("\n".join(TEXTS[:3]) + "\n")
+    for name, how in (
+        ("a", ["--tokenizer", "my.model"]),
+        ("b", ["--tokenizer", "my.model"]),
+        ("c", ["--like", "a"]),
+    ):
+        train = "a.txt" if name == "a" else "b.txt"
+        files = ["--train", train, "--valid", "t.txt", "--test", "t.txt"]
+        result = invoke("preprocess", *files, "--name", name, *how)
+        assert result.exit_code == 0, result.stderr
+        corpus = load_corpus(tmp_path / "data" / name)
+        assert corpus.info.tokenizer == "sentencepiece"
+        assert (tmp_path / "data" / name / MODEL_FILE).read_bytes() == model
+        told = json.loads((tmp_path / "data" / name / "corpus.json").read_text())["files"]
+        assert told[MODEL_FILE] == hashlib.sha256(model).hexdigest()
+    first, second = (load_corpus(tmp_path / "data" / name).split("test") for name in "ab")
+    assert first.ids.tolist() == second.ids.tolist()
+    assert first.predictions == second.predictions
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "words"),
+    [
+        (["bad.model"], 3, "bad.model is no SentencePiece model"),
+        (["empty.model"], 3, "empty.model is no SentencePiece model"),
+        (["none.model"], 3, "no such file: none.model"),
+        (["unigrm"], 2, "did you mean unigram"),
+        (["good.model", "--vocab-size", "50"], 2, "leave --vocab-size out"),
+        (["good.model", "--like", "tiny"], 2, "leave --like out"),
+        (["."], 2, "is a folder"),
+    ],
+)
+def test_what_is_no_model(
+    invoke: Callable[..., Any], tmp_path: Path, given: list[str], code: int, words: str
+) -> None:
+    (tmp_path / "bad.model").write_bytes(b"nothing of the kind" * 9)
+    (tmp_path / "empty.model").write_bytes(b"")
+    (tmp_path / "good.model").write_bytes(model_of())
+    (tmp_path / "a.txt").write_text("\n".join(TEXTS) + "\n")
+    result = invoke("preprocess", "a.txt", "--name", "a", "--tokenizer", *given)
+    assert result.exit_code == code, result.stderr
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
