@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from sritool.analysis.differences import differences, reference_index
-from sritool.config.values import build
+from sritool.analysis.training_cost import Training, training_of
 from sritool.errors import CheckpointError, DataError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import WEIGHTED
@@ -18,14 +17,11 @@ from sritool.evaluation.evaluate import Evaluation, evaluate_model, run_name
 from sritool.evaluation.evaluations import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference
-from sritool.evaluation.sentences import prepared_corpus
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
 from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
-from sritool.runs.folder import BEST, LAST, METRICS, find_checkpoint
-from sritool.runs.metrics_log import read_metrics
-from sritool.runs.model import Report, TrainedModel
-from sritool.training.position import Position, ends_early
+from sritool.runs.folder import find_checkpoint
+from sritool.runs.model import Report
 
 OWN = "own"  # in place of one estimator: the one that each method was published with
 TRAINING_COLUMNS = ("parameters", "tokens/s", "time", "epochs")
@@ -52,20 +48,6 @@ Not `kl` and `posterior-kl`: they are what likelihood is paid for with, and neit
 Not `au`: it counts dimensions, whatever they hold, and many runs share its ceiling. Not `time` and `epochs`: the
 shortest plan would win. Nor the size of a model.
 """
-
-
-class Training(NamedTuple):
-    """What a run took."""
-
-    parameters: int  # of all its modules
-    tokens_per_second: float | None  # of the corpus, median over the records of its steps
-    seconds: float
-    epochs: int  # done
-    planned: int
-    sentences: int  # that it was trained on
-    of: int  # in the training split
-    left: str  # what is missing to its end, "" if nothing
-    encoder: str = ""  # the checkpoint that its encoder comes from, if it was not trained here
 
 
 class Row(NamedTuple):
@@ -216,42 +198,6 @@ def compare(
         notes.append(f"the estimators differ: {', '.join(WEIGHTED)} do not compare between them")
     to = rows[reference].name if paired else ""
     return Comparison(rows, notes, one_corpus, len(kinds) <= 1, to)
-
-
-def training_of(model: TrainedModel, data_dir: Path) -> Training:
-    """Tell what the run that a checkpoint belongs to took so far, by the last.pt and metrics.jsonl beside it.
-
-    Args:
-        model: A trained model.
-        data_dir: Folder of prepared corpora.
-    """
-    config, folder, last = model.checkpoint.config, model.path.parent, model.checkpoint
-    in_its_folder = model.path.name in (BEST, LAST)
-    if in_its_folder:
-        with contextlib.suppress(CheckpointError):  # it may be copied without, or damaged
-            last = load_checkpoint(folder / LAST)
-    records = read_metrics(folder / METRICS) if in_its_folder else []
-    steps = [r for r in records if r.get("kind") == "step" and not r.get("pretraining")]
-    # The first step warms up; it alone is better than nothing.
-    speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
-    done, planned = int(last.progress["epoch"]), config.training.epochs
-    left = ""
-    if last.trainer is None:
-        left = f"no {LAST} beside it: time and epochs are those at the checkpoint"
-    elif done < planned and not ends_early(
-        model.method, config, planned, build(Position, last.trainer["position"])
-    ):
-        left = f"its training has not ended: {done} of {planned} epochs"
-    of = prepared_corpus(model, data_dir).info.splits["train"].sentences
-    return Training(
-        sum(parameter.numel() for parameter in model.method.modules.parameters()),
-        statistics.median(speeds) if speeds else None,
-        float(last.progress["seconds"]),
-        *(done, planned),
-        *(min(config.training.sentences or of, of), of),
-        left,
-        config.pretraining.encoder if model.method.pretrains else "",
-    )
 
 
 def run_names(checkpoints: Sequence[Path]) -> list[str]:

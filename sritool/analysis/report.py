@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool._version import __version__
-from sritool.analysis.comparison import Training, training_of
 from sritool.analysis.interpolation import Way, interpolate_once
 from sritool.analysis.latent_map import FEWEST_ON_MAP, map_both
+from sritool.analysis.training_cost import Training, training_of
 from sritool.analysis.training_curves import VALIDATION, Point, points_of, read_records
 from sritool.config.settings import RunConfig
 from sritool.data.corpus_info import CorpusInfo

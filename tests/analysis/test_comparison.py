@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from sritool.analysis import comparison as task
+from sritool.analysis import training_cost
 from sritool.analysis.comparison import (
     BETTER,
     DEFAULT_COLUMNS,
     OWN,
     Comparison,
-    Training,
     check_columns,
     compare,
     published_estimator,
     runs_of_newest_corpus,
-    training_of,
 )
+from sritool.analysis.training_cost import Training, training_of
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, UsageError
@@ -121,7 +121,7 @@ def test_early_stopping_is_an_end(trained: dict[str, Path], monkeypatch: pytest.
         asked.append(given[2])
         return True
 
-    monkeypatch.setattr(task, "ends_early", ends)
+    monkeypatch.setattr(training_cost, "ends_early", ends)
     assert of(trained["stopped"]).left == ""
     assert asked == [9]
 
@@ -188,7 +188,7 @@ def test_different_corpora_only_when_asked_for(
         return model, content
 
     monkeypatch.setattr(task, "load_hashed", load)
-    monkeypatch.setattr(task, "prepared_corpus", lambda *_: corpus)
+    monkeypatch.setattr(training_cost, "prepared_corpus", lambda *_: corpus)
     monkeypatch.setattr(sentences, "prepared_split", lambda _model, name, _: corpus.split(name))
     paths = [trained[name] / BEST for name in ("sri", "lm")]
     with pytest.raises(DataError, match=r"sri: toy, lm: other.*--mixed"):

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sritool.analysis.comparison import DEFAULT_COLUMNS, Comparison, Row, Training
+from sritool.analysis.comparison import DEFAULT_COLUMNS, Comparison, Row
+from sritool.analysis.training_cost import Training
 from sritool.cli import render
 from sritool.cli.formats import Best
 from sritool.cli.tables import comparison as tables
