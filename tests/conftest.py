@@ -19,7 +19,7 @@ import sritool
 os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported; pytest-xdist runs a worker a core
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # the hub's client does likewise
 
-pytest_plugins = [f"support.{name}" for name in ("batches", "methods", "runs", "targets")]
+pytest_plugins = [f"support.{name}" for name in ("batches", "hub", "methods", "runs", "targets")]
 
 hypothesis.settings.register_profile("sritool", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("sritool")

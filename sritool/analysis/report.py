@@ -245,7 +245,7 @@ def figures_of(
         record and those measured now are of the same sentences: on a page, ppl is exp of the nll below it.
     """
     usual = DEFAULT_METRICS if model.latent else WITHOUT_Z
-    sets = list(_on_record(model, content, request, usual))
+    sets = list(figures_on_record(model, content, request, usual))
     known = {metric_of(estimate) for figures in sets for estimate in figures.estimates}
     rest = tuple(name for name in usual if name not in known)
     if rest:
@@ -269,10 +269,20 @@ def notes_on(sets: Sequence[Figures]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _on_record(
+def figures_on_record(
     model: TrainedModel, content: str, request: EvaluationSettings, usual: Sequence[str]
 ) -> Iterator[Figures]:
-    """What is kept of this very checkpoint and split, the whole split first; no metric twice."""
+    """Take what is kept of this very checkpoint and split, the whole split first; no metric twice.
+
+    Args:
+        model: A trained model.
+        content: Hash of the checkpoint's file.
+        request: How figures are measured; what is on record of fewer sentences than its limit is not taken.
+        usual: Metrics that are wanted together.
+
+    Raises:
+        DataError: The corpus is not there.
+    """
     of_interest = set(NEEDS) if model.latent else set(WITHOUT_Z)
     _, enough, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)
     found: list[tuple[int | None, int, Evaluations]] = []

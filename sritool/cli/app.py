@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "compare": "Models",
     "score": "Models",
     "info": "Models",
+    "push": "Models",
     "sample": "Latent space",
     "interpolate": "Latent space",
     "encode": "Latent space",

@@ -22,6 +22,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings, check_metrics
+from sritool.runs.hub import name_in_cache
 from sritool.runs.model import Report, TrainedModel, load_model
 
 Array = NDArray[np.float64]
@@ -180,7 +181,10 @@ def certify(
 
 
 def run_name(path: Path) -> str:
-    """A checkpoint's run folder, or the file's own name where it lies elsewhere."""
+    """A checkpoint's run folder, its name on the hub, or the file's own name where it lies elsewhere."""
+    on_hub = name_in_cache(path)
+    if on_hub is not None:
+        return on_hub
     return path.parent.name if path.name in ("best.pt", "last.pt") and path.parent.name else path.name
 
 

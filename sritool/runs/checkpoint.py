@@ -53,10 +53,17 @@ class Checkpoint:
 def portable(checkpoint: Checkpoint) -> Checkpoint:
     """Return a checkpoint as it is handed to others: without the optimiser and without folders of this machine."""
     config, corpus = checkpoint.config, checkpoint.corpus
-    pretraining = replace(config.pretraining, encoder=Path(config.pretraining.encoder).name)
+    start = config.warm_start
+    config = replace(
+        config,
+        pretraining=replace(config.pretraining, encoder=Path(config.pretraining.encoder).name),
+        warm_start=replace(
+            start, checkpoint=Path(start.checkpoint).name, embeddings=Path(start.embeddings).name
+        ),
+    )
     return replace(
         checkpoint,
-        config=replace(config, pretraining=pretraining),
+        config=config,
         corpus={**corpus, "path": corpus["name"]},
         trainer=None,
     )

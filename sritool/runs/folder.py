@@ -14,6 +14,7 @@ from sritool.errors import CheckpointError, SritoolError, UsageError
 from sritool.files import sync_folder
 from sritool.locks import Lock, holder_of
 from sritool.runs.bundled import bundled_models, bundled_run
+from sritool.runs.hub import fetch_checkpoint, hub_model
 from sritool.runs.live_logs import CSV, EVENTS, WANDB
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
@@ -184,11 +185,13 @@ def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
 
     Args:
         given: A file, a run folder (best.pt before last.pt), its name in `runs_dir`, the name of a model that comes
-            with sritool, or None for the newest run. The first of these that is there is taken.
+            with sritool, `hf://user/name` of one on the Hugging Face hub, or None for the newest run. The first of
+            these that is there is taken.
         runs_dir: The folder of runs.
 
     Raises:
         CheckpointError: There is none.
+        SritoolError: The hub cannot be reached.
     """
     if given is None:
         folder = newest_run(runs_dir)
@@ -202,6 +205,9 @@ def find_checkpoint(given: Path | None, runs_dir: Path) -> Path:
         inside = runs_dir / given if (runs_dir / given).is_dir() else bundled_run(str(given))
         if inside is not None:
             return find_checkpoint(inside, runs_dir)
+        on_hub = hub_model(given)
+        if on_hub is not None:
+            return fetch_checkpoint(on_hub)
     kind = f"no {BEST} or {LAST} in" if given.is_dir() else "no checkpoint"
     raise CheckpointError(
         f"{kind} {given}; give a .pt file or a run folder that `sritool train` wrote, or {bundled_models()[0]}, "

@@ -58,15 +58,18 @@ class DeviceOptions:
 
 
 def find_named(given: Path, runs_dir: Path) -> Path:
-    """Return the checkpoint file that is named; one that came with sritool is told on stderr.
+    """Return the checkpoint file that is named; what is no file of the user's is told on stderr.
 
     Raises:
         CheckpointError: There is none.
     """
     from sritool.runs.folder import find_checkpoint
+    from sritool.runs.hub import name_in_cache
 
     path = find_checkpoint(given, runs_dir)
     tell_bundled(given, path)
+    if name_in_cache(path) is not None and not given.exists():
+        say(f"taking {name_in_cache(path)} of the Hugging Face hub, revision {path.parent.name[:12]}")
     return path
 
 
@@ -95,7 +98,8 @@ class CheckpointOptions:
     checkpoint: Annotated[
         Path | None,
         checkpoint_argument(
-            "A checkpoint file, a run folder, or tiny-sri, which comes with sritool; without one, the newest run.",
+            "A checkpoint file, a run folder, tiny-sri, which comes with sritool, or hf://user/name on the "
+            "Hugging Face hub; without one, the newest run.",
             envvar="SRITOOL_CHECKPOINT",
         ),
     ] = None
@@ -119,7 +123,8 @@ class CheckpointsOptions:
     checkpoints: Annotated[
         list[Path] | None,
         checkpoint_argument(
-            "Checkpoint files, run folders, or tiny-sri, which comes with sritool; without one, the newest run.",
+            "Checkpoint files, run folders, tiny-sri, which comes with sritool, or hf://user/name on the "
+            "Hugging Face hub; without one, the newest run.",
             envvar="SRITOOL_CHECKPOINT",
         ),
     ] = None

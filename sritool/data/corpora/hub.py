@@ -71,7 +71,7 @@ def fetch(name: str) -> Mapping[str, Any]:
 
     source = HUB_SETS[name]
     try:
-        with _quietly(), _never_waiting_for_ever():
+        with _quietly(), never_waiting_for_ever():
             found: Mapping[str, Any] = datasets.load_dataset("parquet", data_files=source.data_files())
     except Exception as error:  # the client's errors are many, and change from one version to the next
         raise SritoolError(
@@ -105,7 +105,7 @@ def _quietly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _never_waiting_for_ever() -> Iterator[None]:
+def never_waiting_for_ever() -> Iterator[None]:
     """Give every request of the client's a limit: it lists files, for one, without any."""
     import huggingface_hub
     from huggingface_hub import constants
@@ -131,12 +131,12 @@ def _never_waiting_for_ever() -> Iterator[None]:
     yield
 
 
-def reason_of(error: BaseException, source: HubSet) -> str:
+def reason_of(error: BaseException, source: HubSet | None = None) -> str:
     """Return what went wrong, in words for people: the client's own name its functions, or are cut from a page.
 
     Args:
         error: What the client raised.
-        source: What was asked for.
+        source: The corpus that was asked for, if it was one.
     """
     chain = list(_chain(error))
     kinds = {kind.__name__ for link in chain for kind in type(link).__mro__}
@@ -156,7 +156,9 @@ def reason_of(error: BaseException, source: HubSet) -> str:
             return f"{link.strerror}: {link.filename or 'where HF_HOME is'}"
     if kinds.intersection(_NO_DATA):
         return "what came is not the data: a login page of this network?"
-    if "ArrowInvalid" in kinds:  # the client takes a file that it keeps at its word, for ever
+    if (
+        source is not None and "ArrowInvalid" in kinds
+    ):  # the client takes a file that it keeps at its word, for ever
         return f"what came is not Parquet; once the network is well, remove {source.kept()} and try again"
     network = [link for link in chain if isinstance(link, OSError) and link.strerror]
     if network:

@@ -35,6 +35,7 @@ def commands() -> dict[str, Command]:
         "score": Command(("score", run, "--samples", 4), few, True),
         "recipes": Command(("recipes", "published")),
         "info": Command(("info", run)),
+        "push": Command(("push", run, "me/mine", "--dry-run")),
         "sample": Command(("sample", run, "-n", 3)),
         "interpolate": Command(("interpolate", run, "--points", 3)),
         "encode": Command(("encode", run), few, True),

@@ -1,0 +1,80 @@
+"""What a model card says of a model: how it was trained, and the figures on record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sritool.analysis.report import Figures, figures_on_record, in_order, notes_on
+from sritool.config.values import to_toml
+from sritool.errors import DataError
+from sritool.evaluation.collapse import collapse_note, has_collapsed
+from sritool.evaluation.evaluate import run_name
+from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.sentences import prepared_corpus
+from sritool.evaluation.settings import DEFAULT_METRICS, EvaluationSettings
+from sritool.runs.checkpoint import Checkpoint, portable
+from sritool.training.configure import shown
+
+
+class CardFacts(NamedTuple):
+    """What is known of a model."""
+
+    checkpoint: Checkpoint  # as others get it
+    run: str
+    parameters: int
+    words: int  # of the vocabulary
+    data: str  # that figures are of: `tiny test`
+    sentences: dict[str, int]  # of each split; empty where the corpus is not there
+    estimates: list[Estimate]
+    notes: list[str]
+    validated: dict[str, Any]  # the last record of validation
+    collapsed: str  # the verdict that z is ignored; "" if it is used, or not known
+    uses_z: bool | None  # None: not measured
+
+    @property
+    def settings(self) -> str:
+        """All settings of the run, as TOML."""
+        return to_toml(shown(self.checkpoint.config))
+
+
+def gather_facts(path: Path, data_dir: Path) -> CardFacts:
+    """Collect what is known of a checkpoint; nothing is measured.
+
+    Args:
+        path: The checkpoint.
+        data_dir: Folder of prepared corpora; without the model's own there, no evaluation on record is known.
+    """
+    model, content = load_hashed(path, "cpu")
+    checkpoint = model.checkpoint
+    try:
+        info = prepared_corpus(model, data_dir).info
+        split = "test" if "test" in info.splits else "valid"
+        request = EvaluationSettings(split=split, limit=1, data_dir=data_dir)
+        sets: list[Figures] = []
+        for usual in (DEFAULT_METRICS, ("ppl", "nll"), ("nll",), ("ppl",)):
+            sets = list(figures_on_record(model, content, request, usual))
+            if any(estimate.metric in ("ppl", "nll") for estimate in in_order(sets)):
+                break
+        sentences = {name: part.sentences for name, part in info.splits.items()}
+    except DataError:
+        split, sets, sentences = "test", [], {}
+    estimates = in_order(sets)
+    trained = [record for record in checkpoint.metrics if not record.get("pretraining")]
+    last = trained[-1] if trained else {}
+    collapsed = collapse_note(checkpoint, estimates)
+    known = "permuted" in last or any(estimate.metric == "permuted" for estimate in estimates)
+    return CardFacts(
+        checkpoint=portable(checkpoint),
+        run=run_name(model.path),
+        parameters=sum(parameter.numel() for parameter in model.method.modules.parameters()),
+        words=len(model.tokenizer),
+        data=f"{checkpoint.corpus['name']} {split}",
+        sentences=sentences,
+        estimates=estimates,
+        notes=notes_on(sets),
+        validated=last,
+        collapsed=collapsed,
+        uses_z=not (collapsed or has_collapsed(checkpoint)) if known and model.latent else None,
+    )

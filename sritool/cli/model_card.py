@@ -1,0 +1,170 @@
+"""The page that a model on the hub begins with: README.md, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sritool._version import __version__
+from sritool.cli.formats import Table, lines_of
+from sritool.cli.tables.metrics import shown, with_error
+
+if TYPE_CHECKING:
+    from sritool.analysis.model_card import CardFacts
+
+VALIDATION = ("nll", "posterior-kl", "recon", "permuted")
+
+
+def render(facts: CardFacts, name: str, license_name: str | None) -> str:
+    """Return a model card.
+
+    Args:
+        facts: What is known of the model.
+        name: user/name on the hub.
+        license_name: The user's choice; nothing is said of a licence without one.
+    """
+    parts = (front_matter(facts, license_name), *body(facts, name))
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def front_matter(facts: CardFacts, license_name: str | None) -> str:
+    """Return what the hub reads: library, tags and licence."""
+    tags = ["text-generation", "latent-variable-model", "lstm", facts.checkpoint.config.method]
+    tags += ["short-run-inference"] if facts.checkpoint.config.method == "sri" else []
+    lines = ["library_name: sritool", *([f"license: {license_name}"] if license_name else []), "tags:"]
+    return "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
+
+
+def body(facts: CardFacts, name: str) -> Iterator[str]:
+    """Yield the paragraphs."""
+    config, corpus = facts.checkpoint.config, facts.checkpoint.corpus
+    latent = config.generator.latent
+    with_z = f", with a latent vector z of {latent} dimensions," if latent else ", without a latent vector,"
+    yield f"# {name}"
+    yield (
+        f"An LSTM generator of single sentences{with_z} trained on the corpus {_code(corpus['name'])} by the method "
+        f"`{config.method}` of sritool {__version__}. It has {facts.parameters:,} parameters."
+    )
+    yield "## Use"
+    yield "With sritool installed:"
+    yield f"```sh\n{commands(name, latent)}\n```"
+    yield f"```python\n{python(name, latent)}\n```"
+    yield text_form(facts)
+    yield "## Figures"
+    yield from figures(facts)
+    yield "## Training"
+    yield from training(facts)
+    yield "## Limits"
+    yield "\n".join(f"- {limit}" for limit in limits(facts))
+
+
+def commands(name: str, latent: int) -> str:
+    """Return commands to begin with."""
+    lines = [f"sritool sample hf://{name}", f"echo 'a sentence .' | sritool score hf://{name}"]
+    if latent:
+        lines += [
+            f"sritool interpolate hf://{name}",
+            f"echo 'a sentence .' | sritool encode hf://{name} | sritool decode hf://{name}",
+        ]
+    return "\n".join(lines)
+
+
+def python(name: str, latent: int) -> str:
+    """Return the same from Python."""
+    lines = ["import sritool", "", f'model = sritool.load("hf://{name}")', "model.sample(5)"]
+    lines += ['model.decode(model.encode(["a sentence ."]))'] if latent else []
+    return "\n".join([*lines, 'model.log_likelihood(["a sentence ."])  # nats'])
+
+
+def text_form(facts: CardFacts) -> str:
+    """Return how text has to look."""
+    corpus, kind = facts.checkpoint.corpus, facts.checkpoint.tokenizer.kind
+    units = "Words are what spaces separate" if kind == "word" else f"Text is cut into pieces ({kind})"
+    more = [
+        *(["text is lowercased"] if corpus["lowercase"] else []),
+        *(["punctuation is cut off the words"] if corpus["split_punctuation"] else []),
+        f"sentences are cut at {corpus['max_length']} tokens",
+    ]
+    return f"{units}; {', '.join(more)}. The model does this itself."
+
+
+def figures(facts: CardFacts) -> Iterator[str]:
+    """Yield the figures on record with their standard errors, or what is known without."""
+    rows = [
+        [
+            estimate.metric,
+            shown(estimate),
+            estimate.unit,
+            estimate.sentences,
+            estimate.estimator,
+        ]
+        for estimate in facts.estimates
+    ]
+    if rows:
+        table = Table("", ("metric", "value ± se", "unit", "sentences", "estimator"), rows)
+        yield f"On {_code(facts.data)}, by `sritool evaluate`; standard errors are over sentences."
+        yield "".join(lines_of(table, "markdown"))
+        yield "\n".join(f"- {note}" for note in facts.notes)
+    else:
+        yield "No evaluation of these weights is on record."
+    last = [name for name in VALIDATION if isinstance(facts.validated.get(name), float)]
+    if last:
+        told = ", ".join(
+            f"{name} {with_error(facts.validated[name], _error(facts.validated.get(f'{name} se')))}"
+            for name in last
+        )
+        yield f"At its last validation, in nats a sentence: {told}."
+    if facts.uses_z is not None:
+        yield (
+            f"**Is z used?** {facts.collapsed[:1].upper()}{facts.collapsed[1:]}."
+            if facts.collapsed
+            else "**Is z used?** Yes: another sentence's z in place of a sentence's own costs the reconstruction "
+            "more than 0.1 nats and two standard errors (`permuted`)."
+        )
+
+
+def training(facts: CardFacts) -> Iterator[str]:
+    """Yield how the model was trained."""
+    config, progress, corpus = facts.checkpoint.config, facts.checkpoint.progress, facts.checkpoint.corpus
+    yield f"```sh\nsritool train NAME --config config.toml   # NAME: the corpus {corpus['name']}, prepared\n```"
+    generator = config.generator
+    sizes = f"embedding {generator.embedding}, hidden {generator.hidden}, z {generator.latent}"
+    splits = ", ".join(f"{count:,} {name}" for name, count in facts.sentences.items())
+    rows = [
+        ["method", config.method],
+        *([["recipe", config.recipe]] if config.recipe else []),
+        ["sizes", sizes],
+        ["corpus", f"{corpus['name']}, content {str(corpus['content_hash'])[:12]}"],
+        *([["sentences", splits]] if splits else []),
+        ["vocabulary", f"{facts.words:,} {facts.checkpoint.tokenizer.kind}s"],
+        ["epochs", f"{progress['epoch']} of {config.training.epochs} planned"],
+        ["updates", progress["step"]],
+        ["seconds of training", round(float(progress["seconds"]))],
+        ["seed", config.training.seed],
+    ]
+    yield "".join(lines_of(Table("", ("what", "value"), rows), "markdown"))
+    yield "All settings are in `config.toml`."
+
+
+def limits(facts: CardFacts) -> Iterator[str]:
+    """Yield what the model cannot do, and what its files hold."""
+    yield (
+        "It says what its corpus says, with the corpus' errors and prejudices; what it generates is neither true "
+        "nor checked."
+    )
+    yield "It generates single sentences, and knows no dialogue, no instructions and no longer text."
+    if facts.checkpoint.tokenizer.kind == "word":
+        yield "A word that is not in its vocabulary is read as `<unk>`, and can be generated so too."
+    yield (
+        f"The training text is not in this repository, but its vocabulary is: {facts.words:,} words or pieces, in "
+        "`best.pt`."
+    )
+    yield "Language and licence of the corpus are not known to the program that wrote this page."
+
+
+def _code(text: object) -> str:
+    return f"`{str(text).replace('`', '')}`"
+
+
+def _error(value: object) -> float:
+    return value if isinstance(value, float) else float("nan")

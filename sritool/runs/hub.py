@@ -1,0 +1,169 @@
+"""Models on the Hugging Face hub: `hf://user/name` fetched, and a folder pushed.
+
+The token, if any, is read by huggingface_hub alone: from HF_TOKEN, or where `hf auth login` put it. What was fetched
+is read like any other file: see `safe_file`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sritool._version import __version__
+from sritool.data.corpora.hub import never_waiting_for_ever, reason_of
+from sritool.errors import CheckpointError, SritoolError, UsageError
+
+SCHEME = "hf://"
+HUB_FILE = "best.pt"
+LOG_IN = "log in with: hf auth login"
+_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_NAME = re.compile(rf"{_PART}/{_PART}")
+_ADDRESS = re.compile(rf"hf:/{{1,2}}({_PART}/{_PART})(?:@([A-Za-z0-9._/-]{{1,200}}))?")
+_SNAPSHOT = re.compile(r"models--(.+?)--(.+)")
+
+
+class HubModel(NamedTuple):
+    """A model on the hub."""
+
+    name: str  # user/name
+    revision: str | None = None  # a branch, tag or commit; None: its main branch
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.name}" + (f"@{self.revision}" if self.revision else "")
+
+
+def hub_model(given: Path) -> HubModel | None:
+    """Return the model that `hf://user/name` or `hf://user/name@revision` names; None for the name of a file.
+
+    Args:
+        given: What a user gave, which as a path has lost one of the slashes.
+
+    Raises:
+        UsageError: It begins so, and is no such name.
+    """
+    text = given.as_posix()
+    if not re.match("hf:/", text):
+        return None
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{text} names no model on the hub; write hf://user/name or hf://user/name@revision")
+    return HubModel(found[1], found[2])
+
+
+def fetch_checkpoint(model: HubModel) -> Path:
+    """Return a model's checkpoint in the client's cache, fetched now if it is not there in this version.
+
+    Raises:
+        CheckpointError: There is no such model, or it may not be read.
+        SritoolError: The hub cannot be reached.
+    """
+    from huggingface_hub import errors, hf_hub_download
+
+    try:
+        with _quietly(), never_waiting_for_ever():
+            file = hf_hub_download(
+                model.name,
+                HUB_FILE,
+                revision=model.revision,
+                library_name="sritool",
+                library_version=__version__,
+            )
+    except errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"{model} asks for consent first; give it on the model's page, and {LOG_IN}"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"there is no model {model}, or it is private; look for a slip in its name, or {LOG_IN}"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(
+            f"{model} is not there: the model has no such revision; give another"
+        ) from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise CheckpointError(
+            f"{model} has no {HUB_FILE}; give a model that `sritool push` sent there"
+        ) from error
+    except Exception as error:  # the client's errors are many, and change from one version to the next
+        raise _unreachable(f"fetch {model} from", error) from error
+    return Path(file)
+
+
+def name_in_cache(checkpoint: Path) -> str | None:
+    """Return `user/name` of a checkpoint in the client's cache, or None for any other file."""
+    folders = checkpoint.parts[-4:-1]
+    found = _SNAPSHOT.fullmatch(folders[0]) if len(folders) == 3 and folders[1] == "snapshots" else None
+    return f"{found[1]}/{found[2]}" if found else None
+
+
+def check_hub_name(name: str) -> None:
+    """Check the name of a model to push to.
+
+    Raises:
+        UsageError: It is not of the form user/name.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} names no model on the hub; write user/name")
+
+
+def push_folder(folder: Path, name: str, private: bool) -> str:
+    """Send the files of a folder to the hub, as one commit to a model that is made if it is not there.
+
+    Args:
+        folder: All that is in it is sent.
+        name: user/name.
+        private: Whether a model that is made now is hidden from others.
+
+    Returns:
+        The model's address.
+
+    Raises:
+        SritoolError: The hub cannot be reached, or does not allow it.
+    """
+    from huggingface_hub import HfApi, errors
+
+    api = HfApi(library_name="sritool", library_version=__version__)
+    try:
+        with _quietly():
+            address = api.create_repo(name, private=private or None, exist_ok=True)
+            api.upload_folder(repo_id=name, folder_path=folder, commit_message="Push a model of sritool")
+    except errors.LocalTokenNotFoundError as error:
+        raise SritoolError(f"cannot push to {name} without a token; {LOG_IN}") from error
+    except errors.HfHubHTTPError as error:
+        if error.response.status_code in (401, 403):
+            raise SritoolError(
+                f"the hub does not allow to push to {name}; {LOG_IN}, with a token that may write there"
+            ) from error
+        raise _unreachable(f"push to {name} on", error) from error
+    except Exception as error:
+        raise _unreachable(f"push to {name} on", error) from error
+    return str(address)
+
+
+def _unreachable(doing: str, error: Exception) -> SritoolError:
+    return SritoolError(f"cannot {doing} the Hugging Face hub ({reason_of(error)}); try again with a network")
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """No log and no progress bars of the client's."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    logger, shown = logging.getLogger("huggingface_hub"), not are_progress_bars_disabled()
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if shown:
+            enable_progress_bars()

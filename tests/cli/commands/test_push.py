@@ -1,0 +1,160 @@
+"""`sritool push`, and `hf://user/name` for a checkpoint, against a stand-in of the hub."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from sritool.data.preprocess import tiny_in_memory
+from sritool.runs.checkpoint import load_checkpoint
+from support.hub import COMMIT, TOKEN, Hub
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+NAME = "me/tiny"
+
+
+@pytest.fixture
+def program(hub: Hub, run_program: Program, tmp_path: Path) -> Program:
+    """Run the program with that hub for its hub; by default as somebody whom it knows."""
+
+    def run(*args: object, token: str = TOKEN, env: dict[str, str] | None = None) -> Any:
+        cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        return run_program("-m", "sritool", *args, env=hub.environment(tmp_path, token) | cache | (env or {}))
+
+    return run
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The error, which ends what is said and is its only line of the kind."""
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error")]
+    assert lines == result.stderr.splitlines()[-1:], result.stderr
+    return lines[0]
+
+
+@pytest.mark.slow
+def test_what_is_pushed_is_what_others_fetch(hub: Hub, program: Program, tmp_path: Path) -> None:
+    measured = program("evaluate", "tiny-sri", "--limit", 4, "--samples", 8, "--metrics", "nll,permuted")
+    assert measured.returncode == 0, measured.stderr
+    pushed = program("push", "tiny-sri", NAME)
+    assert pushed.returncode == 0, pushed.stderr
+    assert pushed.stdout == ""
+    assert {*hub.models[NAME]} == {"best.pt", "config.toml", "README.md"}
+    assert not hub.private
+    (tmp_path / "pushed.pt").write_bytes(hub.models[NAME]["best.pt"])
+    assert load_checkpoint(tmp_path / "pushed.pt").trainer is None
+
+    sampled = program("sample", f"hf://{NAME}", "-n", 3, token="")
+    assert sampled.returncode == 0, sampled.stderr
+    assert sampled.stdout == program("sample", "tiny-sri", "-n", 3).stdout
+    assert f"{NAME} of the Hugging Face hub, revision {COMMIT[:12]}" in sampled.stderr
+    assert program("info", f"hf://{NAME}@{COMMIT}").returncode == 0
+    kept = program("sample", f"hf://{NAME}", "-n", 3, env={"HF_HUB_OFFLINE": "1"})
+    assert kept.stdout == sampled.stdout
+
+
+def test_the_card_has_the_figures_on_record(
+    invoke: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = ["push", "tiny-sri", NAME, "--dry-run"]
+    assert "| nll | " not in invoke(*asked).stdout
+    invoke("evaluate", "tiny-sri", "--limit", 4, "--metrics", "nll,permuted")
+    card = invoke(*asked).stdout
+    assert "| nll | " in card
+    assert " ± " in card
+    assert "\nlicense:" not in card
+    assert "**Is z used?** Yes" in card
+    assert "\\" not in card
+
+
+@pytest.mark.slow
+def test_neither_the_training_text_nor_a_folder_of_this_machine_is_sent(
+    hub: Hub, program: Program, tmp_path: Path
+) -> None:
+    assert program("push", "tiny-sri", NAME).returncode == 0
+    sent = b"".join(hub.models[NAME].values())
+    corpus = tiny_in_memory()
+    train = corpus.split("train")
+    texts = [corpus.tokenizer.decode(train.targets(index).tolist()) for index in range(len(train))]
+    assert not [text for text in texts if text.encode() in sent]
+    for place in (tmp_path, Path(__file__).parents[3]):
+        assert str(place).encode() not in sent
+
+
+@pytest.mark.slow
+def test_a_private_model_is_hidden_from_others(hub: Hub, program: Program) -> None:
+    assert program("push", "tiny-sri", NAME, "--private").returncode == 0
+    assert hub.private == {NAME}
+    refused = program("info", f"hf://{NAME}", token="")
+    assert refused.returncode == 3
+    assert "hf auth login" in one_line(refused)
+    assert program("info", f"hf://{NAME}").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["hf://me/other", f"hf://{NAME}@other", "hf://me/empty"])
+def test_what_is_not_there_is_one_line(address: str, hub: Hub, program: Program) -> None:
+    hub.models |= {NAME: {"best.pt": b""}, "me/empty": {}}
+    result = program("sample", address)
+    assert result.returncode == 3
+    assert address in one_line(result)
+
+
+@pytest.mark.slow
+def test_a_strangers_file_is_read_like_any_other(hub: Hub, program: Program) -> None:
+    hub.models[NAME] = {"best.pt": b"cos\nsystem\n(S'echo harm'\ntR."}
+    result = program("sample", f"hf://{NAME}")
+    assert result.returncode == 3
+    assert "harm" not in one_line(result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("token", ["", "hf_of_somebody_else"])
+def test_who_may_not_push_is_told_to_log_in(token: str, hub: Hub, program: Program) -> None:
+    result = program("push", "tiny-sri", NAME, token=token)
+    assert result.returncode == 1
+    assert "hf auth login" in one_line(result)
+    assert not token or token not in result.stderr
+    assert not hub.models
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("offline", ["0", "1"])
+@pytest.mark.parametrize("command", [("sample", f"hf://{NAME}"), ("push", "tiny-sri", NAME)])
+def test_without_a_network_it_says_so_in_one_line(
+    command: tuple[str, ...], offline: str, program: Program
+) -> None:
+    result = program(*command, env={"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": offline})
+    assert result.returncode == 1
+    assert "hub" in one_line(result)
+
+
+@pytest.mark.parametrize("name", ["tiny", "me/", "me/tiny/x", "../x", "me/a b"])
+def test_a_name_that_is_none_is_refused_before_anything_is_asked(
+    name: str, invoke: Callable[..., Result]
+) -> None:
+    assert invoke("push", "tiny-sri", name).exit_code == 2
+    assert invoke("info", f"hf://{name}").exit_code == 2
+
+
+def test_a_dry_run_sends_nothing(
+    invoke: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sritool.runs.hub.push_folder", lambda *_: pytest.fail("sent"))
+    asked = ["push", "tiny-sri", NAME, "--license", "mit"]
+    shown = invoke(*asked, "--dry-run")
+    assert shown.exit_code == 0, shown.stderr
+    written = invoke(*asked, "-o", "card")
+    assert written.exit_code == 0, written.stderr
+    assert (tmp_path / "card" / "README.md").read_text("utf-8") == shown.stdout
+    assert {path.name for path in (tmp_path / "card").iterdir()} == {"best.pt", "config.toml", "README.md"}
+    assert invoke(*asked, "-o", "card").exit_code == 2
+    assert invoke("push", "tiny-sri", NAME, "--license", "a\nb: c").exit_code == 2
+    again = invoke("train", "tiny", "--config", "card/config.toml", "--print-config")
+    assert again.stdout.strip() == (tmp_path / "card" / "config.toml").read_text("utf-8").strip()
