@@ -20,39 +20,18 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 import sritool
-from sritool.config.settings import LikelihoodConfig
-from sritool.data.batches import collate, evaluation_batches
+from sritool.analysis.fitted_prior import REPEATS, posterior_draws
 from sritool.data.sampling import seeded_choice
-from sritool.data.split import Split
 from sritool.data.store import find_corpus, load_corpus
 from sritool.inference.langevin import log_prior
-from sritool.likelihood.adaptation import adaptive_draws
-from sritool.likelihood.importance import resample
 from sritool.likelihood.proposal import effective_sample_size
-from sritool.runs.model import TrainedModel
 from sritool.training.state import training_split
 
-BATCH = 32
-REPEATS = 4  # draws of p(z|x) a training sentence
 LAYERS = 6  # of the flow
 WIDTH = 128
 UPDATES = 2000
 
 Density = Callable[[Tensor], Tensor]  # log r: [n, latent] → [n]
-
-
-def weighted(model: TrainedModel, split: Split, chosen: np.ndarray, repeats: int) -> tuple[Tensor, ...]:
-    """z [draws, n, latent], log weights [draws, n] and draws of p(z|x) [repeats, n, latent], in float64."""
-    config, parts = LikelihoodConfig(), []
-    for part in evaluation_batches(split.lengths[chosen], BATCH):
-        batch = collate(split, chosen[part]).to(model.device)
-        conditional, examples = model.method.conditional(batch), batch.examples
-        starts, root = model.method.posterior(conditional, 0, config.modes), model.method.root
-        covariance = None if root is None else root @ root.t()
-        drawn = adaptive_draws(conditional, starts, 0, examples, config, covariance)
-        again = torch.stack([resample(drawn, seed, examples)[0] for seed in range(repeats)])
-        parts.append((drawn.z.double(), drawn.log_weights.double(), again.double()))
-    return tuple(torch.cat(columns, 1) for columns in zip(*parts, strict=True))
 
 
 def mixture(codes: np.ndarray, components: int, form: str = "full") -> Density:
@@ -141,9 +120,9 @@ def main() -> None:
         assert folder is not None, given.data_dir
         corpus = load_corpus(folder)
         train, test = training_split(corpus, model.checkpoint.config), corpus.split("test")
-        codes = weighted(model, train, seeded_choice(len(train), given.train), REPEATS)[2]
+        codes = posterior_draws(model, train, seeded_choice(len(train), given.train), 0, REPEATS).codes
         flat = codes.transpose(0, 1).flatten(0, 1).numpy()  # the draws of a sentence side by side
-        z, log_weights, _ = weighted(model, test, seeded_choice(len(test), given.limit), 1)
+        z, log_weights, _ = posterior_draws(model, test, seeded_choice(len(test), given.limit))
         base = torch.logsumexp(log_weights, 0)
         for name, fit in PRIORS.items():
             density = fit(flat)

@@ -40,6 +40,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         *_average(checkpoint),
         *_preconditioner(checkpoint),
         *_stage(checkpoint),
+        *_fitted_prior(checkpoint),
         ("epochs done", progress["epoch"]),
         ("steps done", progress["step"]),
         ("seconds of training", round(float(progress["seconds"]), 1)),
@@ -73,6 +74,12 @@ def _preconditioner(checkpoint: Checkpoint) -> list[tuple[str, object]]:
         return []
     values: list[float] = torch.linalg.eigvalsh(fisher.double()).tolist()
     return [("Fisher information of z, least and largest eigenvalue", f"{values[0]:.3g}, {values[-1]:.3g}")]
+
+
+def _fitted_prior(checkpoint: Checkpoint) -> list[tuple[str, object]]:
+    """Which file fit-prior made this one from."""
+    source = str(checkpoint.progress.get("prior_fitted_from", ""))
+    return [("prior fitted to the codes of the checkpoint with SHA-256", source[:12])] if source else []
 
 
 def _stage(checkpoint: Checkpoint) -> list[tuple[str, object]]:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "train": "Models",
     "recipes": "Models",
     "tune-step": "Models",
+    "fit-prior": "Models",
     "evaluate": "Models",
     "compare": "Models",
     "score": "Models",

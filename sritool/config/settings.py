@@ -84,6 +84,7 @@ class GeneratorConfig:
     tied_embeddings: Flag = False  # the output layer's weights are the words' embeddings
     word_dropout: ShareBelowOne = 0.0  # share of the words that go in as <unk>
     weight_drop: ShareBelowOne = 0.0  # share of the recurrent weights that are 0, the same for all of a batch
+    code_bias: Flag = False  # of the encoder's last map; fit-prior needs one
 
     @property
     def input_rate(self) -> float:

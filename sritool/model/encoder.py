@@ -3,7 +3,7 @@
 Its last hidden state gives mean and log-variance. Forward and backward run without an autograd graph, by the same
 recurrence as the generator's.
 
-Source: Bowman et al. 2016; sizes, and no bias in the last map, as in Li et al. 2019.
+Source: Bowman et al. 2016; sizes, and no bias in the last map unless it is asked for, as in Li et al. 2019.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ class Encoder(nn.Module):
         self.recurrent = nn.Parameter(torch.empty(4 * hidden, hidden))
         self.gate_bias = nn.Parameter(torch.empty(4 * hidden))
         self.to_code = nn.Parameter(torch.empty(2 * config.latent, hidden))  # rows of mean, then log-variance
+        self.code_bias: nn.Parameter | None
+        self.register_parameter("code_bias", None)
+        if config.code_bias:
+            self.code_bias = nn.Parameter(torch.empty(2 * config.latent))
 
     def initialise(self, scale: float, seed: int, embedding_scale: float = 0.0) -> None:
         """Draw every parameter from U(−scale, scale), others than the generator gets."""
@@ -66,7 +70,10 @@ class EncoderRun:
         # What comes after a sentence's own end never reaches its last state.
         self._ends = batch.lengths, torch.arange(size, device=flat.device)
         self._last = self._recurrence.hidden[self._ends]  # [batch, hidden]
-        self.q = DiagonalGaussian(*(self._last @ encoder.to_code.detach().t()).chunk(2, dim=-1))
+        code = self._last @ encoder.to_code.detach().t()
+        if encoder.code_bias is not None:
+            code = code + encoder.code_bias.detach()
+        self.q = DiagonalGaussian(*code.chunk(2, dim=-1))
 
     @torch.no_grad()
     def gradients(self, grad_mean: Tensor, grad_log_variance: Tensor) -> dict[str, Tensor]:
@@ -82,7 +89,9 @@ class EncoderRun:
         weight = encoder.embedding.detach()
         embedding = self._workspace.take("gradient of the encoder's embedding", weight.shape, weight).zero_()
         embedding.index_add_(0, self._words.flatten(), grad_words)
+        bias = {} if encoder.code_bias is None else {"code_bias": grad_code.sum(0)}
         return {
+            **bias,
             "embedding": embedding,
             "words_to_gates": flat.t() @ self._embedded.flatten(0, 1),
             "recurrent": flat.t() @ self._recurrence.hidden[:-1].flatten(0, 1),

@@ -59,6 +59,7 @@ class _Progress:
     step: Count
     seconds: Number
     pretraining: Flag = False
+    prior_fitted_from: _Line = ""  # SHA-256 of the checkpoint that fit-prior was given
 
 
 def check_contents(values: Mapping[str, Any]) -> None:

@@ -48,6 +48,12 @@ def _check_settings(mine: RunConfig, theirs: RunConfig, path: Path) -> None:
         ours, given = getattr(mine.generator, name), getattr(theirs.generator, name)
         if ours != given:
             raise UsageError(f"the encoder in {path} has {name} {given}, not {ours}; give --{name} {given}")
+    biased = theirs.generator.code_bias
+    if biased != mine.generator.code_bias:
+        raise UsageError(
+            f"the encoder in {path} has {'a' if biased else 'no'} bias in its last map; "
+            f"give --set generator.code_bias={str(biased).lower()}"
+        )
     noise = theirs.autoencoder.noise
     if noise != mine.autoencoder.noise:
         trained = "with" if noise else "without"

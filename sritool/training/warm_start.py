@@ -56,6 +56,8 @@ def sizes_of(given: Checkpoint, method: str) -> dict[str, object]:
     sizes: dict[str, object] = {name: getattr(theirs, name) for name in SIZES}
     if theirs.latent and method != LanguageModel.name:
         sizes["latent"] = theirs.latent
+    if theirs.code_bias:
+        sizes["code_bias"] = True
     return sizes
 
 

@@ -30,6 +30,7 @@ def commands() -> dict[str, Command]:
         "preprocess": Command(("preprocess", "-", "--name", "piped"), many, True),
         "train": Command(train("sri", "--resume", summary=True), b""),
         "tune-step": Command(("tune-step", run, *shape)),
+        "fit-prior": Command(("fit-prior", run, "--sentences", 8, *small)),
         "evaluate": Command(("evaluate", run, *measures, *small)),
         "compare": Command(("compare", run, *measures, *small)),
         "score": Command(("score", run, "--samples", 4), few, True),

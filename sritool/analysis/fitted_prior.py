@@ -1,0 +1,255 @@
+"""A Gaussian prior N(b, A Aᵀ) fitted to the codes of training sentences, and folded into the model's own maps of z.
+
+With z = A u + b and u ~ N(0, I) the generator reads u as it read z, so that only weights change. Codes are draws of
+p(z|x): this is the prior's step of expectation maximisation, with p(x|z) kept as it is.
+
+Source: Dempster, Laird and Rubin 1977 for the step; Tomczak and Welling 2018, "VAE with a VampPrior", for the
+aggregated posterior as the best prior.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sritool.config.settings import LikelihoodConfig
+from sritool.data.batches import collate, evaluation_batches
+from sritool.data.sampling import seeded_choice
+from sritool.data.split import Split
+from sritool.evaluation.batches import over_batches
+from sritool.evaluation.metrics import Estimate, mean_estimate
+from sritool.evaluation.paired import ERRORS
+from sritool.evaluation.sentences import prepared_corpus
+from sritool.inference.langevin import log_prior
+from sritool.likelihood.adaptation import adaptive_draws
+from sritool.likelihood.importance import resample
+from sritool.likelihood.proposal import effective_sample_size, moment_match
+from sritool.methods.encoder_method import EncoderMethod
+from sritool.runs.checkpoint import Checkpoint, save_checkpoint
+from sritool.runs.model import Report, TrainedModel
+from sritool.training.state import training_split
+
+BATCH = 32
+REPEATS = 4
+"""Draws of p(z|x) of a training sentence."""
+
+
+class Draws(NamedTuple):
+    """Weighted draws z of each sentence, and codes drawn from among them by their weights; all in float64."""
+
+    z: Tensor  # [draws, n, latent]
+    log_weights: Tensor  # log p(x, z) − log q(z), nats  [draws, n]
+    codes: Tensor  # nearly draws of p(z|x)  [repeats, n, latent]
+
+
+class Gaussian(NamedTuple):
+    """N(shift, scale scaleᵀ), the density of scale u + shift for u ~ N(0, I); in float64."""
+
+    shift: Tensor  # b  [latent]
+    scale: Tensor  # A, lower triangular with a positive diagonal  [latent, latent]
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """In nats: z [n, latent] → [n]."""
+        u = torch.linalg.solve_triangular(self.scale, (z - self.shift).t(), upper=False).t()
+        return log_prior(u) - self.scale.diagonal().log().sum()
+
+
+class FittedPrior(NamedTuple):
+    """A Gaussian and what it is worth in place of N(0, I), on sentences that it was not fitted to."""
+
+    gaussian: Gaussian
+    trained: int  # sentences that it was fitted to
+    before: Estimate  # nll under N(0, I)
+    after: Estimate  # under the Gaussian
+    change: Estimate  # after − before, paired by sentence
+    size_before: float  # effective sample size, a mean over sentences
+    size_after: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the nll falls by more than two standard errors."""
+        return self.change.value < -ERRORS * self.change.standard_error
+
+
+def posterior_draws(
+    model: TrainedModel,
+    split: Split,
+    chosen: NDArray[np.int64],
+    seed: int = 0,
+    repeats: int = 1,
+    report: Report = lambda *_: None,
+    label: str = "drawing",
+) -> Draws:
+    """Draw from the posteriors p(z|x) of sentences, as the estimator `adaptive` does.
+
+    Args:
+        model: A model with a z.
+        split: Where the sentences are.
+        chosen: Their indices. Shape [n].
+        seed: Of all noise.
+        repeats: Codes of each sentence.
+        report: Is told of the sentences done.
+        label: What it is told.
+
+    Raises:
+        NumericalError: A draw or a weight is not finite.
+    """
+    config, method = LikelihoodConfig(), model.method
+    root = method.root
+    covariance = None if root is None else root @ root.t()
+
+    def work(part: NDArray[np.int64]) -> dict[str, Tensor]:
+        batch = collate(split, chosen[part]).to(model.device)
+        conditional, examples = method.conditional(batch), batch.examples
+        starts = method.posterior(conditional, seed, config.modes)
+        drawn = adaptive_draws(conditional, starts, seed, examples, config, covariance)
+        codes = [resample(drawn, seed + repeat, examples)[0] for repeat in range(repeats)]
+        return {
+            "z": drawn.z.transpose(0, 1),
+            "log_weights": drawn.log_weights.t(),
+            "codes": torch.stack(codes, 1),
+        }
+
+    batches = evaluation_batches(split.lengths[chosen], BATCH)
+    found = [figures for _, figures in over_batches(label, batches, work, report)]
+    parts = (np.concatenate([one[name] for one in found]) for name in Draws._fields)
+    return Draws(*(torch.from_numpy(part).double().transpose(0, 1) for part in parts))
+
+
+def fit_gaussian(codes: Tensor, diagonal: bool = False) -> Gaussian:
+    """Fit by moments, shrunk to N(0, I) as far as the moments' own noise explains the difference.
+
+    Args:
+        codes: Shape [n, latent].
+        diagonal: Leave the covariances between dimensions out.
+    """
+    latent = codes.shape[1]
+    centre, root = codes.new_zeros(1, latent), torch.eye(latent, dtype=codes.dtype).unsqueeze(0)
+    even = codes.new_zeros(len(codes), 1)
+    shift, scale = (part[0] for part in moment_match(codes.unsqueeze(1), even, centre, root, 1.0))
+    return Gaussian(shift, scale.square().sum(1).sqrt().diag() if diagonal else scale)
+
+
+def needs_diagonal(model: TrainedModel) -> bool:
+    """Whether the encoder's q(z|x) is a Gaussian with a diagonal covariance, which only a diagonal scale keeps so."""
+    return isinstance(model.method, EncoderMethod) and not model.method.is_point
+
+
+def moved_weights(draws: Draws, gaussian: Gaussian) -> Tensor:
+    """Log weights under the Gaussian in place of N(0, I), nats: [draws, n]."""
+    own = gaussian.log_density(draws.z.flatten(0, 1)).view_as(draws.log_weights)
+    return draws.log_weights + own - log_prior(draws.z)
+
+
+def fit_prior(
+    model: TrainedModel,
+    sentences: int,
+    limit: int | None,
+    seed: int,
+    data_dir: Path,
+    report: Report = lambda *_: None,
+) -> FittedPrior:
+    """Fit to training sentences, and judge by validation sentences.
+
+    Args:
+        model: Its p(x|z) and its way to infer z.
+        sentences: Training sentences to fit to, at most.
+        limit: Validation sentences to judge by; None: all.
+        seed: Of the choice of sentences and of all draws.
+        data_dir: Folder of prepared corpora.
+        report: Is told of the sentences done.
+
+    Raises:
+        UsageError: The model has no z.
+        DataError: Its corpus is not there.
+        NumericalError: A draw or a weight is not finite.
+    """
+    model.require_latent("fit a prior")
+    corpus = prepared_corpus(model, data_dir)
+    train, valid = training_split(corpus, model.checkpoint.config), corpus.split("valid")
+    chosen = seeded_choice(len(train), sentences)
+    codes = posterior_draws(model, train, chosen, seed, REPEATS, report, "fitting").codes
+    gaussian = fit_gaussian(codes.flatten(0, 1), needs_diagonal(model))
+    held_out = seeded_choice(len(valid), limit)
+    return judged(
+        gaussian, len(chosen), posterior_draws(model, valid, held_out, seed, 1, report, "measuring")
+    )
+
+
+def judged(gaussian: Gaussian, trained: int, draws: Draws) -> FittedPrior:
+    """Measure what a Gaussian is worth on sentences that it was not fitted to.
+
+    Args:
+        gaussian: The prior.
+        trained: Sentences that it was fitted to.
+        draws: Of the other sentences; both priors weigh the same ones.
+    """
+    moved, count = moved_weights(draws, gaussian), len(draws.z)
+    before, after = (math.log(count) - torch.logsumexp(one, 0) for one in (draws.log_weights, moved))
+    changes = (before, after, after - before)
+    old, new, change = (
+        mean_estimate("nll", values.numpy(), "nats/sentence", count, "adaptive") for values in changes
+    )
+    sizes = [float(effective_sample_size(one).mean()) for one in (draws.log_weights, moved)]
+    return FittedPrior(gaussian, trained, old, new, change, *sizes)
+
+
+def folded_weights(weights: Mapping[str, Tensor], gaussian: Gaussian) -> dict[str, Tensor]:
+    """Return the weights of the same model with u in place of z = A u + b, by name.
+
+    The generator's maps take A and b in. Those of an encoder give the code of u, q(u|x): with a diagonal A its
+    variances too, else its mean alone. The Fisher information of a chain's preconditioner becomes Aᵀ F A.
+
+    Args:
+        weights: Of a method's modules.
+        gaussian: b and A.
+    """
+    shift, scale = gaussian
+    old = {name: value.double().cpu() for name, value in weights.items()}
+    new: dict[str, Tensor] = {}
+    for matrix, bias in (("latent_to_gates", "gate_bias"), ("latent_to_initial", "initial_bias")):
+        of_z = old[f"generator.{matrix}"]
+        new[f"generator.{matrix}"] = of_z @ scale
+        new[f"generator.{bias}"] = old[f"generator.{bias}"] + of_z @ shift
+    if "encoder.to_code" in old:
+        rows = old["encoder.to_code"]
+        mean, log_variance = rows.chunk(2)
+        bias_of_mean, bias_of_log = old.get("encoder.code_bias", rows.new_zeros(len(rows))).chunk(2)
+        whole = torch.cat((mean, (bias_of_mean - shift).unsqueeze(1)), 1)
+        whole = torch.linalg.solve_triangular(scale, whole, upper=False)
+        new["encoder.to_code"] = torch.cat((whole[:, :-1], log_variance))
+        narrower = bias_of_log - 2 * scale.diagonal().log()
+        new["encoder.code_bias"] = torch.cat((whole[:, -1], narrower))
+    if "preconditioner.fisher" in old:
+        new["preconditioner.fisher"] = scale.t() @ old["preconditioner.fisher"] @ scale
+    like = weights["generator.gate_bias"]
+    return {**weights, **{name: value.to(like) for name, value in new.items()}}
+
+
+def folded(checkpoint: Checkpoint, gaussian: Gaussian, source: str) -> Checkpoint:
+    """Return the checkpoint of the model with the Gaussian in its maps; its training cannot be resumed.
+
+    Args:
+        checkpoint: Of the model that the Gaussian was fitted to.
+        gaussian: Its new prior.
+        source: SHA-256 of its file.
+    """
+    config = checkpoint.config
+    weights = folded_weights(checkpoint.weights, gaussian)
+    if "encoder.code_bias" in weights:
+        config = replace(config, generator=replace(config.generator, code_bias=True))
+    progress = {**checkpoint.progress, "prior_fitted_from": source}
+    return replace(checkpoint, config=config, weights=weights, progress=progress, trainer=None)
+
+
+def write_fitted(model: TrainedModel, fitted: FittedPrior, source: str, target: Path) -> None:
+    """Write `folded` of a model's checkpoint, whole or not at all."""
+    save_checkpoint(folded(model.checkpoint, fitted.gaussian, source), target.resolve())

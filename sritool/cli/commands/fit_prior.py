@@ -1,0 +1,71 @@
+"""`sritool fit-prior`: a Gaussian prior fitted to the codes of training sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from sritool.cli.commands.tune_step import check_target, hold_target
+from sritool.cli.options.files import DataDirOpt, OutputOptions, check_writable, file_option
+from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.models import ModelOptions
+from sritool.cli.render import emit_all, panels
+from sritool.cli.signatures import in_panel
+from sritool.cli.streams import say
+from sritool.cli.tables.fitted_prior import prior_table, verdict
+from sritool.errors import SritoolError
+
+measure_option = in_panel("Measurement")
+
+
+def fit_prior(
+    *,
+    model: ModelOptions,
+    sentences: Annotated[int, measure_option("Training sentences to fit to.", min=2)] = 1000,
+    limit: Annotated[int, measure_option("Validation sentences to judge by.", min=2)] = 256,
+    seed: SeedOpt = 0,
+    write: Annotated[
+        Path | None,
+        file_option("Write the checkpoint with the fitted prior to this file.", metavar="NEW.pt"),
+    ] = None,
+    force: Annotated[bool, file_option("Replace NEW.pt if it exists.", "--force/--no-force")] = False,
+    data_dir: DataDirOpt = Path("data"),
+    output: OutputOptions,
+) -> None:
+    """Fit a Gaussian prior to the codes of training sentences, where N(0, I) does not fit them.
+
+    The codes are draws of p(z|x). The Gaussian is folded into the generator's maps of z and into the encoder, so that
+    NEW.pt is a checkpoint like any other, with the prior N(0, I). It cannot be resumed.
+
+    sritool fit-prior runs/captions-ae --write fitted.pt
+
+    nll: -log p(x) of validation sentences, nats a sentence, from the same draws for both priors. change: what the
+    fitted prior adds to it, with the error of the paired difference; below 0 is better. ess: effective sample size.
+    Nothing is written unless the nll falls by more than two standard errors. An encoder with variances gets a
+    diagonal Gaussian, which keeps its q(z|x) a diagonal one; ae without noise and sri get a full covariance.
+    """
+    from sritool.analysis import fitted_prior
+    from sritool.evaluation.evaluate import run_name
+    from sritool.evaluation.evaluations import load_hashed
+
+    form = output.format()
+    where = model.open_device()
+    path = model.find("fitting the prior of")
+    if write is not None:
+        check_target(write, path, force)
+        check_writable(write, "--write")
+    with hold_target(write):
+        opened, source = load_hashed(path, where)
+        with output.progress() as report:
+            fitted = fitted_prior.fit_prior(opened, sentences, limit, seed, data_dir, report)
+        if write is not None and fitted.is_better:  # before the table, whose reader may go: `| head -1`
+            fitted_prior.write_fitted(opened, fitted, source, write)
+    title = (
+        f"{run_name(path)} on {opened.checkpoint.corpus['name']}, fitted to {fitted.trained} training sentences, "
+        f"judged by {fitted.before.sentences} validation sentences"
+    )
+    emit_all(panels(prior_table(fitted, title, form), form), form)
+    if write is not None and not fitted.is_better:
+        raise SritoolError(f"{write} is not written, as {verdict(fitted)}; keep {path}")
+    if write is not None:
+        say(f"wrote {write} with the fitted prior")
