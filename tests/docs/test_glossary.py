@@ -13,7 +13,7 @@ import pytest
 from sritool.analysis.comparison import TRAINING_COLUMNS
 from sritool.analysis.samples import METRICS as SAMPLE_METRICS
 from sritool.cli.commands import preprocess
-from sritool.cli.tables import classification, noisy_recon, tune_step
+from sritool.cli.tables import classification, fitted_prior, noisy_recon, tune_step
 from sritool.cli.tables.metrics import RELIABILITY
 from sritool.evaluation.settings import NEEDS
 
@@ -70,6 +70,11 @@ def test_the_columns_of_tune_step_have_entries() -> None:
     table = tune_step.exact_table(nothing(), "", "")
     names = {name for name in table.columns if not name.endswith(" se")}
     assert entries("Columns of tune-step") == names
+
+
+def test_the_columns_of_fit_prior_have_entries() -> None:
+    names = {name for name in fitted_prior.COLUMNS if not name.endswith(" se")}
+    assert entries("Columns of fit-prior") == names
 
 
 def test_the_columns_of_noisy_recon_have_entries() -> None:

@@ -10,6 +10,9 @@ from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
 if TYPE_CHECKING:
     from sritool.analysis.fitted_prior import FittedPrior
 
+COLUMNS = ("prior", "nll", "nll se", "change", "change se", "ess")
+"""For programs."""
+
 
 def prior_table(fitted: FittedPrior, title: str, fmt: str) -> Table:
     """One row for each prior; figures and their errors in one column for people, in two for programs.
@@ -45,7 +48,7 @@ def prior_table(fitted: FittedPrior, title: str, fmt: str) -> Table:
         )
         for prior, nll, change, size in found
     ]
-    return Table(title, ("prior", "nll", "nll se", "change", "change se", "ess"), rows, verdict(fitted))
+    return Table(title, COLUMNS, rows, verdict(fitted))
 
 
 def verdict(fitted: FittedPrior) -> str:
