@@ -16,9 +16,9 @@ EMBEDDING, HIDDEN, LATENT, VOCABULARY = 5, 7, 3, 11
 LENGTHS = [4, 6, 1, 6]
 
 
-@pytest.fixture
-def encoder() -> Encoder:
-    made = Encoder(GeneratorConfig(EMBEDDING, HIDDEN, LATENT), VOCABULARY)
+@pytest.fixture(params=[False, True], ids=["", "with a bias of the code"])
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    made = Encoder(GeneratorConfig(EMBEDDING, HIDDEN, LATENT, code_bias=request.param), VOCABULARY)
     made.initialise(0.8, seed=3)
     return made.double()
 
@@ -35,7 +35,8 @@ def by_torch(encoder: Encoder, sentence: Tensor) -> Tensor:
     }
     lstm = torch.nn.LSTM(EMBEDDING, HIDDEN).double()
     _, (last, _) = torch.func.functional_call(lstm, parameters, (encoder.embedding[sentence],))
-    return last[0] @ encoder.to_code.t()
+    code = last[0] @ encoder.to_code.t()
+    return code if encoder.code_bias is None else code + encoder.code_bias
 
 
 def test_code_is_that_of_the_last_state_of_an_lstm(
