@@ -81,6 +81,8 @@ class GeneratorConfig:
     input_dropout: RateOrSame = "same"  # of the words' embeddings; "same": as `dropout`
     dropout_mask: Literal["token", "sentence"] = "token"  # a mask for each word, or one for all of a sentence
 
+    layers: Annotated[int, Field(strict=True, ge=1, le=16)] = 1  # of the LSTM
+    residual: Flag = False  # the output layer sees a linear map of the word before too
     tied_embeddings: Flag = False  # the output layer's weights are the words' embeddings
     word_dropout: ShareBelowOne = 0.0  # share of the words that go in as <unk>
     weight_drop: ShareBelowOne = 0.0  # share of the recurrent weights that are 0, the same for all of a batch

@@ -122,4 +122,5 @@ def rows_within(memory: int, generator: GeneratorConfig, time: int, itemsize: in
 
     The Hessian sets it, by the derivatives of every step that it keeps; its tangents take a fixed amount.
     """
-    return max(1, (memory - _FIXED) // (itemsize * time * generator.hidden * _PER_STATE))
+    states = time * generator.hidden * generator.layers
+    return max(1, (memory - _FIXED) // (itemsize * states * _PER_STATE))

@@ -59,7 +59,7 @@ class _Search:
         state = state.take(codes.repeat_interleave(self.beam))
         for position in range(self.max_length):
             self.rollout.require_finite()
-            scores, parents, rows = self._extend(state.hidden, scores, codes, position)
+            scores, parents, rows = self._extend(state.features, scores, codes, position)
             going = self.best[codes] < scores[:, 0]
             words = rows + FIRST_PREDICTED
             self._remember(codes, words, parents)
@@ -77,10 +77,10 @@ class _Search:
         return self._sentences()
 
     def _extend(
-        self, hidden: Tensor, scores: Tensor, codes: Tensor, position: int
+        self, features: Tensor, scores: Tensor, codes: Tensor, position: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scores [n, beam], best first, parents and rows of the output layer of the hypotheses that stay open."""
-        values, rows = self._likeliest(hidden)  # [n · beam, k]
+        values, rows = self._likeliest(features)  # [n · beam, k]
         k = values.shape[1]
         together = (scores[:, :, None] + values.unflatten(0, scores.shape)).flatten(1)
         ordered = together.sort(dim=1, descending=True, stable=True)
@@ -95,12 +95,12 @@ class _Search:
         stay = found.gather(1, left), parents.gather(1, left), rows.gather(1, left)
         return self._filled(stay[0], -torch.inf), self._filled(stay[1], 0), self._filled(stay[2], 0)
 
-    def _likeliest(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def _likeliest(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """log p and row of the likeliest next words, as many as could stay or end: [rows, k]."""
         k = min(2 * self.beam, self.rollout.vocabulary)
-        values, rows = self.best.new_empty(len(hidden), k), self.length.new_empty(len(hidden), k)
-        for part in self.rollout.chunks(len(hidden)):
-            logits = self.rollout.logits(hidden[part])
+        values, rows = self.best.new_empty(len(features), k), self.length.new_empty(len(features), k)
+        for part in self.rollout.chunks(len(features)):
+            logits = self.rollout.logits(features[part])
             total = logits.logsumexp(1, keepdim=True)
             top = logits.topk(k, dim=1)
             values[part] = (top.values - total).double()

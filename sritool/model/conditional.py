@@ -17,8 +17,9 @@ from sritool.model import hessian as curvature
 from sritool.model.dropout import Masks, dropped
 from sritool.model.generator import Generator
 from sritool.model.output_layer import OutputLayer
-from sritool.model.recurrence import Recurrence, RecurrentWeight
-from sritool.model.theta_gradient import BeforeOutput, ThetaGradient
+from sritool.model.recurrence import RecurrentWeight
+from sritool.model.stack import Stack
+from sritool.model.theta_gradient import ThetaGradient, Words
 from sritool.model.word_subset import WordSubset
 from sritool.model.workspace import Workspace
 
@@ -37,7 +38,8 @@ class Weights:
 
     def __init__(self, generator: Generator, precision: str = "float32", workspace: Workspace | None = None):
         self.generator = generator
-        self.recurrent = RecurrentWeight(generator.recurrent)
+        self.layers = generator.layers
+        self.recurrent = [RecurrentWeight(layer.recurrent) for layer in self.layers]
         self.output = OutputLayer(generator, precision, workspace or Workspace())
 
 
@@ -67,8 +69,9 @@ class Conditional:
         self.time, self.size = time, size
         self._embedded: Tensor | None = None  # without dropout  [time, batch, embedding]
         self._words: Tensor | None = None  # their projection  [time, batch, 4·hidden]
-        self._recurrence: Recurrence | None = None  # of the last shape that was evaluated
-        self._dropped: tuple[Tensor, RecurrentWeight] | None = None  # by the last mask
+        self._residual: Tensor | None = None  # their part of the features  [time, batch, width]
+        self._stack: Stack | None = None  # of the last shape that was evaluated
+        self._dropped: tuple[Tensor, list[RecurrentWeight]] | None = None  # by the last mask
         self._positions: dict[int, tuple[Tensor | None, Tensor]] = {}
         self._static = static
         self._padded = not static and not bool((batch.lengths == time).all())
@@ -130,14 +133,15 @@ class Conditional:
     def log_likelihood(self, z: Tensor) -> Tensor:
         """Return log p(x|z) without dropout: z [..., batch, latent] → nats [..., batch]."""
         draws = z.reshape(z.shape[:-2].numel(), *z.shape[-2:])
-        per_draw = self.time * self.size * 8 * self.weights.generator.config.hidden
+        config = self.weights.generator.config
+        per_draw = self.time * self.size * 8 * config.hidden * config.layers
         parts = draws.split(max(1, _STATE_ELEMENTS // per_draw))
         return torch.cat([self._log_likelihood(part) for part in parts]).view(z.shape[:-1])
 
     def _log_likelihood(self, z: Tensor) -> Tensor:
-        hidden = self.run(z).hidden[1:].flatten(0, 1)
+        features = self.features(self.run(z).outputs()).flatten(0, 1)
         valid, rows = self.positions(z.shape[0])
-        log_p = self.weights.output.log_likelihood(hidden if valid is None else hidden[valid], rows)
+        log_p = self.weights.output.log_likelihood(features if valid is None else features[valid], rows)
         return self._per_sentence(log_p, valid, z.shape[:-1])
 
     @torch.no_grad()
@@ -156,46 +160,48 @@ class Conditional:
             theta: Gets its weighted parameter gradients.
             subset: The words that the softmax sees; None: all.
         """
-        generator, recurrent = self.weights.generator, self._recurrent_weight(masks)
-        embedded = self.embedded(masks) if masks is not None and masks.of_inputs else None
+        generator, masks = self.weights.generator, masks or Masks()
+        embedded = self.embedded(masks) if masks.of_inputs else None
         rows = z.shape[:-1].numel()
-        if self._recurrence is None or self._recurrence.gates.shape[1] != rows:
-            self._recurrence = self._new_recurrence(rows)
-        recurrence = self.run(z, embedded, self._recurrence, recurrent)
-        of_hidden = None if masks is None else masks.hidden
-        hidden = dropped(recurrence.hidden[1:], of_hidden)
-        log_likelihood, grad_hidden = self.through_output(hidden, z.shape[:-1], theta, subset)
-        if of_hidden is not None:
-            grad_hidden.mul_(of_hidden)
-        grad_gates, grad_initial = recurrence.backward(grad_hidden, recurrent)  # [time, rows, 4·hidden], …
-        grad_latent = grad_gates.sum(0)  # [rows, 4·hidden]
-        gradient = grad_latent @ generator.latent_to_gates + grad_initial @ generator.latent_to_initial
+        if self._stack is None or self._stack.rows != rows:
+            self._stack = self._new_stack(rows)
+        stack = self.run(z, masks, embedded, self._stack)
+        hidden = stack.outputs()
+        features = self.features(hidden, embedded)
+        log_likelihood, grad = self.through_output(features, z.shape[:-1], theta, subset)
+        as_given = self.embedded(None) if embedded is None else embedded
+        words = Words(masks.inputs(self.batch.inputs), as_given, masks.embedding)
         if theta is not None:
-            words = self.embedded(None) if embedded is None else embedded
-            previous = recurrence.hidden[:-1]
-            before = BeforeOutput(z, words, masks, previous, grad_gates, grad_latent, grad_initial)
-            theta.add_recurrence(before, self.batch.inputs)
+            theta.add_features(grad, hidden, words)
+        if generator.hidden_to_embedding is not None:
+            grad = grad @ generator.hidden_to_embedding
+        found = stack.backward(grad, words.embedded)
+        if theta is not None:
+            theta.add_layers(found, words)
+        gradient = found[0].grad_summed @ generator.latent_to_gates
+        for layer, of_layer in zip(self.weights.layers, found, strict=True):
+            gradient.addmm_(of_layer.grad_initial, layer.latent_to_initial)
         return Evaluation(log_likelihood, gradient.view_as(z))
 
     def through_output(
         self,
-        hidden: Tensor,
+        features: Tensor,
         shape: torch.Size,
         theta: ThetaGradient | None = None,
         subset: WordSubset | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """log p [*shape] and its gradient in the hidden states, both for hidden [time, draws·batch, hidden]."""
+        """log p [*shape] and its gradient in the features, both for features [time, draws·batch, width]."""
         valid, rows = self.positions(shape.numel() // self.size)
         layer = self.weights.output
         if subset is not None:
             layer, rows = layer.of(subset), subset.targets if valid is None else subset.targets[valid]
-        flat = hidden.flatten(0, 1)
+        flat = features.flatten(0, 1)
         used = flat if valid is None else flat[valid]
-        counted = self._counted(shape, hidden.dtype) if self._static else None
+        counted = self._counted(shape, features.dtype) if self._static else None
         log_p, grad = layer.gradient(used, rows, theta, counted)
         if valid is not None:
             grad = torch.zeros_like(flat).index_copy_(0, valid, grad)
-        return self._per_sentence(log_p, valid, shape), grad.view_as(hidden)
+        return self._per_sentence(log_p, valid, shape), grad.view_as(features)
 
     def _counted(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """1 at positions that are predicted, 0 at padding: [time·draws·batch]."""
@@ -205,29 +211,42 @@ class Conditional:
     def run(
         self,
         z: Tensor,
+        masks: Masks | None = None,
         embedded: Tensor | None = None,
-        recurrence: Recurrence | None = None,
-        recurrent: RecurrentWeight | None = None,
-    ) -> Recurrence:
-        """The recurrence from z [..., batch, latent], in fresh buffers or these, under dropout where given."""
-        codes = z.flatten(0, -2)
-        recurrence = recurrence or self._new_recurrence(codes.shape[0])
-        self.gate_inputs(z, embedded, recurrence.gates)
-        recurrence.run(self.weights.generator.initial_hidden(codes), recurrent or self.weights.recurrent)
-        return recurrence
+        stack: Stack | None = None,
+    ) -> Stack:
+        """All layers from z [..., batch, latent], in fresh buffers or these, under dropout where given."""
+        codes, masks = z.flatten(0, -2), masks or Masks()
+        stack = stack or self._new_stack(codes.shape[0])
+        self.gate_inputs(z, embedded, stack.gates)
+        stack.run(codes, self._recurrent_weights(masks), masks)
+        return stack
 
-    def _recurrent_weight(self, masks: Masks | None) -> RecurrentWeight:
-        """The recurrent weight under its mask, of which all steps of a chain have the same."""
-        if masks is None or masks.recurrent is None:
+    def features(self, hidden: Tensor, embedded: Tensor | None = None) -> Tensor:
+        """What the output layer multiplies: states of the last layer [time, rows, hidden] → [time, rows, width]."""
+        generator = self.weights.generator
+        features, residual = generator.before_output(hidden), generator.embedding_to_output
+        if residual is None:
+            return features
+        if embedded is not None:
+            return features + embedded @ residual.t()
+        if self._residual is None:
+            self._residual = self.embedded(None) @ residual.t()
+        by_draw: Tensor = features.unflatten(1, (-1, self.size)) + self._residual.unsqueeze(1)
+        return by_draw.view_as(features)
+
+    def _recurrent_weights(self, masks: Masks) -> list[RecurrentWeight]:
+        """Each layer's recurrent weight under its mask, of which all steps of a chain have the same."""
+        if masks.recurrent is None:
             return self.weights.recurrent
         if self._dropped is None or self._dropped[0] is not masks.recurrent:
-            dropped_weight = self.weights.generator.recurrent.detach() * masks.recurrent
-            self._dropped = masks.recurrent, RecurrentWeight(dropped_weight)
+            both = zip(self.weights.layers, masks.recurrent, strict=True)
+            weights = [RecurrentWeight(layer.recurrent.detach() * mask) for layer, mask in both]
+            self._dropped = masks.recurrent, weights
         return self._dropped[1]
 
-    def _new_recurrence(self, rows: int) -> Recurrence:
-        generator = self.weights.generator
-        return Recurrence(self.time, rows, generator.config.hidden, generator.output_bias)
+    def _new_stack(self, rows: int) -> Stack:
+        return Stack(self.weights.layers, self.time, rows)
 
     @torch.no_grad()
     def hessian(self, z: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ def _decode_rows(
     tokens = torch.full((len(z), config.max_length), EOS, device=z.device)
     for position in range(config.max_length):
         rollout.require_finite()
-        words = _choose(rollout, state.hidden, config, stream, rows + first, position) + FIRST_PREDICTED
+        words = _choose(rollout, state.features, config, stream, rows + first, position) + FIRST_PREDICTED
         tokens[rows, position] = words
         going = words != EOS
         if not bool(going.all()):
@@ -139,7 +139,7 @@ def _decode_rows(
 
 def _choose(
     rollout: Rollout,
-    hidden: Tensor,
+    features: Tensor,
     config: DecodingConfig,
     stream: Stream | None,
     examples: Tensor,
@@ -150,8 +150,8 @@ def _choose(
         # One uniform a word: the draw depends on the sentence, not on who else is left.
         uniform = stream.uniform(examples, 1, chain=position)
     found = torch.empty_like(examples)
-    for part in rollout.chunks(len(hidden)):
-        logits = rollout.logits(hidden[part])
+    for part in rollout.chunks(len(features)):
+        logits = rollout.logits(features[part])
         if config.greedy:
             found[part] = rollout.likeliest(logits)
         else:

@@ -26,9 +26,9 @@ class Masks(NamedTuple):
     """
 
     embedding: Tensor | None = None  # [time or 1, batch, embedding]
-    hidden: Tensor | None = None  # [time or 1, batch, hidden]
+    hidden: Tensor | None = None  # of each layer's states  [layers, time or 1, batch, hidden]
     word: Tensor | None = None  # whether the word stays  [time, batch], bool
-    recurrent: Tensor | None = None  # of the recurrent weights, for the whole batch  [4·hidden, hidden]
+    recurrent: Tensor | None = None  # of the weights, for the whole batch  [layers, 4·hidden, hidden]
 
     @property
     def of_inputs(self) -> bool:
@@ -41,8 +41,16 @@ class Masks(NamedTuple):
 
     def part(self, sentences: Tensor) -> Masks:
         """Those of some sentences."""
-        embedding, hidden, word = (None if mask is None else mask[:, sentences] for mask in self[:-1])
+        embedding, word = (
+            None if mask is None else mask[:, sentences] for mask in (self.embedding, self.word)
+        )
+        hidden = None if self.hidden is None else self.hidden[:, :, sentences]
         return Masks(embedding, hidden, word, self.recurrent)
+
+
+def of_layer(masks: Tensor | None, layer: int) -> Tensor | None:
+    """Return that of one layer, if there are any."""
+    return None if masks is None else masks[layer]
 
 
 def dropped(values: Tensor, mask: Tensor | None) -> Tensor:
@@ -76,7 +84,9 @@ class Dropout:
     def __init__(self, config: GeneratorConfig, time: int, bits: Sequence[Tensor | None]) -> None:
         self.bits = tuple(bits)
         self._drawn = _drawn(config, time)
-        self._recurrent = _Drawn(" of weights", (config.hidden,), 4 * config.hidden, config.weight_drop)
+        self._layers = config.layers
+        rows = 4 * config.hidden * config.layers
+        self._recurrent = _Drawn(" of weights", (config.hidden,), rows, config.weight_drop)
 
     @classmethod
     def draw(cls, config: GeneratorConfig, batch: Batch, stream: Stream, indices: Sequence[int]) -> Dropout:
@@ -94,9 +104,11 @@ class Dropout:
 
     @cached_property
     def recurrent(self) -> Tensor | None:
-        """The factors of the recurrent weights, the same at all places: [4·hidden, hidden]."""
+        """The factors of the recurrent weights, the same at all places: [layers, 4·hidden, hidden]."""
         bits, what = self.bits[-1], self._recurrent
-        return None if bits is None else Kept(bits, what.units, what.rate).factors(0).view(what.times, -1)
+        if bits is None:
+            return None
+        return Kept(bits, what.units, what.rate).factors(0).view(self._layers, -1, *what.widths)
 
     def masks(self, place: int) -> Masks | None:
         """Those of indices[place]; None where nothing is dropped."""
@@ -110,6 +122,8 @@ class Dropout:
             by_time = flat.view(flat.shape[0], what.times, -1).transpose(0, 1)
             found += by_time.split(what.widths, dim=-1)
         embedding, hidden, word = found
+        if hidden is not None:
+            hidden = hidden.unflatten(-1, (self._layers, -1)).movedim(2, 0)
         if word is not None:
             word = word.squeeze(-1) > 0
             word[0].fill_(True)  # <s>
@@ -122,10 +136,11 @@ def _drawn(config: GeneratorConfig, time: int) -> list[_Drawn]:
     times = 1 if config.dropout_mask == "sentence" else time
     inputs, outputs = config.input_rate, config.dropout
     words = _Drawn(" of words", (1,), time, config.word_dropout)
+    states = config.hidden * config.layers
     if inputs == outputs:
-        return [_Drawn("", (config.embedding, config.hidden), times, outputs), words]
+        return [_Drawn("", (config.embedding, states), times, outputs), words]
     return [
         _Drawn(" of inputs", (config.embedding,), times, inputs),
-        _Drawn("", (config.hidden,), times, outputs),
+        _Drawn("", (states,), times, outputs),
         words,
     ]

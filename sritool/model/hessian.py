@@ -10,7 +10,7 @@ and never kept:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from sritool.model.recurrence import Recurrence, RecurrentWeight
 
 if TYPE_CHECKING:
-    from sritool.model.conditional import Conditional
+    from sritool.model.conditional import Conditional, Weights
 
 _BUFFER_ELEMENTS = 1 << 20  # numbers of the size of logits held at a time
 _TANGENT_ELEMENTS = 1 << 22  # numbers of the size of gates' tangents held at a time
@@ -36,26 +36,27 @@ def hessian(conditional: Conditional, z: Tensor) -> Tensor:
         Symmetric. Shape [..., batch, latent, latent].
     """
     draws = z.reshape(-1, conditional.size, z.shape[-1])
-    states = conditional.run(draws)
-    _, grad_hidden = conditional.through_output(states.hidden[1:], draws.shape[:-1])
-    steps = _steps(states, grad_hidden, conditional.weights.recurrent)
+    stack = conditional.run(draws)
+    features = conditional.features(stack.outputs())
+    _, grad_features = conditional.through_output(features, draws.shape[:-1])
+    steps = _all_steps(conditional.weights, stack.runs, grad_features)
     lengths = conditional.batch.lengths.repeat(len(draws))
-    latent, width = z.shape[-1], states.gates.shape[-1]
+    latent, width = z.shape[-1], stack.gates.shape[-1]
     found = z.new_empty(len(lengths), latent, latent)
     # Longest first, so that a group of rows ends as early as it can.
     for rows in lengths.argsort(descending=True).split(max(1, _TANGENT_ELEMENTS // (latent * width))):
-        found[rows] = _of_rows(conditional, steps, rows, lengths[rows])
+        found[rows] = _of_rows(conditional.weights, steps, features, rows, lengths[rows])
     return found.view(*z.shape, latent)
 
 
 class _Steps(NamedTuple):
-    """Derivatives of all steps for each hidden unit, and the states.
+    """Derivatives of all steps of a layer for each hidden unit.
 
-    A step's outputs are c = σ(f) c₋ + σ(i) tanh(g) and h = σ(o) tanh(c). What enters it is linear in z and in the
-    states before it, so that its second derivative, under the gradient of log p in h and c, is a few numbers a unit.
+    A step's outputs are c = σ(f) c₋ + σ(i) tanh(g) and h = σ(o) tanh(c). What enters it is linear in z, in the
+    states before it and in those of the layer below, so that its second derivative, under the gradient of log p in h
+    and c, is a few numbers a unit.
     """
 
-    hidden: Tensor  # h  [time, rows, hidden]
     forget: Tensor  # ∂c/∂c₋  [time, rows, hidden]
     cell_to_hidden: Tensor  # ∂h/∂c  [time, rows, hidden]
     first: Tensor  # ∂h/∂o, ∂c/∂i, ∂c/∂f, ∂c/∂g  [time, rows, 4·hidden]
@@ -64,8 +65,27 @@ class _Steps(NamedTuple):
     cell: Tensor  # cc  [time, rows, hidden]
 
 
-def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: RecurrentWeight) -> _Steps:
-    """Args: grad_hidden: gradient of log p in every h through the output layer [time, rows, hidden]; overwritten."""
+def _all_steps(weights: Weights, runs: Sequence[Recurrence], grad_features: Tensor) -> list[_Steps]:
+    """Each layer's, from the words upwards; grad_features [time, rows, width] is overwritten."""
+    between, found = weights.generator.hidden_to_embedding, []
+    grad_hidden = grad_features if between is None else grad_features @ between
+    for layer, states, recurrent in reversed(list(zip(weights.layers, runs, weights.recurrent, strict=True))):
+        steps, of_gates = _steps(states, grad_hidden, recurrent)
+        found.append(steps)
+        if states is not runs[0]:
+            grad_hidden = of_gates @ layer.inputs_to_gates
+    return found[::-1]
+
+
+def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: RecurrentWeight) -> tuple[_Steps, Tensor]:
+    """Derivatives of a layer's steps, and the gradient of log p in its gates before activation.
+
+    Args:
+        states: After a run.
+        grad_hidden: Gradient of log p in every h through what uses it, later steps left out. Overwritten. Shape
+            [time, rows, hidden].
+        recurrent: The layer's weight.
+    """
     out, inside, forget, candidate = states.gates.chunk(4, dim=-1)
     first, cell_to_hidden = (buffer.clone() for buffer in states.derivatives())
     of_gates, _ = states.backward(grad_hidden, recurrent)  # [time, rows, 4·hidden]
@@ -87,47 +107,63 @@ def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: RecurrentWeight) 
         -1,
     )
     cell = -2 * grad_hidden * out * tanh_1 * states.tanh_cells
-    return _Steps(states.hidden[1:], forget, cell_to_hidden, first, diagonal, 2 * cross, cell)
+    return _Steps(forget, cell_to_hidden, first, diagonal, 2 * cross, cell), of_gates
 
 
-def _of_rows(conditional: Conditional, steps: _Steps, rows: Tensor, lengths: Tensor) -> Tensor:
+def _of_rows(
+    weights: Weights, steps: Sequence[_Steps], features: Tensor, rows: Tensor, lengths: Tensor
+) -> Tensor:
     """The Hessians of some rows, of descending lengths: [rows, latent, latent]."""
-    generator = conditional.weights.generator
-    by_code, recurrent = generator.latent_to_gates.t(), conditional.weights.recurrent
-    latent, width = by_code.shape[0], generator.config.hidden
-    hidden = generator.latent_to_initial.t().expand(len(rows), -1, -1)  # ∂h/∂z  [rows, latent, hidden]
-    cell = torch.zeros_like(hidden)
-    total = hidden.new_zeros(len(rows), latent, latent)
-    for step, active in zip(_steps_of(steps, rows), _active(lengths), strict=False):
-        if active < len(hidden):
-            hidden, cell = hidden[:active], cell[:active]
-        here = [factor[:active].unsqueeze(1) for factor in step]
-        state, forget, cell_to_hidden, first, diagonal, cross, cell_2 = here
-        gates = by_code.expand(
-            active, latent, 4 * width
-        ).contiguous()  # ∂gates/∂z  [active, latent, 4·hidden]
-        recurrent.add_to_gates(gates.view(-1, 4 * width), hidden.reshape(-1, width))
-        pulled = diagonal * gates
-        out, inside, forgotten, candidate = gates.split(width, -1)
-        out_2, inside_2, forgotten_2, _ = pulled.split(width, -1)
-        out_c, inside_g, forgotten_c = cross.split(width, -1)
-        forgotten_2.addcmul_(forgotten_c, cell)
-        inside_2.addcmul_(inside_g, candidate)
-        by_out, by_inside, by_forget, by_candidate = first.split(width, -1)
-        cell = (forget * cell).addcmul_(by_inside, inside)  # ∂c/∂z  [active, latent, hidden]
-        cell.addcmul_(by_forget, forgotten).addcmul_(by_candidate, candidate)
-        out_2.addcmul_(out_c, cell)
-        hidden = (by_out * out).addcmul_(cell_to_hidden, cell)  # ∂h/∂z  [active, latent, hidden]
-        part = total[:active]
-        part.baddbmm_(gates, pulled.mT, alpha=-1).baddbmm_(cell, (cell_2 * cell).mT, alpha=-1)
-        before, tangents = generator.before_output(state.squeeze(1)), generator.before_output(hidden)
-        _add_output(part, generator.output_weight, generator.output_bias, before, tangents)
+    generator = weights.generator
+    by_code = generator.latent_to_gates.t()  # [latent, 4·hidden]
+    latent = by_code.shape[0]
+    total = features.new_zeros(len(rows), latent, latent)
+    # ∂h/∂z and ∂c/∂z of each layer  [rows, latent, hidden]
+    hidden = [layer.latent_to_initial.t().expand(len(rows), -1, -1) for layer in weights.layers]
+    cell = [torch.zeros_like(each) for each in hidden]
+    for t, active in enumerate(_active(lengths)):
+        here, part = rows[:active], total[:active]
+        for number, layer in enumerate(weights.layers):
+            if number == 0:
+                gates = by_code.expand(active, -1, -1).contiguous()  # ∂gates/∂z  [active, latent, 4·hidden]
+            else:
+                gates = hidden[number - 1] @ layer.inputs_to_gates.t()
+            before = hidden[number][:active].flatten(0, 1)
+            weights.recurrent[number].add_to_gates(gates.flatten(0, 1), before)
+            step = [factor[t].index_select(0, here).unsqueeze(1) for factor in steps[number]]
+            hidden[number], cell[number] = _through_step(part, _Steps(*step), gates, cell[number][:active])
+        feature = features[t].index_select(0, here)
+        tangents = generator.before_output(hidden[-1])
+        _add_output(part, generator.output_weight, generator.output_bias, feature, tangents)
     return 0.5 * (total + total.mT)
 
 
-def _steps_of(steps: _Steps, rows: Tensor) -> Iterator[list[Tensor]]:
-    for t in range(len(steps.hidden)):
-        yield [factor[t].index_select(0, rows) for factor in steps]
+def _through_step(total: Tensor, step: _Steps, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Add a step's own part to total, and return the tangents of its outputs.
+
+    Args:
+        total: Of the Hessians. Shape [rows, latent, latent].
+        step: Of the rows. Each of shape [rows, 1, …].
+        gates: ∂gates/∂z. Shape [rows, latent, 4·hidden].
+        cell: ∂c₋/∂z. Shape [rows, latent, hidden].
+
+    Returns:
+        ∂h/∂z and ∂c/∂z, both of shape [rows, latent, hidden].
+    """
+    width = cell.shape[-1]
+    pulled = step.diagonal * gates
+    out, inside, forgotten, candidate = gates.split(width, -1)
+    out_2, inside_2, forgotten_2, _ = pulled.split(width, -1)
+    out_c, inside_g, forgotten_c = step.cross.split(width, -1)
+    forgotten_2.addcmul_(forgotten_c, cell)
+    inside_2.addcmul_(inside_g, candidate)
+    by_out, by_inside, by_forget, by_candidate = step.first.split(width, -1)
+    cell = (step.forget * cell).addcmul_(by_inside, inside)  # ∂c/∂z
+    cell.addcmul_(by_forget, forgotten).addcmul_(by_candidate, candidate)
+    out_2.addcmul_(out_c, cell)
+    hidden = (by_out * out).addcmul_(step.cell_to_hidden, cell)  # ∂h/∂z
+    total.baddbmm_(gates, pulled.mT, alpha=-1).baddbmm_(cell, (step.cell * cell).mT, alpha=-1)
+    return hidden, cell
 
 
 def _active(lengths: Tensor) -> Iterator[int]:
@@ -136,15 +172,15 @@ def _active(lengths: Tensor) -> Iterator[int]:
         yield int((lengths > t).sum())
 
 
-def _add_output(total: Tensor, output: Tensor, bias: Tensor, state: Tensor, tangents: Tensor) -> None:
+def _add_output(total: Tensor, output: Tensor, bias: Tensor, feature: Tensor, tangents: Tensor) -> None:
     """Add Aᵀ (diag p − p pᵀ) A of one position to total [rows, latent, latent], with A = W·tangents.
 
-    Args: state [rows, width of W]; tangents [rows, latent, width of W].
+    Args: feature [rows, width of W]; tangents [rows, latent, width of W].
     """
     latent = tangents.shape[1]
-    for begin in range(0, len(state), step := max(1, _BUFFER_ELEMENTS // (output.shape[0] * latent))):
+    for begin in range(0, len(feature), step := max(1, _BUFFER_ELEMENTS // (output.shape[0] * latent))):
         here = slice(begin, begin + step)
-        p = torch.softmax(torch.addmm(bias, state[here], output.t()), -1)
+        p = torch.softmax(torch.addmm(bias, feature[here], output.t()), -1)
         mean = tangents[here] @ (p @ output).unsqueeze(-1)  # Σ_v p_v A_v  [n, latent, 1]
         flat = tangents[here].reshape(-1, output.shape[1])
         scaled = (flat @ output.t()).view(-1, latent, output.shape[0]).mul_(p.sqrt_().unsqueeze(1))

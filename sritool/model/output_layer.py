@@ -1,4 +1,4 @@
-"""The output layer without an autograd graph: log p of the targets and its gradient in the hidden states.
+"""The output layer without an autograd graph: log p of the targets and its gradient in what it multiplies.
 
 The gradient of log softmax is known in closed form, W_target − Σ_v p_v W_v, so that two matrix products a position
 are all it takes and no tensor of the size of the logits outlives its chunk.
@@ -25,7 +25,7 @@ class OutputLayer:
     """The generator's output layer as the fast path wants it; made anew after every update of θ.
 
     Args:
-        generator: Its `output_weight`, `output_bias` and `hidden_to_embedding` are the layer.
+        generator: Its `output_weight` and `output_bias` are the layer.
         precision: "float32" or "bfloat16", the type of the matrix products. Softmax and sums keep the type of the
             parameters.
         workspace: Memory for the logits.
@@ -33,8 +33,6 @@ class OutputLayer:
 
     def __init__(self, generator: Generator, precision: str, workspace: Workspace) -> None:
         self._own_type = generator.output_bias.dtype
-        projection = generator.hidden_to_embedding
-        self._projection = None if projection is None else projection.detach()  # [embedding, hidden]
         is_rounded = precision == "bfloat16" and self._own_type == torch.float32
         self._type = torch.bfloat16 if is_rounded else self._own_type
         self.weight = generator.output_weight.detach().to(self._type)  # [V, width]
@@ -50,42 +48,41 @@ class OutputLayer:
         other._subset = subset
         return other
 
-    def log_likelihood(self, hidden: Tensor, rows: Tensor) -> Tensor:
+    def log_likelihood(self, features: Tensor, rows: Tensor) -> Tensor:
         """Return log p of each position's target.
 
         Args:
-            hidden: States. Shape [n, hidden].
+            features: What the layer multiplies with its weight. Shape [n, width].
             rows: The target's row in the layer. Shape [n], int64.
 
         Returns:
             Nats. Shape [n].
         """
-        log_p = hidden.new_empty(hidden.shape[0])
-        for part, states, targets in self._chunks(self._projected(hidden), rows):
+        log_p = features.new_empty(features.shape[0])
+        for part, states, targets in self._chunks(features, rows):
             log_p[part] = self._log_softmax(states).gather(1, targets).squeeze(1)
         return log_p
 
     def gradient(
         self,
-        hidden: Tensor,
+        features: Tensor,
         rows: Tensor,
         theta: ThetaGradient | None = None,
         counted: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return log p of each position's target and its gradient in the states.
+        """Return log p of each position's target and its gradient in the features.
 
         Args:
-            hidden: States. Shape [n, hidden].
+            features: What the layer multiplies with its weight. Shape [n, width].
             rows: The target's row in the layer. Shape [n], int64.
             theta: Gets the layer's own gradient.
             counted: 1, or 0 where a position is padding and nothing of it may count. Shape [n].
 
         Returns:
-            Nats, shape [n], and the gradient, shape [n, hidden].
+            Nats, shape [n], and the gradient, shape [n, width].
         """
-        projected = self._projected(hidden)  # [n, width]
-        log_p, grad = hidden.new_empty(hidden.shape[0]), torch.empty_like(projected)
-        for part, states, targets in self._chunks(projected, rows):
+        log_p, grad = features.new_empty(features.shape[0]), torch.empty_like(features)
+        for part, states, targets in self._chunks(features, rows):
             log_softmax = self._log_softmax(states)  # [m, V]
             log_p[part] = log_softmax.gather(1, targets).squeeze(1)
             p = log_softmax.exp_().to(self._type)
@@ -96,16 +93,8 @@ class OutputLayer:
             log_p.mul_(counted)
             grad.mul_(counted.unsqueeze(1))
         if theta is not None:
-            theta.add_targets(projected, rows if self._subset is None else self._subset.words[rows], counted)
-        if self._projection is None:
-            return log_p, grad
-        if theta is not None:
-            theta.add_projection(grad, hidden)
-        return log_p, grad @ self._projection
-
-    def _projected(self, hidden: Tensor) -> Tensor:
-        """States as wide as the weight's rows: [n, hidden] → [n, width]."""
-        return hidden if self._projection is None else hidden @ self._projection.t()
+            theta.add_targets(features, rows if self._subset is None else self._subset.words[rows], counted)
+        return log_p, grad
 
     def _log_softmax(self, states: Tensor) -> Tensor:
         """Log-probabilities of all words in the parameters' own type: states [m, width] → [m, V]."""
@@ -115,9 +104,9 @@ class OutputLayer:
             return torch.log_softmax(logits, -1, dtype=self._own_type)
         return torch.log_softmax(logits, -1, out=logits)
 
-    def _chunks(self, hidden: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """(which positions, their states, their targets [m, 1]), a bounded number of logits at a time."""
+    def _chunks(self, features: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """(which positions, their features, their targets [m, 1]), a bounded number of logits at a time."""
         step = max(64, _LOGITS // self.weight.shape[0])
-        for begin in range(0, hidden.shape[0], step):
-            part = slice(begin, min(begin + step, hidden.shape[0]))
-            yield part, hidden[part].to(self._type), rows[part].unsqueeze(1)
+        for begin in range(0, features.shape[0], step):
+            part = slice(begin, min(begin + step, features.shape[0]))
+            yield part, features[part].to(self._type), rows[part].unsqueeze(1)

@@ -28,13 +28,15 @@ _STEP = 16  # the output layer's rows are filled up to a multiple of this
 class State(NamedTuple):
     """What the next word depends on, a row a sentence."""
 
-    hidden: Tensor  # [n, hidden]
-    cell: Tensor  # [n, hidden]
-    constant: Tensor  # z's part of the gates, and the bias  [n, 4·hidden]
+    features: Tensor  # what the output layer multiplies  [n, width]
+    hidden: tuple[Tensor, ...]  # of each layer  [n, hidden]
+    cell: tuple[Tensor, ...]  # [n, hidden]
+    constant: Tensor  # z's part of the first layer's gates, and the bias  [n, 4·hidden]
 
     def take(self, rows: Tensor) -> State:
         """Some of the rows, by a mask or their numbers."""
-        return State(self.hidden[rows], self.cell[rows], self.constant[rows])
+        hidden, cell = (tuple(layer[rows] for layer in each) for each in (self.hidden, self.cell))
+        return State(self.features[rows], hidden, cell, self.constant[rows])
 
 
 class Rollout:
@@ -48,23 +50,34 @@ class Rollout:
 
     def __init__(self, generator: Generator, sentences: int, banned: Sequence[int] = ()) -> None:
         self._generator, self._workspace = generator, Workspace()
-        projection, output = generator.hidden_to_embedding, generator.output_weight
-        if projection is not None:
-            output = output @ projection
-        self.vocabulary, hidden = output.shape  # of words that can be predicted
-        self._recurrent = generator.recurrent.t().contiguous()
+        output, self._layers = generator.output_weight, generator.layers
+        self.vocabulary, width = output.shape  # of words that can be predicted
+        # Each layer's weights on what comes from below, where that is no word, and on its own state, transposed.
+        self._recurrent = [
+            torch.cat((*((layer.inputs_to_gates,) if number else ()), layer.recurrent), 1).t().contiguous()
+            for number, layer in enumerate(self._layers)
+        ]
         # The bias as one more column, and the transposed copy: fewer passes over the logits, faster for few rows.
         filled = -(-self.vocabulary // _STEP) * _STEP
-        self._output = generator.output_bias.new_zeros(hidden + 1, filled)
+        self._output = generator.output_bias.new_zeros(width + 1, filled)
         self._output[:-1, : self.vocabulary] = output.t()
         self._output[-1, : self.vocabulary] = generator.output_bias
         self._output[-1, self.vocabulary :] = -torch.inf
         self._output[-1, [word - FIRST_PREDICTED for word in banned]] = -torch.inf
-        self._embedding, self._projection = generator.embedding, generator.words_to_gates.t()
-        often, small = 16 * sentences >= len(self._embedding), len(self._embedding) * 4 * hidden <= _TABLE
+        # What a word gives to the first layer's gates and, by the residual connection, to the features.
+        residual = generator.embedding_to_output
+        projections = [generator.words_to_gates, *(() if residual is None else (residual,))]
+        self._embedding, self._projection = generator.embedding, torch.cat(projections).t()
+        self._widths = [len(each) for each in projections]
+        often = 16 * sentences >= len(self._embedding)
+        small = len(self._embedding) * sum(self._widths) <= _TABLE
         self._table = self._embedding @ self._projection if often and small else None
         # |h| ≤ 1, so that no logit is larger than this; one may be −∞, of a word that never comes.
-        largest = (output.abs().sum(1) + generator.output_bias.clamp_min(0)).amax()
+        between = generator.hidden_to_embedding
+        most = output.new_ones(width) if between is None else between.abs().sum(1)
+        if residual is not None:
+            most = most + residual.abs() @ self._embedding.abs().amax(0)
+        largest = (output.abs() @ most + generator.output_bias.clamp_min(0)).amax()
         self._known = largest * 0  # 0 as long as all is finite, else NaN; read once a word
 
     def require_finite(self) -> None:
@@ -80,14 +93,15 @@ class Rollout:
 
     def start(self, z: Tensor) -> State:
         """Before the first word: z [n, latent]."""
-        hidden = self._generator.initial_hidden(z)
+        hidden = tuple(layer.initial_hidden(z) for layer in self._layers)
         constant = z @ self._generator.latent_to_gates.t() + self._generator.gate_bias
-        first = constant + self._words(torch.full((1,), BOS, device=z.device))
-        return self._cell(State(hidden, torch.zeros_like(hidden), constant), first)
+        first = self._words(torch.full((len(z),), BOS, device=z.device))
+        cell = tuple(torch.zeros_like(each) for each in hidden)
+        return self._step(State(hidden[-1], hidden, cell, constant), first)
 
     def advance(self, state: State, words: Tensor) -> State:
         """After one more word: words [n], their ids."""
-        return self._cell(state, self._words(words).add_(state.constant))
+        return self._step(state, self._words(words))
 
     def chunks(self, rows: int) -> Iterator[slice]:
         """Parts of the rows whose logits have room side by side."""
@@ -95,13 +109,13 @@ class Rollout:
         for begin in range(0, rows, step):
             yield slice(begin, min(begin + step, rows))
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Of each row of the output layer, and −∞ for the rows that fill it up: [n, hidden] → [n, filled].
+    def logits(self, features: Tensor) -> Tensor:
+        """Of each row of the output layer, and −∞ for the rows that fill it up: [n, width] → [n, filled].
 
         A buffer that the next call overwrites; n as `chunks` gives it.
         """
-        with_one = torch.cat((hidden, hidden.new_ones(len(hidden), 1)), 1)
-        out = self._workspace.take("logits", (len(hidden), self._output.shape[1]), hidden)
+        with_one = torch.cat((features, features.new_ones(len(features), 1)), 1)
+        out = self._workspace.take("logits", (len(features), self._output.shape[1]), features)
         return torch.mm(with_one, self._output, out=out)
 
     def likeliest(self, logits: Tensor) -> Tensor:
@@ -130,19 +144,34 @@ class Rollout:
         return within * each.shape[2] + column
 
     def _words(self, words: Tensor) -> Tensor:
-        """Their part of the gates [n, 4·hidden]."""
+        """Their part of the first layer's gates, and of the features if there is one [n, 4·hidden (+ width)]."""
         if self._table is not None:
             return self._table[words]
         return self._embedding[words] @ self._projection
 
-    def _cell(self, state: State, gates: Tensor) -> State:
-        gates = gates.addmm(state.hidden, self._recurrent)
-        size = state.hidden.shape[1]
-        out_gate, in_gate, forget = gates[:, : 3 * size].sigmoid_().chunk(3, dim=1)
-        cell = (forget * state.cell).addcmul_(in_gate, gates[:, 3 * size :].tanh_())
-        hidden = out_gate * cell.tanh()
-        self._known = self._known + hidden.sum() * 0
-        return State(hidden, cell, state.constant)
+    def _step(self, state: State, words: Tensor) -> State:
+        """All layers, one word on; words [n, …] are overwritten."""
+        gates, *residual = words.split(self._widths, 1)
+        gates.add_(state.constant)
+        hidden: list[Tensor] = []
+        cells: list[Tensor] = []
+        for number, weight in enumerate(self._recurrent):
+            before = state.hidden[number]
+            if number:
+                gates = torch.addmm(
+                    self._layers[number].gate_bias, torch.cat((hidden[-1], before), 1), weight
+                )
+            else:
+                gates = gates.addmm(before, weight)
+            size = before.shape[1]
+            out_gate, in_gate, forget = gates[:, : 3 * size].sigmoid_().chunk(3, dim=1)
+            cells.append((forget * state.cell[number]).addcmul_(in_gate, gates[:, 3 * size :].tanh_()))
+            hidden.append(out_gate * cells[-1].tanh())
+        self._known = self._known + hidden[-1].sum() * 0
+        features = self._generator.before_output(hidden[-1])
+        if residual:
+            features = features + residual[0]
+        return State(features, tuple(hidden), tuple(cells), state.constant)
 
 
 def _column(each: Tensor, column: Tensor) -> Tensor:

@@ -59,16 +59,13 @@ def along(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u:
 
 def _slope(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u: Tensor) -> Tensor:
     """D, differentiable in z and θ: a scalar."""
-    hidden = generator.hidden_states(batch.inputs, z, masks)  # [time, batch, hidden]
+    features = generator.output_features(batch.inputs, z, masks)  # [time, batch, width]
     rows = (batch.targets - FIRST_PREDICTED).clamp_min(0)
-    # The gradient in what the layer takes in is W_target − Σ_v p_v W_v: written out, one differentiation fewer goes
+    # The gradient in the features is W_target − Σ_v p_v W_v: written out, one differentiation fewer goes
     # through the logits.
-    weight, states = (
-        generator.output_weight,
-        generator.before_output(hidden),
-    )  # [V, width], [time, batch, width]
-    p = torch.softmax(states @ weight.t() + generator.output_bias, -1)  # [time, batch, V]
-    of_states = weight[rows] - p @ weight  # [time, batch, width]
-    of_states = of_states * (batch.targets >= FIRST_PREDICTED).unsqueeze(-1)
-    (of_code,) = torch.autograd.grad(states, z, of_states, create_graph=True)
+    weight = generator.output_weight  # [V, width]
+    p = torch.softmax(features @ weight.t() + generator.output_bias, -1)  # [time, batch, V]
+    of_features = weight[rows] - p @ weight  # [time, batch, width]
+    of_features = of_features * (batch.targets >= FIRST_PREDICTED).unsqueeze(-1)
+    (of_code,) = torch.autograd.grad(features, z, of_features, create_graph=True)
     return (of_code * u).sum()

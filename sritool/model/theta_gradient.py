@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sritool.data.tokenizer import FIRST_PREDICTED
-from sritool.model.dropout import Masks
-from sritool.model.generator import Generator
+from sritool.model.generator import Generator, layers_of
 from sritool.model.word_subset import WordSubset
 from sritool.model.workspace import Workspace
 
 
-class BeforeOutput(NamedTuple):
-    """What a backward pass knows of everything before the output layer; gradients are those of log p."""
+class Words(NamedTuple):
+    """The words before, as they go into the first layer and the residual connection."""
+
+    ids: Tensor  # under word dropout  [time, batch], int64
+    embedded: Tensor  # under dropout  [time, batch, embedding]
+    mask: Tensor | None  # the embeddings' dropout factors
+
+
+class LayerGradient(NamedTuple):
+    """What a backward pass knows of one layer of the LSTM; gradients are those of log p."""
 
     z: Tensor  # [batch, latent]
-    embedded: Tensor  # under dropout  [time, batch, embedding]
-    masks: Masks | None
+    inputs: Tensor  # of the layer, under dropout  [time, batch, embedding or hidden]
     previous: Tensor  # hidden states before each step  [time, batch, hidden]
+    mask: Tensor | None  # the recurrent weight's dropout factors
     grad_gates: Tensor  # [time, batch, 4·hidden]
-    grad_latent: Tensor  # grad_gates summed over time  [batch, 4·hidden]
+    grad_summed: Tensor  # the same summed over time  [batch, 4·hidden]
     grad_initial: Tensor  # [batch, hidden]
 
 
@@ -50,6 +58,7 @@ class ThetaGradient:
             name: workspace.take(f"gradient of {name}", parameter.shape, parameter.detach()).zero_()
             for name, parameter in generator.named_parameters()
         }
+        self._layers = layers_of(self.sums, generator.config.layers)
         # Tied, the embeddings' gradient is the sum over both their places.
         tied = generator.config.tied_embeddings
         self._output = self.sums["embedding"][FIRST_PREDICTED:] if tied else self.sums["output"]  # [V, width]
@@ -93,40 +102,48 @@ class ThetaGradient:
         self._output.index_add_(0, rows, states, alpha=-self.weight)
         self.sums["output_bias"].index_add_(0, rows, ones, alpha=-self.weight)
 
-    def add_projection(self, grad_states: Tensor, hidden: Tensor) -> None:
-        """Add the map of hidden states to the width of tied embeddings.
+    def add_features(self, grad_features: Tensor, hidden: Tensor, words: Words) -> None:
+        """Add what is between the LSTM and the output layer: the map of its states, the residual connection.
 
         Args:
-            grad_states: Gradient of log p in what the layer multiplies with its weight. Shape [n, width].
-            hidden: States. Shape [n, hidden].
+            grad_features: Gradient of log p in what the output layer multiplies. Shape [time, batch, width].
+            hidden: States of the last layer under dropout. Shape [time, batch, hidden].
+            words: The words before.
         """
-        self.sums["hidden_to_embedding"].addmm_(grad_states.t(), hidden, alpha=-self.weight)
+        flat, scale = grad_features.flatten(0, 1), -self.weight
+        if "hidden_to_embedding" in self.sums:
+            self.sums["hidden_to_embedding"].addmm_(flat.t(), hidden.flatten(0, 1), alpha=scale)
+        residual = self.generator.embedding_to_output
+        if residual is not None:
+            self.sums["embedding_to_output"].addmm_(flat.t(), words.embedded.flatten(0, 1), alpha=scale)
+            self._add_embedded(flat @ residual, words)
 
-    def add_recurrence(self, before: BeforeOutput, inputs: Tensor) -> None:
-        """Add everything before the output layer, with a minus sign, as its gradients are of log p.
+    def add_layers(self, found: Sequence[LayerGradient], words: Words) -> None:
+        """Add the LSTM and what enters it, with a minus sign, as the gradients are of log p.
 
         Args:
-            before: What the backward pass knows.
-            inputs: Ids of the words before word dropout. Shape [time, batch], int64.
+            found: Of each layer, from the words upwards.
+            words: The words before.
         """
-        sums, scale = self.sums, -self.weight
-        z, embedded, masks, previous, grad_gates, grad_latent, grad_initial = before
-        flat = grad_gates.flatten(0, 1)  # [time·batch, 4·hidden]
-        if masks is None or masks.recurrent is None:
-            sums["recurrent"].addmm_(flat.t(), previous.flatten(0, 1), alpha=scale)
-        else:
-            sums["recurrent"].addcmul_(flat.t() @ previous.flatten(0, 1), masks.recurrent, value=scale)
-        sums["words_to_gates"].addmm_(flat.t(), embedded.flatten(0, 1), alpha=scale)
-        sums["latent_to_gates"].addmm_(grad_latent.t(), z, alpha=scale)
-        sums["gate_bias"].add_(grad_latent.sum(0), alpha=scale)
-        sums["latent_to_initial"].addmm_(grad_initial.t(), z, alpha=scale)
-        sums["initial_bias"].add_(grad_initial.sum(0), alpha=scale)
-        grad_embedded = (flat @ self.generator.words_to_gates).view_as(embedded)
-        if masks is not None:
-            inputs = masks.inputs(inputs)
-            if masks.embedding is not None:
-                grad_embedded.mul_(masks.embedding)
-        sums["embedding"].index_add_(0, inputs.flatten(), grad_embedded.flatten(0, 1), alpha=scale)
+        scale, first = -self.weight, found[0]
+        for sums, layer in zip(self._layers, found, strict=True):
+            flat, previous = layer.grad_gates.flatten(0, 1), layer.previous.flatten(0, 1)
+            if layer.mask is None:
+                sums.recurrent.addmm_(flat.t(), previous, alpha=scale)
+            else:
+                sums.recurrent.addcmul_(flat.t() @ previous, layer.mask, value=scale)
+            sums.inputs_to_gates.addmm_(flat.t(), layer.inputs.flatten(0, 1), alpha=scale)
+            sums.gate_bias.add_(layer.grad_summed.sum(0), alpha=scale)
+            sums.latent_to_initial.addmm_(layer.grad_initial.t(), layer.z, alpha=scale)
+            sums.initial_bias.add_(layer.grad_initial.sum(0), alpha=scale)
+        self.sums["latent_to_gates"].addmm_(first.grad_summed.t(), first.z, alpha=scale)
+        self._add_embedded(first.grad_gates.flatten(0, 1) @ self.generator.words_to_gates, words)
+
+    def _add_embedded(self, grad_embedded: Tensor, words: Words) -> None:
+        """Args: gradient of log p in the embeddings under dropout [time·batch, embedding]; overwritten."""
+        if words.mask is not None:
+            grad_embedded.view_as(words.embedded).mul_(words.mask)
+        self.sums["embedding"].index_add_(0, words.ids.flatten(), grad_embedded, alpha=-self.weight)
 
     def assign(self) -> None:
         """Write the sums to the parameters' `.grad`."""

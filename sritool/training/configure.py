@@ -44,6 +44,8 @@ KEPT = (
     "generator.embedding",
     "generator.hidden",
     "generator.latent",
+    "generator.layers",
+    "generator.residual",
     "generator.tied_embeddings",
     "optimizer.name",
     "optimizer.freeze",

@@ -280,7 +280,8 @@ def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str
         seconds.append(time.perf_counter() - begin)
     parameters = sum(p.numel() for p in method.modules.parameters())
     logits = int(config.training.batch_size * train.lengths.max()) * len(corpus.tokenizer)
-    states = int(config.training.batch_size * train.lengths.max()) * config.generator.hidden * 16
+    units = config.generator.hidden * config.generator.layers
+    states = int(config.training.batch_size * train.lengths.max()) * units * 16
     copies = 4 + bool(config.optimizer.ema_decay)  # with gradients, Adam's two moments and the average
     memory = 4 * (copies * parameters + min(logits, 1 << 23) + states)
     epoch = float(np.mean(seconds[1:])) * len(batches)

@@ -34,7 +34,7 @@ def oracle(generator: Generator, batch: Batch, z: Tensor, masks: Masks | None = 
         return generator.log_likelihood(batch.inputs, batch.targets, z)
     embedded = generator.embedding[batch.inputs] * masks.embedding
     gates = embedded @ generator.words_to_gates.t() + generator.gate_bias + z @ generator.latent_to_gates.t()
-    hidden = lstm(gates, generator.initial_hidden(z), generator.recurrent) * masks.hidden
+    hidden = lstm(gates, generator.layers[0].initial_hidden(z), generator.recurrent) * masks.hidden[0]
     logits = hidden @ generator.output.t() + generator.output_bias
     total = torch.zeros(z.shape[0], dtype=z.dtype)
     for time, row in enumerate(batch.targets.tolist()):
@@ -126,9 +126,9 @@ def test_masks_of_a_sentence_do_not_depend_on_its_batch(make_split: Callable[...
 
     alone, together = masks([2]), masks([1, 2])
     assert together.embedding.shape == (5, 2, 4)
-    assert together.hidden.shape == (5, 2, 3)
+    assert together.hidden.shape == (1, 5, 2, 3)
     assert torch.equal(together.embedding[:3, 1], alone.embedding[:, 0])
-    assert torch.equal(together.hidden[:3, 1], alone.hidden[:, 0])
+    assert torch.equal(together.hidden[:, :3, 1], alone.hidden[:, :, 0])
     other = Dropout.draw(config, collate(split, [2]), Stream(1, "dropout"), (1,)).masks(0)  # type: ignore[arg-type]
     assert other is not None
     assert not torch.equal(other.embedding, alone.embedding)

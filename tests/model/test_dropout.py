@@ -64,19 +64,19 @@ def plain(generator: Generator, batch: Batch, z: Tensor, masks: Masks) -> Tensor
     if masks.embedding is not None:
         embedded = embedded * masks.embedding.expand(time, size, -1)
     order = torch.cat([part for k in (1, 2, 3, 0) for part in torch.arange(4 * 7).chunk(4)[k : k + 1]])
-    recurrent = generator.recurrent if masks.recurrent is None else generator.recurrent * masks.recurrent
+    recurrent = generator.recurrent if masks.recurrent is None else generator.recurrent * masks.recurrent[0]
     weights = {
         "weight_ih_l0": torch.cat([generator.words_to_gates, generator.latent_to_gates], 1)[order],
         "weight_hh_l0": recurrent[order],
         "bias_ih_l0": generator.gate_bias[order],
         "bias_hh_l0": torch.zeros(4 * 7, dtype=z.dtype),
     }
-    initial = generator.initial_hidden(z)[None]
+    initial = generator.layers[0].initial_hidden(z)[None]
     inputs = torch.cat([embedded, z.expand(time, -1, -1)], -1)
     lstm = torch.nn.LSTM(5 + 3, 7).double()
     hidden, _ = torch.func.functional_call(lstm, weights, (inputs, (initial, torch.zeros_like(initial))))
     if masks.hidden is not None:
-        hidden = hidden * masks.hidden.expand(time, size, -1)
+        hidden = hidden * masks.hidden[0].expand(time, size, -1)
     logits = hidden @ generator.output.t() + generator.output_bias
     return -torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), batch.targets.flatten() - 2, ignore_index=-2, reduction="sum"
@@ -162,7 +162,7 @@ def test_recurrent_weights_are_dropped_once_a_batch(make_batch: Callable[..., Ba
     assert second is not None
     assert first.recurrent is second.recurrent, "the steps of a chain share the mask"
     assert first.recurrent is not None
-    assert first.recurrent.shape == (4 * 64, 64)
+    assert first.recurrent.shape == (1, 4 * 64, 64)
     assert first.recurrent.unique().tolist() == pytest.approx([0.0, 4 / 3])
     assert float((first.recurrent == 0).double().mean()) == pytest.approx(0.25, abs=0.02)
     assert (first.embedding, first.hidden, first.word) == (None, None, None)

@@ -39,7 +39,7 @@ def plain(generator: Generator, batch: Batch, z: Tensor, masks: Masks | None) ->
         return generator.log_likelihood(batch.inputs, batch.targets, z)
     words = (generator.embedding[batch.inputs] * masks.embedding) @ generator.words_to_gates.t()
     gates = words + generator.gate_bias + z @ generator.latent_to_gates.t()
-    hidden = lstm(gates, generator.initial_hidden(z), generator.recurrent) * masks.hidden
+    hidden = lstm(gates, generator.layers[0].initial_hidden(z), generator.recurrent) * masks.hidden[0]
     log_p = torch.log_softmax(hidden @ generator.output.t() + generator.output_bias, -1)
     rows = (batch.targets - FIRST_PREDICTED).clamp_min(0).unsqueeze(-1)
     return (log_p.gather(-1, rows).squeeze(-1) * (batch.targets >= FIRST_PREDICTED)).sum(0)

@@ -30,8 +30,8 @@ def masked_nll(generator: Generator, batch: Batch, z: Tensor, masks: Masks | Non
     embedded = generator.embedding[batch.inputs]
     embedded = embedded if masks is None else embedded * masks.embedding
     gates = embedded @ generator.words_to_gates.t() + generator.gate_bias + z @ generator.latent_to_gates.t()
-    hidden = lstm(gates, generator.initial_hidden(z), generator.recurrent)
-    hidden = hidden if masks is None else hidden * masks.hidden
+    hidden = lstm(gates, generator.layers[0].initial_hidden(z), generator.recurrent)
+    hidden = hidden if masks is None else hidden * masks.hidden[0]
     logits = hidden @ generator.output.t() + generator.output_bias
     return torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), batch.targets.flatten() - 2, ignore_index=-2, reduction="sum"

@@ -87,6 +87,9 @@ class TrainingOptions:
         ),
     ] = None
     hidden: Annotated[int | None, model_setting("generator.hidden", "Width of the LSTM.", "by preset")] = None
+    layers: Annotated[
+        int | None, model_setting("generator.layers", "Layers of the LSTM, all of one width.", "1")
+    ] = None
     latent: Annotated[
         int | None, model_setting("generator.latent", "Dimensions of the sentence's code z.", "32")
     ] = None
