@@ -145,7 +145,9 @@ def push_folder(folder: Path, name: str, private: bool) -> str:
 
 
 def _unreachable(doing: str, error: Exception) -> SritoolError:
-    return SritoolError(f"cannot {doing} the Hugging Face hub ({reason_of(error)}); try again when it can be reached")
+    return SritoolError(
+        f"cannot {doing} the Hugging Face hub ({reason_of(error)}); try again when it can be reached"
+    )
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from torch import nn
@@ -10,11 +11,23 @@ from sritool.errors import UsageError
 
 _MEMBERS = {
     "embedding": ("generator.embedding", "encoder.embedding"),
-    "recurrence": ("generator.words_to_gates", "generator.recurrent", "generator.gate_bias"),
+    "recurrence": (
+        "generator.words_to_gates",
+        "generator.recurrent",
+        "generator.gate_bias",
+        "generator.inputs_to_gates",
+    ),
     "latent": ("generator.latent_to_gates", "generator.latent_to_initial", "generator.initial_bias"),
-    "output": ("generator.output", "generator.output_bias", "generator.hidden_to_embedding"),
+    "output": (
+        "generator.output",
+        "generator.output_bias",
+        "generator.hidden_to_embedding",
+        "generator.embedding_to_output",
+    ),
 }
-"""Part -> names of its parameters. `generator` and `encoder` are those modules as a whole."""
+"""Part -> names of its parameters, of each layer. `generator` and `encoder` are those modules as a whole."""
+
+_LAYER = re.compile(r"\.upper\.\d+\.")
 
 
 def frozen_names(modules: nn.Module, parts: Sequence[str]) -> frozenset[str]:
@@ -32,7 +45,9 @@ def frozen_names(modules: nn.Module, parts: Sequence[str]) -> frozenset[str]:
         wanted.add("generator.embedding")
     modules_wanted = tuple(f"{part}." for part in parts if part not in _MEMBERS)
     return frozenset(
-        name for name in parameters if name in wanted or (modules_wanted and name.startswith(modules_wanted))
+        name
+        for name in parameters
+        if _LAYER.sub(".", name) in wanted or (modules_wanted and name.startswith(modules_wanted))
     )
 
 

@@ -24,7 +24,7 @@ from sritool.methods.lm import LanguageModel
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.weights import method_without_memory
 
-SIZES = ("embedding", "hidden", "tied_embeddings")
+SIZES = ("embedding", "hidden", "layers", "residual", "tied_embeddings")
 _FIRST_ID = {
     "generator.embedding": 0,
     "generator.output": FIRST_PREDICTED,
@@ -117,7 +117,13 @@ def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
 
 
 def _check_sizes(mine: GeneratorConfig, theirs: GeneratorConfig, path: Path) -> None:
-    parts = {"embedding": "embedding", "hidden": "recurrence and output", "tied_embeddings": "output"}
+    parts = {
+        "embedding": "embedding",
+        "hidden": "recurrence and output",
+        "layers": "recurrence",
+        "residual": "output",
+        "tied_embeddings": "output",
+    }
     differing = [name for name in SIZES if getattr(mine, name) != getattr(theirs, name)]
     if not differing:
         return

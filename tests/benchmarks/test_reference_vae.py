@@ -32,7 +32,7 @@ def test_loss_and_all_gradients_are_those_of_the_method(padded: bool) -> None:
     )
     masks = Dropout.draw(method.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
     assert masks is not None
-    factors = (masks.embedding.double(), masks.hidden.double())
+    factors = (masks.embedding.double(), masks.hidden[0].double())
     loss = reference.loss(batch, weight, method.noise(batch, clock.stream("encoder")), factors)
     loss.backward()
 

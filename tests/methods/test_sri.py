@@ -19,7 +19,7 @@ from sritool.inference.langevin import Chain
 from sritool.methods import sri
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
-from sritool.model.theta_gradient import Masks
+from sritool.model.dropout import Masks
 from sritool.model.word_subset import WordSubset
 
 EXAMPLES = [0, 1, 2, 4, 11]

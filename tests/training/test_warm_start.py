@@ -146,7 +146,14 @@ def test_what_a_source_means_for_the_settings(new_run: NewRun) -> None:
     path, ae = run.folder / LAST, autoencoder.folder / LAST
     given, sizes = with_source(Given(), path)
     assert given.get("warm_start.checkpoint") == str(path)
-    assert sizes == {"embedding": 4, "hidden": 6, "latent": 3, "tied_embeddings": False}
+    assert sizes == {
+        "embedding": 4,
+        "hidden": 6,
+        "latent": 3,
+        "layers": 1,
+        "residual": False,
+        "tied_embeddings": False,
+    }
     assert "latent" not in with_source(Given({}, {"method": "lm"}), path)[1]
     encoder, none = with_source(Given({}, {"method": "vae-fb"}), ae)
     assert (encoder.get("pretraining.encoder"), none) == (str(ae), {})
