@@ -215,10 +215,12 @@ def folded_weights(weights: Mapping[str, Tensor], gaussian: Gaussian) -> dict[st
     shift, scale = gaussian
     old = {name: value.double().cpu() for name, value in weights.items()}
     new: dict[str, Tensor] = {}
-    for matrix, bias in (("latent_to_gates", "gate_bias"), ("latent_to_initial", "initial_bias")):
-        of_z = old[f"generator.{matrix}"]
-        new[f"generator.{matrix}"] = of_z @ scale
-        new[f"generator.{bias}"] = old[f"generator.{bias}"] + of_z @ shift
+    maps = {"generator.latent_to_gates": "generator.gate_bias"}
+    ending = "latent_to_initial"  # of each layer
+    maps |= {name: name.replace(ending, "initial_bias") for name in old if name.endswith(ending)}
+    for matrix, bias in maps.items():
+        new[matrix] = old[matrix] @ scale
+        new[bias] = old[bias] + old[matrix] @ shift
     if "encoder.to_code" in old:
         rows = old["encoder.to_code"]
         mean, log_variance = rows.chunk(2)

@@ -49,10 +49,11 @@ def codes(count: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize(
     ("name", "gaussian"), [("sri", FULL), ("ae", FULL), ("ae", DIAGONAL), ("vae-fb", DIAGONAL)]
 )
+@pytest.mark.parametrize("layers", [1, 2])
 def test_the_folded_generator_reads_u_as_the_old_one_reads_z(
-    make_method: Make, batch_of: Callable[[Sequence[int]], Batch], name: str, gaussian: Gaussian
+    make_method: Make, batch_of: Callable[[Sequence[int]], Batch], name: str, gaussian: Gaussian, layers: int
 ) -> None:
-    method, batch = make_method(name), batch_of(range(6))
+    method, batch = make_method(name, generator={"layers": layers}), batch_of(range(6))
     u = codes(6)
     z = u @ gaussian.scale.t() + gaussian.shift
     after = folded(method, gaussian).conditional(batch).log_likelihood(u)
