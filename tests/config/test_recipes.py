@@ -48,7 +48,7 @@ def test_another_sampler_takes_the_place_of_the_recipes() -> None:
 
 
 def test_bundled_recipes_say_what_they_are() -> None:
-    assert list(bundled_recipes()) == ["ours", "published", "regularised"]
+    assert list(bundled_recipes()) == ["ours", "large", "published", "regularised"]
     assert all(read_recipe(name).description for name in bundled_recipes())
 
 

@@ -70,7 +70,8 @@ class TrainingOptions:
         model_setting(
             "recipe",
             "Plan of training: ours, published (each method by its own publication's plan), regularised (against "
-            "overfitting), or the path of one's own TOML file. `sritool recipes` lists them.",
+            "overfitting), large (the same, with a larger generator), or the path of one's own TOML file. "
+            "`sritool recipes` lists them.",
             "ours",
         ),
     ] = None

@@ -24,7 +24,13 @@ def table(result: Result) -> dict[str, dict[str, str]]:
 
 def test_the_list_names_what_comes_with_sritool(run: Run) -> None:
     lines = run("recipes").stdout.splitlines()
-    assert [line.partition("\t")[0] for line in lines] == ["recipe", "ours", "published", "regularised"]
+    assert [line.partition("\t")[0] for line in lines] == [
+        "recipe",
+        "ours",
+        "large",
+        "published",
+        "regularised",
+    ]
     assert all(line.partition("\t")[2] for line in lines)
 
 
