@@ -29,6 +29,7 @@ CHANGED = {
     "recipe": "published",
     "embedding": 9,
     "hidden": 17,
+    "layers": 3,
     "latent": 5,
     "dropout": 0.25,
     "sampler": "paper",
