@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,14 +90,31 @@ def rate_distortion_curves(
         records.append(FinishedBatches(model.path, "rate-distortion", key, *given))
         label = f"{name}: annealing" if len(checkpoints) > 1 else "annealing"
         figures = _anneal(model, chosen, request, largest, label, report, records[-1])
-        points += _points(name, model, figures, request, largest)
-        notes += [f"{name}: {note}" for note in (*_on_weights(figures, request), *records[-1].notes())]
+        own = list(_points(name, model, figures, request, largest))
+        points += own
+        said = (*on_order(own), *_on_weights(figures, request), *records[-1].notes())
+        notes += [f"{name}: {note}" for note in said]
         data = f"{chosen.data}, {len(chosen.examples)} of {len(chosen.split)} sentences"
     for (
         finished
     ) in records:  # only now, so that a run that is stopped at a later model keeps the earlier ones
         finished.remove()
     return Curves(points, data, notes)
+
+
+def on_order(points: Sequence[Point]) -> list[str]:
+    """Say where the points of a run, by rising β, leave the order that every model's curve has.
+
+    Rate rises from 0 and distortion falls as β rises; what does not is an error of too few chains or rungs.
+    """
+    steps = list(pairwise(points))
+    back = sum(after.rate < before.rate or after.distortion > before.distortion for before, after in steps)
+    if not back:
+        return []
+    return [
+        f"{back} of {len(steps)} steps along the curve go back in rate or distortion, which no model's does: that is "
+        "Monte Carlo error; take more --chains and --rungs"
+    ]
 
 
 def _anneal(

@@ -126,7 +126,7 @@ def figures(facts: CardFacts) -> Iterator[str]:
 def training(facts: CardFacts) -> Iterator[str]:
     """Yield how the model was trained."""
     config, progress, corpus = facts.checkpoint.config, facts.checkpoint.progress, facts.checkpoint.corpus
-    yield f"```sh\nsritool train NAME --config config.toml   # NAME: the corpus {corpus['name']}, prepared\n```"
+    yield f"```sh\nsritool train NAME --config config.toml   # NAME: the corpus {corpus['name']}\n```"
     generator = config.generator
     sizes = f"embedding {generator.embedding}, hidden {generator.hidden}, z {generator.latent}"
     splits = ", ".join(f"{count:,} {name}" for name, count in facts.sentences.items())
@@ -136,7 +136,7 @@ def training(facts: CardFacts) -> Iterator[str]:
         ["sizes", sizes],
         ["corpus", f"{corpus['name']}, content {str(corpus['content_hash'])[:12]}"],
         *([["sentences", splits]] if splits else []),
-        ["vocabulary", f"{facts.words:,} {facts.checkpoint.tokenizer.kind}s"],
+        ["vocabulary", f"{facts.words:,} {unit_of(facts)}, `<unk>`, `<pad>`, `<s>` and `</s>` among them"],
         ["epochs", f"{progress['epoch']} of {config.training.epochs} planned"],
         ["updates", progress["step"]],
         ["seconds of training", round(float(progress["seconds"]))],
@@ -156,10 +156,14 @@ def limits(facts: CardFacts) -> Iterator[str]:
     if facts.checkpoint.tokenizer.kind == "word":
         yield "A word that is not in its vocabulary is read as `<unk>`, and can be generated so too."
     yield (
-        f"The training text is not in this repository, but its vocabulary is: {facts.words:,} words or pieces, in "
-        "`best.pt`."
+        f"The training text is not in this repository, but its vocabulary is: the {unit_of(facts)} are in `best.pt`."
     )
     yield "Language and licence of the corpus are not known to the program that wrote this page."
+
+
+def unit_of(facts: CardFacts) -> str:
+    """Return what the vocabulary is made of: words or pieces."""
+    return "words" if facts.checkpoint.tokenizer.kind == "word" else "pieces"
 
 
 def _code(text: object) -> str:

@@ -50,7 +50,10 @@ def hub_model(given: Path) -> HubModel | None:
         return None
     found = _ADDRESS.fullmatch(text)
     if found is None:
-        raise UsageError(f"{text} names no model on the hub; write hf://user/name or hf://user/name@revision")
+        named = text.replace("hf:/", "hf://", 1)
+        raise UsageError(
+            f"{named} names no model on the hub; write hf://user/name or hf://user/name@revision"
+        )
     return HubModel(found[1], found[2])
 
 

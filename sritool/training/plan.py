@@ -27,6 +27,7 @@ from sritool.methods.base import Clock
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
 from sritool.model.word_subset import LEAST_GAIN, worthwhile
+from sritool.runs.bundled import bundled_run
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import (
     BEST,
@@ -39,6 +40,7 @@ from sritool.runs.folder import (
     newest_run,
     remove_unsaved,
 )
+from sritool.runs.hub import hub_model
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
 from sritool.training.pretraining import pretraining_epochs
@@ -222,9 +224,8 @@ def sort_sources(given: Sequence[Path], resuming: bool = False) -> tuple[Path | 
     folders: list[Path] = []
     for path in given:
         if not path.exists() and not resuming:
-            raise UsageError(
-                f"--from {path}: there is no such run, file or folder; look for a slip in its name"
-            )
+            encoders.append(_named_model(path))
+            continue
         is_run = (
             not path.exists() or path.suffix == ".pt" or any((path / name).is_file() for name in (BEST, LAST))
         )
@@ -236,6 +237,13 @@ def sort_sources(given: Sequence[Path], resuming: bool = False) -> tuple[Path | 
     if encoder is not None and encoder.exists():
         encoder = find_checkpoint(encoder, Path("runs"))
     return encoder, folders[0] if folders else None
+
+
+def _named_model(name: Path) -> Path:
+    """The checkpoint of a model that comes with sritool, or that the hub has."""
+    if bundled_run(str(name)) is None and hub_model(name) is None:
+        raise UsageError(f"--from {name}: there is no such run, file or folder; look for a slip in its name")
+    return find_checkpoint(name, Path("runs"))
 
 
 def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callable[[str], None]) -> Corpus:

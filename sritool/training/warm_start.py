@@ -200,7 +200,10 @@ def take_vectors(method: Method, path: Path, tokenizer: Tokenizer, train: Split)
     counts = np.bincount(train.ids, minlength=len(tokenizer))
     tokens, types, found = counts[UNK:].sum(), len(tokenizer) - UNK - 1, int((ids > UNK).sum())
     covered = counts[ids[ids >= UNK]].sum()
-    return (
+    line = (
         f"vectors of {path}: {found:,} of {types:,} words ({found / max(types, 1):.1%}), "
         f"{covered / max(tokens, 1):.1%} of the training text"
     )
+    if found < types and {"embedding", "generator"} & set(method.config.optimizer.freeze):
+        line += "; the other words stay random, as --freeze keeps them"
+    return line

@@ -243,6 +243,7 @@ def test_word_vectors_are_the_embeddings(
     ]
     share = sum(word in ("a", "kites", "never") for word in tokens) / len(tokens)
     assert f"3 of 16 words (18.8%), {share:.1%} of the training text" in line
+    assert line.endswith("the other words stay random, as --freeze keeps them")
     run.train(max_steps=2)
     path.unlink()
     run.train()  # needs the file no more

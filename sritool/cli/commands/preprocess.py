@@ -254,6 +254,10 @@ def _note(prepared: PreparedCorpus) -> str:
     cleaned = sum(split.cleaned for split in counts)
     warnings = [note for note in info.notes if note.startswith("warning: ")]
     said = [note for note in info.notes if note not in warnings]
+    cut = sum(split.truncated for split in counts)
+    if cut:
+        many = f"{cut:,} sentences were" if cut > 1 else "1 sentence was"
+        warnings.append(f"warning: {many} cut, and the rest left out; --chunk N makes sentences of it")
     parts = [f"{prepared.path} {done}: vocabulary {info.vocabulary:,} {unit}", *said]
     if marked:
         parts.append(f"{marked:,} words are <unk> in the text itself")

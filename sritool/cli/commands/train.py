@@ -49,7 +49,7 @@ def train(
         str | None,
         run_option(
             "Go on with the run that is named; with auto, or no value, with the newest of this "
-            "corpus and method, or a new one where there is none.",
+            "corpus and method (of --name, where that is given), or a new one where there is none.",
             metavar="[auto|PATH]",
         ),
     ] = None,
