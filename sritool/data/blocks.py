@@ -148,7 +148,7 @@ def text_blocks(blocks: Iterable[bytes], where: str, returns_end_lines: bool = F
         if held_bytes > LONGEST_LINE:
             _refuse_endless(b"".join(held), head, where, lines, begun)
     if not begun:
-        raise DataError(f"{where} is empty; give a file that has lines")
+        raise DataError(f"{where} is empty; give a file with one sentence a line")
     rest = b"".join(held)
     for data in _checked(rest, head, where, lines) if rest else ():
         if not lines and not returns_end_lines and b"\n" not in rest and b"\r" in data.strip():

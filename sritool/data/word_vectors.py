@@ -63,7 +63,12 @@ class _Lines:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines = self._all()
-        number, first = next(self._lines)
+        try:
+            number, first = next(self._lines)
+        except DataError as error:
+            raise DataError(
+                str(error).replace("one sentence a line", "a word and its vector a line")
+            ) from error
         self.separator = b"\t" if b"\t" in first else b" "
         fields = first.split(self.separator)
         self.promised: int | None = None

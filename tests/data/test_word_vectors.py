@@ -71,7 +71,7 @@ def test_none_found(tmp_path: Path) -> None:
         (b"5 2\nsea \x01\xff\x00\x9a\n", "binary form"),
         (b"a sentence without numbers\n", "something else than numbers"),
         (b"words\n", "no word vectors"),
-        (b"", "empty"),
+        (b"", "empty; give a file with a word and its vector a line"),
         (gzip.compress(lines().encode(), mtime=0)[:-9], "damaged"),
     ],
 )
