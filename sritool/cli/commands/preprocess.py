@@ -170,7 +170,7 @@ def preprocess(
     grep -v '^#' notes.txt | sritool preprocess - --name notes
 
     The program makes tiny itself. It fetches ptb, snli, yahoo and yelp from the Hugging Face hub, unless --from names
-    a folder with their files. It asks the network for nothing else.
+    a folder with their files. Preparing asks the network for nothing else.
     """
     from sritool.cli.options.vocabulary import given_vocabulary
     from sritool.cli.render import emit
