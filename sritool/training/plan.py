@@ -1,31 +1,23 @@
-"""What happens before training: settings, the run to go on with, the corpus, and what it will cost."""
+"""What happens before training: settings, the run to go on with, and the corpus."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-
 from sritool.config.settings import RunConfig
 from sritool.config.values import flat, plain, to_toml
-from sritool.data.batches import collate, training_batches
 from sritool.data.corpora.hub import HUB_SETS
 from sritool.data.corpora.named import NAMED, named_source
 from sritool.data.preprocess import preprocess_corpus
 from sritool.data.store import INFO_FILE, Corpus, find_corpus, load_corpus
 from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.errors import CheckpointError, UsageError, suggestion
-from sritool.methods.base import Clock
-from sritool.methods.registry import build_method
-from sritool.model.device import resolve_precision
 from sritool.model.word_subset import LEAST_GAIN, worthwhile
 from sritool.runs.bundled import bundled_run
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
@@ -43,9 +35,7 @@ from sritool.runs.folder import (
 from sritool.runs.hub import hub_model
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
-from sritool.training.pretraining import pretraining_epochs
 from sritool.training.sources import as_it_began, with_source
-from sritool.training.state import training_split
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -264,61 +254,3 @@ def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callabl
             f"more than a third of them saves nothing; give at most {predicted // LEAST_GAIN:,}"
         )
     return corpus
-
-
-def describe(plan: Plan, corpus: Corpus, device: torch.device) -> list[tuple[str, object, str]]:
-    """Sizes, memory and time of a run, the time from three steps on batches of middle length."""
-    config = plan.config
-    method = build_method(config, len(corpus.tokenizer))
-    method.initialise()
-    method.modules.to(device)
-    train = training_split(corpus, config)
-    rows = int(config.training.batch_size * max(1.0, float(train.lengths.mean())))
-    method.precision = resolve_precision(
-        config.training.precision, device, config.generator.hidden, rows, len(corpus.tokenizer)
-    )
-    batches = training_batches(train.lengths, config.training.batch_size, config.training.seed, 0)
-    by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
-    middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
-    seconds = []
-    alone = method.updates_beside
-    for number, part in enumerate([middle[0], *middle]):
-        begin = time.perf_counter()
-        method.gradients(collate(train, part).to(device), Clock(0, 0, number + 1, 0.0))
-        seconds.append(time.perf_counter() - begin)
-    parameters = sum(p.numel() for p in method.modules.parameters())
-    logits = int(config.training.batch_size * train.lengths.max()) * len(corpus.tokenizer)
-    units = config.generator.hidden * config.generator.layers
-    states = int(config.training.batch_size * train.lengths.max()) * units * 16
-    copies = 4 + bool(config.optimizer.ema_decay)  # with gradients, Adam's two moments and the average
-    memory = 4 * (copies * parameters + min(logits, 1 << 23) + states)
-    epoch = float(np.mean(seconds[1:])) * len(batches)
-    planned = config.training.epochs + (pretraining_epochs(config) if method.pretrains else 0)
-    if config.pretraining.encoder or config.warm_start.checkpoint:
-        planned = config.training.epochs
-    return [
-        ("training sentences", len(train), ""),
-        ("vocabulary", len(corpus.tokenizer), "with <unk>, <pad>, <s>, </s>"),
-        ("parameters", parameters, ""),
-        ("memory for the model and a batch", round(memory / 2**20), "MiB"),
-        ("steps in an epoch", len(batches), ""),
-        (
-            "time of an epoch, without validation",
-            round(epoch, 1),
-            "s, without updates of the encoder alone" if alone else "s",
-        ),
-        *([("time of an aggressive epoch", round(epoch * (1 + alone), 1), "s at most")] if alone else []),
-        (
-            "time of the plan",
-            round(epoch * planned / 60, 1),
-            f"min, {planned} epochs"
-            + (" if none were aggressive, as the first and some more are" if alone else "")
-            + (", the autoencoder's among them" if planned > config.training.epochs else ""),
-        ),
-        *(
-            [("time at most", config.training.minutes, "min, by training.minutes")]
-            if config.training.minutes
-            else []
-        ),
-        ("device", str(device), f"output layer in {method.precision}"),
-    ]

@@ -130,9 +130,10 @@ def train(
     from sritool.model.device import enough_threads, resolve_device, set_threads
     from sritool.runs.live_logs import LiveLogs, check_live_logs
     from sritool.training.configure import gather
+    from sritool.training.cost import describe
     from sritool.training.deadline import Deadline
     from sritool.training.loop import Limits, Trainer
-    from sritool.training.plan import Start, describe, plan_run, prepare_corpus, sort_sources
+    from sritool.training.plan import Start, plan_run, prepare_corpus, sort_sources
 
     form = output.format()
     live_logs = check_live_logs([kind for text in logs or () for kind in names(text)])
@@ -149,7 +150,7 @@ def train(
         return
     prepared = prepare_corpus(plan, data_dir, source, say)
     if dry_run:
-        emit(Table("Plan", ("quantity", "value", "unit"), describe(plan, prepared, where)), form)
+        emit(Table("Plan", ("quantity", "value", "unit"), describe(plan.config, prepared, where)), form)
         return
     with (
         StopRequest() as stop,
