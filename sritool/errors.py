@@ -1,7 +1,7 @@
 """Exceptions of sritool, each with the exit code the command line maps it to.
 
-A message is one line that ends in what to do next. Only ``sritool.cli`` turns them into text and an exit. `quoted`
-and `suggestion` are parts of messages that every room needs.
+A message is one line that ends in what to do next. Only ``sritool.cli`` turns them into text and an exit. `quoted`,
+`suggestion` and `wanted_value` are parts of messages that every room needs.
 """
 
 from __future__ import annotations
@@ -88,3 +88,12 @@ def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is spelt most like this one, or "" if none is near."""
     return next(iter(difflib.get_close_matches(name[:100], list(known), n=1, cutoff=0.5)), "")
+
+
+def wanted_value(message: str) -> str:
+    """What a field wants: "be at least 1" of "Input should be greater than or equal to 1", as pydantic has it."""
+    wanted = message.partition("Input should ")[2]
+    wanted = wanted.replace("greater than or equal to", "at least").replace(
+        "less than or equal to", "at most"
+    )
+    return wanted.replace("a valid integer", "a whole number").replace("a valid number", "a number")

@@ -24,7 +24,7 @@ from sritool.model.decoding import DecodingConfig
 from sritool.runs.model import Decoded, Report, TrainedModel
 
 FITTED = 1000  # training sentences of the class whose codes are fitted, at most
-FEWEST = 20  # training sentences of a class
+FEWEST = 20  # sentences of a class, to fit to or to judge by
 LEARNT = {"codes": 1000, "words": 20_000}  # labelled sentences that each classifier learns from, at most
 TESTED = 300  # real sentences of the class that the classifiers are tried on, at most
 DRAW = CodeSettings(chains=1, mean=False)
@@ -222,16 +222,21 @@ def _judged(
             seed=0,
         ),
     }
-    n, of_real = len(wished), f"real {split} sentences of it"
-    parts = {"samples": slice(0, n), of_real: slice(2 * n, None), "samples of the prior": slice(n, 2 * n)}
-    shares = [
+    n = len(wished)
+    by_codes, by_words = ([names[k] for k in found[:n].tolist()] for found in verdicts.values())
+    shares = _shares(verdicts, number, n, f"real {split} sentences of it")
+    return ClassSamples(names[number], len(names), wished, by_codes, by_words, shares)
+
+
+def _shares(verdicts: dict[str, Classes], number: int, n: int, real: str) -> list[Share]:
+    """How many of n samples, of the n of the prior that follow them, and of the real ones are taken for a class."""
+    parts = {"samples": slice(0, n), real: slice(2 * n, None), "samples of the prior": slice(n, 2 * n)}
+    return [
         Share(judge, name, int((found[part] == number).sum()), len(found[part]))
         for judge, found in verdicts.items()
         for name, part in parts.items()
         if len(found[part])
     ]
-    by_codes, by_words = ([names[k] for k in found[:n].tolist()] for found in verdicts.values())
-    return ClassSamples(names[number], len(names), wished, by_codes, by_words, shares)
 
 
 def share_notes(samples: ClassSamples) -> list[str]:
@@ -248,7 +253,9 @@ def share_notes(samples: ClassSamples) -> list[str]:
     real = [
         share for share in samples.shares if share.judge == "codes" and share.sentences.startswith("real")
     ]
-    if real and real[0].interval.low <= 1 / samples.classes:
+    if real and real[0].of < FEWEST:
+        lines.append(f"{real[0].of} real sentences are too few to say whether the codes tell the class")
+    elif real and real[0].interval.low <= 1 / samples.classes:
         lines.append("the codes of this model do not tell the class, so that no code can ask for it")
     return lines
 

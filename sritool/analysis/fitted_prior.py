@@ -78,6 +78,12 @@ class FittedPrior(NamedTuple):
         """Whether the nll falls by more than two standard errors."""
         return self.change.value < -ERRORS * self.change.standard_error
 
+    @property
+    def is_standard(self) -> bool:
+        """Whether the fit is N(0, I): the moments of the codes differ from its by no more than their own noise."""
+        identity = torch.eye(len(self.gaussian.shift), dtype=self.gaussian.scale.dtype)
+        return not self.gaussian.shift.any() and torch.equal(self.gaussian.scale, identity)
+
 
 def posterior_draws(
     model: TrainedModel,

@@ -27,6 +27,7 @@ class CardFacts(NamedTuple):
     words: int  # of the vocabulary
     data: str  # that figures are of: `tiny test`
     sentences: dict[str, int]  # of each split; empty where the corpus is not there
+    total: int | None  # of the split that figures are of; None where the corpus is not there
     estimates: list[Estimate]
     notes: list[str]
     validated: dict[str, Any]  # the last record of validation
@@ -72,6 +73,7 @@ def gather_facts(path: Path, data_dir: Path) -> CardFacts:
         words=len(model.tokenizer),
         data=f"{checkpoint.corpus['name']} {split}",
         sentences=sentences,
+        total=sentences.get(split),
         estimates=estimates,
         notes=notes_on(sets),
         validated=last,

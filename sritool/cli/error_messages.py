@@ -15,7 +15,7 @@ import typer
 from sritool.cli.printable import one_line
 from sritool.cli.signals import Stopped
 from sritool.cli.streams import say
-from sritool.errors import Interrupted, SritoolError, nearest
+from sritool.errors import Interrupted, SritoolError, nearest, wanted_value
 
 DEBUG_COMMAND = "sritool --debug …"
 DEBUG_HINT = f"to see where, run again as: {DEBUG_COMMAND}"
@@ -120,6 +120,8 @@ def bad_value(error: Any) -> str:
     if not error.message and taken != "auto":
         message += f", as --resume took {taken!r} for the run to go on with; give NAME before --resume"
     message = re.sub(r"^Value error, |, unable to parse.*$", "", message).rstrip(".")
+    if message.startswith("Input should "):
+        message = f"it should {wanted_value(message)}"
     if "is not one of" in message:
         given, *choices = re.findall(r"'([^']*)'", message)
         near = nearest(given, choices)

@@ -90,12 +90,13 @@ def text_form(facts: CardFacts) -> str:
 
 def figures(facts: CardFacts) -> Iterator[str]:
     """Yield the figures on record with their standard errors, or what is known without."""
+    of = f" of {facts.total:,}" if facts.total else ""
     rows = [
         [
             estimate.metric,
             shown(estimate),
             estimate.unit,
-            estimate.sentences,
+            f"{estimate.sentences:,}{of}",
             estimate.estimator,
         ]
         for estimate in facts.estimates
@@ -158,7 +159,10 @@ def limits(facts: CardFacts) -> Iterator[str]:
     yield (
         f"The training text is not in this repository, but its vocabulary is: the {unit_of(facts)} are in `best.pt`."
     )
-    yield "Language and licence of the corpus are not known to the program that wrote this page."
+    if facts.checkpoint.corpus["name"] == "tiny":
+        yield "The corpus is English made by a grammar that comes with sritool, under its licence (MIT)."
+    else:
+        yield "Language and licence of the corpus are not known to the program that wrote this page."
 
 
 def unit_of(facts: CardFacts) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, cast
 import pydantic.dataclasses
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, ValidationError
 
-from sritool.errors import UsageError, quoted, suggestion
+from sritool.errors import UsageError, quoted, suggestion, wanted_value
 
 T = TypeVar("T")
 
@@ -78,10 +78,7 @@ def first_problem(error: ValidationError, kind: Any) -> str:
         return f"{name} is missing; give it too"
     if problem["type"] == "value_error":
         return f"{name}: {problem['ctx']['error']}"
-    wanted = problem["msg"].partition(" should ")[2]  # of "Input should be a valid integer"
-    wanted = wanted.replace("greater than or equal to", "at least").replace(
-        "less than or equal to", "at most"
-    )
+    wanted = wanted_value(problem["msg"])
     if problem["type"] == "dataclass_type":
         wanted = "be a table of settings"
     return f"{name} is {quoted(problem['input'])}; it should {wanted}"

@@ -107,7 +107,8 @@ def read_toml(path: Path) -> dict[str, Any]:
             raise ValueError(f"it has more than {_LARGEST_TOML // 1024} KB")
         return tomllib.loads(data.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # the last by tables within tables within tables
-        raise UsageError(f"cannot read the configuration {path}: {error}; give a TOML file") from error
+        why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
+        raise UsageError(f"cannot read the configuration {path}: {why}; give a TOML file") from error
 
 
 def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:

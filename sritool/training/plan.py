@@ -232,7 +232,9 @@ def sort_sources(given: Sequence[Path], resuming: bool = False) -> tuple[Path | 
 def _named_model(name: Path) -> Path:
     """The checkpoint of a model that comes with sritool, or that the hub has."""
     if bundled_run(str(name)) is None and hub_model(name) is None:
-        raise UsageError(f"--from {name}: there is no such run, file or folder; look for a slip in its name")
+        raise CheckpointError(
+            f"--from {name}: there is no such run, file or folder; look for a slip in its name"
+        )
     return find_checkpoint(name, Path("runs"))
 
 

@@ -45,7 +45,7 @@ REFUSED = r"""
 2 | TRAIN --preset tny | did you mean tiny?
 2 | TRAIN --sampler papers | did you mean paper?
 2 | TRAIN --sampler paper -m lm | no use for --sampler
-2 | TRAIN -m vae-fb --from runs/nothere | no such run
+3 | TRAIN -m vae-fb --from runs/nothere | no such run
 2 | TRAIN -m ae --pretraining-epochs 2 | no use for --pretraining-epochs
 2 | TRAIN -m ae --set kl.epochs=3 | no use for kl.epochs
 2 | TRAIN -m vae-fb --resume mine-lm | method lm, not vae-fb

@@ -180,7 +180,7 @@ def test_sources_are_told_apart(new_run: NewRun, tmp_path: Path) -> None:
     assert sort_sources([run.folder]) == (run.folder / BEST, None)
     bundled, none = sort_sources([Path("tiny-sri")])
     assert (bundled and bundled.name, none) == (BEST, None)
-    with pytest.raises(UsageError, match="there is no such run"):
+    with pytest.raises(CheckpointError, match="there is no such run"):
         sort_sources([tmp_path / "nothere"])
     for two in ([file, run.folder], [folder, tmp_path]):
         with pytest.raises(UsageError, match="give one"):

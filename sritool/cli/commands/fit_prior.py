@@ -12,7 +12,7 @@ from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
-from sritool.cli.tables.fitted_prior import prior_table, verdict
+from sritool.cli.tables.fitted_prior import prior_table
 from sritool.errors import SritoolError
 
 measure_option = in_panel("Measurement")
@@ -66,6 +66,6 @@ def fit_prior(
     )
     emit_all(panels(prior_table(fitted, title, form), form), form)
     if write is not None and not fitted.is_better:
-        raise SritoolError(f"{write} is not written, as {verdict(fitted)}; keep {path}")
+        raise SritoolError(f"{write} is not written; keep {path}")
     if write is not None:
         say(f"wrote {write} with the fitted prior")

@@ -55,4 +55,6 @@ def verdict(fitted: FittedPrior) -> str:
     """Whether the fitted prior is worth keeping, in one line."""
     if fitted.is_better:
         return "the fitted prior lowers the nll by more than two standard errors"
+    if fitted.is_standard:
+        return "N(0, I) fits the codes within the noise of their moments"
     return "the fitted prior does not lower the nll by more than two standard errors"
