@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import chain, equality, evaluate, growth, preprocess, sample, schedules, train, words
+from benchmarks import chain, equality, evaluate, growth, preprocess, sample, scale, schedules, train, words
 from benchmarks.options import add_command, context_of
 from benchmarks.report import machine, show
 from sritool.errors import SritoolError
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "preprocess": preprocess,
     "growth": growth,
     "equality": equality,
+    "scale": scale,
     "words": words,
     "schedules": schedules,
 }

@@ -15,6 +15,7 @@ QUICK = (
     "sample --shape micro --rounds 1 --sentences 20 --way greedy beam",
     "preprocess --rounds 1 --lines 200 --words 6 --vocabulary 30",
     "growth --shape micro --rounds 1 --steps 2",
+    "scale --shape micro --rounds 1",
     "equality --shape micro --steps 4",  # exit code 1 where a bound is broken
 )
 

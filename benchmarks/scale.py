@@ -1,0 +1,156 @@
+"""What more devices would bring: a simulation of data-parallel training, from the time of a step on one device.
+
+An update takes one device `fixed + each × sentences`. Every device works on its share of a batch, the slowest one is
+waited for, and the gradient is summed over a ring: 2 (N − 1) / N of its bytes pass through every link, in 2 (N − 1)
+messages. `fixed` and `each` are measured on this machine, unless given; all else is what you give. Nothing is
+overlapped, as in sritool.
+
+Source of the ring's cost: Thakur, Rabenseifner and Gropp 2005, "Optimization of collective communication operations
+in MPICH".
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
+from benchmarks.ours import OurStep, run_config
+from benchmarks.report import Report
+from benchmarks.shapes import Shape
+from benchmarks.timing import alternate, spread
+from sritool.cli.formats import Table
+
+SHARES = (1.0, 0.5, 0.25)  # of the batch: `fixed` and `each` are the line through the times of these
+UPDATES = 2000  # that are simulated
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a step costs a device, and what joins the devices."""
+
+    fixed: float  # seconds of an update, however few sentences
+    each: float  # seconds a sentence
+    reduced: float  # bytes of the gradient
+    bandwidth: float  # bytes a second, of the slowest link of the ring
+    latency: float  # seconds a message
+    jitter: float  # standard deviation of a device's time over its mean
+
+
+def ring_seconds(devices: int, cluster: Cluster) -> float:
+    """Time of the sum over all devices."""
+    around = devices - 1
+    return 2 * around / devices * cluster.reduced / cluster.bandwidth + 2 * around * cluster.latency
+
+
+def step_seconds(devices: int, batch: int, cluster: Cluster, seed: int = 0) -> float:
+    """Mean time of an update.
+
+    Args:
+        devices: How many share the batch.
+        batch: Sentences of all of them together.
+        cluster: Costs.
+        seed: Of the jitter, whose shape is that of a gamma distribution.
+    """
+    share = -(-batch // devices)  # the largest one is waited for
+    own = cluster.fixed + cluster.each * share
+    slowest = 1.0
+    if cluster.jitter:
+        shape = cluster.jitter**-2
+        times = np.random.default_rng(seed).gamma(shape, 1 / shape, (UPDATES, devices))
+        slowest = float(times.max(1).mean())
+    return own * slowest + (ring_seconds(devices, cluster) if devices > 1 else 0.0)
+
+
+def measured_line(shape: Shape, method: str, precision: str, context: Context) -> tuple[float, float, int]:
+    """`fixed` and `each`, in seconds, from steps on batches of three sizes in turn; and the model's parameters."""
+    sizes = [max(1, round(shape.batch * share)) for share in SHARES]
+    steps = {
+        str(size): OurStep(
+            run_config(shape, method, "preconditioned", precision=precision),
+            replace(shape, batch=size),
+            context.device,
+        )
+        for size in sizes
+    }
+    times = alternate(steps, context.rounds, context.device, context.most_seconds)
+    medians = [spread(times[str(size)]).median for size in sizes]
+    each, fixed = np.polyfit(sizes, medians, 1)
+    parameters = sum(p.numel() for p in steps[str(sizes[0])].method.modules.parameters())
+    return max(float(fixed), 0.0), float(each), parameters
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    add_common(parser)
+    add_shapes(parser, ("ptb",))
+    add_precision(parser)
+    add_timing(parser, rounds=9)
+    parser.add_argument("--method", default="sri", help="of training")
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--batch", type=int, nargs="+", help="of all devices; the shape's, and 8 times that")
+    parser.add_argument("--fixed-ms", type=float, help="of an update; measured here by default")
+    parser.add_argument(
+        "--sentence-ms", type=float, help="of an update, a sentence; measured here by default"
+    )
+    parser.add_argument(
+        "--gigabytes", type=float, default=10.0, help="a second, of the slowest link (10: assumed)"
+    )
+    parser.add_argument("--latency-us", type=float, default=20.0, help="of a message (20: assumed)")
+    parser.add_argument(
+        "--jitter", type=float, default=0.05, help="of a device's time, relative (0.05: assumed)"
+    )
+
+
+def run(context: Context, arguments: argparse.Namespace) -> Report:
+    """All shapes."""
+    report = Report("scale", context.settings(), {"steps": []})
+    for shape in context.shapes:
+        fixed, each, parameters = measured_line(shape, arguments.method, context.precision_of(shape), context)
+        given = (arguments.fixed_ms, arguments.sentence_ms)
+        if given[0] is not None:
+            fixed = given[0] / 1000
+        if given[1] is not None:
+            each = given[1] / 1000
+        cluster = Cluster(
+            fixed,
+            each,
+            4.0 * parameters,
+            1e9 * arguments.gigabytes,
+            1e-6 * arguments.latency_us,
+            arguments.jitter,
+        )
+        records = [
+            {"shape": shape.name, "batch": batch, "devices": devices, **figures_of(devices, batch, cluster)}
+            for batch in arguments.batch or (shape.batch, 8 * shape.batch)
+            for devices in arguments.devices
+            if devices <= batch
+        ]
+        report.results["steps"] += records
+        report.results[shape.name] = vars(cluster)
+        whence = ["given" if one is not None else "measured" for one in given]
+        note = (
+            f"derived, but for an update of {1000 * fixed:.1f} ms ({whence[0]}) + {1000 * each:.2f} ms a sentence "
+            f"({whence[1]}) on one device; {cluster.reduced / 1e6:.1f} MB reduced over {arguments.gigabytes:g} GB/s, "
+            f"{arguments.latency_us:g} µs a message, jitter {arguments.jitter:g}"
+        )
+        rows = [list(record.values())[1:] for record in records]
+        report.tables.append(Table(f"devices, {arguments.method}, {shape.name}", COLUMNS, rows, note))
+    return report
+
+
+COLUMNS = ("batch", "devices", "ms a step", "of it reducing", "speed-up", "efficiency", "sentences/s")
+
+
+def figures_of(devices: int, batch: int, cluster: Cluster) -> dict[str, float]:
+    """Of one row: the speed-up is over one device with the same batch."""
+    seconds, alone = step_seconds(devices, batch, cluster), step_seconds(1, batch, cluster)
+    return {
+        "ms": round(1000 * seconds, 2),
+        "reducing": round(1000 * ring_seconds(devices, cluster), 2) if devices > 1 else 0.0,
+        "speed-up": round(alone / seconds, 2),
+        "efficiency": round(alone / seconds / devices, 2),
+        "sentences/s": round(batch / seconds),
+    }
