@@ -1,0 +1,76 @@
+"""A few processes that form a job on this machine, with a time limit so that a hang fails."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed import FileStore
+
+from sritool.processes import Group
+
+LIMIT = 120.0  # seconds
+
+
+def _member(
+    folder: Path, rank: int, size: int, timeout: float, work: Callable[..., Any], given: Any, told: Any
+) -> None:
+    torch.set_num_threads(1)
+    store = FileStore(str(folder / "store"), size)
+    processes = Group(store, rank, size, torch.device("cpu"), timeout)
+    try:
+        told.send(work(processes, *given))
+    finally:
+        told.close()
+        processes.close()
+
+
+def in_group(
+    folder: Path,
+    work: Callable[..., Any],
+    *given: Any,
+    size: int = 2,
+    timeout: float = 60.0,
+    never_answer: Collection[int] = (),
+) -> list[Any]:
+    """What a function returns in each of several processes, in order of rank; None where a process gave nothing.
+
+    Args:
+        folder: Empty; where they meet.
+        work: A function of a module, of the process' `Group` and what is given.
+        given: To it.
+        size: How many processes.
+        timeout: Of the group.
+        never_answer: Ranks of processes that are not waited for.
+    """
+    context = multiprocessing.get_context("spawn")
+    members, ends = [], []
+    for rank in range(size):
+        here, there = context.Pipe(duplex=False)
+        member = context.Process(
+            target=_member, args=(folder, rank, size, timeout, work, given, there), daemon=True
+        )
+        member.start()
+        there.close()
+        members.append(member)
+        ends.append(here)
+    try:
+        results = []
+        for rank, end in enumerate(ends):
+            if rank in never_answer:
+                results.append(None)
+                continue
+            if not end.poll(LIMIT):
+                raise TimeoutError("a process hangs")
+            try:
+                results.append(end.recv())
+            except EOFError:
+                results.append(None)
+        return results
+    finally:
+        for rank, member in enumerate(members):
+            member.join(0 if rank in never_answer else 5)
+            member.kill()
