@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sritool.analysis.report import Figures, figures_on_record, in_order, notes_on
+from sritool.analysis.figures_on_record import Figures, figures_on_record, in_order, notes_on
 from sritool.config.values import to_toml
 from sritool.errors import DataError
 from sritool.evaluation.collapse import collapse_note, has_collapsed

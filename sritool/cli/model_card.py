@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sritool._version import __version__
 from sritool.cli.formats import Table, lines_of
-from sritool.cli.tables.metrics import shown, with_error
+from sritool.cli.tables.figures import shown, with_error
 
 if TYPE_CHECKING:
     from sritool.analysis.model_card import CardFacts

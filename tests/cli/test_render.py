@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sritool.cli.formats import Table, exact, lines_of, native, readable
 from sritool.cli.render import emit, emit_all
-from sritool.cli.tables.metrics import with_error
+from sritool.cli.tables.figures import with_error
 from support.tables import Terminal
 
 Show = Callable[..., str]

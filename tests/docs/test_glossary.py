@@ -14,7 +14,7 @@ from sritool.analysis.comparison import TRAINING_COLUMNS
 from sritool.analysis.samples import METRICS as SAMPLE_METRICS
 from sritool.cli.commands import preprocess
 from sritool.cli.tables import classification, fitted_prior, noisy_recon, tune_step
-from sritool.cli.tables.metrics import RELIABILITY
+from sritool.cli.tables.figures import RELIABILITY
 from sritool.evaluation.settings import NEEDS
 
 ROOT = Path(__file__).parents[2]

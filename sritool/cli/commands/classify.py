@@ -13,7 +13,7 @@ from sritool.cli.options.models import ModelsOptions
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import in_panel
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
-from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:

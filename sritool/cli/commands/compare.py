@@ -11,7 +11,7 @@ from sritool.cli.options.values import names
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import option
 from sritool.cli.tables.comparison import comparison_table, differences_table, in_order, weights_table
-from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.figures import FOR_PEOPLE
 
 
 def compare(

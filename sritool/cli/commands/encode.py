@@ -13,7 +13,7 @@ from sritool.cli.options.models import ModelOptions, tell_collapse, tell_unknown
 from sritool.cli.render import emit, fits, resolve_format, write_lines
 from sritool.cli.signatures import option
 from sritool.cli.streams import say, tell_typed, write_bytes
-from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from sritool.cli.options.values import names
 from sritool.cli.render import emit, emit_all, fits
 from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
+from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.metrics import (
-    FOR_PEOPLE,
     certificate_table,
     curve_table,
     metrics_down_table,

@@ -12,7 +12,7 @@ from sritool.cli.options.models import ModelsOptions
 from sritool.cli.render import emit, emit_all, panels
 from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
-from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.noisy_recon import increase_table, long_table, recon_table
 from sritool.errors import UsageError
 

@@ -15,7 +15,7 @@ from sritool.cli.options.models import ModelOptions, tell_collapse
 from sritool.cli.render import emit, fits
 from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
-from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
+from sritool.cli.tables.figures import FOR_PEOPLE, with_error
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import emit, write_lines
 from sritool.cli.signatures import option
 from sritool.cli.streams import bars_hidden, tell_typed
-from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.figures import FOR_PEOPLE
 
 if TYPE_CHECKING:
     from sritool.analysis.score import Score

@@ -13,7 +13,7 @@ from sritool.cli.options.models import ComparedModelsOptions
 from sritool.cli.plots.labels import place_labels
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import COLOURS, MARKS, legend_below, look, new_canvas, plain
-from sritool.cli.tables.metrics import figure_columns
+from sritool.cli.tables.figures import figure_columns
 from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from sritool.cli.formats import readable
 from sritool.cli.printable import script_json, visible
 from sritool.cli.report.charts import Chart, control_chart, curve_charts, map_chart
-from sritool.cli.tables.metrics import figure, with_error
+from sritool.cli.tables.figures import figure, with_error
 from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
-    from sritool.analysis.report import Figures, RunReport
+    from sritool.analysis.figures_on_record import Figures
+    from sritool.analysis.report import RunReport
     from sritool.evaluation.metrics import Estimate
 
 MEANINGS = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Best, Table
-from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.figures import FOR_PEOPLE
 
 if TYPE_CHECKING:
     from sritool.analysis.classification import Classification

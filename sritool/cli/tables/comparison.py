@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Best, Table
-from sritool.cli.tables.metrics import (
+from sritool.cli.tables.figures import (
     FOR_PEOPLE,
     HALF,
     RELIABILITY,
@@ -15,14 +15,12 @@ from sritool.cli.tables.metrics import (
     figure_cells,
     figure_columns,
     half_of,
-    measured,
-    predicted,
-    predictions_of,
     reliability_cells,
     shown,
     weights_of,
     with_error,
 )
+from sritool.cli.tables.metrics import measured, predicted, predictions_of
 from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Table
-from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
+from sritool.cli.tables.figures import FOR_PEOPLE, with_error
 
 if TYPE_CHECKING:
     from sritool.analysis.fitted_prior import FittedPrior

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Table
-from sritool.cli.tables.metrics import figure_cells, figure_columns, shown
+from sritool.cli.tables.figures import figure_cells, figure_columns, shown
 
 if TYPE_CHECKING:
     from sritool.analysis.noisy_recon import NoisyRecon

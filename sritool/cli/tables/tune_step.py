@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from sritool.cli.formats import Table
-from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.reading import read_rows
 from sritool.errors import DataError
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sritool.analysis.report import Figures, Map, Request, RunReport
+from sritool.analysis.figures_on_record import Figures
+from sritool.analysis.report import Map, Request, RunReport
 from sritool.analysis.training_cost import Training
 from sritool.analysis.training_curves import Point
 from sritool.config.settings import RunConfig

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sritool.cli.tables.metrics import with_error
+from sritool.cli.tables.figures import with_error
 from support.tables import Run
 
 Page = Callable[..., tuple[Any, Any]]

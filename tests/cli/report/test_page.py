@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sritool.analysis.report import Figures, RunReport
+from sritool.analysis.figures_on_record import Figures
+from sritool.analysis.report import RunReport
 from sritool.cli.printable import script_json, visible
 from sritool.cli.report.charts import curve_charts, literal, map_chart
 from sritool.cli.report.page import commands, head_rows
