@@ -86,7 +86,7 @@ def random_split(shape: Shape, sentences: int, padded: bool = False, seed: int =
     offsets = offsets_of(lengths.tolist())
     ids = random.integers(UNK, shape.vocabulary, int(offsets[-1])).astype(np.int32)
     ids[offsets[1:] - 1] = EOS
-    return Split(ids=ids, offsets=offsets, labels=None, words=np.diff(offsets))
+    return Split(ids=ids, offsets=offsets, labels=None)
 
 
 def random_batch(shape: Shape, padded: bool = False, sentences: int | None = None, seed: int = 0) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from sritool.data.raw_lines import RawLines
 from sritool.data.scripts import words_are_separated
 from sritool.data.sentences import CorpusText
 from sritool.data.split import Split, SplitBuilder, count_words
+from sritool.data.split_files import SplitFiles, fills_shard
 from sritool.data.store import content_hash
 from sritool.data.tokenizer import OWN_MODEL, UNK, Tokenizer, WordTokenizer
 from sritool.data.vocabulary import CUT_IT, UNSEPARATED, learn_pieces, learn_words
@@ -26,11 +27,12 @@ MOST_UNKNOWN = 0.1  # share of unknown tokens above which a split is warned of
 
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus in memory, ready to be stored."""
+    """A corpus in memory, ready to be stored; or the splits are views of `files` already."""
 
     tokenizer: Tokenizer
     splits: Mapping[str, Split]
     info: CorpusInfo
+    files: Mapping[str, SplitFiles] = field(default_factory=dict)
 
 
 def prepare(
@@ -39,11 +41,12 @@ def prepare(
     options: PrepareOptions,
     folder: Path | None = None,
     given: Tokenizer | None = None,
+    store: Path | None = None,
 ) -> Prepared:
     """Build the vocabulary from ``train``, unless one is given, and encode every split.
 
     Lines without a word are dropped, longer ones than ``max_length`` are cut or dropped, and all are counted. Memory
-    holds the ids, a few numbers for each line, and the different words.
+    holds the different words and, without a `store`, the ids.
 
     Args:
         name: The corpus's name.
@@ -51,6 +54,7 @@ def prepare(
         options: How they become ids.
         folder: Where the temporary file may be; None: the system's folder for such files.
         given: A vocabulary of the kind that the options name, as it is.
+        store: A folder where the splits are written; None: they stay in memory.
 
     Raises:
         DataError: A split has no sentence left, or train fewer than two.
@@ -77,8 +81,9 @@ def prepare(
             tokenizer, fewest = learn_pieces(raw, options), options.min_count or 2
         labels = sorted({label_name(label) for label in raw.label_numbers})
         splits, counts = {}, {}
-        for split, (builder, cleaned) in _encode(raw, tokenizer, labels, options).items():
-            splits[split] = builder.split()
+        files = {} if store is None else {split: SplitFiles(store / split) for split in raw.splits}
+        for split, (builder, cleaned) in _encode(raw, tokenizer, labels, options, files).items():
+            splits[split] = files[split].split() if files else builder.split()
             counts[split] = builder.info(splits[split], raw.empty[split], cleaned)
     for split in splits:
         least = 2 if split == "train" and options.chunk else 1
@@ -99,13 +104,17 @@ def prepare(
         splits=counts,
         content_hash=content_hash(tokenizer, splits, labels),
     )
-    return Prepared(tokenizer, splits, info)
+    return Prepared(tokenizer, splits, info, files)
 
 
 def _encode(
-    raw: RawLines, tokenizer: Tokenizer, labels: Sequence[str], options: PrepareOptions
+    raw: RawLines,
+    tokenizer: Tokenizer,
+    labels: Sequence[str],
+    options: PrepareOptions,
+    files: Mapping[str, SplitFiles],
 ) -> dict[str, tuple[SplitBuilder, int]]:
-    """Return every split, and how many of its lines had control characters."""
+    """Return every split, and how many of its lines had control characters; the sentences go to `files`, if any."""
     builders = {
         name: SplitBuilder(tokenizer, options.max_length, options.drop_long, options.chunk)
         for name in raw.splits
@@ -127,6 +136,11 @@ def _encode(
             texts = lines.content.to_pylist()
             flat, offsets = tokenizer.encode_many(texts)
             builders[lines.split].add(flat, np.diff(offsets), count_words(texts), labels_of)
+        if files and fills_shard(builders[lines.split].predictions):
+            files[lines.split].add(builders[lines.split].take())
+    for name, file in files.items():
+        if builders[name].predictions or not file.count:
+            file.add(builders[name].take())
     return {name: (builders[name], cleaned[name]) for name in raw.splits}
 
 

@@ -85,8 +85,8 @@ def preprocess_corpus(
         return same is None
 
     with staged(target, is_new) as folder:
-        prepared = prepare(name, source.read(), options, data_dir, tokenizer)
-        write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info)
+        prepared = prepare(name, source.read(), options, data_dir, tokenizer, folder)
+        write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info, prepared.files)
         if name == "tiny":
             _write_readable(folder)
     shown = _most_frequent(prepared), _first_sentences(prepared)
@@ -101,7 +101,7 @@ def tiny_in_memory() -> Corpus:
 
 
 def _most_frequent(prepared: Prepared) -> tuple[str, ...]:
-    counts = np.bincount(prepared.splits["train"].ids)
+    counts = prepared.splits["train"].counts(len(prepared.tokenizer))
     counts[:UNK] = 0
     ids = np.argsort(-counts, kind="stable")[: 2 * SHOWN_WORDS]  # a piece may be nothing but a space
     words = [prepared.tokenizer.decode([int(index)]) for index in ids if counts[index]]

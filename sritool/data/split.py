@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sritool.data.corpus_info import SplitInfo
+from sritool.data.joined import PIECE, pieces_of
 from sritool.data.sampling import seeded_choice
 from sritool.data.tokenizer import EOS, UNK, IdArray, OffsetArray, Tokenizer, offsets_of
 
@@ -22,19 +23,21 @@ Ints = npt.NDArray[np.int64]
 class Split:
     """Sentences as targets: word ids and then ``</s>``, which is missing where the sentence was cut.
 
-    The arrays of a stored corpus are read-only: they may be views of its file.
+    The arrays of a stored corpus are read-only views of its files, and each may be a `joined.Joined` of several.
+    What goes over a whole split of any size takes them in pieces.
 
     Attributes:
         ids: All sentences in a row. Shape [predictions], int32.
         offsets: Where each sentence begins, and where the last one ends. Shape [sentences + 1], int64.
         labels: Index of each sentence's label in ``CorpusInfo.labels``. Shape [sentences], int64.
-        words: Original words of each sentence, ``</s>`` counted where it is there. Shape [sentences], int64.
+        word_counts: Original words of each sentence, ``</s>`` counted where it is there; None where every id is a
+            word. Shape [sentences], int64.
     """
 
     ids: IdArray
     offsets: OffsetArray
     labels: Ints | None
-    words: Ints
+    word_counts: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -42,7 +45,15 @@ class Split:
     @cached_property
     def lengths(self) -> Ints:
         """Predictions of each sentence, ``</s>`` included: [sentences] int64."""
-        return np.diff(self.offsets)
+        lengths = np.empty(len(self), np.int64)
+        for begin in range(0, len(self), PIECE):
+            lengths[begin : begin + PIECE] = np.diff(self.offsets[begin : begin + PIECE + 1])
+        return lengths
+
+    @property
+    def words(self) -> Ints:
+        """Original words of each sentence, ``</s>`` counted where it is there: [sentences] int64."""
+        return self.lengths if self.word_counts is None else self.word_counts
 
     @property
     def predictions(self) -> int:
@@ -52,8 +63,17 @@ class Split:
     @cached_property
     def ended(self) -> npt.NDArray[np.bool_]:
         """Whether each sentence has its ``</s>``, or was cut before it: [sentences] bool."""
-        last: IdArray = self.ids[self.offsets[1:] - 1]
-        return np.equal(last, EOS)
+        ended = np.empty(len(self), np.bool_)
+        for begin in range(0, len(self), PIECE):
+            last = self.offsets[begin + 1 : begin + PIECE + 1] - 1
+            ended[begin : begin + PIECE] = self.ids[last] == EOS
+        return ended
+
+    def counts(self, types: int) -> Ints:
+        """Return how often each id below `types` stands there: [types] int64."""
+        return sum(
+            (np.bincount(ids, minlength=types) for ids in pieces_of(self.ids)), np.zeros(types, np.int64)
+        )
 
     def targets(self, index: int) -> IdArray:
         """Return the targets of one sentence, a view: [length] int32."""
@@ -66,7 +86,8 @@ class Split:
         chosen = seeded_choice(len(self), count)
         ids = [self.targets(int(index)) for index in chosen]
         labels = None if self.labels is None else self.labels[chosen]
-        return Split(np.concatenate(ids), offsets_of(self.lengths[chosen]), labels, self.words[chosen])
+        counts = None if self.word_counts is None else self.word_counts[chosen]
+        return Split(np.concatenate(ids), offsets_of(self.lengths[chosen]), labels, counts)
 
 
 class Parts(NamedTuple):
@@ -96,7 +117,8 @@ def chunked(lengths: Ints, longest: int) -> Parts:
 class SplitBuilder:
     """A split that grows by some lines at a time, with counts of what is lost on the way.
 
-    Memory is that of the ids (4 bytes each), and of lengths, words and labels (4 bytes a sentence each).
+    Memory is that of the ids (4 bytes each), and of lengths, words and labels (4 bytes a sentence each), until `take`
+    hands them over.
     """
 
     def __init__(
@@ -112,8 +134,22 @@ class SplitBuilder:
         """
         self._tokenizer, self._max_length, self._drop_long = tokenizer, max_length, drop_long
         self._chunk, self._parts = chunk, 0
-        self._ids, self._lengths, self._words, self._labels = array("i"), array("i"), array("i"), array("i")
         self._oov = self._unknown = self._ends = self._too_long = self._longest = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._ids, self._lengths, self._words, self._labels = array("i"), array("i"), array("i"), array("i")
+
+    @property
+    def predictions(self) -> int:
+        """Predictions that have not been taken."""
+        return len(self._ids)
+
+    def take(self) -> Split:
+        """Return the sentences since the last call, and keep none of them; counts go on."""
+        split = self.split()
+        self._clear()
+        return split
 
     def add(
         self, flat: IdArray, lengths: Ints, words: Ints | None = None, labels: IdArray | None = None
@@ -182,7 +218,7 @@ class SplitBuilder:
     def split(self) -> Split:
         """Return the sentences so far."""
         offsets = offsets_of(np.frombuffer(self._lengths, np.int32))
-        words = np.array(self._words, np.int64) if self._words else np.diff(offsets)
+        words = np.array(self._words, np.int64) if self._words else None
         labels = np.array(self._labels, np.int64) if self._labels else None
         return Split(np.frombuffer(self._ids, np.int32), offsets, labels, words)
 
@@ -196,7 +232,7 @@ class SplitBuilder:
         """
         return SplitInfo(
             sentences=len(split),
-            words=int(split.words.sum()) - self._ends,
+            words=sum(int(piece.sum()) for piece in pieces_of(split.words)) - self._ends,
             tokens=split.predictions - self._ends,
             predictions=split.predictions,
             unknown=self._unknown,

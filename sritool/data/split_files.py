@@ -9,53 +9,123 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from sritool.data.arrow_arrays import array_of, lists_of, values_of
+from sritool.data.arrow_arrays import array_of, values_of
 from sritool.data.corpus_info import CorpusInfo, SplitInfo
+from sritool.data.joined import joined, pieces_of
 from sritool.data.split import Split
-from sritool.data.tokenizer import EOS, FIRST_PREDICTED, IdArray, OffsetArray, offsets_of
+from sritool.data.tokenizer import EOS, FIRST_PREDICTED, offsets_of
 
-MOST_IN_CHUNK = 2**31 - 1  # ids in one Arrow array of lists, which counts them in 32 bits
-SPLIT_FILE = "data-00000-of-00001.arrow"
+SHARD = 1 << 25  # ids of a file, 128 MB; a file holds whole sentences, and the last one may go beyond
 
 
-def write_split(folder: Path, split: Split, info: CorpusInfo) -> None:
-    """Write a split into a new folder, as ``datasets`` saves it; its own way takes longer than all else.
+def fills_shard(predictions: int) -> bool:
+    """Return whether so many ids are to be written as a file of their own."""
+    return predictions >= SHARD
 
-    Args:
-        folder: Where it goes.
-        split: What is written.
-        info: What the corpus is.
+
+class SplitFiles:
+    """The files of one split while it is written: shards as they are ready, and what is beside them at the end.
+
+    They are written as ``datasets`` saves them; its own way takes longer than all else.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Make a new folder.
+
+        Args:
+            folder: Where it is made.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self._folder = folder
+        self._shards: list[Path] = []
+        folder.mkdir()
+
+    @property
+    def count(self) -> int:
+        """Shards so far."""
+        return len(self._shards)
+
+    def add(self, shard: Split) -> None:
+        """Write some sentences as the next shard.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        import pyarrow as pa
+
+        starts = array_of(np.asarray(shard.offsets).astype(np.int32))
+        columns: dict[str, Any] = {"ids": pa.ListArray.from_arrays(starts, array_of(shard.ids))}
+        if shard.labels is not None:
+            columns["label"] = array_of(shard.labels)
+        if shard.word_counts is not None:
+            columns["words"] = array_of(shard.word_counts)
+        table = pa.table(columns)
+        path = self._folder / f"data-{len(self._shards):05d}.arrow"
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table)
+        self._shards.append(path)
+
+    def split(self) -> Split:
+        """Return what was written, views of the files."""
+        return _split_of([_read_table(path) for path in self._shards])
+
+    def finish(self, split: Split, info: CorpusInfo) -> None:
+        """Give the shards their last names, and say what is in them.
+
+        Args:
+            split: What was written.
+            info: What the corpus is.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        names = [f"data-{number:05d}-of-{len(self._shards):05d}.arrow" for number in range(len(self._shards))]
+        for path, name in zip(self._shards, names, strict=True):
+            path.rename(path.with_name(name))
+        features: dict[str, Any] = {"ids": {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "List"}}
+        if split.labels is not None:
+            features["label"] = {"names": [*info.labels], "_type": "ClassLabel"}
+        if split.word_counts is not None:
+            features["words"] = {"dtype": "int64", "_type": "Value"}
+        about = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
+        write_json(self._folder / "dataset_info.json", about)
+        state: dict[str, Any] = {
+            "_data_files": [{"filename": name} for name in names],
+            "_fingerprint": f"{info.content_hash[:16]}-{self._folder.name}",
+            "_split": None,
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+        }
+        write_json(self._folder / "state.json", state)
+
+
+def write_shards(folder: Path, split: Split) -> SplitFiles:
+    """Write a split into a new folder.
 
     Raises:
         OSError: It cannot be written.
     """
-    import pyarrow as pa
-
-    columns: dict[str, Any] = {"ids": _lists(split.ids, split.offsets)}
-    features: dict[str, Any] = {"ids": {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "List"}}
-    if split.labels is not None:
-        columns["label"] = array_of(split.labels)
-        features["label"] = {"names": [*info.labels], "_type": "ClassLabel"}
-    if info.tokenizer != "word":  # there every token is a word
-        columns["words"] = array_of(split.words)
-        features["words"] = {"dtype": "int64", "_type": "Value"}
-    table = pa.table(columns)
-    folder.mkdir()
-    with pa.OSFile(str(folder / SPLIT_FILE), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
-        stream.write_table(table)
-    about = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
-    write_json(folder / "dataset_info.json", about)
-    state: dict[str, Any] = {
-        "_data_files": [{"filename": SPLIT_FILE}],
-        "_fingerprint": f"{info.content_hash[:16]}-{folder.name}",
-        "_split": None,
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-    }
-    write_json(folder / "state.json", state)
+    files, begin = SplitFiles(folder), 0
+    while begin < len(split):
+        offsets = split.offsets[begin:]
+        end = min(begin + int(np.searchsorted(offsets, offsets[0] + SHARD)), len(split))
+        bounds = split.offsets[begin : end + 1]
+        files.add(
+            Split(
+                split.ids[bounds[0] : bounds[-1]],
+                bounds - bounds[0],
+                None if split.labels is None else split.labels[begin:end],
+                None if split.word_counts is None else split.word_counts[begin:end],
+            )
+        )
+        begin = end
+    return files
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -63,23 +133,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _lists(ids: IdArray, offsets: OffsetArray) -> Any:
-    """Return sentences as Arrow lists, in chunks."""
-    import pyarrow as pa
-
-    chunks = []
-    begin, end = 0, len(offsets) - 1
-    while begin < end:
-        next_begin = int(np.searchsorted(offsets, offsets[begin] + MOST_IN_CHUNK, side="right")) - 1
-        bounds = offsets[begin : next_begin + 1]
-        starts = array_of((bounds - bounds[0]).astype(np.int32))
-        chunks.append(pa.ListArray.from_arrays(starts, array_of(ids[bounds[0] : bounds[-1]])))
-        begin = next_begin
-    return pa.chunked_array(chunks, type=pa.list_(pa.int32()))
-
-
 def read_split(files: Sequence[Path], counts: SplitInfo, types: int, labels: int) -> Split:
-    """Read a split: views of its file where that has one batch.
+    """Read a split: views of its files, which memory need not hold.
 
     Args:
         files: Its Arrow files, in order.
@@ -96,27 +151,36 @@ def read_split(files: Sequence[Path], counts: SplitInfo, types: int, labels: int
     if not files:
         raise ValueError("it has no .arrow file")
     try:
-        split = _split_of(pa.concat_tables([_read_table(file) for file in files]))
+        split = _split_of([_read_table(file) for file in files])
     except (struct.error, pa.ArrowException) as error:
         raise ValueError(str(error)) from error
     _check_split(split, counts, types, labels)
-    split.ids.flags.writeable = False
     return split
 
 
-def _split_of(table: Any) -> Split:
-    lists = [lists_of(chunk, np.int32) for chunk in table.column("ids").chunks]
-    lists = lists or [(np.zeros(0, np.int32), np.zeros(0, np.int64))]
-    ids = lists[0][0] if len(lists) == 1 else np.concatenate([flat for flat, _ in lists])
-    offsets = offsets_of(np.concatenate([lengths for _, lengths in lists]))
+def _split_of(tables: Sequence[Any]) -> Split:
+    """Return the rows of some tables as one split.
+
+    Raises: ValueError if they have other columns than the first one.
+    """
+    names = tables[0].column_names
+    if any(table.column_names != names for table in tables):
+        raise ValueError("its files have different columns")
+    lists = [chunk for table in tables for chunk in table.column("ids").chunks if len(chunk)]
+    ids = [values_of(chunk.flatten(), np.int32) for chunk in lists]
+    starts = [values_of(chunk.offsets, np.int32) for chunk in lists]
+    begins = offsets_of([len(part) for part in ids])[:-1].tolist()
+    shifts = [begin - int(start[0]) for begin, start in zip(begins, starts, strict=True)]
+    ends = [start[:-1] for start in starts[:-1]] + starts[-1:] or [np.zeros(1, np.int32)]
     numbers = {
-        name: np.concatenate(
-            [np.zeros(0, np.int64), *(values_of(chunk, np.int64) for chunk in table.column(name).chunks)]
+        name: joined(
+            [values_of(chunk, np.int64) for table in tables for chunk in table.column(name).chunks], np.int64
         )
-        for name in table.column_names
+        for name in names
         if name != "ids"
     }
-    return Split(ids, offsets, numbers.get("label"), numbers.get("words", np.diff(offsets)))
+    offsets = joined(ends, np.int64, shifts or [0])
+    return Split(joined(ids, np.int32), offsets, numbers.get("label"), numbers.get("words"))
 
 
 def _read_table(file: Path) -> Any:
@@ -168,12 +232,23 @@ def _check_split(split: Split, counts: SplitInfo, types: int, labels: int) -> No
         raise ValueError("it holds other numbers of sentences than corpus.json says")
     if not len(split) or split.lengths.min() < 1:
         raise ValueError("it holds an empty sentence, or none at all")
-    if not FIRST_PREDICTED <= int(split.ids.min()) <= int(split.ids.max()) < types:
+    lowest, highest = _range_of(split.ids)
+    if not FIRST_PREDICTED <= lowest <= highest < types:
         raise ValueError("it holds ids outside the vocabulary")
-    last = split.offsets[1:] - 1
-    if not np.array_equal(np.flatnonzero(split.ids == EOS), last[split.ids[last] == EOS]):
+    ends = sum(int(np.count_nonzero(piece == EOS)) for piece in pieces_of(split.ids))
+    if ends != np.count_nonzero(split.ended):
         raise ValueError("it holds a sentence that goes on after its end")
-    if split.labels is not None and not 0 <= int(split.labels.min()) <= int(split.labels.max()) < labels:
-        raise ValueError("it holds labels that corpus.json does not name")
-    if int(split.words.min()) < 0 or int(split.words.max()) >= 1 << 31:
-        raise ValueError("it holds absurd counts of words")
+    if split.labels is not None:
+        lowest, highest = _range_of(split.labels)
+        if not 0 <= lowest <= highest < labels:
+            raise ValueError("it holds labels that corpus.json does not name")
+    if split.word_counts is not None:
+        lowest, highest = _range_of(split.word_counts)
+        if lowest < 0 or highest >= 1 << 31:
+            raise ValueError("it holds absurd counts of words")
+
+
+def _range_of(numbers: npt.NDArray[Any]) -> tuple[int, int]:
+    """The smallest and the largest of them."""
+    ranges = [(int(piece.min()), int(piece.max())) for piece in pieces_of(numbers)]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)

@@ -13,12 +13,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sritool.data.corpus_info import CorpusInfo, parse_info
+from sritool.data.joined import pieces_of
 from sritool.data.split import Split
-from sritool.data.split_files import read_split, write_json, write_split
+from sritool.data.split_files import SplitFiles, read_split, write_json, write_shards
 from sritool.data.staged_folder import recover
 from sritool.data.tokenizer import UNK, Tokenizer, tokenizer_from_state
 from sritool.errors import CheckpointError, DataError
@@ -143,9 +146,14 @@ def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequ
     """
     digest = hashlib.sha256()
 
-    def add(part: bytes | memoryview) -> None:
+    def add(part: bytes) -> None:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
+
+    def add_numbers(array: npt.NDArray[Any]) -> None:
+        digest.update((len(array) * array.dtype.itemsize).to_bytes(8, "little"))
+        for piece in pieces_of(array):
+            digest.update(np.ascontiguousarray(piece).view(np.uint8).data)
 
     state = tokenizer.state()
     model = state.pop("model", b"")
@@ -154,33 +162,42 @@ def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequ
     for name in sorted(splits):
         split = splits[name]
         add(name.encode())
-        for array in (split.ids, split.offsets, split.words, split.labels):
-            add(b"" if array is None else np.ascontiguousarray(array).view(np.uint8).data)
+        for array in (split.ids, split.offsets, split.words):
+            add_numbers(array)
+        add_numbers(np.zeros(0, np.int64) if split.labels is None else split.labels)
     return digest.hexdigest()
 
 
-def write_corpus(folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Split], info: CorpusInfo) -> None:
+def write_corpus(
+    folder: Path,
+    tokenizer: Tokenizer,
+    splits: Mapping[str, Split],
+    info: CorpusInfo,
+    files: Mapping[str, SplitFiles] | None = None,
+) -> None:
     """Write a corpus; ``corpus.json`` comes last.
 
     Args:
-        folder: An empty folder.
+        folder: A folder that is empty but for `files`.
         tokenizer: Its vocabulary or model.
         splits: Its splits, by name.
         info: What it is.
+        files: Those of splits whose sentences are written already.
 
     Raises:
         OSError: It cannot be written.
     """
     for name, split in splits.items():
-        write_split(folder / name, split, info)
+        written = files[name] if files else write_shards(folder / name, split)
+        written.finish(split, info)
     write_json(folder / "dataset_dict.json", {"splits": [*splits]})
     state = tokenizer.state()
     if "model" in state:
         (folder / MODEL_FILE).write_bytes(state.pop("model"))
     write_json(folder / TOKENIZER_FILE, state)
     parts = [*sorted(folder.glob("*/*.arrow")), folder / TOKENIZER_FILE, folder / MODEL_FILE]
-    files = {path.relative_to(folder).as_posix(): digest_of(path) for path in parts if path.is_file()}
-    (folder / INFO_FILE).write_text(info.to_json(files), encoding="utf-8")
+    digests = {path.relative_to(folder).as_posix(): digest_of(path) for path in parts if path.is_file()}
+    (folder / INFO_FILE).write_text(info.to_json(digests), encoding="utf-8")
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

@@ -115,7 +115,7 @@ def simulate(model: TrainedModel, count: int, seed: int) -> Simulated:
     targets = [row if len(row) == longest else [*row, EOS] for row in words]
     offsets = offsets_of([len(row) for row in targets])
     flat = np.array([token for row in targets for token in row], dtype=np.int32)
-    return Simulated(Split(flat, offsets, None, np.diff(offsets)), codes)
+    return Simulated(Split(flat, offsets, None), codes)
 
 
 def _bracket(

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sritool.data.joined import Joined, pieces_of
 from sritool.errors import CheckpointError
 from sritool.files import append
 
@@ -163,7 +164,11 @@ def fingerprint(*parts: object) -> str:
     """SHA-256 of arrays, and of values whose `repr` tells them apart."""
     digest = hashlib.sha256()
     for item in parts:
-        digest.update(item.tobytes() if isinstance(item, np.ndarray) else repr(item).encode())
+        if isinstance(item, (np.ndarray, Joined)):
+            for piece in pieces_of(item):
+                digest.update(piece.tobytes())
+        else:
+            digest.update(repr(item).encode())
         digest.update(b"\0")
     return digest.hexdigest()
 

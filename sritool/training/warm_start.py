@@ -197,7 +197,7 @@ def take_vectors(method: Method, path: Path, tokenizer: Tokenizer, train: Split)
     for name, parameter in method.modules.named_parameters():
         if name.endswith(".embedding"):
             parameter[torch.from_numpy(ids)] = torch.from_numpy(vectors).to(parameter)
-    counts = np.bincount(train.ids, minlength=len(tokenizer))
+    counts = train.counts(len(tokenizer))
     tokens, types, found = counts[UNK:].sum(), len(tokenizer) - UNK - 1, int((ids > UNK).sum())
     covered = counts[ids[ids >= UNK]].sum()
     line = (

@@ -21,7 +21,7 @@ LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=60).map(
 def split_of(*sentences: list[int]) -> Split:
     offsets = offsets_of([len(sentence) for sentence in sentences])
     flat = np.array([token for sentence in sentences for token in sentence], dtype=np.int32)
-    return Split(ids=flat, offsets=offsets, labels=None, words=np.diff(offsets))
+    return Split(ids=flat, offsets=offsets, labels=None)
 
 
 def test_collate_puts_sentences_side_by_side() -> None:

@@ -265,10 +265,10 @@ def test_an_endless_stream_ends_with_ctrl_c(tmp_path: Path) -> None:
     assert not [*tmp_path.glob("data/*")]
 
 
-def test_more_ids_than_an_arrow_list_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An offset of 32 bits would have begun anew at 0; the largest array is made small here."""
-    assert split_files.MOST_IN_CHUNK < 2**31
-    monkeypatch.setattr(split_files, "MOST_IN_CHUNK", 30)
+def test_more_ids_than_a_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An offset of 32 bits would begin anew at 0; the largest file is made small here."""
+    assert split_files.SHARD < 2**30
+    monkeypatch.setattr(split_files, "SHARD", 30)
     path = tmp_path / "many.tsv"
     path.write_text(text_files.ROWS)
     corpus = of_file(path)

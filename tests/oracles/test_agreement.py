@@ -41,7 +41,7 @@ def simulated(made: Generator) -> tuple[Conditional, Tensor]:
     targets = [row if len(row) == LONGEST else [*row, EOS] for row in words]
     offsets = offsets_of([len(row) for row in targets])
     flat = np.array([token for row in targets for token in row], dtype=np.int32)
-    batch = collate(Split(flat, offsets, None, np.diff(offsets)), np.arange(COUNT))
+    batch = collate(Split(flat, offsets, None), np.arange(COUNT))
     return Conditional(Weights(made), batch), codes
 
 

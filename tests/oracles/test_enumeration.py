@@ -28,7 +28,7 @@ WORDS = range(UNK, VOCABULARY)
 def batch_of(sentences: list[list[int]]) -> Batch:
     offsets = offsets_of([len(sentence) for sentence in sentences])
     flat = np.array([token for sentence in sentences for token in sentence], dtype=np.int32)
-    return collate(Split(flat, offsets, None, np.diff(offsets)), list(range(len(sentences))))
+    return collate(Split(flat, offsets, None), list(range(len(sentences))))
 
 
 class Grid(NamedTuple):

@@ -23,7 +23,7 @@ def split_of(sentences: Sequence[Sequence[int]]) -> Split:
     """Sentences given as targets."""
     offsets = offsets_of([len(sentence) for sentence in sentences])
     flat = np.array([token for sentence in sentences for token in sentence], dtype=np.int32)
-    return Split(ids=flat, offsets=offsets, labels=None, words=np.diff(offsets))
+    return Split(ids=flat, offsets=offsets, labels=None)
 
 
 def random_sentences(lengths: Sequence[int], vocabulary: int, seed: int = 0) -> list[list[int]]:

@@ -31,7 +31,7 @@ def split() -> Split:
     flat = [[*random.integers(UNK, VOCABULARY, length - 1).tolist(), EOS] for length in lengths]
     offsets = offsets_of(lengths)
     ids = np.array([token for sentence in flat for token in sentence], dtype=np.int32)
-    return Split(ids=ids, offsets=offsets, labels=None, words=np.diff(offsets))
+    return Split(ids=ids, offsets=offsets, labels=None)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,112 @@
+"""Arrays of several files in a row, read like one array and never copied into one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+PIECE = 1 << 22  # numbers that a pass over a whole array holds at a time
+
+
+class Joined(np.lib.mixins.NDArrayOperatorsMixin):
+    """Read-only one-dimensional arrays one after the other, which may be views of mapped files.
+
+    An index gives plain arrays: by numbers a copy, by a slice within one part a view where nothing is added to it.
+    NumPy's functions take the whole for one array, and copy it to memory: for large ones, `pieces` does not.
+    """
+
+    def __init__(
+        self, parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic], shifts: Sequence[int] = ()
+    ):
+        """Join some arrays.
+
+        Args:
+            parts: The arrays.
+            dtype: The type of the numbers that are handed out.
+            shifts: What is added to the numbers of each part; nothing by default.
+        """
+        self._parts = parts
+        self._shifts = shifts or [0] * len(parts)
+        self._bounds = [0, *np.cumsum([len(part) for part in parts], dtype=np.int64).tolist()]
+        self.dtype = np.dtype(dtype)
+
+    def __len__(self) -> int:
+        return int(self._bounds[-1])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(np.asarray(self), name)  # sum, for one
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._slice(*index.indices(len(self)))
+        if isinstance(index, int | np.integer):
+            place = int(index) + (len(self) if index < 0 else 0)
+            if not 0 <= place < len(self):
+                raise IndexError(f"index {index} is out of bounds for {len(self)} numbers")
+            part = bisect_right(self._bounds, place) - 1
+            return self.dtype.type(self._parts[part][place - self._bounds[part]] + self._shifts[part])
+        places = np.asarray(index)
+        if places.dtype == np.bool_:
+            return np.asarray(self)[places]
+        places = np.where(places < 0, places + len(self), places)
+        found = np.empty(places.shape, self.dtype)
+        of_places = np.searchsorted(self._bounds, places, side="right") - 1
+        for part in np.unique(of_places).tolist():
+            here = of_places == part
+            found[here] = self._take(part, places[here] - self._bounds[part])
+        return found
+
+    def _take(self, part: int, index: Any) -> Any:
+        found = self._parts[part][index].astype(self.dtype, copy=False)
+        return found + self.dtype.type(self._shifts[part]) if self._shifts[part] else found
+
+    def _slice(self, begin: int, end: int, step: int) -> Any:
+        if step != 1:
+            return np.asarray(self)[begin:end:step]
+        found = [
+            self._take(part, slice(max(begin - self._bounds[part], 0), end - self._bounds[part]))
+            for part in range(len(self._parts))
+            if self._bounds[part] < end and begin < self._bounds[part + 1]
+        ]
+        return found[0] if len(found) == 1 else np.concatenate([np.empty(0, self.dtype), *found])
+
+    def pieces(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield all numbers in order, some at a time."""
+        for part in range(len(self._parts)):
+            for begin in range(0, len(self._parts[part]), PIECE):
+                yield self._take(part, slice(begin, begin + PIECE))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        whole = self._slice(0, len(self), 1)
+        return np.array(whole, dtype, copy=True) if dtype is not None or copy else whole
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        arrays = [np.asarray(value) if isinstance(value, Joined) else value for value in inputs]
+        return getattr(ufunc, method)(*arrays, **kwargs)
+
+
+def joined(
+    parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic], shifts: Sequence[int] = ()
+) -> npt.NDArray[Any]:
+    """Return arrays in a row as one: the array itself, where there is one of this type; else a `Joined`.
+
+    To readers both are alike, and so both have the type of an array.
+    """
+    if len(parts) == 1 and parts[0].dtype == dtype and not any(shifts):
+        return parts[0]
+    return Joined(parts, dtype, shifts)  # type: ignore[return-value]
+
+
+def pieces_of(numbers: npt.NDArray[Any] | Joined) -> Iterator[npt.NDArray[Any]]:
+    """Yield a whole array in order, some numbers at a time."""
+    if isinstance(numbers, Joined):
+        yield from numbers.pieces()
+    else:
+        for begin in range(0, len(numbers), PIECE):
+            yield numbers[begin : begin + PIECE]
