@@ -10,6 +10,8 @@ A job of one process is `ALONE`, for which all of this costs nothing and torch.d
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import io
 import json
 import os
 import time
@@ -17,7 +19,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sritool.errors import SritoolError, UsageError
@@ -131,6 +135,17 @@ class Processes:
         """Return the value that each process gives, in order of rank: JSON values, and short."""
         return [value]
 
+    def gather_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
+        """Return the named arrays that each process gives, in order of rank.
+
+        Args:
+            arrays: Of any shapes and types but objects; other processes may give others, or none.
+
+        Raises:
+            PeerLostError: A process has ended or does not answer.
+        """
+        return [dict(arrays)]
+
     def barrier(self) -> None:
         """Wait until all processes are here."""
 
@@ -174,6 +189,26 @@ class Processes:
 
 ALONE = Processes()
 """A job of this process alone."""
+
+_measuring: contextvars.ContextVar[Processes] = contextvars.ContextVar("measuring", default=ALONE)
+
+
+@contextlib.contextmanager
+def measuring_together(processes: Processes) -> Iterator[None]:
+    """While entered, measurements share their batches among these processes, all of which make the same ones.
+
+    Each gets the figures of all sentences, the same as alone; the first one alone writes them down.
+    """
+    before = _measuring.set(processes)
+    try:
+        yield
+    finally:
+        _measuring.reset(before)
+
+
+def measuring() -> Processes:
+    """Return the processes that share measurements; `ALONE` but within `measuring_together`."""
+    return _measuring.get()
 
 
 class Group(Processes):
@@ -230,6 +265,8 @@ class Group(Processes):
     def broadcast_bytes(self, content: bytes) -> bytes:
         length = torch.tensor([len(content)], device=self._device)
         self.broadcast_([length])
+        if not int(length):
+            return b""
         sent = torch.empty(int(length), dtype=torch.uint8, device=self._device)
         if self.is_first:
             sent.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
@@ -243,6 +280,19 @@ class Group(Processes):
             keys = [f"gather {self._gathered} {rank}" for rank in range(self.size)]
             self._store.wait(keys, timedelta(seconds=self._timeout))
             return [json.loads(self._store.get(key)) for key in keys]
+
+    def gather_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
+        written = io.BytesIO()
+        np.savez(written, allow_pickle=False, **arrays)
+        own = np.frombuffer(written.getvalue(), np.uint8)
+        lengths = torch.zeros(self.size, dtype=torch.int64, device=self._device)
+        lengths[self.rank] = len(own)
+        ends = self.sum_(lengths).cumsum(0).tolist()
+        together = torch.zeros(ends[-1], dtype=torch.uint8, device=self._device)
+        together[ends[self.rank] - len(own) : ends[self.rank]] = torch.from_numpy(own.copy())
+        content = self.sum_(together).cpu().numpy()
+        parts = np.split(content, ends[:-1])
+        return [dict(np.load(io.BytesIO(part.tobytes()), allow_pickle=False)) for part in parts]
 
     def barrier(self) -> None:
         self.sum_(torch.zeros(1, device=self._device))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sritool.errors import NumericalError
 from sritool.evaluation.record import FinishedBatches
+from sritool.processes import measuring
 from sritool.runs.model import Report
 
 Array = NDArray[np.float64]
@@ -29,6 +30,7 @@ def over_batches(
     """Measure batch by batch, and yield each batch with its figures as soon as it is done.
 
     A batch that a measurement before this one finished is taken from `finished`; a new one is written down there.
+    Within `measuring_together`, each process measures every so many of the others, and all of them get all figures.
 
     Args:
         label: What is done; progress is told under it, and batches are kept under it.
@@ -44,16 +46,28 @@ def over_batches(
         NumericalError: A sentence has a figure that is not finite.
     """
     done, total = 0, sum(len(batch) for batch in batches)
+    left = []
     for number, batch in enumerate(batches):
-        report(label, done, total)
         found = finished.get(label, number) if finished else None
         if found is None:
-            found = {name: values.double().cpu().numpy() for name, values in work(batch).items()}
-            _require_finite(label, found)
+            left.append(number)
+        else:
+            yield batch, found
+            done += len(batch)
+    processes = measuring()
+    for begin in range(0, len(left), processes.size):
+        report(label, done, total)
+        turn = left[begin : begin + processes.size]
+        own = {}
+        if processes.rank < len(turn):
+            figures = work(batches[turn[processes.rank]])
+            own = {name: values.double().cpu().numpy() for name, values in figures.items()}
+            _require_finite(label, own)
+        for number, measured in zip(turn, processes.gather_arrays(own), strict=False):
             if finished:
-                finished.add(label, number, found)
-        yield batch, found
-        done += len(batch)
+                finished.add(label, number, measured)
+            yield batches[number], measured
+            done += len(batches[number])
     report(label, done, total)
 
 

@@ -22,6 +22,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings, check_metrics
+from sritool.processes import measuring
 from sritool.runs.hub import name_in_cache
 from sritool.runs.model import Report, TrainedModel, load_model
 
@@ -142,7 +143,8 @@ def record_of(model: TrainedModel, content: str, chosen: Chosen, settings: Evalu
     that was killed just after it was put on record.
     """
     kept = Evaluations(model.path, key_of(content, model.method, chosen, settings, model.arithmetic))
-    if not settings.again and any(kept.path.parent.glob(".evaluate-*.jsonl")):
+    stale = any(kept.path.parent.glob(".evaluate-*.jsonl"))
+    if not settings.again and measuring().gather(stale)[0]:
         for metrics in kept.measured_together():
             kept.batches(replace(settings, metrics=metrics)).remove()
     return kept

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from sritool.data.joined import Joined, pieces_of
 from sritool.errors import CheckpointError
 from sritool.files import append
+from sritool.processes import measuring
 
 Arrays = Mapping[str, NDArray[Any]]
 Entry = TypeVar("Entry")
@@ -38,7 +39,7 @@ _NOT_READABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError,
 
 
 class Record:
-    """A file of lines with checksums.
+    """A file of lines with checksums. Where several processes measure together, the first one reads and writes.
 
     Attributes:
         path: The file, which need not exist.
@@ -50,14 +51,15 @@ class Record:
         self.path = path
         self.damaged = 0
         self.writable = True
+        self._leads = measuring().is_first
 
     def read(self, decode: Callable[[dict[str, Any]], Entry]) -> Iterator[Entry]:
         """Yield what `decode` makes of each whole line; a line that it cannot read counts as damaged."""
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            content = self.path.read_bytes() if self._leads else b""
         except OSError:
-            return
-        for line in filter(None, lines):
+            content = b""
+        for line in filter(None, measuring().broadcast_bytes(content).split(b"\n")):
             body, mark, ending = line.rpartition(_CHECKSUM)
             try:
                 if not mark or ending != _checksum(body) + b'"}':
@@ -76,7 +78,7 @@ class Record:
             sync: Return only when it is on the disk.
         """
         body = json.dumps(entry).encode("ascii")[:-1]
-        if self.writable:
+        if self.writable and self._leads:
             try:
                 append(self.path, body + _CHECKSUM + _checksum(body) + b'"}\n', sync=sync)
             except OSError:
@@ -84,6 +86,8 @@ class Record:
 
     def remove(self) -> None:
         """Delete the file, if it is there."""
+        if not self._leads:
+            return
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
 
