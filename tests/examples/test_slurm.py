@@ -1,0 +1,97 @@
+"""The script for SLURM, with stand-ins for `srun` and `scontrol`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sritool
+
+ROOT = Path(sritool.__file__).parents[1]
+SCRIPT = ROOT / "examples" / "train.slurm"
+SMALL = ("--hidden", "8", "--embedding", "8", "--no-summary", "--threads", "1")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine"),
+]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> dict[str, str]:
+    """The environment of a job: `srun` starts its command here, `scontrol` writes down what it is asked."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "srun").write_text('#!/bin/bash\nexec "$@"\n')
+    (commands / "scontrol").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path / "asked"}\n')
+    for command in commands.iterdir():
+        command.chmod(0o755)
+    path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "SLURM_JOB_ID": "4711"}
+
+
+@pytest.fixture
+def job(tmp_path: Path, cluster: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A job whose plan is endless."""
+    command = [
+        "bash",
+        str(SCRIPT),
+        "tiny",
+        *SMALL,
+        "--method",
+        "lm",
+        "--epochs",
+        "1000000",
+        "--patience",
+        "0",
+    ]
+    process = subprocess.Popen(
+        command, env=cluster, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def wait_for(job: subprocess.Popen[str], word: str) -> None:
+    assert job.stdout is not None
+    assert any(word in line for line in job.stdout), f"it never said {word!r}"
+
+
+def test_near_the_wall_time_the_run_is_saved_and_the_job_requeued(
+    job: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    wait_for(job, "steps")
+    job.send_signal(signal.SIGUSR1)
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode == 0, said
+    assert (tmp_path / "asked").read_text() == "requeue 4711\n"
+    assert "saved in runs/tiny-lm/last.pt" in said
+    assert (tmp_path / "runs/tiny-lm/last.pt").is_file()
+
+
+def test_a_cancelled_job_is_saved_and_not_requeued(job: subprocess.Popen[str], tmp_path: Path) -> None:
+    wait_for(job, "steps")
+    job.send_signal(signal.SIGTERM)
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode != 0
+    assert "saved in runs/tiny-lm/last.pt" in said
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_job_whose_plan_is_done_ends_and_goes_on_before_that(
+    tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    for steps in (("--max-steps", "3"), ("--max-steps", "5")):
+        command = ["bash", str(SCRIPT), "tiny", *SMALL, "--method", "lm", *steps]
+        done = subprocess.run(command, env=cluster, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    assert "going on with lm on tiny at step 3" in done.stderr
+    assert not (tmp_path / "asked").exists()
