@@ -113,8 +113,8 @@ def our_chain(config: RunConfig, shape: Shape, device: torch.device) -> Callable
     def run() -> Tensor:
         conditional = method.conditional(batch, method.precision)
         theta = ThetaGradient(method.generator) if sampler.theta_gradient == "path" else None
-        dropout = method._dropout(batch, CLOCK)
-        subsets = method._draw_words(batch, CLOCK, fixed_size=False)
+        dropout = method._dropout(batch, CLOCK, whole=None)
+        subsets = method._draw_words(batch, CLOCK, fixed_size=False, whole=None)
         start, noise, _ = method._draw(batch, CLOCK.stream("chain"), 1)
 
         def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,7 @@ class WeightedChains(ShortRunInference):
 
     chains: ClassVar[int] = 1
 
-    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+    def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Run all chains, draw an end for each sentence, and take the gradient there."""
         start, noise, _ = self._draw(batch, clock.stream("chain"), self.chains)
         tau, weight = (
@@ -57,7 +57,7 @@ class WeightedChains(ShortRunInference):
             self.root,
             self.sampler.schedule(),
         )
-        dropout, subsets = self._dropout(batch, clock), self._draw_words(batch, clock, False)
+        dropout, subsets = self._dropout(batch, clock, whole), self._draw_words(batch, clock, False, whole)
 
         def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
             return conditional.evaluate(
@@ -79,16 +79,18 @@ class WeightedChains(ShortRunInference):
         end = torch.stack(ends)[chosen, torch.arange(conditional.size)]
 
         theta = ThetaGradient(self.generator, self._workspace)
-        theta.weight = 1.0 / conditional.size
+        theta.weight = 1.0 / (whole or batch).size
         last = conditional.evaluate(end, self._masks(dropout, len(schedule)), theta)
         mass = theta.word_mass.clone() if subsets else None
         kept = Chain(start[0], noise[:, 0], end, tuple(schedule), tau, root=root)
-        self._last = _Pass(kept, -last.log_likelihood, theta.sums, last.gradient, mass)
+        products = last.gradient.t() @ last.gradient
+        done = _Pass(kept, -last.log_likelihood, theta.sums, products, mass)
+        self._last = done, (whole or batch).size
         for name, gradient in theta.sums.items():
             self.generator.get_parameter(name).grad = gradient
         require_settled(float(reach(end)), schedule, tau)
         size = float(effective_sample_size(log_w).sum())
-        return {"recon": float(self._last.recon.sum()), "effective_sample_size": size}
+        return {"recon": float(done.recon.sum()), "effective_sample_size": size}
 
 
 def _backwards(chain: Chain, gradient_at_end: Tensor) -> Tensor:

@@ -32,9 +32,23 @@ class Batch(NamedTuple):
     targets: Tensor
     lengths: Tensor
 
+    def part(self, which: slice) -> Batch:
+        """Return some of the sentences, with the padding of the whole batch."""
+        return Batch(
+            self.examples[which],
+            self.inputs[:, which].contiguous(),
+            self.targets[:, which].contiguous(),
+            self.lengths[which],
+        )
+
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on another device."""
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    @property
+    def size(self) -> int:
+        """How many sentences there are."""
+        return len(self.examples)
 
     @property
     def predictions(self) -> int:

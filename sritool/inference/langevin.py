@@ -187,6 +187,8 @@ def reach(z: Tensor) -> Tensor:
 
     It is NaN where a z is.
     """
+    if not z.numel():
+        return z.new_zeros(())
     norm: Tensor = z.norm(dim=-1).max()
     return norm / math.sqrt(max(1, z.shape[-1]))
 

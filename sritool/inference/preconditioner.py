@@ -31,9 +31,14 @@ class Preconditioner(nn.Module):
         self.register_buffer("fisher", torch.zeros(latent, latent))
 
     @torch.no_grad()
-    def update(self, scores: Tensor) -> None:
-        """Take in the scores ∇_z log p(x|z) at the ends of a batch's chains: [batch, latent]."""
-        self.fisher.lerp_(scores.t() @ scores / len(scores), _RATE)
+    def update(self, products: Tensor, sentences: int) -> None:
+        """Take in a batch.
+
+        Args:
+            products: Σ g gᵀ over its sentences, g = ∇_z log p(x|z) at their chains' ends. Shape [latent, latent].
+            sentences: How many they are.
+        """
+        self.fisher.lerp_(products / sentences, _RATE)
 
     @torch.no_grad()
     def root(self) -> Tensor:

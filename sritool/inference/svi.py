@@ -47,6 +47,7 @@ def refine(
     settings: RefinementConfig,
     kl_weight: float = 1.0,
     keep_path: bool = False,
+    mean_norm: Callable[[Tensor], Tensor] | None = None,
 ) -> Refined:
     """Climb the ELBO from q_0, one step for each noise.
 
@@ -59,7 +60,9 @@ def refine(
         settings: Rate, momentum and the bound on the gradient's norm.
         kl_weight: w.
         keep_path: Whether to keep what `refine_backward` needs.
+        mean_norm: Of a gradient [batch, latent], the norm of its mean over the whole batch; None: this is the whole.
     """
+    mean_norm = mean_norm or _mean_norm
     q, path = start, []
     velocity = [torch.zeros_like(part) for part in start]
     for epsilon in noise:
@@ -68,7 +71,7 @@ def refine(
         of_kl = q.kl_gradient()
         of_mean = gradient - kl_weight * of_kl.mean
         of_log_variance = spread * gradient - kl_weight * of_kl.log_variance
-        factors = _clip_factors(of_mean, of_log_variance, settings)
+        factors = _clip_factors(of_mean, of_log_variance, settings, mean_norm)
         if keep_path:
             path.append(Step(q, factors, gradient))
         velocity = [
@@ -120,20 +123,25 @@ def refine_backward(
 
 
 def _clip_factors(
-    of_mean: Tensor, of_log_variance: Tensor, settings: RefinementConfig
+    of_mean: Tensor,
+    of_log_variance: Tensor,
+    settings: RefinementConfig,
+    mean_norm: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """φ of the mean's and of the log-variance's gradient, [batch, 1], or [1, 1] for a whole batch."""
     if settings.clip == 0:
         none = torch.ones_like(of_mean[:, :1])
         return none, none
     if settings.clip_over == "batch":
-        return _batch_factor(of_mean, settings.clip), _batch_factor(of_log_variance, settings.clip)
+        mean, log_variance = (
+            (settings.clip / mean_norm(part)).clamp_max(1.0).view(1, 1) for part in (of_mean, of_log_variance)
+        )
+        return mean, log_variance
     norm = (of_mean.square().sum(-1) + of_log_variance.square().sum(-1)).sqrt()
     together = (settings.clip / norm).clamp_max(1.0).unsqueeze(-1)
     return together, together
 
 
-def _batch_factor(gradient: Tensor, bound: float) -> Tensor:
-    """φ that brings the gradient of the batch's mean under the bound: [1, 1]."""
-    norm = (gradient / len(gradient)).square().sum().sqrt()
-    return (bound / norm).clamp_max(1.0).view(1, 1)
+def _mean_norm(gradient: Tensor) -> Tensor:
+    norm: Tensor = (gradient / len(gradient)).square().sum().sqrt()
+    return norm

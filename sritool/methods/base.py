@@ -20,6 +20,7 @@ from sritool.model.conditional import Conditional, Weights
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
 from sritool.model.workspace import Workspace
+from sritool.processes import ALONE
 
 
 class Clock(NamedTuple):
@@ -70,6 +71,7 @@ class Method(ABC):
         self.generator = Generator(config.generator, vocabulary_size)
         self.modules: nn.ModuleDict = nn.ModuleDict({"generator": self.generator})
         self.pretraining = False  # while it is an autoencoder; what trains it sets it
+        self.processes = ALONE  # that each get gradients of a part; what trains it sets it
         self._workspace = Workspace()
 
     @property
@@ -112,17 +114,27 @@ class Method(ABC):
         return Conditional(Weights(self.generator, precision, self._workspace), batch)
 
     @abstractmethod
-    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
-        """Write `.grad` of every parameter for this batch.
+    def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
+        """Write `.grad` of every parameter for this batch, or for its part of a batch.
+
+        The gradients of all parts of a batch add up to the batch's: each is divided by the sentences of the whole.
 
         Args:
-            batch: The sentences.
+            batch: The sentences; a part may have none.
             clock: Where in the plan the update is; noise and schedules depend on it alone.
+            whole: The batch that `batch` is a part of; None: it is no part.
 
         Returns:
             Sums over the sentences: "recon" (−log p(x|z) in nats under dropout) and the method's own columns. A key
             that starts with "mean " is a mean already and is measured on some steps only.
         """
+
+    def statistics(self) -> list[Tensor]:
+        """Sums over the sentences of the last gradients, that `after_update` takes in.
+
+        Where they were those of a part, the sums over the whole batch are put in their place before.
+        """
+        return []
 
     def after_update(self) -> None:  # noqa: B027 - most methods keep nothing
         """θ was moved along the last gradients: keep what they told for running statistics."""

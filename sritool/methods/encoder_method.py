@@ -23,7 +23,7 @@ from sritool.inference.refinement import Refinement, climb, langevin_ends
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
 from sritool.model.conditional import Conditional
 from sritool.model.dropout import Dropout
-from sritool.model.encoder import Encoder, EncoderRun
+from sritool.model.encoder import Encoder
 from sritool.model.gaussian import DiagonalGaussian
 from sritool.model.random import Stream
 from sritool.model.theta_gradient import ThetaGradient
@@ -57,7 +57,7 @@ class Rise:
 
 
 class Descent(NamedTuple):
-    """A batch's objective and its gradients, of the batch mean."""
+    """A batch's objective and its gradients, of the mean over the whole batch."""
 
     recon: Tensor  # −log p(x|z) under dropout, nats  [batch]
     kl: Tensor  # nats  [batch, latent]
@@ -138,10 +138,10 @@ class EncoderMethod(Method):
             return like.new_zeros(len(batch.examples), self.latent)
         return stream.normal(batch.examples, self.latent, dtype=like.dtype)
 
-    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+    def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Gradient of the batch mean of the objective, from one draw of q a sentence."""
         weight = 0.0 if self.is_autoencoder else self.kl_weight(clock)
-        found = self.descent(batch, clock.stream("encoder"), clock.stream("dropout"), weight)
+        found = self.descent(batch, clock.stream("encoder"), clock.stream("dropout"), weight, whole=whole)
         self.assign({"encoder": found.encoder, "generator": found.generator})
         return self.columns(found, weight)
 
@@ -151,7 +151,13 @@ class EncoderMethod(Method):
         return recon if self.is_point else {**recon, "kl": float(found.kl.sum()), "mean KL weight": weight}
 
     def descent(
-        self, batch: Batch, noise: Stream, dropout: Stream, weight: float, generator: bool = True
+        self,
+        batch: Batch,
+        noise: Stream,
+        dropout: Stream,
+        weight: float,
+        generator: bool = True,
+        whole: Batch | None = None,
     ) -> Descent:
         """Return the objective and its gradients.
 
@@ -161,28 +167,24 @@ class EncoderMethod(Method):
             dropout: Of the masks.
             weight: w of the KL term.
             generator: Whether the generator gets gradients too.
+            whole: The batch that `batch` is a part of; None: it is no part.
         """
+        size = (whole or batch).size
         run = self.encoder.run(batch, self._workspace)
         epsilon = self.noise(batch, noise)
         conditional = self.conditional(batch, self.precision)
-        masks = Dropout.draw(self.config.generator, batch, dropout, (0,)).masks(0)
+        masks = Dropout.draw(self.config.generator, batch, dropout, (0,), whole).masks(0)
         theta = ThetaGradient(self.generator, self._workspace) if generator else None
         if theta is not None:
-            theta.weight = 1.0 / conditional.size
+            theta.weight = 1.0 / size
         found = conditional.evaluate(run.q.at(epsilon), masks, theta)
         kl = run.q.kl_by_dimension()
         factor = weight * self.hinge(kl)
         of_kl = run.q.kl_gradient()
-        encoder = self._through_encoder(
-            run,
-            factor * of_kl.mean - found.gradient,
-            factor * of_kl.log_variance - run.q.spread(epsilon) * found.gradient,
-        )
+        of_mean = factor * of_kl.mean - found.gradient
+        of_log_variance = factor * of_kl.log_variance - run.q.spread(epsilon) * found.gradient
+        encoder = run.gradients(of_mean / size, of_log_variance / size)
         return Descent(-found.log_likelihood, kl, encoder, theta.sums if theta is not None else {})
-
-    def _through_encoder(self, run: EncoderRun, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
-        size = len(mean)
-        return run.gradients(mean / size, log_variance / size)
 
     def assign(self, gradients: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Write `.grad` of the parameters, by module and name; a module with none is not updated."""

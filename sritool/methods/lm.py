@@ -16,12 +16,12 @@ class LanguageModel(Method):
 
     name = "lm"
 
-    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+    def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Gradient of the mean −log p(x) over the batch, under dropout."""
         conditional = self.conditional(batch, self.precision)
-        masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
+        masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,), whole).masks(0)
         theta = ThetaGradient(self.generator, self._workspace)
-        theta.weight = 1.0 / conditional.size
+        theta.weight = 1.0 / (whole or batch).size
         evaluation = conditional.evaluate(self._no_code(conditional), masks, theta)
         theta.assign()
         return {"recon": -float(evaluation.log_likelihood.sum())}

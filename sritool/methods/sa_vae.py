@@ -5,6 +5,8 @@ Source: Kim, Wiseman, Miller, Sontag and Rush 2018, "Semi-amortized variational 
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
 from sritool.config.settings import RunConfig
@@ -38,15 +40,15 @@ class SemiAmortizedVae(EncoderMethod):
         steps = self.config.refinement.steps
         return plain._replace(training=plain.training + steps * (GRADIENT + _SECOND_ORDER))
 
-    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+    def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Gradient of the batch mean of recon + w·KL at q_K, in θ and, through q_0, in the encoder.
 
         One set of dropout masks serves all steps and the bound at their end, so that what is climbed is what is
         trained. "gap closed" is how much higher the bound, with its present KL weight, is at q_K than at q_0.
         """
-        settings, weight = self.config.refinement, self.kl_weight(clock)
+        settings, weight, size = self.config.refinement, self.kl_weight(clock), (whole or batch).size
         run, conditional = self.encoder.run(batch, self._workspace), self.conditional(batch, self.precision)
-        masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,)).masks(0)
+        masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,), whole).masks(0)
         dtype, steps = self.generator.output_bias.dtype, settings.steps
         noise = step_noise(clock.stream("refinement"), batch.examples, steps + 1, self.latent, dtype)
         noise, last = noise[:-1], noise[-1]
@@ -54,9 +56,10 @@ class SemiAmortizedVae(EncoderMethod):
         def evaluate(z: Tensor) -> Evaluation:
             return conditional.evaluate(z, masks)
 
-        refined = refine(evaluate, run.q, noise, settings, weight, keep_path=True)
+        mean_norm = partial(self._mean_norm, size=size)
+        refined = refine(evaluate, run.q, noise, settings, weight, keep_path=True, mean_norm=mean_norm)
         theta = ThetaGradient(self.generator, self._workspace)
-        theta.weight = 1.0 / conditional.size
+        theta.weight = 1.0 / size
         found = conditional.evaluate(refined.q.at(last), masks, theta)
 
         def curvature(z: Tensor, u: Tensor) -> Tensor:
@@ -65,7 +68,7 @@ class SemiAmortizedVae(EncoderMethod):
                 theta.sums[name] += gradient
             return slope.of_code
 
-        of_end = _descent(refined.q, last, found.gradient, weight, conditional.size)
+        of_end = _descent(refined.q, last, found.gradient, weight, size)
         of_start = refine_backward(curvature, refined, noise, of_end, settings, weight)
         encoder = run.gradients(of_start.mean, of_start.log_variance)
         self.assign({"encoder": encoder, "generator": theta.sums})
@@ -78,6 +81,10 @@ class SemiAmortizedVae(EncoderMethod):
             "mean KL weight": weight,
             "gap closed": float((found.log_likelihood - weight * kl - before).sum()),
         }
+
+    def _mean_norm(self, gradient: Tensor, size: int) -> Tensor:
+        """Norm of a gradient of the mean over the whole batch, of which other processes have other parts."""
+        return self.processes.sum_((gradient / size).square().sum()).sqrt()
 
 
 def _descent(

@@ -47,7 +47,7 @@ class _Pass(NamedTuple):
     chain: Chain
     recon: Tensor  # −log p(x|z_K) under dropout, nats  [batch]
     gradients: dict[str, Tensor]  # by the generator's parameter names
-    scores: Tensor  # ∇_z log p(x|z_K) under dropout  [batch, latent]
+    products: Tensor  # Σ g gᵀ, g = ∇_z log p(x|z_K) under dropout  [latent, latent]
     word_mass: Tensor | None  # of θ's softmax at z_K, where the chain draws words; any scale  [V]
 
 
@@ -70,14 +70,14 @@ class ShortRunInference(Method):
             self.word_mass = WordMass(predicted)
             self.modules["word_mass"] = self.word_mass
         self._graphed_pass = GraphedFunction(self._static_pass)
-        self._last: _Pass | None = None  # of the gradients that θ has not been moved along yet
+        self._last: tuple[_Pass, int] | None = None  # of gradients that θ was not moved along yet; sentences
 
     @property
     def root(self) -> Tensor | None:
         """L of the preconditioner, None for a chain without one."""
         return None if self.preconditioner is None else self.preconditioner.root()
 
-    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+    def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Gradient at z_K (`end`: batch mean), or batch sums at every visited z_k and end_weight at z_K (`path`).
 
         The visited z's outweigh z_K in the authors' code because their batch sums pile up in `.grad` during the
@@ -88,13 +88,13 @@ class ShortRunInference(Method):
         """
         start, noise, _ = self._draw(batch, clock.stream("chain"), 1)  # one chain a sentence
         scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)  # [steps, batch, latent]
-        dropout = self._dropout(batch, clock)
+        size, dropout = (whole or batch).size, self._dropout(batch, clock, whole)
         measured = self._measured(clock)
         conditional, root = self.conditional(batch, self.precision), self.root
         schedule = self.sampler.schedule()
         weight = self.sampler.prior_weight.at(clock.progress)
         replayed = _replayed(batch) and not measured
-        subsets = self._draw_words(batch, clock, replayed)
+        subsets = self._draw_words(batch, clock, replayed, whole)
         if replayed:
             words = (None,) * 3 if subsets is None else stacked(subsets)
             given = (
@@ -108,12 +108,12 @@ class ShortRunInference(Method):
             )
             present = tuple(tensor is not None for tensor in given)
             tensors = (tensor for tensor in given if tensor is not None)
-            done = self._graphed_pass((tuple(schedule), present), *tensors)
+            done = self._graphed_pass((tuple(schedule), present, size), *tensors)
         else:
             done = self._pass(
-                conditional, dropout, start[0], scaled, weight, schedule, root, subsets, measured
+                conditional, dropout, start[0], scaled, weight, schedule, root, subsets, size, measured
             )
-        self._last = done
+        self._last = done, size
         for name, gradient in done.gradients.items():
             self.generator.get_parameter(name).grad = gradient
         moved = (done.chain.end - done.chain.start).norm(dim=-1)  # [batch]
@@ -126,13 +126,22 @@ class ShortRunInference(Method):
             sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain, weight, subsets)
         return sums
 
+    def statistics(self) -> list[Tensor]:
+        """Products of the scores at the chains' ends, and the words' mass; of these what is kept."""
+        if self._last is None:
+            return []
+        done, _ = self._last
+        products = [] if self.preconditioner is None else [done.products]
+        return products if done.word_mass is None else [*products, done.word_mass]
+
     def after_update(self) -> None:
         """Take the scores at the chains' ends and the words' mass into their running means."""
         assert self._last is not None, "there are no gradients yet"
+        done, sentences = self._last
         if self.preconditioner is not None:
-            self.preconditioner.update(self._last.scores)
-        if self.word_mass is not None and self._last.word_mass is not None:
-            self.word_mass.update(self._last.word_mass)
+            self.preconditioner.update(done.products, sentences)
+        if self.word_mass is not None and done.word_mass is not None:
+            self.word_mass.update(done.word_mass)
         self._last = None
 
     def work(self) -> Work:
@@ -161,9 +170,13 @@ class ShortRunInference(Method):
         schedule: Sequence[float],
         root: Tensor | None,
         subsets: Sequence[WordSubset] | None,
+        size: int,
         keep_path: bool = False,
     ) -> _Pass:
-        """Chain and gradient; noise [steps, batch, latent] has the temperature in it, and weight is the prior's."""
+        """Chain and gradient; noise [steps, batch, latent] has the temperature in it, and weight is the prior's.
+
+        The whole batch has `size` sentences.
+        """
         theta = ThetaGradient(self.generator, self._workspace)
         along = theta if self.sampler.theta_gradient == "path" else None
 
@@ -173,19 +186,22 @@ class ShortRunInference(Method):
 
         chain = short_run(with_prior(log_conditional, weight), start, schedule, noise, 1.0, keep_path, root)
         on_the_way = theta.word_mass.clone() if subsets else None
-        size = conditional.size
         theta.weight = self.sampler.weight_at_end(size) if along else 1.0 / size
         last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
         word_mass = None if on_the_way is None else theta.word_mass - on_the_way
-        return _Pass(chain, -last.log_likelihood, theta.sums, last.gradient, word_mass)
+        products = last.gradient.t() @ last.gradient
+        return _Pass(chain, -last.log_likelihood, theta.sums, products, word_mass)
 
-    def _static_pass(self, schedule: Sequence[float], present: Sequence[bool], *tensors: Tensor) -> _Pass:
+    def _static_pass(
+        self, schedule: Sequence[float], present: Sequence[bool], size: int, *tensors: Tensor
+    ) -> _Pass:
         """`_pass` of tensors alone, without a look at their values: what is captured as a CUDA graph.
 
         Args:
             schedule: s_k.
             present: Which of these the tensors are: the batch's four, start, noise, the prior's weight, the root,
                 the subsets' three, dropout's bits.
+            size: Sentences of the whole batch.
             tensors: They.
         """
         following = iter(tensors)
@@ -199,7 +215,7 @@ class ShortRunInference(Method):
         weights = Weights(self.generator, self.precision, self._workspace)
         conditional = Conditional(weights, batch, static=True)
         dropout = Dropout(self.config.generator, len(batch.targets), bits)
-        return self._pass(conditional, dropout, start, noise, weight, schedule, root, subsets)
+        return self._pass(conditional, dropout, start, noise, weight, schedule, root, subsets, size)
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """Ends of independent chains at the evaluation temperature: [chains, batch, latent]."""
@@ -261,22 +277,24 @@ class ShortRunInference(Method):
             stream, batch.examples, numbers, sampler.steps, self.latent, dtype, sampler.averaged_noise
         )
 
-    def _draw_words(self, batch: Batch, clock: Clock, fixed_size: bool) -> list[WordSubset] | None:
-        """The words that each Langevin step of this update sees; None: all."""
+    def _draw_words(
+        self, batch: Batch, clock: Clock, fixed_size: bool, whole: Batch | None
+    ) -> list[WordSubset] | None:
+        """The words that each Langevin step of this update sees, the same in all parts of a batch; None: all."""
         if self.word_mass is None:
             return None
         pi, here = self.word_mass.inclusion(self.sampler.words), batch.targets.device
         update = torch.tensor([clock.step], device=here)  # they are one draw for all sentences of an update
         words = clock.stream("words").words(update, range(self.sampler.steps), len(pi))[:, 0]
         uniforms = (words.to(pi.dtype) + 0.5) * 2.0**-32
-        rows = (batch.targets.flatten() - FIRST_PREDICTED).clamp_min(0)
-        return draw_subsets(pi, rows, uniforms, fixed_size)
+        present = None if whole is None else _rows(whole)
+        return draw_subsets(pi, _rows(batch), uniforms, fixed_size, present)
 
-    def _dropout(self, batch: Batch, clock: Clock) -> Dropout:
+    def _dropout(self, batch: Batch, clock: Clock, whole: Batch | None) -> Dropout:
         """Masks of every step of a chain, step K being θ's; without chain dropout of that one alone."""
         steps, stream = self.sampler.steps, clock.stream("dropout")
         indices = range(steps + 1) if self.sampler.chain_dropout else (steps,)
-        return Dropout.draw(self.config.generator, batch, stream, indices)
+        return Dropout.draw(self.config.generator, batch, stream, indices, whole)
 
     def _masks(self, dropout: Dropout, step: int) -> Masks | None:
         if self.sampler.chain_dropout:
@@ -307,4 +325,9 @@ class ShortRunInference(Method):
 
 
 def _replayed(batch: Batch) -> bool:
-    return batch.inputs.is_cuda
+    return batch.inputs.is_cuda and batch.size > 0
+
+
+def _rows(batch: Batch) -> Tensor:
+    """The output layer's row of each target: [time·batch]."""
+    return (batch.targets.flatten() - FIRST_PREDICTED).clamp_min(0)

@@ -54,6 +54,7 @@ class LaggingVae(EncoderMethod):
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
         self.lag = Lag()
+        self._told: Tensor | None = None  # loss and predictions of the encoder's last gradients
 
     def beside(self, clock: Clock, planned: int, batches: int) -> int | None:
         """The planned one first, then any of the epoch's, until the encoder has caught up."""
@@ -69,28 +70,44 @@ class LaggingVae(EncoderMethod):
         """As many as the settings allow, while it is aggressive."""
         return self.config.lagging.updates if self.lag.aggressive else 0
 
-    def gradients(self, batch: Batch, clock: Clock) -> dict[str, float]:
+    def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Of the encoder alone while it catches up; of the generator alone after; of both when that is over."""
         lag, weight = self.lag, self.kl_weight(clock)
-        behind = lag.aggressive and not lag.caught_up
+        behind = self._behind
+        self._told = None
         if behind:
             # A batch may come again within an epoch, so that its noise depends on the update too.
             here = f"{clock.step} {lag.updates}"
             streams = clock.stream(f"encoder {here}"), clock.stream(f"dropout {here}")
-            found = self.descent(batch, *streams, weight, generator=False)
+            found = self.descent(batch, *streams, weight, generator=False, whole=whole)
             self.assign({"encoder": found.encoder, "generator": {}})
-            self._look(float(found.recon.sum() + weight * found.kl.sum()), batch.predictions)
+            loss = found.recon.sum() + weight * found.kl.sum()
+            self._told = torch.stack((loss, batch.lengths.sum().to(loss)))
         else:
-            found = self.descent(batch, clock.stream("encoder"), clock.stream("dropout"), weight)
+            found = self.descent(batch, clock.stream("encoder"), clock.stream("dropout"), weight, whole=whole)
             encoder = {} if lag.aggressive else found.encoder
             self.assign({"encoder": encoder, "generator": found.generator})
         columns = self.columns(found, weight)
-        columns["mean encoder updates"] = float(lag.updates)
+        columns["mean encoder updates"] = float(lag.updates + behind)
         if np.isfinite(lag.information):
             columns |= {"mean MI": lag.information, "mean batch MI": lag.batch_information}
-        if not behind:
-            lag.updates, lag.caught_up, lag.before = 0, False, float("inf")
         return columns
+
+    @property
+    def _behind(self) -> bool:
+        return self.lag.aggressive and not self.lag.caught_up
+
+    def statistics(self) -> list[Tensor]:
+        """Loss and predictions, while the encoder catches up."""
+        return [] if self._told is None else [self._told]
+
+    def after_update(self) -> None:
+        """Look whether the encoder has caught up; after the generator's update it is to catch up anew."""
+        if self._told is not None:
+            loss, predictions = self._told.tolist()
+            self._look(loss, round(predictions))
+        else:
+            self.lag.updates, self.lag.caught_up, self.lag.before = 0, False, float("inf")
 
     def _look(self, loss: float, words: int) -> None:
         """Whether the encoder has caught up, by its mean loss over the updates since the last look."""

@@ -104,15 +104,17 @@ class Conditional:
         width = latent.shape[-1]
         if out is None:
             out = latent.new_empty(self.time, latent.shape[0], width)
-        by_draw = out.view(self.time, -1, self.size, width)
-        torch.add(self._words.unsqueeze(1), latent.view(-1, self.size, width), out=by_draw)
+        draws = z.shape[:-2].numel()
+        by_draw = out.view(self.time, draws, self.size, width)
+        torch.add(self._words.unsqueeze(1), latent.view(draws, self.size, width), out=by_draw)
         return out
 
     def _words_to_gates(self, embedded: Tensor, out: Tensor | None = None) -> Tensor:
         generator = self.weights.generator
         flat = None if out is None else out.flatten(0, 1)
         bias, weight = generator.gate_bias, generator.words_to_gates.t()
-        return torch.addmm(bias, embedded.flatten(0, 1), weight, out=flat).view(self.time, self.size, -1)
+        projected = torch.addmm(bias, embedded.flatten(0, 1), weight, out=flat)
+        return projected.view(self.time, self.size, weight.shape[1])
 
     def positions(self, draws: int) -> tuple[Tensor | None, Tensor]:
         """Positions that are predicted, in [time·draws·batch] (None: all), and their rows in the output layer."""
@@ -191,7 +193,7 @@ class Conditional:
         subset: WordSubset | None = None,
     ) -> tuple[Tensor, Tensor]:
         """log p [*shape] and its gradient in the features, both for features [time, draws·batch, width]."""
-        valid, rows = self.positions(shape.numel() // self.size)
+        valid, rows = self.positions(shape[:-1].numel())
         layer = self.weights.output
         if subset is not None:
             layer, rows = layer.of(subset), subset.targets if valid is None else subset.targets[valid]
@@ -206,7 +208,7 @@ class Conditional:
     def _counted(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """1 at positions that are predicted, 0 at padding: [time·draws·batch]."""
         inside = (self.batch.targets >= FIRST_PREDICTED).unsqueeze(1)
-        return inside.expand(-1, shape.numel() // self.size, -1).reshape(-1).to(dtype)
+        return inside.expand(-1, shape[:-1].numel(), -1).reshape(-1).to(dtype)
 
     def run(
         self,
@@ -232,7 +234,8 @@ class Conditional:
             return features + embedded @ residual.t()
         if self._residual is None:
             self._residual = self.embedded(None) @ residual.t()
-        by_draw: Tensor = features.unflatten(1, (-1, self.size)) + self._residual.unsqueeze(1)
+        draws = features.shape[1] // max(1, self.size)
+        by_draw: Tensor = features.unflatten(1, (draws, self.size)) + self._residual.unsqueeze(1)
         return by_draw.view_as(features)
 
     def _recurrent_weights(self, masks: Masks) -> list[RecurrentWeight]:

@@ -89,8 +89,23 @@ class Dropout:
         self._recurrent = _Drawn(" of weights", (config.hidden,), rows, config.weight_drop)
 
     @classmethod
-    def draw(cls, config: GeneratorConfig, batch: Batch, stream: Stream, indices: Sequence[int]) -> Dropout:
-        """Those with these indices among each sentence's masks."""
+    def draw(
+        cls,
+        config: GeneratorConfig,
+        batch: Batch,
+        stream: Stream,
+        indices: Sequence[int],
+        whole: Batch | None = None,
+    ) -> Dropout:
+        """Draw those with these indices among each sentence's masks.
+
+        Args:
+            config: The rates.
+            batch: The sentences.
+            stream: The random numbers.
+            indices: Places of the chain.
+            whole: The batch that `batch` is a part of; None: it is no part.
+        """
         dropout = cls(config, batch.targets.shape[0], ())
 
         def bits(what: _Drawn, examples: Tensor, places: Sequence[int]) -> Tensor | None:
@@ -99,7 +114,8 @@ class Dropout:
 
         own = [bits(what, batch.examples, indices) for what in dropout._drawn]
         # A batch of training is known by its first sentence.
-        dropout.bits = (*own, bits(dropout._recurrent, batch.examples[:1], (0,)))
+        first = (batch if whole is None else whole).examples[:1]
+        dropout.bits = (*own, bits(dropout._recurrent, first, (0,)))
         return dropout
 
     @cached_property
@@ -119,7 +135,7 @@ class Dropout:
                 continue
             flat = Kept(bits, what.units, what.rate).factors(place)
             # Time is the slower index of a sentence's own factors, so that padding does not change them.
-            by_time = flat.view(flat.shape[0], what.times, -1).transpose(0, 1)
+            by_time = flat.unflatten(1, (what.times, -1)).transpose(0, 1)
             found += by_time.split(what.widths, dim=-1)
         embedding, hidden, word = found
         if hidden is not None:

@@ -124,7 +124,7 @@ class Kept(NamedTuple):
         octets = self.words[chain].view(torch.uint8)
         if self.rate == 0.5:
             spread = _halves(octets.device).index_select(0, octets.flatten().int())
-            return spread.view(octets.shape[0], -1)[:, : self.units]
+            return spread.view(octets.shape[0], octets.shape[1] * 8)[:, : self.units]
         dropped = min(round(self.rate * 256), 255)  # or nothing would be kept
         return (octets[:, : self.units] >= dropped).float().mul_(256 / (256 - dropped))
 

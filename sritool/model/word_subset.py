@@ -82,7 +82,11 @@ def inclusion(q: Tensor, count: int) -> Tensor:
 
 
 def draw_subsets(
-    inclusion: Tensor, targets: Tensor, uniforms: Tensor, fixed_size: bool = False
+    inclusion: Tensor,
+    targets: Tensor,
+    uniforms: Tensor,
+    fixed_size: bool = False,
+    present: Tensor | None = None,
 ) -> list[WordSubset]:
     """Draw independent subsets that all hold the targets.
 
@@ -91,8 +95,14 @@ def draw_subsets(
         targets: The row of each position's target. Shape [time·batch], int64.
         uniforms: In (0, 1). Shape [subsets, V].
         fixed_size: Fill all to one size, a multiple of 256, with entries of weight 0, as a CUDA graph needs.
+        present: The targets of the whole batch, if `targets` are those of a part: all parts have the same words.
+            Shape [any], int64.
     """
-    always, places = torch.unique(targets, return_inverse=True)
+    if present is None:
+        always, places = torch.unique(targets, return_inverse=True)
+    else:
+        always = torch.unique(present)
+        places = torch.searchsorted(always, targets)
     drawn = uniforms <= inclusion  # a uniform that is rounded to 1 must not leave out a word that is certain
     drawn[:, always] = False
     log_inclusion = inclusion.log().index_fill(0, always, 0.0)

@@ -32,6 +32,7 @@ def test_every_method_fills_every_gradient(
     filled = set()
     for _ in range(3):  # where an update is of some parameters alone, the others come later
         sums = method.gradients(batch_of([3, 7]), clock)
+        method.after_update()
         assert sums["recon"] > 0
         for key, parameter in method.modules.named_parameters():
             if parameter.grad is not None:

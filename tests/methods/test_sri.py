@@ -305,9 +305,9 @@ def test_words_depend_on_seed_epoch_update_and_step(
     seen: list[Tensor] = []
     original = sri.draw_subsets
 
-    def spied(pi: Tensor, rows: Tensor, uniforms: Tensor, fixed: bool) -> list[WordSubset]:
+    def spied(pi: Tensor, rows: Tensor, uniforms: Tensor, *others: Any) -> list[WordSubset]:
         seen.append(uniforms)
-        return original(pi, rows, uniforms, fixed)
+        return original(pi, rows, uniforms, *others)
 
     monkeypatch.setattr(sri, "draw_subsets", spied)
     for when in (clock, clock._replace(step=41), clock._replace(epoch=3), clock._replace(seed=4)):

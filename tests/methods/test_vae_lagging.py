@@ -58,10 +58,12 @@ def test_the_encoder_alone_then_the_generator_alone_while_aggressive(
             assert batch_number in range(7)
             assert inner or batch_number == 6, "the planned batch comes first"
             columns = method.gradients(batch, clock)
+            method.after_update()
             assert (updated(method), untouched(method)) == ({"encoder"}, {"generator"})
             assert columns["mean encoder updates"] == inner + 1
         assert method.beside(clock, 0, 7) is None
         method.gradients(batch, clock)
+        method.after_update()
         assert (updated(method), untouched(method)) == ({"generator"}, {"encoder"})
 
 
@@ -73,6 +75,7 @@ def test_both_together_when_that_is_over(
     for _ in range(3):
         assert method.beside(clock, 0, 7) is None
         columns = method.gradients(batch, clock)
+        method.after_update()
         assert updated(method) == {"encoder", "generator"}
         assert columns["mean encoder updates"] == 0
 
@@ -105,6 +108,7 @@ def test_noise_and_batches_of_the_loop_are_its_own(
     for _ in range(6):
         chosen.append(method.beside(clock, 5, 1000))
         recon.append(method.gradients(batch, clock)["recon"])
+        method.after_update()
     assert len(set(chosen)) == len(set(recon)) == 6
     again = make()
     assert again.beside(clock, 5, 1000) == chosen[0]

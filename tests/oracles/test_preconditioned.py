@@ -95,7 +95,8 @@ def test_the_running_fisher_is_that_of_the_model(linear_gaussian: Callable[..., 
         target.data = clean + math.sqrt(target.variance) * draw[:, 3:6]
         mean = (of_data @ target.data.unsqueeze(-1)).squeeze(-1)
         z = mean + (root @ draw[:, 6:].unsqueeze(-1)).squeeze(-1)
-        kept.update(target.evaluate(z)[1])
+        scores = target.evaluate(z)[1]
+        kept.update(scores.T @ scores, len(scores))
     fisher = target.precision[0] - target.identity
     assert float((kept.fisher - fisher).norm() / fisher.norm()) < 0.1
     covariance = kept.root() @ kept.root().T
