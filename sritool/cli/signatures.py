@@ -25,6 +25,7 @@ from sritool.errors import UsageError, quoted
 
 MOST = {
     "seed": (1 << 63) - 1,  # what a generator of random numbers takes
+    "workers": 1_000,  # processes
     "beam": 10_000,  # hypotheses side by side
     "max_length": 100_000,  # tokens, of many sentences side by side
     **dict.fromkeys(("n", "points"), 10_000_000),  # codes are drawn together

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from sritool.data.arrow_arrays import lists_of
 from sritool.data.corpus_info import CorpusInfo, SplitInfo
 from sritool.data.normalise import label_name
 from sritool.data.options import PrepareOptions
-from sritool.data.raw_lines import RawLines
+from sritool.data.raw_lines import Lines, RawLines
 from sritool.data.scripts import words_are_separated
 from sritool.data.sentences import CorpusText
 from sritool.data.split import Split, SplitBuilder, count_words
 from sritool.data.split_files import SplitFiles, fills_shard
 from sritool.data.store import content_hash
-from sritool.data.tokenizer import OWN_MODEL, UNK, Tokenizer, WordTokenizer
+from sritool.data.tokenizer import OWN_MODEL, UNK, IdArray, Tokenizer, WordTokenizer
 from sritool.data.vocabulary import CUT_IT, UNSEPARATED, learn_pieces, learn_words
+from sritool.data.workers import in_order
 from sritool.errors import DataError, UsageError
+
+Encoded = tuple[IdArray, npt.NDArray[np.int64], npt.NDArray[np.int64] | None]
+"""Ids of some lines in a row, how many each line has, and words of each line where an id is a piece."""
 
 MOST_UNKNOWN = 0.1  # share of unknown tokens above which a split is warned of
 
@@ -42,6 +48,7 @@ def prepare(
     folder: Path | None = None,
     given: Tokenizer | None = None,
     store: Path | None = None,
+    workers: int = 1,
 ) -> Prepared:
     """Build the vocabulary from ``train``, unless one is given, and encode every split.
 
@@ -55,13 +62,14 @@ def prepare(
         folder: Where the temporary file may be; None: the system's folder for such files.
         given: A vocabulary of the kind that the options name, as it is.
         store: A folder where the splits are written; None: they stay in memory.
+        workers: Processes that cut lines into words or pieces; the result is the same.
 
     Raises:
         DataError: A split has no sentence left, or train fewer than two.
         UsageError: Pieces are wanted of a text that marks unknown words.
     """
     separated = True
-    with RawLines(text, options, folder) as raw:
+    with RawLines(text, options, folder, workers) as raw:
         called = {split: _called(split, text) for split in raw.splits}
         for split in raw.splits:
             least = 2 if split == "train" and not options.chunk else 1
@@ -82,7 +90,7 @@ def prepare(
         labels = sorted({label_name(label) for label in raw.label_numbers})
         splits, counts = {}, {}
         files = {} if store is None else {split: SplitFiles(store / split) for split in raw.splits}
-        for split, (builder, cleaned) in _encode(raw, tokenizer, labels, options, files).items():
+        for split, (builder, cleaned) in _encode(raw, tokenizer, labels, options, files, workers).items():
             splits[split] = files[split].split() if files else builder.split()
             counts[split] = builder.info(splits[split], raw.empty[split], cleaned)
     for split in splits:
@@ -113,6 +121,7 @@ def _encode(
     labels: Sequence[str],
     options: PrepareOptions,
     files: Mapping[str, SplitFiles],
+    workers: int,
 ) -> dict[str, tuple[SplitBuilder, int]]:
     """Return every split, and how many of its lines had control characters; the sentences go to `files`, if any."""
     builders = {
@@ -122,26 +131,34 @@ def _encode(
     cleaned = raw.cleaned.copy()
     place = {name: number for number, name in enumerate(labels)}
     places = np.array([place[label_name(label)] for label in raw.label_numbers], np.int32)
-    ids = None
-    if isinstance(tokenizer, WordTokenizer):
-        ids = tokenizer.numbers_of(raw.word_numbers, missing=-1)
-        raw.word_numbers.clear()  # gigabytes, where there are very many
-    for lines in raw.lines(*raw.splits):
+    for lines, encoded in _encoded(raw, tokenizer, workers):
         cleaned[lines.split] += lines.cleaned
         labels_of = places[lines.labels] if lines.split in raw.labelled else None
-        if ids is not None:
-            numbers, lengths = lists_of(lines.content, np.int32)
-            builders[lines.split].add(ids[numbers], lengths, None, labels_of)
-        else:
-            texts = lines.content.to_pylist()
-            flat, offsets = tokenizer.encode_many(texts)
-            builders[lines.split].add(flat, np.diff(offsets), count_words(texts), labels_of)
+        builders[lines.split].add(*encoded, labels_of)
         if files and fills_shard(builders[lines.split].predictions):
             files[lines.split].add(builders[lines.split].take())
     for name, file in files.items():
         if builders[name].predictions or not file.count:
             file.add(builders[name].take())
     return {name: (builders[name], cleaned[name]) for name in raw.splits}
+
+
+def _encoded(raw: RawLines, tokenizer: Tokenizer, workers: int) -> Iterator[tuple[Lines, Encoded]]:
+    """Yield all lines and their ids."""
+    if isinstance(tokenizer, WordTokenizer):
+        ids = tokenizer.numbers_of(raw.word_numbers, missing=-1)
+        raw.word_numbers.clear()  # gigabytes, where there are very many
+        for lines in raw.lines(*raw.splits):
+            numbers, lengths = lists_of(lines.content, np.int32)
+            yield lines, (ids[numbers], lengths, None)
+    else:
+        yield from in_order(partial(_pieces_of, tokenizer=tokenizer), raw.lines(*raw.splits), workers)
+
+
+def _pieces_of(lines: Lines, tokenizer: Tokenizer) -> tuple[Lines, Encoded]:
+    texts = lines.content.to_pylist()
+    flat, offsets = tokenizer.encode_many(texts)
+    return lines._replace(content=None), (flat, np.diff(offsets), count_words(texts))
 
 
 def _reading_notes(text: CorpusText) -> list[str]:

@@ -52,6 +52,7 @@ def preprocess_corpus(
     data_dir: Path = DEFAULT_DATA_DIR,
     force: bool = False,
     tokenizer: Tokenizer | None = None,
+    workers: int = 1,
 ) -> PreparedCorpus:
     """Prepare a corpus and store it as ``data_dir/name``.
 
@@ -62,6 +63,7 @@ def preprocess_corpus(
         data_dir: The folder of all corpora.
         force: Replace a stored corpus of this name with other content.
         tokenizer: A vocabulary to take as it is; None: one is learnt from train.
+        workers: Processes that cut text into words or pieces; the result is the same.
 
     Raises:
         UsageError: A corpus with other content, or a folder that is no corpus, has the name.
@@ -85,7 +87,7 @@ def preprocess_corpus(
         return same is None
 
     with staged(target, is_new) as folder:
-        prepared = prepare(name, source.read(), options, data_dir, tokenizer, folder)
+        prepared = prepare(name, source.read(), options, data_dir, tokenizer, folder, workers)
         write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info, prepared.files)
         if name == "tiny":
             _write_readable(folder)

@@ -1,8 +1,7 @@
 """The lines of a corpus in a temporary file, until its splits and its vocabulary are known.
 
 Text is read once: standard input cannot be read again, and a file may change. The temporary file is in Arrow's format
-and has no name, so that a kill removes it too. Memory holds the different words and, where splits are cut from train,
-a number for each line.
+and has no name, so that a kill removes it too. Memory holds the different words.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import compress, count
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sritool.data.arrow_arrays import array_of, values_of
-from sritool.data.normalise import comparison_bytes, control_rows, normal_forms, words_of
+from sritool.data.line_words import LineWords, line_words
 from sritool.data.options import PrepareOptions
-from sritool.data.sampling import Keys, shuffle_keys, splits_by_key
-from sritool.data.sentences import Chunk, CorpusText, Cut
-from sritool.data.tokenizer import LONGEST_WORD
+from sritool.data.sampling import Borders, Keys, borders
+from sritool.data.sentences import CorpusText, Cut
+from sritool.data.workers import in_order
 from sritool.errors import DataError
 
 MOST_WORDS = 10_000_000  # different ones: about 1.3 GB of memory, and no vocabulary of a language
@@ -60,13 +60,16 @@ class RawLines:
         longest: Words of the longest line, by split.
     """
 
-    def __init__(self, text: CorpusText, options: PrepareOptions, folder: Path | None = None) -> None:
+    def __init__(
+        self, text: CorpusText, options: PrepareOptions, folder: Path | None = None, workers: int = 1
+    ) -> None:
         """Read all text.
 
         Args:
             text: The corpus.
             options: How text is cleaned, and whether words or pieces are wanted.
             folder: Where the temporary file is; None: the system's folder for such files.
+            workers: Processes that cut lines into words; the result is the same.
 
         Raises:
             DataError: The text cannot be read, or it has too few lines to cut splits from, or too many different
@@ -74,7 +77,7 @@ class RawLines:
         """
         import pyarrow as pa
 
-        self._text, self._options = text, options
+        self._text, self._options, self._workers = text, options, workers
         self._from_train = ("train", *(text.cut.shares if text.cut else ()))
         self.splits = sorted({*text.splits, *self._from_train}, key=("train", "valid", "test").index)
         self.word_numbers: defaultdict[str, int] = defaultdict(count().__next__)
@@ -83,10 +86,11 @@ class RawLines:
         self.sentences, self.empty, self.cleaned = Counter[str](), Counter[str](), Counter[str]()
         self.longest = Counter[str]()
         content = pa.list_(pa.int32()) if options.tokenizer == "word" else pa.string()
-        self._schema = pa.schema({"content": content, "label": pa.int32(), "cleaned": pa.uint8()})
+        self._schema = pa.schema(
+            {"content": content, "label": pa.int32(), "cleaned": pa.uint8(), "key": pa.uint64()}
+        )
         self._split_of_batch: list[str] = []
-        self._keys: list[Keys] = []  # of the lines of each batch of train, where splits are cut from it
-        self._homes: list[npt.NDArray[np.uint8]] = []  # the split of these lines, by its place in _from_train
+        self._borders: Borders | None = None  # of the splits of _from_train
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         try:
             with pa.ipc.new_stream(self._file, self._schema) as writer:
@@ -106,27 +110,32 @@ class RawLines:
 
     def lines(self, *splits: str) -> Iterator[Lines]:
         """Yield the lines of some splits, a batch at a time."""
+        for split, batch in self._batches():
+            if split == "train" and self._borders:
+                places = self._borders.places(values_of(batch.column("key"), np.uint64))
+                for place, name in enumerate(self._from_train):
+                    if name in splits:
+                        yield _lines_of(name, batch.take(array_of(np.flatnonzero(places == place))))
+            elif split in splits:
+                yield _lines_of(split, batch)
+
+    def _batches(self) -> Iterator[tuple[str, Any]]:
+        """Yield the split of each batch as it was read, and the batch."""
         import pyarrow as pa
 
         self._file.seek(0)
-        homes_of_train = iter(self._homes)
-        for split, batch in zip(self._split_of_batch, pa.ipc.open_stream(self._file), strict=True):
-            if split == "train" and self._homes:
-                home = next(homes_of_train)
-                for place, name in enumerate(self._from_train):
-                    if name in splits:
-                        yield _lines_of(name, batch.take(array_of(np.flatnonzero(home == place))))
-            elif split in splits:
-                yield _lines_of(split, batch)
+        return zip(self._split_of_batch, pa.ipc.open_stream(self._file), strict=True)
 
     def _read(self, split: str, writer: Any) -> None:
         part = self._text.splits[split]
         where = part.where or split
+        seed = self._text.cut.seed if self._text.cut and split == "train" else None
         read = 0
-        for chunk in part.chunks():
-            writer.write_batch(self._batch_of(chunk, split, where))
+        work = partial(line_words, options=self._options, seed=seed)
+        for lines in in_order(work, part.chunks(), self._workers):
+            writer.write_batch(self._batch_of(lines, split, where))
             self._split_of_batch.append(split)
-            read += len(chunk.texts)
+            read += lines.read
             if len(self.label_numbers) > MOST_LABELS:
                 raise DataError(
                     f"the label column of {where} holds more than {MOST_LABELS:,} different labels by line "
@@ -134,55 +143,36 @@ class RawLines:
                     "for plain sentences give --input-format text"
                 )
 
-    def _batch_of(self, chunk: Chunk, split: str, where: str) -> Any:
-        """Return what is kept of some lines: those with a word."""
+    def _batch_of(self, lines: LineWords, split: str, where: str) -> Any:
+        """Count some lines, and return what is kept of them, with numbers of words and labels that hold for all."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        options = self._options
-        raw, labels = chunk.texts, chunk.labels
-        cleaned = control_rows(raw)
-        plain = not cleaned.any()
-        texts = normal_forms(raw, options.lowercase, options.split_punctuation, plain)
-        words = words_of(texts)
-        if words.null_count:
-            valid = words.is_valid()
-            filled = values_of(valid.cast(pa.uint8()), np.uint8).astype(bool)
-            self.empty[split] += words.null_count
-            self.cleaned[split] += int(cleaned[~filled].sum())
-            raw, texts, words, cleaned = (
-                raw.filter(valid),
-                texts.filter(valid),
-                words.filter(valid),
-                cleaned[filled],
-            )
-            labels = None if labels is None else list(compress(labels, filled))
-        self.sentences[split] += len(words)
-        self.longest[split] = max(self.longest[split], pc.max(pc.list_value_length(words)).as_py() or 0)
-        if self._text.cut and split == "train":
-            self._keys.append(shuffle_keys(comparison_bytes(raw, plain), self._text.cut.seed))
-        numbers = np.full(len(words), -1, np.int32)
-        if labels is not None:
+        self.empty[split] += lines.empty
+        self.cleaned[split] += lines.empty_cleaned
+        self.sentences[split] += len(lines.content)
+        self.longest[split] = max(self.longest[split], lines.longest)
+        labels = lines.labels
+        if lines.label_names is not None:
             self.labelled.add(split)
-            numbers[:] = [self.label_numbers[label] for label in labels]
-        content = self._numbered(words, where) if options.tokenizer == "word" else texts
-        return pa.record_batch([content, array_of(numbers), array_of(cleaned)], schema=self._schema)
+            numbers = [self.label_numbers[name] for name in lines.label_names]
+            labels = np.array(numbers, np.int32)[labels]
+        content = lines.content if lines.words is None else self._numbered(lines, where)
+        columns = [content, array_of(labels), array_of(lines.cleaned), array_of(lines.keys)]
+        return pa.record_batch(columns, schema=self._schema)
 
-    def _numbered(self, words: Any, where: str) -> Any:
-        """Return lists of words as lists of their numbers."""
+    def _numbered(self, lines: LineWords, where: str) -> Any:
+        """Return lists of places among the words of some lines as lists of numbers of words."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        met = words.flatten().dictionary_encode()
-        too_long = pc.greater(pc.utf8_length(met.dictionary), LONGEST_WORD)
-        names = pc.if_else(too_long, "", met.dictionary).to_pylist()
+        names = lines.words.to_pylist()
         numbers = np.fromiter(map(self.word_numbers.__getitem__, names), np.int32, len(names))
         if len(self.word_numbers) > MOST_WORDS:
             raise DataError(
                 f"{where} has more than {MOST_WORDS:,} different words; if it is text, "
                 "cut it into pieces: --tokenizer unigram"
             )
-        return pa.ListArray.from_arrays(words.offsets, array_of(numbers[values_of(met.indices, np.int32)]))
+        places = values_of(lines.content.values, np.int32)
+        return pa.ListArray.from_arrays(lines.content.offsets, array_of(numbers[places]))
 
     def refuse_documents(self, split: str, where: str) -> None:
         """Name the cause where a text has too few lines because whole documents stand on a line each.
@@ -213,17 +203,17 @@ class RawLines:
         """Say which lines of train go to which split."""
         if self.sentences["train"] < len(cut.shares) + 2:
             self.refuse_documents("train", self._text.splits["train"].where or "train")
-        ends = np.cumsum([len(part) for part in self._keys])[:-1]
         where = self._text.splits["train"].where or "train"
-        found = splits_by_key(
-            np.concatenate([np.zeros(0, np.uint64), *self._keys]), cut.shares, cut.seed, where
-        )
-        self._keys, self._homes = [], np.split(found, ends)
-        self.sentences.update(
-            dict(zip(self._from_train, np.bincount(found, minlength=3).tolist(), strict=False))
-        )
+        self._borders = borders(self._keys_of_train, cut.shares, cut.seed, where)
+        for name, found in zip(self._from_train, self._borders.counts, strict=True):
+            self.sentences[name] = found
         if "train" in self.labelled:
             self.labelled.update(self._from_train)
+
+    def _keys_of_train(self) -> Iterator[Keys]:
+        return (
+            values_of(batch.column("key"), np.uint64) for split, batch in self._batches() if split == "train"
+        )
 
 
 def _lines_of(split: str, batch: Any) -> Lines:

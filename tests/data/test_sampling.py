@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.data.sampling import merged, sample, split_by_ratio, unique
+from sritool.data.sampling import borders, merged, sample, shuffle_keys, split_by_ratio, unique
 from sritool.data.sentences import Sentences
 from sritool.errors import DataError
 
@@ -98,3 +99,30 @@ def test_the_smallest_text_that_can_be_split() -> None:
 def test_merging_keeps_labels_only_if_all_have_them() -> None:
     assert merged([Sentences(["a"], ["x"]), Sentences(["b"], ["y"])]) == Sentences(["a", "b"], ["x", "y"])
     assert merged([Sentences(["a"], ["x"]), Sentences(["b"])]) == Sentences(["a", "b"])
+
+
+@given(
+    st.lists(st.integers(0, 40), max_size=200),
+    st.sampled_from([{"test": 0.1}, {"valid": 0.05, "test": 0.05}, {"valid": 0.4, "test": 0.45}]),
+)
+def test_the_smallest_keys_tell_what_all_keys_tell(found: list[int], shares: dict[str, float]) -> None:
+    """The borders as they were first found: by sorting all keys."""
+    random = np.random.default_rng(0).integers(0, 1 << 63, 41, dtype=np.uint64) * np.uint64(2)
+    empty = shuffle_keys([b""], 5)[0]
+    keys = np.array([*random[found], empty], np.uint64)
+    distinct, counts = np.unique(keys[keys != empty], return_counts=True)
+    if len(distinct) < len(shares) + 2:
+        with pytest.raises(DataError, match="too few to cut"):
+            borders(lambda: [keys], shares, 5, "x")
+        return
+    filled = np.concatenate(([0], np.cumsum(counts)))
+    ends = [0]
+    for place, share in enumerate(shares.values(), 1):
+        wanted = filled[ends[-1]] + max(round(share * int(filled[-1])), 1)
+        most = len(distinct) - 2 - (len(shares) - place)
+        ends.append(max(min(int(np.searchsorted(filled, wanted)), most), ends[-1]))
+    expected = np.searchsorted(distinct[ends[1:]], keys, side="right") + 1
+    expected[(expected > len(shares)) | (keys == empty)] = 0
+    result = borders(lambda: np.array_split(keys, 3), shares, 5, "x")
+    np.testing.assert_array_equal(result.places(keys), expected)
+    assert result.counts == np.bincount(expected[:-1], minlength=len(shares) + 1).tolist()

@@ -155,6 +155,13 @@ def preprocess(
         ),
     ] = None,
     seed: SeedOpt = 0,
+    workers: Annotated[
+        int,
+        option(
+            "Processes that cut a large text into words or pieces; the corpus is the same with any number.",
+            min=1,
+        ),
+    ] = 1,
     force: Annotated[bool, file_option("Replace another corpus of this name.", "--force")] = False,
     data_dir: DataDirOpt = Path("data"),
     fmt: FormatOpt = "auto",
@@ -209,7 +216,7 @@ def preprocess(
     options = with_overrides(source.options, overrides)
     if folder is None and inputs and inputs[0] in HUB_SETS and sys.stderr.isatty():
         say(f"fetching {inputs[0]} from the Hugging Face hub; with its files at hand, give --from DIR")
-    emit(corpus_table(preprocess_corpus(chosen, source, options, data_dir, force, vocabulary)), fmt)
+    emit(corpus_table(preprocess_corpus(chosen, source, options, data_dir, force, vocabulary, workers)), fmt)
 
 
 def corpus_table(prepared: PreparedCorpus) -> Table:

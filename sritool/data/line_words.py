@@ -1,0 +1,93 @@
+"""Some lines of raw text as lists of numbers of words, or as text for pieces: what needs no other lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import compress
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sritool.data.arrow_arrays import array_of, values_of
+from sritool.data.normalise import comparison_bytes, control_rows, normal_forms, words_of
+from sritool.data.options import PrepareOptions
+from sritool.data.sampling import Keys, shuffle_keys
+from sritool.data.sentences import Chunk
+from sritool.data.tokenizer import LONGEST_WORD
+
+
+class LineWords(NamedTuple):
+    """What is kept of some lines: those with a word.
+
+    Attributes:
+        content: Lists of places in `words`, a ``pyarrow.ListArray``; or text for pieces, a ``pyarrow.StringArray``.
+        words: The different words in the order in which they are met, "" for what is too long for one. A
+            ``pyarrow.StringArray``; None for pieces.
+        labels: Each line's label, a place in `label_names`; -1 where there are none. Shape [lines], int32.
+        label_names: The different labels in the order in which they are met; None where there are none.
+        cleaned: 1 where a line had control characters, which became spaces. Shape [lines], uint8.
+        keys: What decides to which split a line goes, where splits are cut from train; else zeros. Shape [lines].
+        read: Lines that were read.
+        empty: Lines of these without a word.
+        empty_cleaned: Lines without a word that had control characters.
+        longest: Words of the longest line.
+    """
+
+    content: Any
+    words: Any
+    labels: npt.NDArray[np.int32]
+    label_names: Sequence[str] | None
+    cleaned: npt.NDArray[np.uint8]
+    keys: Keys
+    read: int
+    empty: int
+    empty_cleaned: int
+    longest: int
+
+
+def line_words(chunk: Chunk, options: PrepareOptions, seed: int | None) -> LineWords:
+    """Clean some lines and cut them into words.
+
+    Args:
+        chunk: The lines.
+        options: How text is cleaned, and whether words or pieces are wanted.
+        seed: Of the keys; None: none are wanted.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    raw, labels = chunk.texts, chunk.labels
+    cleaned = control_rows(raw)
+    plain = not cleaned.any()
+    texts = normal_forms(raw, options.lowercase, options.split_punctuation, plain)
+    words = words_of(texts)
+    read, empty, empty_cleaned = len(raw), words.null_count, 0
+    if empty:
+        valid = words.is_valid()
+        filled = values_of(valid.cast(pa.uint8()), np.uint8).astype(bool)
+        empty_cleaned = int(cleaned[~filled].sum())
+        raw, texts, words = raw.filter(valid), texts.filter(valid), words.filter(valid)
+        cleaned = cleaned[filled]
+        labels = None if labels is None else list(compress(labels, filled))
+    keys = np.zeros(len(words), np.uint64)
+    if seed is not None:
+        keys = shuffle_keys(comparison_bytes(raw, plain), seed)
+    numbers, names = np.full(len(words), -1, np.int32), None
+    if labels is not None:
+        places = {name: place for place, name in enumerate(dict.fromkeys(labels))}
+        names, numbers[:] = [*places], [places[label] for label in labels]
+    longest = pc.max(pc.list_value_length(words)).as_py() or 0
+    content, different = _by_place(words) if options.tokenizer == "word" else (texts, None)
+    return LineWords(content, different, numbers, names, cleaned, keys, read, empty, empty_cleaned, longest)
+
+
+def _by_place(words: Any) -> tuple[Any, Any]:
+    """Return lists of words as lists of places among the different ones, and these."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    met = words.flatten().dictionary_encode()
+    too_long = pc.greater(pc.utf8_length(met.dictionary), LONGEST_WORD)
+    places = array_of(values_of(met.indices, np.int32))
+    return pa.ListArray.from_arrays(words.offsets, places), pc.if_else(too_long, "", met.dictionary)

@@ -1,0 +1,86 @@
+"""Several processes give what one gives, in its order, and end with it."""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sritool.data import sentences as sentences_module
+from sritool.data import workers
+from sritool.data.options import PrepareOptions
+from sritool.data.preprocess import preprocess_corpus
+from sritool.data.sentences import CorpusText, Cut, Sentences
+from sritool.data.sources import Source
+from sritool.data.workers import in_order
+from sritool.errors import DataError, SritoolError
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "ALONE", 1)
+    monkeypatch.setattr(sentences_module, "CHUNK", 100)
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    slow_first = [f"__import__('time').sleep({0.2 * (k == 1)}) or {k}" for k in range(9)]
+    assert [*in_order(eval, slow_first, 2)] == [*range(9)]
+    assert [*in_order(math.sqrt, [], 2)] == []
+
+
+def test_an_error_of_the_items_comes_after_what_was_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield from (1, 4, 9)
+        raise DataError("bad")
+
+    found = in_order(math.sqrt, items(), 2)
+    assert [next(found) for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(DataError, match="bad"):
+        next(found)
+    with pytest.raises(ValueError, match="domain"):
+        [*in_order(math.sqrt, [1, 4, -1, 9], 2)]
+
+
+def test_a_worker_that_is_killed_is_told() -> None:
+    with pytest.raises(SritoolError, match="--workers"):
+        [*in_order(signal.raise_signal, [signal.SIGCONT, signal.SIGKILL, signal.SIGCONT], 2)]
+
+
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    program = (
+        "from sritool.data import workers\n"
+        "workers.ALONE = 0\n"
+        "pid = \"__import__('os').getpid()\"\n"
+        "for found in workers.in_order(eval, [pid, *[\"__import__('time').sleep(300)\"] * 8], 1 + 1):\n"
+        "    print(found, flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        worker = Path("/proc") / process.stdout.readline().strip()
+        assert worker.exists() or not Path("/proc").exists()
+        process.kill()
+        process.stdout.read()  # to its end, when the last process that has the pipe ends
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lowercase": True, "split_punctuation": True}, {"tokenizer": "bpe", "vocab_size": 60}]
+)
+def test_a_corpus_is_the_same_to_the_byte(
+    tmp_path: Path, sentences: list[str], options: dict[str, object]
+) -> None:
+    many = [f"{line} \x07" if number % 7 == 0 else line for number, line in enumerate([*sentences, ""] * 20)]
+    labels = ["odd" if number % 2 else "even" for number in range(len(many))]
+    text = CorpusText("a test", {"train": Sentences(many, labels)}, (), Cut({"valid": 0.2, "test": 0.1}, 3))
+    source = Source(PrepareOptions(**options), lambda: text)  # type: ignore[arg-type]
+    trees = []
+    for count in (1, 3):
+        path = preprocess_corpus("m", source, data_dir=tmp_path / str(count), workers=count).path
+        files = [file for file in path.rglob("*") if file.is_file() and file.name != ".lock"]
+        trees.append({str(file.relative_to(path)): file.read_bytes() for file in files})
+    assert trees[0] == trees[1]
+    assert len(trees[0]) > 10
