@@ -64,8 +64,10 @@ def find_named(given: Path, runs_dir: Path) -> Path:
         CheckpointError: There is none.
     """
     from sritool.runs.folder import find_checkpoint
-    from sritool.runs.hub import name_in_cache
+    from sritool.runs.hub import hub_model, name_in_cache
 
+    if (on_hub := hub_model(given)) is not None:
+        say(f"asking the Hugging Face hub for {on_hub}")  # without a network that takes a while
     path = find_checkpoint(given, runs_dir)
     tell_bundled(given, path)
     if name_in_cache(path) is not None and not given.exists():
