@@ -17,7 +17,9 @@ from sritool.runs.bundled import records_folder
 from sritool.runs.model import Report, TrainedModel
 
 WITHOUT_Z = ("ppl", "nll")  # all there is to measure on a language model
-WEIGHTED = frozenset(name for name, needs in NEEDS.items() if "likelihood" in needs)
+WEIGHTED = frozenset(
+    name for name, needs in NEEDS.items() if "likelihood" in needs
+)  # all that depends on log p(x)
 
 
 class Figures(NamedTuple):
@@ -42,8 +44,8 @@ def figures_of(
         report: Is told of the sentences done.
 
     Returns:
-        Sets that have no metric in common. Either one of them has all metrics of importance weights, or those on
-        record and those measured now are of the same sentences: on a page, ppl is exp of the nll below it.
+        Sets that have no metric in common. All metrics that use importance weights are of the same sentences, so that
+        ppl and nll on a page agree.
     """
     usual = DEFAULT_METRICS if model.latent else WITHOUT_Z
     sets = list(figures_on_record(model, content, request, usual))

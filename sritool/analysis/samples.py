@@ -113,8 +113,8 @@ def figures(
 ) -> Figures:
     """Measure sentences, and with `reference` real ones.
 
-    The figures change with the number of sentences, so that samples and real ones are as many: where there are fewer
-    real sentences than samples, only the first samples count, but for reverse perplexity.
+    The figures change with the number of sentences, so that equally many samples and real sentences are compared.
+    Where there are fewer real sentences, only as many samples are used, except for reverse perplexity.
 
     Args:
         model: The model that the sentences are of.

@@ -19,6 +19,7 @@ from sritool.evaluation.metrics import (
     perplexity,
 )
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
+from sritool.evaluation.settings import NEEDS
 from sritool.likelihood.importance import CURVE, first_draws
 
 Array = NDArray[np.float64]
@@ -42,8 +43,8 @@ TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
 }
 """Metric that is a mean over sentences -> each sentence's term of it."""
 
-WEIGHTED = ("ppl", "nll", "bpc", "bpb", "posterior-kl", "mi", "mi-upper", "kl-aggregate")
-"""Metrics that rest on importance weights."""
+WEIGHTED = tuple(name for name, needs in NEEDS.items() if "likelihood" in needs and "own codes" not in needs)
+"""Metrics that are estimated by importance weights. Those of the method's own codes only subtract such a figure."""
 
 _NEAR_CEILING = 1.0  # nats below log N within which a mutual information is called a bound
 
@@ -67,16 +68,24 @@ def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[
     if metric == "posterior-kl":
         curve = figures.posterior_kl_curve
         return [_with_curve(lambda values: _mean(metric, values, origin), curve, figures)]
-    if metric.startswith("au"):
+    if "means" in NEEDS[metric]:
         return _active_units(metric, figures, origin)
     values = TERMS[metric](figures)
     known = values[~np.isnan(values)]
     if not len(known):
         return []
-    draws = origin.chains if metric in ("recon", "permuted") else min(1, origin.chains)
-    weighted = (origin.samples, origin.estimator) if metric in WEIGHTED else (draws, origin.sampler)
-    found = mean_estimate(metric, known, UNITS.get(metric, NATS), *weighted)
+    found = mean_estimate(metric, known, UNITS.get(metric, NATS), *_made_with(metric, origin))
     return [found._replace(bound=_bound(metric, figures))]
+
+
+def _made_with(metric: str, origin: Origin) -> tuple[int, str]:
+    """Return how many draws of z a sentence a mean over sentences rests on, and what drew them."""
+    needs = set(NEEDS[metric])
+    if metric in WEIGHTED:
+        return origin.samples, origin.estimator
+    if not needs:
+        return 0, "exact"
+    return origin.chains if needs <= {"draws", "permuted"} else min(1, origin.chains), origin.sampler
 
 
 def _bound(metric: str, figures: SentenceFigures) -> str:
@@ -86,7 +95,7 @@ def _bound(metric: str, figures: SentenceFigures) -> str:
         return sides[metric] if figures.kl_aggregate.any() else ""
     if metric == "mi":
         return "≥" if _is_full(figures.mi) else ""
-    if metric.startswith("kl-") and _is_full(figures.kl_information):
+    if "own codes" in NEEDS[metric] and _is_full(figures.kl_information):
         return "≥" if metric == "kl-information" else "≤"
     return ""
 

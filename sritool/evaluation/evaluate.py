@@ -139,8 +139,7 @@ def evaluate_model(
 def record_of(model: TrainedModel, content: str, chosen: Chosen, settings: EvaluationSettings) -> Evaluations:
     """What is on record beside a checkpoint of these sentences and settings.
 
-    Batches of what is there as a whole are cleared away, unless it is measured `again`: they are of an evaluation
-    that was killed just after it was put on record.
+    Batches that an evaluation left which is on record are removed: it was killed just after that. Not with `again`.
     """
     kept = Evaluations(model.path, key_of(content, model.method, chosen, settings, model.arithmetic))
     stale = any(kept.path.parent.glob(".evaluate-*.jsonl"))

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 ERRORS = 2.0
 """Standard errors beyond which a difference is marked."""
 
-PAIRED = tuple(name for name in NEEDS if not name.startswith("au"))
+PAIRED = tuple(name for name in NEEDS if "means" not in NEEDS[name])
 """Metrics that have a term of each sentence. `au` counts dimensions over all sentences and has none."""
 
 

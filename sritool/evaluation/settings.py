@@ -29,7 +29,19 @@ NEEDS = {
     "au": ("draws", "means"),
     "au-naive": ("draws", "means"),
 }
-"""Metric -> what it is computed from, in the order of a table."""
+"""Metric -> what it is computed from, in the order of a table; () of what needs no z.
+
+likelihood       weighted draws of the posterior: log p(x) and posterior-kl
+posterior codes  one of these draws a sentence, chosen by its weight
+draws            codes of q(z|x), the method's own way to infer z, and recon
+own codes        the first of them
+permuted         recon with the codes of other sentences
+means            E_q[z], or means over halves of the draws
+density          log q(z|x), for `kl`
+encoder          the ELBO of the encoder before its refinement
+information      log p(x|z) of each code and every sentence
+aggregate        the Gaussian of all posterior codes
+"""
 
 DEFAULT_METRICS = ("ppl", "nll", "recon", "posterior-kl", "au", "permuted")
 DEFAULT_ESTIMATOR = "adaptive"

@@ -20,7 +20,7 @@ from sritool.errors import CheckpointError, SritoolError, quoted
 from sritool.files import cannot_write, whole_file
 from sritool.runs.checkpoint_checks import check_contents
 from sritool.runs.pickle_grammar import RefusedError
-from sritool.runs.safe_file import load_values, save_values
+from sritool.runs.untrusted_file import load_values, save_values
 
 FORMAT = "sritool checkpoint"
 VERSION = 1

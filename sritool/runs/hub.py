@@ -1,7 +1,7 @@
 """Models on the Hugging Face hub: `hf://user/name` fetched, and a folder pushed.
 
 The token, if any, is read by huggingface_hub alone: from HF_TOKEN, or where `hf auth login` put it. What was fetched
-is read like any other file: see `safe_file`.
+is read like any other file: see `untrusted_file`.
 """
 
 from __future__ import annotations

@@ -75,12 +75,11 @@ class Position:
 def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> bool:
     """Return whether a run, or its present stage, ends before its plan.
 
-    It does when the learning rate was halved as often as it may be, and when patience is used up and no schedule can
-    still make it better.
+    It does when the learning rate was halved as often as it may be, or when there were `patience` validations without
+    a better one and all schedules have ended.
 
-    The method's own schedules change what is trained for, so that patience waits for their end. The learning rate
-    need only have fallen for as many epochs as patience has validations: a rate that falls to the end of the plan
-    would hold patience back for ever, and what does not get better while it falls has had its chance.
+    A learning rate that falls until the end of the plan would switch early stopping off. So it delays the stop for
+    `patience` epochs after it begins to fall, and no longer.
 
     Args:
         method: Its schedules count.

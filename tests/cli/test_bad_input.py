@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sritool.runs.safe_file import save_values
+from sritool.runs.untrusted_file import save_values
 from support.tables import Run
 
 TRAIN = ["train", "mine", "--config", "small.toml", "--no-summary"]

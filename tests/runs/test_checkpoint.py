@@ -21,7 +21,7 @@ from sritool.model.generator import Generator
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.pickle_grammar import RefusedError
-from sritool.runs.safe_file import DIGEST_MARK, load_values, save_values
+from sritool.runs.untrusted_file import DIGEST_MARK, load_values, save_values
 from sritool.runs.weights import load_weights
 from support.tables import same
 

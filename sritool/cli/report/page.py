@@ -38,6 +38,7 @@ MEANINGS = {
     "recon": "−log p(x|z), z as the method infers it",
     "permuted": "what another sentence’s z costs in recon; 0: z is ignored",
     "elbo": "−recon − kl",
+    "elbo-gain": "by how much refinement raises the encoder’s elbo",
     "kl": "KL of the method’s own q(z|x) to the prior",
     "kl-information": "what of kl is about the sentence, at least",
     "kl-contraction": "the rest of kl",

@@ -28,7 +28,7 @@ from faults.harness.hostile_files import (
 from faults.harness.hostile_values import value_files
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.pickle_grammar import RefusedError
-from sritool.runs.safe_file import load_values
+from sritool.runs.untrusted_file import load_values
 
 COMMANDS = {
     "info": ["info", "FILE"],

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from faults.harness.hostile_pickles import call, named, programs, text, value
-from sritool.runs.safe_file import DIGEST_MARK
+from sritool.runs.untrusted_file import DIGEST_MARK
 
 _END = 22  # bytes of the last record of an archive
 
