@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "fit-prior": "Models",
     "evaluate": "Models",
     "compare": "Models",
+    "reproduce": "Models",
     "score": "Models",
     "info": "Models",
     "push": "Models",

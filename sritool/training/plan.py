@@ -120,7 +120,7 @@ def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
         UsageError: A name or a setting is unknown, or the run cannot be resumed so.
         CheckpointError: The run to go on with is damaged.
     """
-    _check_corpus(start.corpus, data_dir)
+    check_corpus(start.corpus, data_dir)
     if start.name is not None and not RUN_NAME.fullmatch(start.name):
         raise UsageError(f"--name {start.name!r} cannot name a run; use letters, digits, '.', '_' and '-'")
     return _plan_of(start, _folder_to_resume(start, runs_dir))
@@ -189,8 +189,12 @@ def _with_last(folder: Path) -> Path:
     return folder
 
 
-def _check_corpus(name: str, data_dir: Path) -> None:
-    """Raises: UsageError at once, before anything is written, if there can be no such corpus."""
+def check_corpus(name: str, data_dir: Path) -> None:
+    """Refuse, before anything is written, what can be no corpus: neither built-in nor prepared.
+
+    Raises:
+        UsageError: There is none of the name.
+    """
     if name in NAMED or find_corpus(name, data_dir) is not None:
         return
     if Path(name).is_file():

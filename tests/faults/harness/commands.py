@@ -33,6 +33,9 @@ def commands() -> dict[str, Command]:
         "fit-prior": Command(("fit-prior", run, "--sentences", 8, *small)),
         "evaluate": Command(("evaluate", run, *measures, *small)),
         "compare": Command(("compare", run, *measures, *small)),
+        "reproduce": Command(
+            ("reproduce", "table1", "--corpus", "mine", "--methods", "sri", "--no-run", *small)
+        ),
         "score": Command(("score", run, "--samples", 4), few, True),
         "recipes": Command(("recipes", "published")),
         "info": Command(("info", run)),

@@ -1,0 +1,149 @@
+"""How long what is left of a plan will take on this machine, by a few training steps of each kind of run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from sritool.analysis.reproduction.measures import LINES, MAP, POINTS, SAMPLES, SWAPS, Measure
+from sritool.analysis.reproduction.plan import Plan, PlannedRun, require_labels
+from sritool.analysis.reproduction.states import State, metrics_of, settings_of
+from sritool.config.settings import RunConfig
+from sritool.data.preprocess import tiny_in_memory
+from sritool.data.store import Corpus, find_corpus, load_corpus
+from sritool.model.device import resolve_device
+from sritool.training.cost import RunCost, cost_of
+from sritool.training.plan import check_corpus
+from sritool.training.validation import passes_of
+
+START = 6.0
+"""Seconds that a command takes before its work begins, roughly."""
+
+_CHAINS, _CLUSTERED = 20, 10_000  # of `classify`: chains a sentence, and sentences of train
+_UNIT_CHAINS = 64  # of `au`, where there is no exact mean
+
+
+def corpus_of(plan: Plan) -> Corpus | None:
+    """Return the corpus of a plan; None where it is still to be prepared.
+
+    Raises:
+        UsageError: There can be none of its name.
+        DataError: It has no labels, and the table is about them.
+    """
+    name, data_dir = plan.request.corpus, plan.request.data_dir
+    check_corpus(name, data_dir)
+    path = find_corpus(name, data_dir)
+    corpus = load_corpus(path) if path is not None else tiny_in_memory() if name == "tiny" else None
+    if corpus is not None:
+        require_labels(plan, corpus.info.labels)
+    return corpus
+
+
+class Estimates:
+    """Seconds of the steps of a plan; each kind of run is tried once."""
+
+    def __init__(self, plan: Plan, corpus: Corpus, device: str) -> None:
+        """Prepare.
+
+        Args:
+            plan: What is to be worked off.
+            corpus: Prepared.
+            device: Where.
+        """
+        self._plan, self._corpus = plan, corpus
+        self._device = resolve_device(device, None)
+        self._costs: dict[str, RunCost] = {}
+
+    def training(self, run: PlannedRun, state: State) -> float:
+        """Return the seconds that are left of a run's training at most: it may end before its plan."""
+        if state.trained:
+            return 0.0
+        planned = run.config.training.epochs
+        if state.known is not None and state.epochs:
+            config, training = state.known.config, state.known.training
+            return START + training.seconds / state.epochs * max(1, config.training.epochs - state.epochs)
+        cost = self._cost(run)
+        validation = 1 + run.config.validation.share
+        return START + validation * cost.epoch * (cost.epochs - min(state.epochs, planned))
+
+    def measuring(self, run: PlannedRun, measure: Measure) -> float:
+        """Return the seconds that a measure takes, by the passes through the generator that it needs."""
+        passes = _PASSES[measure.words[0]](self, run, measure)
+        cost = self._cost(run)
+        a_pass = cost.seconds_a_step / (run.config.training.batch_size * cost.method.work().training)
+        return START + passes * a_pass
+
+    def left(self, run: PlannedRun, state: State) -> float:
+        """Return the seconds of everything that is left of a run."""
+        measures = state.missing(run)
+        return self.training(run, state) + sum(self.measuring(run, one) for one in measures)
+
+    def _cost(self, run: PlannedRun) -> RunCost:
+        key = repr(_without_seed(run.config))
+        if key not in self._costs:
+            self._costs[key] = cost_of(run.config, self._corpus, self._device)
+        return self._costs[key]
+
+    def _sentences(self, split: str) -> int:
+        name = split if split in self._corpus.info.splits else "valid"
+        count = self._corpus.info.splits[name].sentences
+        return min(count, self._plan.request.limit or count)
+
+    def _of_evaluation(self, run: PlannedRun, measure: Measure) -> float:
+        metrics, sentences = metrics_of(measure), self._sentences("test")
+        settings, method = settings_of(self._plan, measure), self._cost(run).method
+        test = self._corpus.info.splits["test" if "test" in self._corpus.info.splits else "valid"]
+        length = test.predictions / max(1, test.sentences)
+        found = passes_of(method, metrics, settings.likelihood, length) * sentences
+        if "sri" in measure.words or "kl" in metrics:
+            of_chain = method.work().inference * run.config.generator.latent * (run.method == "sri")
+            if "sri" in measure.words:
+                found = sentences * settings.likelihood.samples * of_chain
+            else:
+                found += settings.kl_count(sentences) * of_chain
+        if "au" in metrics and run.method == "sri":
+            found += _UNIT_CHAINS * method.work().inference * sentences
+        return found
+
+    def _of_noisy(self, run: PlannedRun, measure: Measure) -> float:
+        return 2 * (SWAPS + 2) * (1 + self._cost(run).method.work().inference) * self._sentences("test")
+
+    def _of_classification(self, run: PlannedRun, measure: Measure) -> float:
+        chains = _CHAINS if run.method == "sri" else 1
+        train = min(self._plan.request.limit or _CLUSTERED, 2 * _CLUSTERED)
+        sentences = self._sentences("test") + self._sentences("valid") + train
+        return chains * (1 + self._cost(run).method.work().inference) * sentences
+
+    def _of_map(self, run: PlannedRun, measure: Measure) -> float:
+        return (1 + self._cost(run).method.work().inference) * min(MAP, self._sentences("test"))
+
+    def _of_lines(self, run: PlannedRun, measure: Measure) -> float:
+        return 4.0 * LINES * POINTS
+
+    def _of_samples(self, run: PlannedRun, measure: Measure) -> float:
+        return 4.0 * SAMPLES
+
+
+_PASSES: dict[str, Callable[[Any, PlannedRun, Measure], float]] = {
+    "evaluate": Estimates._of_evaluation,
+    "noisy-recon": Estimates._of_noisy,
+    "classify": Estimates._of_classification,
+    "plot": Estimates._of_map,
+    "interpolate": Estimates._of_lines,
+    "sample": Estimates._of_samples,
+}
+"""Command -> forward passes of one sentence through the generator that it takes, roughly."""
+
+
+def _without_seed(config: RunConfig) -> RunConfig:
+    return replace(config, training=replace(config.training, seed=0))
+
+
+def rounded(seconds: float) -> float:
+    """Return an estimate to two digits, as it is not better than that."""
+    if seconds <= 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(seconds)) - 1)
+    return round(seconds / unit) * unit

@@ -1,0 +1,92 @@
+"""What commands printed of a run, and what trained it: `reproduction.jsonl` beside the checkpoint.
+
+Figures of `evaluate` are on record in evaluations.jsonl. Those of other commands are kept here as they were printed,
+under a key of the checkpoint's content and the command's words.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sritool._version import __version__
+from sritool.evaluation.record import VERSION, Record, fingerprint
+from sritool.runs.bundled import records_folder
+
+NAME = "reproduction.jsonl"
+
+
+class Outputs(Record):
+    """The outputs kept beside one checkpoint."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        super().__init__(records_folder(checkpoint) / NAME)
+
+    def rows(self, content: str, words: Sequence[str]) -> list[dict[str, Any]] | None:
+        """Return what a command printed; None if that is not on record.
+
+        Args:
+            content: Hash of the checkpoint.
+            words: The command's, with everything that its figures depend on.
+        """
+        key, found = _key(content, words), None
+        for entry in self.read(lambda entry: entry if entry.get("key") == key else None):
+            if entry is not None:
+                found = list(entry["rows"])
+        return found
+
+    def add(
+        self, content: str, words: Sequence[str], rows: Sequence[Mapping[str, Any]], seconds: float
+    ) -> None:
+        """Keep what a command printed, and how long it took here."""
+        about = {"key": _key(content, words), "command": list(words), "rows": list(rows)}
+        self._note(about, seconds)
+
+    def trained(self, words: Sequence[str], seconds: float, machine: Mapping[str, str]) -> None:
+        """Note that this machine trained the run for so many seconds."""
+        self._note({"command": list(words), "machine": dict(machine)}, seconds)
+
+    def machines(self) -> list[dict[str, str]]:
+        """Return the machines that trained the run, as far as that was noted."""
+        found: list[dict[str, str]] = []
+        for entry in self.read(lambda entry: entry.get("machine")):
+            if isinstance(entry, dict) and entry not in found:
+                found.append(entry)
+        return found
+
+    def _note(self, about: Mapping[str, Any], seconds: float) -> None:
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.append({"when": when, "sritool": __version__, "seconds": round(seconds, 1), **about}, sync=True)
+
+
+def _key(content: str, words: Sequence[str]) -> str:
+    return fingerprint(VERSION, __version__, content, *words)
+
+
+def this_machine(device: str) -> dict[str, str]:
+    """Return what times depend on: processor, its cores, the GPU if that is used, and versions.
+
+    Args:
+        device: cpu, cuda:0, ….
+    """
+    import os
+
+    import torch
+
+    found = {"processor": _processor(), "cores": str(os.cpu_count() or 1), "system": platform.system()}
+    if device.startswith("cuda"):
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found | {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def _processor() -> str:
+    """Its model; the architecture where the system does not tell more."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

@@ -1,0 +1,226 @@
+"""The plan of a table: its runs by stable names, and the plain commands that train and measure them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sritool.analysis.comparison import published_estimator
+from sritool.analysis.reproduction import measures
+from sritool.analysis.reproduction.measures import Measure
+from sritool.analysis.reproduction.tables import PaperTable, Variation, table_of, variations
+from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
+from sritool.config.settings import RunConfig
+from sritool.config.values import flat, plain
+from sritool.data.tokenizer import FIRST_PREDICTED
+from sritool.errors import DataError, UsageError, suggestion
+from sritool.evaluation.record import fingerprint
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR
+from sritool.methods.base import Method
+from sritool.methods.registry import METHODS, build_method
+from sritool.training.configure import gather, resolve_config
+from sritool.training.plan import RUN_NAME
+
+DATA_DIR, RUNS_DIR = Path("data"), Path("runs")
+"""Folders that a command need not name."""
+
+STEPS, TEMPERATURES = (2, 4, 8, 20), (0.2, 0.5, 0.8, 1.0)
+
+_NO_OUTCOME = re.compile(r"recipe|training\.(minutes|save_every|measure_every|precision|seed)|validation\..*")
+"""Settings that are no part of what a run is compared by: a limit, what is measured meanwhile, and names."""
+
+STOPPING = ("training.epochs", "training.patience", "training.select", "training.sentences")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be reproduced."""
+
+    table: str
+    corpus: str = ""  # "": the paper's
+    methods: tuple[str, ...] = ()  # none: the paper's
+    seeds: tuple[int, ...] = (0,)
+    recipe: str = DEFAULT_RECIPE
+    settings: tuple[str, ...] = ()  # key=value of every run
+    steps: tuple[int, ...] = STEPS  # K of the ablation
+    temperatures: tuple[float, ...] = TEMPERATURES  # τ of the ablation
+    limit: int | None = None  # test sentences
+    own: bool = False  # by the publications' estimators too
+    use: Mapping[str, Path] = field(default_factory=dict)  # runs that are there, by the plan's names
+    runs_dir: Path = RUNS_DIR
+    data_dir: Path = DATA_DIR
+
+
+class PlannedRun(NamedTuple):
+    """A run of the plan."""
+
+    name: str  # of its folder
+    method: str
+    variation: Variation
+    seed: int
+    config: RunConfig
+    words: tuple[str, ...]  # of `train`, without folders and device
+    measures: tuple[Measure, ...]
+
+    @property
+    def short(self) -> str:
+        """The name without corpus, recipe and seed: `sri`, `sri-k2`."""
+        return "-".join(filter(None, (self.method, self.variation.name)))
+
+
+class Plan(NamedTuple):
+    """All runs of a table, in the order in which they are worked off."""
+
+    request: Request  # with corpus and methods filled in
+    table: PaperTable
+    runs: list[PlannedRun]
+
+    def locate(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Return a command's words with the folders, where they are not the usual ones."""
+        found = list(words)
+        if self.request.data_dir != DATA_DIR and words[0] != "interpolate":
+            found += ["--data-dir", str(self.request.data_dir)]
+        if self.request.runs_dir != RUNS_DIR and words[0] == "train":
+            found += ["--runs-dir", str(self.request.runs_dir)]
+        return tuple(found)
+
+    def measure_words(self, measure: Measure, run: str) -> tuple[str, ...]:
+        """Return the words that measure a run.
+
+        Args:
+            measure: What is measured.
+            run: Its folder.
+        """
+        command = measure.words[:2] if measure.words[0] == "plot" else measure.words[:1]
+        words = (*command, run, *measure.words[len(command) :])
+        limited = measure.words[0] in ("evaluate", "noisy-recon", "classify")
+        if self.request.limit and limited:
+            words += ("--limit", str(self.request.limit))
+        return words
+
+
+def make_plan(request: Request) -> Plan:
+    """Plan a table.
+
+    Raises:
+        UsageError: There is no such table, method, recipe or setting, or a name of `use` is not in the plan.
+    """
+    table = table_of(request.table)
+    corpus, methods = request.corpus or table.corpus, request.methods or table.methods
+    for method in methods:
+        if method not in METHODS:
+            raise UsageError(f"no method {method!r}{suggestion(method, METHODS)}")
+    if table.varied and any(method != "sri" for method in methods):
+        raise UsageError(f"{request.table} varies the chain, which sri alone has; leave --methods out")
+    request = replace(request, corpus=corpus, methods=tuple(dict.fromkeys(methods)))
+    runs = list(_runs(request, table))
+    known = [*(run.name for run in runs), *(run.short for run in runs)]
+    for name in request.use:
+        if name not in known:
+            raise UsageError(f"--use {name}=…: the plan has no run of this name{suggestion(name, known)}")
+        if name not in known[: len(runs)] and len(request.seeds) > 1:
+            raise UsageError(
+                f"--use {name}=… does not say which seed; give the name in full, as --dry-run has it"
+            )
+    return Plan(request, table, runs)
+
+
+def _runs(request: Request, table: PaperTable) -> Iterator[PlannedRun]:
+    corpus = Path(request.corpus).name
+    for seed in request.seeds:
+        for method in request.methods:
+            for variation in variations(table, request.steps, request.temperatures):
+                yield _run(request, table, corpus, method, variation, seed)
+
+
+def _run(
+    request: Request, table: PaperTable, corpus: str, method: str, variation: Variation, seed: int
+) -> PlannedRun:
+    settings = tuple(word for text in request.settings for word in ("--set", text))
+    assignments = [*(word for word in variation.words if "=" in word), *request.settings]
+    flags: dict[str, Any] = {"recipe": request.recipe, "training": {"seed": seed}}
+    if "--langevin-steps" in variation.words:
+        flags["sampler"] = {"steps": int(variation.words[1])}
+    config = resolve_config(corpus, method, gather(assignments=assignments, flags=flags))
+    unlimited = ("--set", "training.minutes=0") if config.training.minutes else ()  # all stop by one rule
+    name = "-".join(filter(None, (corpus, method, variation.name, _recipe_name(request), f"s{seed}")))
+    if not RUN_NAME.fullmatch(name):
+        raise UsageError(f"a run cannot be called {name!r}; give a corpus or recipe of another name")
+    chosen = ("--method", method, "--recipe", request.recipe, "--seed", str(seed))
+    words = ("train", request.corpus, "--name", name, "--resume", "auto", *chosen)
+    words += (*variation.words, *settings, *unlimited, "--no-summary")
+    return PlannedRun(name, method, variation, seed, config, words, _measures(request, table, config))
+
+
+def _recipe_name(request: Request) -> str:
+    """The recipe in a run's name, with a mark of what stands in one's own, and of the settings over it."""
+    name, parts = request.recipe, list(request.settings)
+    if name not in bundled_recipes():
+        own = read_recipe(name)
+        name, parts = Path(name).stem, [repr(own.tables), *parts]
+    return f"{name}-{fingerprint(*parts)[:6]}" if parts else name
+
+
+def _measures(request: Request, table: PaperTable, config: RunConfig) -> tuple[Measure, ...]:
+    latent = config.generator.latent
+    found = [one for one in table.measures(request.limit) if latent or not one.needs_z]
+    if request.own and found and found[0].recorded:
+        estimator = published_estimator(_of_config(config))
+        if estimator != DEFAULT_ESTIMATOR:
+            found.append(measures.evaluation(measures.OWN, estimator))
+    elif request.own and table.labelled:
+        found.append(measures.classification(as_published=True))
+    return tuple(found)
+
+
+def _of_config(config: RunConfig) -> Method:
+    """The method, as small as can be."""
+    sizes = replace(config.generator, embedding=1, hidden=1, layers=1)
+    return build_method(replace(config, generator=sizes), FIRST_PREDICTED + 2)
+
+
+def config_hash(config: RunConfig) -> str:
+    """Return what tells a run's settings from others, in 12 hexadecimal digits."""
+    return fingerprint(sorted(flat(plain(config)).items(), key=lambda item: item[0]))[:12]
+
+
+def differing(config: RunConfig, planned: RunConfig) -> list[str]:
+    """Return the settings in which a run is not as planned, like `training.epochs 30, planned 60`."""
+    own, wanted = flat(plain(config)), flat(plain(planned))
+    names = [name for name in wanted if not _NO_OUTCOME.fullmatch(name) and own.get(name) != wanted[name]]
+    return [f"{name} {own.get(name)}, planned {wanted[name]}" for name in names]
+
+
+def fairness(plan: Plan) -> list[str]:
+    """Return what is the same for all methods of a plan, and in which settings its recipe tells them apart."""
+    configs = {run.method: flat(plain(run.config)) for run in plan.runs if not run.variation.name}
+    first = next(iter(configs.values()))
+    watched = [name for name in first if name.startswith("generator.") or name in STOPPING]
+    watched.remove("generator.latent")  # a language model has none
+    apart = [name for name in watched if len({repr(config[name]) for config in configs.values()}) > 1]
+    sizes = ", ".join(f"{name} {first[f'generator.{name}']}" for name in ("embedding", "hidden", "layers"))
+    rule = ", ".join(f"{name.partition('.')[2]} {first[name]}" for name in STOPPING if name not in apart)
+    found = [
+        f"the same for all methods: the data {plan.request.corpus}; the generator ({sizes}); when training stops "
+        f"({rule}); the estimator of p(x), adaptive, with its draws"
+    ]
+    for name in apart:
+        values = ", ".join(f"{method} {config[name]}" for method, config in configs.items())
+        found.append(f"the recipe {plan.request.recipe} sets {name} by method: {values}")
+    return found
+
+
+def require_labels(plan: Plan, labels: tuple[str, ...]) -> None:
+    """Check that a corpus has what a table needs.
+
+    Raises:
+        DataError: It has no labels.
+    """
+    if plan.table.labelled and not labels:
+        raise DataError(
+            f"{plan.request.table} tells classes apart, and corpus {plan.request.corpus} has no labels; "
+            "give --corpus with labels, like yelp"
+        )

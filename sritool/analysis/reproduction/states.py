@@ -1,0 +1,190 @@
+"""How far each run of a plan is: by the folder that it has, or by one that is taken in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sritool.analysis.reproduction.measures import Measure
+from sritool.analysis.reproduction.outputs import Outputs
+from sritool.analysis.reproduction.plan import Plan, PlannedRun, differing
+from sritool.analysis.training_cost import Training, training_of
+from sritool.config.settings import LikelihoodConfig, RunConfig
+from sritool.errors import CheckpointError, UsageError
+from sritool.evaluation.evaluate import record_of
+from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.likelihood_estimators import ESTIMATORS
+from sritool.evaluation.sentences import choose_sentences
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
+from sritool.locks import Lock
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint
+from sritool.runs.folder import BEST, LAST, LOCK
+from sritool.runs.model import TrainedModel
+
+
+class Known(NamedTuple):
+    """A trained model of a run, and what is on record of it."""
+
+    path: Path  # of its checkpoint
+    content: str  # hash of that
+    config: RunConfig
+    training: Training
+    best_after: float  # seconds of training before the epoch that was best
+    done: dict[
+        tuple[str, ...], Any
+    ]  # words of a measure -> metrics on record, or rows that its command printed
+
+
+class State(NamedTuple):
+    """How far a run is."""
+
+    folder: Path | None = None  # None: not begun
+    known: Known | None = None  # None: there is no model yet, or it is still an autoencoder
+    epochs: int = 0  # done
+    seconds: float = 0.0  # of training so far
+    in_use: bool = False  # by another process
+    apart: tuple[str, ...] = ()  # settings in which it is not as planned
+
+    @property
+    def trained(self) -> bool:
+        """Whether its training has come to its end."""
+        return self.known is not None and not self.known.training.left.startswith("its training")
+
+    def missing(self, run: PlannedRun) -> list[Measure]:
+        """Return what is still to be measured of it."""
+        if self.known is None:
+            return list(run.measures)
+        return [one for one in run.measures if not is_done(self.known, one)]
+
+
+def is_done(known: Known, measure: Measure) -> bool:
+    """Whether all of a measure is on record."""
+    found = known.done.get(measure.words)
+    if found is None:
+        return False
+    return not measure.recorded or set(metrics_of(measure)) <= set(found)
+
+
+def metrics_of(measure: Measure) -> tuple[str, ...]:
+    """Return the metrics of a measure that is on record anyway."""
+    return tuple(measure.words[2].split(","))
+
+
+def state_of(plan: Plan, run: PlannedRun, device: str = "cpu") -> State:
+    """Look how far a run is.
+
+    Args:
+        plan: Names the folders.
+        run: One of its runs.
+        device: Where it will be measured: figures of another kind of device are others.
+
+    Raises:
+        CheckpointError: A checkpoint is damaged.
+        UsageError: The folder that was named for it has no checkpoint, or holds a run of another method or corpus.
+    """
+    folder, named = _folder(plan, run)
+    if folder is None:
+        return State(in_use=_in_use(plan.request.runs_dir / run.name))
+    last = _checkpoint(folder, LAST) or _checkpoint(folder, BEST)
+    if last is None:
+        return State()
+    if named:
+        _check(plan, run, folder, last)
+    known = _known(plan, run, folder, device)
+    progress = last.progress
+    epochs = 0 if progress.get("pretraining") else int(progress["epoch"])
+    apart = tuple(differing(last.config, run.config))
+    return State(folder, known, epochs, float(progress["seconds"]), _in_use(folder), apart)
+
+
+def _folder(plan: Plan, run: PlannedRun) -> tuple[Path | None, bool]:
+    """The run's folder, and whether somebody named it for this run."""
+    use, runs_dir = plan.request.use, plan.request.runs_dir
+    named = use.get(run.name) or use.get(run.short)
+    if named is not None:
+        folder = named if named.exists() else runs_dir / named
+        if not any((folder / name).is_file() for name in (BEST, LAST)):
+            raise UsageError(f"--use {run.short}={named}: there is no run; give the folder of one")
+        return folder, True
+    own = runs_dir / run.name
+    if any((own / name).is_file() for name in (BEST, LAST)):
+        return own, False
+    usual = runs_dir / f"{Path(plan.request.corpus).name}-{run.method}"  # as train names it
+    found = _checkpoint(usual, LAST) or _checkpoint(usual, BEST)
+    if found and found.config.training.seed == run.seed and not differing(found.config, run.config):
+        return usual, False
+    return None, False
+
+
+def _checkpoint(folder: Path, name: str) -> Checkpoint | None:
+    return load_checkpoint(folder / name) if (folder / name).is_file() else None
+
+
+def _check(plan: Plan, run: PlannedRun, folder: Path, found: Checkpoint) -> None:
+    wrong = (
+        f"of method {found.config.method}" if found.config.method != run.method else "",
+        f"on corpus {found.corpus['name']}" if found.corpus["name"] != Path(plan.request.corpus).name else "",
+    )
+    for what in filter(None, wrong):
+        raise UsageError(f"--use {run.short}={folder}: the run is {what}; give one as {run.name} is planned")
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether another process trains there."""
+    if not (folder / LOCK).is_file():
+        return False
+    lock = Lock(folder / LOCK)
+    try:
+        free = lock.acquire()
+    except OSError:  # of another user: train has a line on it
+        return False
+    lock.release()
+    return not free
+
+
+def _known(plan: Plan, run: PlannedRun, folder: Path, device: str) -> Known | None:
+    if not (folder / BEST).is_file():
+        return None
+    try:
+        model, content = load_hashed(folder / BEST, device)
+    except CheckpointError:
+        if load_checkpoint(folder / BEST).progress.get("pretraining"):
+            return None
+        raise
+    training = training_of(model, plan.request.data_dir)
+    done = dict(_on_record(plan, run, model, content))
+    best_after = float(model.checkpoint.progress["seconds"])
+    return Known(model.path, content, model.checkpoint.config, training, best_after, done)
+
+
+def _on_record(
+    plan: Plan, run: PlannedRun, model: TrainedModel, content: str
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    outputs = Outputs(model.path)
+    for measure in run.measures:
+        if measure.recorded:
+            settings = settings_of(plan, measure)
+            chosen = choose_sentences(model, settings.split, None, settings.limit, plan.request.data_dir)
+            kept = record_of(model, content, chosen, settings)
+            missing = kept.missing(settings.metrics, paired=True)
+            there = tuple(name for name in settings.metrics if name not in missing)
+            if there:
+                yield measure.words, there
+        else:
+            rows = outputs.rows(content, plan.measure_words(measure, ""))
+            if rows is not None:
+                yield measure.words, rows
+
+
+def settings_of(plan: Plan, measure: Measure) -> EvaluationSettings:
+    """Return what `evaluate` makes of a measure's words."""
+    options = dict(zip(measure.words[1::2], measure.words[2::2], strict=True))
+    estimator = options.get("--estimator", DEFAULT_ESTIMATOR)
+    return EvaluationSettings(
+        metrics_of(measure),
+        limit=plan.request.limit,
+        data_dir=plan.request.data_dir,
+        estimator=estimator,
+        likelihood=LikelihoodConfig(samples=ESTIMATORS[estimator].samples),
+    )

@@ -1,0 +1,100 @@
+"""Other commands of the program, each in a process of its own: what it prints is taken, what it says is let through.
+
+A signal that comes meanwhile goes to that process, once: it has a session of its own, so that Ctrl-C on a terminal
+does not reach it a second time. It saves and ends, and then so do we.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from sritool.cli.signals import StopRequest
+
+_GRACE = 60.0
+"""Seconds that a process has to save once its time is over; then it is killed, and goes on from its last save."""
+
+
+_ROOT = Path(__file__).parents[2]
+_PROGRAM = """\
+import sys
+root = sys.argv.pop(1)
+if root not in sys.path:
+    sys.path.insert(0, root)
+from sritool.__main__ import main
+main()
+"""
+"""This very program, and nothing from the current folder, as the console script has it."""
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    output: str
+    seconds: float
+    in_time: bool  # False if it was asked to stop because its time was over
+
+
+class Children(StopRequest):
+    """Runs commands one after another; while entered, signals go to the one that runs.
+
+    Called, it gives the number of the first signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._running: subprocess.Popen[str] | None = None
+
+    def run(self, words: Sequence[str], seconds: float | None = None) -> Done:
+        """Run `sritool WORDS` to its end.
+
+        Args:
+            words: The command's.
+            seconds: Time that it may take; it is then asked to stop.
+        """
+        began, in_time = time.monotonic(), True
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        self._running = process
+        try:
+            if self.received is not None:  # it came before the process was there
+                process.send_signal(self.received)
+            try:
+                output, _ = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                in_time = False
+                process.send_signal(signal.SIGTERM)
+                output = self._last_words(process)
+        finally:
+            self._running = None
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        return Done(process.returncode, output, time.monotonic() - began, in_time)
+
+    def _last_words(self, process: subprocess.Popen[str]) -> str:
+        try:
+            return process.communicate(timeout=_GRACE)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.communicate()[0]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._running is None:
+            super()._note(number, frame)
+            return
+        self.received = self.received or number
+        self._running.send_signal(number)

@@ -1,0 +1,222 @@
+"""`sritool reproduce`: the paper's tables again, from runs of one's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, file_option
+from sritool.cli.options.models import DeviceOptions
+from sritool.cli.options.values import counts, duration, names
+from sritool.cli.render import emit, emit_all, panels
+from sritool.cli.signatures import in_panel
+from sritool.cli.streams import say
+from sritool.cli.table_files import write_page
+from sritool.cli.tables.reproduction import tables_of
+from sritool.errors import SritoolError, UsageError
+
+PAGE = "page"
+plan_option = in_panel("Plan")
+work_option = in_panel("Working it off")
+
+
+def reproduce(
+    table: Annotated[
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            help="table1, table2, table3, table4, table5, figure1, k-ablation or cost; or page, for a page of "
+            "all that was written before.",
+        ),
+    ],
+    *,
+    corpus: Annotated[
+        str | None,
+        plan_option(
+            "Corpus: a built-in one, or one that you prepared.", metavar="NAME", show_default="the paper's"
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        plan_option("Methods, with commas between.", metavar="NAMES", show_default="the paper's"),
+    ] = None,
+    seeds: Annotated[
+        str, plan_option("Seeds of training, with commas between; a run each.", metavar="LIST")
+    ] = "0",
+    recipe: Annotated[
+        str, plan_option("Recipe of all runs, as in train: a name, or the path of one's own.", metavar="NAME")
+    ] = "ours",
+    assignments: Annotated[
+        list[str] | None,
+        plan_option("A setting of all runs, as in train; repeatable.", "--set", metavar="KEY=VALUE"),
+    ] = None,
+    steps: Annotated[
+        str | None,
+        plan_option("K of k-ablation, with commas between.", metavar="LIST", show_default="2,4,8,20"),
+    ] = None,
+    temperatures: Annotated[
+        str | None,
+        plan_option("τ of k-ablation, with commas between.", metavar="LIST", show_default="0.2,0.5,0.8,1"),
+    ] = None,
+    limit: Annotated[
+        int | None, plan_option("Only this many test sentences; without it, all.", min=2)
+    ] = None,
+    estimator: Annotated[
+        str,
+        plan_option(
+            "adaptive: one for all methods. own: that of each method's publication beside it.", metavar="NAME"
+        ),
+    ] = "adaptive",
+    use: Annotated[
+        list[str] | None,
+        plan_option(
+            "Take a run that is there for one of the plan: its name, or sri where there is one seed. Repeatable.",
+            metavar="NAME=RUN",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        work_option("Print the plan, with its commands and the time of each here, and exit.", "--dry-run"),
+    ] = False,
+    no_run: Annotated[
+        bool, work_option("Train and measure nothing: write what is there.", "--no-run")
+    ] = False,
+    budget: Annotated[
+        float | None,
+        work_option(
+            "Time for the whole command: 90s, 9m or 8h. It stops in time; the same command goes on.",
+            parser=duration,
+            metavar="TIME",
+        ),
+    ] = None,
+    unfinished: Annotated[
+        bool, work_option("Measure runs too whose training has not come to its end.", "--unfinished")
+    ] = False,
+    out: Annotated[
+        Path,
+        file_option("Folder of the tables: TABLE-CORPUS-RECIPE.json, .tsv and .md.", "--out", metavar="DIR"),
+    ] = Path("results/reproduction"),
+    write: Annotated[
+        Path | None,
+        file_option(
+            "For page: write it between the marks in this file, in place of stdout.", metavar="FILE.md"
+        ),
+    ] = None,
+    device: DeviceOptions,
+    data_dir: DataDirOpt = Path("data"),
+    runs_dir: RunsDirOpt = Path("runs"),
+    output: OutputOptions,
+) -> None:
+    """Make a table of the paper again: train what is missing, measure it, and set it beside the published figures.
+
+    sritool reproduce table1 --corpus tiny --methods lm,sri --budget 2m
+
+    sritool reproduce table1 --dry-run
+
+    sritool reproduce table4 --corpus mine --seeds 0,1,2 --recipe regularised
+
+    sritool reproduce page > tables.md
+
+    The plan is one of plain commands, train and evaluate among them, which --dry-run prints to be copied. Stop it at
+    any moment, with Ctrl-C, SIGTERM or --budget, and give the same command again: a run that is trained is not
+    trained again, one that was begun goes on, and what was measured is on record. Several of these commands may work
+    on one plan at the same time, as each leaves alone what another one trains.
+
+    table1: likelihood and use of z. table2: interpolation. table3: samples. table4: reconstruction from noisy
+    sentences. table5: classification. figure1: the aggregate posterior. k-ablation: steps K and temperature τ of the
+    chain. cost: what training took. All methods get the same data, generator, rule for stopping and estimator, unless
+    a recipe sets them apart; the plan says so.
+    """
+    began = time.monotonic()
+    form = output.format()
+    if table == PAGE:
+        write_page(out, write)
+        return
+    if write is not None:
+        raise UsageError("--write is for page; leave it out")
+    if estimator not in ("adaptive", "own"):
+        raise UsageError(f"--estimator {estimator} is not one of adaptive and own")
+    from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, make_plan
+    from sritool.analysis.reproduction.tables import table_of
+    from sritool.cli.child import Children
+    from sritool.cli.table_files import TableFiles, plan_table
+    from sritool.cli.working_off import Worker
+
+    if not table_of(table).varied and (steps or temperatures):
+        raise UsageError("--steps and --temperatures are for k-ablation; leave them out")
+    request = Request(
+        table=table,
+        corpus=corpus or "",
+        methods=names(methods) if methods else (),
+        seeds=tuple(dict.fromkeys(counts(seeds, "--seeds"))),
+        recipe=recipe,
+        settings=tuple(assignments or ()),
+        steps=counts(steps, "--steps") if steps else STEPS,
+        temperatures=numbers(temperatures, "--temperatures") if temperatures else TEMPERATURES,
+        limit=limit,
+        own=estimator == "own",
+        use=pairs(use or ()),
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+    )
+    plan = make_plan(request)
+    where = device.open_device()
+    if dry_run:
+        emit(plan_table(plan, where, form), form)
+        return
+    files = TableFiles(plan, where, out)
+    failed: dict[str, int] = {}
+    if not no_run:
+        words = device_words(device)
+        with Children() as children:
+            worker = Worker(plan, where, words, budget, unfinished, output.quiet, began, children)
+            if not worker.work(lambda: files.write(estimate=False)):
+                say("the time is over; the same command goes on from here")
+        failed = worker.failed
+    found = files.write(estimate=budget is None or no_run or time.monotonic() - began < budget / 2)
+    emit_all([part for each in tables_of(found, form) for part in panels(each, form)], form)
+    if failed:
+        raise failure(failed)
+
+
+def failure(failed: dict[str, int]) -> SritoolError:
+    """Return the error that the command ends with, with the exit code of the first command that failed."""
+    runs = ", ".join(f"{name} (exit code {code})" for name, code in failed.items())
+    error = SritoolError(f"some commands of the plan failed: {runs}; look at what they said above")
+    error.exit_code = next(iter(failed.values()))
+    return error
+
+
+def numbers(text: str, name: str) -> tuple[float, ...]:
+    """Return the numbers of a list like `0.2,0.5`; raise UsageError if it is none."""
+    try:
+        found = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        raise UsageError(f"{name} {text} is no list of numbers; give one like 0.2,0.5,1") from None
+    if not all(0 <= number <= 100 for number in found):
+        raise UsageError(f"{name} {text} has a number that is no temperature; give some from 0 to 1")
+    return found
+
+
+def pairs(given: Sequence[str]) -> dict[str, Path]:
+    """Return the runs of --use by the plan's names; raise UsageError for what is no such pair."""
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, run = text.partition("=")
+        if not (name and equals and run):
+            raise UsageError(f"--use {text} is no NAME=RUN; write for example --use sri=runs/ptb-sri")
+        if name in found:
+            raise UsageError(f"--use names {name} twice; give one run for it")
+        found[name] = Path(run)
+    return found
+
+
+def device_words(device: DeviceOptions) -> list[str]:
+    """Return the options about the device, to be handed on."""
+    words = ["--gpu", device.gpu] if device.gpu is not None else []
+    words += ["--device", device.device] if device.device != "auto" and device.gpu is None else []
+    return [*words, *(["--threads", str(device.threads)] if device.threads is not None else [])]

@@ -1,0 +1,190 @@
+"""The tables of `reproduce` as files, its plan as a table, and a page of all tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sritool.cli.formats import Table, lines_of
+from sritool.cli.streams import write_bytes
+from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.reproduction import figures_table, page_lines
+from sritool.cli.units import format_duration
+from sritool.errors import DataError, SritoolError
+from sritool.files import cannot_write, write_output
+
+if TYPE_CHECKING:
+    from sritool.analysis.reproduction.plan import Plan, PlannedRun
+    from sritool.analysis.reproduction.states import State
+
+BEGIN, END = "<!-- sritool reproduce page: begin -->", "<!-- sritool reproduce page: end -->"
+"""Marks in a file between which a page is written."""
+
+
+class TableFiles:
+    """The document of a plan, and its table in three formats, in a folder."""
+
+    def __init__(self, plan: Plan, device: str, folder: Path) -> None:
+        """Find the corpus; the folder is made when there is something to write.
+
+        Raises:
+            UsageError, DataError: There can be no such corpus, or it has no labels where they are needed.
+        """
+        from sritool.analysis.reproduction.estimates import corpus_of
+
+        corpus_of(plan)
+        self._plan, self._device = plan, device
+        name = Path(plan.request.recipe).stem
+        self._stem = folder / f"{plan.request.table}-{Path(plan.request.corpus).name}-{name}"
+
+    def write(self, estimate: bool) -> dict[str, Any]:
+        """Write what is there, and return it.
+
+        Args:
+            estimate: Try how long the rest will take; without, what the last document says of it is taken.
+
+        Raises:
+            SritoolError: The files cannot be written.
+        """
+        from sritool.analysis.reproduction.collect import document
+        from sritool.analysis.reproduction.estimates import Estimates, corpus_of, rounded
+        from sritool.analysis.reproduction.states import state_of
+
+        corpus = corpus_of(self._plan)
+        states = [state_of(self._plan, run, self._device) for run in self._plan.runs]
+        estimates = Estimates(self._plan, corpus, self._device) if corpus is not None else None
+        known = self._known()
+
+        def left(run: PlannedRun, state: State) -> float | None:
+            if estimate and estimates is not None:
+                return rounded(estimates.left(run, state))
+            return known.get((run.method, run.variation.name, run.seed, state.epochs))
+
+        found = document(self._plan, states, corpus, self._device, left)
+        try:
+            self._stem.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SritoolError(cannot_write(self._stem.parent, error, "another folder with --out")) from error
+        text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        self._write(".json", [text])
+        self._write(".tsv", lines_of(figures_table(found), "tsv"))
+        self._write(".md", page_lines([found]))
+        return found
+
+    def _write(self, ending: str, lines: Sequence[str] | Iterator[str]) -> None:
+        path = self._stem.with_name(self._stem.name + ending)
+        write_output(path, ["".join(lines).encode()])
+
+    def _known(self) -> dict[tuple[Any, ...], float | None]:
+        """Estimates of the document that is there, by method, variation, seed and epochs done."""
+        try:
+            found = read_document(self._stem.with_name(self._stem.name + ".json"))
+        except DataError:
+            return {}
+        return {
+            (row["method"], row["variation"], row["seed"], row["epochs"][0]): row["estimated seconds"]
+            for row in found["rows"]
+        }
+
+
+def plan_table(plan: Plan, device: str, fmt: str) -> Table:
+    """Return the plan: a row a command, with how far it is and how long the rest takes on this machine.
+
+    Args:
+        plan: What would be worked off.
+        device: Where.
+        fmt: Any format but auto.
+    """
+    from sritool.analysis.reproduction.estimates import Estimates, corpus_of, rounded
+    from sritool.analysis.reproduction.plan import fairness
+    from sritool.analysis.reproduction.states import state_of
+    from sritool.cli.working_off import plan_rows
+
+    corpus = corpus_of(plan)
+    estimates = Estimates(plan, corpus, device) if corpus is not None else None
+    states = [state_of(plan, run, device) for run in plan.runs]
+
+    def left(run: PlannedRun, state: State, measure: Any) -> float | None:
+        if estimates is None:
+            return None
+        of_step = estimates.training(run, state) if measure is None else estimates.measuring(run, measure)
+        return rounded(of_step)
+
+    rows: list[list[object]] = []
+    total = 0.0
+    for name, step, how, seconds, command in plan_rows(plan, states, left):
+        total += seconds or 0.0
+        people = None if seconds is None else format_duration(seconds)
+        rows.append([name, step, how, people if fmt in FOR_PEOPLE else seconds, command])
+    told = f"about {format_duration(total)} in all on this machine, at most: training may end before its plan"
+    if estimates is None:
+        told = f"no times, as {plan.request.corpus} is not prepared yet: sritool preprocess {plan.request.corpus}"
+    time_column = "time" if fmt in FOR_PEOPLE else "seconds"
+    columns = ["run", "step", "state", time_column, "command"]
+    return Table(f"Plan of {plan.request.table}", columns, rows, "\n".join([*fairness(plan), told]))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a document that `reproduce` wrote.
+
+    Raises:
+        DataError: It is none, or cannot be read.
+    """
+    from sritool.analysis.reproduction.collect import FORMAT
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot read {path}: {error}; make it again with sritool reproduce") from error
+    if not isinstance(found, Mapping) or found.get("format") != FORMAT:
+        raise DataError(f"{path} is no table of sritool reproduce; make it again, or move it elsewhere")
+    return dict(found)
+
+
+def page_of(folder: Path) -> str:
+    """Return a page of all tables in a folder, in the paper's order.
+
+    Raises:
+        DataError: There is none, or one is damaged.
+    """
+    from sritool.analysis.reproduction.tables import TABLES
+
+    found = [read_document(path) for path in sorted(folder.glob("*.json"))]
+    if not found:
+        raise DataError(f"no table in {folder}; write one first, as with: sritool reproduce table1 --no-run")
+    order = list(TABLES)
+    found.sort(key=lambda one: (order.index(one["table"]), one["corpus"], one["recipe"]))
+    return "".join(page_lines(found)) + "".join(_unwritten({one["table"] for one in found}))
+
+
+def _unwritten(written: set[str]) -> Iterator[str]:
+    """What is said of tables of which there is no document."""
+    from sritool.analysis.reproduction.tables import TABLES
+
+    for name, table in TABLES.items():
+        if name not in written:
+            yield f"### {name}: {table.title}, {table.corpus}\n\nNot run: `sritool reproduce {name}`; "
+            yield f"its commands and their times: `sritool reproduce {name} --dry-run`\n\n"
+
+
+def write_page(folder: Path, target: Path | None) -> None:
+    """Print a page, or write it between the marks of a file.
+
+    Raises:
+        DataError: There is no table, or the file has no marks.
+    """
+    page = page_of(folder)
+    if target is None:
+        write_bytes(page.encode())
+        return
+    try:
+        text = target.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {target}: {error}; give a page with {BEGIN} in it") from error
+    before, mark, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (mark and end):
+        raise DataError(f"{target} has not both marks; put {BEGIN} and {END} where the tables should stand")
+    write_output(target, [f"{before}{BEGIN}\n\n{page}{END}{after}".encode()])

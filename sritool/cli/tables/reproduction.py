@@ -1,0 +1,269 @@
+"""Tables from the document of a table of the paper: for people ours beside theirs, for programs a figure a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sritool.cli.formats import Table, readable
+from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
+from sritool.cli.units import format_duration
+
+Document = Mapping[str, Any]
+Entry = Mapping[str, Any]
+
+OWN = ", own estimator"
+"""After the name of a figure by the estimator that its method was published with."""
+
+
+def tables_of(found: Document, fmt: str) -> list[Table]:
+    """Return all tables of a document, in a format other than auto."""
+    if fmt not in FOR_PEOPLE:
+        return [figures_table(found)]
+    return [
+        table
+        for table in (
+            beside_table(found),
+            sentences_table(found),
+            differences_table(found),
+            seeds_table(found),
+            training_table(found),
+            missing_table(found),
+        )
+        if table.rows
+    ]
+
+
+def beside_table(found: Document) -> Table:
+    """Our figures beside the paper's, and the difference; a row a run."""
+    entries = [entry for entry in found["rows"] if _values(entry)]
+    names = [name for name in _columns(found) if any(name in _values(entry) for entry in entries)]
+    theirs = {name for name in names if any(_theirs(entry, name) is not None for entry in entries)}
+    columns = ["method"]
+    for name in names:
+        columns += [name, "paper", "difference"] if name in theirs else [name]
+    rows: list[list[object]] = []
+    for entry in entries:
+        row: list[object] = [label(found, entry)]
+        for name in names:
+            figure, paper = _values(entry).get(name), _theirs(entry, name)
+            row.append(figure and cell(figure))
+            if name in theirs:
+                row += [paper, _difference(figure, paper)]
+        rows.append(row)
+    note = "\n".join([*_notes(found), *([found["the paper says"] and f"paper: {found['the paper says']}"])])
+    return Table(f"{found['title']}: {found['corpus']}", columns, rows, note.strip())
+
+
+def _difference(figure: Mapping[str, Any] | None, paper: float | None) -> str | None:
+    """Ours minus theirs, where both are there."""
+    if figure is None or figure["value"] is None or paper is None:
+        return None
+    return f"{figure['value'] - paper:+.2f}".replace("-", "−")
+
+
+def _columns(found: Document) -> Iterator[str]:
+    for name in found["columns"]:
+        yield name
+        yield name + OWN
+    yield from (f"nll{OWN}",) if "nll" not in found["columns"] else ()
+
+
+def _values(entry: Entry) -> dict[str, Mapping[str, Any]]:
+    """Figures by the name of their column; those of training too."""
+    figures = {
+        figure["metric"] + (OWN if figure["own"] else ""): figure for figure in entry.get("figures", ())
+    }
+    training = entry.get("training", {})
+    return {name: {"value": training[name], "standard_error": None} for name in training} | figures
+
+
+def _theirs(entry: Entry, name: str) -> float | None:
+    figure = _values(entry).get(name)
+    value = figure.get("published") if figure else None
+    return None if value is None else float(value)
+
+
+def cell(figure: Mapping[str, Any]) -> str:
+    """A figure with its error, as in every table for people."""
+    value, error = figure["value"], figure["standard_error"]
+    if value is None:
+        return readable(math.nan)
+    if error is None:
+        return readable(value)
+    return with_error(value, error)
+
+
+def label(found: Document, entry: Entry) -> str:
+    """Name a row: the paper's name, how the run varies, and its seed where there are several."""
+    several = len({other["seed"] for other in found["rows"]}) > 1
+    parts = [
+        entry["name"],
+        entry["variation"] and varied(entry["variation"]),
+        f"seed {entry['seed']}" if several else "",
+    ]
+    return ", ".join(filter(None, parts)) + (" †" if entry["status"] == "training" else "")
+
+
+def varied(name: str) -> str:
+    """`K = 8` of `k8`, `τ = 0.5` of `tau0.5`."""
+    return f"τ = {name[3:]}" if name.startswith("tau") else f"K = {name[1:]}"
+
+
+def _notes(found: Document) -> Iterator[str]:
+    by_note: dict[str, list[str]] = {}
+    for entry in found["rows"]:
+        notes = list(entry.get("notes", ()))
+        if entry["not as planned"] and _values(entry):
+            notes.append(f"not as planned: {'; '.join(entry['not as planned'])}")
+        for note in notes:
+            by_note.setdefault(note, []).append(label(found, entry))
+    for note, runs in by_note.items():
+        yield f"{'; '.join(runs)}: {note}"
+    if any(entry["status"] == "training" and _values(entry) for entry in found["rows"]):
+        yield "†: its training has not come to its end"
+
+
+def sentences_table(found: Document) -> Table:
+    """The sentences of Tables 2 and 3, a column a run."""
+    entries = [entry for entry in found["rows"] if entry.get("sentences")]
+    longest = max((len(entry["sentences"]) for entry in entries), default=0)
+    rows: list[list[object]] = [
+        [
+            number + 1,
+            *(entry["sentences"][number] if number < len(entry["sentences"]) else None for entry in entries),
+        ]
+        for number in range(longest)
+    ]
+    return Table("Sentences", ["", *(label(found, entry) for entry in entries)], rows)
+
+
+def differences_table(found: Document) -> Table:
+    """Paired differences, sentence by sentence; a row a run."""
+    entries = [entry for entry in found["rows"] if entry.get("differences")]
+    there = {(one["metric"], one["against"]) for entry in entries for one in entry["differences"]}
+    keys = [(name, to) for to in ("lm", "sri") for name in found["columns"] if (name, to) in there]
+    rows = []
+    for entry in entries:
+        by_key = {(one["metric"], one["against"]): one for one in entry["differences"]}
+        cells = [by_key.get(key) for key in keys]
+        rows.append([label(found, entry), *(one and difference_cell(one) for one in cells)])
+    columns = ["method", *(f"{metric} − {against}'s" for metric, against in keys)]
+    return Table("Differences, sentence by sentence", columns, rows, "*: beyond two standard errors")
+
+
+def difference_cell(one: Mapping[str, Any]) -> str:
+    """`−0.41 ± 0.13 *`."""
+    text = with_error(one["value"], one["standard_error"])
+    sign = "" if text.startswith("-") else "+"
+    return f"{sign}{text}{' *' if one['clear'] else ''}".replace("-", "−", 1)
+
+
+def seeds_table(found: Document) -> Table:
+    """How far the seeds of a method lie apart."""
+    rows = [
+        [
+            ", ".join(filter(None, (one["method"], one["variation"]))),
+            one["metric"],
+            one["seeds"],
+            one["mean"],
+            one["sd"],
+            one["least"],
+            one["most"],
+        ]
+        for one in found["seeds"]
+        if one["metric"] in found["columns"]
+    ]
+    columns = ["method", "figure", "seeds", "mean", "standard deviation", "least", "most"]
+    return Table("Over seeds", columns, rows)
+
+
+def training_table(found: Document) -> Table:
+    """What was trained, for how long, on what."""
+    rows: list[list[object]] = []
+    for entry in found["rows"]:
+        training = entry.get("training")
+        if training:
+            machines = "; ".join(machine_line(one) for one in entry["machines"])
+            epochs = f"{training['epochs']}/{training['planned epochs']}"
+            times = training["hours"], training["tokens/s"]
+            rows.append(
+                [label(found, entry), entry["run"], epochs, *times, machines or None, entry["settings"]]
+            )
+    columns = ["method", "run", "epochs", "hours", "tokens/s", "machine", "settings"]
+    note = "machine: where reproduce trained it; not noted of runs from elsewhere" if rows else ""
+    return Table("Training", columns, rows, note)
+
+
+def machine_line(one: Mapping[str, str]) -> str:
+    """A machine in a line."""
+    return ", ".join(
+        filter(None, (one.get("gpu") or one.get("processor"), f"PyTorch {one.get('torch', '?')}"))
+    )
+
+
+def missing_table(found: Document) -> Table:
+    """What is not run, with its time and its commands."""
+    rows: list[list[object]] = []
+    for entry in found["rows"]:
+        if entry["status"] == "done":
+            continue
+        done, planned = entry["epochs"]
+        how = f"{done} of {planned} epochs" if entry["status"] == "training" or done else "not run"
+        if entry["status"] == "not measured":
+            how = "trained, not measured"
+        rows.append(
+            [label(found, entry), how, about(entry["estimated seconds"]), " && ".join(entry["commands"])]
+        )
+    return Table("Not run", ["method", "state", "time", "commands"], rows)
+
+
+def about(seconds: float | None) -> str | None:
+    """An estimated time; None where there is no estimate."""
+    return None if seconds is None else f"about {format_duration(seconds)}"
+
+
+_FIGURE = ("metric", "value", "standard_error", "own", "estimator", "draws", "sentences", "of", "half")
+_PROGRAMS = ("table", "corpus", "recipe", "method", "variation", "seed", "run", "status", *_FIGURE)
+
+
+def figures_table(found: Document) -> Table:
+    """For programs: a row a figure, and one without figure for a run that has none."""
+    rows: list[list[object]] = []
+    for entry in found["rows"]:
+        head = [found["table"], found["corpus"], found["recipe"]]
+        head += [entry[name] for name in ("method", "variation", "seed", "run", "status")]
+        differences = {(one["metric"], one["against"]): one for one in entry.get("differences", ())}
+        training = entry.get("training", {})
+        tail = [training.get("hours"), entry.get("settings"), entry["estimated seconds"]]
+        tail.append(" && ".join(entry["commands"]))
+        shown = [figure for figure in _values(entry).values() if figure.get("metric")]
+        for figure in shown or [{}]:
+            paired: list[object] = []
+            for against in ("lm", "sri"):
+                one = {} if figure.get("own") else differences.get((figure.get("metric"), against), {})
+                paired += [one.get("value"), one.get("standard_error")]
+            own = [figure.get(name) for name in _FIGURE]
+            theirs = [figure.get("published"), figure.get("source")]
+            rows.append([*head, *own, *theirs, *paired, *tail])
+    columns = [*_PROGRAMS, "paper", "source", "minus lm", "minus lm se", "minus sri", "minus sri se"]
+    columns += ["training hours", "settings", "estimated seconds left", "commands"]
+    return Table(str(found["title"]), columns, rows)
+
+
+def page_lines(documents: Sequence[Document]) -> Iterator[str]:
+    """Return a page of several documents in Markdown: a heading each, its tables, and the command for it."""
+    from sritool.cli.formats import markdown_lines
+
+    for found in documents:
+        yield f"### {found['table']}: {found['title']}, {found['corpus']}, recipe `{found['recipe']}`\n\n"
+        yield f"```sh\n{found['command']}\n```\n\n"
+        yield f"{found['made']}, sritool {found['sritool']}; published figures: {found['source']}.\n\n"
+        for table in tables_of(found, "markdown"):
+            yield f"**{table.title}**\n\n"
+            yield from markdown_lines(table)
+            yield "\n"
+            for line in filter(None, table.note.split("\n")):
+                yield f"- {line}\n"
+            yield "\n" if table.note else ""

@@ -1,0 +1,193 @@
+"""Works off the plan of a table: trains what is missing and measures it, a process for each command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sritool.cli.child import Children
+from sritool.cli.streams import say
+from sritool.errors import Interrupted
+
+if TYPE_CHECKING:
+    from sritool.analysis.reproduction.measures import Measure
+    from sritool.analysis.reproduction.plan import Plan, PlannedRun
+    from sritool.analysis.reproduction.states import State
+
+LEAST = 15.0
+"""Seconds that must be left for another command to begin."""
+
+
+class Worker:
+    """One pass over a plan; it ends when all is done, its time is over, or a signal comes.
+
+    Attributes:
+        failed: Runs whose command failed, with its exit code; the others are run all the same.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        device: str,
+        extra: Sequence[str],
+        seconds: float | None,
+        unfinished: bool,
+        quiet: bool,
+        began: float,
+        children: Children,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            plan: What is worked off.
+            device: The full name of it.
+            extra: Words about the device, which go to every command.
+            seconds: Time for all of it; None: no limit.
+            unfinished: Measure runs too whose training has not come to its end.
+            quiet: Tell commands to show no progress.
+            began: time.monotonic() at the start.
+            children: Runs the commands.
+        """
+        self._plan, self._device, self._children = plan, device, children
+        self._extra = (*extra, *(["--quiet"] if quiet else []))
+        self._quiet, self._unfinished = quiet, unfinished
+        self._end = None if seconds is None else began + seconds
+        self.failed: dict[str, int] = {}
+
+    def work(self, written: Callable[[], object]) -> bool:
+        """Work the plan off.
+
+        Args:
+            written: Called after each run that was worked on, to write down what is there.
+
+        Returns:
+            Whether it came to its end; False if the time was over.
+
+        Raises:
+            Interrupted: A signal came; the command that ran has saved and ended.
+        """
+        for run in self._plan.runs:
+            if not self._has_time():
+                return False
+            before = self._state(run)
+            if not before.trained and not self._train(run, before):
+                return False
+            state = self._state(run)
+            if state.known is not None and (state.trained or self._unfinished):
+                for measure in state.missing(run):
+                    if not self._measure(run, state, measure):
+                        return False
+            if before != state or state.missing(run) != before.missing(run):
+                written()
+        return True
+
+    def _train(self, run: PlannedRun, state: State) -> bool:
+        """Train a run to its end; False where the time is over."""
+        if state.in_use:
+            self._tell(f"{run.name}: another process trains it; left to that one")
+            return True
+        words = train_words(self._plan, run, state)
+        left = self._left()
+        limited = ("--max-time", f"{max(1, round(left))}s") if left is not None else ()
+        done = self._run(run, words, limited, None)
+        after = self._state(run)
+        if after.known is not None:
+            from sritool.analysis.reproduction.outputs import Outputs, this_machine
+
+            Outputs(after.known.path).trained(run.words, done.seconds, this_machine(self._device))
+        if done.code and after.in_use:
+            self._tell(f"{run.name}: another process trains it; left to that one")
+        elif done.code:
+            self._failed(run, done.code)
+        return self._has_time()
+
+    def _measure(self, run: PlannedRun, state: State, measure: Measure) -> bool:
+        """Measure a run; False where the time is over."""
+        from sritool.analysis.reproduction.outputs import Outputs
+
+        if not self._has_time():
+            return False
+        assert state.folder is not None
+        assert state.known is not None
+        words = self._plan.locate(self._plan.measure_words(measure, str(state.folder)))
+        done = self._run(run, words, ("--format", "json"), self._left())
+        if not done.in_time:
+            return False
+        if done.code:
+            self._failed(run, done.code)
+        elif not measure.recorded:
+            rows = [json.loads(line) for line in done.output.splitlines()]
+            key = self._plan.measure_words(measure, "")
+            Outputs(state.known.path).add(state.known.content, key, rows, done.seconds)
+        return True
+
+    def _run(self, run: PlannedRun, words: Sequence[str], more: Sequence[str], seconds: float | None) -> Any:
+        self._tell(shlex.join(["sritool", *words]))
+        done = self._children.run([*words, *more, *self._extra], seconds)
+        if self._children.received is not None:
+            number = self._children.received
+            raise Interrupted(number, "stopped; the same command goes on from here")
+        return done
+
+    def _failed(self, run: PlannedRun, code: int) -> None:
+        say(
+            f"{run.name}: its command ended with exit code {code}; the plan goes on without it",
+            label="warning",
+        )
+        self.failed[run.name] = code
+
+    def _state(self, run: PlannedRun) -> State:
+        from sritool.analysis.reproduction.states import state_of
+
+        return state_of(self._plan, run, self._device)
+
+    def _left(self) -> float | None:
+        return None if self._end is None else self._end - time.monotonic()
+
+    def _has_time(self) -> bool:
+        left = self._left()
+        return left is None or left > LEAST
+
+    def _tell(self, text: str) -> None:
+        if not self._quiet:
+            say(text)
+
+
+def train_words(plan: Plan, run: PlannedRun, state: State) -> tuple[str, ...]:
+    """Return the words that train a run, or go on with the one that was taken in its place."""
+    if state.folder is not None and state.folder != plan.request.runs_dir / run.name:
+        words: tuple[str, ...] = ("train", plan.request.corpus, "--resume", str(state.folder), "--no-summary")
+        if run.config.training.minutes:
+            words += ("--set", "training.minutes=0")
+        return plan.locate(words)
+    return plan.locate(run.words)
+
+
+def plan_rows(
+    plan: Plan, states: Sequence[State], left: Callable[[PlannedRun, State, Measure | None], float | None]
+) -> Iterator[tuple[str, str, str, float | None, str]]:
+    """Yield the steps of a plan: run, step, state, seconds that are left, and the command.
+
+    Args:
+        plan: The plan.
+        states: How far each of its runs is.
+        left: Seconds of training a run, or of a measure of it.
+    """
+    for run, state in zip(plan.runs, states, strict=True):
+        epochs = state.known.config.training.epochs if state.known else run.config.training.epochs
+        how = "done" if state.trained else f"{state.epochs} of {epochs} epochs" if state.folder else "to do"
+        if state.in_use and not state.trained:
+            how = f"{how}, in use by another process"
+        seconds = 0.0 if state.trained else left(run, state, None)
+        name = state.folder.name if state.folder else run.name
+        yield name, "train", how, seconds, shlex.join(["sritool", *train_words(plan, run, state)])
+        missing = state.missing(run)
+        folder = str(state.folder or plan.request.runs_dir / run.name)
+        for measure in run.measures:
+            due = measure in missing
+            words = plan.locate(plan.measure_words(measure, folder))
+            time_left = left(run, state, measure) if due else 0.0
+            yield name, words[0], "to do" if due else "done", time_left, shlex.join(["sritool", *words])

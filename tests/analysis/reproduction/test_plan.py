@@ -1,0 +1,95 @@
+"""Plans: names of runs, what is the same for all methods, and the words of commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sritool.analysis.reproduction.plan import STOPPING, Request, config_hash, differing, fairness, make_plan
+from sritool.analysis.reproduction.tables import TABLES
+from sritool.cli.lazy_group import LazyGroup
+from sritool.config.presets import PRESETS
+from sritool.config.values import flat, plain
+from sritool.methods.registry import METHODS
+
+ALL = tuple(METHODS)
+
+
+@pytest.mark.parametrize("recipe", ["ours", "regularised", "large"])
+@pytest.mark.parametrize("corpus", [*PRESETS, "mine"])
+def test_all_methods_get_the_same_generator_plan_and_data(recipe: str, corpus: str) -> None:
+    plan = make_plan(Request("table1", corpus, ALL, recipe=recipe))
+    configs = [flat(plain(run.config)) for run in plan.runs]
+    shared = [name for name in configs[0] if name.startswith(("generator.", "optimizer.", "validation."))]
+    for name in [*shared, *STOPPING, "training.batch_size", "training.seed"]:
+        if name != "generator.latent":
+            assert len({repr(config[name]) for config in configs}) == 1, name
+    assert {
+        config["generator.latent"]
+        for run, config in zip(plan.runs, configs, strict=True)
+        if run.method != "lm"
+    } == {32}
+    assert len({run.words[1] for run in plan.runs}) == 1
+    assert len({run.measures for run in plan.runs}) == 1  # one estimator
+    assert len(fairness(plan)) == 1
+
+
+def test_a_recipe_that_sets_methods_apart_says_so() -> None:
+    told = fairness(make_plan(Request("table1", "ptb", ("lm", "sri"), recipe="published")))
+    assert any("training.epochs by method: lm 100, sri 60" in line for line in told)
+
+
+def test_names_are_stable_and_differ_where_runs_do() -> None:
+    names = [run.name for run in make_plan(Request("k-ablation", "mine", seeds=(0, 1), steps=(2,))).runs]
+    assert names[:3] == ["mine-sri-ours-s0", "mine-sri-k2-ours-s0", "mine-sri-tau0.2-ours-s0"]
+    assert len(names) == len({*names}) == 12
+    changed = make_plan(Request("table1", "mine", ("lm",), settings=("training.epochs=2",))).runs[0]
+    assert changed.name.startswith("mine-lm-ours-")
+    assert changed.name not in names
+    assert changed.config.training.epochs == 2
+
+
+def test_ones_own_recipe_names_its_runs_by_what_stands_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    found = []
+    for epochs in (2, 3):
+        path.write_text(f"[all.training]\nepochs = {epochs}\n", encoding="utf-8")
+        found.append(make_plan(Request("table1", "mine", ("lm",), recipe=str(path))).runs[0].name)
+    assert all(name.startswith("mine-lm-own-") for name in found)
+    assert len({*found}) == 2
+
+
+def test_steps_and_temperatures_are_varied_one_at_a_time() -> None:
+    request = Request("k-ablation", "mine", steps=(20,), temperatures=(0.5,))
+    base, steps, tau = (run.config.sampler for run in make_plan(request).runs)
+    assert (steps.steps, steps.temperature) == (20, base.temperature)
+    assert (tau.steps, tau.temperature.start, tau.temperature.end) == (base.steps, 0.5, 0.5)
+    assert tau.evaluation_temperature == 0.5
+
+
+def test_what_is_no_part_of_the_outcome_does_not_tell_runs_apart() -> None:
+    first, other = (
+        make_plan(Request("table1", "tiny", ("lm",), settings=(text,))).runs[0].config
+        for text in ("validation.sentences=9", "training.minutes=1")
+    )
+    assert differing(first, other) == []
+    assert config_hash(first) != config_hash(other)
+    longer = make_plan(Request("table1", "tiny", ("lm",), settings=("training.epochs=9",))).runs[0].config
+    assert differing(longer, other) == ["training.epochs 9, planned 8"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_command_of_a_plan_is_one_that_the_parser_takes(table: str) -> None:
+    from sritool.cli.app import CommandGroup, with_resume_spelled_out
+    from sritool.cli.commands.plot import KindGroup
+
+    plan = make_plan(
+        Request(table, "tiny", limit=30, own=True, data_dir=Path("there"), runs_dir=Path("runs2"))
+    )
+    for run in plan.runs:
+        measured = [plan.measure_words(one, "runs2/x") for one in run.measures]
+        for words in map(plan.locate, [run.words, *measured]):
+            group: type[LazyGroup] = KindGroup if words[0] == "plot" else CommandGroup
+            name, *given = words[1:] if words[0] == "plot" else words
+            group.build(name).make_context(name, with_resume_spelled_out(given))

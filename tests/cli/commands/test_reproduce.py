@@ -1,0 +1,322 @@
+"""`sritool reproduce`: every table from runs of a second, what is not done twice, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sritool.analysis.reproduction.tables import TABLES
+from sritool.cli import working_off
+from sritool.cli.child import Children, Done
+from sritool.cli.table_files import BEGIN, END
+from sritool.runs.checkpoint import load_checkpoint
+from support.program import small_settings
+from support.tables import Run, json_rows, output, rows
+
+RECIPE = "small.recipe.toml"
+SMALL = ("--recipe", RECIPE, "--threads", 1, "-q")
+METHODS = {"table1": "lm,sri", "table4": "ae,sri", "table5": "ae,sri", "cost": "lm,vae-fb,sri"}
+
+
+class Commands:
+    """Runs the plan's commands in this process, and notes them."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.given = run, list[list[str]]()
+        self.instead: Callable[[Sequence[str]], Done | None] = lambda words: None
+
+    def __call__(self, children: Children, words: Sequence[str], seconds: float | None = None) -> Done:
+        self.given.append([*words])
+        done = self.instead(words)
+        if done is None:
+            result = self.run(*words)
+            assert result.exit_code == 0, result.stderr
+            done = Done(0, result.stdout, 0.1, True)
+        return done
+
+    def names(self) -> list[str]:
+        return [words[0] for words in self.given]
+
+
+@pytest.fixture
+def commands(run: Run, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """A labelled corpus `polls` and a recipe of small sizes here; the plan's commands run in this process."""
+    lines = Path("mine.txt").read_text(encoding="utf-8").splitlines()
+    labelled = [f"{'ab'[number % 2]}\t{line}\n" for number, line in enumerate(lines)]
+    for name, part in {"train": labelled[:90], "valid": labelled[90:120], "test": labelled[120:]}.items():
+        Path(f"{name}.tsv").write_text("".join(part), encoding="utf-8")
+    output(run("preprocess", "train.tsv", "valid.tsv", "test.tsv", "--name", "polls"))
+    Path(RECIPE).write_text(small_settings(epochs=1).replace("[", "[all."), encoding="utf-8")
+    found = Commands(run)
+    monkeypatch.setattr(Children, "run", lambda *given, **named: found(*given, **named))
+    return found
+
+
+def given(table: str, *more: object) -> list[object]:
+    methods = ["--methods", METHODS[table]] if table in METHODS else []
+    ablation = ["--steps", "2", "--temperatures", "0.3"] if table == "k-ablation" else []
+    return ["reproduce", table, "--corpus", "polls", *methods, *ablation, *SMALL, *more]
+
+
+def document(table: str = "table1") -> dict[str, Any]:
+    (path,) = Path("results/reproduction").glob(f"{table}-*.json")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_has_its_figures_and_does_nothing_twice(run: Run, commands: Commands, table: str) -> None:
+    first = rows(run(*given(table, "--limit", 24)))
+    methods = METHODS.get(table, ",".join(TABLES[table].methods)).split(",")
+    assert list(dict.fromkeys(row["method"] for row in first)) == methods
+    assert {row["status"] for row in first} == {"done"}
+    if table == "cost":
+        assert all(row["training"]["parameters"] > 0 for row in document(table)["rows"])
+    else:
+        named = {row["metric"] for row in first}
+        assert named & {*TABLES[table].columns}
+        assert all(row["value"] for row in first)
+    assert commands.given
+    written = document(table)
+    commands.given.clear()
+    assert rows(run(*given(table, "--limit", 24))) == first
+    assert (commands.given, document(table)) == ([], written)
+
+
+def test_figures_are_those_of_evaluate_and_differences_those_of_compare(run: Run, commands: Commands) -> None:
+    run(*given("table1"))
+    found = document()["rows"]
+    runs = [f"runs/{row['run']}" for row in found]
+    metrics = "ppl,nll,recon"
+    compared = json_rows(run("compare", *runs, "--metrics", metrics, "--threads", 1, "-q", "-f", "json"))
+    for entry, other in zip(found, compared, strict=True):
+        values = {figure["metric"]: figure["value"] for figure in entry["figures"]}
+        assert [values[name] for name in metrics.split(",")] == [other[name] for name in metrics.split(",")]
+    lm, sri = found
+    by_metric = {one["metric"]: one["value"] for one in sri["differences"] if one["against"] == "lm"}
+    ours = {figure["metric"]: figure["value"] for figure in sri["figures"]}
+    theirs = {figure["metric"]: figure["value"] for figure in lm["figures"]}
+    for name in ("nll", "recon"):
+        assert by_metric[name] == pytest.approx(ours[name] - theirs[name])
+    assert commands.names() == ["train", "evaluate"] * 2
+
+
+def test_the_plan_is_plain_commands_that_do_the_same(run: Run, commands: Commands) -> None:
+    shown = json_rows(run(*given("table1", "--dry-run", "-f", "json")))
+    assert commands.given == []
+    assert not Path("results").exists()
+    assert [(row["step"], row["state"]) for row in shown] == [("train", "to do"), ("evaluate", "to do")] * 2
+    assert all(row["seconds"] > 0 for row in shown)
+    for row in shown:
+        output(run(*shlex.split(row["command"])[1:], "--threads", 1, "-q"))
+    again = json_rows(run(*given("table1", "--dry-run", "-f", "json")))
+    assert {(row["state"], row["seconds"]) for row in again} == {("done", 0)}
+    assert {row["status"] for row in rows(run(*given("table1")))} == {"done"}
+    assert commands.given == []
+
+
+def test_what_is_there_is_shown_when_the_rest_is_not_run(run: Run, commands: Commands) -> None:
+    run(*given("table1", "--methods", "lm")[:4], "--methods", "lm", *SMALL)
+    commands.given.clear()
+    found = rows(run(*given("table1", "--no-run")))
+    assert commands.given == []
+    assert {(row["method"], row["status"]) for row in found} == {("lm", "done"), ("sri", "not run")}
+    (missing,) = (row for row in found if row["method"] == "sri")
+    assert float(missing["estimated seconds left"]) > 0
+    assert [words.split()[:2] for words in missing["commands"].split(" && ")] == [
+        ["sritool", "train"],
+        ["sritool", "evaluate"],
+    ]
+    shown = output(run(*given("table1", "--no-run", "-f", "markdown")))
+    assert "not run" in shown
+    assert "about 0:" in shown
+
+
+def test_a_plan_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
+    def stopped(words: Sequence[str]) -> Done | None:
+        if words[0] == "evaluate":
+            return Done(143, "", 1.0, False)
+        if "--method" in words and "sri" in words and "--max-steps" not in words:
+            output(run(*words, "--max-steps", 2))
+            return Done(0, "", 1.0, True)
+        return None
+
+    commands.instead = stopped
+    assert "time is over" in run(*given("table1", "--budget", "1h")).stderr
+    assert commands.names() == ["train", "evaluate"]
+    assert document()["rows"][1]["status"] == "not run"
+    commands.instead = lambda words: None if words[0] == "evaluate" else stopped(words)
+    run(*given("table1", "--budget", "1h"))
+    assert commands.names()[2:] == ["evaluate", "train"]
+    assert "--max-time" in commands.given[-1]
+    assert document()["rows"][1]["status"] != "done"
+    assert document()["rows"][1]["epochs"] == [0, 1]
+    commands.instead = lambda words: None
+    found = rows(run(*given("table1")))
+    assert commands.names()[4:] == ["train", "evaluate"]
+    assert {row["status"] for row in found} == {"done"}
+    trained = load_checkpoint(Path("runs", document()["rows"][1]["run"], "last.pt"))
+    assert trained.progress["step"] == 6  # 90 sentences, 16 in a batch
+
+
+def test_what_fails_does_not_end_the_plan(run: Run, commands: Commands) -> None:
+    commands.instead = lambda words: Done(4, "", 0.1, True) if "lm" in words else None
+    result = run(*given("table1"))
+    assert result.exit_code == 4
+    assert {row["method"]: row["status"] for row in document()["rows"]} == {"lm": "not run", "sri": "done"}
+    assert result.stderr.strip().splitlines()[-1].count("exit code 4") == 1
+
+
+def test_runs_from_elsewhere_are_taken(run: Run, commands: Commands) -> None:
+    small = ("--recipe", RECIPE, "--threads", 1, "--no-summary", "-q")
+    output(run("train", "polls", "--method", "lm", *small))  # as planned, under the usual name
+    output(run("train", "polls", "--name", "elsewhere", "--epochs", 2, *small))
+    found = rows(run(*given("table1", "--use", "sri=runs/elsewhere")))
+    assert commands.names() == ["evaluate"] * 2
+    assert {row["run"] for row in found} == {"polls-lm", "elsewhere"}
+    lm, sri = document()["rows"]
+    assert lm["not as planned"] == []
+    assert sri["not as planned"] == ["training.epochs 2, planned 1"]
+    assert "elsewhere" not in document()["command"]
+
+
+def test_seeds_are_summed_up(run: Run, commands: Commands) -> None:
+    run(*given("table1", "--methods", "lm")[:4], "--methods", "lm", "--seeds", "0,1", *SMALL)
+    found = document()
+    assert [row["seed"] for row in found["rows"]] == [0, 1]
+    values = [row["figures"][0]["value"] for row in found["rows"]]
+    (ppl,) = (one for one in found["seeds"] if one["metric"] == "ppl")
+    assert (ppl["least"], ppl["most"], ppl["seeds"]) == (min(values), max(values), 2)
+    assert ppl["mean"] == pytest.approx(sum(values) / 2)
+
+
+def test_the_published_estimator_stands_beside(run: Run, commands: Commands) -> None:
+    methods = "lm,vae-anneal,sri"
+    run(*given("table1")[:4], "--methods", methods, "--estimator", "own", "--limit", 6, *SMALL)
+    own = {
+        row["method"]: {figure["estimator"] for figure in row["figures"] if figure["own"]}
+        for row in document()["rows"]
+    }
+    assert own == {"lm": set(), "vae-anneal": {"encoder"}, "sri": {"sri"}}
+
+
+def test_a_page_is_made_of_what_was_written(run: Run, commands: Commands) -> None:
+    Path("page.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    assert run("reproduce", "page").exit_code == 3
+    run(*given("table1"))
+    page = output(run("reproduce", "page"))
+    assert all(name in page for name in (*TABLES, "LSTM-LM", "sritool reproduce table1 --corpus polls"))
+    assert output(run("reproduce", "page", "--write", "page.md")) == ""
+    assert Path("page.md").read_text(encoding="utf-8") == f"before\n{BEGIN}\n\n{page}{END}\nafter\n"
+    (path,) = Path("results/reproduction").glob("*.json")
+    path.write_text("{}", encoding="utf-8")
+    assert run("reproduce", "page").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("table9",), 2, "table"),
+        (("table1", "--methods", "lm,srj"), 2, "sri"),
+        (("table1", "--corpus", "nowhere"), 2, "preprocess"),
+        (("table1", "--recipe", "none"), 2, "ours"),
+        (("table1", "--seeds", "x"), 2, "--seeds"),
+        (("table1", "--steps", "2"), 2, "k-ablation"),
+        (("k-ablation", "--temperatures", "hot"), 2, "--temperatures"),
+        (("k-ablation", "--methods", "lm"), 2, "chain"),
+        (("table1", "--estimator", "ais"), 2, "own"),
+        (("table1", "--use", "sri"), 2, "NAME=RUN"),
+        (("table1", "--corpus", "polls", "--use", "sru=runs/x"), 2, "sri"),
+        (("table1", "--corpus", "polls", "--no-run", "--use", "sri=runs/none"), 2, "folder"),
+        (("table1", "--corpus", "polls", "--no-run", "--use", "sri=runs/mine-lm"), 2, "method lm"),
+        (("table1", "--corpus", "polls", "--no-run", "--use", "sri=runs/mine-sri"), 2, "corpus mine"),
+        (("table1", "--set", "nothing"), 2, "key=value"),
+        (("table1", "--budget", "soon"), 2, "9m"),
+        (("table5", "--corpus", "mine"), 3, "labels"),
+        (("table1", "--corpus", "polls", "--no-run", "--out", "mine.txt"), 1, "--out"),
+        (("table1", "--write", "page.md"), 2, "page"),
+        (("page", "--out", "nowhere"), 3, "--no-run"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_a_line(
+    run: Run, commands: Commands, words: tuple[str, ...], code: int, told: str
+) -> None:
+    result = run("reproduce", *words, "--threads", 1)
+    assert (result.exit_code, result.stdout, commands.given) == (code, "", [])
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_run_of_another_process_is_left_to_it(run: Run, commands: Commands, monkeypatch: Any) -> None:
+    from sritool.runs.folder import hold
+
+    name = rows(run(*given("table1", "--no-run")))[0]["run"]
+    Path("runs", name).mkdir()
+    with hold(Path("runs", name)):
+        result = run(*[word for word in given("table1") if word != "-q"])
+        assert result.exit_code == 0, result.stderr
+        assert "another process" in result.stderr
+    assert [row["status"] for row in document()["rows"]] == ["not run", "done"]
+
+
+def test_the_least_time_that_is_left_begins_no_command(run: Run, commands: Commands) -> None:
+    result = run(*given("table1", "--budget", f"{working_off.LEAST - 1:g}s"))
+    assert (result.exit_code, commands.given) == (0, [])
+
+
+@pytest.mark.slow
+def test_a_signal_saves_and_the_same_command_goes_on(run: Run) -> None:
+    Path(RECIPE).write_text(small_settings(epochs=200).replace("[", "[all."), encoding="utf-8")
+    words = [
+        "reproduce",
+        "table1",
+        "--corpus",
+        "mine",
+        "--methods",
+        "lm",
+        "--recipe",
+        RECIPE,
+        "--threads",
+        "1",
+    ]
+    root = str(Path(working_off.__file__).parents[2])
+    program = [
+        sys.executable,
+        "-P",
+        "-c",
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from sritool.__main__ import main; main()",
+    ]
+    process = subprocess.Popen(
+        [*program, root, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 2/200"):
+            process.send_signal(signal.SIGTERM)
+            break
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 143, told
+    (folder,) = (path for path in Path("runs").iterdir() if RECIPE.partition(".")[0] in path.name)
+    done = load_checkpoint(folder / "last.pt").progress["epoch"]
+    assert 0 < done < 200
+    state = json_rows(run(*words, "--dry-run", "-f", "json"))[0]["state"]
+    assert state == f"{done} of 200 epochs"
+
+
+@pytest.mark.slow
+def test_table1_of_tiny_from_the_readme(run: Run, run_program: Any) -> None:
+    words = ("reproduce", "table1", "--corpus", "tiny", "--methods", "lm,sri", "--threads", 1)
+    few = ("--set", "training.epochs=1", "--set", "training.sentences=600", "--limit", 24)
+    done = run_program("-m", "sritool", *words, *few, "-f", "json")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["method"] for row in found} == {"lm", "sri"}
+    assert {row["status"] for row in found} == {"done"}
