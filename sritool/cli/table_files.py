@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sritool.cli.formats import Table, lines_of
 from sritool.cli.streams import write_bytes
-from sritool.cli.tables.metrics import FOR_PEOPLE
+from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.reproduction import figures_table, page_lines
 from sritool.cli.units import format_duration
 from sritool.errors import DataError, SritoolError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sritool.cli.formats import Table, readable
-from sritool.cli.tables.metrics import FOR_PEOPLE, with_error
+from sritool.cli.tables.figures import FOR_PEOPLE, with_error
 from sritool.cli.units import format_duration
 
 Document = Mapping[str, Any]
