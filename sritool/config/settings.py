@@ -259,6 +259,7 @@ class TrainingConfig:
 
     epochs: PositiveCount = 60
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
+    accumulate: PositiveCount = 1  # parts of a batch, or of a process' share of it, one after another
     seed: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)] = 0
     minutes: Number = 0.0  # that the command may take, like --max-time; 0: no limit
     patience: Count = 5  # validations in a row without a better one; 0: never stop early

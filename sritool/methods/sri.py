@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sritool.config.settings import RunConfig
+from sritool.config.settings import RunConfig, SamplerConfig
 from sritool.data.batches import Batch
 from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.inference.chain_density import chain_density, kl_given_noise
@@ -59,7 +59,6 @@ class ShortRunInference(Method):
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
-        self.sampler = config.sampler
         self.preconditioner: Preconditioner | None = None
         self.word_mass: WordMass | None = None
         if self.sampler.preconditioned:
@@ -71,6 +70,11 @@ class ShortRunInference(Method):
             self.modules["word_mass"] = self.word_mass
         self._graphed_pass = GraphedFunction(self._static_pass)
         self._last: tuple[_Pass, int] | None = None  # of gradients that θ was not moved along yet; sentences
+
+    @property
+    def sampler(self) -> SamplerConfig:
+        """The settings of its chain."""
+        return self.config.sampler
 
     @property
     def root(self) -> Tensor | None:

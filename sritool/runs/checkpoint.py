@@ -5,6 +5,7 @@ Written whole or not at all, so that a reader sees the old checkpoint or the new
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,7 +82,39 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     Raises:
         SritoolError: It cannot be written.
     """
-    values = {
+    try:
+        with whole_file(path, follow=False) as file:
+            save_values(_values_of(checkpoint), file)
+    except (OSError, RuntimeError) as error:
+        # A full disk reaches us as torch's complaint about the position in its archive, raised from the OSError.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise SritoolError(cannot_write(path, cause, "a folder you can write")) from error
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """Return what the file of a checkpoint holds."""
+    file = io.BytesIO()
+    save_values(_values_of(checkpoint), file)
+    return file.getvalue()
+
+
+def from_bytes(content: bytes) -> Checkpoint:
+    """Return the checkpoint that `to_bytes` made this of.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
+    try:
+        values = load_values(io.BytesIO(content))
+    except RefusedError as error:
+        raise CheckpointError(f"a checkpoint came damaged from another process: {error}") from error
+    return _checkpoint_of({name: values[name] for name in _PARTS})
+
+
+def _values_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "version": VERSION,
         "config": plain(checkpoint.config),
@@ -92,15 +125,6 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "metrics": checkpoint.metrics,
         "trainer": checkpoint.trainer,
     }
-    try:
-        with whole_file(path, follow=False) as file:
-            save_values(values, file)
-    except (OSError, RuntimeError) as error:
-        # A full disk reaches us as torch's complaint about the position in its archive, raised from the OSError.
-        cause = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(cause, OSError):
-            raise
-        raise SritoolError(cannot_write(path, cause, "a folder you can write")) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

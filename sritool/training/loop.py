@@ -2,6 +2,9 @@
 
 The state of a run is its parameters, its optimiser and its position in the data; all noise is a function of the
 position. A run that is stopped and resumed is therefore bit-identical to one that never stopped.
+
+Several processes may train one run. They share each update, and hold the same state after it. All else the first of
+them does alone, in `_lead`, while the others wait; then they take over its state.
 """
 
 from __future__ import annotations
@@ -24,15 +27,16 @@ from sritool.errors import Interrupted, NumericalError
 from sritool.evaluation.metrics import Estimate
 from sritool.methods.base import Clock
 from sritool.model.device import products_in
+from sritool.processes import ALONE, PeerLostError, Processes
 from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.folder import AUTOENCODER, BEST, LAST
 from sritool.runs.live_logs import LiveLogs
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline, Timetable
-from sritool.training.freezing import without_gradient
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
-from sritool.training.state import RunState
+from sritool.training.parts import Asked, BatchGradients
+from sritool.training.state import state_of_all
 from sritool.training.tuning import adopt, retune
 
 # A GPU replays a graph for each length, so that few lengths are worth some padding.
@@ -83,6 +87,7 @@ class Trainer:
         observer: events.Observer,
         resume: Checkpoint | None = None,
         live: LiveLogs | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Begin a run in its folder, or go on with it.
 
@@ -95,17 +100,22 @@ class Trainer:
             observer: Is told of everything.
             resume: last.pt of the run to go on with.
             live: Where its records go beside metrics.jsonl; whoever made it closes it.
+            processes: That share the work. All but the first take settings and state from the first, and tell nobody.
 
         Raises:
             DataError: The run to resume is of another corpus.
             CheckpointError: It is damaged.
         """
-        self.limits = limits
-        self.state = RunState(corpus, config, folder, device, resume)
+        self.limits, self.processes = limits, processes
+        processes.signal = limits.signal
+        self.state = state_of_all(corpus, config, folder, device, resume, processes)
         self.train, self.valid = self.state.train, corpus.split("valid")
-        self.log = RunLog(self.state, observer, limits.max_steps, live)
-        for line in self.state.taken_over:
-            observer(events.Note(line))
+        self.gradients = BatchGradients(self.state.method, self.state.config, device, processes)
+        self.log: RunLog
+        if processes.is_first:
+            self.log = RunLog(self.state, observer, limits.max_steps, live)
+            for line in self.state.taken_over:
+                observer(events.Note(line))
         self.times = Timetable(self.state, limits.deadline)
         self._updates = 0
 
@@ -121,16 +131,19 @@ class Trainer:
         try:
             if self.state.position.pretraining:
                 self._run_epochs()
-                self.state.end_pretraining()
+                self._lead(self.state.end_pretraining)
             reason = self._run_epochs()
         except _Stop as stop:
-            self.state.save_last()
+            self._lead(self.state.save_last)
             if stop.signal is not None:
                 raise self._interrupted(stop.signal) from None
             reason = stop.reason
+        except PeerLostError:
+            self.state.save_last()  # no update is half made
+            raise
         self.state.require_a_finite_validation()
         if self.state.lacks_best():
-            self._keep_as_it_stands(validated=reason == "max-time")
+            self._lead(lambda: self._keep_as_it_stands(validated=reason == "max-time"))
         position, records = self.state.position, self.state.metrics
         return Outcome(
             self.state.folder,
@@ -145,12 +158,12 @@ class Trainer:
     def _run_epochs(self) -> str:
         """The epochs of the autoencoder that comes first, or those of the method; returns why they ended."""
         state, training = self.state, self.state.config.training
-        self._choose_level()
+        self._lead(self._choose_level)
         while state.position.epoch < state.epochs:
             if state.ends_early():
                 return "early stop"
             if state.tuning_is_due():
-                self._tune()
+                self._lead(self._tune)
             batches = training_batches(
                 self.train.lengths, training.batch_size, training.seed, state.position.epoch
             )
@@ -159,28 +172,54 @@ class Trainer:
                 planned = self._step(batches)
                 if state.save_is_due(planned):
                     state.save_last()
-            state.save_last()  # a validation may take long
-            halvings = state.position.halvings
-            better = self._validate()
-            state.position.begin_epoch()
-            if better and not state.position.pretraining:
-                state.save(BEST)
-            elif better and state.keeps_best_autoencoder():
-                state.save(AUTOENCODER)
-            if state.position.halvings > halvings and state.config.optimizer.return_to_best:
-                state.return_to_best()
-            state.save(LAST)
+            self._lead(self._end_epoch)
         return "done"
 
+    def _end_epoch(self) -> None:
+        """Validate, and keep the model where it is the one to keep."""
+        state = self.state
+        state.save_last()  # a validation may take long
+        halvings = state.position.halvings
+        better = self._validate()
+        state.position.begin_epoch()
+        if better and not state.position.pretraining:
+            state.save(BEST)
+        elif better and state.keeps_best_autoencoder():
+            state.save(AUTOENCODER)
+        if state.position.halvings > halvings and state.config.optimizer.return_to_best:
+            state.return_to_best()
+        state.save(LAST)
+
+    def _lead(self, work: Callable[[], None]) -> None:
+        """Let the first process do what one alone does; then all have its state, or stop together."""
+
+        def stopped() -> tuple[str, int | None] | None:
+            try:
+                work()
+            except _Stop as stop:
+                return stop.reason, stop.signal
+            return None
+
+        stop = self.processes.first(stopped)
+        if stop is not None:
+            raise _Stop(*stop)
+        self.state.share()
+
     def _check_limits(self) -> None:
-        self._check_signal()
+        """Whether to stop here; several processes told each other with the last update, and stop at the same step."""
+        asked = self.gradients.asked
+        if self.processes.size == 1:
+            asked = Asked(self.limits.signal(), self.times.is_over())
+        if asked.signal is not None:
+            raise _Stop("signal", asked.signal)
         if self.limits.max_steps is not None and self.state.position.step >= self.limits.max_steps:
             raise _Stop("max-steps")
-        if self.times.is_over():
+        if asked.out_of_time:
             raise _Stop("max-time")
 
     def _check_signal(self) -> None:
-        signal = self.limits.signal()
+        """While the first process works alone."""
+        signal = self.processes.asked()
         if signal is not None:
             raise _Stop("signal", signal)
 
@@ -193,11 +232,10 @@ class Trainer:
         beside = state.method.beside(clock, position.batch, len(batches))
         chosen = batches[position.batch if beside is None else beside]
         batch = collate(self.train, chosen, _LENGTH_MULTIPLE.get(state.device.type, 1))
-        before = state.method.state()
         try:
             with products_in(state.config.training.precision):
-                sums = state.method.gradients(batch.to(state.device), clock)
-            without_gradient(state.method.modules, settings.freeze)
+                late = self.processes.is_first and self.times.is_over()
+                sums = self.gradients.compute(batch, clock, late)
             bound = settings.clip or math.inf
             norm = float(nn.utils.clip_grad_norm_(state.method.modules.parameters(), bound))
             if not math.isfinite(norm) or not math.isfinite(sums["recon"]):
@@ -205,7 +243,6 @@ class Trainer:
                     f"the gradient is not finite (norm {norm:.4g}, recon {sums['recon']:.4g})"
                 )
         except NumericalError as error:
-            state.method.restore(before)  # this update was not made
             raise state.overflow(str(error)) from error
         after = clock.progress + 1 / (len(batches) * state.epochs)
         rate = learning_rate(settings, clock.progress, after, position.halvings)
@@ -221,7 +258,8 @@ class Trainer:
                 state.average.update()
         self.times.trained(len(batch.examples))
         planned, left = beside is None, self.limits.deadline.left()
-        self.log.step(sums, batch, norm, len(batches), planned, left)
+        if self.processes.is_first:
+            self.log.step(sums, batch, norm, len(batches), planned, left)
         return planned
 
     def _clock(self, batches: int) -> Clock:

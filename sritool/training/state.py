@@ -21,7 +21,8 @@ from sritool.files import cannot_write, digest_of, write_text
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
-from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sritool.processes import ALONE, Processes
+from sritool.runs.checkpoint import Checkpoint, from_bytes, load_checkpoint, save_checkpoint, to_bytes
 from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
 from sritool.runs.weights import load_weights, method_without_memory
@@ -52,18 +53,22 @@ class RunState:
         folder: Path,
         device: torch.device,
         resume: Checkpoint | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Begin a run, or take it up from its checkpoint.
+
+        Where several processes train it, the first one alone reads and writes files; `state_of_all` begins it there.
 
         Raises:
             DataError: The run to resume is of another corpus.
             CheckpointError: It is damaged.
         """
-        self.corpus, self.folder, self.device = corpus, folder, device
+        self.corpus, self.folder, self.device, self.processes = corpus, folder, device, processes
         self.train = training_split(corpus, config)
         self.config = self._with_precision(config)
         self.method = self._method(resume)
         self.method.precision = self.config.training.precision
+        self.method.processes = processes
         self.method.initialise()
         self.method.modules.to(device)
         begins_apart = config.pretraining.encoder or config.warm_start.checkpoint
@@ -79,7 +84,8 @@ class RunState:
         if resume is not None:
             self._restore(resume)
         self.method.pretraining = self.position.pretraining
-        self.write_config()
+        if processes.is_first:
+            self.write_config()
         self.save_seconds = 0.0  # that the last save took
         self._began = self._saved = time.monotonic()
         self._seconds_before = self.position.seconds
@@ -132,6 +138,19 @@ class RunState:
         before = self.position
         self.position = Position(step=before.step, seconds=before.seconds)
         self.save(LAST)
+
+    def share(self) -> None:
+        """Give the first process' state to all processes, which all call this."""
+        if self.processes.size == 1:
+            return
+        if self.processes.is_first:
+            self.processes.broadcast_bytes(to_bytes(self._checkpoint(resumable=True)))
+            return
+        given = from_bytes(self.processes.broadcast_bytes(b""))
+        load_weights(self.method.modules, given.weights, self.folder / LAST)
+        self.config = self.method.config = given.config
+        self._restore(given)
+        self.method.pretraining = self.position.pretraining
 
     def averaged(self) -> AbstractContextManager[None]:
         """A while in which the method has its averaged weights, where there is an average."""
@@ -257,9 +276,13 @@ class RunState:
     def save(self, name: str) -> None:
         """Write best.pt (the model, of averaged weights where there is an average) or last.pt (what resuming needs).
 
+        Only the first process of several does.
+
         Raises:
             SritoolError: It cannot be written, as on a full disk; what was saved before stands.
         """
+        if not self.processes.is_first:
+            return
         try:
             with nullcontext() if name == LAST else self.averaged():
                 self._write(name)
@@ -314,11 +337,16 @@ class RunState:
 
     def _write(self, name: str) -> None:
         began = time.monotonic()
+        if name == LAST:
+            self._saved = began
+        save_checkpoint(self._checkpoint(resumable=name == LAST), self.folder / name)
+        self.save_seconds = time.monotonic() - began
+
+    def _checkpoint(self, resumable: bool) -> Checkpoint:
         self.position.seconds = self.seconds()
         info = self.corpus.info
         trainer: dict[str, Any] | None = None
-        if name == LAST:
-            self._saved = time.monotonic()
+        if resumable:
             trainer = {
                 "optimizer": self.optimizer.state_dict(),
                 "position": vars(self.position).copy(),
@@ -332,23 +360,45 @@ class RunState:
             "seconds": self.position.seconds,
             "pretraining": self.position.pretraining,
         }
-        save_checkpoint(
-            Checkpoint(
-                config=self.config,
-                tokenizer=self.corpus.tokenizer,
-                weights=self.method.modules.state_dict(),
-                corpus={
-                    "name": info.name,
-                    "path": str(self.corpus.path.resolve()),
-                    "content_hash": info.content_hash,
-                    "max_length": info.max_length,
-                    "lowercase": info.lowercase,
-                    "split_punctuation": info.split_punctuation,
-                },
-                progress=progress,
-                metrics=self.metrics,
-                trainer=trainer,
-            ),
-            self.folder / name,
+        return Checkpoint(
+            config=self.config,
+            tokenizer=self.corpus.tokenizer,
+            weights=self.method.modules.state_dict(),
+            corpus={
+                "name": info.name,
+                "path": str(self.corpus.path.resolve()),
+                "content_hash": info.content_hash,
+                "max_length": info.max_length,
+                "lowercase": info.lowercase,
+                "split_punctuation": info.split_punctuation,
+            },
+            progress=progress,
+            metrics=self.metrics,
+            trainer=trainer,
         )
-        self.save_seconds = time.monotonic() - began
+
+
+def state_of_all(
+    corpus: Corpus,
+    config: RunConfig,
+    folder: Path,
+    device: torch.device,
+    resume: Checkpoint | None,
+    processes: Processes,
+) -> RunState:
+    """Begin a run, or go on with it, in all processes: the first makes its state, the others take it over.
+
+    Raises:
+        DataError: The run to resume is of another corpus, or another process has another corpus of this name.
+        CheckpointError: It is damaged.
+    """
+    if processes.is_first:
+        made: list[RunState] = []
+        processes.first(
+            lambda: made.append(RunState(corpus, config, folder, device, resume, processes)), patient=True
+        )
+        made[0].share()
+        return made[0]
+    processes.first(lambda: None, patient=True)
+    given = from_bytes(processes.broadcast_bytes(b""))
+    return RunState(corpus, given.config, folder, device, given, processes)

@@ -219,7 +219,6 @@ def adopt(method: Method, tuned: Tuned) -> RunConfig:
     """Give the method the chosen schedule; returns its configuration."""
     if isinstance(method, ShortRunInference) and not tuned.chosen.present:
         method.config = with_schedule(method.config, tuned.chosen.schedule)
-        method.sampler = method.config.sampler
     return method.config
 
 

@@ -1,0 +1,158 @@
+"""The gradient of a batch from those of its parts, which several processes share.
+
+Each process takes its part of the batch, and that in smaller parts one after another where `accumulate` asks for it.
+What the parts give is added up in one buffer, of which one sum over all processes is taken: gradients, the sums of
+the method's running statistics, and what ends a run. So nothing depends on the number of parts but the order of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sritool.config.settings import RunConfig
+from sritool.data.batches import Batch
+from sritool.errors import NumericalError, UsageError
+from sritool.methods.base import Clock, Method
+from sritool.model.workspace import Workspace
+from sritool.processes import Processes, part_of
+from sritool.training.freezing import without_gradient
+
+_SIGNALS = 64  # numbers of signals are below
+
+
+class Asked(NamedTuple):
+    """Whether the run is to end, as all processes know it."""
+
+    signal: int | None = None
+    out_of_time: bool = False
+
+
+class BatchGradients:
+    """Writes the gradient of a whole batch to `.grad`, in every process the same.
+
+    Attributes:
+        asked: What the processes told each other with the last gradients.
+    """
+
+    def __init__(self, method: Method, config: RunConfig, device: torch.device, processes: Processes) -> None:
+        """Share batches among processes.
+
+        Raises:
+            UsageError: The method needs all of its part at once, and is to accumulate.
+        """
+        self._method, self._config, self._device, self._processes = method, config, device, processes
+        self._workspace = Workspace()
+        self.asked = Asked()
+        refinement = config.refinement
+        if config.training.accumulate > 1 and method.name == "sa-vae" and refinement.clip_over == "batch":
+            raise UsageError(
+                "refinement.clip_over=batch bounds the gradient of a whole batch at each step of refinement, so that "
+                "its parts cannot come one after another; leave --accumulate out, or clip over sentences"
+            )
+
+    def compute(self, batch: Batch, clock: Clock, out_of_time: bool) -> dict[str, float]:
+        """Write the gradients of a batch.
+
+        Args:
+            batch: All of it, on the CPU.
+            clock: The time of the update.
+            out_of_time: Whether the first process has no time for another update; told to the others.
+
+        Returns:
+            As `Method.gradients` does, of the whole batch.
+
+        Raises:
+            NumericalError: A chain explodes, in any process.
+            PeerLostError: A process has ended or does not answer.
+        """
+        whole = batch.to(self._device)
+        if self._processes.size == 1 and self._config.training.accumulate == 1:
+            sums = self._method.gradients(whole, clock)
+            without_gradient(self._method.modules, self._config.optimizer.freeze)
+            return sums
+        votes = [0.0] * (_SIGNALS + 2)  # one a signal, of an error, and of the time
+        signal = self._processes.signal()
+        if signal is not None:
+            votes[signal] = 1.0
+        votes[-1] = float(out_of_time and self._processes.is_first)
+        error = None
+        added: Tensor | None = None
+        for part in self._parts(whole):
+            try:
+                names, tensors = self._of_part(part, clock, whole)
+            except NumericalError as failed:  # the others wait for numbers
+                error, votes[_SIGNALS] = failed, 1.0
+                names, tensors = self._of_part(whole.part(slice(0)), clock, whole)
+            added = self._add(tensors, added)
+            if error is not None:
+                break
+        assert added is not None
+        return self._together(names, tensors, added, votes, error)
+
+    def _parts(self, whole: Batch) -> Sequence[Batch]:
+        """This process' own; one without sentences where there is none for it."""
+        own, number = whole.part(self._processes.share(whole.size)), self._config.training.accumulate
+        number = max(1, min(number, own.size))
+        return [own.part(part_of(own.size, k, number)) for k in range(number)]
+
+    def _of_part(self, part: Batch, clock: Clock, whole: Batch) -> tuple[list[str], list[Tensor]]:
+        """Names of the sums, and gradients, statistics and the sums in one tensor."""
+        sums = self._method.gradients(part, clock, whole)
+        without_gradient(self._method.modules, self._config.optimizer.freeze)
+        gradients = self._gradients()
+        share = part.size / whole.size
+        numbers = [
+            value * (share if name.startswith("mean ") else 1.0) if part.size else 0.0
+            for name, value in sums.items()
+        ]
+        return list(sums), [*gradients, *self._method.statistics(), gradients[0].new_tensor(numbers)]
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self._method.modules.parameters() if p.grad is not None]
+
+    def _add(self, tensors: Sequence[Tensor], added: Tensor | None) -> Tensor:
+        """The sum so far in one flat buffer, with room for the votes at its end."""
+        size = sum(tensor.numel() for tensor in tensors) + _SIGNALS + 2
+        flat = self._workspace.take("sums", (size,), tensors[0])
+        for here, tensor in zip(_views(flat, tensors), tensors, strict=True):
+            if added is None:
+                here.copy_(tensor)
+            else:
+                here.add_(tensor)
+        return flat
+
+    def _together(
+        self,
+        names: Sequence[str],
+        tensors: Sequence[Tensor],
+        flat: Tensor,
+        votes: list[float],
+        error: NumericalError | None,
+    ) -> dict[str, float]:
+        """Sum over the processes, and put the sums where the method's own were."""
+        flat[-len(votes) :] = flat.new_tensor(votes)
+        self._processes.sum_(flat)
+        *views, sums = _views(flat, tensors)
+        told = torch.cat((sums, flat[-len(votes) :])).tolist()
+        votes = told[len(names) :]
+        if votes[_SIGNALS]:
+            said = self._processes.gather(None if error is None else str(error))
+            raise error or NumericalError(next(line for line in said if line is not None))
+        signal = next((number for number in range(_SIGNALS) if votes[number]), None)
+        self.asked = Asked(signal, bool(votes[-1]))
+        with_gradient = [p for p in self._method.modules.parameters() if p.grad is not None]
+        for parameter, gradient in zip(with_gradient, views, strict=False):
+            parameter.grad = gradient
+        for statistic, total in zip(self._method.statistics(), views[len(with_gradient) :], strict=True):
+            statistic.copy_(total)
+        return dict(zip(names, told, strict=False))
+
+
+def _views(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The places of tensors of these shapes in a flat buffer."""
+    parts = flat[: sum(tensor.numel() for tensor in tensors)].split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
