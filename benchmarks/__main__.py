@@ -6,7 +6,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import chain, equality, evaluate, growth, preprocess, sample, scale, schedules, train, words
+from benchmarks import (
+    chain,
+    corpora,
+    equality,
+    evaluate,
+    growth,
+    preprocess,
+    sample,
+    scale,
+    schedules,
+    train,
+    vocabulary,
+    words,
+)
 from benchmarks.options import add_command, context_of
 from benchmarks.report import machine, show
 from sritool.errors import SritoolError
@@ -18,10 +31,12 @@ BENCHMARKS = {
     "sample": sample,
     "preprocess": preprocess,
     "growth": growth,
+    "corpora": corpora,
     "equality": equality,
     "scale": scale,
     "words": words,
     "schedules": schedules,
+    "vocabulary": vocabulary,
 }
 
 

@@ -26,19 +26,24 @@ from sritool.cli.formats import Table
 from sritool.data.preprocess import preprocess_corpus
 from sritool.data.sources import FileOptions, file_source
 
+_AT_ONCE = 100_000  # lines that are made at a time
+
 
 def write_text(path: Path, lines: int, words: int, vocabulary: int, seed: int = 0) -> int:
     """A file of so many lines of about so many words each; returns the number of words."""
     random = np.random.default_rng(seed)
-    lengths = random.integers(max(1, words // 2), words + words // 2 + 1, lines)
-    odds = 1.0 / np.arange(1, vocabulary + 1)
-    ranks = random.choice(vocabulary, int(lengths.sum()), p=odds / odds.sum())
-    names = [f"word{rank}" for rank in range(vocabulary)]
-    following = iter(ranks.tolist())
+    shares = np.cumsum(1.0 / np.arange(1, vocabulary + 1))
+    names = np.array([f"word{rank}" for rank in range(vocabulary)], dtype=object)
+    written = 0
     with path.open("w", encoding="utf-8") as file:
-        for length in lengths.tolist():
-            file.write(" ".join(names[rank] for rank in itertools.islice(following, length)) + "\n")
-    return len(ranks)
+        for begin in range(0, lines, _AT_ONCE):
+            count = min(_AT_ONCE, lines - begin)
+            ends = np.cumsum(random.integers(max(1, words // 2), words + words // 2 + 1, count))
+            ranks = np.searchsorted(shares, random.random(ends[-1]) * shares[-1])
+            for line in np.split(names[ranks], ends[:-1]):
+                file.write(" ".join(line) + "\n")
+            written += len(ranks)
+    return written
 
 
 def plain_loop(path: Path) -> array[int]:

@@ -15,7 +15,9 @@ QUICK = (
     "sample --shape micro --rounds 1 --sentences 20 --way greedy beam",
     "preprocess --rounds 1 --lines 200 --words 6 --vocabulary 30",
     "growth --shape micro --rounds 1 --steps 2",
+    "corpora --lines 100 200 --words 6 --vocabulary 30",
     "scale --shape micro --rounds 1",
+    "vocabulary --shape micro --rounds 1 --vocabulary 40 80 --no-memory",
     "equality --shape micro --steps 4",  # exit code 1 where a bound is broken
 )
 
