@@ -11,7 +11,7 @@ from sritool.cli.formats import Table, lines_of
 from sritool.cli.streams import write_bytes
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.reproduction import figures_table, page_lines
-from sritool.cli.units import format_duration
+from sritool.cli.units import format_roughly
 from sritool.errors import DataError, SritoolError
 from sritool.files import cannot_write, write_output
 
@@ -116,11 +116,13 @@ def plan_table(plan: Plan, device: str, fmt: str) -> Table:
     total = 0.0
     for name, step, how, seconds, command in plan_rows(plan, states, left):
         total += seconds or 0.0
-        people = None if seconds is None else format_duration(seconds)
+        people = None if seconds is None else format_roughly(seconds)
         rows.append([name, step, how, people if fmt in FOR_PEOPLE else seconds, command])
-    told = f"about {format_duration(total)} in all on this machine, at most: training may end before its plan"
+    told = f"about {format_roughly(total)} in all on this machine, at most: training may end before its plan"
     if estimates is None:
         told = f"no times, as {plan.request.corpus} is not prepared yet: sritool preprocess {plan.request.corpus}"
+    elif uncounted := estimates.uncounted():
+        told += f"; {', '.join(uncounted)} takes longer, as updates of its encoder alone are not counted"
     time_column = "time" if fmt in FOR_PEOPLE else "seconds"
     columns = ["run", "step", "state", time_column, "command"]
     return Table(f"Plan of {plan.request.table}", columns, rows, "\n".join([*fairness(plan), told]))

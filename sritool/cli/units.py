@@ -46,6 +46,14 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def format_roughly(seconds: float) -> str:
+    """`40 s`, `35 min`, `11 h` or `17 days`, for what was only estimated."""
+    for unit, size, most in (("s", 1.0, 90.0), ("min", 60.0, 90.0), ("h", 3600.0, 72.0)):
+        if seconds < most * size:
+            return f"{round(max(seconds, 0.0) / size)} {unit}"
+    return f"{round(seconds / 86400)} days"
+
+
 BYTES_PER_UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?")
 

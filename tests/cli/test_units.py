@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.cli.units import format_duration, parse_bytes, parse_duration
+from sritool.cli.units import format_duration, format_roughly, parse_bytes, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,19 @@ def test_duration_is_read_as_it_is_written(seconds: int) -> None:
 def test_duration_written() -> None:
     written = [format_duration(seconds) for seconds in (-1, 0, 9.4, 59.6, 600, 3723)]
     assert written == ["0:00", "0:00", "0:09", "1:00", "10:00", "1:02:03"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (5399, "90 min"),
+        (5401, "2 h"),
+        (40_000, "11 h"),
+        (1.5e6, "17 days"),
+    ],
+)
+def test_rough_lengths(seconds: float, text: str) -> None:
+    assert format_roughly(seconds) == text

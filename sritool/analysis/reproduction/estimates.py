@@ -13,6 +13,7 @@ from sritool.analysis.reproduction.states import State, metrics_of, settings_of
 from sritool.config.settings import RunConfig
 from sritool.data.preprocess import tiny_in_memory
 from sritool.data.store import Corpus, find_corpus, load_corpus
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 from sritool.model.device import resolve_device
 from sritool.training.cost import RunCost, cost_of
 from sritool.training.plan import check_corpus
@@ -22,7 +23,7 @@ START = 6.0
 """Seconds that a command takes before its work begins, roughly."""
 
 _CHAINS, _CLUSTERED = 20, 10_000  # of `classify`: chains a sentence, and sentences of train
-_UNIT_CHAINS = 64  # of `au`, where there is no exact mean
+_UNIT_CHAINS = 16  # of `au` in most cases, where there is no exact mean
 
 
 def corpus_of(plan: Plan) -> Corpus | None:
@@ -80,6 +81,10 @@ class Estimates:
         measures = state.missing(run)
         return self.training(run, state) + sum(self.measuring(run, one) for one in measures)
 
+    def uncounted(self) -> list[str]:
+        """Return the methods tried so far whose updates beside the plan are not part of their time."""
+        return sorted({cost.method.name for cost in self._costs.values() if cost.beside})
+
     def _cost(self, run: PlannedRun) -> RunCost:
         key = repr(_without_seed(run.config))
         if key not in self._costs:
@@ -91,33 +96,35 @@ class Estimates:
         count = self._corpus.info.splits[name].sentences
         return min(count, self._plan.request.limit or count)
 
+    def _chain(self, run: PlannedRun) -> float:
+        """Passes of one draw of a sentence's z; `work` counts two."""
+        return self._cost(run).method.work().inference / 2
+
     def _of_evaluation(self, run: PlannedRun, measure: Measure) -> float:
         metrics, sentences = metrics_of(measure), self._sentences("test")
         settings, method = settings_of(self._plan, measure), self._cost(run).method
         test = self._corpus.info.splits["test" if "test" in self._corpus.info.splits else "valid"]
         length = test.predictions / max(1, test.sentences)
         found = passes_of(method, metrics, settings.likelihood, length) * sentences
-        if "sri" in measure.words or "kl" in metrics:
-            of_chain = method.work().inference * run.config.generator.latent * (run.method == "sri")
-            if "sri" in measure.words:
-                found = sentences * settings.likelihood.samples * of_chain
-            else:
-                found += settings.kl_count(sentences) * of_chain
-        if "au" in metrics and run.method == "sri":
-            found += _UNIT_CHAINS * method.work().inference * sentences
-        return found
+        if run.method != "sri":
+            return found
+        with_density = self._chain(run) * run.config.generator.latent  # a tangent a dimension
+        if settings.estimator != DEFAULT_ESTIMATOR:
+            return with_density * settings.likelihood.samples * sentences
+        found += with_density * settings.kl_count(sentences) * ("kl" in metrics)
+        return found + self._chain(run) * _UNIT_CHAINS * sentences * ("au" in metrics)
 
     def _of_noisy(self, run: PlannedRun, measure: Measure) -> float:
-        return 2 * (SWAPS + 2) * (1 + self._cost(run).method.work().inference) * self._sentences("test")
+        return 2 * (SWAPS + 2) * (1 + self._chain(run)) * self._sentences("test")
 
     def _of_classification(self, run: PlannedRun, measure: Measure) -> float:
         chains = _CHAINS if run.method == "sri" else 1
-        train = min(self._plan.request.limit or _CLUSTERED, 2 * _CLUSTERED)
+        train = 2 * min(self._plan.request.limit or _CLUSTERED, _CLUSTERED)  # to cluster, and with labels
         sentences = self._sentences("test") + self._sentences("valid") + train
-        return chains * (1 + self._cost(run).method.work().inference) * sentences
+        return chains * (1 + self._chain(run)) * sentences
 
     def _of_map(self, run: PlannedRun, measure: Measure) -> float:
-        return (1 + self._cost(run).method.work().inference) * min(MAP, self._sentences("test"))
+        return (1 + self._chain(run)) * min(MAP, self._sentences("test"))
 
     def _of_lines(self, run: PlannedRun, measure: Measure) -> float:
         return 4.0 * LINES * POINTS

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sritool.analysis.comparison import published_estimator
 from sritool.analysis.reproduction import measures
 from sritool.analysis.reproduction.measures import Measure
-from sritool.analysis.reproduction.tables import PaperTable, Variation, table_of, variations
+from sritool.analysis.reproduction.tables import WORK_ORDER, PaperTable, Variation, table_of, variations
 from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
 from sritool.config.settings import RunConfig
 from sritool.config.values import flat, plain
@@ -21,7 +21,7 @@ from sritool.evaluation.record import fingerprint
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 from sritool.methods.base import Method
 from sritool.methods.registry import METHODS, build_method
-from sritool.training.configure import gather, resolve_config
+from sritool.training.configure import gather, resolve_config, shown
 from sritool.training.plan import RUN_NAME
 
 DATA_DIR, RUNS_DIR = Path("data"), Path("runs")
@@ -109,7 +109,8 @@ def make_plan(request: Request) -> Plan:
         UsageError: There is no such table, method, recipe or setting, or a name of `use` is not in the plan.
     """
     table = table_of(request.table)
-    corpus, methods = request.corpus or table.corpus, request.methods or table.methods
+    corpus = request.corpus or table.corpus
+    methods = request.methods or tuple(sorted(table.methods, key=WORK_ORDER.index))
     for method in methods:
         if method not in METHODS:
             raise UsageError(f"no method {method!r}{suggestion(method, METHODS)}")
@@ -184,12 +185,12 @@ def _of_config(config: RunConfig) -> Method:
 
 def config_hash(config: RunConfig) -> str:
     """Return what tells a run's settings from others, in 12 hexadecimal digits."""
-    return fingerprint(sorted(flat(plain(config)).items(), key=lambda item: item[0]))[:12]
+    return fingerprint(sorted(flat(shown(config)).items(), key=lambda item: item[0]))[:12]
 
 
 def differing(config: RunConfig, planned: RunConfig) -> list[str]:
     """Return the settings in which a run is not as planned, like `training.epochs 30, planned 60`."""
-    own, wanted = flat(plain(config)), flat(plain(planned))
+    own, wanted = flat(shown(config)), flat(shown(planned))
     names = [name for name in wanted if not _NO_OUTCOME.fullmatch(name) and own.get(name) != wanted[name]]
     return [f"{name} {own.get(name)}, planned {wanted[name]}" for name in names]
 

@@ -167,7 +167,7 @@ def _on_record(
             settings = settings_of(plan, measure)
             chosen = choose_sentences(model, settings.split, None, settings.limit, plan.request.data_dir)
             kept = record_of(model, content, chosen, settings)
-            missing = kept.missing(settings.metrics, paired=True)
+            missing = kept.missing(settings.metrics)
             there = tuple(name for name in settings.metrics if name not in missing)
             if there:
                 yield measure.words, there

@@ -32,6 +32,9 @@ class PaperTable(NamedTuple):
     varied: bool = False  # whether steps and temperatures of the chain are varied
 
 
+WORK_ORDER = ("lm", "vae-fb", "sri", "vae-anneal", "vae-fbp", "vae-cyclical", "ae", "vae-lagging", "sa-vae")
+"""Methods as they are trained: what decides first, what takes longest last."""
+
 _WITHOUT_AE = tuple(name for name in NAMES if name != "ae")
 _WITH_Z = tuple(name for name in NAMES if name != "lm")
 _LIKELIHOOD = ("ppl", "nll", "recon")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sritool.cli.formats import Table, readable
 from sritool.cli.tables.figures import FOR_PEOPLE, with_error
-from sritool.cli.units import format_duration
+from sritool.cli.units import format_roughly
 
 Document = Mapping[str, Any]
 Entry = Mapping[str, Any]
@@ -213,15 +213,13 @@ def missing_table(found: Document) -> Table:
         how = f"{done} of {planned} epochs" if entry["status"] == "training" or done else "not run"
         if entry["status"] == "not measured":
             how = "trained, not measured"
-        rows.append(
-            [label(found, entry), how, about(entry["estimated seconds"]), " && ".join(entry["commands"])]
-        )
-    return Table("Not run", ["method", "state", "time", "commands"], rows)
+        rows.append([label(found, entry), how, about(entry["estimated seconds"]), " && ".join(entry["left"])])
+    return Table("Not run", ["method", "state", "time", "commands that are left"], rows)
 
 
 def about(seconds: float | None) -> str | None:
     """An estimated time; None where there is no estimate."""
-    return None if seconds is None else f"about {format_duration(seconds)}"
+    return None if seconds is None else f"about {format_roughly(seconds)}"
 
 
 _FIGURE = ("metric", "value", "standard_error", "own", "estimator", "draws", "sentences", "of", "half")

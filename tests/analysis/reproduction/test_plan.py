@@ -93,3 +93,10 @@ def test_every_command_of_a_plan_is_one_that_the_parser_takes(table: str) -> Non
             group: type[LazyGroup] = KindGroup if words[0] == "plot" else CommandGroup
             name, *given = words[1:] if words[0] == "plot" else words
             group.build(name).make_context(name, with_resume_spelled_out(given))
+
+
+def test_what_decides_first_is_trained_first() -> None:
+    found = [run.method for run in make_plan(Request("table1")).runs]
+    assert (found[:3], found[-1]) == (["lm", "vae-fb", "sri"], "sa-vae")
+    assert sorted(found) == sorted(TABLES["table1"].methods)
+    assert [run.method for run in make_plan(Request("table1", methods=("sri", "lm"))).runs] == ["sri", "lm"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -137,7 +138,7 @@ def test_what_is_there_is_shown_when_the_rest_is_not_run(run: Run, commands: Com
     ]
     shown = output(run(*given("table1", "--no-run", "-f", "markdown")))
     assert "not run" in shown
-    assert "about 0:" in shown
+    assert re.search(r"about \d+ s", shown)
 
 
 def test_a_plan_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
