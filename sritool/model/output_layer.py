@@ -19,6 +19,7 @@ from sritool.model.word_subset import WordSubset
 from sritool.model.workspace import Workspace
 
 _LOGITS = 1 << 23  # held at a time: 32 MB in float32
+_LEAST = 128  # positions at a time, where the vocabulary is so large that they take more: the weights take yet more
 
 
 class OutputLayer:
@@ -85,7 +86,9 @@ class OutputLayer:
         for part, states, targets in self._chunks(features, rows):
             log_softmax = self._log_softmax(states)  # [m, V]
             log_p[part] = log_softmax.gather(1, targets).squeeze(1)
-            p = log_softmax.exp_().to(self._type)
+            p = log_softmax.exp_()
+            if self._type != self._own_type:
+                p = self._logits(states).copy_(p)
             torch.sub(self.weight[targets.squeeze(1)], p @ self.weight, out=grad[part])
             if theta is not None:
                 theta.add_expected(p, states, None if counted is None else counted[part], self._subset)
@@ -98,15 +101,20 @@ class OutputLayer:
 
     def _log_softmax(self, states: Tensor) -> Tensor:
         """Log-probabilities of all words in the parameters' own type: states [m, width] → [m, V]."""
-        logits = self._workspace.take("logits", (len(states), len(self.bias)), self.bias)
+        logits = self._logits(states)
         torch.addmm(self.bias, states, self.weight.t(), out=logits)
         if self._type != self._own_type:
-            return torch.log_softmax(logits, -1, dtype=self._own_type)
+            like = logits.new_empty(0, dtype=self._own_type)
+            logits = self._workspace.take("log softmax", logits.shape, like).copy_(logits)
         return torch.log_softmax(logits, -1, out=logits)
+
+    def _logits(self, states: Tensor) -> Tensor:
+        """A buffer of [m, V] in the products' type."""
+        return self._workspace.take("logits", (len(states), len(self.bias)), self.bias)
 
     def _chunks(self, features: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """(which positions, their features, their targets [m, 1]), a bounded number of logits at a time."""
-        step = max(64, _LOGITS // self.weight.shape[0])
+        step = max(_LEAST, _LOGITS // self.weight.shape[0])
         for begin in range(0, features.shape[0], step):
             part = slice(begin, min(begin + step, features.shape[0]))
             yield part, features[part].to(self._type), rows[part].unsqueeze(1)

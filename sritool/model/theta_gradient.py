@@ -13,6 +13,8 @@ from sritool.model.generator import Generator, layers_of
 from sritool.model.word_subset import WordSubset
 from sritool.model.workspace import Workspace
 
+_WORDS = 1 << 14  # whose gradient is converted at a time
+
 
 class Words(NamedTuple):
     """The words before, as they go into the first layer and the residual connection."""
@@ -84,8 +86,9 @@ class ThetaGradient:
             mass = torch.zeros_like(self.word_mass).index_add_(0, subset.words, mass)
         elif p.dtype == into.dtype:
             into.addmm_(p.t(), states, alpha=self.weight)
-        else:
-            into.add_(p.t() @ states, alpha=self.weight)
+        else:  # by parts, so that what is converted stays in the cache
+            for rows, of_words in zip(into.split(_WORDS), p.split(_WORDS, 1), strict=True):
+                rows.add_(of_words.t() @ states, alpha=self.weight)
         self.word_mass.add_(mass, alpha=self.weight)
         self.sums["output_bias"].add_(mass, alpha=self.weight)
 

@@ -13,7 +13,7 @@ from sritool.data.batches import Batch
 from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.generator import Generator
-from sritool.model.output_layer import _LOGITS, OutputLayer
+from sritool.model.output_layer import _LEAST, _LOGITS, OutputLayer
 from sritool.model.theta_gradient import ThetaGradient
 from sritool.model.workspace import Workspace
 
@@ -34,7 +34,7 @@ class Largest(TorchDispatchMode):
         return found
 
 
-BOUND = max(_LOGITS, 2 * 8 * WORDS)  # a chunk of logits, or the layer and its like
+BOUND = max(_LOGITS, _LEAST * WORDS)  # a chunk of logits
 
 
 @pytest.fixture
@@ -42,14 +42,15 @@ def generator(make_generator: Callable[..., Generator]) -> Generator:
     return make_generator(WORDS + FIRST_PREDICTED, hidden=8, scale=0.5, dtype=torch.float32)
 
 
-def test_the_output_layer_is_exact(generator: Generator) -> None:
+@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-6), ("bfloat16", 0.02)])
+def test_the_output_layer_is_exact(generator: Generator, precision: str, bound: float) -> None:
     random = torch.Generator().manual_seed(1)
     states = torch.randn(TOKENS, 8, generator=random)
     rows = torch.randint(WORDS, (TOKENS,), generator=random)
     theta = ThetaGradient(generator)
     with torch.no_grad(), Largest() as mode:
-        log_p, gradient = OutputLayer(generator, "float32", Workspace()).gradient(states, rows, theta)
-        again = OutputLayer(generator, "float32", Workspace()).log_likelihood(states, rows)
+        log_p, gradient = OutputLayer(generator, precision, Workspace()).gradient(states, rows, theta)
+        again = OutputLayer(generator, precision, Workspace()).log_likelihood(states, rows)
     assert WORDS < mode.elements <= BOUND < TOKENS * WORDS
     wide = [
         value.detach().double().requires_grad_()
@@ -60,7 +61,7 @@ def test_the_output_layer_is_exact(generator: Generator) -> None:
     expected = torch.autograd.grad(plain.sum(), wide)
     found = (log_p, again, gradient, -theta.sums["output"], -theta.sums["output_bias"])
     for ours, theirs in zip(found, (plain, plain, *expected), strict=True):
-        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-6, atol=1e-6, check_dtype=False)
+        torch.testing.assert_close(ours, theirs.detach(), rtol=bound, atol=bound, check_dtype=False)
 
 
 def test_many_draws_and_the_hessian_stay_small(

@@ -60,15 +60,15 @@ def test_agrees_with_log_softmax(generator: Generator, case: str) -> None:
 
 
 def test_chunks_add_up(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    hidden, rows = states().repeat(30, 1), ROWS.repeat(30)
+    hidden, rows = states().repeat(60, 1), ROWS.repeat(60)
     log_p, in_hidden, in_weight, in_bias = plain(generator, states())
-    monkeypatch.setattr(output_layer, "_LOGITS", 1)  # 64 positions at a time
+    monkeypatch.setattr(output_layer, "_LOGITS", 1)  # the least positions at a time
     layer, theta = OutputLayer(generator, "float32", Workspace()), ThetaGradient(generator)
     found = layer.gradient(hidden, rows, theta)
-    torch.testing.assert_close(found[0], log_p.repeat(30), rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(found[1], in_hidden.repeat(30, 1), rtol=1e-10, atol=1e-11)
-    torch.testing.assert_close(-theta.sums["output"], 30 * in_weight, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(-theta.sums["output_bias"], 30 * in_bias, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(found[0], log_p.repeat(60), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(found[1], in_hidden.repeat(60, 1), rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(-theta.sums["output"], 60 * in_weight, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(-theta.sums["output_bias"], 60 * in_bias, rtol=1e-10, atol=1e-10)
 
 
 def test_what_is_not_finite_stays_so(generator: Generator) -> None:
