@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sritool.data.corpora.hub_text import SCHEME, HubAddress, hub_source
 from sritool.data.corpora.named import NAMED, check_name, named_source
 from sritool.data.preprocess import check_corpus_name
 from sritool.data.readers import SUFFIXES, suffix_of
@@ -23,19 +24,22 @@ class Inputs:
         splits: Files of --train, --valid and --test.
         folder: That of --from.
         name: That of --name.
+        streaming: --streaming.
     """
 
     names: Sequence[str] = ()
     splits: Mapping[str, Path | Sequence[Path]] = field(default_factory=dict)
     folder: Path | None = None
     name: str | None = None
+    streaming: bool = False
 
 
 def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[str, Source]:
     """Return the corpus's name and source that the words of the command line mean.
 
-    A single word that is a built-in name means that corpus, even where a file is called so; any other word is
-    a file, ``-`` for standard input, or a folder of files whose names tell their splits.
+    A single word that is a built-in name means that corpus, even where a file is called so, and one that begins with
+    ``hf://`` a data set of the Hugging Face hub; any other word is a file, ``-`` for standard input, or a folder of
+    files whose names tell their splits.
 
     Args:
         inputs: The words.
@@ -46,6 +50,15 @@ def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[s
     """
     options = options or FileOptions()
     words = list(inputs.names)
+    if any(word.startswith(SCHEME) for word in words):
+        return _choose_hub(words, inputs, options)
+    if inputs.streaming:
+        what = (
+            f"a sample of {words[0]} is drawn from all of it"
+            if words[:1] and words[0] in NAMED
+            else ("files and standard input are never read whole in any case")
+        )
+        raise UsageError(f"--streaming is for a data set of the hub, hf://OWNER/NAME: {what}; leave it out")
     if len(words) == 1 and words[0] in NAMED:
         return _choose_named(words[0], inputs, options)
     if len(words) == 1 and inputs.folder is None and not inputs.splits and _looks_like_name(words[0]):
@@ -73,6 +86,21 @@ def _choose_named(word: str, inputs: Inputs, options: FileOptions) -> tuple[str,
     if name == "tiny" and options.seed:
         raise UsageError("tiny is the sample of seed 0; give another one a name of its own: --name NAME")
     return name, named_source(word, inputs.folder, options.seed)
+
+
+def _choose_hub(words: Sequence[str], inputs: Inputs, options: FileOptions) -> tuple[str, Source]:
+    if len(words) > 1 or inputs.folder is not None or inputs.splits:
+        raise UsageError(
+            f"{SCHEME}… stands alone: its splits are those of the hub; leave the other files out"
+        )
+    if options.form is not None:
+        raise UsageError(f"--input-format is for files of your own; leave it out with {words[0]}")
+    address = HubAddress.of(words[0])
+    name = inputs.name or address.name
+    if name in NAMED:
+        raise UsageError(f"{name} is a built-in corpus; choose another --name")
+    check_corpus_name(name)
+    return name, hub_source(address, options, inputs.streaming)
 
 
 def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) -> Source:

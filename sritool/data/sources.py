@@ -151,11 +151,12 @@ def _read_folders(folder: Path, found: Mapping[str, Mapping[str, Path]], options
     missing = {split: share for split, share in options.shares.items() if split not in found}
     left = [path for labels in found.values() for path in [next(iter(labels.values())).parent / UNLABELLED]]
     notes = [f"left out: {path}, which has no labels" for path in left if path.is_dir()]
-    notes += _cut_notes(missing, options)
+    notes += cut_notes(missing, options)
     return CorpusText(folder.name, splits, tuple(notes), Cut(missing, options.seed) if missing else None)
 
 
-def _cut_notes(missing: Mapping[str, float], options: FileOptions) -> list[str]:
+def cut_notes(missing: Mapping[str, float], options: FileOptions) -> list[str]:
+    """Return which splits are cut from train, in words."""
     cut = " and ".join(f"{split} ({share:.0%})" for split, share in missing.items())
     return [f"{cut} cut from train with seed {options.seed}"] if missing else []
 
@@ -171,7 +172,7 @@ def _read_files(files: Files, options: FileOptions, about: Sequence[str]) -> Cor
     for path in paths:
         check_file(path)
     missing = {split: share for split, share in options.shares.items() if split not in files}
-    notes = [*about, *_cut_notes(missing, options)]
+    notes = [*about, *cut_notes(missing, options)]
     notes += _recurring(files)
     names = ["standard input" if path == STDIN else path.name for path in paths]
     source = _some(names)

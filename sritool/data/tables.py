@@ -15,7 +15,7 @@ from sritool.data.fields import FieldNames, checked_label, chunk_of, fields_take
 from sritool.data.sentences import Chunk
 from sritool.errors import DataError, UsageError
 
-_ROWS = 10_000  # that are handed on at a time
+ROWS = 10_000  # that are handed on at a time
 _HEAD = 20  # lines that tell how cells are parted
 
 
@@ -54,7 +54,7 @@ def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[Rows]:
             rows.append(row)
             size += sum(map(len, row))
             line = reader.line_num
-            if len(rows) == _ROWS or size > LONGEST_LINE:
+            if len(rows) == ROWS or size > LONGEST_LINE:
                 yield rows
                 rows, size = [], 0
     except csv.Error as error:
@@ -137,27 +137,51 @@ def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
     where = name_of(path)
     if where != str(path):
         raise UsageError("Parquet cannot be read from standard input; give the name of a file")
-    done, taken = 0, ""
     try:
         with explain_read_errors(path), pq.ParquetFile(path) as file:
             text, label = find_fields(file.schema_arrow.names, where, names)
-            taken = fields_taken(text, label)
-            for batch in file.iter_batches(_ROWS, columns=[text] if label is None else [text, label]):
-                batch.validate(full=True)
-                texts = _strings(batch.column(text), text, where, done)
-                labels = None
-                if label is not None:
-                    values = _strings(batch.column(label), label, where, done).to_pylist()
-                    labels = [
-                        checked_label(value, True, f"{where} row {number}", "give every row one")
-                        for number, value in enumerate(values, done + 1)
-                    ]
-                yield Chunk(texts, labels, taken)
-                taken = ""
-                done += len(texts)
+            batches = file.iter_batches(ROWS, columns=[text] if label is None else [text, label])
+            yield from chunks_of_rows(batches, text, label, where)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{where} is no whole Parquet file ({reason}); get it again") from error
+
+
+def chunks_of_rows(
+    batches: Iterable[Any], text: str, label: str | None, where: str, classes: Sequence[str] = ()
+) -> Iterator[Chunk]:
+    """Yield the sentences of rows in Arrow's form.
+
+    Args:
+        batches: The rows, each a ``pyarrow.RecordBatch``.
+        text: The column of the text.
+        label: That of the label; None where there is none.
+        where: What errors call the rows' source.
+        classes: Names of the labels, where their column holds numbers of classes.
+
+    Raises:
+        DataError: A row has no text or no label.
+    """
+    done, taken = 0, fields_taken(text, label)
+    for batch in batches:
+        batch.validate(full=True)
+        texts = _strings(batch.column(text), text, where, done)
+        labels = None
+        if label is not None:
+            column = batch.column(label)
+            if classes:
+                values = [
+                    classes[number] if number in range(len(classes)) else "" for number in column.to_pylist()
+                ]
+            else:
+                values = _strings(column, label, where, done).to_pylist()
+            labels = [
+                checked_label(value, True, f"{where} row {number}", "give every row one")
+                for number, value in enumerate(values, done + 1)
+            ]
+        yield Chunk(texts, labels, taken)
+        taken = ""
+        done += len(texts)
 
 
 def _strings(column: Any, name: str, where: str, done: int) -> Any:

@@ -27,9 +27,9 @@ def preprocess(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME|FILE…|-",
-            help="A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, or - for "
-            "stdin.",
+            metavar="NAME|FILE…|hf://OWNER/NAME|-",
+            help="A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, a data set of "
+            "the Hugging Face hub (hf://OWNER/NAME or hf://OWNER/NAME/CONFIGURATION), or - for stdin.",
             show_default=False,
         ),
     ] = None,
@@ -83,6 +83,14 @@ def preprocess(
             show_default="by its name, or what stands in it",
         ),
     ] = None,
+    streaming: Annotated[
+        bool,
+        reading_option(
+            "Read a data set of the Hugging Face hub as it is worked on, and keep its files nowhere: for one that "
+            "does not fit a disk.",
+            "--streaming",
+        ),
+    ] = False,
     no_labels: Annotated[
         bool, reading_option("Take no column, key or first word for a label.", "--no-labels")
     ] = False,
@@ -176,8 +184,11 @@ def preprocess(
 
     grep -v '^#' notes.txt | sritool preprocess - --name notes
 
+    sritool preprocess hf://OWNER/NAME --streaming
+
     The program makes tiny itself. It fetches ptb, snli, yahoo and yelp from the Hugging Face hub, unless --from names
-    a folder with their files. Preparing asks the network for nothing else.
+    a folder with their files; so it does with a data set that hf:// names. Preparing asks the network for nothing
+    else.
     """
     from sritool.cli.options.vocabulary import given_vocabulary
     from sritool.cli.render import emit
@@ -196,7 +207,7 @@ def preprocess(
     reading = FileOptions(input_format, names, valid_share, test_share, seed)
     for given in (*(inputs or ()), *(path for paths in splits.values() for path in paths)):
         tell_typed(given)
-    chosen, source = choose_source(Inputs(inputs or (), splits, folder, name), reading)
+    chosen, source = choose_source(Inputs(inputs or (), splits, folder, name, streaming), reading)
     if chunk is not None and (max_length is not None or truncate is not None):
         other = "--max-length" if max_length is not None else "--truncate or --drop"
         raise UsageError(f"--chunk {chunk} says how long sentences are, and loses nothing; leave {other} out")

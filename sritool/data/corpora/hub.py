@@ -71,7 +71,7 @@ def fetch(name: str) -> Mapping[str, Any]:
 
     source = HUB_SETS[name]
     try:
-        with _quietly(), never_waiting_for_ever():
+        with quietly(), never_waiting_for_ever():
             found: Mapping[str, Any] = datasets.load_dataset("parquet", data_files=source.data_files())
     except Exception as error:  # the client's errors are many, and change from one version to the next
         raise SritoolError(
@@ -82,7 +82,7 @@ def fetch(name: str) -> Mapping[str, Any]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """No log and no warnings of the client's, and its progress bars on a terminal only."""
     import datasets
 

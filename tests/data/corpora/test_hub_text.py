@@ -1,0 +1,135 @@
+"""Data sets of the hub by address, fetched or streamed. A local folder stands in for the hub: nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sritool.data.choose_source import Inputs, choose_source
+from sritool.data.corpora.hub_text import HubAddress, hub_source
+from sritool.data.fields import FieldNames
+from sritool.data.preprocess import preprocess_corpus
+from sritool.data.sources import FileOptions
+from sritool.data.store import load_corpus
+from sritool.errors import DataError, SritoolError, UsageError
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sentences: list[str]) -> list[dict[str, Any]]:
+    """me/mine, with classes, a missing test split, and one that is none of ours; what was asked for."""
+    import datasets
+
+    folder = tmp_path / "on-the-hub"
+    folder.mkdir()
+    features = datasets.Features({"id": datasets.Value("int64"), "sentence": datasets.Value("string")})
+    features["label"] = datasets.ClassLabel(names=["even", "odd"])
+    for split, lines in {"train": sentences * 20, "validation": sentences[:9], "extra": ["x y"]}.items():
+        rows = [{"id": k, "sentence": line, "label": k % 2} for k, line in enumerate(lines)]
+        datasets.Dataset.from_list(rows, features=features).to_parquet(str(folder / f"{split}.parquet"))
+    files = {path.stem: str(path) for path in folder.iterdir()}
+    genuine, asked = datasets.load_dataset, list[dict[str, Any]]()
+
+    def load_dataset(path: str, name: str | None, **settings: Any) -> Any:
+        asked.append({"path": path, "name": name, **settings})
+        if path != "me/mine":
+            raise OSError("[Errno -2] Name or service not known")
+        cache = str(tmp_path / "cache")
+        return genuine("parquet", data_files=files, streaming=settings["streaming"], cache_dir=cache)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return asked
+
+
+def test_addresses() -> None:
+    assert HubAddress.of("hf://me/mine") == HubAddress("me/mine", "mine")
+    assert HubAddress.of("hf://datasets/me/mine.x@v1/small/") == HubAddress(
+        "me/mine.x", "mine.x", "v1", "small"
+    )
+    for wrong in ("hf://mine", "hf://", "hf://me/mine/a/b", "hf://me/mi ne"):
+        with pytest.raises(UsageError, match="hf://OWNER/NAME"):
+            HubAddress.of(wrong)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_data_set_is_prepared(hub: list[dict[str, Any]], tmp_path: Path, streaming: bool) -> None:
+    name, source = choose_source(Inputs(["hf://me/mine@v2/small"], streaming=streaming))
+    done = preprocess_corpus(name, source, data_dir=tmp_path / "data")
+    assert hub == [{"path": "me/mine", "name": "small", "revision": "v2", "streaming": streaming}]
+    assert any((tmp_path / "cache").rglob("*.arrow")) is not streaming  # nothing is kept of what is streamed
+    assert done.info.labels == ("even", "odd")
+    assert done.info.source == "Hugging Face hub, me/mine"
+    notes = " ".join(done.info.notes)
+    for said in ("left out of me/mine: extra", "test (5%) cut from train", "text: sentence; label: label"):
+        assert said in notes
+    valid = load_corpus(done.path).split("valid")
+    np.testing.assert_array_equal(valid.labels, np.arange(9) % 2)
+
+
+def test_streamed_and_fetched_are_the_same(hub: list[dict[str, Any]], tmp_path: Path) -> None:
+    hashes = set()
+    for streaming in (True, False):
+        source = hub_source(HubAddress.of("hf://me/mine"), FileOptions(), streaming)
+        folder = tmp_path / str(streaming)
+        hashes.add(preprocess_corpus("m", source, data_dir=folder, workers=2).info.content_hash)
+    assert len(hashes) == 1
+
+
+def test_columns_can_be_named(hub: list[dict[str, Any]], tmp_path: Path) -> None:
+    options = FileOptions(names=FieldNames("sentence", None, labels=False))
+    source = hub_source(HubAddress.of("hf://me/mine"), options, streaming=True)
+    assert preprocess_corpus("m", source, data_dir=tmp_path).info.labels == ()
+    options = FileOptions(names=FieldNames("nothing"))
+    with pytest.raises(DataError, match="no text among its keys"):
+        preprocess_corpus("n", hub_source(HubAddress.of("hf://me/mine"), options, True), data_dir=tmp_path)
+
+
+def test_a_hub_that_does_not_answer_is_told_in_one_line(hub: list[dict[str, Any]], tmp_path: Path) -> None:
+    source = hub_source(HubAddress.of("hf://you/yours"), FileOptions(), streaming=True)
+    with pytest.raises(SritoolError, match=r"cannot read you/yours from the Hugging Face hub \(\[Errno -2"):
+        preprocess_corpus("m", source, data_dir=tmp_path)
+
+
+def test_a_local_folder_of_that_name_is_not_taken_for_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "me" / "mine").mkdir(parents=True)
+    with pytest.raises(UsageError, match="not on the hub"):
+        choose_source(Inputs(["hf://me/mine"], streaming=True))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lines.txt", "--name", "m", "--streaming"], "hf://OWNER/NAME"),
+        (["-", "--name", "m", "--streaming"], "hf://OWNER/NAME"),
+        (["yelp", "--streaming"], "a sample of yelp is drawn"),
+        (["hf://me/mine", "lines.txt"], "stands alone"),
+        (["hf://me/mine", "--train", "lines.txt"], "stands alone"),
+        (["hf://me/mine", "--input-format", "tsv"], "--input-format"),
+        (["hf://me/mine", "--name", "yelp"], "choose another --name"),
+    ],
+)
+def test_what_does_not_go_together(
+    invoke: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lines.txt").write_text("a b\n")
+    result = invoke("preprocess", *words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_command(hub: list[dict[str, Any]], invoke: Callable[..., Any], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    result = invoke("preprocess", "hf://me/mine", "--streaming", "--data-dir", data, "-f", "json")
+    assert result.exit_code == 0, result.stderr
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["split"] for row in rows] == ["train", "valid", "test"]
+    assert (data / "mine" / "corpus.json").is_file()
