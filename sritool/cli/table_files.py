@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,14 +34,19 @@ class TableFiles:
             UsageError, DataError: There can be no such corpus, or it has no labels where they are needed.
         """
         from sritool.analysis.reproduction.estimates import corpus_of
+        from sritool.analysis.reproduction.plan import recipe_name, widened
 
         corpus_of(plan)
-        self._plan, self._device = plan, device
-        name = Path(plan.request.recipe).stem
-        self._stem = folder / f"{plan.request.table}-{Path(plan.request.corpus).name}-{name}"
+        request = plan.request
+        parts = [request.table, Path(request.corpus).name, recipe_name(request)]
+        parts += [f"limit{request.limit}"] if request.limit else []
+        self._stem = folder / "-".join([*parts, *(["own"] if request.own else [])])
+        self._device = device
+        rows = self._known().values()
+        self._plan = widened(plan, [row["method"] for row in rows], [row["seed"] for row in rows])
 
     def write(self, estimate: bool) -> dict[str, Any]:
-        """Write what is there, and return it.
+        """Write what is there, and return it; rows of an earlier document with other methods or seeds stay.
 
         Args:
             estimate: Try how long the rest will take; without, what the last document says of it is taken.
@@ -52,41 +58,60 @@ class TableFiles:
         from sritool.analysis.reproduction.estimates import Estimates, corpus_of, rounded
         from sritool.analysis.reproduction.states import state_of
 
-        corpus = corpus_of(self._plan)
+        corpus, known = corpus_of(self._plan), self._known()
         states = [state_of(self._plan, run, self._device) for run in self._plan.runs]
         estimates = Estimates(self._plan, corpus, self._device) if corpus is not None else None
-        known = self._known()
 
         def left(run: PlannedRun, state: State) -> float | None:
             if estimate and estimates is not None:
                 return rounded(estimates.left(run, state))
-            return known.get((run.method, run.variation.name, run.seed, state.epochs))
+            row = known.get((run.method, run.variation.name, run.seed))
+            return row["estimated seconds"] if row and row["epochs"][0] == state.epochs else None
 
-        found = document(self._plan, states, corpus, self._device, left)
+        found = document(self._plan, states, corpus, self._device, left, known)
         try:
             self._stem.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SritoolError(cannot_write(self._stem.parent, error, "another folder with --out")) from error
+        for run, state in zip(self._plan.runs, states, strict=True):
+            self._draw(found, run, state)
         text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         self._write(".json", [text])
         self._write(".tsv", lines_of(figures_table(found), "tsv"))
         self._write(".md", page_lines([found]))
         return found
 
+    def _draw(self, found: dict[str, Any], run: PlannedRun, state: State) -> None:
+        """Draw the aggregate posterior of a run, where that was measured, and name the picture in its row."""
+        from sritool.analysis.reproduction.collect import key_of
+
+        maps = [one.words for one in run.measures if one.words[0] == "plot"]
+        points = state.known.done.get(maps[0]) if maps and state.known is not None else None
+        if points is None:
+            return
+        from sritool.analysis.latent_map import Point
+        from sritool.cli.plots.latent import draw
+        from sritool.cli.plots.style import save
+
+        path = self._stem.with_name(f"{self._stem.name}-{run.short}-s{run.seed}.png")
+        save(draw([Point(**point) for point in points], f"{run.name} on {found['corpus']}"), path)
+        for row in found["rows"]:
+            if key_of(row) == (run.method, run.variation.name, run.seed):
+                row["picture"] = path.name
+
     def _write(self, ending: str, lines: Sequence[str] | Iterator[str]) -> None:
         path = self._stem.with_name(self._stem.name + ending)
         write_output(path, ["".join(lines).encode()])
 
-    def _known(self) -> dict[tuple[Any, ...], float | None]:
-        """Estimates of the document that is there, by method, variation, seed and epochs done."""
+    def _known(self) -> dict[tuple[str, str, int], dict[str, Any]]:
+        """The rows of the document that is there."""
+        from sritool.analysis.reproduction.collect import key_of
+
         try:
             found = read_document(self._stem.with_name(self._stem.name + ".json"))
         except DataError:
             return {}
-        return {
-            (row["method"], row["variation"], row["seed"], row["epochs"][0]): row["estimated seconds"]
-            for row in found["rows"]
-        }
+        return {key_of(row): row for row in found["rows"]}
 
 
 def plan_table(plan: Plan, device: str, fmt: str) -> Table:
@@ -145,8 +170,12 @@ def read_document(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def page_of(folder: Path) -> str:
+def page_of(folder: Path, seen: str = "") -> str:
     """Return a page of all tables in a folder, in the paper's order.
+
+    Args:
+        folder: Where `reproduce` wrote them.
+        seen: The folder as seen from the page.
 
     Raises:
         DataError: There is none, or one is damaged.
@@ -158,7 +187,7 @@ def page_of(folder: Path) -> str:
         raise DataError(f"no table in {folder}; write one first, as with: sritool reproduce table1 --no-run")
     order = list(TABLES)
     found.sort(key=lambda one: (order.index(one["table"]), one["corpus"], one["recipe"]))
-    return "".join(page_lines(found)) + "".join(_unwritten({one["table"] for one in found}))
+    return "".join(page_lines(found, seen)) + "".join(_unwritten({one["table"] for one in found}))
 
 
 def _unwritten(written: set[str]) -> Iterator[str]:
@@ -177,10 +206,10 @@ def write_page(folder: Path, target: Path | None) -> None:
     Raises:
         DataError: There is no table, or the file has no marks.
     """
-    page = page_of(folder)
     if target is None:
-        write_bytes(page.encode())
+        write_bytes(page_of(folder, folder.as_posix()).encode())
         return
+    page = page_of(folder, Path(os.path.relpath(folder, target.parent)).as_posix())
     try:
         text = target.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

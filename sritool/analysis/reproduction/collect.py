@@ -32,6 +32,7 @@ from sritool.data.store import Corpus
 FORMAT = "sritool reproduction 1"
 AGAINST = ("lm", "sri")
 """Methods that the others are compared with, sentence by sentence."""
+Key = tuple[str, str, int]
 IN_CORPUS = "(a sentence of the corpus)"
 
 
@@ -41,6 +42,7 @@ def document(
     corpus: Corpus | None,
     device: str,
     left: Callable[[PlannedRun, State], float | None],
+    before: Mapping[Key, Document] | None = None,
 ) -> Document:
     """Make the document of a plan from what is there; nothing is measured.
 
@@ -50,6 +52,7 @@ def document(
         corpus: Prepared; None where it is not there.
         device: Where the models run; figures of another kind of device are not found.
         left: Seconds that what is left of a run will take; None: not known.
+        before: Rows of the document that was there, which stay where the run is not found any more.
     """
     rows = [measured(plan, run, state, device) for run, state in zip(plan.runs, states, strict=True)]
     texts = _texts(corpus) if any(one.get("sentences") for one, _ in rows) else set()
@@ -60,9 +63,10 @@ def document(
             entry["differences"] = list(_differences(plan, run, row, [found for _, found in rows]))
         if "sentences" in entry:
             entry["sentences"] = [IN_CORPUS if text in texts else text for text in entry["sentences"]]
-        entries.append(entry)
+        old = (before or {}).get(key_of(entry), {})
+        entries.append(old if state.folder is None and "training" in old else entry)
     request = plan.request
-    entries.sort(key=lambda entry: list(NAMES).index(entry["method"]))
+    entries.sort(key=lambda entry: (list(NAMES).index(entry["method"]), entry["seed"]))
     return {
         "format": FORMAT,
         "table": request.table,
@@ -80,6 +84,11 @@ def document(
         "rows": entries,
         "seeds": list(spread(entries)),
     }
+
+
+def key_of(entry: Mapping[str, Any]) -> Key:
+    """Return what tells the rows of a document apart: method, variation and seed."""
+    return entry["method"], entry["variation"], entry["seed"]
 
 
 def command_of(plan: Plan) -> list[str]:
@@ -114,7 +123,7 @@ def _head(
     missing = state.missing(run)
     commands = {one: plan.measure_words(one, str(RUNS_DIR / run.name)) for one in run.measures}
     status = "done" if state.trained and not missing else "not run"
-    if status != "done" and state.known is not None:
+    if status != "done" and (state.known is not None or state.in_use):
         status = "not measured" if state.trained else "training"
     seconds = None if status == "done" else left(run, state)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,6 +129,14 @@ def make_plan(request: Request) -> Plan:
     return Plan(request, table, runs)
 
 
+def widened(plan: Plan, methods: Sequence[str], seeds: Sequence[int]) -> Plan:
+    """Return a plan of the same table with more methods and seeds."""
+    request = plan.request
+    both = {"methods": (*request.methods, *methods), "seeds": (*request.seeds, *seeds)}
+    unique = {name: tuple(dict.fromkeys(values)) for name, values in both.items()}
+    return make_plan(replace(request, **unique))  # type: ignore[arg-type]
+
+
 def _runs(request: Request, table: PaperTable) -> Iterator[PlannedRun]:
     corpus = Path(request.corpus).name
     for seed in request.seeds:
@@ -147,7 +155,7 @@ def _run(
         flags["sampler"] = {"steps": int(variation.words[1])}
     config = resolve_config(corpus, method, gather(assignments=assignments, flags=flags))
     unlimited = ("--set", "training.minutes=0") if config.training.minutes else ()  # all stop by one rule
-    name = "-".join(filter(None, (corpus, method, variation.name, _recipe_name(request), f"s{seed}")))
+    name = "-".join(filter(None, (corpus, method, variation.name, recipe_name(request), f"s{seed}")))
     if not RUN_NAME.fullmatch(name):
         raise UsageError(f"a run cannot be called {name!r}; give a corpus or recipe of another name")
     chosen = ("--method", method, "--recipe", request.recipe, "--seed", str(seed))
@@ -156,8 +164,8 @@ def _run(
     return PlannedRun(name, method, variation, seed, config, words, _measures(request, table, config))
 
 
-def _recipe_name(request: Request) -> str:
-    """The recipe in a run's name, with a mark of what stands in one's own, and of the settings over it."""
+def recipe_name(request: Request) -> str:
+    """Return the recipe in a run's name, with a mark of what stands in one's own, and of the settings over it."""
     name, parts = request.recipe, list(request.settings)
     if name not in bundled_recipes():
         own = read_recipe(name)

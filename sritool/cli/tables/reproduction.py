@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 from sritool.cli.formats import Table, readable
@@ -12,6 +13,9 @@ from sritool.cli.units import format_roughly
 
 Document = Mapping[str, Any]
 Entry = Mapping[str, Any]
+
+LONGEST = 120
+"""Characters of a sentence that are shown."""
 
 OWN = ", own estimator"
 """After the name of a figure by the estimator that its method was published with."""
@@ -90,8 +94,8 @@ def cell(figure: Mapping[str, Any]) -> str:
     value, error = figure["value"], figure["standard_error"]
     if value is None:
         return readable(math.nan)
-    if error is None:
-        return readable(value)
+    if not error:  # none, or a count that is certain
+        return readable(int(value) if value == int(value) else value)
     return with_error(value, error)
 
 
@@ -130,13 +134,15 @@ def sentences_table(found: Document) -> Table:
     entries = [entry for entry in found["rows"] if entry.get("sentences")]
     longest = max((len(entry["sentences"]) for entry in entries), default=0)
     rows: list[list[object]] = [
-        [
-            number + 1,
-            *(entry["sentences"][number] if number < len(entry["sentences"]) else None for entry in entries),
-        ]
+        [number + 1, *(_sentence(entry["sentences"], number) for entry in entries)]
         for number in range(longest)
     ]
     return Table("Sentences", ["", *(label(found, entry) for entry in entries)], rows)
+
+
+def _sentence(sentences: Sequence[str], number: int) -> str | None:
+    """One of them, cut to what a cell has room for."""
+    return shorten(sentences[number], LONGEST, placeholder=" …") if number < len(sentences) else None
 
 
 def differences_table(found: Document) -> Table:
@@ -250,8 +256,13 @@ def figures_table(found: Document) -> Table:
     return Table(str(found["title"]), columns, rows)
 
 
-def page_lines(documents: Sequence[Document]) -> Iterator[str]:
-    """Return a page of several documents in Markdown: a heading each, its tables, and the command for it."""
+def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]:
+    """Return a page of several documents in Markdown: a heading each, its tables and pictures, and its command.
+
+    Args:
+        documents: In order.
+        folder: Where their pictures lie, seen from the page; "": beside it.
+    """
     from sritool.cli.formats import markdown_lines
 
     for found in documents:
@@ -265,3 +276,7 @@ def page_lines(documents: Sequence[Document]) -> Iterator[str]:
             for line in filter(None, table.note.split("\n")):
                 yield f"- {line}\n"
             yield "\n" if table.note else ""
+        for entry in found["rows"]:
+            if "picture" in entry:
+                place = f"{folder}/{entry['picture']}" if folder else entry["picture"]
+                yield f"![{found['title']}: {label(found, entry)}]({place})\n\n"

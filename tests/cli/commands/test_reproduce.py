@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,7 @@ def test_every_table_has_its_figures_and_does_nothing_twice(run: Run, commands: 
         assert named & {*TABLES[table].columns}
         assert all(row["value"] for row in first)
     assert commands.given
+    assert len(list(Path("results/reproduction").glob("*.png"))) == (table == "figure1")
     written = document(table)
     commands.given.clear()
     assert rows(run(*given(table, "--limit", 24))) == first
@@ -189,6 +191,19 @@ def test_runs_from_elsewhere_are_taken(run: Run, commands: Commands) -> None:
     assert "elsewhere" not in document()["command"]
 
 
+def test_rows_of_other_methods_stay(run: Run, commands: Commands) -> None:
+    lm = [*given("table1")[:4], "--methods", "lm", *SMALL]
+    run(*lm)
+    run(*given("table1")[:4], "--methods", "sri", *SMALL)
+    assert [row["method"] for row in document()["rows"]] == ["lm", "sri"]
+    assert {one["against"] for one in document()["rows"][1]["differences"]} == {"lm"}
+    assert "--methods sri,lm" in document()["command"]
+    before = document()["rows"][1]
+    shutil.rmtree(Path("runs", before["run"]))
+    run(*lm)
+    assert document()["rows"][1] == before
+
+
 def test_seeds_are_summed_up(run: Run, commands: Commands) -> None:
     run(*given("table1", "--methods", "lm")[:4], "--methods", "lm", "--seeds", "0,1", *SMALL)
     found = document()
@@ -265,7 +280,7 @@ def test_a_run_of_another_process_is_left_to_it(run: Run, commands: Commands, mo
         result = run(*[word for word in given("table1") if word != "-q"])
         assert result.exit_code == 0, result.stderr
         assert "another process" in result.stderr
-    assert [row["status"] for row in document()["rows"]] == ["not run", "done"]
+        assert [row["status"] for row in document()["rows"]] == ["training", "done"]
 
 
 def test_the_least_time_that_is_left_begins_no_command(run: Run, commands: Commands) -> None:
