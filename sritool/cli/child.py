@@ -36,7 +36,7 @@ main()
 class Done(NamedTuple):
     """How a command ended."""
 
-    code: int
+    code: int  # of the shell: 128 and a signal's number where that ended it
     output: str
     seconds: float
     in_time: bool  # False if it was asked to stop because its time was over
@@ -83,7 +83,8 @@ class Children(StopRequest):
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        return Done(process.returncode, output, time.monotonic() - began, in_time)
+        code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        return Done(code, output, time.monotonic() - began, in_time)
 
     def _last_words(self, process: subprocess.Popen[str]) -> str:
         try:

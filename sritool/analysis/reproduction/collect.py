@@ -24,7 +24,7 @@ from sritool.analysis.reproduction.plan import (
     PlannedRun,
     fairness,
 )
-from sritool.analysis.reproduction.published import NAMES, SOURCE
+from sritool.analysis.reproduction.published import NAMES, SOURCE, published
 from sritool.analysis.reproduction.states import State
 from sritool.config.recipes import DEFAULT_RECIPE
 from sritool.data.store import Corpus
@@ -66,7 +66,8 @@ def document(
         old = (before or {}).get(key_of(entry), {})
         entries.append(old if state.folder is None and "training" in old else entry)
     request = plan.request
-    entries.sort(key=lambda entry: (list(NAMES).index(entry["method"]), entry["seed"]))
+    order = list(dict.fromkeys([*NAMES, *(entry["method"] for entry in entries)]))
+    entries.sort(key=lambda entry: (order.index(entry["method"]), entry["seed"]))
     return {
         "format": FORMAT,
         "table": request.table,
@@ -128,12 +129,13 @@ def _head(
     seconds = None if status == "done" else left(run, state)
     return {
         "method": run.method,
-        "name": NAMES[run.method],
+        "name": NAMES.get(run.method, run.method),
         "variation": run.variation.name,
         "seed": run.seed,
         "run": state.folder.name if state.folder else run.name,
         "status": status,
         "epochs": [state.epochs, (state.known.config if state.known else run.config).training.epochs],
+        "published": dict(_published(plan, run)),
         "commands": [_shown(run.words), *map(_shown, commands.values())],
         "left": [
             *([] if state.trained else [_shown(run.words)]),
@@ -142,6 +144,14 @@ def _head(
         "estimated seconds": seconds,
         "not as planned": list(state.apart),
     }
+
+
+def _published(plan: Plan, run: PlannedRun) -> Iterator[tuple[str, Document]]:
+    """The paper's figures of a method, by metric; it has none of our variations."""
+    for metric in plan.table.columns if not run.variation.name else ():
+        found = published(plan.request.table, plan.request.corpus, run.method, metric)
+        if found is not None:
+            yield metric, found._asdict()
 
 
 def _differences(plan: Plan, run: PlannedRun, row: Row, rows: Sequence[Row | None]) -> Iterator[Document]:

@@ -1,4 +1,4 @@
-"""What is on record of one run: its training, and its figures beside the paper's."""
+"""What is on record of one run: its training, and its figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sritool.analysis.comparison import Row
 from sritool.analysis.reproduction.measures import Figure, Measure
 from sritool.analysis.reproduction.outputs import Outputs
 from sritool.analysis.reproduction.plan import Plan, PlannedRun, config_hash
-from sritool.analysis.reproduction.published import published
 from sritool.analysis.reproduction.states import Known, State, settings_of
 from sritool.evaluation.collapse import collapse_note
 from sritool.evaluation.evaluate import Evaluation, record_of, run_name
@@ -69,7 +68,7 @@ def measured(plan: Plan, run: PlannedRun, state: State, device: str) -> tuple[Do
         else:
             figures += measure.read(there)
             sentences += measure.sentences(there)
-    values["figures"] = [_beside(plan, run, one) for one in figures]
+    values["figures"] = [_values(one) for one in figures]
     if sentences:
         values["sentences"] = sentences
     values["notes"] = list(dict.fromkeys(values["notes"]))
@@ -124,13 +123,8 @@ def _figure(estimate: Estimate, total: int, own: bool) -> Figure:
     )
 
 
-def _beside(plan: Plan, run: PlannedRun, figure: Figure) -> Document:
-    """A figure with the paper's, where that has one of a run without variation."""
-    values = {name: _plain(value) for name, value in figure._asdict().items()}
-    theirs = published(plan.request.table, plan.request.corpus, run.method, figure.metric)
-    if theirs is not None and not run.variation.name:
-        values |= {"published": theirs.value, "source": theirs.source}
-    return values
+def _values(figure: Figure) -> Document:
+    return {name: _plain(value) for name, value in figure._asdict().items()}
 
 
 def _plain(value: Any) -> Any:

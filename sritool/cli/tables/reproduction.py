@@ -40,24 +40,33 @@ def tables_of(found: Document, fmt: str) -> list[Table]:
 
 
 def beside_table(found: Document) -> Table:
-    """Our figures beside the paper's, and the difference; a row a run."""
-    entries = [entry for entry in found["rows"] if _values(entry)]
-    names = [name for name in _columns(found) if any(name in _values(entry) for entry in entries)]
-    theirs = {name for name in names if any(_theirs(entry, name) is not None for entry in entries)}
-    columns = ["method"]
+    """Our figures beside the paper's, and the difference; a row a run, be it run or not."""
+    entries = found["rows"]
+    theirs = {name for entry in entries for name in entry["published"]}
+    ours = {name for entry in entries for name in _values(entry)}
+    names = [name for name in _columns(found) if name in ours | theirs]
+    states = any(entry["status"] != "done" for entry in entries)
+    columns = ["method", *(["state"] if states else [])]
     for name in names:
         columns += [name, "paper", "difference"] if name in theirs else [name]
     rows: list[list[object]] = []
-    for entry in entries:
-        row: list[object] = [label(found, entry)]
+    for entry in entries if names else []:
+        row: list[object] = [label(found, entry), *([state_of(entry)] if states else [])]
         for name in names:
-            figure, paper = _values(entry).get(name), _theirs(entry, name)
+            figure, paper = _values(entry).get(name), entry["published"].get(name, {}).get("value")
             row.append(figure and cell(figure))
-            if name in theirs:
-                row += [paper, _difference(figure, paper)]
+            row += [paper, _difference(figure, paper)] if name in theirs else []
         rows.append(row)
-    note = "\n".join([*_notes(found), *([found["the paper says"] and f"paper: {found['the paper says']}"])])
-    return Table(f"{found['title']}: {found['corpus']}", columns, rows, note.strip())
+    says = f"paper: {found['the paper says']}" if found["the paper says"] else ""
+    note = "\n".join(filter(None, [*_notes(found), says]))
+    return Table(f"{found['title']}: {found['corpus']}", columns, rows, note)
+
+
+def state_of(entry: Entry) -> str:
+    """Return how far a run is, in words."""
+    done, planned = entry["epochs"]
+    words = {"done": "done", "not measured": "trained, not measured"}
+    return words.get(entry["status"]) or (f"{done} of {planned} epochs" if done else "not run")
 
 
 def _difference(figure: Mapping[str, Any] | None, paper: float | None) -> str | None:
@@ -81,12 +90,6 @@ def _values(entry: Entry) -> dict[str, Mapping[str, Any]]:
     }
     training = entry.get("training", {})
     return {name: {"value": training[name], "standard_error": None} for name in training} | figures
-
-
-def _theirs(entry: Entry, name: str) -> float | None:
-    figure = _values(entry).get(name)
-    value = figure.get("published") if figure else None
-    return None if value is None else float(value)
 
 
 def cell(figure: Mapping[str, Any]) -> str:
@@ -125,8 +128,6 @@ def _notes(found: Document) -> Iterator[str]:
             by_note.setdefault(note, []).append(label(found, entry))
     for note, runs in by_note.items():
         yield f"{'; '.join(runs)}: {note}"
-    if any(entry["status"] == "training" and _values(entry) for entry in found["rows"]):
-        yield "†: its training has not come to its end"
 
 
 def sentences_table(found: Document) -> Table:
@@ -215,11 +216,14 @@ def missing_table(found: Document) -> Table:
     for entry in found["rows"]:
         if entry["status"] == "done":
             continue
-        done, planned = entry["epochs"]
-        how = f"{done} of {planned} epochs" if entry["status"] == "training" or done else "not run"
-        if entry["status"] == "not measured":
-            how = "trained, not measured"
-        rows.append([label(found, entry), how, about(entry["estimated seconds"]), " && ".join(entry["left"])])
+        rows.append(
+            [
+                label(found, entry),
+                state_of(entry),
+                about(entry["estimated seconds"]),
+                " && ".join(entry["left"]),
+            ]
+        )
     return Table("Not run", ["method", "state", "time", "commands that are left"], rows)
 
 
@@ -242,15 +246,17 @@ def figures_table(found: Document) -> Table:
         training = entry.get("training", {})
         tail = [training.get("hours"), entry.get("settings"), entry["estimated seconds"]]
         tail.append(" && ".join(entry["commands"]))
-        shown = [figure for figure in _values(entry).values() if figure.get("metric")]
+        shown = [*entry.get("figures", ())]
+        known = {figure["metric"] for figure in shown}
+        shown += [{"metric": name} for name in entry["published"] if name not in known]
         for figure in shown or [{}]:
             paired: list[object] = []
             for against in ("lm", "sri"):
                 one = {} if figure.get("own") else differences.get((figure.get("metric"), against), {})
                 paired += [one.get("value"), one.get("standard_error")]
+            theirs = entry["published"].get(figure.get("metric"), {})
             own = [figure.get(name) for name in _FIGURE]
-            theirs = [figure.get("published"), figure.get("source")]
-            rows.append([*head, *own, *theirs, *paired, *tail])
+            rows.append([*head, *own, theirs.get("value"), theirs.get("source"), *paired, *tail])
     columns = [*_PROGRAMS, "paper", "source", "minus lm", "minus lm se", "minus sri", "minus sri se"]
     columns += ["training hours", "settings", "estimated seconds left", "commands"]
     return Table(str(found["title"]), columns, rows)

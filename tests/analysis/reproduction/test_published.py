@@ -70,5 +70,5 @@ def test_what_the_paper_has_not(table: str, corpus: str, method: str, metric: st
     assert published(table, corpus, method, metric) is None
 
 
-def test_every_method_has_a_name() -> None:
-    assert NAMES.keys() == METHODS.keys()
+def test_names_are_of_methods() -> None:
+    assert NAMES.keys() <= METHODS.keys()

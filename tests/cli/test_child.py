@@ -1,0 +1,61 @@
+"""Commands in processes of their own: what they print, their time, and signals on their way to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from sritool.cli import child
+from sritool.cli.child import Children
+
+WAITS = "import signal; print('begun', flush=True); signal.pause()"
+
+
+def test_it_is_this_program() -> None:
+    with Children() as children:
+        done = children.run(["--version"])
+    assert (done.code, done.output.split()[0], done.in_time) == (0, "sritool", True)
+    assert done.seconds > 0
+
+
+def test_one_whose_time_is_over_is_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_PROGRAM", WAITS)
+    with Children() as children:
+        done = children.run([], seconds=0.2)
+    assert (done.code, done.in_time) == (128 + signal.SIGTERM, False)
+    assert children.received is None
+
+
+def test_one_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_PROGRAM", WAITS)
+    monkeypatch.setattr(child, "_GRACE", 0.2)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which a process inherits
+    try:
+        with Children() as children:
+            done = children.run([], seconds=0.2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (done.code, done.in_time) == (128 + signal.SIGKILL, False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_goes_to_the_command_that_runs(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    ends = f"signal.signal({number.value}, lambda *_: sys.exit(5))"
+    tells = f"import os, signal, sys; {ends}; os.kill(os.getppid(), {number.value}); signal.pause()"
+    monkeypatch.setattr(child, "_PROGRAM", tells)
+    before = signal.getsignal(number)
+    with Children() as children:
+        done = children.run([])
+        assert (done.code, children.received) == (5, number)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_came_before_ends_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_PROGRAM", WAITS)
+    with Children() as children:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert children.run([]).code == 128 + signal.SIGTERM
