@@ -1,17 +1,16 @@
-"""The tables of `reproduce` as files, its plan as a table, and a page of all tables."""
+"""The tables of `reproduce` as files, and its plan as a table."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sritool.cli.formats import Table, lines_of
-from sritool.cli.streams import write_bytes
+from sritool.cli.reproduction_page import page_lines, read_document
 from sritool.cli.tables.figures import FOR_PEOPLE
-from sritool.cli.tables.reproduction import figures_table, page_lines
+from sritool.cli.tables.reproduction import figures_table
 from sritool.cli.units import format_roughly
 from sritool.errors import DataError, SritoolError
 from sritool.files import cannot_write, write_output
@@ -19,9 +18,6 @@ from sritool.files import cannot_write, write_output
 if TYPE_CHECKING:
     from sritool.analysis.reproduction.plan import Plan, PlannedRun
     from sritool.analysis.reproduction.states import State
-
-BEGIN, END = "<!-- sritool reproduce page: begin -->", "<!-- sritool reproduce page: end -->"
-"""Marks in a file between which a page is written."""
 
 
 class TableFiles:
@@ -151,71 +147,3 @@ def plan_table(plan: Plan, device: str, fmt: str) -> Table:
     time_column = "time" if fmt in FOR_PEOPLE else "seconds"
     columns = ["run", "step", "state", time_column, "command"]
     return Table(f"Plan of {plan.request.table}", columns, rows, "\n".join([*fairness(plan), told]))
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """Read a document that `reproduce` wrote.
-
-    Raises:
-        DataError: It is none, or cannot be read.
-    """
-    from sritool.analysis.reproduction.collect import FORMAT
-
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {error}; make it again with sritool reproduce") from error
-    if not isinstance(found, Mapping) or found.get("format") != FORMAT:
-        raise DataError(f"{path} is no table of sritool reproduce; make it again, or move it elsewhere")
-    return dict(found)
-
-
-def page_of(folder: Path, seen: str = "") -> str:
-    """Return a page of all tables in a folder, in the paper's order.
-
-    Args:
-        folder: Where `reproduce` wrote them.
-        seen: The folder as seen from the page.
-
-    Raises:
-        DataError: There is none, or one is damaged.
-    """
-    from sritool.analysis.reproduction.tables import TABLES
-
-    found = [read_document(path) for path in sorted(folder.glob("*.json"))]
-    if not found:
-        raise DataError(f"no table in {folder}; write one first, as with: sritool reproduce table1 --no-run")
-    order = list(TABLES)
-    found.sort(key=lambda one: (order.index(one["table"]), one["corpus"], one["recipe"]))
-    return "".join(page_lines(found, seen)) + "".join(_unwritten({one["table"] for one in found}))
-
-
-def _unwritten(written: set[str]) -> Iterator[str]:
-    """What is said of tables of which there is no document."""
-    from sritool.analysis.reproduction.tables import TABLES
-
-    for name, table in TABLES.items():
-        if name not in written:
-            yield f"### {name}: {table.title}, {table.corpus}\n\nNot run: `sritool reproduce {name}`; "
-            yield f"its commands and their times: `sritool reproduce {name} --dry-run`\n\n"
-
-
-def write_page(folder: Path, target: Path | None) -> None:
-    """Print a page, or write it between the marks of a file.
-
-    Raises:
-        DataError: There is no table, or the file has no marks.
-    """
-    if target is None:
-        write_bytes(page_of(folder, folder.as_posix()).encode())
-        return
-    page = page_of(folder, Path(os.path.relpath(folder, target.parent)).as_posix())
-    try:
-        text = target.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {target}: {error}; give a page with {BEGIN} in it") from error
-    before, mark, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (mark and end):
-        raise DataError(f"{target} has not both marks; put {BEGIN} and {END} where the tables should stand")
-    write_output(target, [f"{before}{BEGIN}\n\n{page}{END}{after}".encode()])

@@ -211,15 +211,29 @@ def fairness(plan: Plan) -> list[str]:
     watched.remove("generator.latent")  # a language model has none
     apart = [name for name in watched if len({repr(config[name]) for config in configs.values()}) > 1]
     sizes = ", ".join(f"{name} {first[f'generator.{name}']}" for name in ("embedding", "hidden", "layers"))
-    rule = ", ".join(f"{name.partition('.')[2]} {first[name]}" for name in STOPPING if name not in apart)
+    count = first["training.sentences"]
     found = [
-        f"the same for all methods: the data {plan.request.corpus}; the generator ({sizes}); when training stops "
-        f"({rule}); the estimator of p(x), adaptive, with its draws"
+        f"the same for all methods: the data ({plan.request.corpus}, {f'{count:,}' if count else 'all'} training "
+        f"sentences); the generator ({sizes}); when training stops ({_rule(first, apart)}); the estimator of p(x), "
+        "adaptive, with its draws"
     ]
     for name in apart:
         values = ", ".join(f"{method} {config[name]}" for method, config in configs.items())
         found.append(f"the recipe {plan.request.recipe} sets {name} by method: {values}")
     return found
+
+
+def _rule(config: Mapping[str, Any], apart: Sequence[str]) -> str:
+    """When training stops, as far as that is the same for all."""
+    patience = config["training.patience"]
+    words = {
+        "training.epochs": f"after {config['training.epochs']} epochs",
+        "training.patience": f"or {patience} validations without a better one"
+        if patience
+        else "not before its plan ends",
+        "training.select": f"the best epoch by validation {config['training.select']}",
+    }
+    return ", ".join(text for name, text in words.items() if name not in apart)
 
 
 def require_labels(plan: Plan, labels: tuple[str, ...]) -> None:

@@ -13,9 +13,9 @@ from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, fil
 from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.values import counts, duration, names
 from sritool.cli.render import emit, emit_all, panels
+from sritool.cli.reproduction_page import write_page
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
-from sritool.cli.table_files import write_page
 from sritool.cli.tables.reproduction import tables_of
 from sritool.errors import SritoolError, UsageError
 

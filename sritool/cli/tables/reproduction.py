@@ -48,14 +48,16 @@ def beside_table(found: Document) -> Table:
     states = any(entry["status"] != "done" for entry in entries)
     columns = ["method", *(["state"] if states else [])]
     for name in names:
-        columns += [name, "paper", "difference"] if name in theirs else [name]
+        beside = name.removesuffix(OWN) in theirs
+        columns += [name, *(["paper"] if name in theirs else []), *(["difference"] if beside else [])]
     rows: list[list[object]] = []
     for entry in entries if names else []:
         row: list[object] = [label(found, entry), *([state_of(entry)] if states else [])]
         for name in names:
-            figure, paper = _values(entry).get(name), entry["published"].get(name, {}).get("value")
-            row.append(figure and cell(figure))
-            row += [paper, _difference(figure, paper)] if name in theirs else []
+            figure, metric = _values(entry).get(name), name.removesuffix(OWN)
+            paper = entry["published"].get(metric, {}).get("value")
+            row += [figure and cell(figure), *([paper] if name in theirs else [])]
+            row += [_difference(figure, paper)] if metric in theirs else []
         rows.append(row)
     says = f"paper: {found['the paper says']}" if found["the paper says"] else ""
     note = "\n".join(filter(None, [*_notes(found), says]))
@@ -260,29 +262,3 @@ def figures_table(found: Document) -> Table:
     columns = [*_PROGRAMS, "paper", "source", "minus lm", "minus lm se", "minus sri", "minus sri se"]
     columns += ["training hours", "settings", "estimated seconds left", "commands"]
     return Table(str(found["title"]), columns, rows)
-
-
-def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]:
-    """Return a page of several documents in Markdown: a heading each, its tables and pictures, and its command.
-
-    Args:
-        documents: In order.
-        folder: Where their pictures lie, seen from the page; "": beside it.
-    """
-    from sritool.cli.formats import markdown_lines
-
-    for found in documents:
-        yield f"### {found['table']}: {found['title']}, {found['corpus']}, recipe `{found['recipe']}`\n\n"
-        yield f"```sh\n{found['command']}\n```\n\n"
-        yield f"{found['made']}, sritool {found['sritool']}; published figures: {found['source']}.\n\n"
-        for table in tables_of(found, "markdown"):
-            yield f"**{table.title}**\n\n"
-            yield from markdown_lines(table)
-            yield "\n"
-            for line in filter(None, table.note.split("\n")):
-                yield f"- {line}\n"
-            yield "\n" if table.note else ""
-        for entry in found["rows"]:
-            if "picture" in entry:
-                place = f"{folder}/{entry['picture']}" if folder else entry["picture"]
-                yield f"![{found['title']}: {label(found, entry)}]({place})\n\n"

@@ -18,7 +18,7 @@ import pytest
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli import working_off
 from sritool.cli.child import Children, Done
-from sritool.cli.table_files import BEGIN, END
+from sritool.cli.reproduction_page import BEGIN, END
 from sritool.runs.checkpoint import load_checkpoint
 from support.program import small_settings
 from support.tables import Run, json_rows, output, rows
@@ -221,6 +221,21 @@ def test_the_published_estimator_stands_beside(run: Run, commands: Commands) -> 
         row["method"]: {figure["estimator"] for figure in row["figures"] if figure["own"]}
         for row in document()["rows"]
     }
+    shown = output(
+        run(
+            *given("table1")[:4],
+            "--methods",
+            methods,
+            "--estimator",
+            "own",
+            "--limit",
+            6,
+            *SMALL,
+            "-f",
+            "markdown",
+        )
+    )
+    assert "ppl, own estimator" in shown
     assert own == {"lm": set(), "vae-anneal": {"encoder"}, "sri": {"sri"}}
 
 

@@ -1,0 +1,110 @@
+"""A page of all tables that `reproduce` wrote, from their JSON files and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sritool.cli.formats import markdown_lines
+from sritool.cli.streams import write_bytes
+from sritool.cli.tables.reproduction import Document, label, tables_of
+from sritool.errors import DataError
+from sritool.files import write_output
+
+BEGIN, END = "<!-- sritool reproduce page: begin -->", "<!-- sritool reproduce page: end -->"
+"""Marks in a file between which a page is written."""
+
+
+def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]:
+    """Return a page of several documents in Markdown: a heading each, its tables and pictures, and its command.
+
+    Args:
+        documents: In order.
+        folder: Where their pictures lie, seen from the page; "": beside it.
+    """
+    for found in documents:
+        yield f"### {found['table']}: {found['title']}, {found['corpus']}, recipe `{found['recipe']}`\n\n"
+        yield f"```sh\n{found['command']}\n```\n\n"
+        yield f"{found['made']}, sritool {found['sritool']}; published figures: {found['source']}.\n\n"
+        for table in tables_of(found, "markdown"):
+            yield f"**{table.title}**\n\n"
+            yield from markdown_lines(table)
+            yield "\n"
+            for line in filter(None, table.note.split("\n")):
+                yield f"- {line}\n"
+            yield "\n" if table.note else ""
+        for entry in found["rows"]:
+            if "picture" in entry:
+                place = f"{folder}/{entry['picture']}" if folder else entry["picture"]
+                yield f"![{found['title']}: {label(found, entry)}]({place})\n\n"
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a document that `reproduce` wrote.
+
+    Raises:
+        DataError: It is none, or cannot be read.
+    """
+    from sritool.analysis.reproduction.collect import FORMAT
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot read {path}: {error}; make it again with sritool reproduce") from error
+    if not isinstance(found, Mapping) or found.get("format") != FORMAT:
+        raise DataError(f"{path} is no table of sritool reproduce; make it again, or move it elsewhere")
+    return dict(found)
+
+
+def page_of(folder: Path, seen: str = "") -> str:
+    """Return a page of all tables in a folder, in the paper's order.
+
+    Args:
+        folder: Where `reproduce` wrote them.
+        seen: The folder as seen from the page.
+
+    Raises:
+        DataError: There is none, or one is damaged.
+    """
+    from sritool.analysis.reproduction.tables import TABLES
+
+    found = [read_document(path) for path in sorted(folder.glob("*.json"))]
+    if not found:
+        raise DataError(f"no table in {folder}; write one first, as with: sritool reproduce table1 --no-run")
+    order = list(TABLES)
+    found.sort(key=lambda one: (order.index(one["table"]), one["corpus"], one["recipe"]))
+    return "".join(page_lines(found, seen)) + "".join(_unwritten({one["table"] for one in found}))
+
+
+def _unwritten(written: set[str]) -> Iterator[str]:
+    """What is said of tables of which there is no document."""
+    from sritool.analysis.reproduction.tables import TABLES
+
+    for name, table in TABLES.items():
+        if name not in written:
+            yield f"### {name}: {table.title}, {table.corpus}\n\nNot run: `sritool reproduce {name}`; "
+            yield f"its commands and their times: `sritool reproduce {name} --dry-run`\n\n"
+
+
+def write_page(folder: Path, target: Path | None) -> None:
+    """Print a page, or write it between the marks of a file.
+
+    Raises:
+        DataError: There is no table, or the file has no marks.
+    """
+    if target is None:
+        write_bytes(page_of(folder, folder.as_posix()).encode())
+        return
+    page = page_of(folder, Path(os.path.relpath(folder, target.parent)).as_posix())
+    try:
+        text = target.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {target}: {error}; give a page with {BEGIN} in it") from error
+    before, mark, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (mark and end):
+        raise DataError(f"{target} has not both marks; put {BEGIN} and {END} where the tables should stand")
+    write_output(target, [f"{before}{BEGIN}\n\n{page}{END}{after}".encode()])
