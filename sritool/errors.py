@@ -46,6 +46,14 @@ class ShapeError(SritoolError, ValueError):
     """Arguments of a function disagree in shape or type."""
 
 
+class EndedElsewhereError(SritoolError):
+    """Another process of the job ended with an error, and has said which; this one ends with the same exit code."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another process of this job has ended")
+        self.exit_code = exit_code
+
+
 class Interrupted(SritoolError):  # noqa: N818 - what happened, and not a failure
     """A signal asked the work to stop and it stopped cleanly; the exit code is 128 + the signal number."""
 

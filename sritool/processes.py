@@ -15,6 +15,7 @@ import io
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -24,10 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sritool.errors import SritoolError, UsageError
+from sritool.errors import EndedElsewhereError, SritoolError, UsageError
 
 T = TypeVar("T")
 PEER_TIMEOUT = 600.0  # seconds
+_FIRST_WORD = 1.0  # seconds in which the first process may say why all end
 _PAUSE = 0.02  # seconds between looks of a process that waits for the first
 _NEEDED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -36,12 +38,8 @@ class PeerLostError(SritoolError):
     """Another process of the job has ended, or does not answer."""
 
 
-class EndedElsewhereError(SritoolError):
-    """Another process of the job ended with an error, and has said which; this one ends with the same exit code."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__("another process of this job has ended")
-        self.exit_code = exit_code
+class PeerSilentError(PeerLostError):
+    """Another process of the job does not answer for as long as was allowed."""
 
 
 class Place(NamedTuple):
@@ -318,6 +316,8 @@ class Group(Processes):
         beats, since = -1, time.monotonic()
         with self._talking():
             while not self._store.check([key]):
+                if self._store.check(["ended"]):
+                    raise EndedElsewhereError(int(self._store.get("ended").split()[1]))
                 number = self.signal()
                 if number is not None:
                     self._store.set("signal", str(number))
@@ -326,7 +326,7 @@ class Group(Processes):
                 if patient or beats != beats_before:
                     since = time.monotonic()
                 elif time.monotonic() - since > self._timeout:
-                    raise PeerLostError(_silent(self._timeout))
+                    raise PeerSilentError(_silent(self._timeout))
                 time.sleep(_PAUSE)
             found = json.loads(self._store.get(key))
         if "exit code" in found:
@@ -344,6 +344,9 @@ class Group(Processes):
     def claim(self, exit_code: int) -> int | None:
         own = f"{self.rank} {exit_code}"
         try:
+            if not self.is_first:  # where all end together, the first is to say it
+                with contextlib.suppress(RuntimeError):
+                    self._store.wait(["ended"], timedelta(seconds=_FIRST_WORD))
             ended = self._store.compare_set("ended", "", own).decode()
         except RuntimeError:  # the store has ended with its process
             return None
@@ -364,8 +367,9 @@ class Group(Processes):
             yield
         except RuntimeError as error:
             late = "time" in str(error).lower() and "out" in str(error).lower()
-            lost = "another process of this job has ended; the line that it left says why"
-            raise PeerLostError(_silent(self._timeout) if late else lost) from error
+            if late:
+                raise PeerSilentError(_silent(self._timeout)) from error
+            raise PeerLostError("another process of this job has ended") from error
 
 
 def _silent(timeout: float) -> str:
@@ -396,9 +400,41 @@ def join(place: Place | None, device: torch.device, timeout: float = PEER_TIMEOU
     waiting = timedelta(seconds=timeout)
     try:
         store, rank, size = next(rendezvous("env://", place.rank, place.size, timeout=waiting))
+        return Group(_met(store, rank, size, timeout), rank, size, device, timeout)
     except (RuntimeError, ValueError) as error:
         raise PeerLostError(f"the processes of this job do not find each other: {error}") from error
-    return Group(store, rank, size, device, timeout)
+
+
+def _met(store: Any, rank: int, size: int, timeout: float) -> Any:
+    """The store with a prefix of its own, once all are there: torchrun keeps a store and what is in it for restarts.
+
+    The first process names the meeting. Any other says hello there under a number of its own, and believes that the
+    meeting is not one of before only when the first has answered with that number.
+
+    Raises:
+        PeerLostError: They do not all come.
+    """
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+
+    own, ends, missing = uuid.uuid4().hex, time.monotonic() + timeout, set(range(1, size))
+    if rank == 0:
+        store.set("meeting", own)
+    while time.monotonic() < ends:
+        name = store.get("meeting").decode()
+        if rank == 0:
+            here = {other for other in missing if store.check([f"{name} hello {other}"])}
+            for other in here:
+                store.set(f"{name} answer {other}", store.get(f"{name} hello {other}"))
+            missing -= here
+        else:
+            store.set(f"{name} hello {rank}", own)
+        answered = (
+            store.check([f"{name} answer {rank}"]) and store.get(f"{name} answer {rank}").decode() == own
+        )
+        if answered or (rank == 0 and not missing):
+            return PrefixStore(name, store)
+        time.sleep(_PAUSE)
+    raise PeerSilentError(_silent(timeout))
 
 
 def part_of(count: int, number: int, parts: int) -> slice:

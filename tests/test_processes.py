@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from sritool.errors import UsageError
+from sritool.errors import EndedElsewhereError, UsageError
 from sritool.processes import (
     ALONE,
-    EndedElsewhereError,
     PeerLostError,
     Place,
     Processes,

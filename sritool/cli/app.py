@@ -131,24 +131,30 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def require_one_process(world_size: str) -> None:
-    """Refuse to be one of several processes, as torchrun starts them: each would do all the work again.
+SHARED = ("train",)
+"""Commands whose work several processes share."""
+
+
+def require_one_process(command: str, world_size: str) -> None:
+    """Refuse to be one of several processes, as torchrun starts them, where each would do all the work again.
 
     Args:
+        command: Its name.
         world_size: How many processes there are, as torchrun has it in the environment; "" outside of it.
 
     Raises:
         UsageError: There are several.
     """
-    if world_size.isdecimal() and int(world_size) > 1:
+    if command not in SHARED and world_size.isdecimal() and int(world_size) > 1:
         raise UsageError(
-            f"sritool runs in one process, and WORLD_SIZE={world_size} says that there are {world_size}: each "
+            f"{command} runs in one process, and WORLD_SIZE={world_size} says that there are {world_size}: each "
             "would do the same work; start it without torchrun, or unset WORLD_SIZE"
         )
 
 
 @app.callback()
 def global_options(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit."),
@@ -158,7 +164,7 @@ def global_options(
     ] = False,
 ) -> None:
     """Latent-variable models of text from the command line: short-run inference, and its measures."""
-    require_one_process(os.environ.get("WORLD_SIZE", ""))
+    require_one_process(ctx.invoked_subcommand or "sritool", os.environ.get("WORLD_SIZE", ""))
 
 
 def main() -> None:

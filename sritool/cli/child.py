@@ -33,6 +33,11 @@ main()
 """This very program, and nothing from the current folder, as the console script has it."""
 
 
+def command_of(words: Sequence[str]) -> list[str]:
+    """Return the command line of `sritool WORDS`, by this very program."""
+    return [sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), *words]
+
+
 class Done(NamedTuple):
     """How a command ended."""
 
@@ -61,7 +66,7 @@ class Children(StopRequest):
         """
         began, in_time = time.monotonic(), True
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), *words],
+            command_of(words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,

@@ -15,7 +15,7 @@ import typer
 from sritool.cli.printable import one_line
 from sritool.cli.signals import Stopped
 from sritool.cli.streams import say
-from sritool.errors import Interrupted, SritoolError, nearest, wanted_value
+from sritool.errors import EndedElsewhereError, Interrupted, SritoolError, nearest, wanted_value
 
 DEBUG_COMMAND = "sritool --debug …"
 DEBUG_HINT = f"to see where, run again as: {DEBUG_COMMAND}"
@@ -50,12 +50,16 @@ def exit_code_of(error: BaseException | None, debug: bool | None = None) -> int:
     if debug and error is not None:
         traceback.print_exception(error, file=sys.stderr)
     line, code = describe(error, debug)
+    if not line:
+        return code
     say(line, label="" if isinstance(error, Interrupted | KeyboardInterrupt) else "error")
     return code
 
 
 def describe(error: BaseException | None, debug: bool = False) -> tuple[str, int]:
     """One line and an exit code for any exception."""
+    if isinstance(error, EndedElsewhereError):
+        return "", error.exit_code  # another process of the job has said it
     if isinstance(error, SritoolError):
         return one_line(str(error)), error.exit_code
     if isinstance(error, Stopped):

@@ -131,13 +131,14 @@ class Watch:
         return self._bar
 
 
-def beginning(plan: Plan, folder: Path) -> str:
-    """What is about to be trained, in one line."""
+def beginning(plan: Plan, folder: Path, processes: int = 1) -> str:
+    """What is about to be trained, and by how many processes, in one line."""
+    by = f", by {processes} processes" if processes > 1 else ""
     if plan.resume is not None:
         done = plan.resume.progress["step"]
-        return f"going on with {plan.config.method} on {plan.start.corpus} at step {done}, in {folder}"
+        return f"going on with {plan.config.method} on {plan.start.corpus} at step {done}, in {folder}{by}"
     nothing = "no run to go on with yet; " if plan.start.resume else ""
-    return f"{nothing}training {plan.config.method} on {plan.start.corpus}, in {folder}"
+    return f"{nothing}training {plan.config.method} on {plan.start.corpus}, in {folder}{by}"
 
 
 def chosen_precision(plan: Plan, precision: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 
@@ -26,12 +27,12 @@ def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device
         UsageError: There is no such device.
     """
     if gpu is not None:
-        numbers = gpu.split(",")
-        if not all(number.strip().isdigit() for number in numbers):
-            raise UsageError(f"--gpu {gpu!r} names no GPU; write for example --gpu 0, or --device cpu")
+        numbers = _numbers_of(gpu)
         if len(numbers) > 1:
-            raise UsageError("--gpu takes one GPU so far; write for example --gpu 0")
-        return _cuda(int(numbers[0]), f"--gpu {gpu}")
+            raise UsageError(
+                f"--gpu {gpu}: this command works on one GPU; write for example --gpu {numbers[0]}"
+            )
+        return _cuda(numbers[0], f"--gpu {gpu}")
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", 0)
@@ -46,6 +47,47 @@ def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device
             raise UsageError("--device mps: no Apple GPU here; leave the option out or use --device cpu")
         return torch.device("mps")
     raise UsageError(f"--device {device!r} is unknown; use cpu, cuda, cuda:0, mps or auto")
+
+
+def devices_of_processes(
+    device: str = "auto", gpu: str | None = None, processes: int | None = None
+) -> list[torch.device]:
+    """Return the device of each process of a job on this machine.
+
+    Args:
+        device: cpu, cuda, cuda:N, mps or auto.
+        gpu: GPUs by their numbers with commas between, one for each process; wins over `device`.
+        processes: How many; None: one, or one for each GPU of `gpu`.
+
+    Raises:
+        UsageError: There are no such devices, or another number of them.
+    """
+    if gpu is not None:
+        numbers = _numbers_of(gpu)
+        if processes not in (None, len(numbers)) or len(set(numbers)) < len(numbers):
+            wanted = ",".join(map(str, range(processes or len(numbers))))
+            raise UsageError(
+                f"--gpu {gpu} and {processes or len(numbers)} processes: each needs its own, as --gpu {wanted}"
+            )
+        return [_cuda(number, f"--gpu {gpu}") for number in numbers]
+    first = resolve_device(device)
+    if processes in (None, 1):
+        return [first]
+    assert processes is not None
+    if first.type == "cpu":
+        return [first] * processes
+    if first.type != "cuda" or device.partition(":")[2]:
+        raise UsageError(
+            f"--device {device} is one device for {processes} processes; name GPUs with --gpu 0,1"
+        )
+    return [_cuda(number, f"{processes} processes on --device {device}") for number in range(processes)]
+
+
+def _numbers_of(gpu: str) -> list[int]:
+    numbers = gpu.split(",")
+    if not all(number.strip().isdigit() for number in numbers):
+        raise UsageError(f"--gpu {gpu!r} names no GPU; write for example --gpu 0, or --device cpu")
+    return [int(number) for number in numbers]
 
 
 def _cuda(number: int, asked: str) -> torch.device:
@@ -74,6 +116,17 @@ def enough_threads(hidden: int) -> int | None:
     On cores that other processes use too, threads then wait for one another for longer than they compute.
     """
     return 1 if hidden <= _SMALL else None
+
+
+def threads_of_process(processes: int) -> int | None:
+    """Threads for each of several processes on this machine, so that together they have as many as there are cores.
+
+    Args:
+        processes: On this machine; None for one, and where OMP_NUM_THREADS says how many, as torchrun sets it.
+    """
+    if processes < 2 or "OMP_NUM_THREADS" in os.environ:
+        return None
+    return max(1, (os.cpu_count() or 1) // processes)
 
 
 def resolve_precision(

@@ -14,6 +14,7 @@ from sritool.data.store import Corpus
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
+from sritool.processes import part_of
 from sritool.training.pretraining import pretraining_epochs
 from sritool.training.state import training_split
 
@@ -28,6 +29,7 @@ class RunCost(NamedTuple):
     memory: int  # bytes, of the model and a batch
     steps: int  # in an epoch
     seconds_a_step: float
+    reduced: int  # bytes that are summed over processes in a step
     beside: int  # updates before each of the plan while the method is aggressive, at most
     epochs: int  # planned, an autoencoder's before it among them
 
@@ -42,13 +44,14 @@ class RunCost(NamedTuple):
         return self.epoch * self.epochs
 
 
-def cost_of(config: RunConfig, corpus: Corpus, device: torch.device) -> RunCost:
+def cost_of(config: RunConfig, corpus: Corpus, device: torch.device, processes: int = 1) -> RunCost:
     """Return what a run will cost, the time from three steps on batches of middle length.
 
     Args:
         config: Its settings.
         corpus: What it will be trained on.
         device: Where.
+        processes: That share each batch, on devices like this one; the time is without their sums.
     """
     method = build_method(config, len(corpus.tokenizer))
     method.initialise()
@@ -62,15 +65,21 @@ def cost_of(config: RunConfig, corpus: Corpus, device: torch.device) -> RunCost:
     by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
     middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
     seconds = []
-    for number, part in enumerate([middle[0], *middle]):  # the first one warms up
+    parts = processes * config.training.accumulate
+    for number, chosen in enumerate([middle[0], *middle]):  # the first one warms up
+        whole = collate(train, chosen).to(device)
+        part = whole.part(part_of(whole.size, parts - 1, parts)) if parts > 1 else whole
         begin = time.perf_counter()
-        method.gradients(collate(train, part).to(device), Clock(0, 0, number + 1, 0.0))
-        seconds.append(time.perf_counter() - begin)
+        method.gradients(part, Clock(0, 0, number + 1, 0.0), whole)
+        seconds.append(config.training.accumulate * (time.perf_counter() - begin))
+    gradients = [p.grad for p in method.modules.parameters() if p.grad is not None]
+    reduced = sum(tensor.numel() * tensor.element_size() for tensor in (*gradients, *method.statistics()))
     parameters = sum(p.numel() for p in method.modules.parameters())
-    logits = int(config.training.batch_size * train.lengths.max()) * len(corpus.tokenizer)
-    units = config.generator.hidden * config.generator.layers
-    states = int(config.training.batch_size * train.lengths.max()) * units * 16
-    copies = 4 + bool(config.optimizer.ema_decay)  # with gradients, Adam's two moments and the average
+    positions = -(-config.training.batch_size // parts) * int(train.lengths.max())
+    logits = positions * len(corpus.tokenizer)
+    states = positions * config.generator.hidden * config.generator.layers * 16
+    # With gradients, Adam's two moments, the average, and the buffer in which parts are added up.
+    copies = 4 + bool(config.optimizer.ema_decay) + (parts > 1)
     begins_elsewhere = config.pretraining.encoder or config.warm_start.checkpoint
     before = pretraining_epochs(config) if method.pretrains and not begins_elsewhere else 0
     return RunCost(
@@ -81,25 +90,37 @@ def cost_of(config: RunConfig, corpus: Corpus, device: torch.device) -> RunCost:
         memory=4 * (copies * parameters + min(logits, 1 << 23) + states),
         steps=len(batches),
         seconds_a_step=float(np.mean(seconds[1:])),
+        reduced=reduced,
         beside=method.updates_beside,
         epochs=config.training.epochs + before,
     )
 
 
-def describe(config: RunConfig, corpus: Corpus, device: torch.device) -> list[tuple[str, object, str]]:
+def describe(
+    config: RunConfig, corpus: Corpus, device: torch.device, processes: int = 1
+) -> list[tuple[str, object, str]]:
     """Return the rows of `train --dry-run`: a quantity, its value and its unit; arguments as `cost_of`."""
-    cost = cost_of(config, corpus, device)
+    cost = cost_of(config, corpus, device, processes)
+    share, accumulate = -(-config.training.batch_size // processes), config.training.accumulate
     alone, epoch = cost.beside, cost.epoch
     return [
         ("training sentences", cost.sentences, ""),
         ("vocabulary", cost.vocabulary, "with <unk>, <pad>, <s>, </s>"),
         ("parameters", cost.parameters, ""),
         ("memory for the model and a batch", round(cost.memory / 2**20), "MiB"),
+        *([("processes", processes, f"with {share} sentences of a batch each")] if processes > 1 else []),
+        *([("parts of a batch", accumulate, "in each process, one after another")] if accumulate > 1 else []),
+        *(
+            [("summed in a step", round(cost.reduced / 2**20, 1), "MiB, over all processes")]
+            if processes > 1
+            else []
+        ),
         ("steps in an epoch", cost.steps, ""),
         (
             "time of an epoch, without validation",
             round(epoch, 1),
-            "s, without updates of the encoder alone" if alone else "s",
+            ("s, without updates of the encoder alone" if alone else "s")
+            + (", without the time of sums over processes" if processes > 1 else ""),
         ),
         *([("time of an aggressive epoch", round(epoch * (1 + alone), 1), "s at most")] if alone else []),
         (

@@ -138,9 +138,11 @@ class Trainer:
             if stop.signal is not None:
                 raise self._interrupted(stop.signal) from None
             reason = stop.reason
-        except PeerLostError:
+        except PeerLostError as error:
             self.state.save_last()  # no update is half made
-            raise
+            step, last = self.state.position.step, self.state.folder / LAST
+            saved = f"step {step} is saved in {last}; go on with the same command and --resume"
+            raise type(error)(f"{error}; {saved}") from error
         self.state.require_a_finite_validation()
         if self.state.lacks_best():
             self._lead(lambda: self._keep_as_it_stands(validated=reason == "max-time"))

@@ -186,7 +186,8 @@ class RunState:
         """The configuration with "auto" settled; a resumed run keeps what was settled."""
         vocabulary = len(self.corpus.tokenizer)
         mean_length = float(self.train.lengths.mean())
-        rows = int(config.training.batch_size * max(1.0, mean_length))
+        parts = self.processes.size * config.training.accumulate
+        rows = int(-(-config.training.batch_size // parts) * max(1.0, mean_length))
         precision = resolve_precision(
             config.training.precision, self.device, config.generator.hidden, rows, vocabulary
         )

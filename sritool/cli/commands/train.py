@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sritool.cli.formats import Table
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt
-from sritool.cli.options.models import DeviceOptions
+from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.options.training import TrainingOptions, run_option
 from sritool.cli.options.values import duration, names
 from sritool.cli.render import emit, emit_all
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
+from sritool.errors import DataError
 
 if TYPE_CHECKING:
+    import torch
+
     from sritool.analysis.run_summary import Summary
+    from sritool.processes import Processes
 
 settings_option = in_panel("Settings")
 
@@ -101,7 +106,7 @@ def train(
             "Prepare the corpus if need be, print sizes, memory and time, and exit.", "--dry-run"
         ),
     ] = False,
-    device: DeviceOptions,
+    device: ProcessOptions,
     data_dir: DataDirOpt = Path("data"),
     runs_dir: RunsDirOpt = Path("runs"),
     output: OutputOptions,
@@ -125,9 +130,12 @@ def train(
     """
     began = time.monotonic()
     from sritool.analysis.run_summary import summarise
+    from sritool.cli.job import ending_together, launch
     from sritool.cli.signals import StopRequest
     from sritool.cli.training_progress import Watch, advice_for_longer, beginning, chosen_precision, ending
-    from sritool.model.device import enough_threads, resolve_device, set_threads
+    from sritool.model.device import set_threads
+    from sritool.processes import place_in_job
+    from sritool.runs.folder import LAST
     from sritool.runs.live_logs import LiveLogs, check_live_logs
     from sritool.training.configure import gather
     from sritool.training.cost import describe
@@ -137,52 +145,120 @@ def train(
 
     form = output.format()
     live_logs = check_live_logs([kind for text in logs or () for kind in names(text)])
-    where = resolve_device(device.device, device.gpu)
+    place = place_in_job()
+    devices = device.devices(place)
+    where = devices[place.local_rank if place else 0]
     variables, flags = settings.by_source(ctx)
     checkpoint, source = sort_sources(sources or [], resume is not None)
     given = gather(config, variables, assignments or (), flags)
-    plan = plan_run(Start(corpus, given, resume, name, checkpoint), runs_dir, data_dir)
-    set_threads(
-        device.threads if device.threads is not None else enough_threads(plan.config.generator.hidden)
-    )
-    if print_config:
-        typer.echo(plan.toml(), nl=False)
-        return
-    prepared = prepare_corpus(plan, data_dir, source, say)
-    if dry_run:
-        emit(Table("Plan", ("quantity", "value", "unit"), describe(plan.config, prepared, where)), form)
-        return
-    with (
-        StopRequest() as stop,
-        Watch(output.quiet) as watch,
-        plan.open_folder(runs_dir) as (plan, folder, locked),
-        contextlib.ExitStack() as opened,
-    ):
-        if not locked:
-            say(f"{folder} is on a file system without locks: let no other process work on this run")
-        minutes = plan.config.training.minutes
-        allowed = max_time if max_time is not None else 60 * minutes or None
-        deadline = Deadline(allowed, began, summary)
-        limits = Limits(max_steps, deadline, stop)
-        live = opened.enter_context(contextlib.closing(LiveLogs(live_logs, folder)))
-        trainer = Trainer(prepared, plan.config, folder, where, limits, watch, plan.resume, live)
-        say(beginning(plan, folder) + chosen_precision(plan, trainer.state.config.training.precision))
-        if changes := plan.changes():
-            say(f"from here on with other settings: {'; '.join(changes)}")
-        outcome = trainer.run()
-        say(ending(outcome, plan.resume, "training.minutes" if max_time is None else "--max-time"))
-        if max_time is None and minutes and max_steps is None:
-            say(advice_for_longer(plan.config))
-        if not summary or outcome.pretraining:
+    if place and place.restarts:
+        resume = resume or "auto"  # of what the job had saved
+    processes = device.join(place, where)
+    with ending_together(processes):
+        if not processes.is_first:
+            follow(processes, corpus, data_dir, where, len(devices), device, max_steps)
             return
-        report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
-        share, seed = plan.config.validation.share, plan.config.training.seed
-        seconds = min(
-            deadline.left(),
-            deadline.for_summary(share, outcome.seconds - outcome.validating, outcome.validating),
+        plan = plan_run(Start(corpus, given, resume, name, checkpoint), runs_dir, data_dir)
+        hidden = plan.config.generator.hidden
+        set_threads(device.enough_threads(hidden, len(devices)))
+        if print_config:
+            typer.echo(plan.toml(), nl=False)
+        else:
+            prepared = prepare_corpus(plan, data_dir, source, say)
+        if dry_run:
+            rows = describe(plan.config, prepared, where, place.size if place else len(devices))
+            emit(Table("Plan", ("quantity", "value", "unit"), rows), form)
+        if print_config or dry_run:
+            processes.first(list)
+            return
+        if place is None and len(devices) > 1:
+            raise typer.Exit(launch(len(devices), sys.argv[1:]))
+        with (
+            StopRequest() as stop,
+            Watch(output.quiet) as watch,
+            plan.open_folder(runs_dir) as (plan, folder, locked),
+            contextlib.ExitStack() as opened,
+        ):
+            if not locked:
+                say(f"{folder} is on a file system without locks: let no other process work on this run")
+            minutes = plan.config.training.minutes
+            allowed = max_time if max_time is not None else 60 * minutes or None
+            deadline = Deadline(allowed, began, summary)
+            limits = Limits(max_steps, deadline, stop)
+            live = opened.enter_context(contextlib.closing(LiveLogs(live_logs, folder)))
+            processes.first(lambda: [str(folder), hidden])
+            trainer = Trainer(
+                prepared, plan.config, folder, where, limits, watch, plan.resume, live, processes
+            )
+            precision = chosen_precision(plan, trainer.state.config.training.precision)
+            say(beginning(plan, folder, processes.size) + precision)
+            if changes := plan.changes():
+                say(f"from here on with other settings: {'; '.join(changes)}")
+            if place and plan.resume is None:
+                trainer.state.save(LAST)  # so that a restart finds this run and no older one
+            outcome = trainer.run()
+            say(ending(outcome, plan.resume, "training.minutes" if max_time is None else "--max-time"))
+            if max_time is None and minutes and max_steps is None:
+                say(advice_for_longer(plan.config))
+            shown = None
+            if summary and not outcome.pretraining:
+                report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
+                share, seed = plan.config.validation.share, plan.config.training.seed
+                spent = outcome.seconds - outcome.validating
+                seconds = min(deadline.left(), deadline.for_summary(share, spent, outcome.validating))
+                shown = summarise(prepared, folder, str(where), seed, report, seconds)
+            processes.first(lambda: None)
+        if shown is not None:
+            show_summary(folder.name, shown, form)
+
+
+def follow(
+    processes: Processes,
+    corpus: str,
+    data_dir: Path,
+    where: torch.device,
+    here: int,
+    device: ProcessOptions,
+    max_steps: int | None,
+) -> None:
+    """Share the work of a run that the first process leads, and do nothing else.
+
+    Args:
+        processes: Of which this is not the first.
+        corpus: Its name; the first process has prepared it.
+        data_dir: Where it is.
+        where: The device of this process.
+        here: Processes on this machine.
+        device: Says how many threads.
+        max_steps: Where the run is to stop.
+
+    Raises:
+        DataError: The corpus is not on this machine.
+    """
+    from sritool.cli.signals import StopRequest
+    from sritool.config.settings import RunConfig
+    from sritool.data.store import find_corpus, load_corpus
+    from sritool.model.device import set_threads
+    from sritool.training.loop import Limits, Trainer
+
+    told: list[Any] = processes.first(list, patient=True)
+    if not told:  # it has only said what it would do
+        return
+    folder, hidden = told
+    set_threads(device.enough_threads(hidden, here))
+    path = find_corpus(corpus, data_dir)
+    if path is None:
+        raise DataError(
+            f"corpus {corpus} is not in {data_dir} on this machine; let all machines share the folder, or prepare it "
+            "on each"
         )
-        shown = summarise(prepared, folder, str(where), seed, report, seconds)
-    show_summary(folder.name, shown, form)
+    with StopRequest() as stop:
+        limits, config = Limits(max_steps, signal=stop), RunConfig()
+        trainer = Trainer(
+            load_corpus(path), config, Path(folder), where, limits, lambda event: None, processes=processes
+        )
+        trainer.run()
+        processes.first(lambda: None, patient=True)  # it measures and tells
 
 
 def show_summary(run: str, shown: Summary, fmt: str) -> None:

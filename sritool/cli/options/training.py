@@ -188,7 +188,16 @@ class TrainingOptions:
         plan_setting("training.epochs", "Planned passes over the corpus; schedules span them.", "by preset"),
     ] = None
     batch_size: Annotated[
-        int | None, plan_setting("training.batch_size", "Sentences in a batch.", "by preset")
+        int | None,
+        plan_setting("training.batch_size", "Sentences in a batch, over all processes.", "by preset"),
+    ] = None
+    accumulate: Annotated[
+        int | None,
+        plan_setting(
+            "training.accumulate",
+            "Parts of a batch, computed one after another where it does not fit memory; the result is the same.",
+            "1",
+        ),
     ] = None
     learning_rate: Annotated[
         float | None, plan_setting("optimizer.learning_rate", "Learning rate at the start.", "by preset")

@@ -1,0 +1,101 @@
+"""A command in several processes: started here by torch's elastic launcher, or by torchrun.
+
+What ends one of them ends all, with one line and one exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from sritool.cli.child import command_of
+from sritool.cli.error_messages import describe
+from sritool.cli.signals import SIGNALS
+from sritool.cli.streams import say
+from sritool.errors import EndedElsewhereError
+
+if TYPE_CHECKING:
+    from sritool.processes import Processes
+
+_OURS = "sritool-"
+"""Jobs that `launch` began have names that begin so."""
+_GRACE = 300
+"""Seconds that processes have to save after a signal; then they are killed."""
+
+
+def launch(number: int, words: Sequence[str]) -> int:
+    """Run `sritool WORDS` in several processes on this machine, until all have ended.
+
+    A signal that comes meanwhile goes on to all of them, which save and end.
+
+    Args:
+        number: How many.
+        words: The command line after the program's name.
+
+    Returns:
+        The exit code: of the process that ended first with another one than 0.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=number,
+        run_id=f"{_OURS}{uuid.uuid4().hex}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        signals_to_handle=",".join(one.name for one in SIGNALS),
+        shutdown_timeout=_GRACE,
+    )
+    program, *arguments = command_of(words)
+    logging.disable(logging.CRITICAL)  # the launcher's own lines; the processes say what there is to say
+    try:
+        elastic_launch(config, program)(*arguments)
+    except SignalException as error:
+        return 128 + int(error.sigval)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode >= 0:
+            return int(failure.exitcode)
+        number = -failure.exitcode
+        say(
+            f"process {rank} was ended by {signal.Signals(number).name}; go on with the same command and --resume",
+            label="error",
+        )
+        return 128 + number
+    return 0
+
+
+@contextlib.contextmanager
+def ending_together(processes: Processes) -> Iterator[None]:
+    """While entered, an error is said by one process of the job, and all end with its exit code.
+
+    Raises:
+        EndedElsewhereError: In the processes in which the error was not the first.
+    """
+    from sritool.processes import PeerLostError
+
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, typer.Exit) and not error.exit_code:
+            raise
+        if type(error) is PeerLostError and os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(_OURS):
+            raise EndedElsewhereError(
+                error.exit_code
+            ) from error  # `launch` knows which one has ended, and how
+        ended = processes.claim(describe(error)[1])
+        if ended is not None:
+            raise EndedElsewhereError(ended) from error
+        raise
+    processes.close()

@@ -1,0 +1,85 @@
+"""How many processes share the work of a command, and on which devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from sritool.cli.options.models import DeviceOptions, device_option
+from sritool.cli.options.values import duration
+
+if TYPE_CHECKING:
+    import torch
+
+    from sritool.processes import Place, Processes
+
+
+@dataclass(frozen=True)
+class ProcessOptions(DeviceOptions):
+    """Where the work is done, and by how many processes."""
+
+    gpu: Annotated[
+        str | None,
+        device_option(
+            "CUDA device by its number, like 0, or several, like 0,1,2: a process on each. Wins over --device.",
+            metavar="N[,N…]",
+            envvar="SRITOOL_GPU",
+        ),
+    ] = None
+    processes: Annotated[
+        int | None,
+        device_option(
+            "Processes on this machine that share each batch; on CPUs, or on the first GPUs.",
+            min=1,
+            envvar="SRITOOL_PROCESSES",
+            show_default="1, or one for each --gpu",
+        ),
+    ] = None
+    peer_timeout: Annotated[
+        float,
+        device_option(
+            "Of several processes, end where one does not answer for so long: 90s, 10m, 1h.",
+            parser=duration,
+            metavar="TIME",
+            envvar="SRITOOL_PEER_TIMEOUT",
+            show_default="10m",
+        ),
+    ] = 600.0
+
+    def devices(self, place: Place | None) -> list[torch.device]:
+        """Return the device of each process on this machine.
+
+        Args:
+            place: Which process this is of a job that has begun; None: it has not.
+
+        Raises:
+            UsageError: There are no such devices, or another number of processes than --processes says.
+        """
+        from sritool.errors import UsageError
+        from sritool.model.device import devices_of_processes
+
+        if place is not None and self.processes not in (None, place.local_size):
+            raise UsageError(
+                f"--processes {self.processes}, and torchrun started {place.local_size} on this machine; "
+                "leave --processes out"
+            )
+        return devices_of_processes(self.device, self.gpu, place.local_size if place else self.processes)
+
+    def join(self, place: Place | None, device: torch.device) -> Processes:
+        """Meet the other processes of a job, if there are any."""
+        from sritool.processes import join
+
+        return join(place, device, self.peer_timeout)
+
+    def enough_threads(self, hidden: int, processes: int) -> int | None:
+        """Return how many threads this process takes; None: as PyTorch chooses.
+
+        Args:
+            hidden: Width of the generator.
+            processes: On this machine.
+        """
+        from sritool.model.device import enough_threads, threads_of_process
+
+        if self.threads is not None:
+            return self.threads
+        return enough_threads(hidden) or threads_of_process(processes)
