@@ -17,6 +17,7 @@ QUICK = (
     "growth --shape micro --rounds 1 --steps 2",
     "corpora --lines 100 200 --words 6 --vocabulary 30",
     "scale --shape micro --rounds 1",
+    "processes --shape micro --rounds 1 --steps 1 --kind sri",
     "vocabulary --shape micro --rounds 1 --vocabulary 40 80 --no-memory",
     "equality --shape micro --steps 4",  # exit code 1 where a bound is broken
 )

@@ -9,7 +9,14 @@ import torch
 
 from sritool.errors import UsageError
 from sritool.model import device as module
-from sritool.model.device import products_in, resolve_device, resolve_precision, set_threads
+from sritool.model.device import (
+    devices_of_processes,
+    products_in,
+    resolve_device,
+    resolve_precision,
+    set_threads,
+    threads_of_process,
+)
 
 
 @pytest.fixture
@@ -55,6 +62,62 @@ def test_a_device_that_is_not_there(gpus: int, device: str, gpu: str | None, wor
         resolve_device(device, gpu)
     assert words in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "gpu", "processes", "expected"),
+    [
+        (0, "auto", None, None, ["cpu"]),
+        (0, "auto", None, 3, ["cpu"] * 3),
+        (4, "cpu", None, 2, ["cpu"] * 2),
+        (4, "auto", None, None, ["cuda:0"]),
+        (4, "auto", None, 2, ["cuda:0", "cuda:1"]),
+        (4, "cuda", None, 4, ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]),
+        (4, "auto", "2", None, ["cuda:2"]),
+        (4, "cpu", "3,1", None, ["cuda:3", "cuda:1"]),
+        (4, "auto", "3, 1", 2, ["cuda:3", "cuda:1"]),
+        (2, "cuda:1", None, 1, ["cuda:1"]),
+    ],
+    indirect=["gpus"],
+)
+def test_a_device_for_each_process(
+    gpus: int, device: str, gpu: str | None, processes: int | None, expected: list[str]
+) -> None:
+    assert devices_of_processes(device, gpu, processes) == [torch.device(name) for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "gpu", "processes", "words"),
+    [
+        (4, "auto", "0", 2, "--gpu 0 and 2 processes: each needs its own, as --gpu 0,1"),
+        (4, "auto", "0,0", None, "each needs its own"),
+        (4, "auto", "0,9", None, "this machine has 4 GPUs"),
+        (2, "auto", None, 3, "3 processes on --device auto: this machine has 2 GPUs"),
+        (2, "cuda:1", None, 2, "one device for 2 processes"),
+        (0, "auto", "0,1", None, "PyTorch sees no GPU here"),
+    ],
+    indirect=["gpus"],
+)
+def test_devices_that_are_not_there_for_each_process(
+    gpus: int, device: str, gpu: str | None, processes: int | None, words: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        devices_of_processes(device, gpu, processes)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("gpus", [2], indirect=True)
+def test_one_gpu_alone_where_a_command_takes_one(gpus: int) -> None:
+    with pytest.raises(UsageError, match="--gpu 0,1: this command works on one GPU"):
+        resolve_device("auto", "0,1")
+
+
+def test_threads_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
+    assert [threads_of_process(number) for number in (1, 2, 3, 20)] == [None, 4, 2, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads_of_process(2) is None
 
 
 def test_threads() -> None:

@@ -38,6 +38,7 @@ CHANGED = {
     "words": 500,
     "epochs": 3,
     "batch_size": 5,
+    "accumulate": 2,
     "learning_rate": 0.02,
     "seed": 11,
     "patience": 0,
