@@ -150,9 +150,3 @@ def test_torchrun_starts_a_killed_process_again_from_what_was_saved(start: Start
     assert again is not None, said
     assert int(again[1]) > 0
     assert saved_step() == 40
-
-
-def test_torchrun_and_another_number_of_processes(start: Starter) -> None:
-    code, said = ended(start(*TORCHRUN, "-m", "sritool", *TRAIN, "--processes", "3"))
-    assert code == 1  # torchrun's own
-    assert said.count("--processes 3, and torchrun started 2 on this machine") == 1, said
