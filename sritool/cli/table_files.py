@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sritool.cli.formats import Table, lines_of
 from sritool.cli.reproduction_page import page_lines, read_document
@@ -41,11 +41,12 @@ class TableFiles:
         rows = self._known().values()
         self._plan = widened(plan, [row["method"] for row in rows], [row["seed"] for row in rows])
 
-    def write(self, estimate: bool) -> dict[str, Any]:
+    def write(self, estimate: Literal["all", "new", "none"]) -> dict[str, Any]:
         """Write what is there, and return it; rows of an earlier document with other methods or seeds stay.
 
         Args:
-            estimate: Try how long the rest will take; without, what the last document says of it is taken.
+            estimate: Of which runs to try how long the rest of them will take: all, those of which the last document
+                does not say, or none, where time is short.
 
         Raises:
             SritoolError: The files cannot be written.
@@ -59,10 +60,11 @@ class TableFiles:
         estimates = Estimates(self._plan, corpus, self._device) if corpus is not None else None
 
         def left(run: PlannedRun, state: State) -> float | None:
-            if estimate and estimates is not None:
-                return rounded(estimates.left(run, state))
-            row = known.get((run.method, run.variation.name, run.seed))
-            return row["estimated seconds"] if row and row["epochs"][0] == state.epochs else None
+            row = known.get((run.method, run.variation.name, run.seed), {})
+            told: float | None = row.get("estimated seconds")
+            if estimate != "all" and told is not None and row["epochs"][0] == state.epochs:
+                return told
+            return None if estimates is None or estimate == "none" else rounded(estimates.left(run, state))
 
         found = document(self._plan, states, corpus, self._device, left, known)
         try:

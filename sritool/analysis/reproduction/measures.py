@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sritool.analysis.latent_map import FEWEST
 from sritool.analysis.reproduction.published import accuracy_from, recon_after
 
 Printed = Sequence[Mapping[str, Any]]
@@ -101,7 +102,7 @@ def sample_figures() -> Measure:
 
 def latent_map(sentences: int | None) -> Measure:
     """Figure 1's: the aggregate posterior, in at most so many sentences."""
-    count = str(min(sentences or MAP, MAP))
+    count = str(max(FEWEST, min(sentences or MAP, MAP)))
     return Measure(("plot", "latent", "--limit", count, "--show-data"), _of_map)
 
 

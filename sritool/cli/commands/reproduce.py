@@ -20,6 +20,7 @@ from sritool.cli.tables.reproduction import tables_of
 from sritool.errors import SritoolError, UsageError
 
 PAGE = "page"
+FOR_ESTIMATES = 30.0  # seconds of a budget that must be left to try how long the rest will take
 plan_option = in_panel("Plan")
 work_option = in_panel("Working it off")
 
@@ -172,12 +173,14 @@ def reproduce(
     failed: dict[str, int] = {}
     if not no_run:
         words = device_words(device)
+        files.write(estimate="new")
         with Children() as children:
             worker = Worker(plan, where, words, budget, unfinished, output.quiet, began, children)
-            if not worker.work(lambda: files.write(estimate=False)):
+            if not worker.work(lambda: files.write(estimate="none")):
                 say("the time is over; the same command goes on from here")
         failed = worker.failed
-    found = files.write(estimate=budget is None or no_run or time.monotonic() - began < budget / 2)
+    in_time = budget is None or time.monotonic() - began < budget - FOR_ESTIMATES
+    found = files.write(estimate="all" if no_run else "new" if in_time else "none")
     emit_all([part for each in tables_of(found, form) for part in panels(each, form)], form)
     if failed:
         raise failure(failed)
