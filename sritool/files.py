@@ -95,7 +95,7 @@ def write_text(path: Path, text: str, follow: bool = True) -> None:
 
 
 def write_output(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file that the user asked for, whole.
+    """Write a file that the user asked for, whole. Of processes that measure together, the first one writes it.
 
     Args:
         path: Where it will be.
@@ -104,6 +104,10 @@ def write_output(path: Path, chunks: Iterable[bytes]) -> None:
     Raises:
         SritoolError: It cannot be written; the message is one line.
     """
+    from sritool.processes import measuring  # which takes torch
+
+    if not measuring().is_first:
+        return
     try:
         write_bytes(path, chunks)
     except OSError as error:

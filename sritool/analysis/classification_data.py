@@ -23,6 +23,7 @@ from sritool.data.store import Corpus
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.sentences import prepared_corpus
+from sritool.processes import measuring
 from sritool.runs.model import TrainedModel
 
 Indices = NDArray[np.int64]
@@ -163,8 +164,11 @@ def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -
         needs_labels: Whether a file without labels is refused.
 
     Raises:
+        UsageError: Several processes are to read standard input.
         DataError: It cannot be read, has no sentence, or no labels where they are needed.
     """
+    if str(path) == "-" and measuring().size > 1:
+        raise UsageError("several processes cannot read labelled sentences from standard input; give a file")
     name, raw = name_of(path), read_labelled(path, None, columns)
     if raw.labels is None and needs_labels:
         raise DataError(f"{name} has no labels; a row is label<TAB>text, or name the column: --label-column")

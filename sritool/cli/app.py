@@ -131,7 +131,7 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-SHARED = ("train",)
+SHARED = ("train", "evaluate", "compare", "encode", "noisy-recon", "classify")
 """Commands whose work several processes share."""
 
 

@@ -151,6 +151,17 @@ def say(message: str, label: str = "") -> None:
     console.print(text + Text(printable(message)), soft_wrap=not console.is_terminal, highlight=False)
 
 
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """While entered, nothing reaches stdout and stderr."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,  # noqa: PTH123 - no path of the user's
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
+
+
 def tell_typed(source: object, what: str = "sentences") -> None:
     """Say on stderr that input is awaited, where `source` is "-" and stdin a terminal."""
     if str(source) == "-" and sys.stdin.isatty():

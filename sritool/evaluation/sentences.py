@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from sritool.data.split import Split
 from sritool.data.store import Corpus, find_corpus, load_corpus
 from sritool.data.tokenizer import SPECIALS, UNK
 from sritool.errors import DataError
+from sritool.processes import measuring
 from sritool.runs.model import TrainedModel
 
 SHOWN = 5  # words in a line for people
@@ -38,8 +40,15 @@ class Text(NamedTuple):
 
 
 def read_text(path: Path) -> Text:
-    """A text file or "-", standard input. Raises: DataError if it cannot be read."""
-    return Text(name_of(path), [line.rstrip("\r") for line in read_sentences(path).texts])
+    """A text file or "-", standard input, which the first of several processes reads for all.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    lines = [line.rstrip("\r") for line in read_sentences(path).texts] if measuring().is_first else []
+    if measuring().size > 1:
+        lines = json.loads(measuring().broadcast_bytes(json.dumps(lines).encode()))
+    return Text(name_of(path), lines)
 
 
 def unknown_words(model: TrainedModel, lines: Sequence[str]) -> str:

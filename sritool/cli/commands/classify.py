@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from sritool.cli.options.files import DataDirOpt, OutputOptions, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
-from sritool.cli.options.models import ModelsOptions
+from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import in_panel
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
@@ -27,7 +27,7 @@ TABLES = (".tsv", ".csv", ".jsonl", ".ndjson", ".txt")  # endings that no checkp
 
 def classify(
     *,
-    models: ModelsOptions,
+    models: SharedModelsOptions,
     labelled: Annotated[
         list[str] | None,
         data_option(
@@ -192,11 +192,11 @@ def classify(
         data_dir=data_dir,
     )
     check_used(request)
-    where = models.open_device()
-    paths = replace(models, checkpoints=checkpoints).find("classifying with")
-    with output.progress("what is encoded is kept; the same command goes on from there") as report:
-        found = task.classify(paths, request, where, report)
-    show(found, form, confusion)
+    with models.measuring() as where:
+        paths = replace(models, checkpoints=checkpoints).find("classifying with")
+        with output.progress("what is encoded is kept; the same command goes on from there") as report:
+            found = task.classify(paths, request, where, report)
+        show(found, form, confusion)
 
 
 def check_used(request: Request) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
-from sritool.cli.options.models import ComparedModelsOptions
+from sritool.cli.options.processes import SharedComparedOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import option
@@ -16,7 +16,7 @@ from sritool.cli.tables.figures import FOR_PEOPLE
 
 def compare(
     *,
-    models: ComparedModelsOptions,
+    models: SharedComparedOptions,
     metrics: Annotated[
         str | None,
         option(
@@ -83,24 +83,24 @@ def compare(
     known = {None: task.DEFAULT_COLUMNS, "all": tuple(dict.fromkeys((*task.DEFAULT_COLUMNS, *NEEDS)))}
     columns = known[metrics] if metrics in known else names(str(metrics))
     task.check_columns(columns, sort)
-    where = models.open_device()
-    request = EvaluationSettings(
-        metrics=tuple(name for name in columns if name in NEEDS),
-        split=split,
-        estimator=estimator,
-        **vars(measurement),
-    )
-    paths, against = models.find_with_reference()
-    with output.progress(KEPT) as report:
-        found = task.compare(paths, request, where, report, samples, models.mixed, against)
-    found = found._replace(rows=in_order(found.rows, sort))
-    table = comparison_table(found, columns, form)
-    people = form in FOR_PEOPLE
-    below = [
-        differences_table(found, columns) if people else None,
-        weights_table(found) if form == "table" else None,
-    ]
-    tables = [table._replace(note=""), *filter(None, below)]
-    notes = filter(None, (*(each.note for each in tables), table.note))
-    tables = [part for each in tables for part in panels(each._replace(note=""), form)]
-    emit_all([*tables[:-1], tables[-1]._replace(note="\n".join(notes))], form)
+    with models.measuring() as where:
+        request = EvaluationSettings(
+            metrics=tuple(name for name in columns if name in NEEDS),
+            split=split,
+            estimator=estimator,
+            **vars(measurement),
+        )
+        paths, against = models.find_with_reference()
+        with output.progress(KEPT) as report:
+            found = task.compare(paths, request, where, report, samples, models.mixed, against)
+        found = found._replace(rows=in_order(found.rows, sort))
+        table = comparison_table(found, columns, form)
+        people = form in FOR_PEOPLE
+        below = [
+            differences_table(found, columns) if people else None,
+            weights_table(found) if form == "table" else None,
+        ]
+        tables = [table._replace(note=""), *filter(None, below)]
+        notes = filter(None, (*(each.note for each in tables), table.note))
+        tables = [part for each in tables for part in panels(each._replace(note=""), form)]
+        emit_all([*tables[:-1], tables[-1]._replace(note="\n".join(notes))], form)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from sritool.cli.formats import Table
 from sritool.cli.options.files import QuietOpt, TextOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
-from sritool.cli.options.models import ModelOptions, tell_collapse, tell_unknown
+from sritool.cli.options.models import tell_collapse, tell_unknown
+from sritool.cli.options.processes import SharedModelOptions
 from sritool.cli.render import emit, fits, resolve_format, write_lines
 from sritool.cli.signatures import option
 from sritool.cli.streams import say, tell_typed, write_bytes
@@ -39,7 +40,7 @@ CodesFormatOpt = Annotated[
 
 def encode(
     *,
-    model: ModelOptions,
+    model: SharedModelOptions,
     text: TextOpt = "-",
     chains: Annotated[
         int | None,
@@ -86,21 +87,23 @@ def encode(
     from sritool.analysis.codes import encode_text
     from sritool.cli.progress import task_progress
     from sritool.evaluation.posterior_codes import CodeSettings
+    from sritool.runs.model import load_model
 
     form = output_form(fmt, output)
-    opened = model.load("encoding with")
-    source = text or "-"
-    tell_typed(source)
-    how = CodeSettings(chains or (CHAINS if mean else 1), mean, seed, chain_dropout)
-    with task_progress(quiet) as report:
-        found = encode_text(opened, Path(source), how, batch_size, report)
-    if output is not None:
-        write(found, form, output)
-    else:
-        show(found, form)
-    if not quiet:
-        tell_collapse(opened)
-        tell_unknown(opened, found.sentences)
+    with model.measuring() as where:
+        opened = load_model(model.find("encoding with"), where)
+        source = text or "-"
+        tell_typed(source)
+        how = CodeSettings(chains or (CHAINS if mean else 1), mean, seed, chain_dropout)
+        with task_progress(quiet) as report:
+            found = encode_text(opened, Path(source), how, batch_size, report)
+        if output is not None:
+            write(found, form, output)
+        else:
+            show(found, form)
+        if not quiet:
+            tell_collapse(opened)
+            tell_unknown(opened, found.sentences)
 
 
 def output_form(fmt: str, output: Path | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, RefinementOptions, SourceOptions
-from sritool.cli.options.models import ModelsOptions
+from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit, emit_all, fits
 from sritool.cli.signatures import in_panel, option
@@ -81,7 +81,7 @@ class EstimationOptions:
 
 def evaluate(
     *,
-    models: ModelsOptions,
+    models: SharedModelsOptions,
     metrics: Annotated[
         str | None,
         option(
@@ -150,27 +150,27 @@ def evaluate(
     if certify and refinement:
         raise UsageError("--certify is about the likelihood alone; leave --refine-steps out")
     chosen = {**source.settings(), **estimation.settings()}
-    where = models.open_device()
-    known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
-    wanted = known[metrics] if metrics in known else names(str(metrics))
-    if refinement and refinement.steps and not refinement.has_chains and not curve:
-        wanted = tuple(dict.fromkeys((*wanted, "elbo-gain")))
-    tell_typed(source.text)
-    if per_sentence or curve:
-        measurement = replace(measurement, again=True)  # neither is on record
-    settings = EvaluationSettings(wanted, refinement=refinement, **chosen, **vars(measurement))
-    paths = models.find("evaluating")
-    with output.progress("" if certify else KEPT) as report:
-        if certify:
-            emit(certificate_table(task.certify(paths, settings, certify, where, report), form), form)
-            return
-        found = task.evaluate(paths, settings, where, report)
-    if per_sentence:
-        emit(sentence_table(found), form)
-    elif curve:
-        emit(curve_table(found, form), form)
-    else:
-        show(found, form)
+    with models.measuring() as where:
+        known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
+        wanted = known[metrics] if metrics in known else names(str(metrics))
+        if refinement and refinement.steps and not refinement.has_chains and not curve:
+            wanted = tuple(dict.fromkeys((*wanted, "elbo-gain")))
+        tell_typed(source.text)
+        if per_sentence or curve:
+            measurement = replace(measurement, again=True)  # neither is on record
+        settings = EvaluationSettings(wanted, refinement=refinement, **chosen, **vars(measurement))
+        paths = models.find("evaluating")
+        with output.progress("" if certify else KEPT) as report:
+            if certify:
+                emit(certificate_table(task.certify(paths, settings, certify, where, report), form), form)
+                return
+            found = task.evaluate(paths, settings, where, report)
+        if per_sentence:
+            emit(sentence_table(found), form)
+        elif curve:
+            emit(curve_table(found, form), form)
+        else:
+            show(found, form)
 
 
 def show(found: list[Evaluation], fmt: str) -> None:

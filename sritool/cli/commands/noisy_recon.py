@@ -8,7 +8,7 @@ from typing import Annotated
 from sritool.cli.options import values
 from sritool.cli.options.files import OutputOptions, check_writable
 from sritool.cli.options.measurement import SentencesOptions, SourceOptions
-from sritool.cli.options.models import ModelsOptions
+from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.render import emit, emit_all, panels
 from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
@@ -19,7 +19,7 @@ from sritool.errors import UsageError
 
 def noisy_recon(
     *,
-    models: ModelsOptions,
+    models: SharedModelsOptions,
     counts: Annotated[
         str | None,
         option(
@@ -94,12 +94,12 @@ def noisy_recon(
         **chosen,
         **vars(sentences),
     )
-    where = models.open_device()
-    paths = models.find("reconstructing with")
-    with output.progress(KEPT) as report:
-        found = task.noisy_recon(paths, request, where, report)
-    if form in FOR_PEOPLE:
-        tables = recon_table(found.runs), increase_table(found.runs, found.left_out)
-        emit_all([part for table in tables for part in panels(table, form)], form)
-    else:
-        emit(long_table(*found), form)
+    with models.measuring() as where:
+        paths = models.find("reconstructing with")
+        with output.progress(KEPT) as report:
+            found = task.noisy_recon(paths, request, where, report)
+        if form in FOR_PEOPLE:
+            tables = recon_table(found.runs), increase_table(found.runs, found.left_out)
+            emit_all([part for table in tables for part in panels(table, form)], form)
+        else:
+            emit(long_table(*found), form)

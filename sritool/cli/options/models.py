@@ -161,7 +161,7 @@ class ModelsOptions(CheckpointsOptions, DeviceOptions):
 
 
 @dataclass(frozen=True)
-class ComparedModelsOptions(ModelsOptions):
+class ComparedOptions(CheckpointsOptions):
     """Models side by side: several, or all that were trained on one corpus."""
 
     checkpoints: Annotated[
@@ -208,6 +208,11 @@ class ComparedModelsOptions(ModelsOptions):
         names = ", ".join(path.parent.name for path in found.paths)
         say(f"comparing the runs in {self.runs_dir}/ on the corpus of the newest one{left_out}: {names}")
         return found.paths
+
+
+@dataclass(frozen=True)
+class ComparedModelsOptions(ComparedOptions, DeviceOptions):
+    """Models side by side, and where they are measured."""
 
 
 def tell_collapse(model: TrainedModel) -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from sritool.cli.options.models import DeviceOptions, device_option
+from sritool.cli.options.models import (
+    CheckpointOptions,
+    CheckpointsOptions,
+    ComparedOptions,
+    DeviceOptions,
+    device_option,
+)
 from sritool.cli.options.values import duration
 
 if TYPE_CHECKING:
@@ -83,3 +92,50 @@ class ProcessOptions(DeviceOptions):
         if self.threads is not None:
             return self.threads
         return enough_threads(hidden) or threads_of_process(processes)
+
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[str]:
+        """Yield the device's full name; within, the processes of a job share every measurement.
+
+        Where several processes are asked for and the job has not begun, this one begins it, and ends with it. All but
+        the first print and write nothing.
+
+        Raises:
+            UsageError: There are no such devices, or several processes are to read stdin.
+            typer.Exit: The job has ended.
+        """
+        import typer
+
+        from sritool.cli.job import ending_together, launch
+        from sritool.cli.streams import silent
+        from sritool.model.device import set_threads, threads_of_process
+        from sritool.processes import measuring_together, place_in_job
+
+        place = place_in_job()
+        devices = self.devices(place)
+        if place is None and len(devices) > 1:
+            raise typer.Exit(launch(len(devices), sys.argv[1:]))
+        where = devices[place.local_rank if place else 0]
+        set_threads(self.threads if self.threads is not None else threads_of_process(len(devices)))
+        processes = self.join(place, where)
+        with (
+            ending_together(processes),
+            measuring_together(processes),
+            contextlib.nullcontext() if processes.is_first else silent(),
+        ):
+            yield str(where)
+
+
+@dataclass(frozen=True)
+class SharedModelOptions(CheckpointOptions, ProcessOptions):
+    """One trained model, whose measurements several processes may share."""
+
+
+@dataclass(frozen=True)
+class SharedModelsOptions(CheckpointsOptions, ProcessOptions):
+    """One trained model or several, whose measurements several processes may share."""
+
+
+@dataclass(frozen=True)
+class SharedComparedOptions(ComparedOptions, ProcessOptions):
+    """Models side by side, whose measurements several processes may share."""
