@@ -10,7 +10,7 @@ from typing import Any
 
 from sritool.cli.formats import markdown_lines
 from sritool.cli.streams import write_bytes
-from sritool.cli.tables.reproduction import Document, label, tables_of
+from sritool.cli.tables.reproduction import PAPER, Document, label, machine_line, tables_of
 from sritool.errors import DataError
 from sritool.files import write_output
 
@@ -28,12 +28,16 @@ def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]
     for found in documents:
         yield f"### {found['table']}: {found['title']}, {found['corpus']}, recipe `{found['recipe']}`\n\n"
         yield f"```sh\n{found['command']}\n```\n\n"
-        yield f"{found['made']}, sritool {found['sritool']}; published figures: {found['source']}.\n\n"
+        yield f"{found['made']}, sritool {found['sritool']}, {machine_line(found['machine'])}; "
+        yield f"published figures: {found['source']}.\n\n"
+        yield from (f"- {line}\n" for line in found["the plan"])
+        yield "\n"
+        yield f"The paper: {found['the paper says']}\n\n" if found["the paper says"] else ""
         for table in tables_of(found, "markdown"):
             yield f"**{table.title}**\n\n"
             yield from markdown_lines(table)
             yield "\n"
-            for line in filter(None, table.note.split("\n")):
+            for line in (line for line in table.note.split("\n") if line and not line.startswith(PAPER)):
                 yield f"- {line}\n"
             yield "\n" if table.note else ""
         for entry in found["rows"]:

@@ -14,6 +14,9 @@ from sritool.cli.units import format_roughly
 Document = Mapping[str, Any]
 Entry = Mapping[str, Any]
 
+PAPER = "paper: "
+"""Before what the paper says in words."""
+
 LONGEST = 120
 """Characters of a sentence that are shown."""
 
@@ -44,24 +47,30 @@ def beside_table(found: Document) -> Table:
     entries = found["rows"]
     theirs = {name for entry in entries for name in entry["published"]}
     ours = {name for entry in entries for name in _values(entry)}
-    names = [name for name in _columns(found) if name in ours | theirs]
-    states = any(entry["status"] != "done" for entry in entries)
-    columns = ["method", *(["state"] if states else [])]
-    for name in names:
-        beside = name.removesuffix(OWN) in theirs
-        columns += [name, *(["paper"] if name in theirs else []), *(["difference"] if beside else [])]
-    rows: list[list[object]] = []
-    for entry in entries if names else []:
-        row: list[object] = [label(found, entry), *([state_of(entry)] if states else [])]
-        for name in names:
-            figure, metric = _values(entry).get(name), name.removesuffix(OWN)
-            paper = entry["published"].get(metric, {}).get("value")
-            row += [figure and cell(figure), *([paper] if name in theirs else [])]
-            row += [_difference(figure, paper)] if metric in theirs else []
-        rows.append(row)
-    says = f"paper: {found['the paper says']}" if found["the paper says"] else ""
+    columns: dict[tuple[str, str], list[object]] = {("", "method"): [label(found, one) for one in entries]}
+    if any(entry["status"] != "done" for entry in entries):
+        columns["", "state"] = [state_of(entry) for entry in entries]
+    shown = [name for name in _columns(found) if name in ours | theirs]
+    for name in shown:
+        metric = name.removesuffix(OWN)
+        figures = [_values(entry).get(name) for entry in entries]
+        papers = [entry["published"].get(metric, {}).get("value") for entry in entries]
+        columns[name, name] = [figure and cell(figure) for figure in figures]
+        if name in theirs:
+            columns[name, "paper"] = [paper_cell(name, paper) for paper in papers]
+        columns[name, "difference"] = list(map(_difference, figures, papers))
+        if not any(columns[name, "difference"]):
+            del columns[name, "difference"]
+    rows = list(zip(*columns.values(), strict=True)) if shown else []
+    says = PAPER + found["the paper says"] if found["the paper says"] else ""
     note = "\n".join(filter(None, [*_notes(found), says]))
-    return Table(f"{found['title']}: {found['corpus']}", columns, rows, note)
+    return Table(f"{found['title']}: {found['corpus']}", [name for _, name in columns], rows, note)
+
+
+def paper_cell(metric: str, value: float | None) -> str | None:
+    """A figure of the paper with the places that it has there."""
+    places = 0 if metric == "au" else 1 if metric.startswith("accuracy") else 2
+    return None if value is None else f"{value:.{places}f}"
 
 
 def state_of(entry: Entry) -> str:
