@@ -14,8 +14,8 @@ Printed = Sequence[Mapping[str, Any]]
 """Rows of a command's table, as `--format json` has them."""
 
 EVALUATED = ("ppl", "nll", "recon", "posterior-kl", "kl", "au", "permuted")
-OWN = ("ppl", "nll")
-"""What is measured once more by the estimator that a method was published with."""
+OWN = ("ppl", "nll", "au-naive")
+"""What is measured once more as a method was published: by its own estimator, units by the count of all papers."""
 RECORDED = "evaluate"
 """The command whose figures are on record beside the checkpoint; what others print is kept by `outputs`."""
 

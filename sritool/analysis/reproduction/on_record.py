@@ -110,8 +110,9 @@ def _lacking(plan: Plan, row: Row) -> list[str]:
 
 
 def _figure(estimate: Estimate, total: int, own: bool) -> Figure:
+    as_published = {"au-naive": "au"} if own else {}
     return Figure(
-        estimate.metric,
+        as_published.get(estimate.metric, estimate.metric),
         estimate.value,
         estimate.standard_error,
         estimate.estimator,
