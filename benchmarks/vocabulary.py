@@ -1,9 +1,9 @@
-"""How time and memory of a training step grow with the vocabulary.
+"""How time and memory of a training step, and of the likelihood, grow with the vocabulary.
 
-A whole step of sri, with drawn words in its chain and with all words, of vae-anneal and of the language model, at the
-shape ptb with larger and larger vocabularies, in turn. Memory is the peak of one step above what is resident with the
-model, its gradients and the optimiser in place, each in a process of its own. So it counts the optimiser's first step
-with nothing of it, and what a [tokens, vocabulary] matrix would take stands beside it.
+A whole step of sri, with drawn words in its chain and with all words, of vae-anneal and of the language model, and
+the `adaptive` likelihood of some sentences, at the shape ptb with larger and larger vocabularies, in turn. Memory is
+the peak above what is resident with the model, its gradients and the optimiser in place, each in a process of its
+own; what a [tokens, vocabulary] matrix of a training step would take stands beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 
 from benchmarks import child
 from benchmarks.compared import ALL_WORDS, OURS, VAE, Variant, config_of
+from benchmarks.evaluate import Ours
 from benchmarks.growth import slope_of
 from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
 from benchmarks.ours import OurStep
@@ -24,12 +25,18 @@ from benchmarks.shapes import Shape
 from benchmarks.timing import Run, alternate, spread
 from sritool.cli.formats import Table
 
-KINDS = ("preconditioned", ALL_WORDS, VAE, "lm")
+ADAPTIVE = "adaptive likelihood"
+KINDS = ("preconditioned", ALL_WORDS, VAE, "lm", ADAPTIVE)
+SENTENCES = 4  # that the likelihood is estimated of
 VOCABULARIES = (10_000, 30_000, 100_000)
 
 
 def build(variant: str, shape: Shape, precision: str, device: torch.device, steps: int | None) -> Run:
-    """One whole step; the first one, which makes the optimiser's state, is behind."""
+    """One whole step, or one likelihood of some sentences; a first one, which makes lasting memory, is behind."""
+    if Variant.of(variant).kind == ADAPTIVE:
+        run = Ours(shape, SENTENCES, device).adaptive
+        run()
+        return run
     step = OurStep(config_of(Variant.of(variant).kind, shape, precision, steps), shape, device)
     step()
     return step
@@ -43,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_timing(parser, rounds=5)
     parser.add_argument("--steps", type=int, help="Langevin steps of a chain; the sampler's own by default")
     parser.add_argument("--vocabulary", type=int, nargs="+", default=list(VOCABULARIES), metavar="WORDS")
-    parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS), help="of training step")
+    parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS), help="of step")
     parser.add_argument("--no-memory", action="store_true", help="leave out the peaks of memory")
 
 
