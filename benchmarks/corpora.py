@@ -122,7 +122,9 @@ def _processor() -> float:
 
 def ask(stage: str, folder: Path, workers: int) -> dict[str, float]:
     """The figures of one stage in a process of its own."""
-    words = [sys.executable, "-m", "benchmarks.corpora", stage, str(folder), str(workers)]
+    # Not with -m: worker processes would import all that this module does.
+    program = "from benchmarks.corpora import main; main()"
+    words = [sys.executable, "-c", program, stage, str(folder), str(workers)]
     done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
 
@@ -132,6 +134,11 @@ def answer(stage: str, folder: Path, workers: int) -> dict[str, float]:
     with Watch() as watch:
         prepare(folder, workers) if stage == PREPROCESS else STAGES[stage](folder)
     return watch.figures()
+
+
+def main() -> None:
+    """Print what `answer` returns of the stage, folder and number of workers on the command line."""
+    print(json.dumps(answer(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -211,7 +218,3 @@ def table_of(sizes: Sequence[int], records: Sequence[dict[str, Any]], note: str)
         "slope of memory",
     )
     return Table("growth with the lines of a corpus", columns, rows, note)
-
-
-if __name__ == "__main__":
-    print(json.dumps(answer(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))
