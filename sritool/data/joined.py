@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-PIECE = 1 << 22  # numbers that a pass over a whole array holds at a time
+PIECE = 1 << 20  # numbers that a pass over a whole array holds at a time
 
 
 class Joined(np.lib.mixins.NDArrayOperatorsMixin):
@@ -54,6 +54,8 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
         places = np.asarray(index)
         if places.dtype == np.bool_:
             return np.asarray(self)[places]
+        if len(self._parts) == 1:
+            return self._take(0, places)
         places = np.where(places < 0, places + len(self), places)
         found = np.empty(places.shape, self.dtype)
         of_places = np.searchsorted(self._bounds, places, side="right") - 1

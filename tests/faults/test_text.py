@@ -112,7 +112,7 @@ def test_another_data_folder_than_the_one_asked_for_is_not_taken(bench: Invoke) 
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_memory_is_that_of_ids_and_not_of_text(tmp_path: Path, labelled: bool) -> None:
+def test_memory_is_that_of_stored_ids_and_not_of_text(tmp_path: Path, labelled: bool) -> None:
     """What three times the lines take more: ids at 4 bytes, and per line what `harness.text` allows.
 
     The strings of a line of ten words take 120 bytes alone, and 700 when cut into words.

@@ -18,8 +18,10 @@ import numpy as np
 from faults.harness import Broken
 
 BASE = 250 << 20  # bytes that Python, NumPy, Arrow and one batch of text take
-PER_LINE = 100  # bytes: keys to cut by, sorted; lengths, offsets and words in 64 bits, as arrays come and go
-PER_TOKEN = 4.5  # bytes: an id, and a little for arrays that are being joined
+PER_LINE = 40  # bytes: lengths in 64 bits, offsets and room that comes and goes
+PER_TOKEN = (
+    4.5  # bytes: an id in a page of the stored file, which the system takes back where memory is short
+)
 PER_WORD = 400  # bytes of a different word: a string, its number, its place in the sorted vocabulary
 
 
