@@ -12,6 +12,7 @@ import math
 import multiprocessing
 import tempfile
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -108,6 +109,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_timing(parser, rounds=7)
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=["sri", "lm"], help="of training")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--batch", type=int, help="of all processes together; the shape's by default")
     parser.add_argument("--steps", type=int, default=3, help="in each turn")
 
 
@@ -115,8 +117,8 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
     """All shapes."""
     settings = {**context.settings(), "processes": arguments.processes, "threads of each": 1}
     report, size = Report("processes", settings, {"steps": []}), arguments.processes
-    for shape in context.shapes:
-        rows = []
+    for preset in context.shapes:
+        shape, rows = replace(preset, batch=arguments.batch or preset.batch), []
         for kind in arguments.kind:
             precision = context.precision_of(shape)
             config = run_config(shape, kind, "preconditioned", precision=precision)

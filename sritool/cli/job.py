@@ -9,8 +9,9 @@ import contextlib
 import logging
 import os
 import signal
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -26,11 +27,18 @@ if TYPE_CHECKING:
 
 _OURS = "sritool-"
 """Jobs that `launch` began have names that begin so."""
+_BEGAN = "SRITOOL_JOB_BEGAN"
+"""Variable with the time at which the command began, for its processes."""
 _GRACE = 300
 """Seconds that processes have to save after a signal; then they are killed."""
 
 
-def launch(number: int, words: Sequence[str]) -> int:
+def seconds_before(environment: Mapping[str, str] = os.environ) -> float:
+    """Return how long `launch` took until this process began, as the time of the command counts from there."""
+    return max(0.0, time.time() - float(environment.get(_BEGAN) or time.time()))
+
+
+def launch(number: int, words: Sequence[str], began: float) -> int:
     """Run `sritool WORDS` in several processes on this machine, until all have ended.
 
     A signal that comes meanwhile goes on to all of them, which save and end.
@@ -38,6 +46,7 @@ def launch(number: int, words: Sequence[str]) -> int:
     Args:
         number: How many.
         words: The command line after the program's name.
+        began: When this command began, as `time.monotonic` has it.
 
     Returns:
         The exit code: of the process that ended first with another one than 0.
@@ -58,6 +67,7 @@ def launch(number: int, words: Sequence[str]) -> int:
         shutdown_timeout=_GRACE,
     )
     program, *arguments = command_of(words)
+    os.environ[_BEGAN] = str(time.time() - (time.monotonic() - began))
     logging.disable(logging.CRITICAL)  # the launcher's own lines; the processes say what there is to say
     try:
         elastic_launch(config, program)(*arguments)

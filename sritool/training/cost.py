@@ -14,7 +14,8 @@ from sritool.data.store import Corpus
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
-from sritool.processes import part_of
+from sritool.processes import ALONE, part_of
+from sritool.training.parts import BatchGradients
 from sritool.training.pretraining import pretraining_epochs
 from sritool.training.state import training_split
 
@@ -65,15 +66,14 @@ def cost_of(config: RunConfig, corpus: Corpus, device: torch.device, processes: 
     by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
     middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
     seconds = []
-    parts = processes * config.training.accumulate
+    parts, gradients = processes * config.training.accumulate, BatchGradients(method, config, device, ALONE)
     for number, chosen in enumerate([middle[0], *middle]):  # the first one warms up
         whole = collate(train, chosen).to(device)
         part = whole.part(part_of(whole.size, parts - 1, parts)) if parts > 1 else whole
         begin = time.perf_counter()
-        method.gradients(part, Clock(0, 0, number + 1, 0.0), whole)
+        _, summed = gradients.of_part(part, Clock(0, 0, number + 1, 0.0), whole)
         seconds.append(config.training.accumulate * (time.perf_counter() - begin))
-    gradients = [p.grad for p in method.modules.parameters() if p.grad is not None]
-    reduced = sum(tensor.numel() * tensor.element_size() for tensor in (*gradients, *method.statistics()))
+    reduced = sum(tensor.numel() * tensor.element_size() for tensor in summed)
     parameters = sum(p.numel() for p in method.modules.parameters())
     positions = -(-config.training.batch_size // parts) * int(train.lengths.max())
     logits = positions * len(corpus.tokenizer)

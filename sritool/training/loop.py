@@ -36,7 +36,7 @@ from sritool.training.deadline import Deadline, Timetable
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
 from sritool.training.parts import Asked, BatchGradients
-from sritool.training.state import state_of_all
+from sritool.training.shared_state import share, state_of_all
 from sritool.training.tuning import adopt, retune
 
 # A GPU replays a graph for each length, so that few lengths are worth some padding.
@@ -205,7 +205,7 @@ class Trainer:
         stop = self.processes.first(stopped)
         if stop is not None:
             raise _Stop(*stop)
-        self.state.share()
+        share(self.state)
 
     def _check_limits(self) -> None:
         """Whether to stop here; several processes told each other with the last update, and stop at the same step."""

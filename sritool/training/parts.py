@@ -3,6 +3,7 @@
 Each process takes its part of the batch, and that in smaller parts one after another where `accumulate` asks for it.
 What the parts give is added up in one buffer, of which one sum over all processes is taken: gradients, the sums of
 the method's running statistics, and what ends a run. So nothing depends on the number of parts but the order of sums.
+Of an embedding's gradient only the rows of the batch's own words are in it, as the others are 0.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sritool.config.settings import RunConfig
 from sritool.data.batches import Batch
+from sritool.data.tokenizer import UNK
 from sritool.errors import NumericalError, UsageError
 from sritool.methods.base import Clock, Method
 from sritool.model.workspace import Workspace
@@ -46,6 +48,9 @@ class BatchGradients:
         """
         self._method, self._config, self._device, self._processes = method, config, device, processes
         self._workspace = Workspace()
+        # Where they are tied to the output layer, every row has a gradient.
+        tied = {"generator.embedding"} if config.generator.tied_embeddings else set()
+        self._embeddings = {"generator.embedding", "encoder.embedding"} - tied
         self.asked = Asked()
         refinement = config.refinement
         if config.training.accumulate > 1 and method.name == "sa-vae" and refinement.clip_over == "batch":
@@ -83,15 +88,15 @@ class BatchGradients:
         added: Tensor | None = None
         for part in self._parts(whole):
             try:
-                names, tensors = self._of_part(part, clock, whole)
+                names, tensors = self.of_part(part, clock, whole)
             except NumericalError as failed:  # the others wait for numbers
                 error, votes[_SIGNALS] = failed, 1.0
-                names, tensors = self._of_part(whole.part(slice(0)), clock, whole)
+                names, tensors = self.of_part(whole.part(slice(0)), clock, whole)
             added = self._add(tensors, added)
             if error is not None:
                 break
         assert added is not None
-        return self._together(names, tensors, added, votes, error)
+        return self._together(whole, names, tensors, added, votes, error)
 
     def _parts(self, whole: Batch) -> Sequence[Batch]:
         """This process' own; one without sentences where there is none for it."""
@@ -99,11 +104,14 @@ class BatchGradients:
         number = max(1, min(number, own.size))
         return [own.part(part_of(own.size, k, number)) for k in range(number)]
 
-    def _of_part(self, part: Batch, clock: Clock, whole: Batch) -> tuple[list[str], list[Tensor]]:
-        """Names of the sums, and gradients, statistics and the sums in one tensor."""
+    def of_part(self, part: Batch, clock: Clock, whole: Batch) -> tuple[list[str], list[Tensor]]:
+        """Return what a part gives: names of the sums; gradients, statistics, and the sums in one tensor."""
         sums = self._method.gradients(part, clock, whole)
         without_gradient(self._method.modules, self._config.optimizer.freeze)
-        gradients = self._gradients()
+        rows = _words(whole)
+        gradients = [
+            gradient[rows] if name in self._embeddings else gradient for name, gradient in self._gradients()
+        ]
         share = part.size / whole.size
         numbers = [
             value * (share if name.startswith("mean ") else 1.0) if part.size else 0.0
@@ -111,8 +119,8 @@ class BatchGradients:
         ]
         return list(sums), [*gradients, *self._method.statistics(), gradients[0].new_tensor(numbers)]
 
-    def _gradients(self) -> list[Tensor]:
-        return [p.grad for p in self._method.modules.parameters() if p.grad is not None]
+    def _gradients(self) -> list[tuple[str, Tensor]]:
+        return [(name, p.grad) for name, p in self._method.modules.named_parameters() if p.grad is not None]
 
     def _add(self, tensors: Sequence[Tensor], added: Tensor | None) -> Tensor:
         """The sum so far in one flat buffer, with room for the votes at its end."""
@@ -127,6 +135,7 @@ class BatchGradients:
 
     def _together(
         self,
+        whole: Batch,
         names: Sequence[str],
         tensors: Sequence[Tensor],
         flat: Tensor,
@@ -144,12 +153,22 @@ class BatchGradients:
             raise error or NumericalError(next(line for line in said if line is not None))
         signal = next((number for number in range(_SIGNALS) if votes[number]), None)
         self.asked = Asked(signal, bool(votes[-1]))
-        with_gradient = [p for p in self._method.modules.parameters() if p.grad is not None]
-        for parameter, gradient in zip(with_gradient, views, strict=False):
-            parameter.grad = gradient
-        for statistic, total in zip(self._method.statistics(), views[len(with_gradient) :], strict=True):
+        gradients, rows = self._gradients(), _words(whole)
+        for (name, gradient), total in zip(gradients, views, strict=False):
+            if name in self._embeddings:
+                gradient[rows] = total
+            else:
+                self._method.modules.get_parameter(name).grad = total
+        for statistic, total in zip(self._method.statistics(), views[len(gradients) :], strict=True):
             statistic.copy_(total)
         return dict(zip(names, told, strict=False))
+
+
+def _words(batch: Batch) -> Tensor:
+    """Ids of all words that go in, and of the one that stands for others under word dropout: each once, [any]."""
+    unknown = batch.inputs.new_tensor([UNK])
+    words: Tensor = torch.unique(torch.cat((batch.inputs.flatten(), batch.targets.flatten(), unknown)))
+    return words
 
 
 def _views(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:

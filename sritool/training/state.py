@@ -22,7 +22,7 @@ from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
 from sritool.processes import ALONE, Processes
-from sritool.runs.checkpoint import Checkpoint, from_bytes, load_checkpoint, save_checkpoint, to_bytes
+from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
 from sritool.runs.weights import load_weights, method_without_memory
@@ -57,7 +57,7 @@ class RunState:
     ) -> None:
         """Begin a run, or take it up from its checkpoint.
 
-        Where several processes train it, the first one alone reads and writes files; `state_of_all` begins it there.
+        Where several processes train it, the first one alone reads and writes files; see `shared_state`.
 
         Raises:
             DataError: The run to resume is of another corpus.
@@ -139,14 +139,8 @@ class RunState:
         self.position = Position(step=before.step, seconds=before.seconds)
         self.save(LAST)
 
-    def share(self) -> None:
-        """Give the first process' state to all processes, which all call this."""
-        if self.processes.size == 1:
-            return
-        if self.processes.is_first:
-            self.processes.broadcast_bytes(to_bytes(self._checkpoint(resumable=True)))
-            return
-        given = from_bytes(self.processes.broadcast_bytes(b""))
+    def take_over(self, given: Checkpoint) -> None:
+        """Become what another process' state is, as its `checkpoint` says."""
         load_weights(self.method.modules, given.weights, self.folder / LAST)
         self.config = self.method.config = given.config
         self._restore(given)
@@ -340,10 +334,15 @@ class RunState:
         began = time.monotonic()
         if name == LAST:
             self._saved = began
-        save_checkpoint(self._checkpoint(resumable=name == LAST), self.folder / name)
+        save_checkpoint(self.checkpoint(resumable=name == LAST), self.folder / name)
         self.save_seconds = time.monotonic() - began
 
-    def _checkpoint(self, resumable: bool) -> Checkpoint:
+    def checkpoint(self, resumable: bool) -> Checkpoint:
+        """Return all that it is, as a file has it.
+
+        Args:
+            resumable: With optimiser and position.
+        """
         self.position.seconds = self.seconds()
         info = self.corpus.info
         trainer: dict[str, Any] | None = None
@@ -377,29 +376,3 @@ class RunState:
             metrics=self.metrics,
             trainer=trainer,
         )
-
-
-def state_of_all(
-    corpus: Corpus,
-    config: RunConfig,
-    folder: Path,
-    device: torch.device,
-    resume: Checkpoint | None,
-    processes: Processes,
-) -> RunState:
-    """Begin a run, or go on with it, in all processes: the first makes its state, the others take it over.
-
-    Raises:
-        DataError: The run to resume is of another corpus, or another process has another corpus of this name.
-        CheckpointError: It is damaged.
-    """
-    if processes.is_first:
-        made: list[RunState] = []
-        processes.first(
-            lambda: made.append(RunState(corpus, config, folder, device, resume, processes)), patient=True
-        )
-        made[0].share()
-        return made[0]
-    processes.first(lambda: None, patient=True)
-    given = from_bytes(processes.broadcast_bytes(b""))
-    return RunState(corpus, given.config, folder, device, given, processes)

@@ -12,7 +12,7 @@ from torch.distributed import FileStore
 
 from sritool.processes import Group
 
-LIMIT = 120.0  # seconds
+LIMIT = 300.0  # seconds
 
 
 def _member(

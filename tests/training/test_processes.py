@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sritool.config.presets import SAMPLERS
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, merge
 from sritool.data.options import PrepareOptions
+from sritool.errors import UsageError
 from sritool.methods.registry import METHODS
 from sritool.processes import ALONE, Processes
 from sritool.runs.checkpoint import load_checkpoint
@@ -36,11 +38,17 @@ OURS: dict[str, Any] = {
 CASES: dict[str, dict[str, Any]] = {name: {"method": name} for name in METHODS if name != "sri"}
 CASES["lm"]["generator"] = {"latent": 0}
 CASES["sa-vae"]["refinement"] = {"clip": 0.05, "clip_over": "batch"}
+CASES["vae-anneal"]["generator"] = {"tied_embeddings": True}
 CASES["sri, tuned"] = {"method": "sri", "training": {"tune_step_every": 3}}
 for name, preset in SAMPLERS.items():
     few = {"steps": 3, "words": 4 if name == "preconditioned" else 0}
     CASES[f"sri, {name}"] = {"method": "sri", **merge(preset, {"sampler": few, "training": {}})}
     CASES[f"sri, {name}"]["training"] = {"tune_step_every": 0}
+
+
+@functools.cache
+def text() -> MemoryCorpus:
+    return MemoryCorpus(Path("data"), PrepareOptions(min_count=1))
 
 
 def run(
@@ -49,12 +57,11 @@ def run(
     """Begin the run of a case or go on with it; what it has at its end."""
     values = merge(merge(SMALL, OURS), merge(CASES[case], {"training": {"accumulate": accumulate}}))
     folder.mkdir(exist_ok=True)
-    corpus = MemoryCorpus(folder, PrepareOptions(min_count=1))
     last = folder / LAST
     resume = load_checkpoint(last) if processes.is_first and last.is_file() else None
     told: list[events.Event] = []
     trainer = Trainer(
-        corpus,
+        text(),
         build(RunConfig, values),
         folder,
         torch.device("cpu"),
@@ -144,7 +151,12 @@ def test_going_on_with_another_number_of_processes(
     assert_same(run(folder / f"from two {case}", case), alone(case))
 
 
-@pytest.mark.parametrize("case", ["lm", "vae-lagging", "sri, preconditioned", "sri, authors"])
+def test_parts_cannot_share_a_bound_over_the_batch(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"clip_over=batch.*--accumulate"):
+        run(tmp_path / "parts", "sa-vae", accumulate=2)
+
+
+@pytest.mark.parametrize("case", ["lm", "vae-anneal", "vae-lagging", "sri, preconditioned", "sri, authors"])
 def test_parts_one_after_another_are_one_batch(
     case: str, alone: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:

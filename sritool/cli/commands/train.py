@@ -130,7 +130,7 @@ def train(
     """
     began = time.monotonic()
     from sritool.analysis.run_summary import summarise
-    from sritool.cli.job import ending_together, launch
+    from sritool.cli.job import ending_together, launch, seconds_before
     from sritool.cli.signals import StopRequest
     from sritool.cli.training_progress import Watch, advice_for_longer, beginning, chosen_precision, ending
     from sritool.model.device import set_threads
@@ -143,6 +143,7 @@ def train(
     from sritool.training.loop import Limits, Trainer
     from sritool.training.plan import Start, plan_run, prepare_corpus, sort_sources
 
+    began -= seconds_before()
     form = output.format()
     live_logs = check_live_logs([kind for text in logs or () for kind in names(text)])
     place = place_in_job()
@@ -172,7 +173,7 @@ def train(
             processes.first(list)
             return
         if place is None and len(devices) > 1:
-            raise typer.Exit(launch(len(devices), sys.argv[1:]))
+            raise typer.Exit(launch(len(devices), sys.argv[1:], began))
         with (
             StopRequest() as stop,
             Watch(output.quiet) as watch,
