@@ -38,7 +38,7 @@ def seconds_before(environment: Mapping[str, str] = os.environ) -> float:
     return max(0.0, time.time() - float(environment.get(_BEGAN) or time.time()))
 
 
-def launch(number: int, words: Sequence[str], began: float) -> int:
+def launch(number: int, words: Sequence[str], began: float | None = None) -> int:
     """Run `sritool WORDS` in several processes on this machine, until all have ended.
 
     A signal that comes meanwhile goes on to all of them, which save and end.
@@ -46,7 +46,7 @@ def launch(number: int, words: Sequence[str], began: float) -> int:
     Args:
         number: How many.
         words: The command line after the program's name.
-        began: When this command began, as `time.monotonic` has it.
+        began: When this command began, as `time.monotonic` has it; None: now.
 
     Returns:
         The exit code: of the process that ended first with another one than 0.
@@ -67,7 +67,8 @@ def launch(number: int, words: Sequence[str], began: float) -> int:
         shutdown_timeout=_GRACE,
     )
     program, *arguments = command_of(words)
-    os.environ[_BEGAN] = str(time.time() - (time.monotonic() - began))
+    passed = time.monotonic() - began if began is not None else 0.0
+    os.environ[_BEGAN] = str(time.time() - passed)
     logging.disable(logging.CRITICAL)  # the launcher's own lines; the processes say what there is to say
     try:
         elastic_launch(config, program)(*arguments)
