@@ -18,8 +18,9 @@ _LINK = re.compile(r"\]\((?!https?:|#)([^)\s]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages of results/ and those of the checkout's top folder."""
-    pages = [*sorted(ROOT.glob("results/*.md")), *(ROOT / name for name in OUTSIDE)]
+    """Add the pages of results/ with their pictures, and those of the checkout's top folder."""
+    shown = [*sorted(ROOT.glob("results/*.md")), *sorted(ROOT.glob("results/reproduction/*.png"))]
+    pages = [*shown, *(ROOT / name for name in OUTSIDE)]
     for path in pages:
         name = path.relative_to(ROOT).as_posix()
         files.append(File.generated(config, name, abs_src_path=str(path)))

@@ -15,7 +15,7 @@ Printed = Sequence[Mapping[str, Any]]
 
 EVALUATED = ("ppl", "nll", "recon", "posterior-kl", "kl", "au", "permuted")
 OWN = ("ppl", "nll", "au-naive")
-"""What is measured once more as a method was published: by its own estimator, units by the count of all papers."""
+"""What is measured once more as a method was published: by its own estimator, with the published count of units."""
 RECORDED = "evaluate"
 """The command whose figures are on record beside the checkpoint; what others print is kept by `outputs`."""
 

@@ -1,0 +1,26 @@
+"""The tables of results/README.md are what `sritool reproduce page` makes of the files beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sritool.cli.reproduction_page import BEGIN, END, page_of
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def test_the_page_says_what_the_files_say() -> None:
+    text = (RESULTS / "README.md").read_text(encoding="utf-8")
+    written = text.partition(BEGIN)[2].partition(END)[0]
+    command = "sritool reproduce page --write results/README.md"
+    made = f"\n\n{page_of(RESULTS / 'reproduction', 'reproduction')}"
+    assert written == made, f"results/README.md is out of date; run: {command}"
+
+
+def test_no_file_names_a_folder_of_the_machine_that_wrote_it() -> None:
+    for path in (RESULTS / "reproduction").glob("*.*"):
+        if path.suffix in (".json", ".tsv", ".md"):
+            text = path.read_text(encoding="utf-8")
+            assert not any(word in text for word in ("/home/", "/root/", "/work/", "/tmp/", "--data-dir")), (
+                path.name
+            )
