@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LEAST = 15.0
 """Seconds that must be left for another command to begin."""
 
+_LAST = 15.0
+"""Seconds of a budget, a seventh of it at most, that are kept to write the table."""
+
 
 class Worker:
     """One pass over a plan; it ends when all is done, its time is over, or a signal comes.
@@ -54,7 +57,7 @@ class Worker:
         self._plan, self._device, self._children = plan, device, children
         self._extra = (*extra, *(["--quiet"] if quiet else []))
         self._quiet, self._unfinished = quiet, unfinished
-        self._end = None if seconds is None else began + seconds
+        self._end = None if seconds is None else began + seconds - min(_LAST, seconds / 7)
         self.failed: dict[str, int] = {}
 
     def work(self, written: Callable[[], object]) -> bool:

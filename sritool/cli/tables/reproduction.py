@@ -77,7 +77,8 @@ def state_of(entry: Entry) -> str:
     """Return how far a run is, in words."""
     done, planned = entry["epochs"]
     words = {"done": "done", "not measured": "trained, not measured"}
-    return words.get(entry["status"]) or (f"{done} of {planned} epochs" if done else "not run")
+    begun = done or entry["status"] == "training"
+    return words.get(entry["status"]) or (f"{done} of {planned} epochs" if begun else "not run")
 
 
 def _difference(figure: Mapping[str, Any] | None, paper: float | None) -> str | None:
