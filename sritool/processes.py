@@ -181,6 +181,13 @@ class Processes:
         """
         return None
 
+    def remember(self, name: str, value: str) -> None:
+        """Keep a text for processes that are started after these have ended, by the same torchrun."""
+
+    def remembered(self, name: str) -> str | None:
+        """Return what processes that torchrun started before these ones remembered; None: nothing."""
+        return None
+
     def close(self) -> None:
         """Leave the job."""
 
@@ -213,7 +220,13 @@ class Group(Processes):
     """A job of several processes, each of which makes this object at the same time."""
 
     def __init__(
-        self, store: Any, rank: int, size: int, device: torch.device, timeout: float = PEER_TIMEOUT
+        self,
+        store: Any,
+        rank: int,
+        size: int,
+        device: torch.device,
+        timeout: float = PEER_TIMEOUT,
+        lasting: Any = None,
     ) -> None:
         """Meet the other processes.
 
@@ -223,6 +236,7 @@ class Group(Processes):
             size: How many there are.
             device: Where this process computes.
             timeout: Seconds after which a process that does not answer counts as lost.
+            lasting: A store that is there for later starts of the job too; None: this one.
 
         Raises:
             PeerLostError: They do not all come.
@@ -231,7 +245,7 @@ class Group(Processes):
 
         super().__init__()
         self.rank, self.size, self._device, self._timeout = rank, size, device, timeout
-        self._store, self._dist = store, dist
+        self._store, self._lasting, self._dist = store, lasting or store, dist
         self._worked = self._gathered = 0  # times
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -352,6 +366,15 @@ class Group(Processes):
             return None
         return None if ended == own else int(ended.split()[1])
 
+    def remember(self, name: str, value: str) -> None:
+        with self._talking():
+            self._lasting.set(f"remembered {name}", value)
+
+    def remembered(self, name: str) -> str | None:
+        with self._talking():
+            there = self._lasting.check([f"remembered {name}"])
+            return self._lasting.get(f"remembered {name}").decode() if there else None
+
     def close(self) -> None:
         if self._dist.is_initialized():
             self._dist.destroy_process_group()
@@ -400,7 +423,7 @@ def join(place: Place | None, device: torch.device, timeout: float = PEER_TIMEOU
     waiting = timedelta(seconds=timeout)
     try:
         store, rank, size = next(rendezvous("env://", place.rank, place.size, timeout=waiting))
-        return Group(_met(store, rank, size, timeout), rank, size, device, timeout)
+        return Group(_met(store, rank, size, timeout), rank, size, device, timeout, store)
     except (RuntimeError, ValueError) as error:
         raise PeerLostError(f"the processes of this job do not find each other: {error}") from error
 

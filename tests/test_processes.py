@@ -77,6 +77,12 @@ def talk(processes: Processes) -> dict[str, Any]:
     told["bytes"] = processes.broadcast_bytes(b"of the first" if rank == 0 else b"")
     told["gathered"] = processes.gather({"rank": rank})
     told["first"] = processes.first(lambda: [rank, None])
+    told["before"] = processes.remembered("run")
+    processes.barrier()
+    if rank == 0:
+        processes.remember("run", "runs/a")
+    processes.barrier()
+    told["after"] = processes.remembered("run")
 
     def long() -> int:
         number = None
@@ -113,6 +119,8 @@ def test_what_two_processes_tell_each_other(tmp_path: Path) -> None:
         "bytes": b"of the first",
         "gathered": [{"rank": 0}, {"rank": 1}],
         "first": [0, None],
+        "before": None,
+        "after": "runs/a",
         "signal": signal.SIGUSR1,
     }
 

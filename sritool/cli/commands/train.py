@@ -152,10 +152,13 @@ def train(
     variables, flags = settings.by_source(ctx)
     checkpoint, source = sort_sources(sources or [], resume is not None)
     given = gather(config, variables, assignments or (), flags)
-    if place and place.restarts:
-        resume = resume or "auto"  # of what the job had saved
     processes = device.join(place, where)
     with ending_together(processes):
+        # After a restart the run is the one that this job began, by its folder where torchrun's store still has that.
+        if begun := processes.remembered("run"):
+            resume, name = begun, None
+        elif place and place.restarts:
+            resume = resume or "auto"
         if not processes.is_first:
             follow(processes, corpus, data_dir, where, len(devices), device, max_steps)
             return
@@ -197,6 +200,7 @@ def train(
                 say(f"from here on with other settings: {'; '.join(changes)}")
             if place and plan.resume is None:
                 trainer.state.save(LAST)  # so that a restart finds this run and no older one
+            processes.remember("run", str(folder))
             outcome = trainer.run()
             say(ending(outcome, plan.resume, "training.minutes" if max_time is None else "--max-time"))
             if max_time is None and minutes and max_steps is None:
