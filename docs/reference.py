@@ -42,7 +42,7 @@ Written by `{COMMAND}` from the program itself; a test holds it to that. `sritoo
 An option with a variable takes its value from the environment where the flag is not given. Of options written
 `--yes/--no` the first switches on, the second off. What the metrics mean is in the [glossary](glossary.md). Exit
 codes: 0 done, 1 failure, 2 usage, 3 bad data or checkpoint, 4 a number that is not finite or a chain that
-explodes, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
+explodes, 129 SIGHUP, 130 Ctrl-C, 138 SIGUSR1 (on Linux), 143 SIGTERM.
 """
 
 
