@@ -6,6 +6,7 @@ does not reach it a second time. It saves and ends, and then so do we.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from sritool.cli.signals import StopRequest
 _GRACE = 60.0
 """Seconds that a process has to save once its time is over; then it is killed, and goes on from its last save."""
 
+
+OURS, KEPT = "SRITOOL_", ("SRITOOL_DEBUG", "SRITOOL_MEMORY", "SRITOOL_PROCESSES", "SRITOOL_PEER_TIMEOUT")
+"""How our variables begin, and those that change no figure."""
 
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = """\
@@ -36,6 +40,11 @@ main()
 def command_of(words: Sequence[str]) -> list[str]:
     """Return the command line of `sritool WORDS`, by this very program."""
     return [sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), *words]
+
+
+def plain_environment() -> dict[str, str]:
+    """Return the environment without variables that would change what a command line says, like SRITOOL_EPOCHS."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS) or name in KEPT}
 
 
 class Done(NamedTuple):
@@ -71,6 +80,7 @@ class Children(StopRequest):
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            env=plain_environment(),
             start_new_session=True,
         )
         self._running = process

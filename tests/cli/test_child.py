@@ -59,3 +59,12 @@ def test_a_signal_that_came_before_ends_the_next_one(monkeypatch: pytest.MonkeyP
     with Children() as children:
         os.kill(os.getpid(), signal.SIGTERM)
         assert children.run([]).code == 128 + signal.SIGTERM
+
+
+def test_variables_do_not_change_what_a_command_line_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SRITOOL_EPOCHS", "SRITOOL_SEED", "SRITOOL_MEMORY", "ELSEWHERE"):
+        monkeypatch.setenv(name, "7")
+    shows = "import os; print(*sorted(name for name in os.environ if os.environ[name] == '7'))"
+    monkeypatch.setattr(child, "_PROGRAM", shows)
+    with Children() as children:
+        assert children.run([]).output.split() == ["ELSEWHERE", "SRITOOL_MEMORY"]
