@@ -27,7 +27,7 @@ from sritool.errors import Interrupted, NumericalError
 from sritool.evaluation.metrics import Estimate
 from sritool.methods.base import Clock
 from sritool.model.device import products_in
-from sritool.processes import ALONE, PeerLostError, Processes
+from sritool.processes import PeerLostError, Processes
 from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.folder import AUTOENCODER, BEST, LAST
 from sritool.runs.live_logs import LiveLogs
@@ -87,7 +87,7 @@ class Trainer:
         observer: events.Observer,
         resume: Checkpoint | None = None,
         live: LiveLogs | None = None,
-        processes: Processes = ALONE,
+        processes: Processes | None = None,
     ) -> None:
         """Begin a run in its folder, or go on with it.
 
@@ -100,19 +100,20 @@ class Trainer:
             observer: Is told of everything.
             resume: last.pt of the run to go on with.
             live: Where its records go beside metrics.jsonl; whoever made it closes it.
-            processes: That share the work. All but the first take settings and state from the first, and tell nobody.
+            processes: That share the work; None: this one alone. All but the first take settings and state from the
+                first, and tell nobody.
 
         Raises:
             DataError: The run to resume is of another corpus.
             CheckpointError: It is damaged.
         """
-        self.limits, self.processes = limits, processes
-        processes.signal = limits.signal
-        self.state = state_of_all(corpus, config, folder, device, resume, processes)
+        self.limits, self.processes = limits, processes or Processes()
+        self.processes.signal = limits.signal
+        self.state = state_of_all(corpus, config, folder, device, resume, self.processes)
         self.train, self.valid = self.state.train, corpus.split("valid")
-        self.gradients = BatchGradients(self.state.method, self.state.config, device, processes)
+        self.gradients = BatchGradients(self.state.method, self.state.config, device, self.processes)
         self.log: RunLog
-        if processes.is_first:
+        if self.processes.is_first:
             self.log = RunLog(self.state, observer, limits.max_steps, live)
             for line in self.state.taken_over:
                 observer(events.Note(line))

@@ -73,7 +73,7 @@ def wait_for_a_step(process: subprocess.Popen[str]) -> list[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    said, _ = process.communicate(timeout=90)
+    said, _ = process.communicate(timeout=240)
     return process.returncode, said
 
 

@@ -117,12 +117,14 @@ def train(
 
     sritool train ptb --from DIR --gpu 0 --max-time 8h --resume
 
+    sritool train ptb --gpu 0,1,2,3
+
     sritool train mine --method vae-fb --epochs 20 --set optimizer.clip=1
 
     sritool train newer --from runs/mine-sri --freeze embedding
 
     The run goes into runs/CORPUS-METHOD/ (or …-2, …-3): best.pt, last.pt, config.toml, metrics.jsonl. Ctrl-C,
-    SIGTERM and --max-time save and end it cleanly; the same command with --resume goes on as if it had never
+    SIGTERM, SIGUSR1 and --max-time save and end it cleanly; the same command with --resume goes on as if it had never
     stopped.
 
     A setting comes from its flag, else from --set, else from its variable (SRITOOL_EPOCHS for --epochs), else
@@ -167,12 +169,12 @@ def train(
         set_threads(device.enough_threads(hidden, len(devices)))
         if print_config:
             typer.echo(plan.toml(), nl=False)
-        else:
-            prepared = prepare_corpus(plan, data_dir, source, say)
+            processes.first(list)
+            return
+        prepared = prepare_corpus(plan, data_dir, source, say)
         if dry_run:
             rows = describe(plan.config, prepared, where, place.size if place else len(devices))
             emit(Table("Plan", ("quantity", "value", "unit"), rows), form)
-        if print_config or dry_run:
             processes.first(list)
             return
         if place is None and len(devices) > 1:
