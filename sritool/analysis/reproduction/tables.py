@@ -62,7 +62,7 @@ TABLES = {
         ("vae-fb", "sri"),
         lambda limit: (measures.samples(), measures.sample_figures()),
         ("unique", "distinct-1", "distinct-2", "self-bleu"),
-        says="Ten samples of SRI, to be read.",
+        says="Ten samples, to be read.",
     ),
     "table4": PaperTable(
         "Reconstruction of sentences from noisy ones",
