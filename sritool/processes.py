@@ -49,7 +49,6 @@ class Place(NamedTuple):
     size: int  # how many there are
     local_rank: int  # among those on this machine
     local_size: int
-    restarts: int = 0  # how often torchrun has started them again
 
 
 def place_in_job(environment: Mapping[str, str] = os.environ) -> Place | None:
@@ -73,7 +72,17 @@ def place_in_job(environment: Mapping[str, str] = os.environ) -> Place | None:
     rank = int(environment["RANK"])
     local_rank = int(environment.get("LOCAL_RANK") or environment.get("SLURM_LOCALID") or rank)
     local_size = int(environment.get("LOCAL_WORLD_SIZE") or size)
-    return Place(rank, size, local_rank, local_size, int(environment.get("TORCHELASTIC_RESTART_COUNT") or 0))
+    return Place(rank, size, local_rank, local_size)
+
+
+def restarts(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Return how often torchrun has started this job again, be it of one process or several; None without torchrun.
+
+    Args:
+        environment: The variables that torchrun sets.
+    """
+    count = environment.get("TORCHELASTIC_RESTART_COUNT", "")
+    return int(count) if count.isdecimal() else None
 
 
 class Processes:

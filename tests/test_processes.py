@@ -22,6 +22,7 @@ from sritool.processes import (
     join,
     part_of,
     place_in_job,
+    restarts,
 )
 from support.group import in_group
 
@@ -41,7 +42,8 @@ def test_place_of_torchrun_s_environment() -> None:
     assert place_in_job({}) is None
     assert place_in_job({"WORLD_SIZE": "1"}) is None
     assert place_in_job({**NAMED, "LOCAL_WORLD_SIZE": "2"}) == Place(3, 4, 1, 2)
-    assert place_in_job({**NAMED, "TORCHELASTIC_RESTART_COUNT": "2"}) == Place(3, 4, 1, 4, 2)
+    assert place_in_job(NAMED) == Place(3, 4, 1, 4)
+    assert (restarts({}), restarts({"TORCHELASTIC_RESTART_COUNT": "2"})) == (None, 2)
     with pytest.raises(UsageError, match=r"RANK.*torchrun"):
         place_in_job({"WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"})
 

@@ -162,3 +162,49 @@ def test_training_runs_saves_and_evaluates(method: str, tmp_path: Path) -> None:
     assert all(tensor.device.type == "cpu" for tensor in load_checkpoint(folder / "last.pt").weights.values())
     values = [load(folder, device).log_likelihood(["the dog runs ."])[0] for device in ("cpu", "cuda")]
     assert values[1] == pytest.approx(values[0], abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["lm", "sri", "vae-anneal", "vae-lagging"])
+def test_parts_of_a_batch_add_up_to_it(name: str, pair: tuple[Generator, Generator, Batch, Batch]) -> None:
+    from dataclasses import replace
+
+    from sritool.config.presets import layered
+    from sritool.config.settings import RunConfig
+    from sritool.config.values import build, merge
+    from sritool.methods.base import Clock
+    from sritool.methods.registry import build_method
+    from sritool.processes import Processes
+    from sritool.training.parts import BatchGradients
+
+    _, _, batch, _ = pair
+    sizes = {"generator": {"embedding": 16, "hidden": 32, "latent": 0 if name == "lm" else 8}}
+    config = build(
+        RunConfig, merge(layered("tiny", "preconditioned" if name == "sri" else None, name), sizes)
+    )
+    found = []
+    for parts in (1, 2):
+        method = build_method(config, 64)
+        method.initialise()
+        method.modules.to("cuda")
+        changed = replace(config, training=replace(config.training, accumulate=parts))
+        gradients = BatchGradients(method, changed, torch.device("cuda"), Processes())
+        for step in (1, 2):  # the second one replays what the first captured
+            gradients.compute(batch, Clock(0, 0, step, 0.5), False)
+        found.append([p.grad.cpu() for p in method.modules.parameters() if p.grad is not None and p.numel()])
+    for whole, added in zip(*found, strict=True):
+        torch.testing.assert_close(added, whole, rtol=5e-3, atol=5e-3 * float(whole.abs().max()))
+
+
+def test_a_group_of_one_process_on_nccl() -> None:
+    from torch.distributed import HashStore
+
+    from sritool.processes import Group
+
+    group = Group(HashStore(), 0, 1, torch.device("cuda", 0))
+    try:
+        assert group.sum_(torch.ones(2, device="cuda")).tolist() == [1.0, 1.0]
+        group.broadcast_([torch.ones(2), torch.ones(2, device="cuda")])
+        assert group.broadcast_bytes(b"of the first") == b"of the first"
+        assert group.gather({"rank": 0}) == [{"rank": 0}]
+    finally:
+        group.close()

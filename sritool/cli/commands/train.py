@@ -136,7 +136,7 @@ def train(
     from sritool.cli.signals import StopRequest
     from sritool.cli.training_progress import Watch, advice_for_longer, beginning, chosen_precision, ending
     from sritool.model.device import set_threads
-    from sritool.processes import place_in_job
+    from sritool.processes import place_in_job, restarts
     from sritool.runs.folder import LAST
     from sritool.runs.live_logs import LiveLogs, check_live_logs
     from sritool.training.configure import gather
@@ -159,7 +159,7 @@ def train(
         # After a restart the run is the one that this job began, by its folder where torchrun's store still has that.
         if begun := processes.remembered("run"):
             resume, name = begun, None
-        elif place and place.restarts:
+        elif restarts():
             resume = resume or "auto"
         if not processes.is_first:
             follow(processes, corpus, data_dir, where, len(devices), device, max_steps)
@@ -200,7 +200,7 @@ def train(
             say(beginning(plan, folder, processes.size) + precision)
             if changes := plan.changes():
                 say(f"from here on with other settings: {'; '.join(changes)}")
-            if place and plan.resume is None:
+            if restarts() is not None and plan.resume is None:
                 trainer.state.save(LAST)  # so that a restart finds this run and no older one
             processes.remember("run", str(folder))
             outcome = trainer.run()
