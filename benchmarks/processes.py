@@ -24,7 +24,8 @@ from benchmarks.shapes import Shape
 from benchmarks.timing import ratio, spread
 from sritool.cli.formats import Table
 from sritool.config.settings import RunConfig
-from sritool.processes import Group, Processes
+from sritool.process_group import Group
+from sritool.processes import Processes
 from sritool.training.parts import BatchGradients
 
 KINDS = ("sri", "lm", "vae-anneal")

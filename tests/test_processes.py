@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from sritool.errors import EndedElsewhereError, UsageError
+from sritool.process_group import join
 from sritool.processes import (
     ALONE,
     PeerLostError,
     Place,
     Processes,
-    join,
     part_of,
     place_in_job,
     restarts,
@@ -61,7 +61,9 @@ def test_one_process_alone_needs_nothing() -> None:
     assert ALONE.share(5) == slice(0, 5)
     assert ALONE.is_first
     assert join(None, torch.device("cpu")).size == 1
-    program = "import sys, sritool.processes as p; q = p.join(None, None); q.first(lambda: 0); q.barrier()"
+    program = (
+        "import sys, sritool.process_group as p; q = p.join(None, None); q.first(lambda: 0); q.barrier()"
+    )
     check = "; raise SystemExit('torch.distributed.distributed_c10d' in set(sys.modules) - before)"
     whole = f"import torch, sys; before = set(sys.modules); {program}{check}"
     subprocess.run([sys.executable, "-c", whole], check=True, env={**os.environ}, timeout=60)

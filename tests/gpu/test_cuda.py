@@ -198,7 +198,7 @@ def test_parts_of_a_batch_add_up_to_it(name: str, pair: tuple[Generator, Generat
 def test_a_group_of_one_process_on_nccl() -> None:
     from torch.distributed import HashStore
 
-    from sritool.processes import Group
+    from sritool.process_group import Group
 
     group = Group(HashStore(), 0, 1, torch.device("cuda", 0))
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.distributed import FileStore
 
-from sritool.processes import Group
+from sritool.process_group import Group
 
 LIMIT = 300.0  # seconds
 

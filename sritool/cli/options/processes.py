@@ -76,7 +76,7 @@ class ProcessOptions(DeviceOptions):
 
     def join(self, place: Place | None, device: torch.device) -> Processes:
         """Meet the other processes of a job, if there are any."""
-        from sritool.processes import join
+        from sritool.process_group import join
 
         return join(place, device, self.peer_timeout)
 
