@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
+import os
 import tempfile
 import time
 from dataclasses import replace
@@ -63,6 +64,8 @@ def _member(folder: str, rank: int, size: int, config: RunConfig, shape: Shape, 
     """One of the processes; the first one sends (wall, busiest processor) of alone and together in each round."""
     from torch.distributed import FileStore  # type: ignore[attr-defined]
 
+    if hasattr(os, "setsid"):  # as torchrun does: Linux shares cores out by session
+        os.setsid()
     rounds, steps, most_seconds = plan
     torch.set_num_threads(1)
     processes = Group(FileStore(f"{folder}/store", size), rank, size, _CPU)
