@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sritool.data.joined import columns_of
 from sritool.data.tokenizer import BOS, PAD
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def collate(split: Split, examples: NDArray[np.int64] | Sequence[int], multiple:
     begins, lengths = split.offsets[chosen], split.lengths[chosen]
     steps = np.arange(-(-int(lengths.max(initial=0)) // multiple) * multiple)[:, None]
     inside = steps < lengths[None, :]
-    positions = np.where(inside, begins[None, :] + steps, 0)
-    targets = np.where(inside, split.ids[positions] if len(split.ids) else PAD, PAD).astype(np.int64)
+    positions = np.where(inside, begins + steps, np.where(lengths > 0, begins, 0))
+    targets = np.where(inside, columns_of(split.ids, positions), PAD).astype(np.int64)
     inputs = np.vstack([np.full((1, len(chosen)), BOS, dtype=np.int64), targets[:-1]])
     return Batch(*(torch.from_numpy(array) for array in (chosen, inputs, targets, lengths)))
 

@@ -32,6 +32,7 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
         self._parts = parts
         self._shifts = shifts or [0] * len(parts)
         self._bounds = [0, *np.cumsum([len(part) for part in parts], dtype=np.int64).tolist()]
+        self._ends = np.array(self._bounds[1:])
         self.dtype = np.dtype(dtype)
 
     def __len__(self) -> int:
@@ -58,11 +59,22 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
             return self._take(0, places)
         places = np.where(places < 0, places + len(self), places)
         found = np.empty(places.shape, self.dtype)
-        of_places = np.searchsorted(self._bounds, places, side="right") - 1
-        for part in np.unique(of_places).tolist():
-            here = of_places == part
+        for part, here in self._parts_of(places):
             found[here] = self._take(part, places[here] - self._bounds[part])
         return found
+
+    def columns(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """See `columns_of`."""
+        found = np.empty(places.shape, self.dtype)
+        for part, here in self._parts_of(places[0]) if len(places) else ():
+            found[:, here] = self._take(part, places[:, here] - self._bounds[part])
+        return found
+
+    def _parts_of(self, places: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+        """Yield each part that holds one of the places, and which ones it holds."""
+        parts = np.searchsorted(self._ends, places, side="right")
+        for part in np.bincount(parts.ravel()).nonzero()[0].tolist():
+            yield part, parts == part
 
     def _take(self, part: int, index: Any) -> Any:
         found = self._parts[part][index].astype(self.dtype, copy=False)
@@ -112,3 +124,16 @@ def pieces_of(numbers: npt.NDArray[Any] | Joined) -> Iterator[npt.NDArray[Any]]:
     else:
         for begin in range(0, len(numbers), PIECE):
             yield numbers[begin : begin + PIECE]
+
+
+def columns_of(numbers: npt.NDArray[Any] | Joined, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Return the numbers at some places; sooner than an index, as each column of them lies within one file.
+
+    Args:
+        numbers: One-dimensional.
+        places: Shape [rows, columns].
+
+    Returns:
+        Shape [rows, columns].
+    """
+    return numbers.columns(places) if isinstance(numbers, Joined) else numbers[places]
