@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -131,19 +132,21 @@ class Group(Processes):
             done = work()
         except BaseException as error:
             code = getattr(error, "exit_code", 1)
-            with contextlib.suppress(PeerLostError), self._talking():
-                self._store.set(key, json.dumps({"exit code": code if isinstance(code, int) else 1}))
+            self.claim(
+                code if isinstance(code, int) else 1
+            )  # at once: what is open here may take long to close
             raise
         with self._talking():
-            self._store.set(key, json.dumps({"done": done}))
+            self._store.set(key, json.dumps(done))
         return done
 
     def _wait_for(self, key: str, patient: bool) -> Any:
         beats, since = -1, time.monotonic()
         with self._talking():
             while not self._store.check([key]):
-                if self._store.check(["ended"]):
-                    raise EndedElsewhereError(int(self._store.get("ended").split()[1]))
+                ended = self.ended()
+                if ended is not None:
+                    raise EndedElsewhereError(ended)
                 number = self.signal()
                 if number is not None:
                     self._store.set("signal", str(number))
@@ -154,10 +157,7 @@ class Group(Processes):
                 elif time.monotonic() - since > self._timeout:
                     raise PeerSilentError(_silent(self._timeout))
                 time.sleep(_PAUSE)
-            found = json.loads(self._store.get(key))
-        if "exit code" in found:
-            raise EndedElsewhereError(found["exit code"])
-        return found["done"]
+            return json.loads(self._store.get(key))
 
     def asked(self) -> int | None:
         number = self.signal()
@@ -176,7 +176,14 @@ class Group(Processes):
             ended = self._store.compare_set("ended", "", own).decode()
         except RuntimeError:  # the store has ended with its process
             return None
-        return None if ended == own else int(ended.split()[1])
+        rank, code = ended.split()
+        return None if int(rank) == self.rank else int(code)
+
+    def ended(self) -> int | None:
+        try:
+            return int(self._store.get("ended").split()[1]) if self._store.check(["ended"]) else None
+        except RuntimeError:  # the store has ended with its process
+            return None
 
     def remember(self, name: str, value: str) -> None:
         with self._talking():
@@ -186,6 +193,11 @@ class Group(Processes):
         with self._talking():
             there = self._lasting.check([f"remembered {name}"])
             return self._lasting.get(f"remembered {name}").decode() if there else None
+
+    def abandon(self) -> None:
+        if self._device.type == "cpu":  # NCCL would wait for what is under way
+            with contextlib.suppress(RuntimeError):
+                self.close()
 
     def close(self) -> None:
         if self._dist.is_initialized():
@@ -200,9 +212,10 @@ class Group(Processes):
         """
         try:
             yield
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            late = "time" in str(error).lower() and "out" in str(error).lower()
-            if late:
+            if re.search("timed? ?out", str(error), re.IGNORECASE):
                 raise PeerSilentError(_silent(self._timeout)) from error
             raise PeerLostError("another process of this job has ended") from error
 

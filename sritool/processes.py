@@ -180,6 +180,10 @@ class Processes:
         """
         return None
 
+    def ended(self) -> int | None:
+        """Return the exit code of the process that was the first to end with an error, where one has said so."""
+        return None
+
     def remember(self, name: str, value: str) -> None:
         """Keep a text for processes that are started after these have ended, by the same torchrun."""
 
@@ -189,6 +193,9 @@ class Processes:
 
     def close(self) -> None:
         """Leave the job."""
+
+    def abandon(self) -> None:
+        """Leave the job where another process may never answer again."""
 
 
 ALONE = Processes()

@@ -30,7 +30,7 @@ _OURS = "sritool-"
 _BEGAN = "SRITOOL_JOB_BEGAN"
 """Variable with the time at which the command began, for its processes."""
 _GRACE = 300
-"""Seconds that processes have to save after a signal; then they are killed."""
+"""Seconds that processes have to save after a signal; after one of them failed, torch gives the others 30."""
 
 
 def seconds_before(environment: Mapping[str, str] = os.environ) -> float:
@@ -63,7 +63,10 @@ def launch(number: int, words: Sequence[str], began: float | None = None) -> int
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
-        signals_to_handle=",".join(one.name for one in SIGNALS),
+        # One that is ignored, as `nohup` has it, stays ignored.
+        signals_to_handle=",".join(
+            one.name for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN
+        ),
         shutdown_timeout=_GRACE,
     )
     program, *arguments = command_of(words)
@@ -79,10 +82,10 @@ def launch(number: int, words: Sequence[str], began: float | None = None) -> int
         if failure.exitcode >= 0:
             return int(failure.exitcode)
         number = -failure.exitcode
-        say(
-            f"process {rank} was ended by {signal.Signals(number).name}; go on with the same command and --resume",
-            label="error",
+        again = (
+            "go on with the same command and --resume" if words[:1] == ["train"] else "give the command again"
         )
+        say(f"process {rank} was ended by {signal.Signals(number).name}; {again}", label="error")
         return 128 + number
     return 0
 
@@ -101,11 +104,11 @@ def ending_together(processes: Processes) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, typer.Exit) and not error.exit_code:
             raise
-        if type(error) is PeerLostError and os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(_OURS):
-            raise EndedElsewhereError(
-                error.exit_code
-            ) from error  # `launch` knows which one has ended, and how
-        ended = processes.claim(describe(error)[1])
+        # Of a process that is lost, `launch` knows which one it is, and how it ended.
+        lost = type(error) is PeerLostError and os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(_OURS)
+        code = describe(error)[1]
+        ended = processes.ended() or code if lost else processes.claim(code)
+        processes.abandon()
         if ended is not None:
             raise EndedElsewhereError(ended) from error
         raise

@@ -30,16 +30,14 @@ class TableFiles:
             UsageError, DataError: There can be no such corpus, or it has no labels where they are needed.
         """
         from sritool.analysis.reproduction.estimates import corpus_of
-        from sritool.analysis.reproduction.plan import recipe_name, widened
+        from sritool.analysis.reproduction.plan import recipe_name
 
         corpus_of(plan)
         request = plan.request
         parts = [request.table, Path(request.corpus).name, recipe_name(request)]
         parts += [f"limit{request.limit}"] if request.limit else []
         self._stem = folder / "-".join([*parts, *(["own"] if request.own else [])])
-        self._device = device
-        rows = self._known().values()
-        self._plan = widened(plan, [row["method"] for row in rows], [row["seed"] for row in rows])
+        self._device, self._asked = device, plan
 
     def write(self, estimate: Literal["all", "new", "none"]) -> dict[str, Any]:
         """Write what is there, and return it; rows of an earlier document with other methods or seeds stay.
@@ -53,11 +51,14 @@ class TableFiles:
         """
         from sritool.analysis.reproduction.collect import document
         from sritool.analysis.reproduction.estimates import Estimates, corpus_of, rounded
+        from sritool.analysis.reproduction.plan import widened
         from sritool.analysis.reproduction.states import state_of
 
-        corpus, known = corpus_of(self._plan), self._known()
-        states = [state_of(self._plan, run, self._device) for run in self._plan.runs]
-        estimates = Estimates(self._plan, corpus, self._device) if corpus is not None else None
+        known = self._known()  # another command may have written it since this one began
+        plan = widened(self._asked, known)
+        corpus = corpus_of(plan)
+        states = [state_of(plan, run, self._device) for run in plan.runs]
+        estimates = Estimates(plan, corpus, self._device) if corpus is not None else None
 
         def left(run: PlannedRun, state: State) -> float | None:
             row = known.get((run.method, run.variation.name, run.seed), {})
@@ -66,12 +67,12 @@ class TableFiles:
                 return told
             return None if estimates is None or estimate == "none" else rounded(estimates.left(run, state))
 
-        found = document(self._plan, states, corpus, self._device, left, known)
+        found = document(plan, states, corpus, self._device, left, known)
         try:
             self._stem.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SritoolError(cannot_write(self._stem.parent, error, "another folder with --out")) from error
-        for run, state in zip(self._plan.runs, states, strict=True):
+        for run, state in zip(plan.runs, states, strict=True):
             self._draw(found, run, state)
         text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         self._write(".json", [text])

@@ -79,11 +79,12 @@ class Worker:
             if not before.trained and not self._train(run, before):
                 return False
             state = self._state(run)
-            if state.known is not None and (state.trained or self._unfinished):
-                for measure in state.missing(run):
-                    if not self._measure(run, state, measure):
-                        return False
-            if before != state or state.missing(run) != before.missing(run):
+            measured = state.known is not None and (state.trained or self._unfinished)
+            missing = state.missing(run) if measured else []
+            for measure in missing:
+                if not self._measure(run, state, measure):
+                    return False
+            if not before.trained or missing:
                 written()
         return True
 
@@ -95,17 +96,24 @@ class Worker:
         words = train_words(self._plan, run, state)
         left = self._left()
         limited = ("--max-time", f"{max(1, round(left))}s") if left is not None else ()
-        done = self._run(run, words, limited, None)
-        after = self._state(run)
-        if after.known is not None:
-            from sritool.analysis.reproduction.outputs import Outputs, this_machine
-
-            Outputs(after.known.path).trained(run.words, done.seconds, this_machine(self._device))
+        began = time.monotonic()
+        try:
+            done = self._run(run, words, limited, None)
+        finally:
+            after = self._state(run)
+            self._note(run, after, time.monotonic() - began)
         if done.code and after.in_use:
             self._tell(f"{run.name}: another process trains it; left to that one")
         elif done.code:
             self._failed(run, done.code)
         return self._has_time()
+
+    def _note(self, run: PlannedRun, after: State, seconds: float) -> None:
+        """Write down which machine trained a run for so long, unless that was another process."""
+        from sritool.analysis.reproduction.outputs import Outputs, this_machine
+
+        if after.known is not None and not after.in_use:
+            Outputs(after.known.path).trained(run.words, seconds, this_machine(self._device))
 
     def _measure(self, run: PlannedRun, state: State, measure: Measure) -> bool:
         """Measure a run; False where the time is over."""
@@ -140,7 +148,7 @@ class Worker:
             f"{run.name}: its command ended with exit code {code}; the plan goes on without it",
             label="warning",
         )
-        self.failed[run.name] = code
+        self.failed.setdefault(run.name, code)
 
     def _state(self, run: PlannedRun) -> State:
         from sritool.analysis.reproduction.states import state_of

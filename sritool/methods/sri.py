@@ -82,7 +82,7 @@ class ShortRunInference(Method):
         return None if self.preconditioner is None else self.preconditioner.root()
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
-        """`end`: gradient at z_K, a batch mean. `path`: batch sums at each visited z_k, and `end_weight` times z_K's mean.
+        """`end`: gradient at z_K, a batch mean; `path`: batch sums at each visited z_k, and end_weight of that mean.
 
         The visited z's outweigh z_K in the authors' code because their batch sums pile up in `.grad` during the
         chain while z_K enters through a batch mean.

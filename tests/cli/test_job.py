@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,6 +82,13 @@ def saved_step() -> int:
     return int(load_checkpoint(Path("runs/job") / LAST).progress["step"])
 
 
+def wait_for_a_save() -> None:
+    """A step is told before it is saved."""
+    ends = time.monotonic() + 60
+    while saved_step() == 0:
+        assert time.monotonic() < ends
+
+
 def test_a_run_to_its_end_and_what_it_would_cost(start: Starter) -> None:
     code, said = ended(start(*HERE, "--dry-run", "--format", "tsv"))
     assert code == 0, said
@@ -141,6 +149,7 @@ def test_torchrun_starts_a_killed_process_again_from_what_was_saved(start: Start
     plan = [*ENDLESS, "--save-every", "1", "--max-steps", "40"]
     process = start(*TORCHRUN, "--max-restarts", "1", "-m", "sritool", *TRAIN, *plan)
     wait_for_a_step(process)
+    wait_for_a_save()
     os.kill(workers(process)[rank], signal.SIGKILL)
     code, said = ended(process)
     assert code == 0, said

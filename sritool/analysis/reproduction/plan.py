@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,10 +129,24 @@ def make_plan(request: Request) -> Plan:
     return Plan(request, table, runs)
 
 
-def widened(plan: Plan, methods: Sequence[str], seeds: Sequence[int]) -> Plan:
-    """Return a plan of the same table with more methods and seeds."""
-    request = plan.request
-    both = {"methods": (*request.methods, *methods), "seeds": (*request.seeds, *seeds)}
+def widened(plan: Plan, rows: Iterable[tuple[str, str, int]]) -> Plan:
+    """Return a plan of the same table with more runs.
+
+    Args:
+        plan: What was asked for.
+        rows: Method, name of the variation, and seed of runs that are to be in it too.
+    """
+    request, rows = plan.request, list(rows)
+    names = [name for _, name, _ in rows]
+    both = {
+        "methods": (*request.methods, *(method for method, _, _ in rows)),
+        "seeds": (*request.seeds, *(seed for _, _, seed in rows)),
+        "steps": (*request.steps, *(int(name[1:]) for name in names if name.startswith("k"))),
+        "temperatures": (
+            *request.temperatures,
+            *(float(name[3:]) for name in names if name.startswith("tau")),
+        ),
+    }
     unique = {name: tuple(dict.fromkeys(values)) for name, values in both.items()}
     return make_plan(replace(request, **unique))  # type: ignore[arg-type]
 

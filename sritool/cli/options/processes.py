@@ -101,7 +101,7 @@ class ProcessOptions(DeviceOptions):
         the first print and write nothing.
 
         Raises:
-            UsageError: There are no such devices, or several processes are to read stdin.
+            UsageError: There are no such devices.
             typer.Exit: The job has ended.
         """
         import typer
