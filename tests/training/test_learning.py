@@ -48,8 +48,10 @@ def trained(name: str, batch: Batch, settings: Callable[..., RunConfig], vocabul
         while method.beside(clock, 0, 1) is not None:
             method.gradients(batch, clock)
             optimizer.step()
+            method.after_update()
         method.gradients(batch, clock)
         optimizer.step()
+        method.after_update()
         method.judge([batch], clock)
     return method
 
