@@ -100,24 +100,16 @@ def test_a_run_to_its_end_and_what_it_would_cost(start: Starter) -> None:
     assert saved_step() == 7
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "line"),
-    [
-        (["--set", "sampler.step_sizes=[1e30]"], 4, "the chain explodes"),
-        (["--resume", "nowhere"], 2, "--name is for a new run"),
-    ],
-)
-def test_an_error_ends_all_with_one_line(start: Starter, words: list[str], code: int, line: str) -> None:
-    found, said = ended(start(*HERE, *words))
-    assert found == code, said
+def test_an_error_ends_all_with_one_line(start: Starter) -> None:
+    found, said = ended(start(*HERE, "--set", "sampler.step_sizes=[1e30]"))
+    assert found == 4, said
     assert said.count("error: ") == 1
-    assert line in said
+    assert "the chain explodes" in said
 
 
 @pytest.mark.parametrize(
     ("number", "to"),
     [
-        (signal.SIGINT, "the launcher"),
         (signal.SIGUSR1, "the launcher"),
         (signal.SIGTERM, 1),
     ],
@@ -144,13 +136,13 @@ def test_a_killed_process_ends_the_others_with_one_line(start: Starter) -> None:
     assert saved_step() > 0
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_torchrun_starts_a_killed_process_again_from_what_was_saved(start: Starter, rank: int) -> None:
+def test_torchrun_starts_a_killed_process_again_from_what_was_saved(start: Starter) -> None:
+    """The first one, with which the others meet."""
     plan = [*ENDLESS, "--save-every", "1", "--max-steps", "40"]
     process = start(*TORCHRUN, "--max-restarts", "1", "-m", "sritool", *TRAIN, *plan)
     wait_for_a_step(process)
     wait_for_a_save()
-    os.kill(workers(process)[rank], signal.SIGKILL)
+    os.kill(workers(process)[0], signal.SIGKILL)
     code, said = ended(process)
     assert code == 0, said
     again = re.search(r"going on with sri on mine at step (\d+), in runs/job, by 2 processes", said)

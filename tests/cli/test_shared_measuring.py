@@ -15,7 +15,6 @@ LINES = "a dog runs .\nthe farmer eats rice .\nshe sings a song .\n"
 COMMANDS = (
     "evaluate tiny-sri --limit 12 --samples 20 --metrics nll,recon,permuted,au --again",
     "encode tiny-sri --chains 2",
-    "noisy-recon tiny-sri --limit 12",
 )
 
 
