@@ -42,10 +42,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """For the tests marked `faults`."""
-    parser.addoption(
-        "--at-length", action="store_true", help="all damage that there is, in place of a sample"
-    )
+    """For the tests marked `faults`, and for slow ones that start many processes."""
+    parser.addoption("--at-length", action="store_true", help="all that there is, in place of a sample")
 
 
 @pytest.fixture(scope="session")

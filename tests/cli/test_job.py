@@ -89,6 +89,7 @@ def wait_for_a_save() -> None:
         assert time.monotonic() < ends
 
 
+@pytest.mark.at_length
 def test_a_run_to_its_end_and_what_it_would_cost(start: Starter) -> None:
     code, said = ended(start(*HERE, "--dry-run", "--format", "tsv"))
     assert code == 0, said
@@ -100,6 +101,7 @@ def test_a_run_to_its_end_and_what_it_would_cost(start: Starter) -> None:
     assert saved_step() == 7
 
 
+@pytest.mark.at_length
 def test_an_error_ends_all_with_one_line(start: Starter) -> None:
     found, said = ended(start(*HERE, "--set", "sampler.step_sizes=[1e30]"))
     assert found == 4, said
@@ -111,7 +113,7 @@ def test_an_error_ends_all_with_one_line(start: Starter) -> None:
     ("number", "to"),
     [
         (signal.SIGUSR1, "the launcher"),
-        (signal.SIGTERM, 1),
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.at_length),
     ],
 )
 def test_a_signal_saves_and_ends_all(start: Starter, number: signal.Signals, to: str | int) -> None:
@@ -136,6 +138,7 @@ def test_a_killed_process_ends_the_others_with_one_line(start: Starter) -> None:
     assert saved_step() > 0
 
 
+@pytest.mark.at_length
 def test_torchrun_starts_a_killed_process_again_from_what_was_saved(start: Starter) -> None:
     """The first one, with which the others meet."""
     plan = [*ENDLESS, "--save-every", "1", "--max-steps", "40"]

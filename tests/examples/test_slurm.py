@@ -77,6 +77,7 @@ def test_near_the_wall_time_the_run_is_saved_and_the_job_requeued(
     assert (tmp_path / "runs/tiny-lm/last.pt").is_file()
 
 
+@pytest.mark.at_length
 def test_a_cancelled_job_is_saved_and_not_requeued(job: subprocess.Popen[str], tmp_path: Path) -> None:
     wait_for(job, "steps")
     job.send_signal(signal.SIGTERM)
@@ -86,6 +87,7 @@ def test_a_cancelled_job_is_saved_and_not_requeued(job: subprocess.Popen[str], t
     assert not (tmp_path / "asked").exists()
 
 
+@pytest.mark.at_length
 def test_a_job_whose_plan_is_done_ends(tmp_path: Path, cluster: dict[str, str]) -> None:
     command = ["bash", str(SCRIPT), "tiny", *SMALL, "--method", "lm", "--max-steps", "3"]
     done = subprocess.run(command, env=cluster, cwd=tmp_path, capture_output=True, text=True, timeout=120)
