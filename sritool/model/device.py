@@ -75,6 +75,12 @@ def devices_of_processes(
         return [first]
     assert processes is not None
     if first.type == "cpu":
+        cores = os.cpu_count() or 1
+        most = max(8, 4 * cores)  # each loads PyTorch: many more than there are cores take the machine down
+        if processes > most:
+            raise UsageError(
+                f"{processes} processes: give --processes 1 to {most} here, as there are {cores} cores"
+            )
         return [first] * processes
     if first.type != "cuda" or device.partition(":")[2]:
         raise UsageError(

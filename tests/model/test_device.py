@@ -95,6 +95,7 @@ def test_a_device_for_each_process(
         (2, "auto", None, 3, "3 processes on --device auto: this machine has 2 GPUs"),
         (2, "cuda:1", None, 2, "one device for 2 processes"),
         (0, "auto", "0,1", None, "PyTorch sees no GPU here"),
+        (0, "cpu", None, 99999, "99999 processes: give --processes 1 to"),
     ],
     indirect=["gpus"],
 )

@@ -160,6 +160,8 @@ def reason_of(error: BaseException, source: HubSet | None = None) -> str:
         source is not None and "ArrowInvalid" in kinds
     ):  # the client takes a file that it keeps at its word, for ever
         return f"what came is not Parquet; once the network is well, remove {source.kept()} and try again"
+    if any("not cached" in str(link) for link in chain):  # what the client says of all that it does not find
+        return f"no such data set, or no network{_proxy()}"
     network = [link for link in chain if isinstance(link, OSError) and link.strerror]
     if network:
         return f"{network[-1].strerror}{_proxy()}"

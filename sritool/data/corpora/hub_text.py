@@ -145,9 +145,7 @@ def _explained(address: HubAddress) -> Iterator[None]:
     except SritoolError:
         raise
     except Exception as error:  # the client's errors are many, and change from one version to the next
-        absent = "not cached" in str(error)  # what the client says of all that it does not find
-        reason = "no such data set, or no network" if absent else reason_of(error)
         raise SritoolError(
-            f"cannot read {address.hub_id} from the Hugging Face hub ({reason}); "
+            f"cannot read {address.hub_id} from the Hugging Face hub ({reason_of(error)}); "
             "with its files at hand, give them in its place"
         ) from error
