@@ -98,11 +98,11 @@ class GeneratorConfig:
 class SamplerConfig:
     """The short-run chain, eq. (6)-(7), and where along it θ gets its gradient.
 
-    A run's settings are laid over these defaults: those of a sampler by name are in `presets.SAMPLERS`, and the one
-    that a run gets unless it asks is `presets.DEFAULT_SAMPLER`.
+    These defaults are the paper's. Those of the other samplers are in `presets.SAMPLERS`, and the one that a run gets
+    unless it asks is `presets.DEFAULT_SAMPLER`.
     """
 
-    name: Name = "authors"
+    name: Name = "paper"
     steps: Steps = 20
     step_sizes: StepSizes = (0.01,)  # s_k; the last one goes on
     temperature: Schedule = constant(1.0)  # τ over the planned epochs

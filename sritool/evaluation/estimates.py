@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sritool.evaluation.active_units import active_unit_estimate
 from sritool.evaluation.metrics import (
     Estimate,
     Reliability,
-    active_unit_estimate,
-    bits_per,
     mean_estimate,
-    perplexity,
+    ppl_terms,
+    rate_terms,
 )
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.settings import NEEDS
@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 
 NATS = "nats/sentence"
 
-UNITS: dict[str, str] = {}
-"""Metric of `TERMS` -> its unit, where that is not nats a sentence."""
+UNITS = {"ppl": "per token", "ppl-word": "per original word", "bpc": "bits/character", "bpb": "bits/byte"}
+"""Estimate that is a mean over sentences -> its unit, where that is not nats a sentence."""
 
 TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
     "mi": lambda of: of.mi,
@@ -67,7 +67,8 @@ def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[
         return _likelihood(metric, figures, origin)
     if metric == "posterior-kl":
         curve = figures.posterior_kl_curve
-        return [_with_curve(lambda values: _mean(metric, values, origin), curve, figures)]
+        made = origin.samples, origin.estimator
+        return [_with_curve(lambda values: mean_estimate(metric, values, NATS, *made), curve, figures)]
     if "means" in NEEDS[metric]:
         return _active_units(metric, figures, origin)
     values = TERMS[metric](figures)
@@ -107,47 +108,66 @@ def _is_full(terms: Array) -> bool:
     return bool(known.any() and known.mean() > math.log(len(known)) - _NEAR_CEILING)
 
 
+def sentence_terms(
+    metric: str, figures: SentenceFigures, log_likelihood: Array | None = None
+) -> Array | None:
+    """Return each sentence's term of an estimate: their mean is the figure, and their standard error is its.
+
+    Args:
+        metric: Name of the estimate.
+        figures: Of all sentences.
+        log_likelihood: Of each, in nats; None: from all draws. Shape [n].
+
+    Returns:
+        Shape [n], NaN where a sentence was not measured; None where the estimate has no terms, or needs characters
+        that are not known.
+    """
+    log_p = figures.log_likelihood if log_likelihood is None else log_likelihood
+    size = figures.size
+    if metric == "nll":
+        return -log_p
+    if metric in ("ppl", "ppl-word"):
+        return ppl_terms(log_p, figures.predictions if metric == "ppl" else figures.words)
+    if metric in ("bpc", "bpb"):
+        return size and rate_terms(log_p, size.characters if metric == "bpc" else size.bytes) / math.log(2)
+    if metric == "posterior-kl":
+        return figures.posterior_kl
+    return TERMS[metric](figures) if metric in TERMS else None
+
+
 def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Estimate, Estimate]]:
     """PPL and NLL from the first M/8, M/4, M/2 and all M draws."""
     found = {}
     for part, values in zip(CURVE, figures.log_likelihood_curve.T, strict=True):
         part_origin = origin._replace(samples=origin.samples and first_draws(origin.samples, part))
-        pair = _perplexity("ppl", values, figures, part_origin), _mean("nll", -values, part_origin)
-        found[part_origin.samples] = pair
+        ppl, nll = (_weighed(name, name, figures, part_origin, values) for name in ("ppl", "nll"))
+        found[part_origin.samples] = ppl, nll
     return list(found.values())
 
 
-def _mean(metric: str, values: Array, origin: Origin) -> Estimate:
-    return mean_estimate(metric, values, NATS, origin.samples, origin.estimator)
-
-
-def _perplexity(metric: str, log_likelihood: Array, figures: SentenceFigures, origin: Origin) -> Estimate:
-    unit, counted = "per token", figures.predictions
-    if "word" in metric:
-        unit, counted = "per original word", figures.words
-    return perplexity(metric, log_likelihood, counted, unit, origin.samples, origin.estimator)
+def _weighed(
+    name: str, metric: str, figures: SentenceFigures, origin: Origin, log_likelihood: Array
+) -> Estimate:
+    """An estimate of this name by importance weights, computed as this metric is."""
+    terms = sentence_terms(metric, figures, log_likelihood)
+    assert terms is not None
+    unit, predictions = UNITS.get(metric, NATS), None
+    if metric in ("ppl", "ppl-word"):
+        predictions = int((figures.predictions if metric == "ppl" else figures.words).sum())
+    found = mean_estimate(name, terms, unit, origin.samples, origin.estimator)
+    return found._replace(predictions=predictions)
 
 
 def _likelihood(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:
     """A metric of log p(x): `ppl` per original word too, and each by signed weights, where there are any."""
-
-    def estimate(name: str, log_likelihood: Array) -> Estimate:
-        if metric == "nll":
-            return _mean(name, -log_likelihood, origin)
-        if figures.size is not None and metric in ("bpc", "bpb"):
-            unit = "character" if metric == "bpc" else "byte"
-            counts = figures.size.characters if metric == "bpc" else figures.size.bytes
-            return bits_per(name, log_likelihood, counts, f"bits/{unit}", origin.samples, origin.estimator)
-        return _perplexity(name, log_likelihood, figures, origin)
-
     names = [metric]
     separated = figures.size is None or figures.size.separated
     if metric == "ppl" and separated and not np.array_equal(figures.words, figures.predictions):
         names.append("ppl-word")
     curve = figures.log_likelihood_curve
-    found = [_with_curve(partial(estimate, name), curve, figures) for name in names]
-    if is_measured(figures.log_likelihood_signed):
-        found.append(estimate(f"{metric}-signed", figures.log_likelihood_signed))
+    found = [_with_curve(partial(_weighed, name, name, figures, origin), curve, figures) for name in names]
+    if is_measured(signed := figures.log_likelihood_signed):
+        found.append(_weighed(f"{metric}-signed", metric, figures, origin, signed))
     return found
 
 

@@ -17,10 +17,9 @@ from sritool.data.split import Split
 from sritool.data.text_size import text_size
 from sritool.data.tokenizer import Tokenizer
 from sritool.evaluation import likelihood_estimators
-from sritool.evaluation.estimates import Origin, estimates_of
+from sritool.evaluation.estimates import Origin, estimates_of, sentence_terms
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.notes import Note, notes_on
-from sritool.evaluation.paired import sentence_terms
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.settings import NEEDS, EvaluationSettings, check_metrics

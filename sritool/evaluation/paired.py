@@ -12,9 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.evaluation.estimates import TERMS
-from sritool.evaluation.metrics import ppl_terms, rate_terms
-from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.settings import NEEDS
 
 Array = NDArray[np.float64]
@@ -37,35 +34,6 @@ class Difference(NamedTuple):
     def is_clear(self) -> bool:
         """Whether it is beyond two standard errors."""
         return abs(self.value) > ERRORS * self.standard_error
-
-
-def sentence_terms(metric: str, figures: SentenceFigures) -> Array | None:
-    """Return each sentence's term of a metric, or of `ppl-word`: their mean is the figure.
-
-    A perplexity or a rate in bits is a ratio of sums, and its terms are those of the delta method: their standard
-    error is the figure's too.
-
-    Args:
-        metric: One of `PAIRED`, or a name that an estimate of it has.
-        figures: Of all sentences.
-
-    Returns:
-        Shape [n], NaN where a sentence was not measured; None where the metric has no terms.
-    """
-    if metric == "nll":
-        return -figures.log_likelihood
-    if metric == "posterior-kl":
-        return figures.posterior_kl
-    if metric in ("ppl", "ppl-word"):
-        counts = figures.predictions if metric == "ppl" else figures.words
-        return ppl_terms(figures.log_likelihood, counts)
-    if metric in ("bpc", "bpb"):
-        size = figures.size
-        if size is None:
-            return None
-        counts = size.characters if metric == "bpc" else size.bytes
-        return rate_terms(figures.log_likelihood, counts) / math.log(2)
-    return TERMS[metric](figures) if metric in TERMS else None
 
 
 def difference(own: Array, reference: Array) -> Difference | None:

@@ -12,8 +12,9 @@ from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import seeded_choice
 from sritool.data.split import Split
 from sritool.evaluation import likelihood_estimators
+from sritool.evaluation.active_units import chains_decide
 from sritool.evaluation.batches import over_batches
-from sritool.evaluation.metrics import chains_decide, derangement
+from sritool.evaluation.metrics import derangement
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.settings import EvaluationSettings

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 from weakref import ref
 
 import torch
 from torch import Tensor
 
-from sritool.config.schedules import rise
 from sritool.config.settings import RunConfig
 from sritool.data.batches import Batch
 from sritool.errors import UsageError
 from sritool.inference.refinement import Refinement, climb, langevin_ends
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
+from sritool.methods.kl_schedules import KlSchedule, Rise
 from sritool.model.conditional import Conditional
 from sritool.model.dropout import Dropout
 from sritool.model.encoder import Encoder
@@ -29,31 +28,6 @@ from sritool.model.random import Stream
 from sritool.model.theta_gradient import ThetaGradient
 
 _ENCODER = 2.0  # forward passes of p(x|z) that a pass of the encoder there and back takes; timed
-
-
-class KlSchedule(Protocol):
-    """The weight w of the KL term over the planned epochs."""
-
-    @property
-    def settled_at(self) -> float:
-        """Share of the planned epochs after which w is 1 for good."""
-
-    def at(self, progress: float) -> float:
-        """w when this share of the planned epochs is done."""
-
-
-@dataclass(frozen=True)
-class Rise:
-    """A KL weight that rises from `start` to 1 over the first epochs, and stays there."""
-
-    start: float
-    settled_at: float  # share of the planned epochs
-    shape: str  # "linear" or "sigmoid"
-
-    def at(self, progress: float) -> float:
-        """The weight when this share of the planned epochs is done."""
-        share = progress / self.settled_at if self.settled_at else 1.0
-        return self.start + (1.0 - self.start) * rise(share, self.shape)
 
 
 class Descent(NamedTuple):

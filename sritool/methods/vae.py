@@ -9,12 +9,10 @@ vae-fbp       an autoencoder first, then a hinge on a sentence's whole KL       
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
-from sritool.config.schedules import cyclical
-from sritool.methods.encoder_method import EncoderMethod, KlSchedule
+from sritool.methods.encoder_method import EncoderMethod
+from sritool.methods.kl_schedules import Cycles, KlSchedule
 
 
 class Autoencoder(EncoderMethod):
@@ -39,24 +37,6 @@ class AnnealedVae(EncoderMethod):
     """The ELBO, its KL weighted from 0 up to 1 over the first epochs."""
 
     name = "vae-anneal"
-
-
-@dataclass(frozen=True)
-class Cycles:
-    """A KL weight that rises to 1 in the first part of each of equal cycles, and is 1 in the rest."""
-
-    start: float  # in each cycle
-    count: int  # in the planned epochs
-    ramp: float  # share of a cycle in which it rises
-
-    def at(self, progress: float) -> float:
-        """The weight when this share of the planned epochs is done."""
-        return cyclical(progress, self.count, self.ramp, self.start)
-
-    @property
-    def settled_at(self) -> float:
-        """When the last cycle has risen."""
-        return (self.count - 1 + self.ramp) / self.count
 
 
 class CyclicalVae(EncoderMethod):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sritool.config.schedules import rise
 from sritool.config.settings import OptimizerConfig
 from sritool.training.freezing import trained_parameters
 
@@ -36,7 +35,7 @@ def learning_rate(settings: OptimizerConfig, progress: float, after: float, halv
         after: The same after it. The warm-up goes by this, so that the first update has a rate above 0.
         halvings: How often validations have halved it.
     """
-    warm = rise(after / settings.warmup) if settings.warmup else 1.0
+    warm = min(1.0, after / settings.warmup) if settings.warmup else 1.0
     return settings.learning_rate * warm * settings.decay.at(progress) * 0.5**halvings
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sritool.config.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS, layered
-from sritool.config.schedules import Ramp, constant, cyclical, rise
+from sritool.config.schedules import Ramp, constant
 from sritool.config.settings import RunConfig
 from sritool.config.values import build
 from sritool.errors import UsageError
@@ -159,45 +159,3 @@ def test_every_preset_builds(preset: str, sampler: str) -> None:
             32,
         )
     assert build(RunConfig, layered(preset, sampler, "lm")).generator.latent == 0
-
-
-@given(share=st.floats(-1, 2), shape=st.sampled_from(["linear", "sigmoid"]))
-def test_a_rise_goes_from_nothing_to_all_and_is_the_same_seen_from_its_end(share: float, shape: str) -> None:
-    value = rise(share, shape)
-    assert 0 <= value <= 1
-    assert value == pytest.approx(1 - rise(1 - share, shape))
-    assert rise(share + 0.01, shape) >= value
-    if share <= 0:
-        assert value == 0
-    if share >= 1:
-        assert value == 1
-    if shape == "linear" and 0 < share < 1:
-        assert value == share
-
-
-def test_a_sigmoid_is_late_and_then_steep() -> None:
-    assert rise(0.25, "sigmoid") < 0.1 < 0.25
-    assert rise(0.55, "sigmoid") - rise(0.45, "sigmoid") > 2 * 0.1
-
-
-@pytest.mark.parametrize(
-    ("progress", "weight"),
-    [
-        (0, 0),
-        (0.0625, 0.5),
-        (0.125, 1),
-        (0.2, 1),
-        (0.25, 0),
-        (0.3125, 0.5),
-        (0.375, 1),
-        (0.75, 0),
-        (0.9, 1),
-        (1, 1),
-    ],
-)
-def test_four_cycles_rise_in_their_first_halves(progress: float, weight: float) -> None:
-    assert cyclical(progress, 4, 0.5) == pytest.approx(weight)
-
-
-def test_cycles_without_a_ramp_are_flat() -> None:
-    assert {cyclical(step / 10, 3, 0.0) for step in range(11)} == {1.0}

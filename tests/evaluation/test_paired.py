@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sritool.data.text_size import TextSize
-from sritool.evaluation.estimates import Origin, estimates_of
-from sritool.evaluation.paired import PAIRED, Difference, difference, sentence_terms
+from sritool.evaluation.estimates import Origin, estimates_of, sentence_terms
+from sritool.evaluation.paired import PAIRED, Difference, difference
 from sritool.evaluation.sentence_figures import SentenceFigures
 from sritool.evaluation.settings import NEEDS
 

@@ -7,7 +7,6 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sritool.data.store import load_corpus
@@ -212,11 +211,11 @@ def test_predictions_stand_beside_every_perplexity(run: Run, given: list[str]) -
 def test_runs_of_different_tokenizers_tell_their_predictions_one_by_one() -> None:
     from sritool.cli.tables.metrics import notes_of, shared_title
     from sritool.evaluation.evaluate import Evaluation
-    from sritool.evaluation.metrics import perplexity
+    from sritool.evaluation.metrics import Estimate
 
     found = []
-    for name, count in (("words", 5.0), ("pieces", 9.0)):
-        ppl = perplexity("ppl", np.array([-20.0]), np.array([count]), "per token", 0, "exact")
+    for name, count in (("words", 5), ("pieces", 9)):
+        ppl = Estimate("ppl", 20.0, math.nan, "per token", 1, 0, "exact", predictions=count)
         found.append(Evaluation(name, "lm", "a text", 1, [ppl], [], [], [], {}))
     assert shared_title(found) == "On a text, 1 of 1 sentences"
     assert notes_of(found) == ["words: 5 predictions (with </s>)", "pieces: 9 predictions (with </s>)"]
