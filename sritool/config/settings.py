@@ -98,8 +98,8 @@ class GeneratorConfig:
 class SamplerConfig:
     """The short-run chain, eq. (6)-(7), and where along it θ gets its gradient.
 
-    These defaults are the paper's. Those of the other samplers are in `presets.SAMPLERS`, and the one that a run gets
-    unless it asks is `presets.DEFAULT_SAMPLER`.
+    These defaults are the paper's. The other samplers are in `config.samplers`, and so is the name of the one that a
+    run gets unless it asks.
     """
 
     name: Name = "paper"

@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from sritool.data.csv_parquet import lines_of
 from sritool.data.fields import FieldNames, checked_label, chunk_of, fields_taken, find_fields
 from sritool.data.sentences import Chunk
-from sritool.data.tables import lines_of
 from sritool.errors import DataError
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from sritool.data.blocks import name_of, read_blocks, text_blocks
+from sritool.data.csv_parquet import parse_csv, parse_tsv, read_parquet
 from sritool.data.fields import FieldNames
 from sritool.data.json_records import parse_json
 from sritool.data.normalise import unescaped
 from sritool.data.plain_labels import parse_labelled
 from sritool.data.sentences import Chunk, Sentences, in_memory
-from sritool.data.tables import parse_csv, parse_tsv, read_parquet
 from sritool.errors import DataError, UsageError
 
 FORMATS = ("text", "tsv", "csv", "jsonl", "parquet")

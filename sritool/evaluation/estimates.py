@@ -26,10 +26,16 @@ Array = NDArray[np.float64]
 
 NATS = "nats/sentence"
 
-UNITS = {"ppl": "per token", "ppl-word": "per original word", "bpc": "bits/character", "bpb": "bits/byte"}
+UNITS = {
+    "ppl": "per token",
+    "ppl-word": "per original word",
+    "bpc": "bits/character",
+    "bpb": "bits/byte",
+}
 """Estimate that is a mean over sentences -> its unit, where that is not nats a sentence."""
 
 TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
+    "posterior-kl": lambda of: of.posterior_kl,
     "mi": lambda of: of.mi,
     "mi-upper": lambda of: of.posterior_kl - of.kl_aggregate,
     "kl-aggregate": lambda of: of.kl_aggregate,
@@ -44,7 +50,7 @@ TERMS: dict[str, Callable[[SentenceFigures], Array]] = {
 """Metric that is a mean over sentences -> each sentence's term of it."""
 
 WEIGHTED = tuple(name for name, needs in NEEDS.items() if "likelihood" in needs and "own codes" not in needs)
-"""Metrics that are estimated by importance weights. Those of the method's own codes only subtract such a figure."""
+"""Metrics that are estimated by importance weights; not `kl-information` and its like, which only subtract one."""
 
 _NEAR_CEILING = 1.0  # nats below log N within which a mutual information is called a bound
 
@@ -92,8 +98,8 @@ def _made_with(metric: str, origin: Origin) -> tuple[int, str]:
 def _bound(metric: str, figures: SentenceFigures) -> str:
     """On which side of a figure the truth may lie far away; "" where it does not."""
     if metric in ("mi-upper", "kl-aggregate"):
-        sides = {"mi-upper": "≤", "kl-aggregate": "≥"}
-        return sides[metric] if figures.kl_aggregate.any() else ""
+        side = "≤" if metric == "mi-upper" else "≥"
+        return side if figures.kl_aggregate.any() else ""
     if metric == "mi":
         return "≥" if _is_full(figures.mi) else ""
     if "own codes" in NEEDS[metric] and _is_full(figures.kl_information):
@@ -111,7 +117,7 @@ def _is_full(terms: Array) -> bool:
 def sentence_terms(
     metric: str, figures: SentenceFigures, log_likelihood: Array | None = None
 ) -> Array | None:
-    """Return each sentence's term of an estimate: their mean is the figure, and their standard error is its.
+    """Return each sentence's term of an estimate: the figure is their mean, with the standard error of that.
 
     Args:
         metric: Name of the estimate.
@@ -129,9 +135,9 @@ def sentence_terms(
     if metric in ("ppl", "ppl-word"):
         return ppl_terms(log_p, figures.predictions if metric == "ppl" else figures.words)
     if metric in ("bpc", "bpb"):
-        return size and rate_terms(log_p, size.characters if metric == "bpc" else size.bytes) / math.log(2)
-    if metric == "posterior-kl":
-        return figures.posterior_kl
+        if size is None:
+            return None
+        return rate_terms(log_p, size.characters if metric == "bpc" else size.bytes) / math.log(2)
     return TERMS[metric](figures) if metric in TERMS else None
 
 
@@ -140,21 +146,19 @@ def likelihood_curve(figures: SentenceFigures, origin: Origin) -> list[tuple[Est
     found = {}
     for part, values in zip(CURVE, figures.log_likelihood_curve.T, strict=True):
         part_origin = origin._replace(samples=origin.samples and first_draws(origin.samples, part))
-        ppl, nll = (_weighed(name, name, figures, part_origin, values) for name in ("ppl", "nll"))
+        ppl, nll = (_weighed(name, figures, part_origin, values) for name in ("ppl", "nll"))
         found[part_origin.samples] = ppl, nll
     return list(found.values())
 
 
-def _weighed(
-    name: str, metric: str, figures: SentenceFigures, origin: Origin, log_likelihood: Array
-) -> Estimate:
-    """An estimate of this name by importance weights, computed as this metric is."""
+def _weighed(metric: str, figures: SentenceFigures, origin: Origin, log_likelihood: Array) -> Estimate:
+    """A metric of log p(x), from these estimates of it."""
     terms = sentence_terms(metric, figures, log_likelihood)
     assert terms is not None
     unit, predictions = UNITS.get(metric, NATS), None
     if metric in ("ppl", "ppl-word"):
         predictions = int((figures.predictions if metric == "ppl" else figures.words).sum())
-    found = mean_estimate(name, terms, unit, origin.samples, origin.estimator)
+    found = mean_estimate(metric, terms, unit, origin.samples, origin.estimator)
     return found._replace(predictions=predictions)
 
 
@@ -165,9 +169,9 @@ def _likelihood(metric: str, figures: SentenceFigures, origin: Origin) -> list[E
     if metric == "ppl" and separated and not np.array_equal(figures.words, figures.predictions):
         names.append("ppl-word")
     curve = figures.log_likelihood_curve
-    found = [_with_curve(partial(_weighed, name, name, figures, origin), curve, figures) for name in names]
+    found = [_with_curve(partial(_weighed, name, figures, origin), curve, figures) for name in names]
     if is_measured(signed := figures.log_likelihood_signed):
-        found.append(_weighed(f"{metric}-signed", metric, figures, origin, signed))
+        found.append(_weighed(metric, figures, origin, signed)._replace(metric=f"{metric}-signed"))
     return found
 
 

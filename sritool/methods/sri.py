@@ -69,7 +69,9 @@ class ShortRunInference(Method):
             self.word_mass = WordMass(predicted)
             self.modules["word_mass"] = self.word_mass
         self._graphed_pass = GraphedFunction(self._static_pass)
-        self._last: tuple[_Pass, int] | None = None  # of gradients that θ was not moved along yet; sentences
+        self._last: tuple[_Pass, int] | None = (
+            None  # whose update is still to come, and sentences of its batch
+        )
 
     @property
     def sampler(self) -> SamplerConfig:
@@ -82,10 +84,14 @@ class ShortRunInference(Method):
         return None if self.preconditioner is None else self.preconditioner.root()
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
-        """`end`: gradient at z_K, a batch mean; `path`: batch sums at each visited z_k, and end_weight of that mean.
+        """Run the chains, and write θ's gradient to `.grad`.
 
-        The visited z's outweigh z_K in the authors' code because their batch sums pile up in `.grad` during the
-        chain while z_K enters through a batch mean.
+        With `theta_gradient` at "end" it is the batch's mean at z_K. With "path" it is the sum over the batch of the
+        gradients at all visited z_k, plus `end_weight` times that at z_K: in the authors' code the sums pile up in
+        `.grad` during the chain, while z_K enters through a batch mean.
+
+        Returns:
+            Sums over the batch, as every method has them.
 
         Raises:
             NumericalError: The chain explodes.
@@ -131,7 +137,7 @@ class ShortRunInference(Method):
         return sums
 
     def statistics(self) -> list[Tensor]:
-        """Products of the scores at the chains' ends, and the words' mass; of these what is kept."""
+        """What processes add up: the products of the scores if there is a preconditioner, the mass of drawn words."""
         if self._last is None:
             return []
         done, _ = self._last
@@ -149,7 +155,7 @@ class ShortRunInference(Method):
         self._last = None
 
     def work(self) -> Work:
-        """A chain's steps see the drawn words alone, and under `path` each has a gradient in θ too."""
+        """Steps of a chain cost the drawn words only; with `path` each costs a gradient in θ too."""
         steps, products = self.sampler.steps, self.generator.products
         words, width = self.generator.output_weight.shape
         seen = words
@@ -177,9 +183,10 @@ class ShortRunInference(Method):
         size: int,
         keep_path: bool = False,
     ) -> _Pass:
-        """Chain and gradient; noise [steps, batch, latent] has the temperature in it, and weight is the prior's.
+        """Run a chain, and take θ's gradient.
 
-        The whole batch has `size` sentences.
+        `noise` [steps, batch, latent] is multiplied by the temperature already, `weight` multiplies log p(z), and the
+        whole batch has `size` sentences.
         """
         theta = ThetaGradient(self.generator, self._workspace)
         along = theta if self.sampler.theta_gradient == "path" else None
@@ -295,7 +302,7 @@ class ShortRunInference(Method):
         return draw_subsets(pi, _rows(batch), uniforms, fixed_size, present)
 
     def _dropout(self, batch: Batch, clock: Clock, whole: Batch | None) -> Dropout:
-        """Masks of every step of a chain, step K being θ's; without chain dropout of that one alone."""
+        """Masks of steps 0 … K of a chain, of which K is θ's; without chain dropout of K alone."""
         steps, stream = self.sampler.steps, clock.stream("dropout")
         indices = range(steps + 1) if self.sampler.chain_dropout else (steps,)
         return Dropout.draw(self.config.generator, batch, stream, indices, whole)

@@ -7,14 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from sritool.config.presets import (
-    DEFAULT_PRESET,
-    DEFAULT_SAMPLER,
-    PRESETS,
-    SAMPLERS,
-    layered,
-)
+from sritool.config.presets import DEFAULT_PRESET, PRESETS, layered
 from sritool.config.recipes import Recipe, read_recipe
+from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, flat, merge, parse_assignment, plain, read_toml
 from sritool.errors import UsageError, quoted, suggestion

@@ -15,8 +15,8 @@ from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
 from sritool.processes import ALONE, part_of
-from sritool.training.parts import BatchGradients
 from sritool.training.pretraining import pretraining_epochs
+from sritool.training.shared_gradients import BatchGradients
 from sritool.training.state import training_split
 
 

@@ -3,8 +3,8 @@
 The state of a run is its parameters, its optimiser and its position in the data; all noise is a function of the
 position. A run that is stopped and resumed is therefore bit-identical to one that never stopped.
 
-Several processes may train one run. They share each update, and hold the same state after it. All else the first of
-them does alone, in `_lead`, while the others wait; then they take over its state.
+Several processes may train one run. Each computes a part of every update, and all have the same parameters after it.
+Only the first one does the rest, such as validating and saving, in `_lead`; the others wait, and then copy its state.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sritool.training import events, validation
 from sritool.training.deadline import Deadline, Timetable
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
-from sritool.training.parts import Asked, BatchGradients
+from sritool.training.shared_gradients import Asked, BatchGradients
 from sritool.training.shared_state import share, state_of_all
 from sritool.training.tuning import adopt, retune
 
@@ -100,8 +100,8 @@ class Trainer:
             observer: Is told of everything.
             resume: last.pt of the run to go on with.
             live: Where its records go beside metrics.jsonl; whoever made it closes it.
-            processes: That share the work; None: this one alone. All but the first take settings and state from the
-                first, and tell nobody.
+            processes: That share the work; None: this one alone. The others copy settings and state from the first,
+                and tell the observer nothing.
 
         Raises:
             DataError: The run to resume is of another corpus.
@@ -146,7 +146,7 @@ class Trainer:
             raise type(error)(f"{error}; {saved}") from error
         self.state.require_a_finite_validation()
         if self.state.lacks_best():
-            self._lead(lambda: self._keep_as_it_stands(validated=reason == "max-time"))
+            self._lead(lambda: self._keep_as_it_stands(may_measure=reason == "max-time"))
         position, records = self.state.position, self.state.metrics
         return Outcome(
             self.state.folder,
@@ -209,7 +209,10 @@ class Trainer:
         share(self.state)
 
     def _check_limits(self) -> None:
-        """Whether to stop here; several processes told each other with the last update, and stop at the same step."""
+        """Stop if a limit is reached.
+
+        Several processes told each other with the last update, so that all stop at the same step.
+        """
         asked = self.gradients.asked
         if self.processes.size == 1:
             asked = Asked(self.limits.signal(), self.times.is_over())
@@ -221,7 +224,7 @@ class Trainer:
             raise _Stop("max-time")
 
     def _check_signal(self) -> None:
-        """While the first process works alone."""
+        """Stop if there was a signal, while the first process works alone."""
         signal = self.processes.asked()
         if signal is not None:
             raise _Stop("signal", signal)
@@ -229,10 +232,15 @@ class Trainer:
     # Update.
 
     def _step(self, batches: list[NDArray[np.int64]]) -> bool:
-        """One update; True if it was that of the planned batch, and not one that a method puts before it."""
+        """Make one update.
+
+        Returns:
+            Whether it was that of the planned batch; False of an extra one, as where an encoder catches up.
+        """
         state, position, settings = self.state, self.state.position, self.state.config.optimizer
         clock = self._clock(len(batches))
         beside = state.method.beside(clock, position.batch, len(batches))
+        planned = beside is None
         chosen = batches[position.batch if beside is None else beside]
         batch = collate(self.train, chosen, _LENGTH_MULTIPLE.get(state.device.type, 1))
         try:
@@ -252,7 +260,7 @@ class Trainer:
         update(state.method.modules, state.optimizer, rate, settings.weight_decay)
         state.method.after_update()
         self._updates += 1
-        if beside is None:
+        if planned:
             position.batch += 1
             position.step += 1
             position.recon += sums["recon"]
@@ -260,9 +268,8 @@ class Trainer:
             if state.average is not None:
                 state.average.update()
         self.times.trained(len(batch.examples))
-        planned, left = beside is None, self.limits.deadline.left()
         if self.processes.is_first:
-            self.log.step(sums, batch, norm, len(batches), planned, left)
+            self.log.step(sums, batch, norm, len(batches), planned, self.limits.deadline.left())
         return planned
 
     def _clock(self, batches: int) -> Clock:
@@ -272,8 +279,8 @@ class Trainer:
     def _tune(self) -> None:
         """Choose the chain's step sizes anew; last.pt has them before anything is drawn with them.
 
-        The record is written before: a kill between the two has it cut off and the search done again, and the
-        other way round it would be lost.
+        The record is written before last.pt. If the run is killed between the two, resuming drops the record and
+        searches again; in the other order the record would be missing for good.
         """
         position, training = self.state.position, self.state.config.training
         progress = position.epoch / training.epochs
@@ -296,7 +303,7 @@ class Trainer:
     # Validate.
 
     def _choose_level(self) -> None:
-        """What validations look at from here on; said where it is less than what is set."""
+        """Choose how much validations measure from here on, and say so where it is less than what is set."""
         method, config = self.state.method, self.state.config
         level = validation.level_of(method, config, self.train, self.valid)
         line = validation.in_a_line(level, method, config, self.valid, self.state.epochs)
@@ -306,7 +313,11 @@ class Trainer:
         self.times.begin(level)
 
     def _validate(self) -> bool:
-        """At an epoch's end, where it is due; True if this model is the one to keep."""
+        """Validate, if this epoch has a validation.
+
+        Returns:
+            Whether this model is the one to keep.
+        """
         level = self.times.level
         if not level.is_due(self.state.position.epoch + 1, self.state.epochs):
             self._judge()
@@ -315,7 +326,7 @@ class Trainer:
             raise _Stop("max-time")
         began = self.state.seconds()
         estimates = self._measure()
-        judged = self._judge()  # can be stopped; what follows changes the position and cannot
+        judged = self._judge()  # the last that a signal may stop; below, the position changes
         config = self.state.config
         figures = {found.metric: found.value for found in estimates}
         loss = validation.loss_of(self.state.method, figures)
@@ -328,8 +339,8 @@ class Trainer:
     def _measure(self) -> list[Estimate]:
         """Measure on the validation sentences.
 
-        A validation that is not finite is said, is not the best and does not count for patience; training goes on:
-        one sentence may be the reason, and if it is the model, its next gradient is not finite either.
+        Of one that is not finite there is a warning only: it cannot be the best, and does not count for patience.
+        Training goes on, because one sentence may be the cause; if the model is, the next gradient raises.
         """
 
         def report(label: str, done: int, total: int) -> None:
@@ -358,14 +369,14 @@ class Trainer:
 
     # Save, beside what `_run_epochs` saves.
 
-    def _keep_as_it_stands(self, validated: bool) -> None:
-        """best.pt of a run that stops before its first validation; measured where time is left for that.
+    def _keep_as_it_stands(self, may_measure: bool) -> None:
+        """Write best.pt for a run that never was validated, with its figures if time allows.
 
         Neither the position nor last.pt knows of it, so that a resumed run is what it would have been.
         """
         before = list(self.state.metrics)
         try:
-            if validated and self.times.fits_validation():
+            if may_measure and self.times.fits_validation():
                 began = self.state.seconds()
                 self.log.epoch(self._measure(), {}, True, began, self.times.level.sentences)
         except _Stop as stop:

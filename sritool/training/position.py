@@ -6,9 +6,9 @@ import math
 
 from pydantic.dataclasses import dataclass
 
-from sritool.config.settings import OptimizerConfig, RunConfig
+from sritool.config.settings import OptimizerConfig
 from sritool.config.validation import CHECKED, Count, Figure, Flag, Number
-from sritool.methods.base import Clock, Method
+from sritool.methods.base import Clock
 
 
 @dataclass(config=CHECKED)
@@ -70,31 +70,3 @@ class Position:
         if due or (plan.keep_halving and self.halvings):
             self.halvings += 1
             self.best_since_halving, self.stalled = value, 0
-
-
-def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> bool:
-    """Return whether a run, or its present stage, ends before its plan.
-
-    It does when the learning rate was halved as often as it may be, or when there were `patience` validations without
-    a better one and all schedules have ended.
-
-    A learning rate that falls until the end of the plan would switch early stopping off. So it delays the stop for
-    `patience` epochs after it begins to fall, and no longer.
-
-    Args:
-        method: Its schedules count.
-        config: Its patience and the decay of its learning rate count.
-        planned: Epochs of the stage.
-        position: Where it is.
-    """
-    plan, patience = config.optimizer, config.training.patience
-    if 0 < plan.halvings <= position.halvings:
-        return True
-    decay = plan.decay
-    settled = decay.finish * planned if decay.start != decay.end else 0.0
-    if decay.start > decay.end:
-        settled = min(settled, decay.last_begin * planned + patience)
-    settled = max(settled, plan.warmup * planned)
-    if not method.pretraining:
-        settled = max(settled, method.settled_at() * planned)
-    return 0 < patience <= position.epochs_without_better and position.epoch >= settled

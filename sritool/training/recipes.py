@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sritool.config.presets import PRESETS, SAMPLERS
+from sritool.config.presets import PRESETS
 from sritool.config.recipes import ALL, DESCRIPTION, OF_PRESET, Recipe
+from sritool.config.samplers import SAMPLERS
 from sritool.config.settings import RunConfig
 from sritool.config.values import build
 from sritool.errors import UsageError, quoted, suggestion

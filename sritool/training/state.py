@@ -28,9 +28,10 @@ from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
 from sritool.runs.weights import load_weights, method_without_memory
 from sritool.training.averaging import WeightAverage
 from sritool.training.configure import shown
+from sritool.training.early_stopping import ends_early
 from sritool.training.freezing import check_freezing, frozen_names, trained_parameters
 from sritool.training.optimizer import make_optimizer
-from sritool.training.position import Position, ends_early
+from sritool.training.position import Position
 from sritool.training.pretraining import pretraining_epochs, take_encoder
 from sritool.training.warm_start import take_over, take_vectors
 

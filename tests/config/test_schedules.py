@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.config.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS, layered
+from sritool.config.presets import PRESETS, layered
+from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS
 from sritool.config.schedules import Ramp, constant
 from sritool.config.settings import RunConfig
 from sritool.config.values import build

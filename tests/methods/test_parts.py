@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from sritool.config.presets import SAMPLERS
+from sritool.config.samplers import SAMPLERS
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, merge
 from sritool.data.batches import Batch

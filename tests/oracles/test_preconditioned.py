@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.config.presets import SAMPLERS
+from sritool.config.samplers import SAMPLERS
 from sritool.config.settings import SamplerConfig
 from sritool.config.values import build
 from sritool.inference.chain_density import chain_density

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sritool.config.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS
+from sritool.config.presets import PRESETS
+from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS
 from sritool.config.settings import RunConfig
 from sritool.config.values import merge, nested, plain, to_toml
 from sritool.errors import UsageError

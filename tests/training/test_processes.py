@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sritool.config.presets import SAMPLERS
+from sritool.config.samplers import SAMPLERS
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, merge
 from sritool.data.options import PrepareOptions

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from sritool.config.presets import SAMPLERS
+from sritool.config.samplers import SAMPLERS
 from sritool.config.values import build, plain
 from sritool.errors import NumericalError, UsageError
 from sritool.inference import step_size

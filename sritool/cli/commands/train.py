@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,13 +18,9 @@ from sritool.cli.options.values import duration, names
 from sritool.cli.render import emit, emit_all
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
-from sritool.errors import DataError
 
 if TYPE_CHECKING:
-    import torch
-
     from sritool.analysis.run_summary import Summary
-    from sritool.processes import Processes
 
 settings_option = in_panel("Settings")
 
@@ -131,18 +127,13 @@ def train(
     from --config, else from the recipe, else from the preset.
     """
     began = time.monotonic()
-    from sritool.analysis.run_summary import summarise
     from sritool.cli.job import ending_together, launch, seconds_before
-    from sritool.cli.signals import StopRequest
-    from sritool.cli.training_progress import Watch, advice_for_longer, beginning, chosen_precision, ending
+    from sritool.cli.training_run import Wishes, dismiss, follow, lead
     from sritool.model.device import set_threads
     from sritool.processes import place_in_job, restarts
-    from sritool.runs.folder import LAST
-    from sritool.runs.live_logs import LiveLogs, check_live_logs
+    from sritool.runs.live_logs import check_live_logs
     from sritool.training.configure import gather
     from sritool.training.cost import describe
-    from sritool.training.deadline import Deadline
-    from sritool.training.loop import Limits, Trainer
     from sritool.training.plan import Start, plan_run, prepare_corpus, sort_sources
 
     began -= seconds_before()
@@ -156,116 +147,33 @@ def train(
     given = gather(config, variables, assignments or (), flags)
     processes = device.join(place, where)
     with ending_together(processes):
-        # After a restart the run is the one that this job began, by its folder where torchrun's store still has that.
+        # After a restart by torchrun, go on with this job's own run: that of its store, or else the newest.
         if begun := processes.remembered("run"):
             resume, name = begun, None
         elif restarts():
             resume = resume or "auto"
         if not processes.is_first:
-            follow(processes, corpus, data_dir, where, len(devices), device, max_steps)
+            threads = functools.partial(device.enough_threads, processes=len(devices))
+            follow(processes, corpus, data_dir, where, threads, max_steps)
             return
         plan = plan_run(Start(corpus, given, resume, name, checkpoint), runs_dir, data_dir)
-        hidden = plan.config.generator.hidden
-        set_threads(device.enough_threads(hidden, len(devices)))
+        set_threads(device.enough_threads(plan.config.generator.hidden, len(devices)))
         if print_config:
             typer.echo(plan.toml(), nl=False)
-            processes.first(list)
+            dismiss(processes)
             return
         prepared = prepare_corpus(plan, data_dir, source, say)
         if dry_run:
             rows = describe(plan.config, prepared, where, place.size if place else len(devices))
             emit(Table("Plan", ("quantity", "value", "unit"), rows), form)
-            processes.first(list)
+            dismiss(processes)
             return
         if place is None and len(devices) > 1:
             raise typer.Exit(launch(len(devices), sys.argv[1:], began))
-        with (
-            StopRequest() as stop,
-            Watch(output.quiet) as watch,
-            plan.open_folder(runs_dir) as (plan, folder, locked),
-            contextlib.ExitStack() as opened,
-        ):
-            if not locked:
-                say(f"{folder} is on a file system without locks: let no other process work on this run")
-            minutes = plan.config.training.minutes
-            allowed = max_time if max_time is not None else 60 * minutes or None
-            deadline = Deadline(allowed, began, summary)
-            limits = Limits(max_steps, deadline, stop)
-            live = opened.enter_context(contextlib.closing(LiveLogs(live_logs, folder)))
-            processes.first(lambda: [str(folder), hidden])
-            trainer = Trainer(
-                prepared, plan.config, folder, where, limits, watch, plan.resume, live, processes
-            )
-            precision = chosen_precision(plan, trainer.state.config.training.precision)
-            say(beginning(plan, folder, processes.size) + precision)
-            if changes := plan.changes():
-                say(f"from here on with other settings: {'; '.join(changes)}")
-            if restarts() is not None and plan.resume is None:
-                trainer.state.save(LAST)  # so that a restart finds this run and no older one
-            processes.remember("run", str(folder))
-            outcome = trainer.run()
-            say(ending(outcome, plan.resume, "training.minutes" if max_time is None else "--max-time"))
-            if max_time is None and minutes and max_steps is None:
-                say(advice_for_longer(plan.config))
-            shown = None
-            if summary and not outcome.pretraining:
-                report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
-                share, seed = plan.config.validation.share, plan.config.training.seed
-                spent = outcome.seconds - outcome.validating
-                seconds = min(deadline.left(), deadline.for_summary(share, spent, outcome.validating))
-                shown = summarise(prepared, folder, str(where), seed, report, seconds)
-            processes.first(lambda: None)
+        wishes = Wishes(began, max_time, max_steps, summary, live_logs, output.quiet)
+        run, shown = lead(plan, runs_dir, prepared, where, processes, wishes)
         if shown is not None:
-            show_summary(folder.name, shown, form)
-
-
-def follow(
-    processes: Processes,
-    corpus: str,
-    data_dir: Path,
-    where: torch.device,
-    here: int,
-    device: ProcessOptions,
-    max_steps: int | None,
-) -> None:
-    """Share the work of a run that the first process leads, and do nothing else.
-
-    Args:
-        processes: Of which this is not the first.
-        corpus: Its name; the first process has prepared it.
-        data_dir: Where it is.
-        where: The device of this process.
-        here: Processes on this machine.
-        device: Says how many threads.
-        max_steps: Where the run is to stop.
-
-    Raises:
-        DataError: The corpus is not on this machine.
-    """
-    from sritool.cli.signals import StopRequest
-    from sritool.config.settings import RunConfig
-    from sritool.data.store import find_corpus, load_corpus
-    from sritool.model.device import set_threads
-    from sritool.training.loop import Limits, Trainer
-
-    told: list[Any] = processes.first(list, patient=True)
-    if not told:  # it has only said what it would do
-        return
-    folder, hidden = told
-    set_threads(device.enough_threads(hidden, here))
-    path = find_corpus(corpus, data_dir)
-    if path is None:
-        raise DataError(
-            f"corpus {corpus} is not in {data_dir} on this machine; let all machines share the folder, or prepare it "
-            "on each"
-        )
-    with StopRequest() as stop:
-        limits, config = Limits(max_steps, signal=stop), RunConfig()
-        trainer = Trainer(
-            load_corpus(path), config, Path(folder), where, limits, lambda event: None, processes=processes
-        )
-        trainer.run()
-        processes.first(lambda: None, patient=True)  # it measures and tells
+            show_summary(run, shown, form)
 
 
 def show_summary(run: str, shown: Summary, fmt: str) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from sritool.data.corpora.hub import never_waiting_for_ever, quietly, reason_of
+from sritool.data.csv_parquet import ROWS, chunks_of_rows
 from sritool.data.fields import FieldNames, fields_taken, find_fields
 from sritool.data.options import PrepareOptions
 from sritool.data.sentences import Chunk, CorpusText, Cut
 from sritool.data.sources import FileOptions, Source, cut_notes
 from sritool.data.split_names import SPLIT_WORDS
-from sritool.data.tables import ROWS, chunks_of_rows
 from sritool.errors import DataError, SritoolError, UsageError
 
 SCHEME = "hf://"

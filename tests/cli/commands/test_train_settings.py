@@ -14,8 +14,9 @@ from typer.testing import Result
 
 from sritool.cli.commands.train import train as train_command
 from sritool.cli.options.training import TrainingOptions, setting_paths
-from sritool.config.presets import DEFAULT_SAMPLER, PRESETS, SAMPLERS, layered
+from sritool.config.presets import PRESETS, layered
 from sritool.config.recipes import DEFAULT_RECIPE
+from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS
 from sritool.config.settings import RunConfig
 from sritool.config.values import plain
 from sritool.methods.registry import METHODS

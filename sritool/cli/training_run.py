@@ -1,0 +1,139 @@
+"""One run of `sritool train`: the first process leads it, and the others of a job follow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sritool.analysis.run_summary import Summary, summarise
+from sritool.cli.signals import StopRequest
+from sritool.cli.streams import say
+from sritool.cli.training_progress import Watch, advice_for_longer, beginning, chosen_precision, ending
+from sritool.config.settings import RunConfig
+from sritool.data.store import Corpus, find_corpus, load_corpus
+from sritool.errors import DataError
+from sritool.model.device import set_threads
+from sritool.processes import Processes, restarts
+from sritool.runs.folder import LAST
+from sritool.runs.live_logs import LiveLogs
+from sritool.training.deadline import Deadline
+from sritool.training.loop import Limits, Trainer
+from sritool.training.plan import Plan
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Wishes(NamedTuple):
+    """What a command line asks of a run beside its settings."""
+
+    began: float  # time.monotonic() when the command began
+    max_time: float | None  # seconds for the command
+    max_steps: int | None
+    summary: bool  # measure at the end
+    live_logs: Sequence[str]  # kinds
+    quiet: bool
+
+
+def lead(
+    plan: Plan, runs_dir: Path, corpus: Corpus, where: torch.device, processes: Processes, wishes: Wishes
+) -> tuple[str, Summary | None]:
+    """Train a run, alone or as the first of several processes.
+
+    Args:
+        plan: The run.
+        runs_dir: Where its folder is, or comes to be.
+        corpus: What it is trained on.
+        where: The device of this process.
+        processes: Of which this is the first.
+        wishes: When it stops, and what is shown.
+
+    Returns:
+        The run's name, and what was measured at its end; None: nothing.
+    """
+    with (
+        StopRequest() as stop,
+        Watch(wishes.quiet) as watch,
+        plan.open_folder(runs_dir) as (plan, folder, locked),
+        contextlib.closing(LiveLogs(wishes.live_logs, folder)) as live,
+    ):
+        if not locked:
+            say(f"{folder} is on a file system without locks: let no other process work on this run")
+        minutes, by_option = plan.config.training.minutes, wishes.max_time is not None
+        deadline = Deadline(
+            wishes.max_time if by_option else 60 * minutes or None, wishes.began, wishes.summary
+        )
+        limits = Limits(wishes.max_steps, deadline, stop)
+        processes.first(lambda: [str(folder), plan.config.generator.hidden])
+        trainer = Trainer(corpus, plan.config, folder, where, limits, watch, plan.resume, live, processes)
+        precision = chosen_precision(plan, trainer.state.config.training.precision)
+        say(beginning(plan, folder, processes.size) + precision)
+        if changes := plan.changes():
+            say(f"from here on with other settings: {'; '.join(changes)}")
+        if restarts() is not None and plan.resume is None:
+            trainer.state.save(LAST)  # so that a restart finds this run and no older one
+        processes.remember("run", str(folder))
+        outcome = trainer.run()
+        say(ending(outcome, plan.resume, "--max-time" if by_option else "training.minutes"))
+        if not by_option and minutes and wishes.max_steps is None:
+            say(advice_for_longer(plan.config))
+        shown = None
+        if wishes.summary and not outcome.pretraining:
+            report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
+            share, seed = plan.config.validation.share, plan.config.training.seed
+            spent = outcome.seconds - outcome.validating
+            seconds = min(deadline.left(), deadline.for_summary(share, spent, outcome.validating))
+            shown = summarise(corpus, folder, str(where), seed, report, seconds)
+        processes.first(lambda: None)  # the others wait for this before they end
+    return folder.name, shown
+
+
+def dismiss(processes: Processes) -> None:
+    """Tell the processes that follow that there is nothing to train."""
+    processes.first(list)
+
+
+def follow(
+    processes: Processes,
+    corpus: str,
+    data_dir: Path,
+    where: torch.device,
+    threads: Callable[[int], int | None],
+    max_steps: int | None,
+) -> None:
+    """Share the work of a run that the first process leads, and do nothing else.
+
+    Args:
+        processes: Of which this is not the first.
+        corpus: Its name; the first process has prepared it.
+        data_dir: Where it is.
+        where: The device of this process.
+        threads: How many this process takes, by the width of the generator.
+        max_steps: Where the run is to stop.
+
+    Raises:
+        DataError: The corpus is not on this machine.
+    """
+    told: list[Any] = processes.first(list, patient=True)
+    if not told:
+        return
+    folder, hidden = told
+    set_threads(threads(hidden))
+    path = find_corpus(corpus, data_dir)
+    if path is None:
+        raise DataError(
+            f"corpus {corpus} is not in {data_dir} on this machine; let all machines share the folder, or prepare it "
+            "on each"
+        )
+    with StopRequest() as stop:
+        limits, config = (
+            Limits(max_steps, signal=stop),
+            RunConfig(),
+        )  # the first process has the true settings
+        trainer = Trainer(
+            load_corpus(path), config, Path(folder), where, limits, lambda event: None, processes=processes
+        )
+        trainer.run()
+        processes.first(lambda: None, patient=True)  # it measures and tells

@@ -1,0 +1,70 @@
+"""Samplers by name: how the chain of short-run inference moves, and what of it θ learns from.
+
+Sources: `paper` has what the text of Pang et al. 2021 says, `authors` and `yelp` what their released code does. The
+others are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sritool.config.schedules import Ramp, constant
+from sritool.config.settings import SamplerConfig
+from sritool.config.values import plain
+
+DEFAULT_SAMPLER = "preconditioned"
+
+_WORDS = 1000  # of some 5,000 to 20,000 that the corpora have
+_AUTHORS_NOISE = (0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1, 0.05)  # σ_k = √(2 s_k); the last goes on
+_AUTHORS = SamplerConfig(
+    "authors",
+    step_sizes=tuple(round(sigma**2 / 2, 9) for sigma in _AUTHORS_NOISE),  # 0.32, not 0.32000000000000006
+    # 0.05 for 15 of 60 epochs, then up by 0.05 an epoch to 0.2.
+    temperature=Ramp(0.05, 0.2, begin=14 / 60, finish=17 / 60, quantum=0.05),
+    evaluation_temperature=0.2,
+    chain_dropout=True,
+    theta_gradient="path",
+    end_weight="1/batch",  # their batch mean at z_K against batch sums on the way
+)
+_SAMPLERS = (
+    SamplerConfig(),  # the paper's, which names no step size: 0.01 is what its search in training starts from
+    _AUTHORS,
+    replace(
+        _AUTHORS,
+        name="yelp",
+        steps=40,
+        step_sizes=(0.08,),  # σ = 0.4
+        temperature=constant(0.0),
+        evaluation_temperature=0.0,
+        # Up by 1 / (6 · batches) an update, from 0.1: it is 1 after 5.4 of 12 epochs.
+        prior_weight=Ramp(0.1, 1.0, finish=5.4 / 12),
+    ),
+    replace(
+        _AUTHORS,
+        name="tempered",
+        temperature=Ramp(0.2, 0.5, begin=0.5),
+        evaluation_temperature=0.5,
+        words=_WORDS,
+    ),
+    SamplerConfig(
+        "preconditioned",
+        steps=6,
+        # The first is nearly Newton's; they fall by equal factors.
+        step_sizes=(0.9, 0.6, 0.4, 0.27, 0.18, 0.12),
+        temperature=Ramp(0.5, 0.8),
+        evaluation_temperature=0.8,
+        preconditioned=True,
+        words=_WORDS,
+    ),
+)
+_SEARCHES = {
+    "paper": {"tune_step_every": 1, "tune_objective": "given-noise"},
+}
+_NO_SEARCH = {"tune_step_every": 0, "tune_objective": "entropy"}
+
+# Whole schedules, so that one laid over another leaves nothing of it.
+SAMPLERS: dict[str, dict[str, Any]] = {
+    sampler.name: {"sampler": plain(sampler), "training": _SEARCHES.get(sampler.name, _NO_SEARCH)}
+    for sampler in _SAMPLERS
+}
