@@ -14,7 +14,7 @@ from sritool.errors import CheckpointError, DataError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import WEIGHTED
 from sritool.evaluation.evaluate import Evaluation, evaluate_model, run_name
-from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings

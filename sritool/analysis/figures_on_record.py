@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sritool.evaluation.evaluate import evaluate_model, record_of
-from sritool.evaluation.evaluations import NAME, Evaluations, metric_of
+from sritool.evaluation.evaluations_on_record import NAME, Evaluations, metric_of
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.record import Record
 from sritool.evaluation.sentences import choose_sentences

@@ -10,7 +10,7 @@ from sritool.config.values import to_toml
 from sritool.errors import DataError
 from sritool.evaluation.collapse import collapse_note, has_collapsed
 from sritool.evaluation.evaluate import run_name
-from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentences import prepared_corpus
 from sritool.evaluation.settings import DEFAULT_METRICS, EvaluationSettings

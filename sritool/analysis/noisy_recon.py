@@ -24,7 +24,7 @@ from sritool.evaluation.batches import over_batches
 from sritool.evaluation.collapse import ignores_z
 from sritool.evaluation.estimates import NATS
 from sritool.evaluation.evaluate import require_one_corpus, run_name
-from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate, derangement, mean_estimate
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Text, choose_sentences, read_text

@@ -12,7 +12,7 @@ from sritool.config.settings import LikelihoodConfig
 from sritool.errors import UsageError
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.evaluate import evaluate_model, record_of, require_one_corpus
-from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings

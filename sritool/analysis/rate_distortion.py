@@ -17,7 +17,7 @@ from sritool.errors import UsageError
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import Indices, over_batches
 from sritool.evaluation.evaluate import require_one_corpus
-from sritool.evaluation.evaluations import key_of, load_hashed
+from sritool.evaluation.evaluations_on_record import key_of, load_hashed
 from sritool.evaluation.metrics import mean_estimate
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Chosen, choose_sentences

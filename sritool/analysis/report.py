@@ -21,7 +21,7 @@ from sritool.data.tokenizer import EOS
 from sritool.errors import DataError
 from sritool.evaluation.collapse import IGNORES_Z, collapse_note, ignores_z
 from sritool.evaluation.evaluate import run_name
-from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.evaluation.sentences import choose_sentences, prepared_corpus

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from sritool.cli.signals import StopRequest
 
-_GRACE = 60.0
-"""Seconds that a process has to save once its time is over; then it is killed, and goes on from its last save."""
+_GRACE = 330.0
+"""Seconds that a process has to save once its time is over, a little more than it gives its own processes."""
 
 
 OURS, KEPT = "SRITOOL_", ("SRITOOL_DEBUG", "SRITOOL_MEMORY", "SRITOOL_PROCESSES", "SRITOOL_PEER_TIMEOUT")

@@ -29,8 +29,8 @@ class TableFiles:
         Raises:
             UsageError, DataError: There can be no such corpus, or it has no labels where they are needed.
         """
-        from sritool.analysis.reproduction.estimates import corpus_of
         from sritool.analysis.reproduction.plan import recipe_name
+        from sritool.analysis.reproduction.time_estimates import corpus_of
 
         corpus_of(plan)
         request = plan.request
@@ -50,9 +50,9 @@ class TableFiles:
             SritoolError: The files cannot be written.
         """
         from sritool.analysis.reproduction.collect import document
-        from sritool.analysis.reproduction.estimates import Estimates, corpus_of, rounded
         from sritool.analysis.reproduction.plan import widened
         from sritool.analysis.reproduction.states import state_of
+        from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, rounded
 
         known = self._known()  # another command may have written it since this one began
         plan = widened(self._asked, known)
@@ -121,9 +121,9 @@ def plan_table(plan: Plan, device: str, fmt: str) -> Table:
         device: Where.
         fmt: Any format but auto.
     """
-    from sritool.analysis.reproduction.estimates import Estimates, corpus_of, rounded
     from sritool.analysis.reproduction.plan import fairness
     from sritool.analysis.reproduction.states import state_of
+    from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, rounded
     from sritool.cli.working_off import plan_rows
 
     corpus = corpus_of(plan)

@@ -16,7 +16,7 @@ from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
 from sritool.evaluation.collapse import collapse_note
 from sritool.evaluation.estimates import likelihood_curve
-from sritool.evaluation.evaluations import Evaluations, decisive, key_of, load_hashed
+from sritool.evaluation.evaluations_on_record import Evaluations, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure, origin_of
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured

@@ -26,7 +26,7 @@ from sritool.config.settings import LikelihoodConfig
 from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, UsageError
 from sritool.evaluation import sentences
-from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.settings import NEEDS, EvaluationSettings
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST, METRICS

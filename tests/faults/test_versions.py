@@ -16,7 +16,7 @@ from sritool.api import load
 from sritool.data import store
 from sritool.data.corpus_info import FORMAT_VERSION
 from sritool.data.store import load_corpus
-from sritool.evaluation import evaluations
+from sritool.evaluation import evaluations_on_record
 from sritool.evaluation import posterior_codes as latents
 from sritool.runs import checkpoint as checkpoints
 from sritool.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -206,7 +206,7 @@ def test_evaluations_of_another_version_are_left_aside(
     command = ("evaluate", "runs/words-lm", "--metrics", "nll", "--format", "json")
     record = v1 / "runs" / "words-lm" / "evaluations.jsonl"
     with monkeypatch.context() as patch:
-        patch.setattr(evaluations, "VERSION", evaluations.VERSION + 1)
+        patch.setattr(evaluations_on_record, "VERSION", evaluations_on_record.VERSION + 1)
         first = invoke(*command)
     assert first.exit_code == 0, first.stderr
     (theirs,) = record.read_bytes().splitlines()

@@ -13,7 +13,7 @@ from sritool.analysis.reproduction.plan import Plan, PlannedRun, config_hash
 from sritool.analysis.reproduction.states import Known, State, settings_of
 from sritool.evaluation.collapse import collapse_note
 from sritool.evaluation.evaluate import Evaluation, record_of, run_name
-from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentences import choose_sentences
 

@@ -13,7 +13,7 @@ from sritool.analysis.training_cost import Training, training_of
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.errors import CheckpointError, UsageError
 from sritool.evaluation.evaluate import record_of
-from sritool.evaluation.evaluations import load_hashed
+from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.likelihood_estimators import ESTIMATORS
 from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings

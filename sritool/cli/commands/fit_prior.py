@@ -46,7 +46,7 @@ def fit_prior(
     """
     from sritool.analysis import fitted_prior
     from sritool.evaluation.evaluate import run_name
-    from sritool.evaluation.evaluations import load_hashed
+    from sritool.evaluation.evaluations_on_record import load_hashed
 
     form = output.format()
     where = model.open_device()

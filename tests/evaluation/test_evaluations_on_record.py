@@ -15,8 +15,8 @@ import pytest
 from sritool.config.settings import LikelihoodConfig
 from sritool.data.split import Split
 from sritool.data.store import Corpus
-from sritool.evaluation import evaluations
-from sritool.evaluation.evaluations import (
+from sritool.evaluation import evaluations_on_record
+from sritool.evaluation.evaluations_on_record import (
     NAME,
     Evaluations,
     decisive,
@@ -221,7 +221,7 @@ def test_another_version_measures_anew(
 ) -> None:
     split = corpus.split("test")
     before = key(models["sri"], split)
-    monkeypatch.setattr(evaluations, "__version__", "another")
+    monkeypatch.setattr(evaluations_on_record, "__version__", "another")
     assert key(models["sri"], split) != before
 
 
@@ -276,7 +276,7 @@ def test_the_hash_is_of_the_file_that_was_loaded(
             file.write_bytes(models["lm"].path.read_bytes())
         return loaded[-1]
 
-    monkeypatch.setattr(evaluations, "load_model", load)
+    monkeypatch.setattr(evaluations_on_record, "load_model", load)
     model, content = load_hashed(file, "cpu")
     assert model.method.name == "lm"
     assert content == content_hash(file)
