@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "preprocess": "Data",
     "train": "Models",
     "recipes": "Models",
+    "tune": "Models",
     "tune-step": "Models",
     "fit-prior": "Models",
     "evaluate": "Models",

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from sritool.cli.error_messages import REASON
 from sritool.cli.signals import StopRequest
 
 _GRACE = 330.0
@@ -55,6 +56,12 @@ class Done(NamedTuple):
     seconds: float
     in_time: bool  # False if it was asked to stop because its time was over
 
+    @property
+    def reason(self) -> str:
+        """Why it failed, from the line that it told, without the advice in it; else the exit code."""
+        told = self.output.splitlines()[-1:]
+        return told[0].partition("; ")[0] if told else f"exit code {self.code}"
+
 
 class Children(StopRequest):
     """Runs commands one after another; while entered, signals go to the one that runs.
@@ -80,7 +87,7 @@ class Children(StopRequest):
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env=plain_environment(),
+            env={**plain_environment(), REASON: "1"},
             start_new_session=True,
         )
         self._running = process

@@ -14,11 +14,13 @@ import typer
 
 from sritool.cli.printable import one_line
 from sritool.cli.signals import Stopped
-from sritool.cli.streams import say
+from sritool.cli.streams import say, write_bytes
 from sritool.errors import EndedElsewhereError, Interrupted, SritoolError, nearest, wanted_value
 
 DEBUG_COMMAND = "sritool --debug …"
 DEBUG_HINT = f"to see where, run again as: {DEBUG_COMMAND}"
+REASON = "SRITOOL_REASON"
+"""Variable: where it is set, the line goes to stdout too, for a command that has started this one."""
 
 ADVICE = {
     errno.ENOSPC: "free some space, or write to another disk",
@@ -53,6 +55,8 @@ def exit_code_of(error: BaseException | None, debug: bool | None = None) -> int:
     if not line:
         return code
     say(line, label="" if isinstance(error, Interrupted | KeyboardInterrupt) else "error")
+    if os.environ.get(REASON):
+        write_bytes(f"{line}\n".encode())
     return code
 
 

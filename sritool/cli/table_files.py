@@ -113,15 +113,15 @@ class TableFiles:
         return {key_of(row): row for row in found["rows"]}
 
 
-def plan_table(plan: Plan, device: str, fmt: str) -> Table:
+def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:
     """Return the plan: a row a command, with how far it is and how long the rest takes on this machine.
 
     Args:
         plan: What would be worked off.
         device: Where.
         fmt: Any format but auto.
+        told: Lines on the plan, which come before its time.
     """
-    from sritool.analysis.reproduction.plan import fairness
     from sritool.analysis.reproduction.states import state_of
     from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, rounded
     from sritool.cli.working_off import plan_rows
@@ -142,11 +142,13 @@ def plan_table(plan: Plan, device: str, fmt: str) -> Table:
         total += seconds or 0.0
         people = None if seconds is None else format_roughly(seconds)
         rows.append([name, step, how, people if fmt in FOR_PEOPLE else seconds, command])
-    told = f"about {format_roughly(total)} in all on this machine, at most: training may end before its plan"
+    in_all = (
+        f"about {format_roughly(total)} in all on this machine, at most: training may end before its plan"
+    )
     if estimates is None:
-        told = f"no times, as {plan.request.corpus} is not prepared yet: sritool preprocess {plan.request.corpus}"
+        in_all = f"no times, as {plan.request.corpus} is not prepared yet: sritool preprocess {plan.request.corpus}"
     elif uncounted := estimates.uncounted():
-        told += f"; {', '.join(uncounted)} takes longer, as updates of its encoder alone are not counted"
+        in_all += f"; {', '.join(uncounted)} takes longer, as updates of its encoder alone are not counted"
     time_column = "time" if fmt in FOR_PEOPLE else "seconds"
     columns = ["run", "step", "state", time_column, "command"]
-    return Table(f"Plan of {plan.request.table}", columns, rows, "\n".join([*fairness(plan), told]))
+    return Table(f"Plan of {plan.request.table}", columns, rows, "\n".join([*told, in_all]))

@@ -6,16 +6,17 @@ import json
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sritool.cli.child import Children
 from sritool.cli.streams import say
-from sritool.errors import Interrupted
+from sritool.errors import Interrupted, SritoolError
 
 if TYPE_CHECKING:
     from sritool.analysis.reproduction.measures import Measure
     from sritool.analysis.reproduction.plan import Plan, PlannedRun
     from sritool.analysis.reproduction.states import State
+    from sritool.cli.child import Done
 
 LEAST = 15.0
 """Seconds that must be left for another command to begin."""
@@ -28,7 +29,7 @@ class Worker:
     """One pass over a plan; it ends when all is done, its time is over, or a signal comes.
 
     Attributes:
-        failed: Runs whose command failed, with its exit code; the others are run all the same.
+        failed: Runs whose command failed, with how; the others are run all the same.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Worker:
         self._extra = (*extra, *(["--quiet"] if quiet else []))
         self._quiet, self._unfinished = quiet, unfinished
         self._end = None if seconds is None else began + seconds - min(_LAST, seconds / 7)
-        self.failed: dict[str, int] = {}
+        self.failed: dict[str, Done] = {}
 
     def work(self, written: Callable[[], object]) -> bool:
         """Work the plan off.
@@ -105,7 +106,7 @@ class Worker:
         if done.code and after.in_use:
             self._tell(f"{run.name}: another process trains it; left to that one")
         elif done.code:
-            self._failed(run, done.code)
+            self._failed(run, done)
         return self._has_time()
 
     def _note(self, run: PlannedRun, after: State, seconds: float) -> None:
@@ -128,14 +129,14 @@ class Worker:
         if not done.in_time:
             return False
         if done.code:
-            self._failed(run, done.code)
+            self._failed(run, done)
         elif not measure.recorded:
             rows = [json.loads(line) for line in done.output.splitlines()]
             key = self._plan.measure_words(measure, "")
             Outputs(state.known.path).add(state.known.content, key, rows, done.seconds)
         return True
 
-    def _run(self, run: PlannedRun, words: Sequence[str], more: Sequence[str], seconds: float | None) -> Any:
+    def _run(self, run: PlannedRun, words: Sequence[str], more: Sequence[str], seconds: float | None) -> Done:
         self._tell(shlex.join(["sritool", *words]))
         done = self._children.run([*words, *more, *self._extra], seconds)
         if self._children.received is not None:
@@ -143,12 +144,19 @@ class Worker:
             raise Interrupted(number, "stopped; the same command goes on from here")
         return done
 
-    def _failed(self, run: PlannedRun, code: int) -> None:
+    def failure(self) -> SritoolError:
+        """Return the error that the command ends with, with the exit code of the first command that failed."""
+        runs = ", ".join(f"{name} (exit code {done.code})" for name, done in self.failed.items())
+        error = SritoolError(f"some commands of the plan failed: {runs}; look at what they said above")
+        error.exit_code = next(iter(self.failed.values())).code
+        return error
+
+    def _failed(self, run: PlannedRun, done: Done) -> None:
         say(
-            f"{run.name}: its command ended with exit code {code}; the plan goes on without it",
+            f"{run.name}: its command ended with exit code {done.code}; the plan goes on without it",
             label="warning",
         )
-        self.failed.setdefault(run.name, code)
+        self.failed.setdefault(run.name, done)
 
     def _state(self, run: PlannedRun) -> State:
         from sritool.analysis.reproduction.states import state_of
@@ -188,13 +196,15 @@ def plan_rows(
         left: Seconds of training a run, or of a measure of it.
     """
     for run, state in zip(plan.runs, states, strict=True):
-        epochs = state.known.config.training.epochs if state.known else run.config.training.epochs
-        how = "done" if state.trained else f"{state.epochs} of {epochs} epochs" if state.folder else "to do"
-        if state.in_use and not state.trained:
-            how = f"{how}, in use by another process"
         seconds = 0.0 if state.trained else left(run, state, None)
         name = state.folder.name if state.folder else run.name
-        yield name, "train", how, seconds, shlex.join(["sritool", *train_words(plan, run, state)])
+        yield (
+            name,
+            "train",
+            state.progress(run),
+            seconds,
+            shlex.join(["sritool", *train_words(plan, run, state)]),
+        )
         missing = state.missing(run)
         folder = str(state.folder or plan.request.runs_dir / run.name)
         for measure in run.measures:

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from sritool.cli import child
-from sritool.cli.child import Children
+from sritool.cli.child import Children, Done
 
 WAITS = "import signal; print('begun', flush=True); signal.pause()"
 
@@ -18,6 +18,13 @@ def test_it_is_this_program() -> None:
         done = children.run(["--version"])
     assert (done.code, done.output.split()[0], done.in_time) == (0, "sritool", True)
     assert done.seconds > 0
+
+
+def test_why_one_failed_is_known() -> None:
+    with Children() as children:
+        failed = children.run(["evaluate", "nowhere.pt"])
+    assert (failed.code, failed.reason) == (3, "no checkpoint nowhere.pt")
+    assert Done(137, "", 1.0, True).reason == "exit code 137"
 
 
 def test_one_whose_time_is_over_is_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:

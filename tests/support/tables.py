@@ -5,14 +5,36 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from typer.testing import Result
 
+from sritool.cli.child import Children, Done
+
 Run = Callable[..., Result]
 """Runs the program with these arguments: `run` and `train_small` of tests/cli/conftest.py."""
+
+
+class Commands:
+    """Runs the plan's commands in this process, and notes them."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.given = run, list[list[str]]()
+        self.instead: Callable[[Sequence[str]], Done | None] = lambda words: None
+
+    def __call__(self, children: Children, words: Sequence[str], seconds: float | None = None) -> Done:
+        self.given.append([*words])
+        done = self.instead(words)
+        if done is None:
+            result = self.run(*words)
+            assert result.exit_code == 0, result.stderr
+            done = Done(0, result.stdout, 0.1, True)
+        return done
+
+    def names(self) -> list[str]:
+        return [words[0] for words in self.given]
 
 
 class Terminal(io.StringIO):

@@ -29,8 +29,11 @@ DATA_DIR, RUNS_DIR = Path("data"), Path("runs")
 
 STEPS, TEMPERATURES = (2, 4, 8, 20), (0.2, 0.5, 0.8, 1.0)
 
-_NO_OUTCOME = re.compile(r"recipe|training\.(minutes|save_every|measure_every|precision|seed)|validation\..*")
-"""Settings that are no part of what a run is compared by: a limit, what is measured meanwhile, and names."""
+_NO_OUTCOME = re.compile(
+    r"recipe|training\.(minutes|save_every|measure_every|precision|seed)|validation\..*|warm_start\.digest"
+)
+"""Settings that are no part of what a run is compared by: a limit, what is measured meanwhile, names, and a digest
+that training takes."""
 
 STOPPING = ("training.epochs", "training.patience", "training.select", "training.sentences")
 
@@ -50,6 +53,9 @@ class Request:
     limit: int | None = None  # test sentences
     own: bool = False  # by the publications' estimators too
     use: Mapping[str, Path] = field(default_factory=dict)  # runs that are there, by the plan's names
+    usual: bool = (
+        True  # a run of the usual name, like ptb-sri, is taken where it has the settings of the plan
+    )
     runs_dir: Path = RUNS_DIR
     data_dir: Path = DATA_DIR
 
@@ -63,7 +69,7 @@ class PlannedRun(NamedTuple):
     seed: int
     config: RunConfig
     words: tuple[str, ...]  # of `train`, without folders and device
-    measures: tuple[Measure, ...]
+    measures: tuple[Measure, ...] = ()
 
     @property
     def short(self) -> str:
@@ -162,20 +168,43 @@ def _runs(request: Request, table: PaperTable) -> Iterator[PlannedRun]:
 def _run(
     request: Request, table: PaperTable, corpus: str, method: str, variation: Variation, seed: int
 ) -> PlannedRun:
+    name = "-".join(filter(None, (corpus, method, variation.name, recipe_name(request), f"s{seed}")))
+    run = planned_run(request, name, method, variation, seed)
+    return run._replace(measures=_measures(request, table, run.config))
+
+
+def planned_run(
+    request: Request, name: str, method: str, variation: Variation, seed: int | None = None
+) -> PlannedRun:
+    """Plan the training of a run, of which nothing is measured.
+
+    Args:
+        request: Its corpus, recipe and settings.
+        name: Of its folder.
+        method: Its method.
+        variation: What it has beside the request's settings.
+        seed: None: as the settings say.
+
+    Raises:
+        UsageError: A setting is refused, or no run can be called so.
+    """
     settings = tuple(word for text in request.settings for word in ("--set", text))
     assignments = [*(word for word in variation.words if "=" in word), *request.settings]
-    flags: dict[str, Any] = {"recipe": request.recipe, "training": {"seed": seed}}
+    flags: dict[str, Any] = {"recipe": request.recipe}
+    chosen: tuple[str, ...] = ("--method", method, "--recipe", request.recipe)
+    if seed is not None:
+        flags["training"] = {"seed": seed}
+        chosen += ("--seed", str(seed))
     if "--langevin-steps" in variation.words:
         flags["sampler"] = {"steps": int(variation.words[1])}
+    corpus = Path(request.corpus).name
     config = resolve_config(corpus, method, gather(assignments=assignments, flags=flags))
     unlimited = ("--set", "training.minutes=0") if config.training.minutes else ()  # all stop by one rule
-    name = "-".join(filter(None, (corpus, method, variation.name, recipe_name(request), f"s{seed}")))
     if not RUN_NAME.fullmatch(name):
-        raise UsageError(f"a run cannot be called {name!r}; give a corpus or recipe of another name")
-    chosen = ("--method", method, "--recipe", request.recipe, "--seed", str(seed))
+        raise UsageError(f"a run cannot be called {name!r}; give a name, corpus or recipe of other letters")
     words = ("train", request.corpus, "--name", name, "--resume", "auto", *chosen)
     words += (*variation.words, *settings, *unlimited, "--no-summary")
-    return PlannedRun(name, method, variation, seed, config, words, _measures(request, table, config))
+    return PlannedRun(name, method, variation, config.training.seed, config, words)
 
 
 def recipe_name(request: Request) -> str:
@@ -191,7 +220,7 @@ def _measures(request: Request, table: PaperTable, config: RunConfig) -> tuple[M
     latent = config.generator.latent
     found = [one for one in table.measures(request.limit) if latent or not one.needs_z]
     if request.own and found and found[0].recorded:
-        estimator = published_estimator(_of_config(config))
+        estimator = published_estimator(method_of(config))
         if estimator != DEFAULT_ESTIMATOR:
             found.append(measures.evaluation(measures.OWN, estimator))
     elif request.own and table.labelled:
@@ -199,8 +228,8 @@ def _measures(request: Request, table: PaperTable, config: RunConfig) -> tuple[M
     return tuple(found)
 
 
-def _of_config(config: RunConfig) -> Method:
-    """The method, as small as can be."""
+def method_of(config: RunConfig) -> Method:
+    """Return the method of a configuration, as small as can be."""
     sizes = replace(config.generator, embedding=1, hidden=1, layers=1)
     return build_method(replace(config, generator=sizes), FIRST_PREDICTED + 2)
 
@@ -213,6 +242,8 @@ def config_hash(config: RunConfig) -> str:
 def differing(config: RunConfig, planned: RunConfig) -> list[str]:
     """Return the settings in which a run is not as planned, like `training.epochs 30, planned 60`."""
     own, wanted = flat(shown(config)), flat(shown(planned))
+    if planned.training.tune_step_every:
+        wanted.pop("sampler.step_sizes", None)  # which training searches for
     names = [name for name in wanted if not _NO_OUTCOME.fullmatch(name) and own.get(name) != wanted[name]]
     return [f"{name} {own.get(name)}, planned {wanted[name]}" for name in names]
 

@@ -42,6 +42,7 @@ class State(NamedTuple):
     folder: Path | None = None  # None: not begun
     known: Known | None = None  # None: there is no model yet, or it is still an autoencoder
     epochs: int = 0  # done
+    steps: int = 0
     seconds: float = 0.0  # of training so far
     in_use: bool = False  # by another process
     apart: tuple[str, ...] = ()  # settings in which it is not as planned
@@ -50,6 +51,12 @@ class State(NamedTuple):
     def trained(self) -> bool:
         """Whether its training has come to its end."""
         return self.known is not None and not self.known.training.left.startswith("its training")
+
+    def progress(self, run: PlannedRun) -> str:
+        """Return how far its training is, in words."""
+        planned = self.known.config.training.epochs if self.known else run.config.training.epochs
+        how = "done" if self.trained else f"{self.epochs} of {planned} epochs" if self.folder else "to do"
+        return f"{how}, in use by another process" if self.in_use and not self.trained else how
 
     def missing(self, run: PlannedRun) -> list[Measure]:
         """Return what is still to be measured of it."""
@@ -95,7 +102,8 @@ def state_of(plan: Plan, run: PlannedRun, device: str = "cpu") -> State:
     progress = last.progress
     epochs = 0 if progress.get("pretraining") else int(progress["epoch"])
     apart = tuple(differing(last.config, run.config))
-    return State(folder, known, epochs, float(progress["seconds"]), _in_use(folder), apart)
+    steps, seconds = int(progress["step"]), float(progress["seconds"])
+    return State(folder, known, epochs, steps, seconds, _in_use(folder), apart)
 
 
 def _folder(plan: Plan, run: PlannedRun) -> tuple[Path | None, bool]:
@@ -110,6 +118,8 @@ def _folder(plan: Plan, run: PlannedRun) -> tuple[Path | None, bool]:
     own = runs_dir / run.name
     if any((own / name).is_file() for name in (BEST, LAST)):
         return own, False
+    if not plan.request.usual:
+        return None, False
     usual = runs_dir / f"{Path(plan.request.corpus).name}-{run.method}"  # as train names it
     found = _checkpoint(usual, LAST) or _checkpoint(usual, BEST)
     if found and found.config.training.seed == run.seed and not differing(found.config, run.config):
@@ -183,6 +193,7 @@ def settings_of(plan: Plan, measure: Measure) -> EvaluationSettings:
     estimator = options.get("--estimator", DEFAULT_ESTIMATOR)
     return EvaluationSettings(
         metrics_of(measure),
+        split=options.get("--split", "test"),
         limit=plan.request.limit,
         data_dir=plan.request.data_dir,
         estimator=estimator,

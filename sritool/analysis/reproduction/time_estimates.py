@@ -9,8 +9,9 @@ from typing import Any
 
 from sritool.analysis.reproduction.measures import LINES, MAP, POINTS, SAMPLES, SWAPS, Measure
 from sritool.analysis.reproduction.plan import Plan, PlannedRun, require_labels
-from sritool.analysis.reproduction.states import State, metrics_of, settings_of
+from sritool.analysis.reproduction.states import State, settings_of
 from sritool.config.settings import RunConfig
+from sritool.data.corpus_info import SplitInfo
 from sritool.data.preprocess import tiny_in_memory
 from sritool.data.store import Corpus, find_corpus, load_corpus
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR
@@ -91,9 +92,11 @@ class Estimates:
             self._costs[key] = cost_of(run.config, self._corpus, self._device)
         return self._costs[key]
 
+    def _split(self, name: str) -> SplitInfo:
+        return self._corpus.info.splits[name if name in self._corpus.info.splits else "valid"]
+
     def _sentences(self, split: str) -> int:
-        name = split if split in self._corpus.info.splits else "valid"
-        count = self._corpus.info.splits[name].sentences
+        count = self._split(split).sentences
         return min(count, self._plan.request.limit or count)
 
     def _chain(self, run: PlannedRun) -> float:
@@ -101,10 +104,10 @@ class Estimates:
         return self._cost(run).method.work().inference / 2
 
     def _of_evaluation(self, run: PlannedRun, measure: Measure) -> float:
-        metrics, sentences = metrics_of(measure), self._sentences("test")
         settings, method = settings_of(self._plan, measure), self._cost(run).method
-        test = self._corpus.info.splits["test" if "test" in self._corpus.info.splits else "valid"]
-        length = test.predictions / max(1, test.sentences)
+        metrics, sentences = settings.metrics, self._sentences(settings.split)
+        split = self._split(settings.split)
+        length = split.predictions / max(1, split.sentences)
         found = passes_of(method, metrics, settings.likelihood, length) * sentences
         if run.method != "sri":
             return found

@@ -17,7 +17,7 @@ from sritool.cli.reproduction_page import write_page
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
 from sritool.cli.tables.reproduction import tables_of
-from sritool.errors import SritoolError, UsageError
+from sritool.errors import UsageError
 
 PAGE = "page"
 FOR_ESTIMATES = 30.0  # seconds of a budget that must be left to try how long the rest will take
@@ -141,7 +141,7 @@ def reproduce(
         raise UsageError("--write is for page; leave it out")
     if estimator not in ("adaptive", "own"):
         raise UsageError(f"--estimator {estimator} is not one of adaptive and own")
-    from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, make_plan
+    from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, fairness, make_plan
     from sritool.analysis.reproduction.tables import table_of
     from sritool.cli.child import Children
     from sritool.cli.table_files import TableFiles, plan_table
@@ -167,31 +167,21 @@ def reproduce(
     plan = make_plan(request)
     where = device.open_device()
     if dry_run:
-        emit(plan_table(plan, where, form), form)
+        emit(plan_table(plan, where, form, fairness(plan)), form)
         return
     files = TableFiles(plan, where, out)
-    failed: dict[str, int] = {}
+    worker = None
     if not no_run:
-        words = device_words(device)
         files.write(estimate="new")
         with Children() as children:
-            worker = Worker(plan, where, words, budget, unfinished, output.quiet, began, children)
+            worker = Worker(plan, where, device.words(), budget, unfinished, output.quiet, began, children)
             if not worker.work(lambda: files.write(estimate="none")):
                 say("the time is over; the same command goes on from here")
-        failed = worker.failed
     in_time = budget is None or time.monotonic() - began < budget - FOR_ESTIMATES
     found = files.write(estimate="all" if no_run else "new" if in_time else "none")
     emit_all([part for each in tables_of(found, form) for part in panels(each, form)], form)
-    if failed:
-        raise failure(failed)
-
-
-def failure(failed: dict[str, int]) -> SritoolError:
-    """Return the error that the command ends with, with the exit code of the first command that failed."""
-    runs = ", ".join(f"{name} (exit code {code})" for name, code in failed.items())
-    error = SritoolError(f"some commands of the plan failed: {runs}; look at what they said above")
-    error.exit_code = next(iter(failed.values()))
-    return error
+    if worker is not None and worker.failed:
+        raise worker.failure()
 
 
 def numbers(text: str, name: str) -> tuple[float, ...]:
@@ -216,10 +206,3 @@ def pairs(given: Sequence[str]) -> dict[str, Path]:
             raise UsageError(f"--use names {name} twice; give one run for it")
         found[name] = Path(run)
     return found
-
-
-def device_words(device: DeviceOptions) -> list[str]:
-    """Return the options about the device, to be handed on."""
-    words = ["--gpu", device.gpu] if device.gpu is not None else []
-    words += ["--device", device.device] if device.device != "auto" and device.gpu is None else []
-    return [*words, *(["--threads", str(device.threads)] if device.threads is not None else [])]

@@ -56,6 +56,12 @@ class DeviceOptions:
         set_threads(self.threads)
         return str(where)
 
+    def words(self) -> list[str]:
+        """Return these options as they are typed, for another command."""
+        words = ["--gpu", self.gpu] if self.gpu is not None else []
+        words += ["--device", self.device] if self.device != "auto" and self.gpu is None else []
+        return [*words, *(["--threads", str(self.threads)] if self.threads is not None else [])]
+
 
 def find_named(given: Path, runs_dir: Path) -> Path:
     """Return the checkpoint file that is named; what is no file of the user's is told on stderr.

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +21,11 @@ from sritool.cli.child import Children, Done
 from sritool.cli.reproduction_page import BEGIN, END
 from sritool.runs.checkpoint import load_checkpoint
 from support.program import small_settings
-from support.tables import Run, json_rows, output, rows
+from support.tables import Commands, Run, json_rows, output, rows
 
 RECIPE = "small.recipe.toml"
 SMALL = ("--recipe", RECIPE, "--threads", 1, "-q")
 METHODS = {"table1": "lm,sri", "table4": "ae,sri", "table5": "ae,sri", "cost": "lm,vae-fb,sri"}
-
-
-class Commands:
-    """Runs the plan's commands in this process, and notes them."""
-
-    def __init__(self, run: Run) -> None:
-        self.run, self.given = run, list[list[str]]()
-        self.instead: Callable[[Sequence[str]], Done | None] = lambda words: None
-
-    def __call__(self, children: Children, words: Sequence[str], seconds: float | None = None) -> Done:
-        self.given.append([*words])
-        done = self.instead(words)
-        if done is None:
-            result = self.run(*words)
-            assert result.exit_code == 0, result.stderr
-            done = Done(0, result.stdout, 0.1, True)
-        return done
-
-    def names(self) -> list[str]:
-        return [words[0] for words in self.given]
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ def commands() -> dict[str, Command]:
         "reproduce": Command(
             ("reproduce", "table1", "--corpus", "mine", "--methods", "sri", "--no-run", *small)
         ),
+        "tune": Command(
+            ("tune", "mine", "--over", "sampler.steps=2..4", "--trials", 2, "--budget", "1s", "--threads", 1)
+        ),
         "score": Command(("score", run, "--samples", 4), few, True),
         "recipes": Command(("recipes", "published")),
         "info": Command(("info", run)),

@@ -1,0 +1,236 @@
+"""A random search over settings: what each trial draws, how far the trials are, and which of them is best.
+
+A trial is a planned run, like those of a table of the paper, and the same code trains and measures it. All trials are
+measured on the same validation sentences with as many draws. The figures that training leaves in a checkpoint do not
+compare: their sentences and draws follow from the cost of a training step, which most settings change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sritool.analysis.differences import differences
+from sritool.analysis.reproduction.measures import RECORDED, Measure
+from sritool.analysis.reproduction.on_record import measured
+from sritool.analysis.reproduction.plan import (
+    Plan,
+    PlannedRun,
+    Request,
+    method_of,
+    planned_run,
+    recipe_name,
+)
+from sritool.analysis.reproduction.states import State, state_of
+from sritool.analysis.reproduction.tables import PaperTable, Variation
+from sritool.analysis.search_space import EXAMPLES, Over, parse_over, uniform
+from sritool.config.presets import DEFAULT_PRESET, PRESETS
+from sritool.config.recipes import DEFAULT_RECIPE, DESCRIPTION, OF_PRESET, read_recipe
+from sritool.config.values import flat, merge, parse_assignment, plain
+from sritool.errors import UsageError, nearest
+from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.paired import Difference
+from sritool.evaluation.record import fingerprint
+from sritool.training.validation import chosen_by
+
+
+class Trial(NamedTuple):
+    """A trial."""
+
+    number: int
+    drawn: Mapping[str, str]  # setting -> value, as --set takes it; nothing of trial 0
+    run: PlannedRun | None  # None: it is not trained
+    state: str = ""  # why not
+
+
+class Search(NamedTuple):
+    """A search."""
+
+    plan: Plan  # of the trials that are trained
+    metric: str  # that they are ranked by: what the method's best.pt is chosen by
+    trials: list[Trial]
+    keys: tuple[str, ...]  # settings that are searched
+    fixed: tuple[str, ...]  # key=value of all trials, without the number of epochs
+
+    def values(self, trial: Trial) -> list[Any]:
+        """Return a trial's values of `keys`; of trial 0, the recipe's."""
+        known = flat(plain(trial.run.config)) if trial.run is not None else {}
+        return [known.get(key, trial.drawn.get(key)) for key in self.keys]
+
+
+class Result(NamedTuple):
+    """A trial, and what is there of it."""
+
+    trial: Trial
+    state: State
+    estimate: Estimate | None = None  # None: not measured yet
+    difference: Difference | None = None  # to trial 0, sentence by sentence
+
+    @property
+    def loss(self) -> float:
+        """The figure, with the sign that makes the lowest the best; ∞ where there is none."""
+        value = self.estimate.value if self.estimate is not None else math.nan
+        sign = -1 if self.estimate is not None and self.estimate.metric == "elbo" else 1
+        return sign * value if math.isfinite(value) else math.inf
+
+
+def make_search(
+    request: Request, over: Sequence[str], trials: int, epochs: int | None, seed: int, name: str | None
+) -> Search:
+    """Plan a search; what a trial draws depends on seed, number and setting alone.
+
+    Args:
+        request: Corpus, one method, recipe, settings of all trials, and folders.
+        over: A text a setting, as `parse_over` takes it.
+        trials: How many, with trial 0, which is the recipe as it is.
+        epochs: Of all trials; None: as the recipe says.
+        seed: Of the draws.
+        name: The runs' names begin with it; None: with one that this search alone has.
+
+    Raises:
+        UsageError: A range, its setting, or a setting of all trials is refused.
+    """
+    fixed, method = request.settings, request.methods[0]
+    planned = (f"training.epochs={epochs}",) if epochs else ()
+    request = replace(request, settings=(*fixed, *planned), usual=False)
+    base = planned_run(request, "trial", method, Variation())
+    request = replace(request, limit=base.config.validation.sentences)
+    spaces = [_fitting(parse_over(text), request, base) for text in over]
+    keys = tuple(space.key for space in spaces)
+    if not keys or len({*keys}) < len(keys):
+        raise UsageError(f"give each setting that is searched in one --over, like {EXAMPLES}")
+    mark = fingerprint(recipe_name(request), seed, *sorted(map(repr, spaces)))[:6]
+    stem = name or f"{Path(request.corpus).name}-{method}-tune-{mark}"
+    metric = chosen_by(method_of(base.config))
+    measures = (Measure((RECORDED, "--metrics", metric, "--split", "valid"), needs_z=False),)
+    found: list[Trial] = []
+    for number in range(trials):
+        drawn = {one.key: one.value(uniform(seed, number, one.key)) for one in spaces if number}
+        found.append(_trial(request, f"{stem}-{number:03}", number, drawn, found, measures))
+    table = PaperTable("Random search", "", (method,), lambda limit: (), (metric,), differences=(metric,))
+    plan = Plan(request, table, [trial.run for trial in found if trial.run is not None])
+    return Search(plan, metric, found, keys, fixed)
+
+
+def _fitting(over: Over, request: Request, base: PlannedRun) -> Over:
+    """The same, of whole numbers where the setting has such. Raises: UsageError where it does not take the ends."""
+    key = over.key
+    if key in ("method", "recipe", OF_PRESET):
+        raise UsageError(f"--over {key}: all trials of a search have one {key}; leave it out")
+    known = flat(plain(base.config))
+    if "." not in key:
+        raise UsageError(f"--over {key}: no such setting; did you mean {nearest(key, known) or EXAMPLES}?")
+    for given in (text.partition("=")[0].strip() for text in request.settings):
+        if f"{key}.".startswith(f"{given}.") or given.startswith(f"{key}."):
+            raise UsageError(
+                f"--over {key}: --set or --epochs gives all trials one {given}; leave one of them out"
+            )
+    present = known.get(key)
+    if type(present) is int and not over.choices:
+        if not (over.low.is_integer() and over.high.is_integer()):
+            raise UsageError(f"--over {key}: the setting is a whole number; give a range like 5..20")
+        over = replace(over, whole=True)
+    for text in over.choices or (over.value(0.0), over.value(1.0)):
+        try:
+            planned_run(request, "trial", base.method, _variation({key: text}))
+        except UsageError as error:
+            if isinstance(present, str | bool) and not over.choices:
+                raise UsageError(f"--over {key}: it is no number; give values with commas between") from error
+            raise UsageError(f"--over {key}: {error}") from error
+    return over
+
+
+def _variation(drawn: Mapping[str, str], name: str = "") -> Variation:
+    return Variation(name, tuple(word for key, text in drawn.items() for word in ("--set", f"{key}={text}")))
+
+
+def _trial(
+    request: Request,
+    name: str,
+    number: int,
+    drawn: Mapping[str, str],
+    before: Sequence[Trial],
+    measures: tuple[Measure, ...],
+) -> Trial:
+    try:
+        run = planned_run(request, name, request.methods[0], _variation(drawn, f"{number:03}"))
+    except UsageError as error:
+        if not drawn:
+            raise
+        return Trial(number, drawn, None, f"failed: {error}")
+    for other in before:
+        if other.run is not None and other.run.config == run.config:
+            return Trial(number, drawn, None, f"as trial {other.number}")
+    return Trial(number, drawn, run._replace(measures=measures))
+
+
+def results(search: Search, device: str) -> list[Result]:
+    """Return what is there of all trials, the best first and those that are not measured last.
+
+    Args:
+        search: The search.
+        device: Where the trials are measured.
+
+    Raises:
+        UsageError: A folder has a run with other settings than the trial of its name.
+    """
+    found, reference = [], None
+    for trial in search.trials:
+        state = state_of(search.plan, trial.run, device) if trial.run is not None else State()
+        if state.apart:
+            other = f"{state.folder} is of another search: it has {state.apart[0]}"
+            raise UsageError(f"{other}; give this one another --name")
+        row = None
+        if trial.run is not None and state.trained:
+            _, row = measured(search.plan, trial.run, state, device)
+        if row is None:
+            found.append(Result(trial, state))
+            continue
+        reference = row if trial.number == 0 else reference
+        paired = differences(row, reference, True).get(search.metric) if reference is not None else None
+        estimate = next(one for one in row.evaluation.estimates if one.metric == search.metric)
+        found.append(Result(trial, state, estimate, paired))
+    return sorted(found, key=lambda one: (one.loss, one.trial.number))
+
+
+def best_of(found: Sequence[Result]) -> Result | None:
+    """Return the best of sorted results; None where none is measured."""
+    return found[0] if found[0].loss < math.inf else None
+
+
+def verdict(found: Sequence[Result]) -> list[str]:
+    """Return what may be said of the best of sorted results, and how sure that is."""
+    best = best_of(found)
+    if best is None or best.estimate is None:
+        return []
+    name, paired = f"trial {best.trial.number}", best.difference
+    if best.trial.number == 0:
+        line = "no trial is better than trial 0, the recipe as it is"
+    elif paired is None:
+        line = f"{name} is the best of those measured, and trial 0, the recipe as it is, is not among them"
+    elif paired.is_clear:
+        line = f"{name} is better than trial 0, the recipe as it is, by more than two standard errors"
+    else:
+        line = f"{name} is within two standard errors of trial 0, the recipe as it is: it may be no better"
+    count = sum(one.loss < math.inf for one in found)
+    return [
+        f"{line}; as the best of {count}, it looks a little better than it is",
+        f"±: standard error over {best.estimate.sentences} validation sentences, the same for all trials, and of a "
+        "difference that of the differences sentence by sentence; what another seed of training changes is not in it",
+    ]
+
+
+def recipe_of(search: Search, best: Result) -> dict[str, Any]:
+    """Return the settings of a trial as a recipe for its method, without the number of epochs, as nested values."""
+    request, values = search.plan.request, dict[str, Any]()
+    for text in (*search.fixed, *(f"{key}={text}" for key, text in best.trial.drawn.items())):
+        values = merge(values, parse_assignment(text))
+    corpus, method = Path(request.corpus).name, request.methods[0]
+    preset = values.pop(OF_PRESET, corpus if corpus in PRESETS else DEFAULT_PRESET)
+    if request.recipe != DEFAULT_RECIPE:
+        values = merge(read_recipe(request.recipe).settings(preset, method), values)
+    what = f"Trial {best.trial.number} of a random search of {len(search.trials)} on {corpus}"
+    return {DESCRIPTION: what, method: values}

@@ -1,0 +1,166 @@
+"""`sritool tune`: a random search over settings, by the validation split."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, check_writable, file_option
+from sritool.cli.options.models import DeviceOptions
+from sritool.cli.options.values import duration
+from sritool.cli.render import emit
+from sritool.cli.signatures import in_panel
+from sritool.cli.streams import say
+from sritool.errors import UsageError
+
+MOST_TRIALS = 1000  # whose names sort by their numbers
+OF_SETTINGS = (2, 4)
+"""Exit codes of a trial that tell of its settings; after others, the command has not done what it should."""
+search_option = in_panel("Search")
+work_option = in_panel("Working it off")
+
+
+def tune(
+    corpus: Annotated[
+        str, typer.Argument(metavar="NAME", help="A built-in corpus, or one that you prepared.")
+    ],
+    *,
+    over: Annotated[
+        list[str] | None,
+        search_option(
+            "A setting to search and its values: a range, as sampler.steps=5..20, with :log evenly by its "
+            "logarithm, as optimizer.learning_rate=0.0005..0.01:log; or choices, as generator.dropout=0.1,0.2,0.4. "
+            "Repeatable.",
+            metavar="KEY=VALUES",
+        ),
+    ] = None,
+    method: Annotated[str, search_option("Method of all trials.", "--method", "-m", metavar="NAME")] = "sri",
+    recipe: Annotated[
+        str,
+        search_option("Recipe of all trials, as in train: a name, or the path of one's own.", metavar="NAME"),
+    ] = "ours",
+    assignments: Annotated[
+        list[str] | None,
+        search_option("A setting of all trials, as in train; repeatable.", "--set", metavar="KEY=VALUE"),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        search_option("Planned epochs of a trial; schedules span them.", min=1, show_default="the recipe's"),
+    ] = None,
+    trials: Annotated[
+        int, search_option("Trials, the recipe as it is (trial 0) among them.", min=1, max=MOST_TRIALS)
+    ] = 12,
+    seed: Annotated[
+        int, search_option("Seed of what trials draw; that of training is training.seed.", min=0)
+    ] = 0,
+    name: Annotated[
+        str | None,
+        search_option(
+            "Runs are called NAME-000, NAME-001 and so on.",
+            show_default="CORPUS-METHOD-tune and a mark of the search",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        work_option(
+            "Print the trials, with their commands and the time of each here, and exit.", "--dry-run"
+        ),
+    ] = False,
+    budget: Annotated[
+        float | None,
+        work_option(
+            "Time for the whole command: 90s, 9m or 8h. It stops in time; the same command goes on.",
+            parser=duration,
+            metavar="TIME",
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        file_option("Write the record of the search there, after each trial.", "--write", metavar="FILE.md"),
+    ] = None,
+    best: Annotated[
+        Path | None,
+        file_option(
+            "Write the best trial's settings there, for train --recipe.", "--best", metavar="FILE.toml"
+        ),
+    ] = None,
+    device: DeviceOptions,
+    data_dir: DataDirOpt = Path("data"),
+    runs_dir: RunsDirOpt = Path("runs"),
+    output: OutputOptions,
+) -> None:
+    """Search for better settings: train with values drawn at random, and rank them on the validation split.
+
+    sritool tune tiny --over optimizer.learning_rate=0.001..0.02:log --trials 4 --epochs 2 --budget 9m
+
+    sritool tune mine -m vae-fb --over free_bits.target=2..10 --over generator.dropout=0.1,0.3,0.5 --best best.toml
+
+    Trial 0 is the recipe as it is. What another trial draws depends on --seed, its number and the setting alone, so
+    that more --trials add to those that are there. A trial is a plain train command, which --dry-run prints. All
+    trials are then measured on the same validation sentences, never on test, by the figure that the method's best.pt
+    is chosen by; the difference to trial 0 is taken sentence by sentence.
+
+    Stop it at any moment, with Ctrl-C, SIGTERM or --budget, and give the same command again: it goes on where it was.
+    Several of these commands may work on one search at the same time, as each leaves alone what another one trains. A
+    trial that fails is shown with the reason, and the search goes on.
+
+    --best has the settings of the best trial as a recipe, without the number of epochs.
+    """
+    began = time.monotonic()
+    form = output.format()
+    from sritool.analysis.random_search import Result, best_of, make_search, recipe_of, results
+    from sritool.analysis.reproduction.outputs import this_machine
+    from sritool.analysis.reproduction.plan import Request
+    from sritool.analysis.reproduction.time_estimates import corpus_of
+    from sritool.cli.child import Children
+    from sritool.cli.table_files import plan_table
+    from sritool.cli.tables.random_search import record_lines, trials_table
+    from sritool.cli.working_off import Worker
+    from sritool.config.values import to_toml
+    from sritool.files import write_output
+
+    if best is not None and best.suffix != ".toml":
+        raise UsageError(f"--best {best} is no name of a recipe; give one that ends in .toml")
+    for path, named in ((write, "--write"), (best, "--best")):
+        if path is not None:
+            check_writable(path, named)
+    fixed = tuple(assignments or ())
+    request = Request("tune", corpus, (method,), (), recipe, fixed, runs_dir=runs_dir, data_dir=data_dir)
+    search = make_search(request, over or (), trials, epochs, seed, name)
+    corpus_of(search.plan)
+    where = device.open_device()
+    if dry_run:
+        apart = [f"trial {one.number}: {one.state}" for one in search.trials if one.run is None]
+        emit(plan_table(search.plan, where, form, apart), form)
+        return
+    results(search, where)  # refuses folders of another search before anything is trained
+    words = ["sritool", "tune", corpus, "--method", method, "--recipe", recipe]
+    words += [word for text in over or () for word in ("--over", text)]
+    words += [word for text in fixed for word in ("--set", text)]
+    words += [*(["--epochs", str(epochs)] if epochs else []), "--trials", str(trials), "--seed", str(seed)]
+    words += ["--name", name] if name else []
+
+    def look() -> list[Result]:
+        """See what is there, and write it down."""
+        found = results(search, where)
+        if write is not None:
+            table = trials_table(search, found, worker.failed, "markdown")
+            lines = record_lines(table, shlex.join(words), this_machine(where))
+            write_output(write, ["".join(lines).encode()])
+        return found
+
+    with Children() as children:
+        worker = Worker(search.plan, where, device.words(), budget, False, output.quiet, began, children)
+        if not worker.work(look):
+            say("the time is over; the same command goes on from here")
+    found = look()
+    winner = best_of(found)
+    if best is not None and winner is not None:
+        write_output(best, [to_toml(recipe_of(search, winner)).encode()])
+    emit(trials_table(search, found, worker.failed, form), form)
+    if any(winner is None or done.code not in OF_SETTINGS for done in worker.failed.values()):
+        raise worker.failure()

@@ -1,0 +1,200 @@
+"""A random search: its trials, which is best, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sritool.analysis.random_search import (
+    Result,
+    Search,
+    Trial,
+    best_of,
+    make_search,
+    recipe_of,
+    verdict,
+)
+from sritool.analysis.reproduction.plan import Request
+from sritool.analysis.reproduction.states import State
+from sritool.config.values import flat, plain, to_toml
+from sritool.errors import UsageError
+from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.paired import Difference
+from sritool.training.configure import Given, resolve_config
+
+OVER = ("optimizer.learning_rate=0.0005..0.01:log", "generator.dropout=0.1,0.2,0.4", "sampler.steps=5..20")
+
+
+def search(*over: str, trials: int = 6, method: str = "sri", **changes: Any) -> Search:
+    more = {name: changes.pop(name) for name in ("settings", "recipe") if name in changes}
+    given = {"epochs": None, "seed": 0, "name": None, **changes}
+    return make_search(Request("tune", "mine", (method,), **more), over, trials, **given)
+
+
+def drawn(found: Search) -> list[dict[str, str]]:
+    return [dict(trial.drawn) for trial in found.trials]
+
+
+def test_a_trial_draws_the_same_whatever_else_is_searched_and_how_often() -> None:
+    few, many = search(*OVER, trials=4), search(*OVER, trials=12)
+    assert drawn(many)[:4] == drawn(few)
+    assert [run.name for run in many.plan.runs[:4]] == [run.name for run in few.plan.runs]
+    assert drawn(search(*reversed(OVER), trials=4)) == drawn(few)
+    alone = drawn(search(OVER[0], trials=4))
+    assert [one.get("optimizer.learning_rate") for one in drawn(few)] == [
+        one.get("optimizer.learning_rate") for one in alone
+    ]
+    assert drawn(search(*OVER, trials=4, seed=1))[1:] != drawn(few)[1:]
+
+
+def test_trial_0_is_the_recipe_and_the_others_differ_from_it_in_what_is_searched() -> None:
+    found = search(*OVER, epochs=3, settings=("training.sentences=50",))
+    usual = flat(plain(resolve_config("mine", "sri")))
+    for trial in found.trials:
+        assert trial.run is not None
+        config = flat(plain(trial.run.config))
+        apart = {name for name in usual if config[name] != usual[name]} - {"sampler.name"}
+        assert apart <= {"training.epochs", "training.sentences", *(found.keys if trial.number else ())}
+        for key, text in trial.drawn.items():
+            assert config[key] == type(usual[key])(text)
+            assert f"{key}={text}" in trial.run.words
+    assert found.trials[0].drawn == {}
+    assert [run.name[-4:] for run in found.plan.runs] == [f"-{number:03}" for number in range(6)]
+
+
+def test_searches_that_differ_have_runs_of_other_names() -> None:
+    others = [
+        search(*OVER),
+        search(*OVER, seed=1),
+        search(*OVER, epochs=2),
+        search(*OVER, settings=("optimizer.clip=1",)),
+        search(*OVER[:2]),
+        search(OVER[0]),
+        search(OVER[0], method="lm"),
+    ]
+    assert len({found.plan.runs[0].name for found in others}) == len(others)
+    assert search(*OVER, name="own").plan.runs[1].name == "own-001"
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "metric"),
+    [
+        ("sri", (), "nll"),
+        ("lm", (), "nll"),
+        ("ae", (), "recon"),
+        ("vae-fb", (), "nll"),
+        ("vae-anneal", ("training.select=elbo",), "elbo"),
+    ],
+)
+def test_trials_are_measured_by_what_the_best_model_is_chosen_by(
+    method: str, settings: tuple[str, ...], metric: str
+) -> None:
+    found = search(OVER[0], method=method, settings=settings)
+    assert found.metric == metric
+    (measure,) = found.plan.runs[0].measures
+    words = found.plan.measure_words(measure, "here")
+    assert words[words.index("--split") + 1] == "valid"
+    assert words[words.index("--metrics") + 1] == metric
+
+
+def test_a_trial_that_repeats_another_is_not_trained() -> None:
+    found = search("generator.dropout=0.1,0.2", trials=8)
+    kinds = {(trial.run is None, trial.drawn.get("generator.dropout")) for trial in found.trials}
+    assert len(found.plan.runs) == len({repr(run.config) for run in found.plan.runs}) <= 3
+    assert any(trial.state.startswith("as trial ") for trial in found.trials), kinds
+
+
+def test_a_trial_whose_settings_do_not_go_together_has_failed() -> None:
+    found = search("optimizer.learning_rate=0.001..0.1:log", "optimizer.weight_decay=1..100", trials=30)
+    failed = [trial for trial in found.trials if trial.run is None]
+    assert 0 < len(failed) < 29
+    for trial in failed:
+        assert math.prod(float(text) for text in trial.drawn.values()) >= 1
+        assert trial.state.startswith("failed: ")
+        assert "weight_decay" in trial.state
+
+
+@pytest.mark.parametrize(
+    ("over", "settings", "told"),
+    [
+        ((), (), "--over"),
+        (("sampler.stps=5..20",), (), "did you mean sampler.steps"),
+        (("sampler.nothing=1..2",), (), "unknown setting"),
+        (("learning_rate=1..2",), (), "did you mean optimizer.learning_rate"),
+        (("sampler.steps=5.5..20",), (), "whole number"),
+        (("optimizer.name=1..3",), (), "commas"),
+        (("generator.residual=0..1",), (), "commas"),
+        (("optimizer.name=adam,lion",), (), "lion"),
+        (("generator.dropout=0.5..1.5",), (), "generator.dropout"),
+        (("kl.epochs=1..5",), (), "no use for"),
+        (("sampler.steps=5..20", "sampler.steps=2,3"), (), "one --over"),
+        (("sampler.steps=5..20",), ("sampler.steps=5",), "leave one"),
+        (("sampler.temperature=0.2..0.8",), ("sampler.temperature.start=0.5",), "leave one"),
+        (("method=lm,sri",), (), "one method"),
+        (("preset=ptb,snli",), (), "one preset"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(
+    over: tuple[str, ...], settings: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        search(*over, settings=settings)
+
+
+def test_epochs_are_not_searched_and_fixed_at_once() -> None:
+    with pytest.raises(UsageError, match=r"training\.epochs"):
+        search("training.epochs=2..9", epochs=3)
+
+
+@pytest.mark.parametrize("key", ["sampler.temperature=0.2..0.8", "generator.input_dropout=0.1..0.4"])
+def test_what_may_be_a_number_takes_a_range(key: str) -> None:
+    assert len(search(key, trials=3).plan.runs) == 3
+
+
+def result(
+    number: int, value: float | None, difference: tuple[float, float] | None = None, metric: str = "nll"
+) -> Result:
+    trial = Trial(number, {}, None)
+    if value is None:
+        return Result(trial, State())
+    estimate = Estimate(metric, value, 1.0, "nats", 64, 100, "adaptive")
+    paired = Difference(*difference, 64) if difference else None
+    return Result(trial, State(), estimate, paired)
+
+
+def test_the_lowest_loss_is_the_best_and_of_the_elbo_the_highest() -> None:
+    assert result(0, 30.0).loss < result(1, 31.0).loss < result(2, math.nan).loss == result(3, None).loss
+    assert result(0, -30.0, metric="elbo").loss < result(1, -31.0, metric="elbo").loss
+    assert best_of([result(0, None)]) is None
+    assert best_of([result(0, math.nan)]) is None
+    assert verdict([result(0, None)]) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ([result(3, 29.0, (-1.0, 0.4)), result(0, 30.0)], "trial 3 is better than trial 0"),
+        ([result(3, 29.0, (-1.0, 0.6)), result(0, 30.0)], "trial 3 is within two standard errors"),
+        ([result(0, 30.0), result(3, 31.0, (1.0, 0.1))], "no trial is better"),
+        ([result(3, 29.0), result(0, None)], "not among them"),
+    ],
+)
+def test_the_verdict_says_how_sure_it_is(found: list[Result], told: str) -> None:
+    assert told in verdict(found)[0]
+    assert f"best of {sum(one.loss < math.inf for one in found)}" in verdict(found)[0]
+
+
+@pytest.mark.parametrize("recipe", ["ours", "regularised"])
+def test_the_best_settings_are_a_recipe_that_gives_the_same_run(tmp_path: Path, recipe: str) -> None:
+    found = search(*OVER, recipe=recipe, settings=("optimizer.clip=1.5",), epochs=2)
+    path = tmp_path / "best.toml"
+    for trial in found.trials:
+        assert trial.run is not None
+        path.write_text(to_toml(recipe_of(found, Result(trial, State()))), encoding="utf-8")
+        again = resolve_config("mine", "sri", Given(typed={"recipe": str(path), "training": {"epochs": 2}}))
+        assert replace(again, recipe=recipe) == trial.run.config
+    assert "epochs" not in path.read_text(encoding="utf-8")

@@ -1,0 +1,210 @@
+"""`sritool tune`: searches with runs of a second, going on with them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sritool.cli import working_off
+from sritool.cli.child import Children, Done
+from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.folder import hold
+from support.program import small_settings
+from support.tables import Commands, Run, json_rows, output, rows
+
+RATE = "optimizer.learning_rate=0.0005..0.5:log"
+STEPS = "sampler.steps=1..4"
+SMALL = ("--recipe", "small.recipe.toml", "--threads", 1, "-q")
+
+
+@pytest.fixture
+def commands(run: Run, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """A recipe of small sizes here; the commands of trials run in this process."""
+    Path("small.recipe.toml").write_text(small_settings(epochs=1).replace("[", "[all."), encoding="utf-8")
+    found = Commands(run)
+    monkeypatch.setattr(Children, "run", lambda *given, **named: found(*given, **named))
+    return found
+
+
+def given(*more: object, trials: int = 3) -> list[object]:
+    return ["tune", "mine", "--over", RATE, "--over", STEPS, "--trials", trials, *SMALL, *more]
+
+
+def test_trials_are_ranked_by_what_compare_finds_on_the_validation_split(
+    run: Run, commands: Commands
+) -> None:
+    found = json_rows(run(*given("-f", "json")))
+    assert commands.names() == ["train", "evaluate"] * 3
+    assert [row["state"] for row in found] == ["done"] * 3
+    assert [row["nll"] for row in found] == sorted(row["nll"] for row in found)
+    runs = [f"runs/{row['run']}" for row in sorted(found, key=lambda row: row["trial"])]
+    how = ("--split", "valid", "--limit", 8, "--metrics", "nll", "--against", runs[0], "--threads", 1, "-q")
+    compared = {row["run"]: row for row in json_rows(run("compare", *runs, *how, "-f", "json"))}
+    for row in found:
+        other = compared[row["run"]]
+        for name in ("nll", "nll se", "nll diff", "nll diff se"):
+            assert row[name] == other[name]
+        assert (row["epochs"], row["seconds"] > 0) == (1, True)
+        stored = load_checkpoint(Path("runs", row["run"], "last.pt"))
+        assert row["steps"] == stored.progress["step"]
+        assert row["sampler.steps"] == stored.config.sampler.steps
+        assert row["optimizer.learning_rate"] == stored.config.optimizer.learning_rate
+    (reference,) = (row for row in found if row["trial"] == 0)
+    assert (reference["sampler.steps"], reference["nll diff"]) == (3, None)
+    assert not any("test" in map(str, words) for words in commands.given)
+
+
+def test_nothing_is_done_twice_and_more_trials_add_to_those_there(run: Run, commands: Commands) -> None:
+    first = rows(run(*given(trials=2)))
+    commands.given.clear()
+    assert rows(run(*given(trials=2))) == first
+    assert commands.given == []
+    more = {row["trial"]: row for row in rows(run(*given(trials=3)))}
+    assert commands.names() == ["train", "evaluate"]
+    assert commands.given[0][commands.given[0].index("--name") + 1] == more["2"]["run"]
+    assert [more[row["trial"]] for row in first] == first
+
+
+def test_the_plan_is_plain_commands(run: Run, commands: Commands) -> None:
+    shown = json_rows(run(*given("--dry-run", "-f", "json")))
+    assert commands.given == []
+    assert [(row["step"], row["state"]) for row in shown] == [("train", "to do"), ("evaluate", "to do")] * 3
+    assert all(row["seconds"] > 0 for row in shown)
+    assert all("--split valid" in row["command"] for row in shown if row["step"] == "evaluate")
+
+
+def test_a_search_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
+    def stopped(words: Sequence[str]) -> Done | None:
+        if words[0] == "train" and words[words.index("--name") + 1].endswith("-001"):
+            output(run(*words, "--max-steps", 2))
+            return Done(0, "", 1.0, True)
+        return None
+
+    commands.instead = stopped
+    (row,) = (row for row in json_rows(run(*given("-f", "json"))) if row["trial"] == 1)
+    assert (row["state"], row["nll"], row["steps"]) == ("0 of 1 epochs", None, 2)
+    commands.given.clear()
+    commands.instead = lambda words: None
+    (row,) = (row for row in json_rows(run(*given("-f", "json"))) if row["trial"] == 1)
+    assert (row["state"], row["steps"], commands.names()) == ("done", 8, ["train", "evaluate"])
+    assert run(*given("--budget", f"{working_off.LEAST - 1:g}s", trials=4)).exit_code == 0
+    assert commands.names() == ["train", "evaluate"]
+
+
+def test_record_and_recipe_are_written(run: Run, commands: Commands) -> None:
+    assert "| trial |" in output(run(*given("-f", "markdown", "--write", "record.md", "--best", "best.toml")))
+    record = Path("record.md").read_text(encoding="utf-8")
+    best = next(line for line in record.splitlines() if "**" in line).split(" | ")
+    assert all(text in record for text in ("sritool tune mine", RATE, "--seed 0", "PyTorch", "sritool 0"))
+    assert record.count("\n| ") == 5  # a heading, a rule and three trials
+    settings = tomllib.loads(output(run("train", "mine", "--recipe", "best.toml", "--print-config")))
+    assert [str(settings["optimizer"]["learning_rate"]), str(settings["sampler"]["steps"])] == best[1:3]
+    assert (settings["recipe"], settings["generator"]["hidden"]) == ("custom (best)", 16)
+    assert f"trial {best[0].strip('| ')} is" in record or "no trial is better" in record
+
+
+def test_a_trial_that_fails_is_shown_and_the_search_goes_on(run: Run, commands: Commands) -> None:
+    def fails(code: int, *endings: str) -> None:
+        done = Done(code, "told before\nthe gradient is not finite\n", 0.1, True)
+        commands.instead = lambda words: (
+            done if words[0] == "train" and words[words.index("--name") + 1].endswith(endings) else None
+        )
+
+    fails(4, "-001")
+    result = run(*given("-f", "json", "--write", "record.md"))
+    states = {row["trial"]: row["state"] for row in json_rows(result)}
+    assert states == {0: "done", 1: "failed: the gradient is not finite", 2: "done"}
+    assert "failed: the gradient is not finite" in Path("record.md").read_text(encoding="utf-8")
+    fails(1, "-001")
+    assert run(*given()).exit_code == 1
+    fails(4, "-000", "-001", "-002")
+    result = run(*given("--seed", 1, "--best", "best.toml"))
+    assert (result.exit_code, result.stdout.count("failed: ")) == (4, 3)
+    assert not Path("best.toml").exists()
+
+
+def test_a_folder_of_another_search_is_refused(run: Run, commands: Commands) -> None:
+    output(run(*given("--name", "own", trials=2)))
+    commands.given.clear()
+    result = run(*given("--name", "own", "--seed", 1, trials=2))
+    assert (result.exit_code, commands.given) == (2, [])
+    assert "own-001 is of another search" in result.stderr
+    assert "--name" in result.stderr
+
+
+def test_a_trial_of_another_process_is_left_to_it(run: Run, commands: Commands) -> None:
+    Path("runs/own-001").mkdir()
+    with hold(Path("runs/own-001")):
+        result = run(*given("--name", "own", "-f", "json"))
+    states = {row["trial"]: row["state"] for row in json_rows(result)}
+    assert states == {0: "done", 1: "to do, in use by another process", 2: "done"}
+    names = [words[words.index("--name") + 1] for words in commands.given if words[0] == "train"]
+    assert names == ["own-000", "own-002"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("mine",), "--over"),
+        (("mine", "--over", "sampler.stps=5..20"), "sampler.steps"),
+        (("mine", "--over", "sampler.steps=20..5"), "empty"),
+        (("mine", "--over", "optimizer.learning_rate=0..1:log"), "above 0"),
+        (("mine", "--over", "optimizer.name=1..2"), "commas"),
+        (("mine", "--over", STEPS, "--set", "sampler.steps=3"), "leave one"),
+        (("mine", "--over", STEPS, "--set", "sampler.stps=3"), "sampler.steps"),
+        (("mine", "--over", STEPS, "--trials", 0), "--trials"),
+        (("mine", "--over", STEPS, "--trials", 1001), "--trials"),
+        (("mine", "--over", STEPS, "--epochs", 0), "--epochs"),
+        (("mine", "--over", STEPS, "--budget", "soon"), "9m"),
+        (("mine", "--over", STEPS, "--method", "lm"), "no use for"),
+        (("mine", "--over", STEPS, "--recipe", "none"), "ours"),
+        (("mine", "--over", STEPS, "--name", "a/b"), "a/b-000"),
+        (("mine", "--over", STEPS, "--best", "best.md"), ".toml"),
+        (("mine", "--over", STEPS, "--write", "no/where.md"), "--write"),
+        (("nowhere", "--over", STEPS), "preprocess"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_a_line(
+    run: Run, commands: Commands, words: tuple[object, ...], told: str
+) -> None:
+    result = run("tune", *words, "--threads", 1)
+    assert (result.exit_code, result.stdout, commands.given) == (2, "", [])
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_command_goes_on(run: Run, number: signal.Signals) -> None:
+    Path("small.recipe.toml").write_text(small_settings(epochs=200).replace("[", "[all."), encoding="utf-8")
+    words = [str(word) for word in given("--name", "own") if word != "-q"]
+    root = str(Path(working_off.__file__).parents[2])
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from sritool.__main__ import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", start, root, *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 2/200"):
+            process.send_signal(number)
+            break
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, told
+    done = load_checkpoint(Path("runs/own-000/last.pt")).progress["epoch"]
+    assert 0 < done < 200
+    shown = [json.loads(line) for line in output(run(*words, "--dry-run", "-f", "json")).splitlines()]
+    assert [row["state"] for row in shown if row["step"] == "train"] == [
+        f"{done} of 200 epochs",
+        "to do",
+        "to do",
+    ]
