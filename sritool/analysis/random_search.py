@@ -207,19 +207,22 @@ def verdict(found: Sequence[Result]) -> list[str]:
     if best is None or best.estimate is None:
         return []
     name, paired = f"trial {best.trial.number}", best.difference
+    count = sum(one.loss < math.inf for one in found)
     if best.trial.number == 0:
         line = "no trial is better than trial 0, the recipe as it is"
     elif paired is None:
-        line = f"{name} is the best of those measured, and trial 0, the recipe as it is, is not among them"
+        line = f"{name} is the best of {count}, and trial 0, the recipe as it is, is not among them"
     elif paired.is_clear:
-        line = f"{name} is better than trial 0, the recipe as it is, by more than two standard errors"
+        line = f"{name} is better than trial 0, the recipe as it is, on these sentences"
+        line += f"; as the best of {count}, it looks a little better than it is"
     else:
         line = f"{name} is within two standard errors of trial 0, the recipe as it is: it may be no better"
-    count = sum(one.loss < math.inf for one in found)
     return [
-        f"{line}; as the best of {count}, it looks a little better than it is",
+        line,
         f"±: standard error over {best.estimate.sentences} validation sentences, the same for all trials, and of a "
-        "difference that of the differences sentence by sentence; what another seed of training changes is not in it",
+        "difference that of the differences sentence by sentence",
+        "another seed of training may change as much, which ± does not tell: train the best trial and trial 0 again "
+        "with others, or search --over training.seed=1..1000 to see how much",
     ]
 
 
@@ -233,4 +236,5 @@ def recipe_of(search: Search, best: Result) -> dict[str, Any]:
     if request.recipe != DEFAULT_RECIPE:
         values = merge(read_recipe(request.recipe).settings(preset, method), values)
     what = f"Trial {best.trial.number} of a random search of {len(search.trials)} on {corpus}"
-    return {DESCRIPTION: what, method: values}
+    tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+    return {DESCRIPTION: what, method: tables}

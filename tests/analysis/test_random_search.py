@@ -177,7 +177,10 @@ def test_the_lowest_loss_is_the_best_and_of_the_elbo_the_highest() -> None:
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        ([result(3, 29.0, (-1.0, 0.4)), result(0, 30.0)], "trial 3 is better than trial 0"),
+        (
+            [result(3, 29.0, (-1.0, 0.4)), result(0, 30.0)],
+            "as the best of 2",
+        ),
         ([result(3, 29.0, (-1.0, 0.6)), result(0, 30.0)], "trial 3 is within two standard errors"),
         ([result(0, 30.0), result(3, 31.0, (1.0, 0.1))], "no trial is better"),
         ([result(3, 29.0), result(0, None)], "not among them"),
@@ -185,7 +188,7 @@ def test_the_lowest_loss_is_the_best_and_of_the_elbo_the_highest() -> None:
 )
 def test_the_verdict_says_how_sure_it_is(found: list[Result], told: str) -> None:
     assert told in verdict(found)[0]
-    assert f"best of {sum(one.loss < math.inf for one in found)}" in verdict(found)[0]
+    assert any("seed" in line for line in verdict(found))
 
 
 @pytest.mark.parametrize("recipe", ["ours", "regularised"])

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from sritool.analysis.comparison import TRAINING_COLUMNS
+from sritool.analysis.random_search import Result, make_search
+from sritool.analysis.reproduction.plan import Request
+from sritool.analysis.reproduction.states import State
 from sritool.analysis.samples import METRICS as SAMPLE_METRICS
 from sritool.cli.commands import preprocess
-from sritool.cli.tables import classification, fitted_prior, noisy_recon, tune_step
+from sritool.cli.tables import classification, fitted_prior, noisy_recon, random_search, tune_step
 from sritool.cli.tables.figures import RELIABILITY
 from sritool.evaluation.settings import NEEDS
 
@@ -64,6 +67,14 @@ def test_what_stands_beside_figures_has_an_entry() -> None:
 def test_the_columns_of_compare_have_entries() -> None:
     programs = {"seconds", "planned epochs", "training sentences", "training split"}
     assert entries("Columns of compare") == {*TRAINING_COLUMNS, *programs}
+
+
+@pytest.mark.parametrize("fmt", ["tsv", "table"])
+def test_the_columns_of_tune_have_entries(fmt: str) -> None:
+    search = make_search(Request("tune", "mine", ("sri",)), ["sampler.words=1..9"], 1, None, 0, None)
+    table = random_search.trials_table(search, [Result(search.trials[0], State())], {}, fmt)
+    names = {name for name in table.columns if not name.endswith((" se", "words"))}
+    assert names - {"nll"} <= entries("Columns of tune")
 
 
 def test_the_columns_of_tune_step_have_entries() -> None:

@@ -145,7 +145,7 @@ def tune(
     words += ["--name", name] if name else []
 
     def look() -> list[Result]:
-        """See what is there, and write it down."""
+        """Write down what is there of the trials, and return it."""
         found = results(search, where)
         if write is not None:
             table = trials_table(search, found, worker.failed, "markdown")
@@ -155,7 +155,7 @@ def tune(
 
     with Children() as children:
         worker = Worker(search.plan, where, device.words(), budget, False, output.quiet, began, children)
-        if not worker.work(look):
+        if not worker.work(look if write is not None else lambda: None):
             say("the time is over; the same command goes on from here")
     found = look()
     winner = best_of(found)
