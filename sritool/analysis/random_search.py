@@ -31,6 +31,7 @@ from sritool.config.presets import DEFAULT_PRESET, PRESETS
 from sritool.config.recipes import DEFAULT_RECIPE, DESCRIPTION, OF_PRESET, read_recipe
 from sritool.config.values import flat, merge, parse_assignment, plain
 from sritool.errors import UsageError, nearest
+from sritool.evaluation.collapse import IGNORES_Z
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference
 from sritool.evaluation.record import fingerprint
@@ -68,6 +69,7 @@ class Result(NamedTuple):
     state: State
     estimate: Estimate | None = None  # None: not measured yet
     difference: Difference | None = None  # to trial 0, sentence by sentence
+    ignores_z: bool = False  # its generator does
 
     @property
     def loss(self) -> float:
@@ -183,16 +185,18 @@ def results(search: Search, device: str) -> list[Result]:
         if state.apart:
             other = f"{state.folder} is of another search: it has {state.apart[0]}"
             raise UsageError(f"{other}; give this one another --name")
-        row = None
+        notes, row = [], None
         if trial.run is not None and state.trained:
-            _, row = measured(search.plan, trial.run, state, device)
+            values, row = measured(search.plan, trial.run, state, device)
+            notes = values["notes"]
         if row is None:
             found.append(Result(trial, state))
             continue
         reference = row if trial.number == 0 else reference
         paired = differences(row, reference, True).get(search.metric) if reference is not None else None
         estimate = next(one for one in row.evaluation.estimates if one.metric == search.metric)
-        found.append(Result(trial, state, estimate, paired))
+        collapsed = any(note.startswith(IGNORES_Z) for note in notes)
+        found.append(Result(trial, state, estimate, paired, collapsed))
     return sorted(found, key=lambda one: (one.loss, one.trial.number))
 
 

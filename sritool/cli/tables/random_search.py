@@ -82,7 +82,9 @@ def _state(one: Result, failed: Mapping[str, Done]) -> str:
     done, progress = failed.get(one.trial.run.name), one.state.progress(one.trial.run)
     if done is not None:
         return f"failed: {done.reason}"
-    return "not measured" if progress == "done" and one.estimate is None else progress
+    if progress == "done" and one.estimate is None:
+        return "not measured"
+    return f"{progress}, ignores z" if one.ignores_z else progress
 
 
 def record_lines(table: Table, command: str, machine: Mapping[str, str]) -> Iterator[str]:
