@@ -54,7 +54,7 @@ def build(variant: str, shape: Shape, precision: str, device: torch.device, step
         model.zero_grad()
         draws = draw_noise(sampler, shape.batch, shape.latent, device)
         tau, dropout = sampler.evaluation_temperature, sampler.chain_dropout
-        langevin_chain(model, batch, draws[0], sizes, draws[1:], tau, dropout, root)
+        langevin_chain(model, batch, draws[0], sizes, draws[1:], tau, dropout, root, sampler.exponential)
 
     return run
 

@@ -115,16 +115,15 @@ def our_chain(config: RunConfig, shape: Shape, device: torch.device) -> Callable
         theta = ThetaGradient(method.generator) if sampler.theta_gradient == "path" else None
         dropout = method._dropout(batch, CLOCK, whole=None)
         subsets = method._draw_words(batch, CLOCK, fixed_size=False, whole=None)
-        start, noise, _ = method._draw(batch, CLOCK.stream("chain"), 1)
+        start, noise = method._draw(batch, CLOCK.stream("chain"), 1)
 
         def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
             subset = subsets[step] if subsets else None
             return conditional.evaluate(z, method._masks(dropout, step), theta, subset)
 
         tau = sampler.evaluation_temperature
-        chain = short_run(
-            with_prior(log_conditional), start[0], sampler.schedule(), noise[:, 0], tau, root=method.root
-        )
+        given = (sampler.schedule(), noise[:, 0], tau, False, method.root, sampler.exponential)
+        chain = short_run(with_prior(log_conditional), start[0], *given)
         return chain.end
 
     if device.type == "cuda":

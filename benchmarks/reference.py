@@ -141,10 +141,7 @@ def root_of(fisher: Tensor) -> Tensor:
 
 def draw_noise(sampler: SamplerConfig, size: int, latent: int, device: torch.device) -> Tensor:
     """z_0 and the noise of each step: [steps + 1, size, latent]."""
-    draws = torch.randn(sampler.steps + 1 + sampler.averaged_noise, size, latent, device=device)
-    if sampler.averaged_noise:  # over two neighbours
-        return torch.cat((draws[:1], 0.5 * (draws[1:-1] + draws[2:])))
-    return draws
+    return torch.randn(sampler.steps + 1, size, latent, device=device)
 
 
 def langevin_chain(
@@ -156,6 +153,7 @@ def langevin_chain(
     temperature: float,
     dropout: bool,
     root: Tensor | None = None,
+    exponential: bool = False,
 ) -> Tensor:
     """z_K; every step leaves batch sums of its gradient in the `.grad` of parameters that are not frozen.
 
@@ -170,7 +168,8 @@ def langevin_chain(
         assert slope is not None
         if root is not None:
             slope, draw = slope @ root @ root.t(), draw @ root.t()
-        z = z.detach() - step_size * slope + temperature * math.sqrt(2 * step_size) * draw
+        variance = 1 - (1 - step_size) ** 2 if exponential else 2 * step_size
+        z = z.detach() - step_size * slope + temperature * math.sqrt(variance) * draw
     return z
 
 
@@ -198,7 +197,7 @@ def train_step(
     optimizer.zero_grad()
     model.requires_grad_(not (frugal and at_end))
     tau, dropout = sampler.evaluation_temperature, sampler.chain_dropout
-    z = langevin_chain(model, batch, draws[0], steps, draws[1:], tau, dropout, root)
+    z = langevin_chain(model, batch, draws[0], steps, draws[1:], tau, dropout, root, sampler.exponential)
     model.requires_grad_(True)
     if at_end:
         optimizer.zero_grad()

@@ -51,6 +51,15 @@ def averaged(sizes: Sequence[float], curvature: float, _: float) -> tuple[float,
     return factor, variance
 
 
+def exponential(sizes: Sequence[float], curvature: float, _: float) -> tuple[float, float]:
+    """Steps of the exponential integrator of N(m, P), with fresh noise."""
+    factor, variance = 1.0, WIDER
+    for size in sizes:
+        kept = 1 - size * curvature
+        factor, variance = factor * kept, kept * kept * variance + size * (2 - size)
+    return factor, variance
+
+
 def underdamped(sizes: Sequence[float], curvature: float, share: float) -> tuple[float, float]:
     """Half a drift, a kick, half a drift, after the momentum is partly drawn anew; h = √(2 s)."""
     spread, mean = np.diag([WIDER, 1.0]), np.array([1.0, 0.0])
@@ -67,6 +76,7 @@ def underdamped(sizes: Sequence[float], curvature: float, share: float) -> tuple
 KINDS: dict[str, Moments] = {
     "independent noise": independent,
     "averaged noise": averaged,
+    "exponential": exponential,
     "underdamped": underdamped,
 }
 

@@ -47,7 +47,7 @@ class WeightedChains(ShortRunInference):
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Run all chains, draw an end for each sentence, and take the gradient there."""
-        start, noise, _ = self._draw(batch, clock.stream("chain"), self.chains)
+        start, noise = self._draw(batch, clock.stream("chain"), self.chains)
         tau, weight = (
             self.sampler.temperature.at(clock.progress),
             self.sampler.prior_weight.at(clock.progress),
@@ -100,7 +100,7 @@ def _backwards(chain: Chain, gradient_at_end: Tensor) -> Tensor:
     drift = (noiseless_moves(chain) - chain.path[:-1]) / sizes  # P ∇log p at z_0 … z_{K−1}
     last = gradient_at_end if chain.root is None else gradient_at_end @ chain.root @ chain.root.t()
     after = torch.cat([drift[1:], last.unsqueeze(0)])
-    scale = chain.temperature * torch.sqrt(2.0 * sizes)
+    scale = torch.tensor(chain.noise_scales)[:, None, None]
     back = whitened(chain.path[:-1] - chain.path[1:] - sizes * after, chain.root) / scale
     ratio = 0.5 * (chain.noise.square() - back.square()).sum((0, -1))
     return ratio - log_prior(chain.start)

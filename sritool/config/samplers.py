@@ -13,7 +13,7 @@ from sritool.config.schedules import Ramp, constant
 from sritool.config.settings import SamplerConfig
 from sritool.config.values import plain
 
-DEFAULT_SAMPLER = "preconditioned"
+DEFAULT_SAMPLER = "exponential"
 
 _WORDS = 1000  # of some 5,000 to 20,000 that the corpora have
 _AUTHORS_NOISE = (0.8, 0.7, 0.6, 0.5, 0.2, 0.2, 0.1, 0.1, 0.05)  # σ_k = √(2 s_k); the last goes on
@@ -46,6 +46,17 @@ _SAMPLERS = (
         temperature=Ramp(0.2, 0.5, begin=0.5),
         evaluation_temperature=0.5,
         words=_WORDS,
+    ),
+    SamplerConfig(
+        "exponential",
+        steps=6,
+        step_sizes=(1.0, 0.8, 0.6, 0.5, 0.4, 0.3),  # the first is Newton's
+        # The code says much of its sentence before it has to be a draw of the posterior.
+        temperature=Ramp(0.3, 1.0, finish=0.5),
+        evaluation_temperature=1.0,
+        preconditioned=True,
+        words=_WORDS,
+        exponential=True,
     ),
     SamplerConfig(
         "preconditioned",

@@ -112,8 +112,14 @@ class SamplerConfig:
     theta_gradient: Literal["end", "path"] = "end"  # "end": at z_K; "path": also at every visited z_k
     end_weight: NumberOrShare = 1.0  # of z_K against each visited z_k when theta_gradient is "path"
     preconditioned: Flag = False  # steps by (I + F)⁻¹, F the running Fisher information of z
-    averaged_noise: Flag = False  # each step shares half of its noise with the next one
+    exponential: Flag = False  # noise of √(s (2 − s)) in place of √(2s), exact for N(m, (I + F)⁻¹)
     words: Count = 0  # that a training chain's softmax draws; 0, or a small vocabulary: all
+
+    def __post_init__(self) -> None:
+        if self.exponential and max(self.step_sizes) > 2:
+            raise ValueError(
+                f"a step size is {max(self.step_sizes)}; with exponential = true they are 2 at most"
+            )
 
     def weight_at_end(self, sentences: int) -> float:
         """Return `end_weight` as a number, in a batch of so many sentences."""

@@ -1,13 +1,15 @@
 """Short-run Langevin inference as one pure function of (log-joint, start, schedule, noise).
 
 U(z) = −log p(x, z);  z_{k+1} = z_k − s_k P ∇U(z_k) + τ √(2 s_k) L ε_k,  P = L Lᵀ, which is the identity unless a
-root L is given.
+root L is given. This is Euler's discretisation of the Langevin equation. It inflates the variance of a posterior
+N(m, P) by 1 / (1 − s/2), as long as it goes on with one step size.
 
-The ε_k may be independent, or means of two neighbours among independent R_k: ε_k = (R_k + R_{k+1}) / 2. For a
-Gaussian log-density and a constant step size the latter leave its variance exactly as it is, where independent ones
-inflate it by 1 / (1 − s/2) along directions of curvature 1, so that larger and fewer steps do.
+The exponential integrator has √(s_k (2 − s_k)) in place of √(2 s_k). Its step solves the Langevin equation of N(m, P)
+exactly, over a time of −log(1 − s_k), so that it keeps this posterior as it is; at s_k = 1 a step is an independent
+draw of it. For small s_k the two are the same.
 
-Source: Pang et al. 2021, eq. (6)-(7); P as in `preconditioner`; averaged noise of Leimkuhler and Matthews 2013.
+Source: Pang et al. 2021, eq. (6)-(7); P as in `preconditioner`; exponential integrators as in Hochbruck and Ostermann
+2010.
 """
 
 from __future__ import annotations
@@ -62,7 +64,6 @@ class Noise(NamedTuple):
 
     start: Tensor  # z_0  [chains, batch, latent]
     steps: Tensor  # ε_k  [steps, chains, batch, latent]
-    averaged: bool = False  # ε_k are means of two neighbours, and not independent
 
 
 def draw_noise(
@@ -72,7 +73,6 @@ def draw_noise(
     steps: int,
     latent: int,
     dtype: torch.dtype = torch.float32,
-    averaged: bool = False,
 ) -> Noise:
     """Draw starts and noise, keyed by sentence and by the chain's number.
 
@@ -85,13 +85,11 @@ def draw_noise(
         steps: K.
         latent: Dimensions of z.
         dtype: Of the noise.
-        averaged: Whether each ε_k is the mean of two neighbours.
     """
-    count = 1 + steps + averaged
+    count = 1 + steps
     flat = torch.stack([stream.normal(examples, count * latent, chain, dtype) for chain in chains])
     drawn = flat.view(len(chains), len(examples), count, latent).permute(2, 0, 1, 3)
-    noise = 0.5 * (drawn[1:-1] + drawn[2:]) if averaged else drawn[1:]
-    return Noise(drawn[0], noise, averaged)
+    return Noise(drawn[0], drawn[1:])
 
 
 class Chain(NamedTuple):
@@ -105,6 +103,24 @@ class Chain(NamedTuple):
     path: Tensor | None = None  # z_0 … z_K  [steps + 1, batch, latent]
     log_joint: Tensor | None = None  # log p(x, z_k) at the visited z_k, k < K  [steps, batch]
     root: Tensor | None = None  # L  [latent, latent]; None: the identity
+    exponential: bool = False  # the integrator
+
+    @property
+    def noise_scales(self) -> list[float]:
+        """The factor on L ε_k of each step."""
+        return [noise_scale(size, self.temperature, self.exponential) for size in self.step_sizes]
+
+
+def noise_scale(step_size: float, temperature: float, exponential: bool = False) -> float:
+    """Return the factor on a step's noise L ε: τ √(2s), or τ √(s (2 − s)) for the exponential integrator.
+
+    Args:
+        step_size: s, at most 2 for the exponential integrator.
+        temperature: τ.
+        exponential: Whether it is that.
+    """
+    variance = step_size * (2.0 - step_size) if exponential else 2.0 * step_size
+    return temperature * math.sqrt(max(0.0, variance))
 
 
 def langevin_step(
@@ -112,24 +128,24 @@ def langevin_step(
     grad_log_joint: Tensor,
     step_size: float,
     noise: Tensor,
-    temperature: float,
+    noise_scale: float,
     root: Tensor | None = None,
 ) -> Tensor:
-    """Take one step of eq. (7): z + s P ∇log p(x, z) + τ √(2s) L ε.
+    """Take one step of eq. (7): z + s P ∇log p(x, z) + c L ε, with the scale c of the noise.
 
     Args:
         z: Where the chain is. Shape [..., latent].
         grad_log_joint: ∇_z log p(x, z). Shape [..., latent].
         step_size: s.
         noise: ε. Shape [..., latent].
-        temperature: τ.
+        noise_scale: c.
         root: L. Shape [latent, latent]; None: the identity.
 
     Returns:
         Shape [..., latent].
     """
     moved = torch.add(z, preconditioned(grad_log_joint, root), alpha=step_size)
-    return moved.add_(correlated(noise, root), alpha=temperature * math.sqrt(2.0 * step_size))
+    return moved.add_(correlated(noise, root), alpha=noise_scale)
 
 
 def preconditioned(gradient: Tensor, root: Tensor | None) -> Tensor:
@@ -155,6 +171,7 @@ def short_run(
     temperature: float = 1.0,
     keep_path: bool = False,
     root: Tensor | None = None,
+    exponential: bool = False,
 ) -> Chain:
     """Run the chain.
 
@@ -166,6 +183,7 @@ def short_run(
         temperature: τ.
         keep_path: Whether the trace has every visited z and its log-joint too.
         root: L of the preconditioner. Shape [latent, latent]; None: the identity.
+        exponential: Whether the integrator is the exponential one, not Euler's.
 
     Returns:
         The trace.
@@ -173,13 +191,14 @@ def short_run(
     z, visited, values = start, [start], []
     for k, step_size in enumerate(step_sizes):
         value, gradient = log_joint(z, k)
-        z = langevin_step(z, gradient, step_size, noise[k], temperature, root)
+        scale = noise_scale(step_size, temperature, exponential)
+        z = langevin_step(z, gradient, step_size, noise[k], scale, root)
         if keep_path:
             visited.append(z)
             values.append(value)
     path = torch.stack(visited) if keep_path else None
     kept = torch.stack(values) if keep_path else None
-    return Chain(start, noise, z, tuple(step_sizes), temperature, path, kept, root)
+    return Chain(start, noise, z, tuple(step_sizes), temperature, path, kept, root, exponential)
 
 
 def reach(z: Tensor) -> Tensor:
@@ -228,9 +247,8 @@ def settled(chain: Chain) -> Chain:
 def noiseless_moves(chain: Chain) -> Tensor:
     """Return z_k − s_k P ∇U(z_k) of every step, recovered from the trace: [steps, batch, latent]."""
     assert chain.path is not None, "run the chain with keep_path=True"
-    sizes = torch.tensor(chain.step_sizes, dtype=chain.noise.dtype, device=chain.noise.device)
-    scale = chain.temperature * torch.sqrt(2.0 * sizes)[:, None, None]
-    return chain.path[1:] - scale * correlated(chain.noise, chain.root)
+    scales = torch.tensor(chain.noise_scales, dtype=chain.noise.dtype, device=chain.noise.device)
+    return chain.path[1:] - scales[:, None, None] * correlated(chain.noise, chain.root)
 
 
 def log_prior(z: Tensor) -> Tensor:

@@ -81,6 +81,7 @@ def measure_schedule(
     temperature: float,
     density_chains: int = DENSITY_CHAINS,
     root: Tensor | None = None,
+    exponential: bool = False,
 ) -> Sides:
     """Run the chains under a schedule and measure both sides of its objective.
 
@@ -91,13 +92,14 @@ def measure_schedule(
         temperature: τ.
         density_chains: How many of the chains are looked at with K Hessians each.
         root: L of the chain's preconditioner. Shape [latent, latent]; None: the identity.
+        exponential: Its integrator.
     """
     chains, batch, _ = noise.start.shape
     runs, part = [], max(density_chains, _ROWS_AT_ONCE // batch)
     for begin in range(0, chains, part):
         here = slice(begin, begin + part)
         steps = noise.steps[: len(schedule), here]
-        runs.append(_run(target, noise.start[here], steps, schedule, temperature, root))
+        runs.append(_run(target, noise.start[here], steps, schedule, temperature, root, exponential))
     ends = torch.cat([run.chain.end for run in runs])
     likelihood = torch.cat([run.likelihood for run in runs])  # at z_K  [chains, batch]
     diverged = Sides(*ends.new_full((len(Sides._fields), batch), math.nan))
@@ -115,7 +117,7 @@ def measure_schedule(
         entropy_given_noise=entropy_given_noise,
         folded=folded,
         unstable=_unstable_share(target, looked_at),
-        acceptance=torch.cat([_acceptance(run, noise.averaged) for run in runs]).mean(0),
+        acceptance=torch.cat([_acceptance(run) for run in runs]).mean(0),
     )
 
 
@@ -166,6 +168,7 @@ def _run(
     schedule: Sequence[float],
     temperature: float,
     root: Tensor | None,
+    exponential: bool,
 ) -> _Run:
     log_joint = log_joint_of(target)
     gradients, values = [], []
@@ -176,7 +179,7 @@ def _run(
         gradients.append(gradient)
         return value, gradient
 
-    chain = short_run(kept, start, schedule, noise, temperature, keep_path=True, root=root)
+    chain = short_run(kept, start, schedule, noise, temperature, True, root, exponential)
     joint, _ = kept(chain.end, len(schedule))
     likelihood = joint - log_prior(chain.end)
     return _Run(chain, torch.stack(gradients), torch.stack(values), likelihood)
@@ -193,36 +196,35 @@ def _jacobians(target: Target, chain: Chain) -> tuple[Tensor, Tensor]:
     return density.folded.mean(0), known + stretched.mean(0)
 
 
-def _sizes(chain: Chain) -> Tensor:
-    """s_k, to stand before [steps, chains, batch]."""
-    return torch.tensor(chain.step_sizes, dtype=chain.start.dtype, device=chain.start.device)[:, None, None]
+def _of_steps(values: Sequence[float], chain: Chain) -> Tensor:
+    """A number of each step, to stand before [steps, chains, batch]."""
+    return torch.tensor(values, dtype=chain.start.dtype, device=chain.start.device)[:, None, None]
 
 
 def _unstable_share(target: Target, run: _Run) -> Tensor:
     """[batch]: how many of the steps raise U but for their noise."""
     assert run.chain.path is not None
     drift = preconditioned(run.gradients[:-1], run.chain.root)
-    moved = run.chain.path[:-1] + _sizes(run.chain)[..., None] * drift
+    moved = run.chain.path[:-1] + _of_steps(run.chain.step_sizes, run.chain)[..., None] * drift
     after = target.log_likelihood(moved) + log_prior(moved)
     return (after < run.log_joint[:-1]).to(after.dtype).mean((0, 1))
 
 
-def _acceptance(run: _Run, averaged: bool) -> Tensor:
+def _acceptance(run: _Run) -> Tensor:
     """Mean over steps of the acceptance that a Metropolis test (MALA) would have: [chains, batch].
 
-    At temperature τ a step is a proposal for the density p(x, z)^(1/τ²). One with averaged noise is none, as it
-    depends on the step before.
+    At temperature τ a step is a proposal for the density p(x, z)^(1/τ²).
     """
     chain = run.chain
     assert chain.path is not None
-    if chain.temperature == 0 or averaged:
+    if chain.temperature == 0:
         return torch.full_like(run.likelihood, math.nan)
-    sizes, heat = _sizes(chain), chain.temperature**2
+    sizes, scales = _of_steps(chain.step_sizes, chain), _of_steps(chain.noise_scales, chain)
     drift = sizes[..., None] * preconditioned(run.gradients[1:], chain.root)
     back = whitened(chain.path[:-1] - chain.path[1:] - drift, chain.root)
     log_ratio = (
-        (run.log_joint[1:] - run.log_joint[:-1]) / heat
-        - back.square().sum(-1) / (4 * sizes * heat)
+        (run.log_joint[1:] - run.log_joint[:-1]) / chain.temperature**2
+        - back.square().sum(-1) / (2 * scales.square())
         + 0.5 * chain.noise.square().sum(-1)
     )
     return log_ratio.clamp_max(0).exp().mean(0)

@@ -22,7 +22,14 @@ from torch import Tensor
 
 from sritool.config.settings import GeneratorConfig, SamplerConfig
 from sritool.inference.chain_density import chain_density
-from sritool.inference.langevin import draw_noise, log_joint_of, log_prior, settled, short_run
+from sritool.inference.langevin import (
+    draw_noise,
+    log_joint_of,
+    log_prior,
+    noise_scale,
+    settled,
+    short_run,
+)
 from sritool.inference.target import Target
 from sritool.likelihood.importance import WeightedDraws
 from sritool.model.random import Stream
@@ -39,13 +46,13 @@ class ChainPlan(NamedTuple):
     draws: int  # M
     rows: int = 256  # chains, of all sentences together, that are worked on at a time
     root: Tensor | None = None  # of the preconditioner
-    averaged: bool = False  # whether each step shares half of its noise with the next one
+    exponential: bool = False  # the integrator
 
 
 def plan_of(sampler: SamplerConfig, draws: int, rows: int, root: Tensor | None = None) -> ChainPlan:
     """The chain of a sampler as it is evaluated, with its preconditioner's root."""
     schedule, temperature = sampler.schedule(), sampler.evaluation_temperature
-    return ChainPlan(schedule, temperature, draws, rows, root, sampler.averaged_noise)
+    return ChainPlan(schedule, temperature, draws, rows, root, sampler.exponential)
 
 
 def chain_draws(
@@ -76,9 +83,9 @@ def chain_draws(
     parts = []
     for first in range(0, plan.draws, together):
         numbers, steps = range(first, min(first + together, plan.draws)), len(plan.step_sizes)
-        start, noise, _ = draw_noise(stream, examples, numbers, steps, latent, dtype, plan.averaged)
+        start, noise = draw_noise(stream, examples, numbers, steps, latent, dtype)
         chain = short_run(
-            joint, start, plan.step_sizes, noise, plan.temperature, keep_path=True, root=plan.root
+            joint, start, plan.step_sizes, noise, plan.temperature, True, plan.root, plan.exponential
         )
         settled(chain)
         density = chain_density(target, chain)
@@ -101,17 +108,13 @@ def kl_on_the_prior(sampler: SamplerConfig, latent: int, root: Tensor | None = N
 
 
 def _kl_on_a_line(sampler: SamplerConfig, scale: float) -> float:
-    shrink, noise, before = 1.0, 0.0, 0.0  # before: the step's factor on noise that the next step sees again
+    shrink, noise = 1.0, 0.0
     for step_size in sampler.schedule():
-        # Squared by a product: Python's ** raises an error where that is beyond 1e308.
-        kept, variance = 1.0 - scale * step_size, 2.0 * scale * step_size * sampler.evaluation_temperature**2
+        kept = 1.0 - scale * step_size
+        factor = noise_scale(step_size, sampler.evaluation_temperature, sampler.exponential)
         shrink *= kept
-        if sampler.averaged_noise:
-            factor = 0.5 * math.sqrt(variance)
-            noise = kept * kept * noise + 2.0 * factor * factor + 2.0 * kept * factor * before
-            before = factor
-        else:
-            noise = kept * kept * noise + variance
+        # Squared by a product: Python's ** raises an error where that is beyond 1e308.
+        noise = kept * kept * noise + scale * factor * factor
     if shrink == 0.0 or not math.isfinite(shrink):
         return math.inf
     return 0.5 * (shrink * shrink + noise - 1.0) - math.log(abs(shrink))

@@ -96,7 +96,7 @@ class ShortRunInference(Method):
         Raises:
             NumericalError: The chain explodes.
         """
-        start, noise, _ = self._draw(batch, clock.stream("chain"), 1)  # one chain a sentence
+        start, noise = self._draw(batch, clock.stream("chain"), 1)  # one chain a sentence
         scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)  # [steps, batch, latent]
         size, dropout = (whole or batch).size, self._dropout(batch, clock, whole)
         measured = self._measured(clock)
@@ -195,7 +195,8 @@ class ShortRunInference(Method):
             subset = subsets[step] if subsets else None
             return conditional.evaluate(z, self._masks(dropout, step), along, subset)
 
-        chain = short_run(with_prior(log_conditional, weight), start, schedule, noise, 1.0, keep_path, root)
+        log_joint, exponential = with_prior(log_conditional, weight), self.sampler.exponential
+        chain = short_run(log_joint, start, schedule, noise, 1.0, keep_path, root, exponential)
         on_the_way = theta.word_mass.clone() if subsets else None
         theta.weight = self.sampler.weight_at_end(size) if along else 1.0 / size
         last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
@@ -230,7 +231,7 @@ class ShortRunInference(Method):
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """Ends of independent chains at the evaluation temperature: [chains, batch, latent]."""
-        start, noise, _ = self._draw(conditional.batch, Stream(seed, "evaluation"), chains)
+        start, noise = self._draw(conditional.batch, Stream(seed, "evaluation"), chains)
         return self._evaluation_chain(conditional, start, noise).end
 
     def posterior_under_dropout(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
@@ -240,7 +241,7 @@ class ShortRunInference(Method):
         """
         batch, sampler = conditional.batch, self.sampler
         generator = replace(self.config.generator, weight_drop=0.0)
-        start, noise, _ = self._draw(batch, Stream(seed, "evaluation"), chains)
+        start, noise = self._draw(batch, Stream(seed, "evaluation"), chains)
         ends = []
         for chain in range(chains):  # masks serve one chain a sentence
             indices = range(chain * sampler.steps, (chain + 1) * sampler.steps)
@@ -250,10 +251,8 @@ class ShortRunInference(Method):
                 return conditional.evaluate(z, drawn.masks(step))
 
             log_joint, tau = with_prior(log_conditional), sampler.evaluation_temperature
-            run = short_run(
-                log_joint, start[chain], sampler.schedule(), noise[:, chain], tau, False, self.root
-            )
-            ends.append(settled(run).end)
+            given = (sampler.schedule(), noise[:, chain], tau, False, self.root, sampler.exponential)
+            ends.append(settled(short_run(log_joint, start[chain], *given)).end)
         return torch.stack(ends)
 
     @property
@@ -263,7 +262,7 @@ class ShortRunInference(Method):
 
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
         """KL of the chain given its noise, from one chain a sentence: an upper bound where nothing folds."""
-        start, noise, _ = self._draw(conditional.batch, Stream(seed, "evaluation"), 1)
+        start, noise = self._draw(conditional.batch, Stream(seed, "evaluation"), 1)
         chain = self._evaluation_chain(conditional, start[0], noise[:, 0], keep_path=True)
         density = chain_density(conditional, chain)
         return PriorKl(kl_given_noise(chain, density), density.folded)
@@ -276,17 +275,14 @@ class ShortRunInference(Method):
         Raises:
             NumericalError: It explodes.
         """
-        schedule, tau = self.sampler.schedule(), self.sampler.evaluation_temperature
-        return settled(
-            short_run(log_joint_of(conditional), start, schedule, noise, tau, keep_path, self.root)
-        )
+        sampler, joint = self.sampler, log_joint_of(conditional)
+        given = (sampler.schedule(), noise, sampler.evaluation_temperature)
+        return settled(short_run(joint, start, *given, keep_path, self.root, sampler.exponential))
 
     def _draw(self, batch: Batch, stream: Stream, chains: int) -> Noise:
         sampler, dtype = self.sampler, self.generator.output_bias.dtype
         numbers = range(chains)
-        return draw_noise(
-            stream, batch.examples, numbers, sampler.steps, self.latent, dtype, sampler.averaged_noise
-        )
+        return draw_noise(stream, batch.examples, numbers, sampler.steps, self.latent, dtype)
 
     def _draw_words(
         self, batch: Batch, clock: Clock, fixed_size: bool, whole: Batch | None

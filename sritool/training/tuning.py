@@ -275,14 +275,12 @@ class _Bench:
         tables = torch.full((len(candidates), len(Sides._fields), len(self.examples)), math.nan).double()
         for part in self.batches:
             conditional = method.conditional(collate(self.split, self.examples[part]).to(output.device))
-            noise = draw_noise(
-                *(stream, conditional.batch.examples, range(chains), steps, method.latent, output.dtype),
-                averaged=sampler.averaged_noise,
-            )
+            examples = conditional.batch.examples
+            noise = draw_noise(stream, examples, range(chains), steps, method.latent, output.dtype)
             for table, candidate in zip(tables, candidates, strict=True):
                 self.report("chains", self.done, self.total)
                 given = (candidate.schedule, self.temperature, tuning.density_chains, method.root)
-                sides = measure_schedule(conditional, noise, *given)
+                sides = measure_schedule(conditional, noise, *given, sampler.exponential)
                 table[:, torch.from_numpy(part)] = torch.stack(sides).double().cpu()
                 self.done += len(part) * chains
         self.report("chains", self.done, self.total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -93,13 +94,13 @@ def test_a_chain_moves_as_short_run_does_and_leaves_every_steps_gradient() -> No
         total = total + oracle(generator, batch, z).sum()
         code = z.clone().requires_grad_()
         (slope,) = torch.autograd.grad(oracle(generator, batch, code).sum(), code)
-        z = langevin_step(z, -slope - z, step_size, draw, 0.4)
+        z = langevin_step(z, -slope - z, step_size, draw, 0.4 * math.sqrt(2 * step_size))
     torch.testing.assert_close(end, z, rtol=1e-10, atol=1e-11)
     close(reference, gradients(generator, total))
 
 
 @pytest.mark.parametrize("frugal", [False, True])
-@pytest.mark.parametrize("sampler", ["paper", "authors", "preconditioned"])
+@pytest.mark.parametrize("sampler", ["paper", "authors", "preconditioned", "exponential"])
 def test_a_training_step_has_sritools_gradient(sampler: str, frugal: bool) -> None:
     """Given the same noise and no dropout; and its Fisher information moves alike."""
     shape = replace(MICRO, dropout=0.0)
@@ -114,7 +115,7 @@ def test_a_training_step_has_sritools_gradient(sampler: str, frugal: bool) -> No
     if method.preconditioner is not None:
         method.preconditioner.fisher.copy_(torch.diag(torch.arange(4.0)) + 0.1)
         fisher = method.preconditioner.fisher.clone()
-    start, noise, _ = method._draw(batch, clock.stream("chain"), 1)
+    start, noise = method._draw(batch, clock.stream("chain"), 1)
     draws = torch.cat((start, noise[:, 0]))
     found = method.gradients(batch, clock)
     method.after_update()

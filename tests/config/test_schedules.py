@@ -151,7 +151,7 @@ def test_published_sizes(preset: str, embedding: int, hidden: int) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_preset_builds(preset: str, sampler: str) -> None:
     config = build(RunConfig, layered(preset, sampler, "sri"))
-    steps = {"preconditioned": 6, "yelp": 40}.get(sampler, 20)
+    steps = {"preconditioned": 6, "exponential": 6, "yelp": 40}.get(sampler, 20)
     assert (config.sampler.name, config.sampler.steps) == (sampler, steps)
     if preset != "tiny":  # our own corpus, with a plan of its own
         assert (config.optimizer.learning_rate, config.optimizer.clip, config.training.batch_size) == (

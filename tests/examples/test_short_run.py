@@ -68,7 +68,7 @@ def test_chain_and_gradients_are_ours(
     generator = as_on_the_page(page, method.generator)
     begin = torch.full((1, len(batch.examples)), page.BOS)
     tokens = torch.cat((begin, batch.targets))
-    start, noise, _ = method._draw(batch, clock.stream("chain"), 1)
+    start, noise = method._draw(batch, clock.stream("chain"), 1)
 
     end = page.short_run(generator, tokens, start[0], noise[:, 0])
     page.loss_of(generator, tokens, start[0], noise[:, 0]).backward()

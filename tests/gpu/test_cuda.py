@@ -79,7 +79,7 @@ REGULARISED |= {"weight_drop": 0.25, "tied_embeddings": True}
 
 
 @pytest.mark.parametrize("regularised", [{}, REGULARISED], ids=["plain", "regularised"])
-@pytest.mark.parametrize("sampler", ["paper", "authors", "preconditioned"])
+@pytest.mark.parametrize("sampler", ["paper", "authors", "preconditioned", "exponential"])
 def test_a_replayed_graph_computes_what_its_kernels_do(
     sampler: str,
     regularised: dict[str, Any],
@@ -96,7 +96,7 @@ def test_a_replayed_graph_computes_what_its_kernels_do(
     _, _, _, moved = pair
     generator = {"embedding": 16, "hidden": 32, "latent": 8, **regularised}
     sizes: dict[str, Any] = {"generator": generator, "training": {"measure_every": 0}}
-    if sampler == "preconditioned":
+    if sampler in ("preconditioned", "exponential"):
         sizes["sampler"] = {"words": 10}
     method = build_method(build(RunConfig, merge(layered("tiny", sampler, "sri"), sizes)), 64)
     method.initialise()

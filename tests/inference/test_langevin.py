@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.inference.langevin import langevin_step, log_prior, noiseless_moves, short_run
+from sritool.inference.langevin import langevin_step, log_prior, noise_scale, noiseless_moves, short_run
 from sritool.model.random import Stream
 
 PRECISION = torch.tensor([[3.0, 0.8], [0.8, 1.5]], dtype=torch.float64)
@@ -33,7 +33,7 @@ def draws(batch: int) -> tuple[Tensor, Tensor]:
 
 def test_one_step_is_equation_seven() -> None:
     z, gradient, noise = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, -1.0]]), torch.tensor([[2.0, 3.0]])
-    after = langevin_step(z, gradient, 0.08, noise, 0.5)
+    after = langevin_step(z, gradient, 0.08, noise, noise_scale(0.08, 0.5))
     torch.testing.assert_close(
         after, torch.tensor([[1.0 + 0.04 + 0.4, 2.0 - 0.08 + 0.6]])
     )  # √0.16 · 0.5 = 0.2
@@ -79,6 +79,31 @@ def test_trace_holds_what_was_visited() -> None:
         torch.testing.assert_close(
             chain.path[k + 1], moved + 0.4 * math.sqrt(2 * step) * noise[k], rtol=1e-12, atol=1e-12
         )
+
+
+@pytest.mark.parametrize("size", [0.05, 0.6, 1.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_the_exponential_integrator_leaves_the_posterior_as_it_is(size: float, temperature: float) -> None:
+    """Begun at draws of N(CENTRE, τ² P), P = PRECISION⁻¹, it ends at draws of it; at s = 1 at new ones."""
+    root = torch.linalg.cholesky(torch.linalg.inv(PRECISION))
+    start, noise = draws(40_000)
+    drawn = CENTRE + temperature * start @ root.T
+    chain = short_run(gaussian, drawn, (size,) * 5, noise, temperature, True, root, exponential=True)
+    expected = temperature**2 * torch.linalg.inv(PRECISION)
+    error = torch.sqrt(expected.diagonal() / len(start))
+    assert float(((chain.end.mean(0) - CENTRE) / error).abs().max()) < 5
+    spread = torch.sqrt((expected.diagonal()[:, None] * expected.diagonal() + expected**2) / len(start))
+    assert float(((torch.cov(chain.end.t()) - expected) / spread).abs().max()) < 5
+    both = torch.cov(torch.cat((drawn, chain.end), 1).t())[:2, 2:]  # of start and end
+    kept = (1 - size) ** 5
+    assert float(((both - kept * expected) / spread).abs().max()) < 5
+    moved = (1 - size) * chain.path[:-1] + size * CENTRE
+    torch.testing.assert_close(noiseless_moves(chain), moved)
+
+
+def test_for_small_steps_both_integrators_are_one() -> None:
+    assert noise_scale(1e-6, 0.7, True) == pytest.approx(noise_scale(1e-6, 0.7), rel=1e-6)
+    assert noise_scale(0.5, 0.7, True) < noise_scale(0.5, 0.7)
 
 
 def test_each_step_is_told_its_number_and_leading_dimensions_pass() -> None:

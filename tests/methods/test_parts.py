@@ -29,7 +29,7 @@ for name, case in CASES.items():
     case["generator"] = {"latent": 0 if name == "lm" else 3}
 CASES["vae-fbp"]["free_bits"] = {"target": 0.01}
 for name, preset in SAMPLERS.items():
-    few: dict[str, Any] = {"steps": 3, "words": 1 if name == "preconditioned" else 0}
+    few: dict[str, Any] = {"steps": 3, "words": 1 if preset["sampler"]["preconditioned"] else 0}
     own = merge(preset, {"sampler": few, "training": {}})
     CASES[f"sri, {name}"] = {"method": "sri", "generator": {"latent": 3}, **own}
 CASES["lm, residual"] = merge(CASES["lm"], {"generator": {"residual": True, "layers": 2}})

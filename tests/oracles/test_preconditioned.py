@@ -41,30 +41,23 @@ def root_of(matrix: Tensor) -> Tensor:
 
 
 def moments(
-    target: Any, sizes: list[float], root: Tensor | None, averaged: bool = False
+    target: Any, sizes: list[float], root: Tensor | None, exponential: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Mean [batch, latent] and covariance of q_s(z_K|x) at temperature 1.
-
-    z_K is affine in z_0 and in the draws R of which the noise is made, of two each where it is averaged.
-    """
-    latent, aim, precision = len(target.identity), target.posterior.mean, target.precision[0]
-    mean, of_start, scale = torch.zeros_like(aim), target.identity, target.identity
-    if root is not None:
-        scale = root @ root.T
-    of_draws = [torch.zeros(latent, latent).double() for _ in range(len(sizes) + 1)]
-    for k, size in enumerate(sizes):
+    """Mean [batch, latent] and covariance of q_s(z_K|x) at temperature 1."""
+    aim, precision = target.posterior.mean, target.precision[0]
+    mean, covariance = torch.zeros_like(aim), target.identity
+    scale = target.identity if root is None else root @ root.T
+    for size in sizes:
         step = target.identity - size * scale @ precision
         mean = aim + (mean - aim) @ step.T
-        of_start, of_draws = step @ of_start, [step @ factor for factor in of_draws]
-        noise = math.sqrt(2 * size) * (target.identity if root is None else root)
-        for draw, share in ((k, 0.5), (k + 1, 0.5)) if averaged else ((k, 1.0),):
-            of_draws[draw] = of_draws[draw] + share * noise
-    return mean, sum((factor @ factor.T for factor in of_draws), of_start @ of_start.T)
+        variance = 1 - (1 - size) ** 2 if exponential else 2 * size
+        covariance = step @ covariance @ step.T + variance * scale
+    return mean, covariance
 
 
-def distance(target: Any, sizes: list[float], root: Tensor | None) -> float:
+def distance(target: Any, sizes: list[float], root: Tensor | None, exponential: bool = False) -> float:
     """KL(q_s(z_K|x) ‖ p(z|x)) in nats, the mean over sentences."""
-    mean, covariance = moments(target, sizes, root)
+    mean, covariance = moments(target, sizes, root, exponential)
     precision, away = target.precision[0], mean - target.posterior.mean
     product = precision @ covariance
     of_covariance = product.trace() - len(product) - torch.linalg.slogdet(product).logabsdet
@@ -104,18 +97,16 @@ def test_the_running_fisher_is_that_of_the_model(linear_gaussian: Callable[..., 
     assert float((covariance - expected).norm() / expected.norm()) < 0.1
 
 
-@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("exponential", [False, True])
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_the_chain_has_the_closed_forms_moments(
-    linear_gaussian: Callable[..., Any], condition: float, averaged: bool
+    linear_gaussian: Callable[..., Any], condition: float, exponential: bool
 ) -> None:
     target = same_precision(linear_gaussian, condition)
     root, sizes, chains = root_of(target.precision[0] - target.identity), PRESET.schedule(), 600
-    noise = draw_noise(
-        Stream(1, "chain"), torch.arange(16), range(chains), len(sizes), 3, torch.float64, averaged
-    )
-    chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 1.0, root=root)
-    mean, covariance = moments(target, sizes, root, averaged)
+    noise = draw_noise(Stream(1, "chain"), torch.arange(16), range(chains), len(sizes), 3, torch.float64)
+    chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 1.0, False, root, exponential)
+    mean, covariance = moments(target, sizes, root, exponential)
     white = torch.linalg.solve(torch.linalg.cholesky(covariance), (chain.end - mean).unsqueeze(-1)).squeeze(
         -1
     )
@@ -159,8 +150,9 @@ class Whitened:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("exponential", [False, True])
 def test_it_is_the_plain_chain_in_whitened_coordinates(
-    linear_gaussian: Callable[..., Any], seed: int
+    linear_gaussian: Callable[..., Any], exponential: bool, seed: int
 ) -> None:
     """Ends, densities, folds, stability and acceptance, with a root that is not the posterior's and not symmetric."""
     target, sizes = linear_gaussian((9.0, 3.0, 0.5), batch=5, seed=seed), [0.5, 0.3, 0.2]
@@ -169,8 +161,8 @@ def test_it_is_the_plain_chain_in_whitened_coordinates(
     plain = Whitened(target, root)
     white = noise._replace(start=torch.linalg.solve(root, noise.start.mT).mT)
 
-    chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 0.7, keep_path=True, root=root)
-    other = short_run(joint_of(plain), white.start, sizes, white.steps, 0.7, keep_path=True)
+    chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 0.7, True, root, exponential)
+    other = short_run(joint_of(plain), white.start, sizes, white.steps, 0.7, True, None, exponential)
     torch.testing.assert_close(chain.end, other.end @ root.T)
     # log p(z_0) is a density of z, and here stands for one of u too: only the determinants compare.
     stretched = [
@@ -179,11 +171,24 @@ def test_it_is_the_plain_chain_in_whitened_coordinates(
     ]
     torch.testing.assert_close(*stretched)
 
-    ours = measure_schedule(target, noise, sizes, 0.7, root=root)
-    theirs = measure_schedule(plain, white, sizes, 0.7)
+    ours = measure_schedule(target, noise, sizes, 0.7, root=root, exponential=exponential)
+    theirs = measure_schedule(plain, white, sizes, 0.7, exponential=exponential)
     for field in ("entropy_given_noise", "folded", "unstable", "acceptance"):
         torch.testing.assert_close(getattr(ours, field), getattr(theirs, field), msg=field)
     assert 0 < float(ours.acceptance.mean()) < 1
+
+
+def test_draws_of_a_gaussian_posterior_are_always_accepted_as_they_come(
+    linear_gaussian: Callable[..., Any],
+) -> None:
+    """With P the posterior's own covariance the exponential step is reversible: its Metropolis test never fails."""
+    target = same_precision(linear_gaussian, 10.0, batch=4)
+    root = root_of(target.precision[0] - target.identity)
+    noise = draw_noise(Stream(0, "noise"), torch.arange(4), range(20), 3, 3, torch.float64)
+    found = measure_schedule(target, noise, [0.9, 0.5, 0.3], 1.0, root=root, exponential=True)
+    torch.testing.assert_close(found.acceptance, torch.ones_like(found.acceptance))
+    euler = measure_schedule(target, noise, [0.9, 0.5, 0.3], 1.0, root=root)
+    assert float(euler.acceptance.max()) < 0.99
 
 
 def test_density_is_that_of_the_chains_own_map(linear_gaussian: Callable[..., Any]) -> None:
@@ -207,16 +212,14 @@ def test_density_is_that_of_the_chains_own_map(linear_gaussian: Callable[..., An
     torch.testing.assert_close(chain_density(target, chain).log_density, expected)
 
 
-@pytest.mark.parametrize("averaged", [False, True])
-def test_contraction_alone_has_the_nats_of_its_closed_form(flat: Any, averaged: bool) -> None:
+@pytest.mark.parametrize("exponential", [False, True])
+def test_contraction_alone_has_the_nats_of_its_closed_form(flat: Any, exponential: bool) -> None:
     """Where z is ignored the chain's KL given noise is the one that is told apart as contraction."""
     root = root_of(torch.diag(torch.tensor([9.0, 3.0, 1.0, 0.0], dtype=torch.float64)))
-    noise = draw_noise(
-        Stream(0, "noise"), torch.arange(3), range(400), PRESET.steps, 4, torch.float64, averaged
-    )
-    sampler = replace(PRESET, averaged_noise=averaged)
-    tau = sampler.evaluation_temperature
-    chain = short_run(joint_of(flat), noise.start, PRESET.schedule(), noise.steps, tau, True, root)
+    noise = draw_noise(Stream(0, "noise"), torch.arange(3), range(400), PRESET.steps, 4, torch.float64)
+    sampler = replace(PRESET, exponential=exponential)
+    given = (PRESET.schedule(), noise.steps, sampler.evaluation_temperature, True, root, exponential)
+    chain = short_run(joint_of(flat), noise.start, *given)
     kl = chain_density(flat, chain).log_density - log_prior(chain.end)
     error = float(kl.std()) / math.sqrt(kl.numel())
     assert abs(float(kl.mean()) - kl_on_the_prior(sampler, 4, root)) < 5 * error

@@ -41,7 +41,7 @@ CASES["sa-vae"]["refinement"] = {"clip": 0.05, "clip_over": "batch"}
 CASES["vae-anneal"]["generator"] = {"tied_embeddings": True}
 CASES["sri, tuned"] = {"method": "sri", "training": {"tune_step_every": 3}}
 for name, preset in SAMPLERS.items():
-    few = {"steps": 3, "words": 4 if name == "preconditioned" else 0}
+    few = {"steps": 3, "words": 4 if preset["sampler"]["preconditioned"] else 0}
     CASES[f"sri, {name}"] = {"method": "sri", **merge(preset, {"sampler": few, "training": {}})}
     CASES[f"sri, {name}"]["training"] = {"tune_step_every": 0}
 

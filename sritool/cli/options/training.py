@@ -102,10 +102,11 @@ class TrainingOptions:
         str | None,
         chain_setting(
             "sampler.name",
-            "Named settings of the chain that infers z. preconditioned: few steps, scaled by "
-            "the posterior's mean covariance. paper: as the paper says. authors: as their code "
-            "does; yelp: as it does for Yelp. tempered: as authors, with more noise in the second half.",
-            "preconditioned",
+            "Named settings of the chain that infers z. exponential: few steps, scaled by the posterior's mean "
+            "covariance, by an integrator that is exact for it. preconditioned: such steps by Euler's, at lower "
+            "temperature. paper: as the paper says. authors: as their code does; yelp: as it does for Yelp. "
+            "tempered: as authors, with more noise in the second half.",
+            "exponential",
             flag="--sampler",
         ),
     ] = None
