@@ -107,7 +107,7 @@ def test_all_methods_and_samplers_have_one_plan() -> None:
     "text", ["sampler.steps=19", "sampler.temperature.end=0.3", "sampler.theta_gradient=path"]
 )
 def test_a_changed_sampler_is_called_custom(text: str) -> None:
-    assert resolved(assignments=(text,)).sampler.name == "custom (preconditioned)"
+    assert resolved(assignments=(text,)).sampler.name == f"custom ({DEFAULT_SAMPLER})"
 
 
 def test_a_sampler_changed_back_has_its_name_again(tmp_path: Path) -> None:
