@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from benchmarks import (
     chain,
+    chain_ends,
     corpora,
     equality,
     evaluate,
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "processes": processes,
     "words": words,
     "schedules": schedules,
+    "chain-ends": chain_ends,
     "vocabulary": vocabulary,
 }
 

@@ -1,0 +1,84 @@
+"""How near the ends of short chains come to a model's true posterior, by schedule and integrator.
+
+On a trained `sri` run's validation sentences, four chains each at τ = 1 with the run's preconditioner: the mean of
+−log p(x|z), of ½‖z‖² and of a sentence's variance over its chains, summed over dimensions. The last row is a chain
+of 200 exponential steps of 0.05, which stands for the posterior itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.options import Context, add_common
+from benchmarks.report import Report
+from sritool.cli.formats import Table
+from sritool.data.batches import Batch, collate
+from sritool.data.store import load_corpus
+from sritool.errors import UsageError
+from sritool.inference.langevin import draw_noise, log_joint_of, short_run
+from sritool.methods.sri import ShortRunInference
+from sritool.model.random import Stream
+from sritool.runs.folder import find_checkpoint
+from sritool.runs.model import load_model
+
+CHAINS = 4
+SCHEDULES = {
+    "0.9 … 0.12": (0.9, 0.6, 0.4, 0.27, 0.18, 0.12),
+    "1 … 0.3": (1.0, 0.8, 0.6, 0.5, 0.4, 0.3),
+    "six of 0.5": (0.5,) * 6,
+    "1 … 0.3, K = 10": (1.0, 0.8, 0.6, 0.6, 0.5, 0.5, 0.4, 0.4, 0.3, 0.3),
+}
+LONG = (0.05,) * 200
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    add_common(parser)
+    parser.add_argument("run", type=Path, help="folder of a run of sri, or a checkpoint")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of its prepared corpus")
+    parser.add_argument("--sentences", type=int, default=128, help="of the validation split")
+
+
+def run(context: Context, arguments: argparse.Namespace) -> Report:
+    """One row a schedule and integrator."""
+    path = find_checkpoint(arguments.run, Path("runs"))
+    method = load_model(path, "cpu").method
+    if not isinstance(method, ShortRunInference):
+        raise UsageError(f"{path} is a run of {method.name}; give one of sri")
+    split = load_corpus(arguments.corpus).split("valid")
+    chosen = np.random.default_rng(0).permutation(len(split))[: arguments.sentences]
+    chosen = chosen[np.argsort(split.lengths[chosen])]
+    batches = [collate(split, part) for part in np.array_split(chosen, max(1, len(chosen) // 32))]
+    rows = [
+        {"step sizes": name, "integrator": kind, **ends_of(method, batches, sizes, kind == "exponential")}
+        for name, sizes in SCHEDULES.items()
+        for kind in ("Euler's", "exponential")
+    ]
+    rows.append({"step sizes": "200 of 0.05", "integrator": "exponential", **ends_of(method, batches, LONG)})
+    note = f"{path}, {len(chosen)} validation sentences, {CHAINS} chains each, τ = 1"
+    settings = {"run": str(path), "sentences": len(chosen)}
+    table = Table("chain ends", tuple(rows[0]), [list(row.values()) for row in rows], note)
+    return Report("chain ends", settings, {"schedules": rows}, [table])
+
+
+def ends_of(
+    method: ShortRunInference, batches: Sequence[Batch], sizes: Sequence[float], exponential: bool = True
+) -> dict[str, Any]:
+    """Means over sentences at the ends of their chains."""
+    recon, norm, variance = [], [], []
+    for batch in batches:
+        conditional = method.conditional(batch)
+        noise = draw_noise(Stream(0, "ends"), batch.examples, range(CHAINS), len(sizes), method.latent)
+        given = (noise.start, sizes, noise.steps, 1.0, False, method.root, exponential)
+        z = short_run(log_joint_of(conditional), *given).end
+        recon.append(-conditional.log_likelihood(z).mean(0))
+        norm.append(0.5 * z.square().sum(-1).mean(0))
+        variance.append(z.var(0).sum(-1))
+    found = {"recon": recon, "half the squared norm": norm, "variance": variance}
+    return {name: float(torch.cat(values).mean()) for name, values in found.items()}
