@@ -47,7 +47,9 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
         check_finite("the curvature of log p(x|z)", of_energy)
         curvature = torch.linalg.eigvalsh(of_energy)  # [batch, latent]
         factors = 1.0 - step_size * curvature
-        log_density = log_density - factors.abs().log().sum(-1)
+        # A step that forgets where it began has a factor of 0 but for rounding, and its density is a point's.
+        sizes = factors.abs().clamp_min(torch.finfo(factors.dtype).eps)
+        log_density = log_density - sizes.log().sum(-1)
         sign = sign * factors.sign().prod(-1)
         folded = folded + (factors < 0).any(-1).to(folded.dtype)
     return ChainDensity(log_density, sign, folded / len(chain.step_sizes))

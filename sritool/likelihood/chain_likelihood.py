@@ -112,7 +112,7 @@ def _kl_on_a_line(sampler: SamplerConfig, scale: float) -> float:
     for step_size in sampler.schedule():
         kept = 1.0 - scale * step_size
         factor = noise_scale(step_size, sampler.evaluation_temperature, sampler.exponential)
-        shrink *= kept
+        shrink *= max(abs(kept), torch.finfo(torch.float32).eps)  # as `chain_density` has it
         # Squared by a product: Python's ** raises an error where that is beyond 1e308.
         noise = kept * kept * noise + scale * factor * factor
     if shrink == 0.0 or not math.isfinite(shrink):

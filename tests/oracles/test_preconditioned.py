@@ -223,3 +223,16 @@ def test_contraction_alone_has_the_nats_of_its_closed_form(flat: Any, exponentia
     kl = chain_density(flat, chain).log_density - log_prior(chain.end)
     error = float(kl.std()) / math.sqrt(kl.numel())
     assert abs(float(kl.mean()) - kl_on_the_prior(sampler, 4, root)) < 5 * error
+
+
+def test_a_step_that_forgets_where_it_began_costs_what_rounding_leaves(flat: Any) -> None:
+    """Where z is ignored, P = I and a step of 1 leaves nothing of z: finite, and the same as the closed form."""
+    sampler = build(SamplerConfig, SAMPLERS["exponential"]["sampler"])
+    assert sampler.step_sizes[0] == 1
+    noise = draw_noise(Stream(0, "noise"), torch.arange(3), range(400), sampler.steps, 4)
+    given = (sampler.schedule(), noise.steps, sampler.evaluation_temperature, True, torch.eye(4), True)
+    chain = short_run(joint_of(flat), noise.start, *given)
+    kl = chain_density(flat, chain).log_density - log_prior(chain.end)
+    error = float(kl.std()) / math.sqrt(kl.numel())
+    assert math.isfinite(error)
+    assert abs(float(kl.mean()) - kl_on_the_prior(sampler, 4, torch.eye(4))) < 5 * error
