@@ -48,8 +48,9 @@ def chains(monkeypatch: pytest.MonkeyPatch) -> list[Chain]:
         temperature: float,
         keep: bool,
         root: Tensor | None,
+        exponential: bool,
     ) -> Chain:
-        seen.append(original(log_joint, start, steps, noise, temperature, keep_path=True, root=root))
+        seen.append(original(log_joint, start, steps, noise, temperature, True, root, exponential))
         return seen[-1] if keep else seen[-1]._replace(path=None, log_joint=None)
 
     monkeypatch.setattr(sri, "short_run", spied)
@@ -243,14 +244,16 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
         torch.testing.assert_close(kept, statistics.modules.get_buffer(name))
 
 
+@pytest.mark.parametrize("exponential", [False, True])
 def test_the_chain_follows_the_preconditioned_equation_on_the_words_that_were_drawn(
     make_method: Callable[..., Method],
     batch_of: Callable[..., Batch],
     clock: Clock,
     chains: list[Chain],
     monkeypatch: pytest.MonkeyPatch,
+    exponential: bool,
 ) -> None:
-    method, batch, drawn = make_method(**OURS), batch_of(EXAMPLES), []
+    method, batch, drawn = make_method(**OURS, exponential=exponential), batch_of(EXAMPLES), []
     original = sri.draw_subsets
 
     def spied(*given: Any) -> list[WordSubset]:
@@ -271,7 +274,8 @@ def test_the_chain_follows_the_preconditioned_equation_on_the_words_that_were_dr
     for step, epsilon, subset in zip(chain.step_sizes, chain.noise, subsets, strict=True):
         at = z.clone().requires_grad_()
         slope = torch.autograd.grad(-raised_nll(method, batch, at, subset) - 0.5 * at.square().sum(), at)[0]
-        z = z + step * slope @ root @ root.T + math.sqrt(2 * step) * chain.temperature * epsilon @ root.T
+        variance = step * (2 - step) if exponential else 2 * step
+        z = z + step * slope @ root @ root.T + math.sqrt(variance) * chain.temperature * epsilon @ root.T
     torch.testing.assert_close(chain.end, z, rtol=1e-10, atol=1e-10)
 
 
