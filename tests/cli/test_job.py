@@ -103,7 +103,9 @@ def test_a_run_to_its_end_and_what_it_would_cost(start: Starter) -> None:
 
 @pytest.mark.at_length
 def test_an_error_ends_all_with_one_line(start: Starter) -> None:
-    found, said = ended(start(*HERE, "--set", "sampler.step_sizes=[1e30]"))
+    found, said = ended(
+        start(*HERE, "--set", "sampler.step_sizes=[1e30]", "--set", "sampler.exponential=false")
+    )
     assert found == 4, said
     assert said.count("error: ") == 1
     assert "the chain explodes" in said

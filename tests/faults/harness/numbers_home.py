@@ -58,8 +58,8 @@ def make_home() -> None:
         assert result.exit_code == 0, (command, result.stderr)
     for method in ("sri", "lm", "vae-anneal"):
         damage(f"mine-{method}", f"huge-{method}", lambda weights: [w.mul_(1e38) for w in weights.values()])
-    damage("mine-sri", "jumps", step_sizes=(1e6,))
-    damage("mine-sri", "creeps", step_sizes=(10.0,), steps=20)
+    damage("mine-sri", "jumps", step_sizes=(1e6,), exponential=False)
+    damage("mine-sri", "creeps", step_sizes=(10.0,), steps=20, exponential=False)
     damage("mine-sri", "boils", evaluation_temperature=1e30)
 
 
