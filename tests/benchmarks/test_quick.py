@@ -15,7 +15,9 @@ QUICK = (
     "sample --shape micro --rounds 1 --sentences 20 --way greedy beam",
     "preprocess --rounds 1 --lines 200 --words 6 --vocabulary 30",
     "growth --shape micro --rounds 1 --steps 2",
-    "corpora --lines 100 200 --words 6 --vocabulary 30",
+    pytest.param(  # trains and evaluates at each length, in processes of their own
+        "corpora --lines 100 200 --words 6 --vocabulary 30", marks=pytest.mark.at_length
+    ),
     "scale --shape micro --rounds 1",
     "processes --shape micro --rounds 1 --steps 1 --kind sri",
     "vocabulary --shape micro --rounds 1 --vocabulary 40 80 --no-memory",
