@@ -73,7 +73,10 @@ def last(run: str) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize(("number", "code", "method"), [("SIGTERM", 143, "sri"), ("SIGINT", 130, "lm")])
+@pytest.mark.parametrize(
+    ("number", "code", "method"),
+    [("SIGTERM", 143, "sri"), pytest.param("SIGINT", 130, "lm", marks=pytest.mark.at_length)],
+)
 @pytest.mark.slow
 def test_signal_saves_and_the_run_goes_on_bit_for_bit(
     start: Starter, train_small: Run, number: str, code: int, method: str

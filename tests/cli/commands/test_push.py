@@ -125,7 +125,9 @@ def test_who_may_not_push_is_told_to_log_in(token: str, hub: Hub, program: Progr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("offline", ["0", "1"])
+@pytest.mark.parametrize(
+    "offline", [pytest.param("0", marks=pytest.mark.at_length), "1"]
+)  # its client tries again for half a minute
 @pytest.mark.parametrize("command", [("sample", f"hf://{NAME}"), ("push", "tiny-sri", NAME)])
 def test_without_a_network_it_says_so_in_one_line(
     command: tuple[str, ...], offline: str, program: Program

@@ -187,7 +187,7 @@ def test_what_cannot_be_done_is_refused_in_a_line(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.at_length)])
 def test_a_signal_saves_and_the_same_command_goes_on(run: Run, number: signal.Signals) -> None:
     Path("small.recipe.toml").write_text(small_settings(epochs=200).replace("[", "[all."), encoding="utf-8")
     words = [str(word) for word in given("--name", "own") if word != "-q"]
