@@ -128,10 +128,7 @@ def follow(
             "on each"
         )
     with StopRequest() as stop:
-        limits, config = (
-            Limits(max_steps, signal=stop),
-            RunConfig(),
-        )  # the first process has the true settings
+        limits, config = Limits(max_steps, signal=stop), RunConfig()  # the first one has the true settings
         trainer = Trainer(
             load_corpus(path), config, Path(folder), where, limits, lambda event: None, processes=processes
         )

@@ -117,9 +117,7 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         if self.exponential and max(self.step_sizes) > 2:
-            raise ValueError(
-                f"a step size is {max(self.step_sizes)}; with exponential = true they are 2 at most"
-            )
+            raise ValueError(f"a step size is {max(self.step_sizes)}; give 2 at most, or exponential = false")
 
     def weight_at_end(self, sentences: int) -> float:
         """Return `end_weight` as a number, in a batch of so many sentences."""

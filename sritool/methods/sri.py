@@ -69,9 +69,7 @@ class ShortRunInference(Method):
             self.word_mass = WordMass(predicted)
             self.modules["word_mass"] = self.word_mass
         self._graphed_pass = GraphedFunction(self._static_pass)
-        self._last: tuple[_Pass, int] | None = (
-            None  # whose update is still to come, and sentences of its batch
-        )
+        self._last: tuple[_Pass, int] | None = None  # whose update is to come; sentences of its batch
 
     @property
     def sampler(self) -> SamplerConfig:

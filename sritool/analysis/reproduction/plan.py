@@ -53,9 +53,7 @@ class Request:
     limit: int | None = None  # test sentences
     own: bool = False  # by the publications' estimators too
     use: Mapping[str, Path] = field(default_factory=dict)  # runs that are there, by the plan's names
-    usual: bool = (
-        True  # a run of the usual name, like ptb-sri, is taken where it has the settings of the plan
-    )
+    usual: bool = True  # take a run of the usual name, like ptb-sri, where it has the plan's settings
     runs_dir: Path = RUNS_DIR
     data_dir: Path = DATA_DIR
 

@@ -11,18 +11,16 @@ import typer
 
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, file_option
 from sritool.cli.options.models import DeviceOptions
-from sritool.cli.options.values import counts, duration, names
+from sritool.cli.options.plans import PlanOptions, plan_option, work_option
+from sritool.cli.options.values import counts, names
 from sritool.cli.render import emit, emit_all, panels
 from sritool.cli.reproduction_page import write_page
-from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
 from sritool.cli.tables.reproduction import tables_of
 from sritool.errors import UsageError
 
 PAGE = "page"
 FOR_ESTIMATES = 30.0  # seconds of a budget that must be left to try how long the rest will take
-plan_option = in_panel("Plan")
-work_option = in_panel("Working it off")
 
 
 def reproduce(
@@ -48,13 +46,6 @@ def reproduce(
     seeds: Annotated[
         str, plan_option("Seeds of training, with commas between; a run each.", metavar="LIST")
     ] = "0",
-    recipe: Annotated[
-        str, plan_option("Recipe of all runs, as in train: a name, or the path of one's own.", metavar="NAME")
-    ] = "ours",
-    assignments: Annotated[
-        list[str] | None,
-        plan_option("A setting of all runs, as in train; repeatable.", "--set", metavar="KEY=VALUE"),
-    ] = None,
     steps: Annotated[
         str | None,
         plan_option("K of k-ablation, with commas between.", metavar="LIST", show_default="2,4,8,20"),
@@ -79,21 +70,9 @@ def reproduce(
             metavar="NAME=RUN",
         ),
     ] = None,
-    dry_run: Annotated[
-        bool,
-        work_option("Print the plan, with its commands and the time of each here, and exit.", "--dry-run"),
-    ] = False,
     no_run: Annotated[
         bool, work_option("Train and measure nothing: write what is there.", "--no-run")
     ] = False,
-    budget: Annotated[
-        float | None,
-        work_option(
-            "Time for the whole command: 90s, 9m or 8h. It stops in time; the same command goes on.",
-            parser=duration,
-            metavar="TIME",
-        ),
-    ] = None,
     unfinished: Annotated[
         bool, work_option("Measure runs too whose training has not come to its end.", "--unfinished")
     ] = False,
@@ -107,6 +86,7 @@ def reproduce(
             "For page: write it between the marks in this file, in place of stdout.", metavar="FILE.md"
         ),
     ] = None,
+    given: PlanOptions,
     device: DeviceOptions,
     data_dir: DataDirOpt = Path("data"),
     runs_dir: RunsDirOpt = Path("runs"),
@@ -154,8 +134,8 @@ def reproduce(
         corpus=corpus or "",
         methods=names(methods) if methods else (),
         seeds=tuple(dict.fromkeys(counts(seeds, "--seeds"))),
-        recipe=recipe,
-        settings=tuple(assignments or ()),
+        recipe=given.recipe,
+        settings=tuple(given.assignments or ()),
         steps=counts(steps, "--steps") if steps else STEPS,
         temperatures=numbers(temperatures, "--temperatures") if temperatures else TEMPERATURES,
         limit=limit,
@@ -166,7 +146,7 @@ def reproduce(
     )
     plan = make_plan(request)
     where = device.open_device()
-    if dry_run:
+    if given.dry_run:
         emit(plan_table(plan, where, form, fairness(plan)), form)
         return
     files = TableFiles(plan, where, out)
@@ -174,10 +154,12 @@ def reproduce(
     if not no_run:
         files.write(estimate="new")
         with Children() as children:
-            worker = Worker(plan, where, device.words(), budget, unfinished, output.quiet, began, children)
+            worker = Worker(
+                plan, where, device.words(), given.budget, unfinished, output.quiet, began, children
+            )
             if not worker.work(lambda: files.write(estimate="none")):
                 say("the time is over; the same command goes on from here")
-    in_time = budget is None or time.monotonic() - began < budget - FOR_ESTIMATES
+    in_time = given.budget is None or time.monotonic() - began < given.budget - FOR_ESTIMATES
     found = files.write(estimate="all" if no_run else "new" if in_time else "none")
     emit_all([part for each in tables_of(found, form) for part in panels(each, form)], form)
     if worker is not None and worker.failed:

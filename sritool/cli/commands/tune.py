@@ -11,7 +11,7 @@ import typer
 
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, check_writable, file_option
 from sritool.cli.options.models import DeviceOptions
-from sritool.cli.options.values import duration
+from sritool.cli.options.plans import PlanOptions
 from sritool.cli.render import emit
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
@@ -21,7 +21,6 @@ MOST_TRIALS = 1000  # whose names sort by their numbers
 OF_SETTINGS = (2, 4)
 """Exit codes of a trial that tell of its settings; after others, the command has not done what it should."""
 search_option = in_panel("Search")
-work_option = in_panel("Working it off")
 
 
 def tune(
@@ -39,14 +38,6 @@ def tune(
         ),
     ] = None,
     method: Annotated[str, search_option("Method of all trials.", "--method", "-m", metavar="NAME")] = "sri",
-    recipe: Annotated[
-        str,
-        search_option("Recipe of all trials, as in train: a name, or the path of one's own.", metavar="NAME"),
-    ] = "ours",
-    assignments: Annotated[
-        list[str] | None,
-        search_option("A setting of all trials, as in train; repeatable.", "--set", metavar="KEY=VALUE"),
-    ] = None,
     epochs: Annotated[
         int | None,
         search_option("Planned epochs of a trial; schedules span them.", min=1, show_default="the recipe's"),
@@ -64,20 +55,6 @@ def tune(
             show_default="CORPUS-METHOD-tune and a mark of the search",
         ),
     ] = None,
-    dry_run: Annotated[
-        bool,
-        work_option(
-            "Print the trials, with their commands and the time of each here, and exit.", "--dry-run"
-        ),
-    ] = False,
-    budget: Annotated[
-        float | None,
-        work_option(
-            "Time for the whole command: 90s, 9m or 8h. It stops in time; the same command goes on.",
-            parser=duration,
-            metavar="TIME",
-        ),
-    ] = None,
     write: Annotated[
         Path | None,
         file_option("Write the record of the search there, after each trial.", "--write", metavar="FILE.md"),
@@ -88,6 +65,7 @@ def tune(
             "Write the best trial's settings there, for train --recipe.", "--best", metavar="FILE.toml"
         ),
     ] = None,
+    given: PlanOptions,
     device: DeviceOptions,
     data_dir: DataDirOpt = Path("data"),
     runs_dir: RunsDirOpt = Path("runs"),
@@ -128,17 +106,19 @@ def tune(
     for path, named in ((write, "--write"), (best, "--best")):
         if path is not None:
             check_writable(path, named)
-    fixed = tuple(assignments or ())
-    request = Request("tune", corpus, (method,), (), recipe, fixed, runs_dir=runs_dir, data_dir=data_dir)
+    fixed = tuple(given.assignments or ())
+    request = Request(
+        "tune", corpus, (method,), (), given.recipe, fixed, runs_dir=runs_dir, data_dir=data_dir
+    )
     search = make_search(request, over or (), trials, epochs, seed, name)
     corpus_of(search.plan)
     where = device.open_device()
-    if dry_run:
+    if given.dry_run:
         apart = [f"trial {one.number}: {one.state}" for one in search.trials if one.run is None]
         emit(plan_table(search.plan, where, form, apart), form)
         return
     results(search, where)  # refuses folders of another search before anything is trained
-    words = ["sritool", "tune", corpus, "--method", method, "--recipe", recipe]
+    words = ["sritool", "tune", corpus, "--method", method, "--recipe", given.recipe]
     words += [word for text in over or () for word in ("--over", text)]
     words += [word for text in fixed for word in ("--set", text)]
     words += [*(["--epochs", str(epochs)] if epochs else []), "--trials", str(trials), "--seed", str(seed)]
@@ -154,7 +134,9 @@ def tune(
         return found
 
     with Children() as children:
-        worker = Worker(search.plan, where, device.words(), budget, False, output.quiet, began, children)
+        worker = Worker(
+            search.plan, where, device.words(), given.budget, False, output.quiet, began, children
+        )
         if not worker.work(look if write is not None else lambda: None):
             say("the time is over; the same command goes on from here")
     found = look()
