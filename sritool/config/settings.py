@@ -6,6 +6,7 @@ makes these from plain values and TOML.
 
 from __future__ import annotations
 
+import math
 from dataclasses import field, replace
 from typing import Annotated, Any, Literal
 
@@ -116,8 +117,13 @@ class SamplerConfig:
     words: Count = 0  # that a training chain's softmax draws; 0, or a small vocabulary: all
 
     def __post_init__(self) -> None:
-        if self.exponential and max(self.step_sizes) > 2:
+        if max(self.step_sizes) > self.largest_step:
             raise ValueError(f"a step size is {max(self.step_sizes)}; give 2 at most, or exponential = false")
+
+    @property
+    def largest_step(self) -> float:
+        """The largest step size that the integrator allows."""
+        return 2.0 if self.exponential else math.inf
 
     def weight_at_end(self, sentences: int) -> float:
         """Return `end_weight` as a number, in a batch of so many sentences."""

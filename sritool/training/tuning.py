@@ -151,6 +151,13 @@ def tune(
     temperature = sampler.evaluation_temperature if tuning.temperature is None else tuning.temperature
     bench = _Bench(method, split, examples, tuning, temperature, report or (lambda *_: None))
     candidates = family.candidates(_grids(sampler)[family.shape] if tuning.grid is None else tuning.grid)
+    too_large = [each for each in candidates if max(each.schedule) > sampler.largest_step]
+    if too_large and tuning.grid is not None:
+        raise UsageError(
+            f"{too_large[0].label} has a step of {max(too_large[0].schedule):g}, and the chain's integrator "
+            f"takes {sampler.largest_step:g} at most; give smaller numbers"
+        )
+    candidates = [each for each in candidates if each not in too_large]
     names = NAMES[family.shape]
     ascent = 2 * tuning.gradient_steps * len(names)
     bench.expect(len(candidates) + bool(ascent), ascent)
@@ -198,10 +205,11 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
     chosen = seeded_choice(len(split), RETUNE_SENTENCES)
     objective, sizes = method.config.training.tune_objective, {*sampler.schedule()}
     constant = len(sizes) == 1
+    factors = (factor for factor in RETUNE_FACTORS if factor * max(sizes) <= sampler.largest_step)
     tuning = Tuning(
         shape="constant" if constant else "checkpoint",
         # One s for all steps is searched among all sizes, as in the paper, so that no choice is for ever.
-        grid=(*_grids(sampler)["constant"], *sizes) if constant else RETUNE_FACTORS,
+        grid=(*_grids(sampler)["constant"], *sizes) if constant else tuple(factors),
         objective=objective,
         # Means are taken from few chains, a covariance is not.
         chains=max(RETUNE_CHAINS, 2 * method.latent) if objective == "entropy" else RETUNE_CHAINS // 4,
@@ -313,7 +321,10 @@ def _ascended(
     assert start is not None
 
     def objective(values: Values, index: int) -> float:
-        (measured,) = bench.measure([family.candidate(values)], ascent=index)
+        candidate = family.candidate(values)
+        if max(candidate.schedule) > sampler_of(bench.method).largest_step:
+            return -math.inf
+        (measured,) = bench.measure([candidate], ascent=index)
         folds = float(measured.folded.mean()) > 0 and not tuning.allow_folded
         return -math.inf if folds else _objective(measured, tuning)
 

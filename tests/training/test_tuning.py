@@ -178,6 +178,21 @@ def test_what_cannot_be_tuned(
             Tuning(**wrong)
 
 
+def test_steps_beyond_the_integrators_largest_are_refused_and_never_tried_in_training(
+    corpus: Any, settings: Callable[..., Any]
+) -> None:
+    sampler = {"step_sizes": [1.5, 0.5], "exponential": True}
+    exponential = build_method(settings("sri", sampler=sampler), len(corpus.tokenizer))
+    exponential.initialise()
+    valid = corpus.split("valid")
+    with pytest.raises(UsageError, match="2.5 has a step of 2.5, and the chain's integrator takes 2 at most"):
+        tune(exponential, valid, EXAMPLES, Tuning("constant", grid=(0.5, 2.5), chains=12))
+    tried = [row.values for row in retune(exponential, valid, 0.5, epoch=3).rows]
+    assert tried == [(0.25,), (0.5,), (1.0,)], "2 × 1.5 is beyond 2"
+    climbed = tune(exponential, valid, EXAMPLES, Tuning(grid=(1.3,), chains=12, gradient_steps=3))
+    assert all(max(row.schedule) <= 2 for row in climbed.rows)
+
+
 def test_retuning_is_small_and_moves_with_the_epoch(corpus: Any, method: Method) -> None:
     tuned = retune(method, corpus.split("valid"), 0.5, epoch=3)
     assert [row.values for row in tuned.rows] == [(0.25,), (0.5,), (1.0,), (2.0,)]
