@@ -22,7 +22,7 @@ class ChainDensity(NamedTuple):
     """log q(z_K | x, ε) and what says whether to believe it; all [batch]."""
 
     log_density: Tensor  # nats
-    sign: Tensor  # of the Jacobian's determinant, ±1
+    sign: Tensor  # of the Jacobian's determinant: ±1, or 0 where a step forgets where it began
     folded: Tensor  # share of steps with an eigenvalue of their matrix below 0: the map may not be one-to-one
 
 

@@ -43,7 +43,7 @@ class Preconditioner(nn.Module):
     @torch.no_grad()
     def root(self) -> Tensor:
         """Return L = (I + F)^(−1/2), symmetric: [latent, latent]."""
-        eigenvalues, vectors = torch.linalg.eigh(self.fisher.double())
+        eigenvalues, vectors = torch.linalg.eigh(self.fisher.double().cpu())  # so small: slower on a GPU
         scale = (1.0 + eigenvalues.clamp_min(0.0)).rsqrt()  # a running mean of squares has none below 0
         root: Tensor = (vectors * scale) @ vectors.t()
-        return root.to(self.fisher.dtype)
+        return root.to(self.fisher)

@@ -49,7 +49,7 @@ class Sides(NamedTuple):
     entropy_given_noise: Tensor  # E H(q(z_K|x, ε)): below H(q(z_K|x)) where nothing folds
     folded: Tensor  # share of steps with an eigenvalue of I − s_k P ∇²U below 0
     unstable: Tensor  # share of steps whose noiseless part raises U
-    acceptance: Tensor  # mean of a Metropolis test of each step; NaN at temperature 0 and for averaged noise
+    acceptance: Tensor  # mean of a Metropolis test of each step; NaN at temperature 0
 
     @property
     def upper(self) -> Tensor:

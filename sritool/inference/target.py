@@ -19,7 +19,7 @@ class Target(Protocol):
         """The same and its gradient in z."""
 
     def hessian(self, z: Tensor) -> Tensor:
-        """∇²_z (−log p(x|z)): [batch, latent] → [batch, latent, latent]."""
+        """∇²_z (−log p(x|z)): [..., batch, latent] → [..., batch, latent, latent]."""
 
 
 def check_finite(what: str, values: Tensor) -> None:

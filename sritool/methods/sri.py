@@ -98,8 +98,7 @@ class ShortRunInference(Method):
         scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)  # [steps, batch, latent]
         size, dropout = (whole or batch).size, self._dropout(batch, clock, whole)
         measured = self._measured(clock)
-        conditional, root = self.conditional(batch, self.precision), self.root
-        schedule = self.sampler.schedule()
+        root, schedule = self.root, self.sampler.schedule()
         weight = self.sampler.prior_weight.at(clock.progress)
         replayed = _replayed(batch) and not measured
         subsets = self._draw_words(batch, clock, replayed, whole)
@@ -116,8 +115,9 @@ class ShortRunInference(Method):
             )
             present = tuple(tensor is not None for tensor in given)
             tensors = (tensor for tensor in given if tensor is not None)
-            done = self._graphed_pass((tuple(schedule), present, size), *tensors)
+            done = self._graphed_pass((tuple(schedule),), (present, size), *tensors)
         else:
+            conditional = self.conditional(batch, self.precision)
             done = self._pass(
                 conditional, dropout, start[0], scaled, weight, schedule, root, subsets, size, measured
             )
@@ -130,7 +130,7 @@ class ShortRunInference(Method):
         ).tolist()  # one wait for all
         require_settled(told[2], schedule, self.sampler.temperature.at(clock.progress))
         sums = {"recon": told[0], "moved": told[1]}
-        if measured:
+        if measured:  # and so not replayed
             sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain, weight, subsets)
         return sums
 

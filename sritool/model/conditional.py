@@ -144,6 +144,8 @@ class Conditional:
         features = self.features(self.run(z).outputs()).flatten(0, 1)
         valid, rows = self.positions(z.shape[0])
         log_p = self.weights.output.log_likelihood(features if valid is None else features[valid], rows)
+        if self._static:
+            log_p = log_p * self._counted(z.shape[:-1], log_p.dtype)
         return self._per_sentence(log_p, valid, z.shape[:-1])
 
     @torch.no_grad()

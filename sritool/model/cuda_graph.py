@@ -10,7 +10,7 @@ Source: the usage rules of `torch.cuda.CUDAGraph` in PyTorch's notes on CUDA sem
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,15 +28,29 @@ class _Captured(NamedTuple, Generic[Outputs]):
 
 
 class GraphedFunction(Generic[Outputs]):
-    """`function` on CUDA tensors; its outputs are overwritten by the next call with the same shapes."""
+    """`function` on CUDA tensors; its outputs are overwritten by the next call, whatever its shapes."""
 
     def __init__(self, function: Callable[..., Outputs]) -> None:
         self._function = function
         self._captured: dict[Hashable, _Captured[Outputs]] = {}
+        self._constants: Hashable = None
+        self._pool: Any = None  # of memory, which all graphs share: only one of them has outputs in use
 
-    def __call__(self, constants: tuple[Hashable, ...], *tensors: Tensor) -> Outputs:
-        """function(*constants, *tensors); `constants` are what the function takes beside tensors."""
-        key = (constants, tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors))
+    def __call__(
+        self, constants: tuple[Hashable, ...], shapes: tuple[Hashable, ...], *tensors: Tensor
+    ) -> Outputs:
+        """Return function(*constants, *shapes, *tensors).
+
+        Args:
+            constants: That hardly ever change; when they do, the graphs of those before are dropped.
+            shapes: That change with the tensors' shapes.
+            tensors: The rest of what the function takes.
+        """
+        if constants != self._constants:
+            self._captured.clear()
+            self._constants, self._pool = constants, None
+        key = (shapes, tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors))
+        constants = constants + shapes
         found = self._captured.get(key)
         if found is None:
             if len(self._captured) >= _LARGEST_NUMBER:
@@ -58,6 +72,8 @@ class GraphedFunction(Generic[Outputs]):
                     self._function(*constants, *static)
             torch.cuda.current_stream(device).wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
+            with torch.cuda.graph(graph, pool=self._pool):
                 outputs = self._function(*constants, *static)
         return _Captured(graph, static, outputs)

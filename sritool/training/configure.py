@@ -42,6 +42,7 @@ KEPT = (
     "generator.layers",
     "generator.residual",
     "generator.tied_embeddings",
+    "generator.code_bias",
     "optimizer.name",
     "optimizer.freeze",
     "training.batch_size",

@@ -13,11 +13,11 @@ from sritool.data.batches import collate, training_batches
 from sritool.data.store import Corpus
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
-from sritool.model.device import resolve_precision
+from sritool.model.device import length_multiple, products_in
 from sritool.processes import ALONE, part_of
 from sritool.training.pretraining import pretraining_epochs
 from sritool.training.shared_gradients import BatchGradients
-from sritool.training.state import training_split
+from sritool.training.state import training_split, with_precision
 
 
 class RunCost(NamedTuple):
@@ -58,20 +58,20 @@ def cost_of(config: RunConfig, corpus: Corpus, device: torch.device, processes: 
     method.initialise()
     method.modules.to(device)
     train = training_split(corpus, config)
-    rows = int(config.training.batch_size * max(1.0, float(train.lengths.mean())))
-    method.precision = resolve_precision(
-        config.training.precision, device, config.generator.hidden, rows, len(corpus.tokenizer)
-    )
+    config = with_precision(config, train, len(corpus.tokenizer), device, processes)
+    method.precision = config.training.precision
     batches = training_batches(train.lengths, config.training.batch_size, config.training.seed, 0)
     by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
     middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
     seconds = []
     parts, gradients = processes * config.training.accumulate, BatchGradients(method, config, device, ALONE)
-    for number, chosen in enumerate([middle[0], *middle]):  # the first one warms up
-        whole = collate(train, chosen).to(device)
+    warming_up = middle if device.type == "cuda" else middle[:1]  # a graph is captured for each length
+    for number, chosen in enumerate([*warming_up, *middle]):
+        whole = collate(train, chosen, length_multiple(device)).to(device)
         part = whole.part(part_of(whole.size, parts - 1, parts)) if parts > 1 else whole
         begin = time.perf_counter()
-        _, summed = gradients.of_part(part, Clock(0, 0, number + 1, 0.0), whole)
+        with products_in(method.precision):
+            _, summed = gradients.of_part(part, Clock(0, 0, number + 1, 0.0), whole)
         seconds.append(config.training.accumulate * (time.perf_counter() - begin))
     reduced = sum(tensor.numel() * tensor.element_size() for tensor in summed)
     parameters = sum(p.numel() for p in method.modules.parameters())
@@ -89,7 +89,7 @@ def cost_of(config: RunConfig, corpus: Corpus, device: torch.device, processes: 
         parameters=parameters,
         memory=4 * (copies * parameters + min(logits, 1 << 23) + states),
         steps=len(batches),
-        seconds_a_step=float(np.mean(seconds[1:])),
+        seconds_a_step=float(np.mean(seconds[len(warming_up) :])),
         reduced=reduced,
         beside=method.updates_beside,
         epochs=config.training.epochs + before,

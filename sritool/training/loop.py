@@ -1,7 +1,7 @@
 """Training: the loop that every method shares. Set up, run, update, validate, save, in this order.
 
 The state of a run is its parameters, its optimiser and its position in the data; all noise is a function of the
-position. A run that is stopped and resumed is therefore bit-identical to one that never stopped.
+position. A run that is stopped and resumed on a CPU is therefore bit-identical to one that never stopped.
 
 Several processes may train one run. Each computes a part of every update, and all have the same parameters after it.
 Only the first one does the rest, such as validating and saving, in `_lead`; the others wait, and then copy its state.
@@ -26,7 +26,7 @@ from sritool.data.store import Corpus
 from sritool.errors import Interrupted, NumericalError
 from sritool.evaluation.metrics import Estimate
 from sritool.methods.base import Clock
-from sritool.model.device import products_in
+from sritool.model.device import length_multiple, products_in
 from sritool.processes import PeerLostError, Processes
 from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.folder import AUTOENCODER, BEST, LAST
@@ -39,8 +39,6 @@ from sritool.training.shared_gradients import Asked, BatchGradients
 from sritool.training.shared_state import share, state_of_all
 from sritool.training.tuning import adopt, retune
 
-# A GPU replays a graph for each length, so that few lengths are worth some padding.
-_LENGTH_MULTIPLE = {"cuda": 4}
 _JUDGED = 128  # validation sentences in a batch that a method looks at
 
 
@@ -242,7 +240,7 @@ class Trainer:
         beside = state.method.beside(clock, position.batch, len(batches))
         planned = beside is None
         chosen = batches[position.batch if beside is None else beside]
-        batch = collate(self.train, chosen, _LENGTH_MULTIPLE.get(state.device.type, 1))
+        batch = collate(self.train, chosen, length_multiple(state.device))
         try:
             with products_in(state.config.training.precision):
                 late = self.processes.is_first and self.times.is_over()

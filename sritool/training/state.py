@@ -38,6 +38,25 @@ from sritool.training.warm_start import take_over, take_vectors
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
 
+def with_precision(
+    config: RunConfig, train: Split, vocabulary: int, device: torch.device, processes: int
+) -> RunConfig:
+    """Return the configuration with "auto" settled; a resumed run keeps what was settled.
+
+    Args:
+        config: A run's.
+        train: What it is trained on.
+        vocabulary: Types in it.
+        device: Where.
+        processes: That share a batch.
+    """
+    training = config.training
+    sentences = -(-training.batch_size // (processes * training.accumulate))
+    rows = int(sentences * max(1.0, float(train.lengths.mean())))
+    precision = resolve_precision(training.precision, device, config.generator.hidden, rows, vocabulary)
+    return replace(config, training=replace(training, precision=precision))
+
+
 def training_split(corpus: Corpus, config: RunConfig) -> Split:
     """The sentences that a run is trained on: all of the training split, or as many as its settings say."""
     train = corpus.split("train")
@@ -66,7 +85,7 @@ class RunState:
         """
         self.corpus, self.folder, self.device, self.processes = corpus, folder, device, processes
         self.train = training_split(corpus, config)
-        self.config = self._with_precision(config)
+        self.config = with_precision(config, self.train, len(corpus.tokenizer), device, processes.size)
         self.method = self._method(resume)
         self.method.precision = self.config.training.precision
         self.method.processes = processes
@@ -176,17 +195,6 @@ class RunState:
         """By the count of steps, after a step of the plan; or because last.pt is old."""
         every = self.config.training.save_every
         return (planned and self.position.step % every == 0) or time.monotonic() - self._saved >= SAVE_SECONDS
-
-    def _with_precision(self, config: RunConfig) -> RunConfig:
-        """The configuration with "auto" settled; a resumed run keeps what was settled."""
-        vocabulary = len(self.corpus.tokenizer)
-        mean_length = float(self.train.lengths.mean())
-        parts = self.processes.size * config.training.accumulate
-        rows = int(-(-config.training.batch_size // parts) * max(1.0, mean_length))
-        precision = resolve_precision(
-            config.training.precision, self.device, config.generator.hidden, rows, vocabulary
-        )
-        return replace(config, training=replace(config.training, precision=precision))
 
     def _method(self, resume: Checkpoint | None) -> Method:
         """With parameters not yet drawn; of a checkpoint only where they have the sizes that it says."""

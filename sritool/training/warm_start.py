@@ -141,7 +141,8 @@ def _copied(name: str, tensor: Tensor, theirs: Tensor, rows: Rows) -> bool:
     first = _FIRST_ID.get(name)
     if first is not None:
         kept = rows.new >= first
-        tensor[torch.from_numpy(rows.new[kept] - first)] = theirs[torch.from_numpy(rows.old[kept] - first)]
+        here, there = (torch.from_numpy(ids[kept] - first) for ids in (rows.new, rows.old))
+        tensor[here] = theirs[there].to(tensor)
         return True
     other_words = rows.found < rows.words or not np.array_equal(rows.new, rows.old)
     if tensor.shape != theirs.shape or (name == "word_mass.mass" and other_words):

@@ -164,6 +164,22 @@ def test_training_runs_saves_and_evaluates(method: str, tmp_path: Path) -> None:
     assert values[1] == pytest.approx(values[0], abs=0.05)
 
 
+def test_a_run_begins_on_the_gpu_with_the_weights_of_another(tmp_path: Path) -> None:
+    from sritool.data.preprocess import preprocess_corpus
+    from sritool.data.store import load_corpus
+    from sritool.training.configure import resolve_config
+    from sritool.training.loop import Limits, Trainer
+
+    corpus = load_corpus(preprocess_corpus("tiny", data_dir=tmp_path).path)
+    first, second = tmp_path / "first", tmp_path / "second"
+    config = resolve_config("tiny", method="sri")
+    for folder in (first, second):
+        folder.mkdir()
+        Trainer(corpus, config, folder, torch.device("cuda"), Limits(max_steps=2), lambda _: None).run()
+        warm_start = replace(config.warm_start, checkpoint=str(first / "last.pt"))
+        config = replace(config, warm_start=warm_start)
+
+
 @pytest.mark.parametrize("name", ["lm", "sri", "vae-anneal", "vae-lagging"])
 def test_parts_of_a_batch_add_up_to_it(name: str, pair: tuple[Generator, Generator, Batch, Batch]) -> None:
     from dataclasses import replace

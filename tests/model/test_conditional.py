@@ -45,15 +45,19 @@ def oracle(generator: Generator, batch: Batch, z: Tensor, masks: Masks | None = 
     return total
 
 
+@pytest.mark.parametrize("static", [False, True], ids=["", "static"])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 def test_value_and_gradient_agree_with_autograd(
-    make_generator: Callable[..., Generator], make_batch: Callable[..., Batch], lengths: tuple[int, ...]
+    make_generator: Callable[..., Generator],
+    make_batch: Callable[..., Batch],
+    lengths: tuple[int, ...],
+    static: bool,
 ) -> None:
     generator, batch = make_generator(), make_batch(lengths)
     z = codes(len(lengths)).requires_grad_()
     expected = oracle(generator, batch, z)
     (slope,) = torch.autograd.grad(expected.sum(), z)
-    fast = Conditional(Weights(generator), batch)
+    fast = Conditional(Weights(generator), batch, static)
     value, gradient = fast.evaluate(z.detach())
     torch.testing.assert_close(value, expected.detach(), rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(gradient, slope, rtol=1e-10, atol=1e-11)
