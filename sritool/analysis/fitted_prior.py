@@ -116,7 +116,8 @@ def posterior_draws(
         batch = collate(split, chosen[part]).to(model.device)
         conditional, examples = method.conditional(batch), batch.examples
         starts = method.posterior(conditional, seed, config.modes)
-        drawn = adaptive_draws(conditional, starts, seed, examples, config, covariance)
+        rough = method.rough(conditional)
+        drawn = adaptive_draws(conditional, starts, seed, examples, config, covariance, rough)
         codes = [resample(drawn, seed + repeat, examples)[0] for repeat in range(repeats)]
         return {
             "z": drawn.z.transpose(0, 1),

@@ -104,7 +104,8 @@ def _adaptive(given: _Given) -> WeightedDraws:
     config, root = given.settings.likelihood, given.method.root
     covariance = None if root is None else root @ root.t()
     ends, seed = given.starts[: config.modes], given.settings.seed
-    return adaptive_draws(given.conditional, ends, seed, given.examples, config, covariance)
+    rough = given.method.rough(given.conditional)
+    return adaptive_draws(given.conditional, ends, seed, given.examples, config, covariance, rough)
 
 
 def _sri(given: _Given) -> WeightedDraws:

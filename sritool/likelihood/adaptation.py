@@ -86,6 +86,7 @@ def adaptive_draws(
     examples: Tensor,
     config: LikelihoodConfig,
     covariance: Tensor | None = None,
+    rough: Target | None = None,
 ) -> WeightedDraws:
     """Draw from a proposal q that was adapted to each posterior, with weights w = p(x|z) p(z) / q(z).
 
@@ -99,6 +100,7 @@ def adaptive_draws(
         examples: Keys of the sentences' noise. Shape [batch].
         config: Numbers of pilots and of draws.
         covariance: A guess at the posteriors' covariances, as `adapt` has it.
+        rough: The target in less precision, for the pilots; None: as it is.
 
     Returns:
         `config.samples` weighted draws of each sentence.
@@ -108,7 +110,7 @@ def adaptive_draws(
 
     Source: Pang et al. 2021, eq. (15), for the weights; the modules `adaptation` and `proposal` for q.
     """
-    proposal = adapt(target, ends, seed, examples, config, covariance)
+    proposal = adapt(rough or target, ends, seed, examples, config, covariance)
     return draw(target, proposal, Stream(seed, "weighed"), examples, config.samples)
 
 

@@ -67,7 +67,8 @@ class Method(ABC):
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         self.config = config
-        self.precision = "float32"  # of the output layer while training; the trainer sets what it probed
+        # Of the output layer while training, and for draws that are thrown away; what trains or loads it sets it.
+        self.precision = "float32"
         self.generator = Generator(config.generator, vocabulary_size)
         self.modules: nn.ModuleDict = nn.ModuleDict({"generator": self.generator})
         self.pretraining = False  # while it is an autoencoder; what trains it sets it
@@ -112,6 +113,12 @@ class Method(ABC):
     def conditional(self, batch: Batch, precision: str = "float32") -> Conditional:
         """p(x|·) of the batch under the present parameters."""
         return Conditional(Weights(self.generator, precision, self._workspace), batch)
+
+    def rough(self, conditional: Conditional) -> Conditional:
+        """p(x|·) of the same batch with bfloat16 products where that is faster: for draws that are thrown away."""
+        return (
+            self.conditional(conditional.batch, "bfloat16") if self.precision == "bfloat16" else conditional
+        )
 
     @abstractmethod
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:

@@ -162,6 +162,16 @@ def resolve_precision(
     return min(weighted, key=lambda name: weighted[name])
 
 
+def multiplies_in_bfloat16(device: torch.device) -> bool:
+    """Whether there are units for it, by what the device says of itself: the same in every process on a machine."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+
+
 def length_multiple(device: torch.device) -> int:
     """What training pads its batches to: a GPU replays a graph for each length, and few are worth some padding."""
     return 4 if device.type == "cuda" else 1

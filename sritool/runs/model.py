@@ -15,7 +15,7 @@ from sritool.data.split import Split, encode_split
 from sritool.errors import CheckpointError, ShapeError, UsageError
 from sritool.methods.registry import build_method
 from sritool.model.decoding import DecodingConfig, decode
-from sritool.model.device import resolve_device
+from sritool.model.device import multiplies_in_bfloat16, resolve_device
 from sritool.model.random import Stream
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import find_checkpoint
@@ -63,6 +63,8 @@ class TrainedModel:
         self.method = build_method(checkpoint.config, len(checkpoint.tokenizer))
         load_weights(self.method.modules, checkpoint.weights, path)
         self.method.modules.to(device)
+        if checkpoint.config.training.precision == "bfloat16" and multiplies_in_bfloat16(device):
+            self.method.precision = "bfloat16"
         self.generator = self.method.generator
 
     def __repr__(self) -> str:
@@ -70,8 +72,9 @@ class TrainedModel:
 
     @property
     def arithmetic(self) -> tuple[str, str]:
-        """Kind of device and type of the numbers, on which the last digits of every figure depend."""
-        return self.device.type, str(self.generator.output_bias.dtype)
+        """Kind of device and types of the numbers, on which the last digits of every figure depend."""
+        own, rough = str(self.generator.output_bias.dtype), self.method.precision
+        return self.device.type, own if rough == "float32" else f"{own}, pilots in {rough}"
 
     @property
     def latent(self) -> int:

@@ -186,6 +186,19 @@ def test_two_modes_are_both_found() -> None:
     assert abs(float(found.log_likelihood) - evidence) < 5 * error
 
 
+def test_pilots_of_a_rough_target_choose_the_proposal_and_the_exact_one_is_weighed(linear: Rough) -> None:
+    near = Rough(linear.sharpness * 1.1, linear.centre + 0.01, height=0.01)
+    config = LikelihoodConfig(samples=4000, pilots=100)
+    found = likelihood_figures(adaptive_draws(linear, starts(4, 16), 0, torch.arange(4), config, rough=near))
+    precision = 1 + linear.sharpness
+    lost = 0.5 * linear.sharpness / precision * linear.centre.square().sum(-1)
+    evidence = -8 * precision.log() - lost
+    errors = ((4000 / found.effective_sample_size - 1) / 4000).sqrt()
+    assert float(errors.max()) < 0.1
+    assert bool(((found.log_likelihood - evidence).abs() < 5 * errors + 1e-9).all())
+    assert len(linear.asked) == 0, "a pilot was evaluated exactly"
+
+
 def test_pilots_are_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every round has noise of its own, and the draws that are weighed have none of the pilots'."""
     asked: list[tuple[Stream, int]] = []
