@@ -33,7 +33,7 @@ PASSES = 4  # of the authors' B·d that are run
 
 
 class Ours:
-    """sritool's evaluation of a batch of random sentences, in float32 as it always is."""
+    """sritool's evaluation of a batch of random sentences, in float32 but for pilots where it says so."""
 
     def __init__(self, shape: Shape, sentences: int, device: torch.device) -> None:
         self.config = run_config(shape)
@@ -42,11 +42,12 @@ class Ours:
         self.likelihood = LikelihoodConfig()
         self.codes = Stream(0, "codes").normal(self.batch.examples, shape.latent)
 
-    def adaptive(self) -> object:
+    def adaptive(self, pilots: str = "float32") -> object:
         """The default estimator, the chains that it starts from included."""
         conditional = self.method.conditional(self.batch)
+        rough = self.method.conditional(self.batch, pilots)
         starts = self.method.posterior(conditional, 0, self.likelihood.modes)
-        drawn = adaptive_draws(conditional, starts, 0, self.batch.examples, self.likelihood)
+        drawn = adaptive_draws(conditional, starts, 0, self.batch.examples, self.likelihood, rough=rough)
         return likelihood_figures(drawn)
 
     def hessian(self) -> Tensor:
@@ -106,6 +107,7 @@ def measure(
         "density": many.density,
         "hessian": many.hessian,
         "adaptive": many.adaptive,
+        "adaptive, bfloat16": lambda: many.adaptive("bfloat16"),
     }
     seconds = alternate(runs, rounds, device, most_seconds)
     needed = authors_sentences * shape.latent / PASSES
@@ -130,6 +132,7 @@ def measure(
         record("density, sritool", sentences, ours["density"], True),
         record("Hessian at one z, sritool", sentences, ours["hessian"], False),
         record("adaptive likelihood, sritool", sentences, ours["adaptive"], False),
+        record("the same, pilots in bfloat16", sentences, ours["adaptive, bfloat16"], False),
     ]
 
 
