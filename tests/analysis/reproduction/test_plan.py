@@ -31,8 +31,12 @@ def test_all_methods_get_the_same_generator_plan_and_data(recipe: str, corpus: s
         if run.method != "lm"
     } == {32}
     assert len({run.words[1] for run in plan.runs}) == 1
-    assert len({run.measures for run in plan.runs}) == 1  # one estimator
-    assert len(fairness(plan)) == 1
+    commands = {run.method: " ".join(run.measures[0].words) for run in plan.runs}
+    assert "kl" not in commands["sri"].split()[-1].split(","), "of a chain that forgets where it began"
+    assert {commands[name].replace(",kl,", ",") for name in commands} == {commands["sri"]}  # one estimator
+    same, left_out = fairness(plan)
+    assert same.startswith("the same for all methods")
+    assert left_out.startswith("kl is not measured of sri")
 
 
 def test_a_recipe_that_sets_methods_apart_says_so() -> None:
