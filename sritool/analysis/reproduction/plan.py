@@ -267,7 +267,7 @@ def fairness(plan: Plan) -> list[str]:
         f"sentences); the generator ({sizes}); when training stops ({_rule(first, apart)}); the estimator of p(x), "
         "adaptive, with its draws"
     ]
-    if any(forgets_its_start(run.config) for run in plan.runs):
+    if "kl" in plan.table.columns and any(forgets_its_start(run.config) for run in plan.runs):
         found.append(
             "kl is not measured of sri, whose chain forgets where it began: it would say nothing about x "
             "(posterior-kl is the same quantity for all)"
