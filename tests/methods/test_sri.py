@@ -231,9 +231,9 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
     expected, sums, statistics = gradients(method, batch, clock), update(method, batch, clock), method
     method, calls = made(), []
 
-    def replayed(constants: tuple[Any, ...], *tensors: Tensor) -> Any:
+    def replayed(constants: tuple[Any, ...], shapes: tuple[Any, ...], *tensors: Tensor) -> Any:
         calls.append(constants)
-        return method._static_pass(*constants, *tensors)  # type: ignore[attr-defined]
+        return method._static_pass(*constants, *shapes, *tensors)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(method, "_graphed_pass", replayed)
     monkeypatch.setattr(sri, "_replayed", lambda batch: True)
