@@ -45,7 +45,6 @@ class RunLog:
         self._tokens, self._tokens_since = 0, time.monotonic()
         self._columns: dict[str, float] = {}
         self.level: Level | None = None  # of the validations to come
-        self._to_come: tuple[tuple[int, int, Level | None], int] | None = None  # when counted; validations
         self._warned = False  # of a collapse, which is said when it begins and not each epoch
 
     def step(
@@ -109,12 +108,7 @@ class RunLog:
 
     def _validations_to_come(self) -> int:
         """In the present stage."""
-        planned, level, epoch = self.state.epochs, self.level, self.state.position.epoch
-        if self._to_come is None or self._to_come[0] != (epoch, planned, level):
-            later = range(epoch + 1, planned + 1)
-            due = sum(level is not None and level.is_due(done, planned) for done in later)
-            self._to_come = (epoch, planned, level), due
-        return self._to_come[1]
+        return 0 if self.level is None else self.level.to_come(self.state.position.epoch, self.state.epochs)
 
     def _last_step(self, batches: int) -> int:
         """Of the whole plan, or where a limit ends it."""

@@ -114,6 +114,11 @@ class Level(NamedTuple):
         """
         return done >= min(self.every, planned) and (planned - done) % self.every == 0
 
+    def to_come(self, done: int, planned: int) -> int:
+        """How many validations there are after so many epochs of so many planned."""
+        first = max(done + 1, min(self.every, planned))
+        return max(0, (planned - first) // self.every + 1)
+
 
 def level_of(method: Method, config: RunConfig, train: Split, valid: Split) -> Level:
     """The level of a run's validations, at most what is set, within `validation.share` of its training."""

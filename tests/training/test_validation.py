@@ -106,6 +106,8 @@ def test_the_last_epoch_is_validated_and_none_too_early() -> None:
         for planned in range(1, 20):
             level = Level(64, SET, every)
             due = [done for done in range(1, planned + 1) if level.is_due(done, planned)]
+            for done in range(planned + 1):
+                assert level.to_come(done, planned) == sum(epoch > done for epoch in due)
             assert due[-1] == planned
             assert len(due) == max(1, planned // every)
             assert all(count * every <= max(done, every) for count, done in enumerate(due, 1))
