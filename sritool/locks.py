@@ -91,25 +91,27 @@ class Lock:
         """
         file, ours = open_locked(self.path, wait)
         if ours:
+            self._file = file  # at once: whoever is interrupted in what follows can still release it
             since = datetime.datetime.now().astimezone()
             holder = f"{socket.gethostname()} {os.getpid()} {since:%Y-%m-%d %H:%M:%S %z}".strip()
             with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
                 file.truncate(0)
                 file.write(holder.encode())
                 file.flush()
-            self._file = file
             return True
         file.close()
         self.without = ours is None
         return self.without
 
     def release(self) -> None:
-        """Let it go, and remove its file."""
-        if self._file is not None:
-            with contextlib.suppress(OSError), self._file as file:
-                if _is_named(file, self.path):
-                    remove_open(self.path, file)
-            self._file = None
+        """Let it go, and remove its file; again, where an interrupt cut it short."""
+        if self._file is not None and not self._file.closed:
+            with contextlib.suppress(OSError):
+                if _is_named(self._file, self.path):
+                    remove_open(self.path, self._file)
+            with contextlib.suppress(OSError):
+                self._file.close()
+        self._file = None
 
     def __enter__(self) -> Self:
         return self

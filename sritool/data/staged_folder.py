@@ -40,25 +40,27 @@ def staged(target: Path, settle: Callable[[Path], bool] = lambda _: True) -> Ite
     parent = target.parent
     parent_is_new = not parent.exists()
     new = target.with_name(f".{target.name}.new-{secrets.token_hex(4)}")
-    writing = Lock(new / _LOCK)
+    replacing, writing = _lock_of(target), Lock(new / _LOCK)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
-            _put_back(target)
-            _clear_leftovers(target)
-            new.mkdir()
-            writing.acquire(wait=True)
+        replacing.acquire(wait=True)
+        _put_back(target)
+        _clear_leftovers(target)
+        new.mkdir()
+        writing.acquire(wait=True)
+        replacing.release()
         yield new
-        with _locked(target):
-            if settle(new):
-                _sync_tree(new)
-                writing.release()
-                _swap(new, target)
-                sync_folder(parent)
+        replacing.acquire(wait=True)
+        if settle(new):
+            _sync_tree(new)
+            writing.release()
+            _swap(new, target)
+            sync_folder(parent)
     except OSError as error:
         raise _cannot_write(parent, error) from error
-    finally:
+    finally:  # whatever a Ctrl-C cut short is done here
         writing.release()
+        replacing.release()
         shutil.rmtree(new, ignore_errors=True)
         if parent_is_new:
             with contextlib.suppress(OSError):
@@ -69,15 +71,14 @@ def recover(target: Path) -> None:
     """Move the old folder back if a killed run had moved it aside and no new one took its place."""
     if target.exists() or not _beside(target, "old"):
         return
-    with contextlib.suppress(OSError), _locked(target):
+    with contextlib.suppress(OSError), _lock_of(target) as replacing:
+        replacing.acquire(wait=True)
         _put_back(target)
 
 
-def _locked(target: Path) -> Lock:
-    """Return a lock; while it is held, no other process replaces the folder."""
-    lock = Lock(target.with_name(f".{target.name}.lock"))
-    lock.acquire(wait=True)
-    return lock
+def _lock_of(target: Path) -> Lock:
+    """Return a lock, still to be taken; while it is held, no other process replaces the folder."""
+    return Lock(target.with_name(f".{target.name}.lock"))
 
 
 def _put_back(target: Path) -> None:

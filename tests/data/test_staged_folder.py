@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from sritool import locks
 from sritool.data import staged_folder as folders
 from sritool.data.staged_folder import recover, staged
 from sritool.errors import SritoolError
@@ -31,6 +34,26 @@ def write_half(target: Path, error: type[BaseException]) -> None:
 
 def content(target: Path) -> str:
     return (target / "part" / "file").read_text()
+
+
+@pytest.mark.parametrize("call", ["gethostname", "remove_open"])
+def test_ctrl_c_while_the_lock_is_taken_or_released_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    module: ModuleType = socket if call == "gethostname" else locks
+    real, calls = getattr(module, call), []
+
+    def interrupted_once(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(module, call, interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "corpus", "new")
+    assert calls
+    assert not [*tmp_path.iterdir()]
 
 
 def test_first_and_second_writing(tmp_path: Path) -> None:
