@@ -223,9 +223,11 @@ def named_truly(config: RunConfig) -> RunConfig:
 
 
 def shown(config: RunConfig) -> dict[str, Any]:
-    """Its settings as nested values, without those that its method does not read."""
+    """Its settings as nested values, without those that its method does not read or that only training writes."""
     unused = sections_unread_by(config.method)
-    return {name: value for name, value in plain(config).items() if name not in unused}
+    values = {name: value for name, value in plain(config).items() if name not in unused}
+    del values["warm_start"]["digest"]
+    return values
 
 
 def _check_method(config: RunConfig, given: Given) -> None:

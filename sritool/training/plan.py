@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,6 @@ from sritool.data.store import INFO_FILE, Corpus, find_corpus, load_corpus
 from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.errors import CheckpointError, UsageError, suggestion
 from sritool.model.word_subset import LEAST_GAIN, worthwhile
-from sritool.runs.bundled import bundled_run
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import (
     BEST,
@@ -32,7 +31,6 @@ from sritool.runs.folder import (
     newest_run,
     remove_unsaved,
 )
-from sritool.runs.hub import hub_model
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import DEFAULT_METHOD, Given, resolve_config, shown
 from sritool.training.sources import as_it_began, with_source
@@ -131,13 +129,12 @@ def _plan_of(start: Start, folder: Path | None) -> Plan:
     resume = _resumable(folder) if folder is not None else None
     if resume is not None and folder is not None:
         method_without_memory(resume, folder / LAST)
-    corpus = Path(start.corpus).name
-    if resume is not None:
-        given = as_it_began(start.given, start.source, resume.config)
-        config = resolve_config(corpus, given=given, under=resume.config)
+    under = None if resume is None else resume.config
+    if under is not None:
+        given, sizes = as_it_began(start.given, start.source, under)
     else:
         given, sizes = with_source(start.given, start.source)
-        config = resolve_config(corpus, given=given, sizes=sizes)
+    config = resolve_config(Path(start.corpus).name, given=given, under=under, sizes=sizes)
     return Plan(start, config, folder, resume, stamp)
 
 
@@ -202,44 +199,6 @@ def check_corpus(name: str, data_dir: Path) -> None:
     there = [path.parent.name for path in data_dir.glob(f"[!.]*/{INFO_FILE}")]
     hint = suggestion(name, [*NAMED, *there])
     raise UsageError(f"no corpus {name!r}{hint} (your own text: sritool preprocess FILE --name NAME)")
-
-
-def sort_sources(given: Sequence[Path], resuming: bool = False) -> tuple[Path | None, Path | None]:
-    """Sort what was given with --from: a checkpoint to begin from, and a folder with a corpus' files.
-
-    Args:
-        given: Paths.
-        resuming: What is not there is a checkpoint that the run to go on with has no more need of.
-
-    Raises:
-        UsageError: There are two of a kind, or one is not there.
-    """
-    encoders: list[Path] = []
-    folders: list[Path] = []
-    for path in given:
-        if not path.exists() and not resuming:
-            encoders.append(_named_model(path))
-            continue
-        is_run = (
-            not path.exists() or path.suffix == ".pt" or any((path / name).is_file() for name in (BEST, LAST))
-        )
-        (encoders if is_run else folders).append(path)
-    for several, kind in ((encoders, "runs"), (folders, "folders")):
-        if len(several) > 1:
-            raise UsageError(f"--from names two {kind}, {several[0]} and {several[1]}; give one")
-    encoder = encoders[0] if encoders else None
-    if encoder is not None and encoder.exists():
-        encoder = find_checkpoint(encoder, Path("runs"))
-    return encoder, folders[0] if folders else None
-
-
-def _named_model(name: Path) -> Path:
-    """The checkpoint of a model that comes with sritool, or that the hub has."""
-    if bundled_run(str(name)) is None and hub_model(name) is None:
-        raise CheckpointError(
-            f"--from {name}: there is no such run, file or folder; look for a slip in its name"
-        )
-    return find_checkpoint(name, Path("runs"))
 
 
 def prepare_corpus(plan: Plan, data_dir: Path, source: Path | None, say: Callable[[str], None]) -> Corpus:

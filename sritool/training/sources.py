@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sritool.config.settings import RunConfig
-from sritool.config.values import merge, nested
+from sritool.config.values import merge, nested, plain
 from sritool.data.word_vectors import vector_width
-from sritool.errors import UsageError
+from sritool.errors import CheckpointError, UsageError
 from sritool.methods.registry import METHODS
+from sritool.runs.bundled import bundled_run
 from sritool.runs.checkpoint import load_checkpoint
+from sritool.runs.folder import BEST, LAST, find_checkpoint
+from sritool.runs.hub import hub_model
 from sritool.training.configure import DEFAULT_METHOD, Given
-from sritool.training.warm_start import is_autoencoder, sizes_of
+from sritool.training.warm_start import SIZES, is_autoencoder, sizes_of
+
+
+def sort_sources(
+    given: Sequence[Path], runs_dir: Path, resuming: bool = False
+) -> tuple[Path | None, Path | None]:
+    """Sort what was given with --from: a checkpoint to begin from, and a folder with a corpus' files.
+
+    Args:
+        given: Paths, or names as `find_checkpoint` takes them.
+        runs_dir: Where runs are looked for by name.
+        resuming: What is not there is a checkpoint that the run to go on with has no more need of.
+
+    Raises:
+        UsageError: There are two of a kind.
+        CheckpointError: One is not there.
+    """
+    runs: list[Path] = []
+    folders: list[Path] = []
+    for path in given:
+        is_folder = path.exists() and path.suffix != ".pt"
+        holds_run = any((path / name).is_file() for name in (BEST, LAST))
+        (folders if is_folder and not holds_run else runs).append(path)
+    for several, kind in ((runs, "runs"), (folders, "folders")):
+        if len(several) > 1:
+            raise UsageError(f"--from names two {kind}, {several[0]} and {several[1]}; give one")
+    checkpoint = _checkpoint(runs[0], runs_dir, resuming) if runs else None
+    return checkpoint, folders[0] if folders else None
+
+
+def _checkpoint(given: Path, runs_dir: Path, resuming: bool) -> Path:
+    there = given.exists() or (runs_dir / given).is_dir() or bundled_run(str(given)) or hub_model(given)
+    if there:
+        return find_checkpoint(given, runs_dir)
+    if resuming:
+        return given
+    raise CheckpointError(
+        f"--from {given}: there is no such run, file or folder; look for a slip in its name"
+    )
 
 
 def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, Any]]:
@@ -45,8 +86,8 @@ def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, 
     return Given(given.stored, merge(given.typed, nested(key, path))), sizes
 
 
-def as_it_began(given: Given, source: Path | None, under: RunConfig) -> Given:
-    """Return the settings of a resumed run, for which the checkpoint that it began from may be named again.
+def as_it_began(given: Given, source: Path | None, under: RunConfig) -> tuple[Given, Mapping[str, Any]]:
+    """Return the settings of a resumed run, whose source may be named again, and the sizes that followed from it.
 
     Args:
         given: What the user gave.
@@ -62,4 +103,17 @@ def as_it_began(given: Given, source: Path | None, under: RunConfig) -> Given:
             f"the run to go on with began from {recorded or 'no other run'}, not from {source}; leave --from out, or "
             "start a new run without --resume"
         )
-    return given
+    stored, before = given.stored, Given(plain(under))
+    for key in ("warm_start.checkpoint", "pretraining.encoder", "warm_start.digest"):
+        # What a file says of them, --from was laid over when the run began; the digest only training knows.
+        if source is not None or key == "warm_start.digest" or not given.get(key):
+            stored = merge(stored, nested(key, before.get(key)))
+    return Given(stored, given.typed), _sizes_from(under)
+
+
+def _sizes_from(under: RunConfig) -> Mapping[str, Any]:
+    """The sizes that a run has from what it began with; a preset changes them no more than it did then."""
+    generator = plain(under.generator)
+    if under.warm_start.checkpoint:
+        return {name: generator[name] for name in (*SIZES, "latent", "code_bias")}
+    return {"embedding": generator["embedding"]} if under.warm_start.embeddings else {}

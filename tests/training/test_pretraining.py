@@ -15,7 +15,7 @@ from sritool.runs.folder import AUTOENCODER, BEST, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
 from sritool.runs.model import load_model
 from sritool.training import events
-from sritool.training.plan import sort_sources
+from sritool.training.sources import sort_sources
 from sritool.training.state import RunState
 
 NewRun = Callable[..., Any]
@@ -174,17 +174,22 @@ def test_sources_are_told_apart(new_run: NewRun, tmp_path: Path) -> None:
     run.train(max_steps=1)
     folder, file = tmp_path / "texts", run.folder / LAST
     folder.mkdir()
-    assert sort_sources([]) == (None, None)
-    assert sort_sources([folder]) == (None, folder)
-    assert sort_sources([file, folder]) == (file, folder)
-    assert sort_sources([run.folder]) == (run.folder / BEST, None)
-    bundled, none = sort_sources([Path("tiny-sri")])
-    assert (bundled and bundled.name, none) == (BEST, None)
+    runs = run.folder.parent
+    assert sort_sources([], runs) == (None, None)
+    assert sort_sources([folder], runs) == (None, folder)
+    assert sort_sources([file, folder], runs) == (file, folder)
+    for name in (run.folder, Path("ae")):
+        assert sort_sources([name], runs) == (run.folder / BEST, None)
+    for resuming in (False, True):
+        bundled, none = sort_sources([Path("tiny-sri")], runs, resuming)
+        assert (bundled and bundled.name, none) == (BEST, None)
+    gone = tmp_path / "nothere"
+    assert sort_sources([gone], runs, resuming=True) == (gone, None)
     with pytest.raises(CheckpointError, match="there is no such run"):
-        sort_sources([tmp_path / "nothere"])
+        sort_sources([gone], runs)
     for two in ([file, run.folder], [folder, tmp_path]):
         with pytest.raises(UsageError, match="give one"):
-            sort_sources(two)
+            sort_sources(two, runs)
 
 
 def test_an_encoder_and_epochs_for_one_are_one_too_many(settings: Callable[..., Any]) -> None:

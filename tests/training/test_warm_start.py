@@ -159,7 +159,10 @@ def test_what_a_source_means_for_the_settings(new_run: NewRun) -> None:
     assert (encoder.get("pretraining.encoder"), none) == (str(ae), {})
     assert with_source(Given(), None) == (Given(), {})
     config = begun_from(run, new_run, "sri", "again").config
-    assert as_it_began(Given(), path, config) == as_it_began(Given(), path.parent, config) == Given()
+    for one in (None, path, path.parent):
+        given, same = as_it_began(Given({"warm_start": {"checkpoint": ""}}), one, config)
+        assert given.get("warm_start.checkpoint") == str(path)
+        assert same == sizes | {"code_bias": False}
     with pytest.raises(UsageError, match="began from"):
         as_it_began(Given(), ae, config)
 

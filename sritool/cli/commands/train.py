@@ -134,7 +134,8 @@ def train(
     from sritool.runs.live_logs import check_live_logs
     from sritool.training.configure import gather
     from sritool.training.cost import describe
-    from sritool.training.plan import Start, plan_run, prepare_corpus, sort_sources
+    from sritool.training.plan import Start, plan_run, prepare_corpus
+    from sritool.training.sources import sort_sources
 
     began -= seconds_before()
     form = output.format()
@@ -143,7 +144,7 @@ def train(
     devices = device.devices(place)
     where = devices[place.local_rank if place else 0]
     variables, flags = settings.by_source(ctx)
-    checkpoint, source = sort_sources(sources or [], resume is not None)
+    checkpoint, source = sort_sources(sources or [], runs_dir, resume is not None)
     given = gather(config, variables, assignments or (), flags)
     processes = device.join(place, where)
     with ending_together(processes):

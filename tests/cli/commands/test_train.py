@@ -116,6 +116,37 @@ def test_max_steps_saves_and_any_resume_goes_on_bit_for_bit(train_small: Run) ->
     assert sorted(path.name for path in Path("runs").iterdir()) == ["halves", "mine-lm", "mine-sri", "whole"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--from tiny-sri",
+        "--from mine-lm --runs-dir elsewhere",
+        "--from runs/mine-lm --preset tiny",
+        "--from runs/mine-lm --config whole.toml",
+        "--from runs/mine-ae --method vae-fb --config whole.toml",
+        "--embeddings vectors.txt --preset tiny",
+        "--embeddings vectors.txt --config whole.toml",
+    ],
+)
+def test_the_same_command_goes_on_with_what_began_from_a_file(run: Run, train_small: Run, words: str) -> None:
+    method = "vae-fb" if "vae-fb" in words else "sri"
+    if method == "vae-fb":
+        assert train_small("--method", "ae", "--max-steps", 1).exit_code == 0
+    whole = run("train", "mine", "--config", "small.toml", "--method", method, "--print-config").stdout
+    Path("whole.toml").write_text(whole)
+    Path("vectors.txt").write_text("heron 1 2 3 4 5 6 7 8\n")
+    runs = Path("elsewhere" if "elsewhere" in words else "runs")
+    Path("runs").rename(runs)
+    for step in (1, 2):
+        command = [*words.split(), "--resume", "--name", "new", "--max-steps", step, "--no-summary"]
+        result = run("train", "mine", "--threads", 1, *command)
+        assert result.exit_code == 0, result.stderr
+        saved = torch.load(runs / "new" / "last.pt", weights_only=True)
+        assert saved["progress"]["step"] == step
+        source = saved["config"]["warm_start"]
+        assert len(source["digest"]) == (64 if source["checkpoint"] or source["embeddings"] else 0)
+
+
 def test_bare_resume_takes_the_run_of_this_corpus_and_method(train_small: Run) -> None:
     assert train_small("--method", "lm", "--epochs", 3, "--resume").exit_code == 0
     assert last("mine-lm")["progress"]["epoch"] == 3
