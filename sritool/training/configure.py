@@ -48,12 +48,14 @@ KEPT = (
     "training.batch_size",
     "training.seed",
     "training.sentences",
+    "training.select",
+    "pretraining.keep",
     "pretraining.encoder",
     "warm_start.checkpoint",
     "warm_start.embeddings",
     "autoencoder.noise",
 )
-"""What a resumed run cannot change: the shapes of its weights, and its place in the data."""
+"""What a resumed run cannot change: the shapes of its weights, its place in the data, and how its best is chosen."""
 
 
 class Given(NamedTuple):

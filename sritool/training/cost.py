@@ -15,6 +15,7 @@ from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.model.device import length_multiple, products_in
 from sritool.processes import ALONE, part_of
+from sritool.training.freezing import check_freezing
 from sritool.training.pretraining import pretraining_epochs
 from sritool.training.shared_gradients import BatchGradients
 from sritool.training.state import training_split, with_precision
@@ -53,8 +54,12 @@ def cost_of(config: RunConfig, corpus: Corpus, device: torch.device, processes: 
         corpus: What it will be trained on.
         device: Where.
         processes: That share each batch, on devices like this one; the time is without their sums.
+
+    Raises:
+        UsageError: What is frozen leaves nothing to train.
     """
     method = build_method(config, len(corpus.tokenizer))
+    check_freezing(method.modules, config.optimizer.freeze, config.method)
     method.initialise()
     method.modules.to(device)
     train = training_split(corpus, config)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from sritool.errors import UsageError
+from sritool.methods.vae_lagging import LaggingVae
 
 _MEMBERS = {
     "embedding": ("generator.embedding", "encoder.embedding"),
@@ -78,7 +79,7 @@ def without_gradient(modules: nn.Module, parts: Sequence[str]) -> None:
 
 
 def check_freezing(modules: nn.Module, parts: Sequence[str], method: str) -> None:
-    """Check that there is something to freeze, and something left to train.
+    """Check that there is something to freeze, and something left to train in each update.
 
     Args:
         modules: A method's modules.
@@ -88,7 +89,16 @@ def check_freezing(modules: nn.Module, parts: Sequence[str], method: str) -> Non
     Raises:
         UsageError: The method has no such part, or nothing is left.
     """
+    if not parts:
+        return
     if "encoder" in parts and not frozen_names(modules, ["encoder"]):
         raise UsageError(f"method {method} has no encoder to freeze; leave it out of --freeze")
-    if parts and not trained_parameters(modules, parts):
+    frozen = frozen_names(modules, parts)
+    left = {name.split(".")[0] for name, p in modules.named_parameters() if p.numel() and name not in frozen}
+    if not left:
         raise UsageError(f"--freeze {','.join(parts)} leaves nothing to train; freeze fewer parts")
+    if method == LaggingVae.name and len(left) == 1:
+        raise UsageError(
+            f"{method} updates its encoder and its generator by turns, and --freeze {','.join(parts)} leaves only "
+            f"the {left.pop()} to train; freeze fewer parts, or take --method vae-anneal"
+        )

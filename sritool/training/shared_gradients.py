@@ -117,7 +117,8 @@ class BatchGradients:
             value * (share if name.startswith("mean ") else 1.0) if part.size else 0.0
             for name, value in sums.items()
         ]
-        return list(sums), [*gradients, *self._method.statistics(), gradients[0].new_tensor(numbers)]
+        told = self._method.generator.output_bias.new_tensor(numbers)
+        return list(sums), [*gradients, *self._method.statistics(), told]
 
     def _gradients(self) -> list[tuple[str, Tensor]]:
         return [(name, p.grad) for name, p in self._method.modules.named_parameters() if p.grad is not None]

@@ -204,11 +204,12 @@ def test_a_resumed_run_keeps_the_precision_that_was_settled() -> None:
         *(("generator.hidden", 7), ("generator.latent", 7), ("generator.embedding", 7)),
         ("generator.tied_embeddings", True),
         *(("optimizer.name", "sgd"), ("training.batch_size", 7), ("training.seed", 7)),
+        *(("training.select", "last"), ("pretraining.keep", "best")),
     ],
 )
-def test_a_resumed_run_keeps_its_shapes_and_its_place_in_the_data(path: str, value: Any) -> None:
+def test_a_resumed_run_keeps_its_shapes_its_place_in_the_data_and_its_choice(path: str, value: Any) -> None:
     with pytest.raises(UsageError, match="start a new run without --resume") as caught:
-        resumed(resolved(), flags=nested(path, value))
+        resumed(resolved(method="vae-fb"), flags=nested(path, value))
     assert path in str(caught.value)
 
 

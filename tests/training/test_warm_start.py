@@ -213,6 +213,9 @@ def test_what_cannot_be_frozen(new_run: NewRun, settings: Callable[..., Any]) ->
         new_run("sri", optimizer={"freeze": "encoder"}).make()
     with pytest.raises(UsageError, match="nothing to train"):
         new_run("vae-anneal", "all", optimizer={"freeze": "generator,encoder"}).make()
+    for part, left in (("encoder", "generator"), ("embedding,recurrence,latent,output", "encoder")):
+        with pytest.raises(UsageError, match=f"leaves only the {left} to train"):
+            new_run("vae-lagging", f"no {part}", optimizer={"freeze": part}).make()
     with pytest.raises(UsageError, match=r"freeze is .words."):
         settings(optimizer={"freeze": "words"})
 

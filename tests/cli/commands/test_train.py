@@ -62,6 +62,12 @@ def test_dry_run_says_what_aggressive_training_costs(run: Run) -> None:
     assert most == pytest.approx(31 * plain, abs=31 * 0.05)
 
 
+def test_dry_run_refuses_what_training_would(run: Run) -> None:
+    result = run("train", "mine", "--config", "small.toml", "--freeze", "generator", "--dry-run")
+    assert result.exit_code == 2
+    assert "leaves nothing to train" in result.stderr
+
+
 def test_runs_are_numbered_and_never_overwritten(train_small: Run) -> None:
     before = {path: path.read_bytes() for path in Path("runs/mine-lm").iterdir()}
     for number in (2, 3):
