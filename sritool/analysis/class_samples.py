@@ -199,7 +199,7 @@ def _judged(
 ) -> ClassSamples:
     """Read samples of the class and of the prior again, beside real sentences of the class."""
     train, labels, names = corpus.split("train"), _labels(corpus, "train"), corpus.info.labels
-    split = "test" if "test" in corpus.info.splits else "valid"
+    split = corpus.info.held_out
     real = seeded_choice(
         len(corpus.split(split)), TESTED, among=np.flatnonzero(_labels(corpus, split) == number)
     )

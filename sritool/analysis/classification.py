@@ -36,9 +36,9 @@ from sritool.analysis.classifiers import (
 from sritool.data.sampling import seeded_choice
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.collapse import has_collapsed
-from sritool.evaluation.evaluate import run_name
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.runs.model import Report, TrainedModel, load_model
+from sritool.runs.names import each_once, run_names
 
 MAJORITY, WORDS = "majority class", "bag of words"
 COUNTS = (0, 100, 1000, 10_000)  # labels, as in the paper's Table 5
@@ -52,7 +52,7 @@ class Setting(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """What is learnt from, and how."""
+    """What tells the rows of a table apart."""
 
     name: str  # the run's, or of a row that gives a scale
     method: str
@@ -127,7 +127,8 @@ def settings_of(sources: Sources, request: Request, usable: Sequence[Indices]) -
     if len(sources.labelled) > 1:
         raise UsageError("--labels draws from one file; give --labelled once, or leave --labels out")
     (pool,), of = usable, len(sources.labelled[0])
-    wanted = request.counts or tuple(count for count in COUNTS if count <= len(pool))
+    most = min(len(pool), request.limit or len(pool))
+    wanted = request.counts or tuple(count for count in COUNTS if count <= most)
     for count in sorted({*wanted} - {0}):
         draws = tuple((0, draw(pool, of, count, request.seed, number)) for number in range(request.draws))
         settings.append(Setting(count, draws))
@@ -207,7 +208,8 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
         UsageError: A model without z, runs of different corpora, or more labels than there are.
         DataError: Files without labels.
     """
-    models = [load_model(path, device) for path in paths]
+    kept, notes = each_once(paths)
+    models = [load_model(path, device) for path in kept]
     for model in models:
         model.require_latent("classify")
         if request.components is not None and request.components > model.latent:
@@ -217,17 +219,17 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
             )
     plan = make_plan(models, request)
     trial = Trial(plan, request)
-    rows, notes = [trial.majority(), *trial.word_rows(report)], []
-    for model, path in zip(models, paths, strict=True):
-        label = f"{run_name(path)}: " if len(models) > 1 else ""
+    rows = [trial.majority(), *trial.word_rows(report)]
+    for model, name in zip(models, run_names(kept), strict=True):
+        label = f"{name}: " if len(models) > 1 else ""
 
         def told(what: str, done: int, total: int, label: str = label) -> None:
             report(label + what, done, total)
 
-        rows += trial.code_rows(model, run_name(path), told)
+        rows += trial.code_rows(model, name, told)
         if has_collapsed(model.checkpoint):
             notes.append(
-                f"{run_name(path)}: its generator ignored z when it was last validated; "
+                f"{name}: its generator ignored z when it was last validated; "
                 "what its codes tell is not what it generates from"
             )
     sources = plan.sources

@@ -8,20 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sritool.analysis.differences import differences, reference_index
 from sritool.analysis.training_cost import Training, training_of
 from sritool.errors import CheckpointError, DataError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import WEIGHTED
-from sritool.evaluation.evaluate import Evaluation, evaluate_model, run_name
+from sritool.evaluation.evaluate import Evaluation, evaluate_model
 from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.paired import Difference
+from sritool.evaluation.paired import Difference, difference
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings
 from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import find_checkpoint
-from sritool.runs.model import Report
+from sritool.runs.model import Report, TrainedModel
+from sritool.runs.names import each_once, run_name, run_names
 
 OWN = "own"  # in place of one estimator: the one that each method was published with
 TRAINING_COLUMNS = ("parameters", "tokens/s", "time", "epochs")
@@ -68,6 +68,25 @@ class Row(NamedTuple):
         """A figure that says how log p(x) was estimated; None if it was not."""
         return next((e for e in self.evaluation.estimates if e.metric in WEIGHTED), None)
 
+    def minus(self, reference: Row, one_estimator: bool) -> dict[str, Difference]:
+        """Return the paired differences to a reference, by metric; those that there are.
+
+        Args:
+            reference: Another run, measured on the same sentences with the same noise; of itself there are none.
+            one_estimator: Whether log p(x) of both was estimated alike; if not, what rests on it has no difference.
+        """
+        if self is reference or self.content_hash != reference.content_hash:
+            return {}
+        found = {}
+        for metric, terms in self.evaluation.terms.items():
+            others = reference.evaluation.terms.get(metric)
+            if others is None or (metric.removesuffix("-word") in WEIGHTED and not one_estimator):
+                continue
+            paired = difference(terms, others)
+            if paired is not None:
+                found[metric] = paired
+        return found
+
 
 class Comparison(NamedTuple):
     """The runs in the order given, and what must be read with them."""
@@ -81,7 +100,7 @@ class Comparison(NamedTuple):
     def differences(self, row: Row) -> dict[str, Difference]:
         """Paired differences of a run to the reference, by metric; none of the reference itself."""
         reference = next((other for other in self.rows if other.name == self.against), None)
-        return {} if reference is None else differences(row, reference, self.one_estimator)
+        return {} if reference is None else row.minus(reference, self.one_estimator)
 
 
 def check_columns(names: Sequence[str], sort: str | None = None) -> None:
@@ -159,7 +178,7 @@ def compare(
         UsageError: As `evaluate` has it, or `against` is none of the runs.
     """
     likelihood_estimators.check_estimator(request.estimator, others=(OWN,))
-    paths, notes = _each_once(checkpoints)
+    paths, notes = each_once(checkpoints)
     models = [load_hashed(path, device) for path in paths]
     reference, paired = reference_index(paths, [model for model, _ in models], against), len(paths) > 1
     requests = [_request(model.method, request, samples) for model, _ in models]
@@ -200,12 +219,23 @@ def compare(
     return Comparison(rows, notes, one_corpus, len(kinds) <= 1, to)
 
 
-def run_names(checkpoints: Sequence[Path]) -> list[str]:
-    """Name each run by its folder, or by its path where two share that."""
-    names = [run_name(path) for path in checkpoints]
-    return [
-        str(path) if names.count(name) > 1 else name for path, name in zip(checkpoints, names, strict=True)
-    ]
+def reference_index(paths: Sequence[Path], models: Sequence[TrainedModel], against: Path | None) -> int:
+    """Return which of the runs the others are compared with.
+
+    Args:
+        paths: Checkpoints of the runs.
+        models: Those in them.
+        against: The checkpoint asked for; None: the language model among the runs, or else the first run.
+
+    Raises:
+        UsageError: `against` is none of the runs.
+    """
+    if against is None:
+        return next((i for i, model in enumerate(models) if model.method.name == "lm"), 0)
+    for number, path in enumerate(paths):
+        if path.resolve() == against.resolve():
+            return number
+    raise UsageError(f"{against} is not among the runs; add it to them")
 
 
 def published_estimator(method: Method) -> str:
@@ -223,16 +253,6 @@ def _request(method: Method, request: EvaluationSettings, samples: int | None) -
     likelihood_estimators.check_estimator(name, method)
     draws = samples or likelihood_estimators.ESTIMATORS[name].samples
     return replace(request, estimator=name, likelihood=replace(request.likelihood, samples=draws))
-
-
-def _each_once(checkpoints: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The checkpoints without repetitions, and a note for each of these."""
-    kept: dict[Path, Path] = {}
-    again = []
-    for path in checkpoints:
-        if kept.setdefault(path.resolve(), path) is not path:
-            again.append(f"{run_name(path)} was given more than once and stands once")
-    return list(kept.values()), list(dict.fromkeys(again))
 
 
 def _notes_on(row: Row) -> Iterator[str]:

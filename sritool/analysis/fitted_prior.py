@@ -31,7 +31,7 @@ from sritool.evaluation.sentences import prepared_corpus
 from sritool.inference.langevin import log_prior
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.importance import resample
-from sritool.likelihood.proposal import effective_sample_size, moment_match
+from sritool.likelihood.proposal import effective_sample_size
 from sritool.methods.encoder_method import EncoderMethod
 from sritool.runs.checkpoint import Checkpoint, save_checkpoint
 from sritool.runs.model import Report, TrainedModel
@@ -134,15 +134,27 @@ def posterior_draws(
 def fit_gaussian(codes: Tensor, diagonal: bool = False) -> Gaussian:
     """Fit by moments, shrunk to N(0, I) as far as the moments' own noise explains the difference.
 
+    The noise is that between sentences: the codes of one sentence lie near each other.
+
     Args:
-        codes: Shape [n, latent].
+        codes: Of each sentence. Shape [repeats, n, latent].
         diagonal: Leave the covariances between dimensions out.
+
+    Source: as `moment_match`.
     """
-    latent = codes.shape[1]
-    centre, root = codes.new_zeros(1, latent), torch.eye(latent, dtype=codes.dtype).unsqueeze(0)
-    even = codes.new_zeros(len(codes), 1)
-    shift, scale = (part[0] for part in moment_match(codes.unsqueeze(1), even, centre, root, 1.0))
-    return Gaussian(shift, scale.square().sum(1).sqrt().diag() if diagonal else scale)
+    repeats, count, latent = codes.shape
+    mean = codes.mean((0, 1))
+    centred = codes - mean
+    covariance = torch.einsum("rni,rnj->ij", centred, centred) / (repeats * count)
+    identity = torch.eye(latent, dtype=codes.dtype)
+    # Σ_n ‖S_n − S‖² of the sentences' own S_n = Σ_r x_r x_rᵀ / repeats, by ‖S_n‖² = Σ_rs (x_r · x_s)² / repeats².
+    products = torch.einsum("rni,sni->nrs", centred, centred) / repeats
+    noise = (products.square().sum() - count * covariance.square().sum()) / count**2
+    trust = (1 - noise / (covariance - identity).square().sum().clamp_min(1e-12)).clamp(0, 0.999)
+    noise_of_mean = centred.mean(0).square().sum() / count**2
+    kept = (1 - noise_of_mean / mean.square().sum().clamp_min(1e-12)).clamp(0, 1)
+    scale = torch.linalg.cholesky(trust * covariance + (1 - trust) * identity)
+    return Gaussian(kept * mean, scale.square().sum(1).sqrt().diag() if diagonal else scale)
 
 
 def needs_diagonal(model: TrainedModel) -> bool:
@@ -184,7 +196,7 @@ def fit_prior(
     train, valid = training_split(corpus, model.checkpoint.config), corpus.split("valid")
     chosen = seeded_choice(len(train), sentences)
     codes = posterior_draws(model, train, chosen, seed, REPEATS, report, "fitting").codes
-    gaussian = fit_gaussian(codes.flatten(0, 1), needs_diagonal(model))
+    gaussian = fit_gaussian(codes, needs_diagonal(model))
     held_out = seeded_choice(len(valid), limit)
     return judged(
         gaussian, len(chosen), posterior_draws(model, valid, held_out, seed, 1, report, "measuring")

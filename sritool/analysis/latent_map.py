@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from sritool.data.split import Split
 from sritool.errors import NumericalError, ShapeError, UsageError
-from sritool.evaluation.evaluate import run_name
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.model.random import Stream
 from sritool.runs.model import Report, TrainedModel
+from sritool.runs.names import run_name
 
 Array = NDArray[np.float64]
 
@@ -26,10 +26,10 @@ SHOWN = 4.0  # standard deviations of the prior that a density shows at least
 
 
 class Point(NamedTuple):
-    """A place on a map, or a point of a density."""
+    """A place on a map, a point of a density, or the standard deviations of a dimension and of its prior."""
 
-    part: str  # `posterior` or `control`: a code's place; `density`, of a dimension; `prior`, its density
-    name: str  # of a place the sentence's label or its length in words, of a density the dimension
+    part: str  # `posterior` or `control`: a code's place; `density` and `deviation` of a dimension; `prior`'s density
+    name: str  # of a place the sentence's label or its length in words, else the dimension
     x: float
     y: float
 
@@ -72,7 +72,7 @@ class AggregatePosterior(NamedTuple):
                 found += [
                     Point(part, name, *map(float, pair)) for pair in zip(self.grid, density, strict=True)
                 ]
-        return found
+        return found + [Point("deviation", str(one.dimension), one.deviation, 1.0) for one in self.dimensions]
 
     @property
     def notes(self) -> list[str]:

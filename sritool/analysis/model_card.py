@@ -9,12 +9,12 @@ from sritool.analysis.figures_on_record import Figures, figures_on_record, in_or
 from sritool.config.values import to_toml
 from sritool.errors import DataError
 from sritool.evaluation.collapse import collapse_note, has_collapsed
-from sritool.evaluation.evaluate import run_name
 from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentences import prepared_corpus
 from sritool.evaluation.settings import DEFAULT_METRICS, EvaluationSettings
 from sritool.runs.checkpoint import Checkpoint, portable
+from sritool.runs.names import run_name
 from sritool.training.configure import shown
 
 
@@ -51,7 +51,7 @@ def gather_facts(path: Path, data_dir: Path) -> CardFacts:
     checkpoint = model.checkpoint
     try:
         info = prepared_corpus(model, data_dir).info
-        split = "test" if "test" in info.splits else "valid"
+        split = info.held_out
         request = EvaluationSettings(split=split, limit=1, data_dir=data_dir)
         sets: list[Figures] = []
         for usual in (DEFAULT_METRICS, ("ppl", "nll"), ("nll",), ("ppl",)):

@@ -18,17 +18,18 @@ from sritool.analysis.noisy_text import NoisyText, make_noisy, read_noisy, write
 from sritool.data.batches import Batch, collate, evaluation_batches
 from sritool.data.noise import check_kind
 from sritool.data.split import Split
-from sritool.data.tokenizer import EOS
+from sritool.data.tokenizer import offsets_of
 from sritool.errors import NumericalError, UsageError
 from sritool.evaluation.batches import over_batches
 from sritool.evaluation.collapse import ignores_z
 from sritool.evaluation.estimates import NATS
-from sritool.evaluation.evaluate import require_one_corpus, run_name
+from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate, derangement, mean_estimate
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Text, choose_sentences, read_text
 from sritool.runs.model import Report, TrainedModel
+from sritool.runs.names import each_once, run_name, run_names
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -76,7 +77,7 @@ class Measured(NamedTuple):
     """The runs that were measured, and which were not."""
 
     runs: list[NoisyRecon]
-    left_out: list[str]  # a line for each run without z
+    notes: list[str]  # a line for each run that was given twice or has no z
 
 
 class Sentences(NamedTuple):
@@ -110,8 +111,7 @@ class NoisyLosses:
         """
         self.model, self.sentences, self.chains, self.seed = model, sentences, chains, seed
         self.lengths = sentences.split.lengths[sentences.places]
-        last = sentences.split.offsets[sentences.places + 1] - 1
-        cut = sentences.split.ids[last] != EOS
+        cut = ~sentences.split.ended[sentences.places]
         self.versions = [without_ends(model.split(texts), cut) for texts in versions]
 
     def over(self, batch_size: int, finished: FinishedBatches, report: Report) -> dict[str, Array]:
@@ -172,15 +172,9 @@ class NoisyLosses:
 
 def without_ends(split: Split, cut: NDArray[np.bool_]) -> Split:
     """Return the sentences, those that are `cut` without their </s>."""
-    last = split.offsets[1:] - 1
-    remove = last[cut & (split.lengths > 1) & (split.ids[last] == EOS)]
-    if not len(remove):
-        return split
-    removed = np.zeros(len(split.ids) + 1, dtype=np.int64)
-    removed[remove + 1] = 1
-    return Split(
-        np.delete(split.ids, remove), split.offsets - np.cumsum(removed)[split.offsets], None, split.words
-    )
+    without = cut & split.ended & (split.lengths > 1)
+    ids = np.delete(split.ids, split.offsets[1:][without] - 1)
+    return Split(ids, offsets_of(split.lengths - without), None, split.words)
 
 
 def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, report: Report) -> Measured:
@@ -203,13 +197,13 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
     counts = (0, *sorted({*(COUNTS if request.counts is None else request.counts)} - {0}))
     if counts[-1] > MOST:
         raise UsageError(f"k is {counts[-1]}; give {MOST} at most")
-    models = [load_hashed(path, device) for path in checkpoints]
+    paths, again = each_once(checkpoints)
+    models = [load_hashed(path, device) for path in paths]
     able = [(model, content) for model, content in models if model.latent]
     if not able:
         models[0][0].require_latent("infer codes of noisy sentences")
-    left_out = [
-        f"{run_name(m.path)}: left out, as {m.method.name} has no z" for m, _ in models if not m.latent
-    ]
+    names = dict(zip((model.path for model, _ in models), run_names(paths), strict=True))
+    left_out = [f"{names[m.path]}: left out, as {m.method.name} has no z" for m, _ in models if not m.latent]
     if request.text is None and request.noisy is None:
         require_one_corpus([model for model, _ in able], "measure")
     text = read_text(request.text) if request.text else None
@@ -221,9 +215,10 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
         sentences, noisy = _sentences(model, request, counts, text, noisy)
         if request.write is not None and not found:
             write_noisy(noisy, request.write)
-        label = f"{run_name(model.path)}: " if several else ""
-        found.append(_measure(model, content, sentences, noisy, request, label, report))
-    return Measured(found, left_out)
+        label = f"{names[model.path]}: " if several else ""
+        measured = _measure(model, content, sentences, noisy, request, label, report)
+        found.append(measured._replace(run=names[model.path]))
+    return Measured(found, [*again, *left_out])
 
 
 def _sentences(

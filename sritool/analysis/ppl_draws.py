@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sritool.analysis.comparison import run_names
 from sritool.config.settings import LikelihoodConfig
 from sritool.errors import UsageError
 from sritool.evaluation import likelihood_estimators
@@ -17,6 +16,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
+from sritool.runs.names import run_names
 
 METRICS = ("ppl", "nll")
 

@@ -13,8 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sritool.analysis.differences import differences
-from sritool.analysis.reproduction.measures import RECORDED, Measure
+from sritool.analysis.reproduction.measures import Measure, evaluation
 from sritool.analysis.reproduction.on_record import measured
 from sritool.analysis.reproduction.plan import (
     Plan,
@@ -107,7 +106,7 @@ def make_search(
     mark = fingerprint(recipe_name(request), seed, *sorted(map(repr, spaces)))[:6]
     stem = name or f"{Path(request.corpus).name}-{method}-tune-{mark}"
     metric = chosen_by(method_of(base.config))
-    measures = (Measure((RECORDED, "--metrics", metric, "--split", "valid"), needs_z=False),)
+    measures = (evaluation((metric,), split="valid"),)
     found: list[Trial] = []
     for number in range(trials):
         drawn = {one.key: one.value(uniform(seed, number, one.key)) for one in spaces if number}
@@ -187,13 +186,13 @@ def results(search: Search, device: str) -> list[Result]:
             raise UsageError(f"{other}; give this one another --name")
         notes, row = [], None
         if trial.run is not None and state.trained:
-            values, row = measured(search.plan, trial.run, state, device)
+            values, row = measured(search.plan, trial.run, state)
             notes = values["notes"]
         if row is None:
             found.append(Result(trial, state))
             continue
         reference = row if trial.number == 0 else reference
-        paired = differences(row, reference, True).get(search.metric) if reference is not None else None
+        paired = row.minus(reference, True).get(search.metric) if reference is not None else None
         estimate = next(one for one in row.evaluation.estimates if one.metric == search.metric)
         collapsed = any(note.startswith(IGNORES_Z) for note in notes)
         found.append(Result(trial, state, estimate, paired, collapsed))

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sritool.analysis.comparison import run_names
 from sritool.data.batches import collate, evaluation_batches
 from sritool.errors import UsageError
 from sritool.evaluation import likelihood_estimators
@@ -24,6 +23,7 @@ from sritool.evaluation.sentences import Chosen, choose_sentences
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.likelihood.rate_distortion import curve_betas, rate_distortion
 from sritool.runs.model import Report, TrainedModel
+from sritool.runs.names import run_names
 
 Array = NDArray[np.float64]
 

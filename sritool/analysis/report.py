@@ -20,7 +20,6 @@ from sritool.data.corpus_info import CorpusInfo
 from sritool.data.tokenizer import EOS
 from sritool.errors import DataError
 from sritool.evaluation.collapse import IGNORES_Z, collapse_note, ignores_z
-from sritool.evaluation.evaluate import run_name
 from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
@@ -29,6 +28,7 @@ from sritool.evaluation.settings import EvaluationSettings
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.model import Report, TrainedModel
+from sritool.runs.names import run_name
 
 CHAINS = 5  # whose mean is a sentence's place in the map
 POINTS = 9  # of the interpolation

@@ -58,7 +58,7 @@ def summarise(
     """
     began = time.monotonic()
     model = load_model(folder / BEST, device)
-    name = "test" if "test" in corpus.info.splits else "valid"
+    name = corpus.info.held_out
     split = corpus.split(name)
     # An untrained model does not know when to end: nothing longer than what it was trained on is shown.
     longest = max(1, int(corpus.split("train").lengths.max()) - 1)

@@ -98,7 +98,7 @@ def real_text(model: TrainedModel, text: Text | None, data_dir: Path, training: 
     if text is not None:
         return Real(text.name, model.split(text.lines), None)
     corpus = prepared_corpus(model, data_dir)
-    name = "test" if "test" in corpus.info.splits else "valid"
+    name = corpus.info.held_out
     return Real(f"{corpus.info.name} {name}", corpus.split(name), corpus.split("train") if training else None)
 
 

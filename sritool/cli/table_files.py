@@ -50,11 +50,12 @@ class TableFiles:
             SritoolError: The files cannot be written.
         """
         from sritool.analysis.reproduction.collect import document
+        from sritool.analysis.reproduction.outputs import this_machine
         from sritool.analysis.reproduction.plan import widened
         from sritool.analysis.reproduction.states import state_of
         from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, rounded
 
-        known = self._known()  # another command may have written it since this one began
+        known, machine = self._known()  # another command may have written it since this one began
         plan = widened(self._asked, known)
         corpus = corpus_of(plan)
         states = [state_of(plan, run, self._device) for run in plan.runs]
@@ -63,7 +64,9 @@ class TableFiles:
         def left(run: PlannedRun, state: State) -> float | None:
             row = known.get((run.method, run.variation.name, run.seed), {})
             told: float | None = row.get("estimated seconds")
-            if estimate != "all" and told is not None and row["epochs"][0] == state.epochs:
+            steps = (not state.trained) + len(state.missing(run))
+            as_before = (row["epochs"][0], len(row["left"])) == (state.epochs, steps) if row else False
+            if estimate != "all" and told is not None and as_before and machine == this_machine(self._device):
                 return told
             return None if estimates is None or estimate == "none" else rounded(estimates.left(run, state))
 
@@ -102,15 +105,15 @@ class TableFiles:
         path = self._stem.with_name(self._stem.name + ending)
         write_output(path, ["".join(lines).encode()])
 
-    def _known(self) -> dict[tuple[str, str, int], dict[str, Any]]:
-        """The rows of the document that is there."""
+    def _known(self) -> tuple[dict[tuple[str, str, int], dict[str, Any]], dict[str, str]]:
+        """The rows of the document that is there, and the machine that it was written on."""
         from sritool.analysis.reproduction.collect import key_of
 
         try:
             found = read_document(self._stem.with_name(self._stem.name + ".json"))
         except DataError:
-            return {}
-        return {key_of(row): row for row in found["rows"]}
+            return {}, {}
+        return {key_of(row): row for row in found["rows"]}, found["machine"]
 
 
 def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:

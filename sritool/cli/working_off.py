@@ -94,7 +94,7 @@ class Worker:
         if state.in_use:
             self._tell(f"{run.name}: another process trains it; left to that one")
             return True
-        words = train_words(self._plan, run, state)
+        words = _train_words(self._plan, run, state)
         left = self._left()
         limited = ("--max-time", f"{max(1, round(left))}s") if left is not None else ()
         began = time.monotonic()
@@ -175,14 +175,11 @@ class Worker:
             say(text)
 
 
-def train_words(plan: Plan, run: PlannedRun, state: State) -> tuple[str, ...]:
-    """Return the words that train a run, or go on with the one that was taken in its place."""
-    if state.folder is not None and state.folder != plan.request.runs_dir / run.name:
-        words: tuple[str, ...] = ("train", plan.request.corpus, "--resume", str(state.folder), "--no-summary")
-        if run.config.training.minutes:
-            words += ("--set", "training.minutes=0")
-        return plan.locate(words)
-    return plan.locate(run.words)
+def _train_words(plan: Plan, run: PlannedRun, state: State) -> tuple[str, ...]:
+    """The words that train a run, or go on with the one that was taken in its place, with the folders."""
+    from sritool.analysis.reproduction.states import train_words
+
+    return plan.locate(train_words(plan, run, state, state.folder))
 
 
 def plan_rows(
@@ -203,7 +200,7 @@ def plan_rows(
             "train",
             state.progress(run),
             seconds,
-            shlex.join(["sritool", *train_words(plan, run, state)]),
+            shlex.join(["sritool", *_train_words(plan, run, state)]),
         )
         missing = state.missing(run)
         folder = str(state.folder or plan.request.runs_dir / run.name)

@@ -105,6 +105,11 @@ class CorpusInfo:
     chunk: bool = False
     format_version: Count = FORMAT_VERSION
 
+    @property
+    def held_out(self) -> str:
+        """The split that figures are of: test, or valid where there is none."""
+        return "test" if "test" in self.splits else "valid"
+
     def to_json(self, files: Mapping[str, str]) -> str:
         """Return the content of ``corpus.json``: all this, shares of unknown words, and digests.
 

@@ -57,7 +57,7 @@ class Certificate:
     below_upper: Estimate  # upper − adaptive: all that `adaptive` can be off by
     inside: bool  # whether both are at least −2 standard errors
     verdict: str  # one line that says so
-    rows: dict[str, Array]  # lower, adaptive, upper, words, ess, … of each sentence  [sentences]
+    rows: dict[str, Array]  # of each sentence, by name: lower, adaptive, upper, predictions, …  [sentences]
 
 
 class Simulated(NamedTuple):

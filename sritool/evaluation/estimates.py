@@ -81,7 +81,7 @@ def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[
     known = values[~np.isnan(values)]
     if not len(known):
         return []
-    found = mean_estimate(metric, known, UNITS.get(metric, NATS), *_made_with(metric, origin))
+    found = mean_estimate(metric, known, NATS, *_made_with(metric, origin))
     return [found._replace(bound=_bound(metric, figures))]
 
 
@@ -90,8 +90,6 @@ def _made_with(metric: str, origin: Origin) -> tuple[int, str]:
     needs = set(NEEDS[metric])
     if metric in WEIGHTED:
         return origin.samples, origin.estimator
-    if not needs:
-        return 0, "exact"
     return origin.chains if needs <= {"draws", "permuted"} else min(1, origin.chains), origin.sampler
 
 

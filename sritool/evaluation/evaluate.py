@@ -23,8 +23,8 @@ from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings, check_metrics
 from sritool.processes import measuring
-from sritool.runs.hub import name_in_cache
 from sritool.runs.model import Report, TrainedModel, load_model
+from sritool.runs.names import run_name, run_names
 
 Array = NDArray[np.float64]
 
@@ -74,10 +74,10 @@ def evaluate(
         require_one_corpus([model for model, _ in models])
     text = read_text(settings.text) if settings.text else None
     found = []
-    while models:  # each is let go when it is measured
-        model, content = models.pop(0)
-        label = f"{run_name(model.path)}: " if len(checkpoints) > 1 else ""
-        found.append(evaluate_model(model, content, settings, text, label, report))
+    for name in run_names(checkpoints):
+        model, content = models.pop(0)  # each is let go when it is measured
+        label = f"{name}: " if len(checkpoints) > 1 else ""
+        found.append(evaluate_model(model, content, settings, text, label, report)._replace(run=name))
     if not any(evaluation.estimates for evaluation in found):
         raise UsageError(f"{found[0].notes[0]}; give other metrics")
     return found
@@ -174,19 +174,10 @@ def certify(
     if settings.estimator != DEFAULT_ESTIMATOR:
         raise UsageError(f"--certify is for {DEFAULT_ESTIMATOR}; leave --estimator out")
     found = []
-    for path in checkpoints:
+    for path, name in zip(checkpoints, run_names(checkpoints), strict=True):
         model = load_model(path, device)
-        bracket = certify_model(model, count, CHAINS, settings, report)
-        found.append((run_name(path), bracket))
+        found.append((name, certify_model(model, count, CHAINS, settings, report)))
     return found
-
-
-def run_name(path: Path) -> str:
-    """A checkpoint's run folder, its name on the hub, or the file's own name where it lies elsewhere."""
-    on_hub = name_in_cache(path)
-    if on_hub is not None:
-        return on_hub
-    return path.parent.name if path.name in ("best.pt", "last.pt") and path.parent.name else path.name
 
 
 def require_one_corpus(models: Sequence[TrainedModel], work: str = "evaluate") -> None:

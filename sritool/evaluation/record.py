@@ -1,6 +1,6 @@
 """Measurements on disk beside a checkpoint, in one format, so that nothing is measured twice.
 
-    evaluations.jsonl     finished evaluations, see `evaluations`
+    evaluations.jsonl     finished evaluations, see `evaluations_on_record`
     .evaluate-KEY.jsonl   batches of an evaluation that is still running or was killed, see `FinishedBatches`
     latents/KEY.jsonl     codes of sentences, see `posterior_codes`
 

@@ -29,7 +29,7 @@ NEEDS = {
     "au": ("draws", "means"),
     "au-naive": ("draws", "means"),
 }
-"""Metric -> what it is computed from, in the order of a table; () of what needs no z.
+"""Metric -> what it is computed from, in the order of a table.
 
 likelihood       weighted draws of the posterior: log p(x) and posterior-kl
 posterior codes  one of these draws a sentence, chosen by its weight

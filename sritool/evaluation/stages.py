@@ -115,6 +115,10 @@ class Stages:
     def _infer(self, conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:
         """Draws of q(z|x), their reconstruction, and the likelihood with proposals started at them."""
         settings, needs = self.settings, self.settings.needs
+        if not self.method.latent:
+            nothing = self.method.posterior(conditional, settings.seed, 1)
+            drawn = likelihood_estimators.weighted_draws(self.method, conditional, nothing, settings)
+            return {"recon": -drawn.log_conditional[0], **importance.likelihood_figures(drawn)._asdict()}
         starts = max(self.chains, settings.likelihood.modes) if "likelihood" in needs else self.chains
         draws = self.method.posterior(conditional, settings.seed, starts)
         found: dict[str, torch.Tensor] = {}

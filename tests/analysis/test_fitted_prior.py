@@ -111,7 +111,7 @@ def drawn_from(gaussian: Gaussian, sentences: int) -> Draws:
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_shifted_and_scaled_codes_are_recovered(diagonal: bool) -> None:
     truth = DIAGONAL if diagonal else FULL
-    found = fit_gaussian(codes(4000) @ truth.scale.t() + truth.shift, diagonal)
+    found = fit_gaussian(codes(4000).unsqueeze(0) @ truth.scale.t() + truth.shift, diagonal)
     assert not diagonal or torch.equal(found.scale, found.scale.diagonal().diag())
     torch.testing.assert_close(found.shift, truth.shift, rtol=0, atol=0.1)
     torch.testing.assert_close(found.scale, truth.scale, rtol=0, atol=0.1)
@@ -120,8 +120,16 @@ def test_shifted_and_scaled_codes_are_recovered(diagonal: bool) -> None:
     assert fitted.change.value == pytest.approx(fitted.after.value - fitted.before.value)
 
 
+def test_more_codes_of_the_same_sentences_are_no_more_sentences() -> None:
+    """Where all codes of a sentence are the same, four a sentence say no more than one."""
+    once = fit_gaussian(codes(200).unsqueeze(0) + SHIFT)
+    often = fit_gaussian(codes(200).expand(4, -1, -1) + SHIFT)
+    torch.testing.assert_close(often.shift, once.shift)
+    torch.testing.assert_close(often.scale, once.scale)
+
+
 def test_codes_of_the_prior_are_refused() -> None:
     identity = Gaussian(torch.zeros(LATENT).double(), torch.eye(LATENT).double())
-    fitted = judged(fit_gaussian(codes(200)), 200, drawn_from(identity, 200))
+    fitted = judged(fit_gaussian(codes(200).unsqueeze(0)), 200, drawn_from(identity, 200))
     assert not fitted.is_better
     assert judged(identity, 200, drawn_from(identity, 20)).change.value == pytest.approx(0, abs=1e-12)

@@ -120,12 +120,13 @@ def test_rows_hold_all_that_is_drawn(model: TrainedModel, corpus: Corpus) -> Non
     rows = found.rows()
     parts = {
         part: [row for row in rows if row.part == part]
-        for part in ("posterior", "control", "density", "prior")
+        for part in ("posterior", "control", "density", "deviation", "prior")
     }
     assert sum(map(len, parts.values())) == len(rows)
     assert [row[2:] for row in parts["posterior"]] == [tuple(place) for place in found.codes_map.tolist()]
     assert [row[2:] for row in parts["control"]] == [tuple(place) for place in found.control_map.tolist()]
     assert [len(parts[part]) for part in ("density", "prior")] == [3 * 201, 201]
+    assert [row.x for row in parts["deviation"]] == pytest.approx(list(found.codes.std(0, ddof=1)))
     middle = parts["prior"][100]
     assert middle == Point("prior", "N(0, 1)", pytest.approx(0.0, abs=1e-12), pytest.approx(0.3989423))
 

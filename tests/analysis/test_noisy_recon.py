@@ -201,7 +201,7 @@ def test_a_stopped_measurement_goes_on(folders: dict[str, Path], request_of: Req
 def test_models_without_z_are_left_out_and_not_alone(folders: dict[str, Path], request_of: Request) -> None:
     found, left_out = noisy_recon([folders["lm"], folders["ae"]], request_of, "cpu", quiet)
     assert [run.method for run in found] == ["ae"]
-    assert left_out == ["run: left out, as lm has no z"]
+    assert left_out == [f"{folders['lm']}: left out, as lm has no z"]
     with pytest.raises(UsageError, match="method lm has no z"):
         noisy_recon([folders["lm"]], request_of, "cpu", quiet)
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from sritool._version import __version__
 from sritool.analysis.comparison import Row
-from sritool.analysis.differences import differences
 from sritool.analysis.reproduction.on_record import Document, measured
 from sritool.analysis.reproduction.outputs import this_machine
 from sritool.analysis.reproduction.plan import (
@@ -25,7 +24,7 @@ from sritool.analysis.reproduction.plan import (
     fairness,
 )
 from sritool.analysis.reproduction.published import NAMES, SOURCE, published
-from sritool.analysis.reproduction.states import State
+from sritool.analysis.reproduction.states import State, train_words
 from sritool.config.recipes import DEFAULT_RECIPE
 from sritool.data.store import Corpus
 
@@ -54,7 +53,7 @@ def document(
         left: Seconds that what is left of a run will take; None: not known.
         before: Rows of the document that was there, which stay where the run is not found any more.
     """
-    rows = [measured(plan, run, state, device) for run, state in zip(plan.runs, states, strict=True)]
+    rows = [measured(plan, run, state) for run, state in zip(plan.runs, states, strict=True)]
     texts = _texts(corpus) if any(one.get("sentences") for one, _ in rows) else set()
     entries = []
     for run, state, (values, row) in zip(plan.runs, states, rows, strict=True):
@@ -122,6 +121,7 @@ def _head(
 ) -> Document:
     """What is known of a run whether or not it was trained: its name, its commands, how far it is."""
     missing = state.missing(run)
+    taken = state.folder and RUNS_DIR / state.folder.name
     commands = {one: plan.measure_words(one, str(RUNS_DIR / run.name)) for one in run.measures}
     status = "done" if state.trained and not missing else "not run"
     if status != "done" and (state.known is not None or state.in_use):
@@ -138,8 +138,8 @@ def _head(
         "published": dict(_published(plan, run)),
         "commands": [_shown(run.words), *map(_shown, commands.values())],
         "left": [
-            *([] if state.trained else [_shown(run.words)]),
-            *(_shown(commands[one]) for one in missing),
+            *([] if state.trained else [_shown(train_words(plan, run, state, taken))]),
+            *(_shown(plan.measure_words(one, str(taken or RUNS_DIR / run.name))) for one in missing),
         ],
         "estimated seconds": seconds,
         "not as planned": list(state.apart),
@@ -165,7 +165,7 @@ def _differences(plan: Plan, run: PlannedRun, row: Row, rows: Sequence[Row | Non
         if not others or (method == run.method and not run.variation.name):
             continue
         reference = max(others, key=lambda pair: pair[0])[1]
-        for metric, found in differences(row, reference, True).items():
+        for metric, found in row.minus(reference, True).items():
             if metric in plan.table.differences:
                 yield {
                     "metric": metric,

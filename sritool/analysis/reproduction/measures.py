@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sritool.analysis.latent_map import FEWEST
 from sritool.analysis.reproduction.published import accuracy_from, recon_after
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 
 Printed = Sequence[Mapping[str, Any]]
 """Rows of a command's table, as `--format json` has them."""
@@ -16,8 +17,6 @@ Printed = Sequence[Mapping[str, Any]]
 EVALUATED = ("ppl", "nll", "recon", "posterior-kl", "kl", "au", "permuted")
 OWN = ("ppl", "nll", "au-naive")
 """What is measured once more as a method was published: by its own estimator, with the published count of units."""
-RECORDED = "evaluate"
-"""The command whose figures are on record beside the checkpoint; what others print is kept by `outputs`."""
 
 LINES, POINTS = (
     100,
@@ -51,22 +50,23 @@ class Measure(NamedTuple):
     read: Callable[[Printed], list[Figure]] = lambda rows: []
     sentences: Callable[[Printed], list[str]] = lambda rows: []  # to show
     needs_z: bool = True
+    # Of `evaluate`, whose figures are on record beside the checkpoint; what others print is kept by `outputs`.
+    metrics: tuple[str, ...] = ()
+    split: str = "test"
+    estimator: str = DEFAULT_ESTIMATOR
 
     @property
     def recorded(self) -> bool:
         """Whether its figures are on record beside the checkpoint anyway."""
-        return self.words[0] == RECORDED
+        return bool(self.metrics)
 
 
-def evaluation(metrics: Sequence[str], estimator: str | None = None) -> Measure:
-    """Return the measure that is on record beside the checkpoint.
-
-    Args:
-        metrics: As evaluate has them.
-        estimator: None: `adaptive`, the one for all.
-    """
-    by = ("--estimator", estimator) if estimator else ()
-    return Measure((RECORDED, "--metrics", ",".join(metrics), *by), needs_z=False)
+def evaluation(metrics: Sequence[str], estimator: str = DEFAULT_ESTIMATOR, split: str = "test") -> Measure:
+    """Return the measure that is on record beside the checkpoint; its arguments are as evaluate has them."""
+    by = ("--estimator", estimator) if estimator != DEFAULT_ESTIMATOR else ()
+    of = ("--split", split) if split != "test" else ()
+    words = ("evaluate", "--metrics", ",".join(metrics), *by, *of)
+    return Measure(words, needs_z=False, metrics=tuple(metrics), split=split, estimator=estimator)
 
 
 def noisy_recon() -> Measure:
@@ -131,31 +131,36 @@ def _of_classification(rows: Printed, own: bool) -> list[Figure]:
 
 
 def _spread(row: Mapping[str, Any]) -> float:
-    """The standard error over draws of labels and test sentences."""
-    return float(row["se"]) if row["se"] is not None else math.nan
+    """The standard error over test sentences and draws of labels."""
+    if row["se"] is None:
+        return math.nan
+    return math.hypot(row["se"], (row["sd"] or 0) / math.sqrt(row["draws"]))
 
 
 def _of_interpolation(rows: Printed) -> list[Figure]:
-    edits = [row["edits"] for row in rows if row["edits"] is not None]
-    lines: dict[int, set[str]] = {}
+    by_line: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
-        lines.setdefault(row["pair"], set()).add(row["sentence"])
-    points = len(rows) / len(lines)
-    repeated = [float(row["repeated"]) for row in rows if row["edits"] is not None]
+        by_line.setdefault(row["pair"], []).append(row)
+    lines = list(by_line.values())
     return [
-        _mean("edits between neighbours", edits, len(lines)),
-        _mean("neighbours that repeat", [100 * share for share in repeated], len(lines)),
+        _mean(
+            "edits between neighbours", [statistics.fmean(row["edits"] for row in one[1:]) for one in lines]
+        ),
+        _mean(
+            "neighbours that repeat",
+            [100 * statistics.fmean(row["repeated"] for row in one[1:]) for one in lines],
+        ),
         _mean(
             "distinct sentences of a line",
-            [100 * len(found) / points for found in lines.values()],
-            len(lines),
+            [100 * len({row["sentence"] for row in one}) / len(one) for one in lines],
         ),
     ]
 
 
-def _mean(name: str, values: Sequence[float], lines: int) -> Figure:
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Figure(name, statistics.fmean(values), error, "greedy", draws=lines)
+def _mean(name: str, of_lines: Sequence[float]) -> Figure:
+    """The mean over lines: the neighbours on one line depend on each other."""
+    error = statistics.stdev(of_lines) / math.sqrt(len(of_lines)) if len(of_lines) > 1 else math.nan
+    return Figure(name, statistics.fmean(of_lines), error, "greedy", draws=len(of_lines))
 
 
 def _shown_lines(rows: Printed) -> list[str]:
@@ -169,35 +174,23 @@ def _of_samples(rows: Printed) -> list[Figure]:
 
 
 def _of_map(rows: Printed) -> list[Figure]:
-    """Deviations of the codes in each dimension, whose prior has 1, and the peaks of their densities.
-
-    A density by a Gaussian kernel of Scott's width has the variance of the draws, times 1 + n^(-2/5).
-    """
+    """Deviations of the codes in each dimension, whose prior has 1, and the peaks of their densities."""
     count = sum(row["part"] == "posterior" for row in rows)
-    widened = 1 + count ** (-2 / 5)
-    curves: dict[str, list[tuple[float, float]]] = {}
+    deviations = [row["x"] for row in rows if row["part"] == "deviation"]
+    curves: dict[str, list[float]] = {}
     for row in rows:
         if row["part"] == "density":
-            curves.setdefault(row["name"], []).append((row["x"], row["y"]))
-    deviations = [math.sqrt(_variance(curve) / widened) for curve in curves.values()]
-    peaks = [_peaks([y for _, y in curve]) for curve in curves.values()]
+            curves.setdefault(row["name"], []).append(row["y"])
     shared: dict[str, Any] = {"estimator": "one draw of q(z|x) each", "sentences": count}
     return [
         Figure("standard deviation, least", min(deviations), **shared),
         Figure("standard deviation, largest", max(deviations), **shared),
-        Figure("dimensions with one peak", float(sum(number == 1 for number in peaks)), **shared),
-        Figure("dimensions", float(len(peaks)), **shared),
+        Figure("dimensions with one peak", float(sum(_peaks(one) == 1 for one in curves.values())), **shared),
+        Figure("dimensions", float(len(curves)), **shared),
     ]
 
 
-def _variance(curve: Iterable[tuple[float, float]]) -> float:
-    points = list(curve)
-    mass = sum(y for _, y in points)
-    mean = sum(x * y for x, y in points) / mass
-    return sum((x - mean) ** 2 * y for x, y in points) / mass
-
-
 def _peaks(density: Sequence[float]) -> int:
-    least = _PEAK * max(density)
-    inner = zip(density, density[1:], density[2:], strict=False)
-    return sum(before < here >= after and here > least for before, here, after in inner)
+    from scipy.signal import find_peaks
+
+    return len(find_peaks(density, height=_PEAK * max(density))[0])

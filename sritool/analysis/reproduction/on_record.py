@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from sritool.analysis.comparison import Row
-from sritool.analysis.reproduction.measures import Figure, Measure
+from sritool.analysis.reproduction.measures import Figure
 from sritool.analysis.reproduction.outputs import Outputs
 from sritool.analysis.reproduction.plan import Plan, PlannedRun, config_hash
-from sritool.analysis.reproduction.states import Known, State, settings_of
-from sritool.evaluation.collapse import collapse_note
-from sritool.evaluation.evaluate import Evaluation, record_of, run_name
-from sritool.evaluation.evaluations_on_record import load_hashed
+from sritool.analysis.reproduction.states import State
 from sritool.evaluation.metrics import Estimate
-from sritool.evaluation.sentences import choose_sentences
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 
 Document = dict[str, Any]
 """Plain values, as JSON has them."""
 
 
-def measured(plan: Plan, run: PlannedRun, state: State, device: str) -> tuple[Document, Row | None]:
+def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row | None]:
     """Return what was measured of a run, and the same to be compared with others sentence by sentence.
 
     Args:
         plan: Of which the run is.
         run: A run.
         state: How far it is.
-        device: Where figures were measured: those of another kind of device are others.
     """
     known = state.known
     if known is None:
@@ -56,15 +51,13 @@ def measured(plan: Plan, run: PlannedRun, state: State, device: str) -> tuple[Do
         if there is None:
             continue
         if measure.recorded:
-            found = _looked_up(plan, measure, known, there, device)
-            own = "--estimator" in measure.words
-            figures += [
-                _figure(estimate, found.evaluation.total, own) for estimate in found.evaluation.estimates
-            ]
-            values["notes"] += found.evaluation.notes
+            _, found = there
+            own = measure.estimator != DEFAULT_ESTIMATOR
+            figures += [_figure(estimate, found.total, own) for estimate in found.estimates]
+            values["notes"] += found.notes
             if not own:
-                row = found
-                values["notes"] += _lacking(plan, found)
+                row = Row(found.run, known.corpus["name"], known.corpus["content_hash"], found, training)
+                values["notes"] += _lacking(plan, row)
         else:
             figures += measure.read(there)
             sentences += measure.sentences(there)
@@ -73,29 +66,6 @@ def measured(plan: Plan, run: PlannedRun, state: State, device: str) -> tuple[Do
         values["sentences"] = sentences
     values["notes"] = list(dict.fromkeys(values["notes"]))
     return values, row
-
-
-def _looked_up(plan: Plan, measure: Measure, known: Known, metrics: Sequence[str], device: str) -> Row:
-    """The figures on record of some metrics, with the terms of each sentence."""
-    model, content = load_hashed(known.path, device)
-    settings = settings_of(plan, measure)
-    chosen = choose_sentences(model, settings.split, None, settings.limit, settings.data_dir)
-    kept = record_of(model, content, chosen, settings)
-    estimates, notes = kept.get(metrics)
-    notes = [*filter(None, [collapse_note(model.checkpoint, estimates)]), *notes]
-    found = Evaluation(
-        run_name(model.path),
-        model.method.name,
-        chosen.data,
-        len(chosen.split),
-        estimates,
-        sentences=[],
-        notes=notes,
-        curve=[],
-        terms=kept.terms(metrics),
-    )
-    corpus = model.checkpoint.corpus
-    return Row(found.run, str(corpus["name"]), str(corpus["content_hash"]), found, known.training)
 
 
 def _lacking(plan: Plan, row: Row) -> list[str]:

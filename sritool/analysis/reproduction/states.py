@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,15 +12,17 @@ from sritool.analysis.reproduction.plan import Plan, PlannedRun, differing
 from sritool.analysis.training_cost import Training, training_of
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.errors import CheckpointError, UsageError
-from sritool.evaluation.evaluate import record_of
-from sritool.evaluation.evaluations_on_record import load_hashed
+from sritool.evaluation.collapse import collapse_note
+from sritool.evaluation.evaluate import Evaluation, record_of
+from sritool.evaluation.evaluations_on_record import Evaluations, load_hashed
 from sritool.evaluation.likelihood_estimators import ESTIMATORS
-from sritool.evaluation.sentences import choose_sentences
-from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
+from sritool.evaluation.sentences import Chosen, choose_sentences
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.locks import Lock
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import BEST, LAST, LOCK
 from sritool.runs.model import TrainedModel
+from sritool.runs.names import run_name
 
 
 class Known(NamedTuple):
@@ -31,9 +33,9 @@ class Known(NamedTuple):
     config: RunConfig
     training: Training
     best_after: float  # seconds of training before the epoch that was best
-    done: dict[
-        tuple[str, ...], Any
-    ]  # words of a measure -> metrics on record, or rows that its command printed
+    corpus: Mapping[str, Any]  # that it was trained on
+    # Words of a measure -> its metrics on record and their evaluation, or rows that its command printed.
+    done: dict[tuple[str, ...], Any]
 
 
 class State(NamedTuple):
@@ -68,14 +70,22 @@ class State(NamedTuple):
 def is_done(known: Known, measure: Measure) -> bool:
     """Whether all of a measure is on record."""
     found = known.done.get(measure.words)
-    if found is None:
-        return False
-    return not measure.recorded or set(metrics_of(measure)) <= set(found)
+    return found is not None and (not measure.recorded or set(measure.metrics) <= set(found[0]))
 
 
-def metrics_of(measure: Measure) -> tuple[str, ...]:
-    """Return the metrics of a measure that is on record anyway."""
-    return tuple(measure.words[2].split(","))
+def train_words(plan: Plan, run: PlannedRun, state: State, folder: Path | None) -> tuple[str, ...]:
+    """Return the words that train a run, or go on with the one that was taken in its place.
+
+    Args:
+        plan: Its plan.
+        run: The run.
+        state: How far it is.
+        folder: What the words call the folder that was taken; None where none was.
+    """
+    if folder is None or state.folder == plan.request.runs_dir / run.name:
+        return run.words
+    limit = ("--set", "training.minutes=0") if run.config.training.minutes else ()
+    return ("train", plan.request.corpus, "--resume", str(folder), "--no-summary", *limit)
 
 
 def state_of(plan: Plan, run: PlannedRun, device: str = "cpu") -> State:
@@ -165,7 +175,8 @@ def _known(plan: Plan, run: PlannedRun, folder: Path, device: str) -> Known | No
     training = training_of(model, plan.request.data_dir)
     done = dict(_on_record(plan, run, model, content))
     best_after = float(model.checkpoint.progress["seconds"])
-    return Known(model.path, content, model.checkpoint.config, training, best_after, done)
+    checkpoint = model.checkpoint
+    return Known(model.path, content, checkpoint.config, training, best_after, checkpoint.corpus, done)
 
 
 def _on_record(
@@ -180,22 +191,28 @@ def _on_record(
             missing = kept.missing(settings.metrics)
             there = tuple(name for name in settings.metrics if name not in missing)
             if there:
-                yield measure.words, there
+                yield measure.words, (there, _looked_up(model, chosen, kept, there))
         else:
             rows = outputs.rows(content, plan.measure_words(measure, ""))
             if rows is not None:
                 yield measure.words, rows
 
 
+def _looked_up(model: TrainedModel, chosen: Chosen, kept: Evaluations, metrics: Sequence[str]) -> Evaluation:
+    """The figures on record of some metrics, with the terms of each sentence."""
+    estimates, notes = kept.get(metrics)
+    notes = [*filter(None, [collapse_note(model.checkpoint, estimates)]), *notes]
+    head = run_name(model.path), model.method.name, chosen.data, len(chosen.split)
+    return Evaluation(*head, estimates, [], notes, [], kept.terms(metrics))
+
+
 def settings_of(plan: Plan, measure: Measure) -> EvaluationSettings:
-    """Return what `evaluate` makes of a measure's words."""
-    options = dict(zip(measure.words[1::2], measure.words[2::2], strict=True))
-    estimator = options.get("--estimator", DEFAULT_ESTIMATOR)
+    """Return the settings of an evaluation that is a measure of a plan."""
     return EvaluationSettings(
-        metrics_of(measure),
-        split=options.get("--split", "test"),
+        measure.metrics,
+        split=measure.split,
         limit=plan.request.limit,
         data_dir=plan.request.data_dir,
-        estimator=estimator,
-        likelihood=LikelihoodConfig(samples=ESTIMATORS[estimator].samples),
+        estimator=measure.estimator,
+        likelihood=LikelihoodConfig(samples=ESTIMATORS[measure.estimator].samples),
     )

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from sritool.analysis.classification import COUNTS
+from sritool.analysis.classification_data import Request
 from sritool.analysis.reproduction.measures import LINES, MAP, POINTS, SAMPLES, SWAPS, Measure
 from sritool.analysis.reproduction.plan import Plan, PlannedRun, require_labels
 from sritool.analysis.reproduction.states import State, settings_of
@@ -122,8 +124,13 @@ class Estimates:
 
     def _of_classification(self, run: PlannedRun, measure: Measure) -> float:
         chains = _CHAINS if run.method == "sri" else 1
-        train = 2 * min(self._plan.request.limit or _CLUSTERED, _CLUSTERED)  # to cluster, and with labels
-        sentences = self._sentences("test") + self._sentences("valid") + train
+        most, of = self._sentences("train"), self._split("train").sentences
+        left = math.prod(
+            (1 - count / of) ** Request.draws for count in COUNTS if count <= most
+        )  # share in no draw
+        sentences = (
+            self._sentences("test") + self._sentences("valid") + min(most, _CLUSTERED) + of * (1 - left)
+        )
         return chains * (1 + self._chain(run)) * sentences
 
     def _of_map(self, run: PlannedRun, measure: Measure) -> float:

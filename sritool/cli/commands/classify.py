@@ -72,7 +72,7 @@ def classify(
     limit: Annotated[
         int | None,
         data_option(
-            "At most this many sentences of each of train, valid and test.",
+            "At most this many sentences of each of train, valid and test; --labels draw from all of train.",
             min=1,
             show_default="all of valid and test",
         ),

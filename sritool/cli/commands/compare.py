@@ -72,8 +72,8 @@ def compare(
 
     A second table has the differences to --against, sentence by sentence, with the standard error of the difference:
     how hard a sentence is cancels, so that it is far smaller than that of a figure. A star stands beside what is
-    beyond two of them. half the draws: by how much that raises nll, for a run whose weights say that more draws
-    would lower it further.
+    beyond two of them. half the draws: by how much that raises nll (ppl where nll is not shown), for a run whose
+    weights say that more draws would lower it further.
     """
     from sritool.analysis import comparison as task
     from sritool.cli.progress import KEPT

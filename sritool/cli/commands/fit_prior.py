@@ -45,8 +45,8 @@ def fit_prior(
     diagonal Gaussian, which keeps its q(z|x) a diagonal one; ae without noise and sri get a full covariance.
     """
     from sritool.analysis import fitted_prior
-    from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.evaluations_on_record import load_hashed
+    from sritool.runs.names import run_name
 
     form = output.format()
     where = model.open_device()

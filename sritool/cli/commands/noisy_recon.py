@@ -99,7 +99,7 @@ def noisy_recon(
         with output.progress(KEPT) as report:
             found = task.noisy_recon(paths, request, where, report)
         if form in FOR_PEOPLE:
-            tables = recon_table(found.runs), increase_table(found.runs, found.left_out)
+            tables = recon_table(found.runs), increase_table(found.runs, found.notes)
             emit_all([part for table in tables for part in panels(table, form)], form)
         else:
             emit(long_table(*found), form)

@@ -173,7 +173,7 @@ def numbers(text: str, name: str) -> tuple[float, ...]:
     except ValueError:
         raise UsageError(f"{name} {text} is no list of numbers; give one like 0.2,0.5,1") from None
     if not all(0 <= number <= 100 for number in found):
-        raise UsageError(f"{name} {text} has a number that is no temperature; give some from 0 to 1")
+        raise UsageError(f"{name} {text} has a number that is no temperature; give some from 0 to 100")
     return found
 
 

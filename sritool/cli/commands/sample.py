@@ -65,7 +65,7 @@ def sample(
         figures_option(
             "The real sentences, one a line, for --reference and reverse-ppl.",
             metavar="FILE|-",
-            show_default="the test split",
+            show_default="the test split, or valid where there is none",
         ),
     ] = None,
     decoding: DecodingOptions,

@@ -109,9 +109,9 @@ def tune_step(
     from sritool.cli.plots.style import check_picture, save
     from sritool.cli.plots.tune_step import draw
     from sritool.cli.progress import Progress
-    from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences, read_text
     from sritool.runs.model import load_model
+    from sritool.runs.names import run_name
     from sritool.training.tuning import Tuning, sampler_of, tune, write_tuned
 
     form = output.format()

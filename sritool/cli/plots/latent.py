@@ -40,13 +40,13 @@ def latent(
 
     One draw of q(z|x) for each sentence, coloured by the sentence's label or its length, stands beside as many draws
     from the prior. t-SNE shows clumps in anything: only what the map of the codes has, and that of the prior has not,
-    is the model's. In --show-data, part is posterior or control for places on the maps, density for each dimension,
-    and prior.
+    is the model's. In --show-data, part is posterior or control for places on the maps, density and
+    deviation for each dimension, and prior.
     """
     from sritool.analysis.latent_map import Point, aggregate
     from sritool.cli.progress import KEPT, task_progress
-    from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences, prepared_corpus
+    from sritool.runs.names import run_name
 
     out = picture.open_for("latent", model.checkpoint)
     heading, notes = picture.title or "", list[str]()

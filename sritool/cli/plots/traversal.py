@@ -56,7 +56,7 @@ def traversal(
     to are bold; changed counts them, or the missing words where those are more.
     """
     from sritool.analysis.traversal import traverse
-    from sritool.evaluation.evaluate import run_name
+    from sritool.runs.names import run_name
 
     out = picture.open("traversal")
     wanted = numbers_of(dims)

@@ -44,8 +44,8 @@ def tune_step(
     tune-step --plot.
     """
     from sritool.cli.progress import Progress
-    from sritool.evaluation.evaluate import run_name
     from sritool.evaluation.sentences import choose_sentences
+    from sritool.runs.names import run_name
     from sritool.training.tuning import Tuning, sampler_of, tune
 
     out = picture.open_for("tune-step", model.checkpoint)

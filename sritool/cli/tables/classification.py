@@ -109,6 +109,8 @@ def confusion_tables(found: Classification, fmt: str) -> list[Table]:
             [name, *(round(count / draws) for count in counts.tolist())]
             for name, counts in zip(found.classes, row.confusion, strict=True)
         ]
-        first = "true, and told" if fmt == "table" else title
-        tables.append(Table(f"{title}{mean}: true class down, told across", [first, *found.classes], cells))
+        first = "true, and predicted" if fmt == "table" else title
+        tables.append(
+            Table(f"{title}{mean}: true class down, predicted across", [first, *found.classes], cells)
+        )
     return tables

@@ -25,6 +25,7 @@ from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
     from sritool.analysis.comparison import Comparison, Row
+    from sritool.evaluation.metrics import Estimate
     from sritool.evaluation.paired import Difference
 
 ON_WEIGHTS = ": effective sample size "
@@ -241,14 +242,14 @@ def best_of(found: Comparison, name: str) -> set[str]:
     estimate = row.estimate(name)
     if BETTER[name] > 0 and estimate and estimate.value <= 2 * estimate.standard_error:
         return set()
-    places = decimals(str(cell_of(row, name)).partition(" ")[0])
+    places = decimals(estimate) if estimate else 0
     equal = {run for run, value in known.items() if round(value, places) == round(known[winner], places)}
     return equal if len(equal) < len(known) else set()
 
 
-def decimals(number: str) -> int:
-    """Places after the point."""
-    return len(number.partition(".")[2])
+def decimals(estimate: Estimate) -> int:
+    """Places after the point with which an estimate is shown."""
+    return len(with_error(estimate.value, estimate.standard_error).partition(" ")[0].partition(".")[2])
 
 
 def title_of(found: Comparison) -> str:

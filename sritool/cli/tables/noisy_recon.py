@@ -21,16 +21,14 @@ def recon_table(found: Sequence[NoisyRecon]) -> Table:
     return Table(f"recon, z inferred after k {changes_of(found[0])}: {measured_on(found[0])}", columns, rows)
 
 
-def increase_table(found: Sequence[NoisyRecon], left_out: Sequence[str] = ()) -> Table:
+def increase_table(found: Sequence[NoisyRecon], beside: Sequence[str] = ()) -> Table:
     """For people: what each k costs over k = 0, and what another sentence's z costs."""
     columns = ["run", *(f"k = {k}" for k in found[0].counts[1:]), "permuted"]
     rows = [[run.run, *map(shown, run.increase[1:]), run.permuted and shown(run.permuted)] for run in found]
-    return Table(
-        "increase over k = 0, paired by sentence", columns, rows, "\n".join(notes_of(found, left_out))
-    )
+    return Table("increase over k = 0, paired by sentence", columns, rows, "\n".join(notes_of(found, beside)))
 
 
-def long_table(found: Sequence[NoisyRecon], left_out: Sequence[str] = ()) -> Table:
+def long_table(found: Sequence[NoisyRecon], beside: Sequence[str] = ()) -> Table:
     """For programs: a row each run and k."""
     figures = figure_columns(("recon", "increase", "permuted"), people=False)
     columns = ["run", "method", "noise", "k", *figures, "changed", "short"]
@@ -44,12 +42,12 @@ def long_table(found: Sequence[NoisyRecon], left_out: Sequence[str] = ()) -> Tab
                 row += figure_cells(estimate, people=False)
             rows.append([*row, run.changed[place], run.short[place]])
             rows[-1] += [recon.sentences, run.total, recon.draws, recon.estimator, run.data]
-    return Table("recon from noisy sentences", columns, rows, "\n".join(notes_of(found, left_out)))
+    return Table("recon from noisy sentences", columns, rows, "\n".join(notes_of(found, beside)))
 
 
-def notes_of(found: Sequence[NoisyRecon], left_out: Sequence[str]) -> Iterator[str]:
+def notes_of(found: Sequence[NoisyRecon], beside: Sequence[str]) -> Iterator[str]:
     """Return what a reader of the figures must know."""
-    yield from left_out
+    yield from beside
     for run in found:
         prefix = f"{run.run}: " if len(found) > 1 else ""
         yield from (prefix + note for note in run.notes)

@@ -21,10 +21,11 @@ def test_deviations_and_peaks_are_those_of_the_draws() -> None:
             {"part": "density", "name": name, "x": x, "y": y}
             for x, y in zip(grid, density(draws, grid), strict=True)
         ]
+        rows.append({"part": "deviation", "name": name, "x": float(draws.std()), "y": 1.0})
     rows.append({"part": "prior", "name": "N(0, 1)", "x": 0.0, "y": 0.4})
     found = {figure.metric: figure.value for figure in measures.latent_map(None).read(rows)}
-    assert found["standard deviation, least"] == pytest.approx(narrow.std(), rel=0.01)
-    assert found["standard deviation, largest"] == pytest.approx(two.std(), rel=0.01)
+    assert found["standard deviation, least"] == narrow.std()
+    assert found["standard deviation, largest"] == two.std()
     assert (found["dimensions with one peak"], found["dimensions"]) == (1, 2)
 
 
@@ -39,6 +40,8 @@ def test_lines_are_told_apart_by_their_sentences() -> None:
     found = {figure.metric: figure.value for figure in measures.interpolation().read(rows)}
     assert found["edits between neighbours"] == 2
     assert found["neighbours that repeat"] == 25
+    errors = {figure.metric: figure.standard_error for figure in measures.interpolation().read(rows)}
+    assert errors["neighbours that repeat"] == 25, "of the two lines' means, 50 and 0"
     assert found["distinct sentences of a line"] == pytest.approx(100 * (2 / 3 + 1) / 2)
 
 
@@ -57,7 +60,8 @@ def test_accuracies_are_of_codes_alone_and_in_percent() -> None:
     row = {
         "labels": 100,
         "accuracy": 0.8,
-        "se": 0.01,
+        "se": 0.03,
+        "sd": 0.04 * 5**0.5,
         "classifier": "svm",
         "draws": 5,
         "sentences": 9,
@@ -65,4 +69,5 @@ def test_accuracies_are_of_codes_alone_and_in_percent() -> None:
     }
     rows = [{**row, "method": "sri"}, {**row, "method": None}, {**row, "method": "sri", "labels": None}]
     (found,) = measures.classification().read(rows)
-    assert (found.metric, found.value, found.standard_error) == (accuracy_from(100), 80, 1)
+    assert (found.metric, found.value) == (accuracy_from(100), 80)
+    assert found.standard_error == pytest.approx(5), "of test sentences 3, of draws of labels 4"

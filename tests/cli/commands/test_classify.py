@@ -127,7 +127,7 @@ def test_confusion(run: Run) -> None:
         right = sum(int(row["sentences"]) for row in of if row["true"] == row["predicted"])
         assert right / 80 == pytest.approx(accuracy[labels])
     drawn = output(run(*args, "--confusion", "-f", "table"))
-    assert "polls-ae, 20 labels (linear svm), mean of 2 draws: true class down, told across" in drawn
+    assert "polls-ae, 20 labels (linear svm), mean of 2 draws: true class down, predicted across" in drawn
     found = json_rows(run(*args, "--confusion", "-f", "json"))
     assert [str(row["sentences"]) for row in found] == [row["sentences"] for row in counts]
 
