@@ -77,7 +77,7 @@ def lead(
         processes.remember("run", str(folder))
         outcome = trainer.run()
         say(ending(outcome, plan.resume, "--max-time" if by_option else "training.minutes"))
-        if not by_option and minutes and wishes.max_steps is None:
+        if not by_option and outcome.reason == "max-time":
             say(advice_for_longer(plan.config))
         shown = None
         if wishes.summary and not outcome.pretraining:

@@ -248,16 +248,17 @@ def _check_method(config: RunConfig, given: Given) -> None:
         raise UsageError(
             "a run that takes weights over is not trained as an autoencoder first; leave --pretraining-epochs out"
         )
-    typed = given.typed.get("training", {})
-    if "sampler" not in METHODS[method].sections:
+    typed, kind = given.typed.get("training", {}), METHODS[method]
+    if typed.get("select") == "elbo" and not (kind.closed_form_kl and kind.chosen_by == "nll"):
+        raise UsageError(
+            f"method {method} has no ELBO to choose by, or one that takes too long; leave training.select out, or "
+            "take last"
+        )
+    if "sampler" not in kind.sections:
         for key in ("tune_step_every", "tune_objective"):
             if typed.get(key):
                 flag = f"--{key.replace('_', '-')}"
                 raise UsageError(f"method {method} has no chain to tune; leave {flag} out")
-    elif typed.get("select") == "elbo":
-        raise UsageError(
-            f"the ELBO of {method} takes too long to choose by; leave training.select out, or take last"
-        )
     elif "tune_objective" in typed and not config.training.tune_step_every:
         raise UsageError("--tune-objective is of a search while training; give --tune-step-every too")
     if method not in WITHOUT_CODE and not latent:

@@ -65,7 +65,7 @@ class Timetable:
         self.level, self._last = level, None
 
     def trained(self, sentences: int) -> None:
-        """After an update, be it of the plan or one that a method puts before it."""
+        """After an update on so many sentences by this process, of the plan or one that a method puts before it."""
         self._updates += 1
         self._sentences += sentences
         if self._updates > 1:  # the first one warms up

@@ -265,7 +265,8 @@ class Trainer:
             position.sentences += len(batch.examples)
             if state.average is not None:
                 state.average.update()
-        self.times.trained(len(batch.examples))
+        own = self.processes.share(len(batch.examples))
+        self.times.trained(own.stop - own.start)
         if self.processes.is_first:
             self.log.step(sums, batch, norm, len(batches), planned, self.limits.deadline.left())
         return planned
@@ -329,10 +330,9 @@ class Trainer:
         figures = {found.metric: found.value for found in estimates}
         loss = validation.loss_of(self.state.method, figures)
         better = self.state.position.compare(loss, config.optimizer, self.state.epochs)
-        better = better or self.state.keeps_last()
         self.log.epoch(estimates, judged, better, began, level.sentences)
         self.times.validated(self.state.seconds() - began)
-        return better
+        return better or self.state.keeps_last()
 
     def _measure(self) -> list[Estimate]:
         """Measure on the validation sentences.

@@ -302,6 +302,7 @@ def test_the_last_model_can_be_the_one_to_keep(new_run: NewRun, fake_nll: Callab
     fake_nll([6.0, 5.0, 7.0])
     run = new_run("lm", training={"epochs": 3, "select": "last"})
     run.train()
+    assert [epoch.best for epoch in run.told(events.Epoch)] == [True, True, False], "of what validation says"
     assert run.load(BEST).progress["epoch"] == 3
     assert dict(describe_checkpoint(run.folder / BEST))["best validation epoch"] == 3
 

@@ -77,6 +77,7 @@ def run(
         "position": {k: v for k, v in vars(trainer.state.position).items() if "seconds" not in k},
         "state": trainer.state.method.state(),
         "steps": outcome.steps,
+        "sentences": trainer.times._sentences,
     }
 
 
@@ -136,6 +137,7 @@ def test_two_processes_train_what_one_does(
 ) -> None:
     first, second = (found[case] for found in together)
     assert_same(first, alone(case))
+    assert first["sentences"] + second["sentences"] == alone(case)["sentences"], "each times its own share"
     for name, weight in first["weights"].items():
         assert np.array_equal(weight, second["weights"][name]), f"the processes differ in {name}"
     names = {path.name for path in (folder / f"together {case}").iterdir()}

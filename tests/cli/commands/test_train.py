@@ -189,6 +189,9 @@ def test_minutes_of_a_file_limit_a_run_unless_max_time_does(train_small: Run) ->
     assert "--max-time" in limited.stderr.splitlines()[-1]  # what to type for more
     other = train_small(*forever[:-1], "training.minutes=9", "--max-time", "0.1s")
     assert "--max-time" in other.stderr
+    ended = train_small("--method", "lm", "--set", "training.minutes=9")
+    assert "finished the plan" in ended.stderr
+    assert "training.minutes" not in ended.stderr
 
 
 def test_the_same_command_again_and_again_ends_with_the_plan(train_small: Run) -> None:
