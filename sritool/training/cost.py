@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sritool.config.settings import RunConfig
 from sritool.data.batches import collate, training_batches
+from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
+from sritool.methods.vae_lagging import LaggingVae
 from sritool.model.device import length_multiple, products_in
 from sritool.processes import ALONE, part_of
 from sritool.training.freezing import check_freezing
-from sritool.training.pretraining import pretraining_epochs
+from sritool.training.pretraining import begins_as_autoencoder, pretraining_epochs
 from sritool.training.shared_gradients import BatchGradients
 from sritool.training.state import training_split, with_precision
 
 
 class RunCost(NamedTuple):
-    """Sizes and times of a run that has not begun."""
+    """Sizes of a run, and times of what is before it."""
 
     method: Method  # with random weights
     sentences: int  # of the training split that it takes
@@ -33,7 +38,8 @@ class RunCost(NamedTuple):
     seconds_a_step: float
     reduced: int  # bytes that are summed over processes in a step
     beside: int  # updates before each of the plan while the method is aggressive, at most
-    epochs: int  # planned, an autoencoder's before it among them
+    seconds_beside: float  # of one of these
+    epochs: int  # to come, an autoencoder's before the method's own among them
 
     @property
     def epoch(self) -> float:
@@ -41,12 +47,23 @@ class RunCost(NamedTuple):
         return self.seconds_a_step * self.steps
 
     @property
+    def aggressive_epoch(self) -> float:
+        """Seconds of an epoch with as many updates beside the plan as there may be."""
+        return self.epoch + self.seconds_beside * self.beside * self.steps
+
+    @property
     def seconds(self) -> float:
-        """Seconds of the plan, likewise."""
+        """Seconds of the epochs to come, without validation and updates beside the plan."""
         return self.epoch * self.epochs
 
 
-def cost_of(config: RunConfig, corpus: Corpus, device: torch.device, processes: int = 1) -> RunCost:
+def cost_of(
+    config: RunConfig,
+    corpus: Corpus,
+    device: torch.device,
+    processes: int = 1,
+    progress: Mapping[str, Any] | None = None,
+) -> RunCost:
     """Return what a run will cost, the time from three steps on batches of middle length.
 
     Args:
@@ -54,6 +71,7 @@ def cost_of(config: RunConfig, corpus: Corpus, device: torch.device, processes: 
         corpus: What it will be trained on.
         device: Where.
         processes: That share each batch, on devices like this one; the time is without their sums.
+        progress: Of the checkpoint that it goes on from; None: it begins.
 
     Raises:
         UsageError: What is frozen leaves nothing to train.
@@ -66,11 +84,47 @@ def cost_of(config: RunConfig, corpus: Corpus, device: torch.device, processes: 
     config = with_precision(config, train, len(corpus.tokenizer), device, processes)
     method.precision = config.training.precision
     batches = training_batches(train.lengths, config.training.batch_size, config.training.seed, 0)
+    parts = processes * config.training.accumulate
+    timed = partial(_timed, method, config, train, batches, device, parts)
+    beside, seconds_beside = method.updates_beside, 0.0
+    if isinstance(method, LaggingVae):
+        seconds_beside, _ = timed()  # of the encoder alone, as it begins
+        method.lag.aggressive = False
+    seconds, reduced = timed()
+    parameters = sum(p.numel() for p in method.modules.parameters())
+    positions = -(-config.training.batch_size // parts) * int(train.lengths.max())
+    logits = positions * len(corpus.tokenizer)
+    states = positions * config.generator.hidden * config.generator.layers * 16
+    # With gradients, Adam's two moments, the average, and the buffer in which parts are added up.
+    copies = 4 + bool(config.optimizer.ema_decay) + (parts > 1)
+    return RunCost(
+        method=method,
+        sentences=len(train),
+        vocabulary=len(corpus.tokenizer),
+        parameters=parameters,
+        memory=4 * (copies * parameters + min(logits, 1 << 23) + states),
+        steps=len(batches),
+        seconds_a_step=seconds,
+        reduced=reduced,
+        beside=beside,
+        seconds_beside=seconds_beside,
+        epochs=_epochs_to_come(method, config, progress or {}),
+    )
+
+
+def _timed(
+    method: Method,
+    config: RunConfig,
+    train: Split,
+    batches: Sequence[NDArray[np.int64]],
+    device: torch.device,
+    parts: int,
+) -> tuple[float, int]:
+    """Seconds of an update, the mean over three batches, and bytes that processes sum in it."""
     by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
     middle = [by_length[len(by_length) * k // 4] for k in (1, 2, 3)]
-    seconds = []
-    parts, gradients = processes * config.training.accumulate, BatchGradients(method, config, device, ALONE)
     warming_up = middle if device.type == "cuda" else middle[:1]  # a graph is captured for each length
+    seconds, gradients = [], BatchGradients(method, config, device, ALONE)
     for number, chosen in enumerate([*warming_up, *middle]):
         whole = collate(train, chosen, length_multiple(device)).to(device)
         part = whole.part(part_of(whole.size, parts - 1, parts)) if parts > 1 else whole
@@ -79,33 +133,26 @@ def cost_of(config: RunConfig, corpus: Corpus, device: torch.device, processes: 
             _, summed = gradients.of_part(part, Clock(0, 0, number + 1, 0.0), whole)
         seconds.append(config.training.accumulate * (time.perf_counter() - begin))
     reduced = sum(tensor.numel() * tensor.element_size() for tensor in summed)
-    parameters = sum(p.numel() for p in method.modules.parameters())
-    positions = -(-config.training.batch_size // parts) * int(train.lengths.max())
-    logits = positions * len(corpus.tokenizer)
-    states = positions * config.generator.hidden * config.generator.layers * 16
-    # With gradients, Adam's two moments, the average, and the buffer in which parts are added up.
-    copies = 4 + bool(config.optimizer.ema_decay) + (parts > 1)
-    begins_elsewhere = config.pretraining.encoder or config.warm_start.checkpoint
-    before = pretraining_epochs(config) if method.pretrains and not begins_elsewhere else 0
-    return RunCost(
-        method=method,
-        sentences=len(train),
-        vocabulary=len(corpus.tokenizer),
-        parameters=parameters,
-        memory=4 * (copies * parameters + min(logits, 1 << 23) + states),
-        steps=len(batches),
-        seconds_a_step=float(np.mean(seconds[len(warming_up) :])),
-        reduced=reduced,
-        beside=method.updates_beside,
-        epochs=config.training.epochs + before,
-    )
+    return float(np.mean(seconds[len(warming_up) :])), reduced
+
+
+def _epochs_to_come(method: Method, config: RunConfig, progress: Mapping[str, Any]) -> int:
+    """Of a run that has come so far: an autoencoder's, if it is or will be one, and the method's own."""
+    own, done = config.training.epochs, int(progress.get("epoch", 0))
+    if progress.get("pretraining", begins_as_autoencoder(method, config)):
+        return max(0, pretraining_epochs(config) - done) + own
+    return max(0, own - done)
 
 
 def describe(
-    config: RunConfig, corpus: Corpus, device: torch.device, processes: int = 1
+    config: RunConfig,
+    corpus: Corpus,
+    device: torch.device,
+    processes: int = 1,
+    progress: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, object, str]]:
     """Return the rows of `train --dry-run`: a quantity, its value and its unit; arguments as `cost_of`."""
-    cost = cost_of(config, corpus, device, processes)
+    cost = cost_of(config, corpus, device, processes, progress)
     share, accumulate = -(-config.training.batch_size // processes), config.training.accumulate
     alone, epoch = cost.beside, cost.epoch
     return [
@@ -127,9 +174,9 @@ def describe(
             ("s, without updates of the encoder alone" if alone else "s")
             + (", without the time of sums over processes" if processes > 1 else ""),
         ),
-        *([("time of an aggressive epoch", round(epoch * (1 + alone), 1), "s at most")] if alone else []),
+        *([("time of an aggressive epoch", round(cost.aggressive_epoch, 1), "s at most")] if alone else []),
         (
-            "time of the plan",
+            "time of the plan" if progress is None else "time of the rest of the plan",
             round(cost.seconds / 60, 1),
             f"min, {cost.epochs} epochs"
             + (" if none were aggressive, as the first and some more are" if alone else "")

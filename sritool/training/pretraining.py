@@ -19,6 +19,11 @@ def pretraining_epochs(config: RunConfig) -> int:
     return settings.epochs or max(1, math.ceil(settings.share * config.training.epochs - 1e-9))
 
 
+def begins_as_autoencoder(method: Method, config: RunConfig) -> bool:
+    """Whether a new run trains an autoencoder first: a method that needs one, and nothing is taken from elsewhere."""
+    return method.pretrains and not (config.pretraining.encoder or config.warm_start.checkpoint)
+
+
 def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:
     """Copy the encoder of a checkpoint.
 

@@ -32,7 +32,7 @@ from sritool.training.early_stopping import ends_early
 from sritool.training.freezing import check_freezing, frozen_names, trained_parameters
 from sritool.training.optimizer import make_optimizer
 from sritool.training.position import Position
-from sritool.training.pretraining import pretraining_epochs, take_encoder
+from sritool.training.pretraining import begins_as_autoencoder, pretraining_epochs, take_encoder
 from sritool.training.warm_start import take_over, take_vectors
 
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
@@ -91,8 +91,7 @@ class RunState:
         self.method.processes = processes
         self.method.initialise()
         self.method.modules.to(device)
-        begins_apart = config.pretraining.encoder or config.warm_start.checkpoint
-        self.position = Position(pretraining=self.method.pretrains and not begins_apart)
+        self.position = Position(pretraining=begins_as_autoencoder(self.method, config))
         self.taken_over: list[str] = []  # from other files, in a line each
         self.metrics: list[dict[str, Any]] = []
         if resume is not None:

@@ -165,7 +165,9 @@ def train(
             return
         prepared = prepare_corpus(plan, data_dir, source, say)
         if dry_run:
-            rows = describe(plan.config, prepared, where, place.size if place else len(devices))
+            number = place.size if place else len(devices)
+            progress = None if plan.resume is None else plan.resume.progress
+            rows = describe(plan.config, prepared, where, number, progress)
             emit(Table("Plan", ("quantity", "value", "unit"), rows), form)
             dismiss(processes)
             return

@@ -54,12 +54,21 @@ def test_dry_run_counts_the_averaged_weights(run: Run) -> None:
     assert memory[0.9] - memory[0] == pytest.approx(4 * rows["parameters"] / 2**20, abs=1.0)
 
 
-def test_dry_run_says_what_aggressive_training_costs(run: Run) -> None:
-    words = ("--dry-run", "-f", "json", "--set", "lagging.updates=30")
-    result = run("train", "mine", "--config", "small.toml", "--method", "vae-lagging", *words)
-    rows = {row["quantity"]: row["value"] for row in map(json.loads, result.stdout.splitlines())}
-    plain, most = rows["time of an epoch, without validation"], rows["time of an aggressive epoch"]
-    assert most == pytest.approx(31 * plain, abs=31 * 0.05)
+@pytest.mark.parametrize(
+    ("steps", "quantity", "epochs"),
+    [(None, "time of the plan", 3), (2, "time of the rest of the plan", 3), (8, "time of the rest of the plan", 2),
+     (19, "time of the rest of the plan", 1), (30, "time of the rest of the plan", 0)],
+)  # fmt: skip
+def test_dry_run_counts_the_epochs_to_come(
+    train_small: Run, steps: int | None, quantity: str, epochs: int
+) -> None:
+    command = ["--method", "vae-fb", "--pretraining-epochs", 1, "--name", "queue", "--resume"]
+    if steps is not None:
+        assert train_small(*command, "--max-steps", steps).exit_code == 0
+    printed = rows(train_small(*command, "--dry-run"))
+    (unit,) = (row["unit"] for row in printed if row["quantity"] == quantity)
+    assert unit.startswith(f"min, {epochs} epochs")
+    assert ("autoencoder" in unit) == (epochs == 3)
 
 
 def test_dry_run_refuses_what_training_would(run: Run) -> None:
