@@ -10,11 +10,12 @@ from sritool.training.position import Position
 def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> bool:
     """Return whether a run, or its present stage, ends before its plan.
 
-    It does when the learning rate was halved as often as it may be, or when there were `patience` validations without
-    a better one and all schedules have ended.
+    It does when the learning rate was halved as often as it may be, or when there was no better validation for
+    `patience` epochs and all schedules have ended.
 
-    A learning rate that falls until the end of the plan would switch early stopping off. So it delays the stop for
-    `patience` epochs after it begins to fall, and no longer.
+    What the method's own schedules change, such as the weight of the KL, gets `patience` epochs to show its effect
+    after their end. A learning rate that falls until the end of the plan would switch early stopping off. So it
+    delays the stop for `patience` epochs after it begins to fall, and no longer.
 
     Args:
         method: Its schedules count.
@@ -30,6 +31,7 @@ def ends_early(method: Method, config: RunConfig, planned: int, position: Positi
     if decay.start > decay.end:
         settled = min(settled, decay.last_begin * planned + patience)
     settled = max(settled, plan.warmup * planned)
-    if not method.pretraining:
-        settled = max(settled, method.settled_at() * planned)
+    own = 0.0 if method.pretraining else method.settled_at()
+    if own > 0:
+        settled = max(settled, min(planned, own * planned + patience))
     return 0 < patience <= position.epochs_without_better and position.epoch >= settled

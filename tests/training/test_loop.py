@@ -206,7 +206,11 @@ CONSTANT_RATE: dict[str, Any] = {"optimizer": {"decay": 1.0}}
         ("lm", 1, {"optimizer": {"decay": {"start": 1.0, "end": 0.5, "begin": 0.5, "finish": 0.5}}}, 4),
         ("lm", 1, {"optimizer": {"decay": {"start": 0.5, "end": 1.0, "begin": 0.0, "finish": 0.75}}}, 6),
         ("lm", 1, {"optimizer": {"decay": 1.0, "warmup": 0.75}}, 6),
-        ("sri", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 0.75}}}, 6),
+        # What a method trains for must have been the same for as many too.
+        ("sri", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 0.75}}}, 7),
+        ("sri", 2, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 0.625}}}, 7),
+        ("vae-cyclical", 1, {"cycles": {"count": 2, "ramp": 0.5}}, 7),
+        ("vae-cyclical", 1, {"cycles": {"count": 2, "ramp": 0.9}}, None),
         ("sri", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 1.0}}}, None),
         ("lm", 1, {"sampler": {"temperature": {"start": 0.1, "end": 0.5, "finish": 1.0}}}, 5),
     ],
