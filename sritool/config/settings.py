@@ -240,7 +240,7 @@ class OptimizerConfig:
     learning_rate: PositiveNumber = 1e-3
     # Factor on the learning rate over the planned epochs.
     decay: Schedule = Ramp(1.0, 1 / 3, begin=0.5)
-    halve_after: Count = 0  # validations without a better one before it is halved; 0: never
+    halve_after: Count = 0  # epochs without a better validation before it is halved; 0: never
     halve_from: Share = 0.0  # share of the planned epochs before which it is not halved
     keep_halving: Flag = False  # once it was halved, halve it at every validation
     halvings: Count = 0  # the one that ends the run, or the stage; 0: none does
@@ -272,7 +272,7 @@ class TrainingConfig:
     accumulate: PositiveCount = 1  # parts of a batch, or of a process' share of it, one after another
     seed: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)] = 0
     minutes: Number = 0.0  # that the command may take, like --max-time; 0: no limit
-    patience: Count = 5  # validations in a row without a better one; 0: never stop early
+    patience: Count = 5  # epochs without a better validation; 0: never stop early
     select: Literal["nll", "elbo", "last"] = (
         "nll"  # what best.pt is chosen by; "last": the last epoch's model
     )

@@ -27,7 +27,7 @@ from sritool.model.gaussian import DiagonalGaussian
 from sritool.model.random import Stream
 from sritool.model.theta_gradient import ThetaGradient
 
-_ENCODER = 2.0  # forward passes of p(x|z) that a pass of the encoder there and back takes; timed
+AMORTISED = Work(UPDATE + 2.0, 1.0)  # with two passes for the encoder there and back; timed
 
 
 class Descent(NamedTuple):
@@ -95,7 +95,7 @@ class EncoderMethod(Method):
     def work(self) -> Work:
         """One z a sentence, and the encoder there and back; refinement, where there is some, when it is measured."""
         steps = self.refinement.steps if self.refinement is not None else 0
-        return Work(UPDATE + _ENCODER, 1.0 + steps * GRADIENT)
+        return AMORTISED._replace(inference=AMORTISED.inference + steps * GRADIENT)
 
     def settled_at(self) -> float:
         """When the KL has its full weight."""

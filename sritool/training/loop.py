@@ -329,7 +329,7 @@ class Trainer:
         config = self.state.config
         figures = {found.metric: found.value for found in estimates}
         loss = validation.loss_of(self.state.method, figures)
-        better = self.state.position.compare(loss, config.optimizer, self.state.epochs)
+        better = self.state.position.compare(loss, config.optimizer, self.state.epochs, level.every)
         self.log.epoch(estimates, judged, better, began, level.sentences)
         self.times.validated(self.state.seconds() - began)
         return better or self.state.keeps_last()

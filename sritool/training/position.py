@@ -20,14 +20,14 @@ class Position:
     step: Count = 0
     seconds: Number = 0.0
     best: Figure = math.inf  # validation figure that the method is chosen by
-    epochs_without_better: Count = 0  # validations, as not every epoch need have one
+    epochs_without_better: Count = 0  # up to the last validation, as not every epoch need have one
     recon: Figure = 0.0  # sums over the present epoch
     sentences: Count = 0
     tuned: Count = 0  # epochs done when the step sizes were last chosen
     tuning_seconds: Number = 0.0
     halvings: Count = 0  # of the learning rate
     best_since_halving: Figure = math.inf  # the figure at the last halving among them
-    stalled: Count = 0  # validations that were not better than that
+    stalled: Count = 0  # epochs up to validations that were not better than that
     pretraining: Flag = False  # epochs and batches are those of the autoencoder
 
     def clock(self, seed: int, batches: int, epochs: int) -> Clock:
@@ -40,13 +40,14 @@ class Position:
         self.batch = 0
         self.recon, self.sentences = 0.0, 0
 
-    def compare(self, value: float, plan: OptimizerConfig, planned: int) -> bool:
-        """Take in a validation; after some that are not better, the learning rate is halved.
+    def compare(self, value: float, plan: OptimizerConfig, planned: int, every: int = 1) -> bool:
+        """Take in a validation; after some epochs without a better one, the learning rate is halved.
 
         Args:
             value: The figure that the method is chosen by; one that is not finite is neither better nor worse.
             plan: When the rate is halved.
             planned: Epochs.
+            every: Epochs from one validation to the next.
 
         Returns:
             Whether it is the best so far.
@@ -55,17 +56,17 @@ class Position:
             return False
         better = value < self.best
         self.best = min(value, self.best)
-        self.epochs_without_better = 0 if better else self.epochs_without_better + 1
+        self.epochs_without_better = 0 if better else self.epochs_without_better + every
         if plan.halve_after:
-            self._halve_if_stalled(value, plan, planned)
+            self._halve_if_stalled(value, plan, planned, every)
         return better
 
-    def _halve_if_stalled(self, value: float, plan: OptimizerConfig, planned: int) -> None:
+    def _halve_if_stalled(self, value: float, plan: OptimizerConfig, planned: int, every: int) -> None:
         """As He et al. 2019 do: what comes after a halving is compared with the figure at the halving."""
         if value < self.best_since_halving:
             self.best_since_halving, self.stalled = value, 0
         else:
-            self.stalled += 1
+            self.stalled += every
         due = self.stalled >= plan.halve_after and self.epoch + 1 >= plan.halve_from * planned
         if due or (plan.keep_halving and self.halvings):
             self.halvings += 1

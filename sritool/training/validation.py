@@ -3,7 +3,8 @@
 Every run and every method is measured on the same sentences with the same noise. How many sentences and draws there
 are, and how often, follows from a share of the work of training. Its unit is one forward pass of p(x|z): one
 sentence, one z, the whole vocabulary. Because work is counted and not the clock, the same command validates in the
-same way on every machine, and so chooses the same epoch for best.pt.
+same way on every machine, and so chooses the same epoch for best.pt. A method whose training takes more is measured
+like a plain VAE all the same, so that methods are compared by one rule.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from sritool.evaluation.collapse import ignores_z
 from sritool.evaluation.measure import measure
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.settings import NEEDS, EvaluationSettings
-from sritool.methods.base import GRADIENT, Method
+from sritool.methods.base import GRADIENT, Method, Work
+from sritool.methods.encoder_method import AMORTISED
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.random import Stream
 from sritool.runs.model import Report
@@ -121,21 +123,27 @@ class Level(NamedTuple):
 
 
 def level_of(method: Method, config: RunConfig, train: Split, valid: Split) -> Level:
-    """The level of a run's validations, at most what is set, within `validation.share` of its training."""
+    """The level of a run's validations, at most what is set, within `validation.share` of its training.
+
+    It is also at most what a plain VAE could afford.
+    """
     settings = config.validation
     most = min(settings.sentences, len(valid))
     if settings.share == 0:
         return Level(most, settings.likelihood)
     longer = float(valid.lengths.mean()) / float(train.lengths.mean())
-    metrics = metrics_of(method)
+    metrics, length = metrics_of(method), float(train.lengths.mean())
 
     def cost(likelihood: LikelihoodConfig) -> float:
-        return longer * passes_of(method, metrics, likelihood, float(train.lengths.mean()))
+        """Of one sentence, in training sentences whose updates take as long."""
+        return longer * max(
+            passes_of(method, metrics, likelihood, length, work) / work.training
+            for work in (method.work(), AMORTISED)
+        )
 
-    epoch = len(train) * method.work().training
-    found = affordable(settings.share * epoch, cost, most, settings.likelihood, FEWEST)
-    spent = found.sentences * cost(found.likelihood)
-    return found._replace(every=max(1, -(-int(spent) // max(1, int(settings.share * epoch)))))
+    budget = settings.share * len(train)
+    found = affordable(budget, cost, most, settings.likelihood, FEWEST)
+    return found._replace(every=max(1, math.ceil(found.sentences * cost(found.likelihood) / budget)))
 
 
 def affordable(
@@ -145,11 +153,11 @@ def affordable(
     likelihood: LikelihoodConfig,
     fewest: int,
 ) -> Level:
-    """Return the best measurement for this many passes: first fewer draws and pilots, then fewer sentences.
+    """Return the best measurement within a budget: first fewer draws and pilots, then fewer sentences.
 
     Args:
-        budget: Forward passes.
-        cost: Of one sentence, in passes.
+        budget: In any unit of work.
+        cost: Of one sentence, in that unit.
         most: Sentences.
         likelihood: At most so many draws.
         fewest: Sentences.
@@ -177,13 +185,25 @@ def rungs(likelihood: LikelihoodConfig) -> list[LikelihoodConfig]:
 
 
 def passes_of(
-    method: Method, metrics: Sequence[str], likelihood: LikelihoodConfig, mean_length: float
+    method: Method,
+    metrics: Sequence[str],
+    likelihood: LikelihoodConfig,
+    mean_length: float,
+    work: Work | None = None,
 ) -> float:
-    """Cost of measuring one sentence by `adaptive`, all rounds of pilots counted: forward passes."""
+    """Cost of measuring one sentence by `adaptive`, all rounds of pilots counted: forward passes.
+
+    Args:
+        method: Whose generator it is.
+        metrics: What is measured.
+        likelihood: How.
+        mean_length: Of the sentences, in predictions.
+        work: Of inference; None: the method's own.
+    """
     needs = {need for name in metrics for need in NEEDS[name]}
     if method.latent == 0:
         return _MARGIN * _SINGLE * (("likelihood" in needs) + _CHAINS * ("draws" in needs))
-    total = method.work().inference + _CHAINS * (("draws" in needs) + ("permuted" in needs))
+    total = (work or method.work()).inference + _CHAINS * (("draws" in needs) + ("permuted" in needs))
     if "likelihood" in needs:
         pass_ = _BESIDE_PASS + mean_length * method.generator.products
         drawing, matching = _DRAWING / pass_, _MATCHING / pass_

@@ -15,11 +15,12 @@ LOSSES = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=40)
 PLANNED = 40
 
 
-def halvings(losses: list[float], plan: OptimizerConfig) -> list[int]:
-    """How often it was halved after each epoch."""
+def halvings(losses: list[float], plan: OptimizerConfig, every: int = 1) -> list[int]:
+    """How often it was halved after each epoch that has a validation."""
     position, counts = Position(), []
     for loss in losses:
-        position.compare(loss, plan, PLANNED)
+        position.epoch += every - 1
+        position.compare(loss, plan, PLANNED, every)
         position.begin_epoch()
         counts.append(position.halvings)
     return counts
@@ -62,6 +63,12 @@ def test_halved_as_he_et_al_do(losses: list[float], after: int, first: int) -> N
 def test_halved_as_kim_et_al_do(losses: list[float], first: int) -> None:
     plan = OptimizerConfig(halve_after=1, halve_from=first / PLANNED, keep_halving=True)
     assert halvings(losses, plan) == as_kim(losses, first)
+
+
+@given(losses=LOSSES, every=st.integers(1, 4), after=st.integers(1, 8))
+def test_epochs_count_and_not_validations(losses: list[float], every: int, after: int) -> None:
+    plan = OptimizerConfig(halve_after=after)
+    assert halvings(losses, plan, every) == as_he(losses, -(-after // every), 0)
 
 
 def test_never_halved_unless_asked() -> None:

@@ -69,6 +69,20 @@ def test_validation_stays_within_its_share(name: str, pretraining: bool) -> None
     assert level == Level(256, config.validation.likelihood), "and in the end all that is set"
 
 
+@pytest.mark.parametrize("hidden", [64, 512])
+@pytest.mark.parametrize("count", [3000, 10_000, 40_000, 100_000])
+def test_a_method_that_takes_more_is_validated_as_a_plain_vae(count: int, hidden: int) -> None:
+    train: Any = Sentences(count)
+    levels = []
+    for name in ("vae-anneal", "sri", "sa-vae", "vae-lagging", "vae-fb"):
+        config = RunConfig(name)
+        config = replace(config, generator=replace(config.generator, hidden=hidden))
+        method = build_method(config, 3000)
+        levels.append(level_of(method, config, train, Sentences(2000)))  # type: ignore[arg-type]
+        assert spent(method, levels[0], train) <= 0.1
+    assert len(set(levels)) == 1
+
+
 def test_without_a_share_nothing_is_bounded() -> None:
     config = RunConfig("vae-anneal")
     config = replace(config, validation=replace(config.validation, share=0.0))
@@ -153,13 +167,14 @@ def test_the_autoencoder_that_comes_first_is_validated_at_its_end(
     assert [(r["epoch"], r.get("pretraining", False)) for r in records(run)] == [(3, True), (2, False)]
 
 
-def test_patience_counts_validations(
-    every_second: None, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("patience", "ends"), [(1, 4), (2, 4), (3, 6), (4, 6), (5, 8)])
+def test_patience_counts_epochs(
+    every_second: None, new_run: NewRun, monkeypatch: pytest.MonkeyPatch, patience: int, ends: int
 ) -> None:
     figures = iter([5.0, 6.0, 7.0, 8.0])
     estimate = lambda value: Estimate("nll", value, 0.1, "", 5, 4, "")  # noqa: E731
     monkeypatch.setattr(validation, "measure", lambda *_: Measured([estimate(next(figures))], {}, []))
-    run = new_run("lm", training={"epochs": 12, "patience": 2}, optimizer={"decay": 1.0})
+    run = new_run("lm", training={"epochs": 12, "patience": patience}, optimizer={"decay": 1.0})
     assert run.train().reason == "early stop"
-    assert run.load().progress["epoch"] == 6
+    assert run.load().progress["epoch"] == ends
     assert run.load(BEST).progress["epoch"] == 2

@@ -208,7 +208,8 @@ class TrainingOptions:
         int | None,
         plan_setting(
             "training.patience",
-            "Stop after this many validations in a row without a better NLL; 0: never.",
+            "Stop after this many epochs without a better validation, by what best.pt is chosen by: the NLL, of ae "
+            "the reconstruction, with training.select=elbo the ELBO. 0: never.",
             "5",
         ),
     ] = None
