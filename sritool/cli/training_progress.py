@@ -154,12 +154,19 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
         resumed: The checkpoint that it went on from.
         clock: The option or setting that limits its time.
     """
-    ends = {"done": "finished the plan", "early stop": "stopped early: validation no longer gets better"}
+    ends = {
+        "done": "finished the plan",
+        "early stop": "stopped early: validation no longer gets better",
+        "halvings": "stopped early: the learning rate was halved as often as optimizer.halvings says",
+    }
     limit = clock if outcome.reason == "max-time" else f"--{outcome.reason}"
     why = ends.get(outcome.reason, f"stopped by {limit}")
     if resumed is not None and resumed.progress["step"] == outcome.steps and outcome.reason in ends:
         why = f"had {why} already" if outcome.reason == "done" else f"had {why}"
-        return f"{outcome.folder} {why}; to go further, give more --epochs or another --patience"
+        more = (
+            "--set optimizer.halvings" if outcome.reason == "halvings" else "--epochs or another --patience"
+        )
+        return f"{outcome.folder} {why}; to go further, give more {more}"
     if outcome.reason == "max-time" and outcome.updates == 0:
         return (
             f"no time was left for a step before {clock}: measuring and saving take the rest; give more of it, "

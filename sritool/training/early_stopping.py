@@ -7,10 +7,10 @@ from sritool.methods.base import Method
 from sritool.training.position import Position
 
 
-def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> bool:
-    """Return whether a run, or its present stage, ends before its plan.
+def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> str | None:
+    """Return why a run, or its present stage, ends before its plan: "halvings" or "early stop"; None: it goes on.
 
-    It does when the learning rate was halved as often as it may be, or when there was no better validation for
+    It ends when the learning rate was halved as often as it may be, or when there was no better validation for
     `patience` epochs and all schedules have ended.
 
     What the method's own schedules change, such as the weight of the KL, gets `patience` epochs to show its effect
@@ -25,7 +25,7 @@ def ends_early(method: Method, config: RunConfig, planned: int, position: Positi
     """
     plan, patience = config.optimizer, config.training.patience
     if 0 < plan.halvings <= position.halvings:
-        return True
+        return "halvings"
     decay = plan.decay
     settled = decay.finish * planned if decay.start != decay.end else 0.0
     if decay.start > decay.end:
@@ -34,4 +34,5 @@ def ends_early(method: Method, config: RunConfig, planned: int, position: Positi
     own = 0.0 if method.pretraining else method.settled_at()
     if own > 0:
         settled = max(settled, min(planned, own * planned + patience))
-    return 0 < patience <= position.epochs_without_better and position.epoch >= settled
+    is_over = 0 < patience <= position.epochs_without_better and position.epoch >= settled
+    return "early stop" if is_over else None

@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
     """How a run ended."""
 
     folder: Path
-    reason: str  # "done", "early stop", "max-steps", "max-time"
+    reason: str  # "done", "early stop", "halvings", "max-steps", "max-time"
     steps: int
     seconds: float
     validating: float  # seconds of these that validations took
@@ -161,8 +161,8 @@ class Trainer:
         state, training = self.state, self.state.config.training
         self._lead(self._choose_level)
         while state.position.epoch < state.epochs:
-            if state.ends_early():
-                return "early stop"
+            if early := state.ends_early():
+                return early
             if state.tuning_is_due():
                 self._lead(self._tune)
             batches = training_batches(

@@ -114,8 +114,8 @@ class RunState:
         """Planned, of the autoencoder while it is pretrained, then of the method."""
         return pretraining_epochs(self.config) if self.position.pretraining else self.config.training.epochs
 
-    def ends_early(self) -> bool:
-        """Whether there are no more epochs, planned or not."""
+    def ends_early(self) -> str | None:
+        """Why there are no more epochs, planned or not; None: there are."""
         return ends_early(self.method, self.config, self.epochs, self.position)
 
     def tuning_is_due(self) -> bool:
@@ -330,9 +330,10 @@ class RunState:
         """
         validated = [record for record in self.metrics if not record.get("pretraining")]
         if validated and self.lacks_best():
+            steps = " or sampler.step_sizes" if self.config.method == "sri" else ""
             raise NumericalError(
                 f"no validation of this run was finite; its state is in {self.folder / LAST}; "
-                "try a smaller --set optimizer.learning_rate, or smaller step sizes"
+                f"try a smaller --set optimizer.learning_rate{steps}"
             )
 
     def _is_finite(self) -> bool:

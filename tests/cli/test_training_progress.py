@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from sritool.cli.progress import task_progress
-from sritool.cli.training_progress import Watch
+from sritool.cli.training_progress import Watch, ending
 from sritool.evaluation.metrics import Estimate
 from sritool.training.events import Epoch, Measuring, Note, Step
+from sritool.training.loop import Outcome
 
 
 class Clock:
@@ -60,6 +65,18 @@ def test_without_a_code_only_the_likelihood_is_told(capsys: pytest.CaptureFixtur
     with Watch(False) as watch:
         watch(Epoch(2, 3, estimates, False, 5.0, "a heron"))
     assert capsys.readouterr().err == "epoch 2/3: nll 30.00 ± 0.50 · after 0:05\n  sample: a heron\n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [("done", "--epochs"), ("early stop", "--patience"), ("halvings", "--set optimizer.halvings")],
+)
+def test_a_run_that_had_ended_says_what_held_it(reason: str, advice: str) -> None:
+    resumed: Any = SimpleNamespace(progress={"step": 8})
+    line = ending(Outcome(Path("runs/x"), reason, 8, 1.0, 0.0), resumed, "--max-time")
+    assert advice in line
+    assert ("--patience" in line) == (reason != "halvings")
+    assert "--resume" not in line
 
 
 def test_quiet_lets_only_warnings_through(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from sritool.analysis.info import describe_checkpoint
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, read_toml
 from sritool.data.batches import training_batches
+from sritool.errors import NumericalError
 from sritool.evaluation.collapse import has_collapsed
 from sritool.evaluation.measure import Measured
 from sritool.evaluation.metrics import Estimate
@@ -174,6 +175,16 @@ def test_best_is_the_epoch_with_the_lowest_nll(new_run: NewRun, fake_nll: Callab
     assert [epoch.best for epoch in run.told(events.Epoch)] == [True, True, False, False]
 
 
+@pytest.mark.parametrize("method", ["sri", "lm"])
+def test_step_sizes_are_named_to_whom_has_them(
+    new_run: NewRun, fake_nll: Callable[..., None], method: str
+) -> None:
+    fake_nll([math.nan] * 2)
+    error = new_run(method).stopped(NumericalError)
+    assert "no validation of this run was finite" in str(error)
+    assert ("step" in str(error).partition("try")[2]) == (method == "sri")
+
+
 def test_validation_looks_at_the_same_sentences_each_time(
     new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,9 +279,9 @@ def test_a_language_model_has_nothing_to_collapse(new_run: NewRun) -> None:
 def test_the_last_halving_ends_the_run(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
     fake_nll([5.0, 6.0, 6.0, 6.0, 6.0])
     run = new_run("lm", training={"epochs": 5}, optimizer={"halve_after": 1, "halvings": 2})
-    assert run.train().reason == "early stop"
+    assert run.train().reason == "halvings"
     assert run.load().progress["epoch"] == 3
-    assert run.train().reason == "early stop", "a resumed run does not go on past its end"
+    assert run.train().reason == "halvings", "a resumed run does not go on past its end"
 
 
 @pytest.mark.parametrize("back", [True, False])

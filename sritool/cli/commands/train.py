@@ -59,8 +59,8 @@ def train(
         list[Path] | None,
         run_option(
             "A run (or its .pt file) of any method whose weights this one takes over, also for new text: words "
-            "that both vocabularies have keep theirs. From a run of ae, vae-fb and vae-fbp take the encoder "
-            "alone. Or a folder with the files of a built-in corpus that is not prepared yet. Repeatable.",
+            "that both vocabularies have keep theirs. vae-fb and vae-fbp take only the encoder from a run of ae. "
+            "Or a folder with the files of a built-in corpus that is not prepared yet. Repeatable.",
             "--from",
             metavar="RUN|DIR",
         ),

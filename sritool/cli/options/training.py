@@ -76,7 +76,8 @@ class TrainingOptions:
         ),
     ] = None
     embedding: Annotated[
-        int | None, model_setting("generator.embedding", "Width of a word's embedding.", "by preset")
+        int | None,
+        model_setting("generator.embedding", "Width of a word's embedding.", "by recipe and preset"),
     ] = None
     embeddings: Annotated[
         str | None,
@@ -87,16 +88,21 @@ class TrainingOptions:
             "none",
         ),
     ] = None
-    hidden: Annotated[int | None, model_setting("generator.hidden", "Width of the LSTM.", "by preset")] = None
+    hidden: Annotated[
+        int | None, model_setting("generator.hidden", "Width of the LSTM.", "by recipe and preset")
+    ] = None
     layers: Annotated[
-        int | None, model_setting("generator.layers", "Layers of the LSTM, all of one width.", "1")
+        int | None,
+        model_setting("generator.layers", "Layers of the LSTM, all of one width.", "1, but 2 by large"),
     ] = None
     latent: Annotated[
         int | None, model_setting("generator.latent", "Dimensions of the sentence's code z.", "32")
     ] = None
     dropout: Annotated[
         float | None,
-        model_setting("generator.dropout", "Dropout rate on the LSTM's inputs and outputs.", "by preset"),
+        model_setting(
+            "generator.dropout", "Dropout rate on the LSTM's inputs and outputs.", "by recipe and preset"
+        ),
     ] = None
     sampler: Annotated[
         str | None,
@@ -170,7 +176,7 @@ class TrainingOptions:
         encoder_setting(
             "pretraining.epochs",
             "Epochs as a plain autoencoder, before those of --epochs, for vae-fb and vae-fbp; "
-            "0: a third of --epochs.",
+            "0: the recipe's share of --epochs, a third by ours.",
             "0",
             flag="--pretraining-epochs",
         ),
@@ -186,11 +192,15 @@ class TrainingOptions:
     ] = None
     epochs: Annotated[
         int | None,
-        plan_setting("training.epochs", "Planned passes over the corpus; schedules span them.", "by preset"),
+        plan_setting(
+            "training.epochs", "Planned passes over the corpus; schedules span them.", "by recipe and preset"
+        ),
     ] = None
     batch_size: Annotated[
         int | None,
-        plan_setting("training.batch_size", "Sentences in a batch, over all processes.", "by preset"),
+        plan_setting(
+            "training.batch_size", "Sentences in a batch, over all processes.", "by recipe and preset"
+        ),
     ] = None
     accumulate: Annotated[
         int | None,
@@ -201,7 +211,8 @@ class TrainingOptions:
         ),
     ] = None
     learning_rate: Annotated[
-        float | None, plan_setting("optimizer.learning_rate", "Learning rate at the start.", "by preset")
+        float | None,
+        plan_setting("optimizer.learning_rate", "Learning rate at the start.", "by recipe and preset"),
     ] = None
     seed: Annotated[int | None, plan_setting("training.seed", "Seed of every random draw.", "0")] = None
     patience: Annotated[
@@ -210,7 +221,7 @@ class TrainingOptions:
             "training.patience",
             "Stop after this many epochs without a better validation, by what best.pt is chosen by: the NLL, of ae "
             "the reconstruction, with training.select=elbo the ELBO. 0: never.",
-            "5",
+            "5, but 0 by published",
         ),
     ] = None
     save_every: Annotated[

@@ -15,10 +15,10 @@ from typer.testing import Result
 from sritool.cli.commands.train import train as train_command
 from sritool.cli.options.training import TrainingOptions, setting_paths
 from sritool.config.presets import PRESETS, layered
-from sritool.config.recipes import DEFAULT_RECIPE
-from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS
+from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
+from sritool.config.samplers import DEFAULT_SAMPLER
 from sritool.config.settings import RunConfig
-from sritool.config.values import plain
+from sritool.config.values import merge, plain
 from sritool.methods.registry import METHODS
 from support.tables import Run
 
@@ -143,22 +143,31 @@ def test_flag_before_set_before_variable_before_file_before_recipe_before_preset
 
 def test_defaults_in_the_help_are_the_defaults() -> None:
     hints = typing.get_type_hints(TrainingOptions, include_extras=True)
-    usual, changed = plain(RunConfig()), [*PRESETS.values(), *SAMPLERS.values()]
+    usual = plain(RunConfig())
     told = {name: hints[name].__metadata__[0].show_default for name in PATHS}
+    recipes = {name: read_recipe(name) for name in bundled_recipes()}
     for name, default in told.items():
-        if default in ("by preset", "by sampler") or name in (
-            "method",
-            "preset",
-            "recipe",
-            "sampler",
-            "target_kl",
-            "freeze",
-            "embeddings",
-        ):
+        if name in ("method", "preset", "recipe", "sampler", "target_kl", "freeze", "embeddings"):
             continue
-        assert str(value_at(usual, PATHS[name])) == default, name
-        table, _, key = PATHS[name].partition(".")
-        assert {str(values.get(table, {}).get(key, default)) for values in changed} == {default}, name
+        if default == "by sampler":
+            continue
+
+        def value(recipe: str, preset: str, method: str, path: str = PATHS[name]) -> str:
+            values = merge(usual, layered(preset, None, method, recipes[recipe]))
+            return str(value_at(values, path))
+
+        cases = [(preset, method) for preset in PRESETS for method in METHODS if method != "lm"]
+        of_recipe = {r for r in recipes if any(value(r, *case) != value("ours", *case) for case in cases)}
+        of_preset = {p for p, method in cases if value("ours", p, method) != value("ours", "ptb", method)}
+        if " but " in default:
+            assert {default.split()[-1]} == of_recipe, name
+        else:
+            assert ("recipe" in default) == bool(of_recipe), name
+        assert ("preset" in default) == bool(of_preset), name
+        if not default.startswith("by "):
+            first, _, other = default.partition(", but ")
+            assert value("ours", *cases[0]) == first, name
+            assert not other or value(other.split()[-1], *cases[0]) == other.split()[0], name
     assert all(told.values())
     assert told["sampler"] == DEFAULT_SAMPLER
     assert told["recipe"] == DEFAULT_RECIPE
