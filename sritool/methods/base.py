@@ -167,8 +167,13 @@ class Method(ABC):
         """How many updates there may be before one of the plan, at most."""
         return 0
 
-    def judge(self, batches: Iterable[Batch], clock: Clock) -> dict[str, float]:
-        """What the method learns of itself on the validation sentences at an epoch's end, as columns to show."""
+    def after_epoch(self, batches: Iterable[Batch], noise: Stream) -> dict[str, float]:
+        """What the method learns of itself on the validation sentences, as columns to show.
+
+        Args:
+            batches: Of all validation sentences.
+            noise: Of the epoch.
+        """
         return {}
 
     def state(self) -> dict[str, Any]:

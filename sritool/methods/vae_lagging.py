@@ -121,7 +121,7 @@ class LaggingVae(EncoderMethod):
         if lag.caught_up or lag.updates >= settings.updates:
             lag.caught_up, lag.loss, lag.words = True, 0.0, 0
 
-    def judge(self, batches: Iterable[Batch], clock: Clock) -> dict[str, float]:
+    def after_epoch(self, batches: Iterable[Batch], noise: Stream) -> dict[str, float]:
         """Mutual information of q(z|x); training ceases to be aggressive when the mean over batches has fallen."""
         codes, examples = [], []
         for batch in batches:
@@ -129,8 +129,7 @@ class LaggingVae(EncoderMethod):
             examples.append(batch.examples)
         q = DiagonalGaussian(*(torch.cat(parts) for parts in zip(*codes, strict=True)))
         keys, lag = torch.cat(examples), self.lag
-        # Fresh in each epoch, so that a figure at its ceiling falls by chance.
-        noise = clock.stream("information")
+        # The noise is fresh in each epoch, so that a figure at its ceiling falls by chance.
         whole = encoder_information(q, keys, noise)
         mean = batch_information(q, keys, noise, self.config.lagging.information_batch)
         if not mean >= lag.batch_information:  # so that it also ends where that is not finite

@@ -129,7 +129,7 @@ class RunLog:
     def epoch(
         self,
         estimates: Sequence[Estimate],
-        judged: dict[str, float],
+        own: dict[str, float],
         better: bool,
         began: float,
         sentences: int,
@@ -138,7 +138,7 @@ class RunLog:
 
         Args:
             estimates: What was measured.
-            judged: What the method says of itself.
+            own: What the method learnt of itself.
             better: Whether it is the best so far.
             began: Seconds that the run had taken when it began.
             sentences: That were measured.
@@ -156,7 +156,7 @@ class RunLog:
         for estimate in estimates:
             record[estimate.metric] = estimate.value
             record[f"{estimate.metric} se"] = estimate.standard_error
-        record |= judged
+        record |= own
         self._tokens_since += state.seconds() - began  # validation is no training
         state.metrics.append(record)
         self._add(record)

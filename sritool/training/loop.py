@@ -27,6 +27,7 @@ from sritool.errors import Interrupted, NumericalError
 from sritool.evaluation.metrics import Estimate
 from sritool.methods.base import Clock
 from sritool.model.device import length_multiple, products_in
+from sritool.model.random import Stream
 from sritool.processes import PeerLostError, Processes
 from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.folder import AUTOENCODER, BEST, LAST
@@ -39,7 +40,7 @@ from sritool.training.shared_gradients import Asked, BatchGradients
 from sritool.training.shared_state import share, state_of_all
 from sritool.training.tuning import adopt, retune
 
-_JUDGED = 128  # validation sentences in a batch that a method looks at
+_LOOKED_AT = 128  # validation sentences in a batch that a method looks at after an epoch
 
 
 @dataclass(frozen=True)
@@ -319,18 +320,18 @@ class Trainer:
         """
         level = self.times.level
         if not level.is_due(self.state.position.epoch + 1, self.state.epochs):
-            self._judge()
+            self._after_epoch()
             return self.state.keeps_last()
         if not self.state.lacks_best() and self.times.is_over(self.times.validation()):
             raise _Stop("max-time")
         began = self.state.seconds()
         estimates = self._measure()
-        judged = self._judge()  # the last that a signal may stop; below, the position changes
+        own = self._after_epoch()  # the last that a signal may stop; below, the position changes
         config = self.state.config
         figures = {found.metric: found.value for found in estimates}
         loss = validation.loss_of(self.state.method, figures)
         better = self.state.position.compare(loss, config.optimizer, self.state.epochs, level.every)
-        self.log.epoch(estimates, judged, better, began, level.sentences)
+        self.log.epoch(estimates, own, better, began, level.sentences)
         self.times.validated(self.state.seconds() - began)
         return better or self.state.keeps_last()
 
@@ -355,15 +356,16 @@ class Trainer:
             self.log.warn(f"validation failed, and this epoch's model is not the best: {error}")
             return []
 
-    def _judge(self) -> dict[str, float]:
-        """What the method says of itself on the whole validation split."""
+    def _after_epoch(self) -> dict[str, float]:
+        """What the method learns of itself on the whole validation split."""
 
         def batches() -> Iterator[Batch]:
-            for part in evaluation_batches(self.valid.lengths, _JUDGED):
+            for part in evaluation_batches(self.valid.lengths, _LOOKED_AT):
                 self._check_signal()
                 yield collate(self.valid, part).to(self.state.device)
 
-        return self.state.method.judge(batches(), self._clock(1))
+        noise = Stream(self.state.config.training.seed, "information", self.state.position.epoch)
+        return self.state.method.after_epoch(batches(), noise)
 
     # Save, beside what `_run_epochs` saves.
 

@@ -124,7 +124,7 @@ def test_it_is_aggressive_until_the_information_falls(
     def judge(spread: float) -> dict[str, float]:
         with torch.no_grad():
             method.encoder.to_code[:3] *= spread  # the means
-        return method.judge(batches, clock)
+        return method.after_epoch(batches, clock.stream("information"))
 
     low, high, same, fallen, again = judge(1.0), judge(5.0), judge(1.0), judge(0.2), judge(25.0)
     assert high["batch MI"] > low["batch MI"]
@@ -153,7 +153,7 @@ def test_the_mean_over_batches_decides(
     method, batch, found = make(information_batch=size), batch_of([0, 1, 2, 4, 5, 7, 8, 11]), []
     for codes in ([0, 1, 0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2, 3, 3]):
         method.encoder = FixedEncoder(codes)
-        found.append(method.judge([batch], clock))
+        found.append(method.after_epoch([batch], clock.stream("information")))
     assert [judged["MI"] for judged in found] == pytest.approx([math.log(2), math.log(4)])
     if size == 2:
         assert [judged["batch MI"] for judged in found] == pytest.approx([math.log(2), 0.0], abs=1e-6)

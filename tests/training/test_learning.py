@@ -52,7 +52,7 @@ def trained(name: str, batch: Batch, settings: Callable[..., RunConfig], vocabul
         method.gradients(batch, clock)
         optimizer.step()
         method.after_update()
-        method.judge([batch], clock)
+        method.after_epoch([batch], clock.stream("information"))
     return method
 
 

@@ -144,13 +144,13 @@ def test_stopped_by_a_signal_while_the_method_judges_itself(
     """It may go over all validation sentences; nothing is changed by a judgement that was not finished."""
     whole = begin_run(tmp_path, "vae-lagging", "whole")
     whole.train()
-    run, judging, judge = new_run("vae-lagging"), [], Trainer._judge
+    run, judging, judge = new_run("vae-lagging"), [], Trainer._after_epoch
 
     def watched(self: Trainer) -> dict[str, float]:
         judging.append(1)
         return judge(self)
 
-    monkeypatch.setattr(Trainer, "_judge", watched)
+    monkeypatch.setattr(Trainer, "_after_epoch", watched)
     run.stopped(Interrupted, signal=lambda: signal.SIGTERM if judging else None)
     assert len(judging) == 1
     run.train()
