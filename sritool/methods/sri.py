@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -104,18 +104,8 @@ class ShortRunInference(Method):
         subsets = self._draw_words(batch, clock, replayed, whole)
         if replayed:
             words = (None,) * 3 if subsets is None else stacked(subsets)
-            given = (
-                *batch,
-                start[0],
-                scaled,
-                torch.as_tensor(weight).to(scaled),
-                root,
-                *words,
-                *dropout.bits,
-            )
-            present = tuple(tensor is not None for tensor in given)
-            tensors = (tensor for tensor in given if tensor is not None)
-            done = self._graphed_pass((tuple(schedule),), (present, size), *tensors)
+            tensors = (start[0], scaled, torch.as_tensor(weight).to(scaled), root, *words, *dropout.bits)
+            done = self._graphed_pass((tuple(schedule),), (size,), *batch, *tensors)
         else:
             conditional = self.conditional(batch, self.precision)
             done = self._pass(
@@ -202,26 +192,23 @@ class ShortRunInference(Method):
         products = last.gradient.t() @ last.gradient
         return _Pass(chain, -last.log_likelihood, theta.sums, products, word_mass)
 
-    def _static_pass(
-        self, schedule: Sequence[float], present: Sequence[bool], size: int, *tensors: Tensor
-    ) -> _Pass:
+    def _static_pass(self, schedule: Sequence[float], size: int, *tensors: Tensor | None) -> _Pass:
         """`_pass` of tensors alone, without a look at their values: what is captured as a CUDA graph.
 
         Args:
             schedule: s_k.
-            present: Which of these the tensors are: the batch's four, start, noise, the prior's weight, the root,
-                the subsets' three, dropout's bits.
             size: Sentences of the whole batch.
-            tensors: They.
+            tensors: The batch's four, start, noise, the prior's weight, the root, the subsets' three, dropout's bits;
+                None from the root on where there is none.
         """
-        following = iter(tensors)
-        given = [next(following) if there else None for there in present]
-        batch, (start, noise, weight, root) = Batch(*given[:4]), given[4:8]  # type: ignore[arg-type]
-        words, bits = given[8:11], given[11:]
-        subsets = None if words[0] is None else unstacked(*words)  # type: ignore[arg-type]
-        assert start is not None
-        assert noise is not None
-        assert weight is not None
+        given: Any = tensors  # the place of each says whether it may be None
+        batch, (start, noise, weight, root), words, bits = (
+            Batch(*given[:4]),
+            given[4:8],
+            given[8:11],
+            given[11:],
+        )
+        subsets = None if words[0] is None else unstacked(*words)
         weights = Weights(self.generator, self.precision, self._workspace)
         conditional = Conditional(weights, batch, static=True)
         dropout = Dropout(self.config.generator, len(batch.targets), bits)

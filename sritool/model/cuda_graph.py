@@ -23,7 +23,7 @@ _LARGEST_NUMBER = 64  # of graphs: beyond it a rare shape runs kernel by kernel
 
 class _Captured(NamedTuple, Generic[Outputs]):
     graph: torch.cuda.CUDAGraph
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Tensor | None, ...]
     outputs: Outputs
 
 
@@ -37,19 +37,19 @@ class GraphedFunction(Generic[Outputs]):
         self._pool: Any = None  # of memory, which all graphs share: only one of them has outputs in use
 
     def __call__(
-        self, constants: tuple[Hashable, ...], shapes: tuple[Hashable, ...], *tensors: Tensor
+        self, constants: tuple[Hashable, ...], shapes: tuple[Hashable, ...], *tensors: Tensor | None
     ) -> Outputs:
         """Return function(*constants, *shapes, *tensors).
 
         Args:
             constants: That hardly ever change; when they do, the graphs of those before are dropped.
             shapes: That change with the tensors' shapes.
-            tensors: The rest of what the function takes.
+            tensors: The rest of what the function takes; None where one is left out.
         """
         if constants != self._constants:
             self._captured.clear()
             self._constants, self._pool = constants, None
-        key = (shapes, tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors))
+        key = (shapes, tuple(t if t is None else (t.shape, t.dtype, t.device) for t in tensors))
         constants = constants + shapes
         found = self._captured.get(key)
         if found is None:
@@ -57,13 +57,16 @@ class GraphedFunction(Generic[Outputs]):
                 return self._function(*constants, *tensors)
             found = self._captured[key] = self._capture(constants, tensors)
         for static, tensor in zip(found.inputs, tensors, strict=True):
-            static.copy_(tensor)
+            if static is not None and tensor is not None:
+                static.copy_(tensor)
         found.graph.replay()
         return found.outputs
 
-    def _capture(self, constants: tuple[Hashable, ...], tensors: tuple[Tensor, ...]) -> _Captured[Outputs]:
-        static = tuple(tensor.clone() for tensor in tensors)
-        device = static[0].device
+    def _capture(
+        self, constants: tuple[Hashable, ...], tensors: tuple[Tensor | None, ...]
+    ) -> _Captured[Outputs]:
+        static = tuple(None if tensor is None else tensor.clone() for tensor in tensors)
+        device = next(tensor.device for tensor in static if tensor is not None)
         with torch.cuda.device(device):
             aside = torch.cuda.Stream(device)
             aside.wait_stream(torch.cuda.current_stream(device))
