@@ -9,13 +9,16 @@ from pydantic import BeforeValidator
 
 from sritool.config.validation import Number, PositiveCount, settings
 
+_STEEPNESS = 12.0  # of the logistic curve: 0.25 % of the way at its ends, as with the published constants
+
 
 @settings
 class Ramp:
     """`start` until `begin`, `end` from `finish` on, and a way between; in stairs of `quantum` if that is not 0.
 
     begin and finish are shares of the planned epochs, so that a short plan runs the whole schedule. Between them the
-    way goes from `start` to `end` once, or `cycles` times one after the other, in a line or along half a cosine.
+    way goes from `start` to `end` once, or `cycles` times one after the other: in a line, along half a cosine, or
+    along a logistic curve.
     """
 
     start: Number
@@ -23,7 +26,7 @@ class Ramp:
     begin: Number = 0.0
     finish: Number = 1.0
     quantum: Number = 0.0
-    shape: Literal["linear", "cosine"] = "linear"
+    shape: Literal["linear", "cosine", "sigmoid"] = "linear"
     cycles: PositiveCount = 1
 
     def __post_init__(self) -> None:
@@ -39,6 +42,8 @@ class Ramp:
         share = (progress - self.begin) / (self.finish - self.begin) * self.cycles % 1.0
         if self.shape == "cosine":
             share = 0.5 - 0.5 * math.cos(math.pi * share)
+        elif self.shape == "sigmoid":
+            share = _sigmoid(share)
         value = self.start + share * (self.end - self.start)
         if self.quantum:
             stairs = math.floor(abs(value - self.start) / self.quantum + 1e-9)
@@ -46,9 +51,24 @@ class Ramp:
         return value
 
     @property
+    def settled_at(self) -> float:
+        """Share of the planned epochs after which it moves no more."""
+        return self.finish if self.start != self.end else 0.0
+
+    @property
     def last_begin(self) -> float:
         """Share of the planned epochs after which it goes from `start` to `end` for the last time."""
         return self.finish - (self.finish - self.begin) / self.cycles
+
+
+def _sigmoid(share: float) -> float:
+    """The logistic curve, moved and stretched to go from 0 at 0 to 1 at 1."""
+    low = _logistic(-_STEEPNESS / 2)
+    return (_logistic(_STEEPNESS * (share - 0.5)) - low) / (1.0 - 2.0 * low)
+
+
+def _logistic(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-x))
 
 
 def constant(value: float) -> Ramp:

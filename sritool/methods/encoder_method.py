@@ -19,7 +19,7 @@ from sritool.data.batches import Batch
 from sritool.errors import UsageError
 from sritool.inference.refinement import Refinement, climb, langevin_ends
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
-from sritool.methods.kl_schedules import KlSchedule, Rise
+from sritool.methods.kl_schedules import KlSchedule, rise
 from sritool.model.conditional import Conditional
 from sritool.model.dropout import Dropout
 from sritool.model.encoder import Encoder
@@ -86,7 +86,7 @@ class EncoderMethod(Method):
     def kl_schedule(self) -> KlSchedule:
         """Up over the first epochs, unless the method has another."""
         kl = self.config.kl
-        return Rise(kl.start, min(kl.epochs / self.config.training.epochs, kl.share), kl.ramp)
+        return rise(kl.start, min(kl.epochs / self.config.training.epochs, kl.share), kl.ramp)
 
     def kl_weight(self, clock: Clock) -> float:
         """The weight w of a step."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-_STEEPNESS = 12.0  # of the logistic curve: 0.25 % of the way at its ends, as with the published constants
+from sritool.config.schedules import Ramp
 
 
 class KlSchedule(Protocol):
@@ -20,20 +19,9 @@ class KlSchedule(Protocol):
         """The weight when this share of the planned epochs is done."""
 
 
-@dataclass(frozen=True)
-class Rise:
-    """From `start` up to 1 over the first epochs, and then 1 (Bowman et al. 2016)."""
-
-    start: float
-    settled_at: float  # share of the planned epochs
-    shape: Literal["linear", "sigmoid"] = "linear"
-
-    def at(self, progress: float) -> float:
-        """The weight when this share of the planned epochs is done."""
-        if progress >= self.settled_at:
-            return 1.0
-        share = progress / self.settled_at
-        return self.start + (1.0 - self.start) * (_sigmoid(share) if self.shape == "sigmoid" else share)
+def rise(start: float, share: float, shape: Literal["linear", "sigmoid"] = "linear") -> Ramp:
+    """Return a weight from `start` up to 1 in this share of the planned epochs, and then 1 (Bowman et al. 2016)."""
+    return Ramp(start if share else 1.0, 1.0, finish=share, shape=shape)
 
 
 @dataclass(frozen=True)
@@ -53,14 +41,4 @@ class Cycles:
         """The weight when this share of the planned epochs is done."""
         if progress >= 1.0:
             return 1.0
-        return Rise(self.start, self.ramp).at(progress * self.count % 1.0)
-
-
-def _sigmoid(share: float) -> float:
-    """The logistic curve, moved and stretched to go from 0 at 0 to 1 at 1."""
-    low = _logistic(-_STEEPNESS / 2)
-    return (_logistic(_STEEPNESS * (share - 0.5)) - low) / (1.0 - 2.0 * low)
-
-
-def _logistic(x: float) -> float:
-    return 1.0 / (1.0 + math.exp(-x))
+        return rise(self.start, self.ramp).at(progress * self.count % 1.0)

@@ -155,8 +155,7 @@ class ShortRunInference(Method):
 
     def settled_at(self) -> float:
         """When temperature and prior weight have come to their ends."""
-        schedules = (self.sampler.temperature, self.sampler.prior_weight)
-        return max((ramp.finish for ramp in schedules if ramp.start != ramp.end), default=0.0)
+        return max(self.sampler.temperature.settled_at, self.sampler.prior_weight.settled_at)
 
     def _pass(
         self,

@@ -27,7 +27,7 @@ def ends_early(method: Method, config: RunConfig, planned: int, position: Positi
     if 0 < plan.halvings <= position.halvings:
         return "halvings"
     decay = plan.decay
-    settled = decay.finish * planned if decay.start != decay.end else 0.0
+    settled = decay.settled_at * planned
     if decay.start > decay.end:
         settled = min(settled, decay.last_begin * planned + patience)
     settled = max(settled, plan.warmup * planned)

@@ -45,9 +45,17 @@ def test_stairs_are_reached_just_when_the_line_is_there(stairs: int, quantum: fl
             assert ramp.at((k + inside) / stairs) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("shape", ["linear", "cosine"])
+DOWN = {
+    "linear": lambda within: 1 - within,
+    "cosine": lambda within: 0.5 * (1 + math.cos(math.pi * within)),
+    # tanh of half the exponent of a logistic curve from -6 to 6, brought to go from 1 to 0.
+    "sigmoid": lambda within: 0.5 * (1 - math.tanh(6 * within - 3) / math.tanh(3)),
+}
+
+
+@pytest.mark.parametrize("shape", DOWN)
 @pytest.mark.parametrize("cycles", [1, 4])
-def test_a_way_is_gone_several_times_in_a_line_or_along_a_cosine(shape: Any, cycles: int) -> None:
+def test_a_way_is_gone_several_times_in_a_line_or_along_a_curve(shape: Any, cycles: int) -> None:
     ramp = Ramp(1.0, 0.2, begin=0.2, finish=0.8, shape=shape, cycles=cycles)
     for k in range(101):
         progress = k / 100
@@ -56,16 +64,17 @@ def test_a_way_is_gone_several_times_in_a_line_or_along_a_cosine(shape: Any, cyc
             expected = 1.0 if progress <= 0.2 else 0.2
         else:
             within = gone - math.floor(gone + 1e-12)
-            height = 1 - within if shape == "linear" else 0.5 * (1 + math.cos(math.pi * within))
-            expected = 0.2 + 0.8 * height
+            expected = 0.2 + 0.8 * DOWN[shape](within)
             if within < 1e-9:
                 continue  # at the jump from one cycle to the next
         assert ramp.at(progress) == pytest.approx(expected), progress
     assert ramp.last_begin == pytest.approx(0.2 + 0.6 * (cycles - 1) / cycles)
+    assert ramp.settled_at == 0.8
 
 
 def test_a_constant_never_moves() -> None:
     assert {constant(0.3).at(k / 10) for k in range(11)} == {0.3}
+    assert constant(0.3).settled_at == 0
 
 
 @pytest.mark.parametrize(("begin", "finish"), [(0.6, 0.5), (-0.1, 0.5)])

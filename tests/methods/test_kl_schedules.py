@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.methods.kl_schedules import Cycles, Rise
+from sritool.methods.kl_schedules import Cycles, rise
 
 SHAPES = st.sampled_from(["linear", "sigmoid"])
 
@@ -17,27 +17,29 @@ SHAPES = st.sampled_from(["linear", "sigmoid"])
 def test_a_rise_goes_from_its_start_to_one_and_is_the_same_seen_from_its_end(
     share: float, shape: Literal["linear", "sigmoid"], long: float, start: float
 ) -> None:
-    rise = Rise(0.0, 1.0, shape)
-    value = rise.at(share)
+    once = rise(0.0, 1.0, shape)
+    value = once.at(share)
     assert 0 <= value <= 1
-    assert value == pytest.approx(1 - rise.at(1 - share), abs=1e-9)
-    assert rise.at(min(1.0, share + 0.01)) >= value
-    assert (rise.at(0), rise.at(1)) == (pytest.approx(0), 1)
+    assert value == pytest.approx(1 - once.at(1 - share), abs=1e-9)
+    assert once.at(min(1.0, share + 0.01)) >= value
+    assert (once.at(0), once.at(1)) == (pytest.approx(0), 1)
     if shape == "linear":
         assert value == share
-    stretched = Rise(start, long, shape)
+    stretched = rise(start, long, shape)
     assert stretched.at(share * long) == pytest.approx(start + (1 - start) * value, abs=1e-6)
     assert stretched.at(1.5 * long) == 1
 
 
 def test_a_rise_that_takes_no_time_is_over() -> None:
-    assert Rise(0.0, 0.0).at(0.0) == 1
+    at_once = rise(0.0, 0.0)
+    assert at_once.at(0.0) == 1
+    assert at_once.settled_at == 0
 
 
 def test_a_sigmoid_is_late_and_then_steep() -> None:
-    rise = Rise(0.0, 1.0, "sigmoid")
-    assert rise.at(0.25) < 0.1 < 0.25
-    assert rise.at(0.55) - rise.at(0.45) > 2 * 0.1
+    once = rise(0.0, 1.0, "sigmoid")
+    assert once.at(0.25) < 0.1 < 0.25
+    assert once.at(0.55) - once.at(0.45) > 2 * 0.1
 
 
 @pytest.mark.parametrize(
