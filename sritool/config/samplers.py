@@ -6,12 +6,13 @@ others are ours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from sritool.config.schedules import Ramp, constant
-from sritool.config.settings import SamplerConfig
-from sritool.config.values import plain
+from sritool.config.settings import RunConfig, SamplerConfig
+from sritool.config.values import build, plain
 
 DEFAULT_SAMPLER = "exponential"
 
@@ -79,3 +80,29 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     sampler.name: {"sampler": plain(sampler), "training": _SEARCHES.get(sampler.name, _NO_SEARCH)}
     for sampler in _SAMPLERS
 }
+
+
+def named_after(sampler: str) -> str:
+    """Return the named sampler that one may be a change of: authors, of "custom (authors)"."""
+    return sampler.removeprefix("custom (").removesuffix(")")
+
+
+def named_truly(config: RunConfig) -> RunConfig:
+    """Call a sampler custom that differs from the settings it is named after, here and in every table."""
+    name = named_after(config.sampler.name)
+    if name in SAMPLERS:
+        published = build(RunConfig, {"sampler": SAMPLERS[name]["sampler"]}).sampler
+        if SAMPLERS[name]["training"]["tune_step_every"]:  # its step sizes are what a search finds
+            published = replace(published, step_sizes=config.sampler.step_sizes)
+        same = replace(config.sampler, name=name) == published
+        name = name if same else f"custom ({name})"
+    return replace(config, sampler=replace(config.sampler, name=name))
+
+
+def with_schedule(config: RunConfig, schedule: Sequence[float]) -> RunConfig:
+    """Return the configuration with other step sizes; its sampler is called custom where it has become another."""
+    sizes = list(schedule)
+    while len(sizes) > 1 and sizes[-1] == sizes[-2]:
+        sizes.pop()  # the last one goes on
+    sampler = replace(config.sampler, steps=len(schedule), step_sizes=tuple(sizes))
+    return named_truly(replace(config, sampler=sampler))

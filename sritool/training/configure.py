@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from sritool.config.presets import DEFAULT_PRESET, PRESETS, layered
 from sritool.config.recipes import Recipe, read_recipe
-from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS
+from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS, named_after, named_truly
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, flat, merge, parse_assignment, plain, read_toml
 from sritool.errors import UsageError, quoted, suggestion
@@ -151,7 +151,7 @@ def _of_resumed_run(under: RunConfig, given: Given, recipe: Recipe | None) -> di
     base, preset, sampler = plain(under), given.get("preset"), _sampler(given.get("sampler.name"))
     if preset:
         base = merge(base, _sizes_and_plan(_known("preset", preset, PRESETS), recipe, under))
-    if sampler and sampler != _named_after(under.sampler.name):
+    if sampler and sampler != named_after(under.sampler.name):
         base = merge(base, SAMPLERS[sampler])
     return dict(base)
 
@@ -165,7 +165,7 @@ def _sizes_and_plan(preset: str, recipe: Recipe | None, under: RunConfig) -> dic
 def _going_on_searching(config: RunConfig, under: RunConfig) -> RunConfig:
     """Leave a run that searches for its step sizes what it found: those that were given are where it began."""
     searches = config.training.tune_step_every and under.training.tune_step_every
-    if not searches or _named_after(config.sampler.name) != _named_after(under.sampler.name):
+    if not searches or named_after(config.sampler.name) != named_after(under.sampler.name):
         return config
     sampler = dataclasses.replace(config.sampler, step_sizes=under.sampler.step_sizes)
     return dataclasses.replace(config, sampler=sampler)
@@ -205,23 +205,6 @@ def _known(kind: str, name: Any, known: Iterable[str]) -> str:
     if name in known:
         return str(name)
     raise UsageError(f"unknown {kind} {quoted(name)}{suggestion(str(name), known)}")
-
-
-def _named_after(sampler: str) -> str:
-    """The named sampler that one may be a change of."""
-    return sampler.removeprefix("custom (").removesuffix(")")
-
-
-def named_truly(config: RunConfig) -> RunConfig:
-    """A sampler that differs from the setting it is named after is called custom, here and in every table."""
-    name = _named_after(config.sampler.name)
-    if name in SAMPLERS:
-        published = build(RunConfig, {"sampler": SAMPLERS[name]["sampler"]}).sampler
-        if SAMPLERS[name]["training"]["tune_step_every"]:  # its step sizes are what a search finds
-            published = dataclasses.replace(published, step_sizes=config.sampler.step_sizes)
-        same = dataclasses.replace(config.sampler, name=name) == published
-        name = name if same else f"custom ({name})"
-    return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, name=name))
 
 
 def shown(config: RunConfig) -> dict[str, Any]:

@@ -36,9 +36,9 @@ from sritool.training import events, validation
 from sritool.training.deadline import Deadline, Timetable
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
+from sritool.training.retuning import adopt, retune
 from sritool.training.shared_gradients import Asked, BatchGradients
 from sritool.training.shared_state import share, state_of_all
-from sritool.training.tuning import adopt, retune
 
 _LOOKED_AT = 128  # validation sentences in a batch that a method looks at after an epoch
 

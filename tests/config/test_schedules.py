@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sritool.config.presets import PRESETS, layered
-from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS
+from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS, with_schedule
 from sritool.config.schedules import Ramp, constant
 from sritool.config.settings import RunConfig
 from sritool.config.values import build
@@ -169,3 +170,12 @@ def test_every_preset_builds(preset: str, sampler: str) -> None:
             32,
         )
     assert build(RunConfig, layered(preset, sampler, "lm")).generator.latent == 0
+
+
+def test_a_named_sampler_with_other_steps_is_called_custom() -> None:
+    authors = build(RunConfig, {"sampler": SAMPLERS["authors"]["sampler"]})
+    changed = with_schedule(authors, (0.1,) * 20)
+    assert changed.sampler.name == "custom (authors)"
+    assert changed.sampler.step_sizes == (0.1,)
+    assert with_schedule(changed, authors.sampler.schedule()).sampler.name == "authors"
+    assert replace(changed, sampler=authors.sampler) == authors

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from sritool.config.presets import PRESETS
-from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS
+from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS, named_truly
 from sritool.config.settings import RunConfig
 from sritool.config.values import merge, nested, plain, to_toml
 from sritool.errors import UsageError
 from sritool.methods.registry import METHODS
-from sritool.training.configure import gather, named_truly, resolve_config
+from sritool.training.configure import gather, resolve_config
 
 RATE = "optimizer.learning_rate"
 

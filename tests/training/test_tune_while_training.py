@@ -13,9 +13,8 @@ from sritool.config.values import build, read_toml
 from sritool.errors import Interrupted
 from sritool.runs.folder import CONFIG, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
-from sritool.training import events
+from sritool.training import events, retuning
 from sritool.training import loop as module
-from sritool.training import tuning as tune_step
 
 NewRun = Callable[..., Any]
 PLAN = {"training": {"epochs": 3, "tune_step_every": 1}}
@@ -80,7 +79,7 @@ def test_a_signal_inside_a_search_leaves_it_to_the_next(
     whole: Any, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searching: list[int] = []
-    retune = tune_step.retune
+    retune = retuning.retune
 
     def watched(*given: Any) -> Any:
         searching.append(1)

@@ -110,9 +110,9 @@ def tune_step(
     from sritool.cli.plots.tune_step import draw
     from sritool.cli.progress import Progress
     from sritool.evaluation.sentences import choose_sentences, read_text
+    from sritool.evaluation.step_sizes import Tuning, sampler_of, tune, write_tuned
     from sritool.runs.model import load_model
     from sritool.runs.names import run_name
-    from sritool.training.tuning import Tuning, sampler_of, tune, write_tuned
 
     form = output.format()
     if text and split:

@@ -19,8 +19,8 @@ from sritool.cli.tables.tune_step import exact_table, tuned_from_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
+    from sritool.evaluation.step_sizes import Tuned
     from sritool.inference.step_search import Figure, Row
-    from sritool.training.tuning import Tuned
 
 
 def tune_step(
@@ -45,8 +45,8 @@ def tune_step(
     """
     from sritool.cli.progress import Progress
     from sritool.evaluation.sentences import choose_sentences
+    from sritool.evaluation.step_sizes import Tuning, sampler_of, tune
     from sritool.runs.names import run_name
-    from sritool.training.tuning import Tuning, sampler_of, tune
 
     out = picture.open_for("tune-step", model.checkpoint)
     heading = picture.title or ""

@@ -12,8 +12,8 @@ from sritool.cli.tables.reading import read_rows
 from sritool.errors import DataError
 
 if TYPE_CHECKING:
+    from sritool.evaluation.step_sizes import Tuned
     from sritool.inference.step_search import Figure
-    from sritool.training.tuning import Tuned
 
 SIDES = ("upper", "upper_gain", "lower", "lower_gain", "recon", "kl")
 """Fields of a row that are figures, each with its standard error."""
@@ -118,8 +118,8 @@ def tuned_from_table(source: str) -> Tuned:
     Raises:
         DataError: It is no such table, or holds schedules of several shapes.
     """
+    from sritool.evaluation.step_sizes import Tuned
     from sritool.inference.step_search import Figure, Row
-    from sritool.training.tuning import Tuned
 
     rows, shapes = [], set()
     for cells in read_rows(source, COLUMNS, Cells):

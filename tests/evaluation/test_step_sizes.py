@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from sritool.config.samplers import SAMPLERS
-from sritool.config.values import build, plain
+from sritool.config.values import plain
 from sritool.errors import NumericalError, UsageError
+from sritool.evaluation import step_sizes
+from sritool.evaluation.step_sizes import Tuned, Tuning, tune, write_tuned
 from sritool.inference import step_size
 from sritool.inference.step_search import PRECONDITIONED_GRIDS, Row
 from sritool.methods.base import Method
@@ -22,8 +22,6 @@ from sritool.methods.registry import build_method
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST
 from sritool.runs.model import TrainedModel
-from sritool.training import tuning as tune_step
-from sritool.training.tuning import Tuned, Tuning, retune, tune, with_schedule, write_tuned
 
 EXAMPLES = np.array([0, 2, 3, 6])
 
@@ -101,7 +99,7 @@ def test_folding_is_avoided_and_said(
         high = sides.recon - (10.0 if schedule[0] > 0.05 else 0.0)
         return sides._replace(recon=high, folded=torch.full_like(high, 0.25 if schedule[0] > 0.05 else 0.0))
 
-    monkeypatch.setattr(tune_step, "measure_schedule", folding)
+    monkeypatch.setattr(step_sizes, "measure_schedule", folding)
     grid = {"shape": "constant", "grid": (0.01, 0.02, 0.1)}
     tuned = tuned_with(**grid)
     assert tuned.chosen.folded == 0
@@ -178,7 +176,7 @@ def test_what_cannot_be_tuned(
             Tuning(**wrong)
 
 
-def test_steps_beyond_the_integrators_largest_are_refused_and_never_tried_in_training(
+def test_steps_beyond_the_integrators_largest_are_refused_and_never_climbed_to(
     corpus: Any, settings: Callable[..., Any]
 ) -> None:
     sampler = {"step_sizes": [1.5, 0.5], "exponential": True}
@@ -189,43 +187,8 @@ def test_steps_beyond_the_integrators_largest_are_refused_and_never_tried_in_tra
         UsageError, match=r"2\.5 has a step of 2\.5, and the chain's integrator takes 2 at most"
     ):
         tune(exponential, valid, EXAMPLES, Tuning("constant", grid=(0.5, 2.5), chains=12))
-    tried = [row.values for row in retune(exponential, valid, 0.5, epoch=3).rows]
-    assert tried == [(0.25,), (0.5,), (1.0,)], "2 × 1.5 is beyond 2"
     climbed = tune(exponential, valid, EXAMPLES, Tuning(grid=(1.3,), chains=12, gradient_steps=3))
     assert all(max(row.schedule) <= 2 for row in climbed.rows)
-
-
-def test_retuning_is_small_and_moves_with_the_epoch(corpus: Any, method: Method) -> None:
-    tuned = retune(method, corpus.split("valid"), 0.5, epoch=3)
-    assert [row.values for row in tuned.rows] == [(0.25,), (0.5,), (1.0,), (2.0,)]
-    assert (tuned.temperature, tuned.sentences, tuned.chains) == (0.3, 7, 64)
-    again = retune(method, corpus.split("valid"), 0.5, epoch=3)
-    assert [row._replace() for row in again.rows] == tuned.rows
-    later = retune(method, corpus.split("valid"), 0.5, epoch=4)
-    assert later.rows[0].upper != tuned.rows[0].upper
-
-
-def test_retuning_searches_one_step_size_among_all_by_the_objective_that_is_set(
-    corpus: Any, settings: Callable[..., Any]
-) -> None:
-    chosen = {}
-    for objective in ("entropy", "given-noise"):
-        sampler = {"step_sizes": [0.02], "preconditioned": False}
-        config = settings(
-            "sri",
-            sampler=sampler,
-            training={"tune_objective": objective},
-            optimizer={"initial_scale": 1.0},  # so that sentences tell of z
-        )
-        method = build_method(config, len(corpus.tokenizer))
-        method.initialise()
-        tuned = retune(method, corpus.split("valid"), 0.5, epoch=3)
-        side = "upper" if objective == "entropy" else "lower"
-        assert max(tuned.rows, key=lambda row, side=side: getattr(row, side).value).chosen  # type: ignore[misc]
-        chosen[objective] = tuned.chosen.schedule
-        sizes = {row.schedule[0] for row in tuned.rows}
-        assert (min(sizes), max(sizes)) == (0.001, 0.3)
-    assert chosen["entropy"] > chosen["given-noise"], "the paper's objective prefers small steps"
 
 
 def test_written_schedule_changes_nothing_else(new_run: Callable[..., Any], tmp_path: Path) -> None:
@@ -249,13 +212,3 @@ def test_written_schedule_changes_nothing_else(new_run: Callable[..., Any], tmp_
         assert source.tokenizer.state() == found.tokenizer.state()
         assert all(torch.equal(found.weights[key], value) for key, value in source.weights.items())
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
-
-
-def test_a_named_sampler_with_other_steps_is_called_custom(settings: Callable[..., Any]) -> None:
-    config = settings("sri")
-    authors = build(type(config), {"sampler": SAMPLERS["authors"]["sampler"]})
-    changed = with_schedule(authors, (0.1,) * 20)
-    assert changed.sampler.name == "custom (authors)"
-    assert changed.sampler.step_sizes == (0.1,)
-    assert with_schedule(changed, authors.sampler.schedule()).sampler.name == "authors"
-    assert dataclasses.replace(changed, sampler=authors.sampler) == authors

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sritool.config.settings import RunConfig, SamplerConfig
+from sritool.config.samplers import with_schedule
+from sritool.config.settings import SamplerConfig
 from sritool.data.batches import collate, evaluation_batches
-from sritool.data.sampling import seeded_choice
 from sritool.data.split import Split
 from sritool.errors import NumericalError, UsageError
 from sritool.inference.langevin import draw_noise
@@ -41,11 +41,8 @@ from sritool.methods.sri import ShortRunInference
 from sritool.model.random import Stream
 from sritool.runs.checkpoint import save_checkpoint
 from sritool.runs.model import Report, TrainedModel
-from sritool.training.configure import named_truly
 
 OBJECTIVES = ("entropy", "given-noise")
-RETUNE_SENTENCES, RETUNE_CHAINS = 8, 64  # while training, where each second is taken from it
-RETUNE_FACTORS = (1 / 4, 1 / 2, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ def tune(
     )
     temperature = sampler.evaluation_temperature if tuning.temperature is None else tuning.temperature
     bench = _Bench(method, split, examples, tuning, temperature, report or (lambda *_: None))
-    candidates = family.candidates(_grids(sampler)[family.shape] if tuning.grid is None else tuning.grid)
+    candidates = family.candidates(grids_of(sampler)[family.shape] if tuning.grid is None else tuning.grid)
     too_large = [each for each in candidates if max(each.schedule) > sampler.largest_step]
     if too_large and tuning.grid is not None:
         raise UsageError(
@@ -186,57 +183,6 @@ def sampler_of(method: Method) -> SamplerConfig:
     if not isinstance(method, ShortRunInference):
         raise UsageError(f"method {method.name} has no chain whose steps could be tuned; give an sri run")
     return method.sampler
-
-
-def retune(method: Method, split: Split, progress: float, epoch: int, report: Report | None = None) -> Tuned:
-    """A small search around the present schedule at the temperature of training, without dropout.
-
-    8 sentences × 64 chains × 4 schedules × 21 are 43,000 evaluations of a sentence, beside 640 Hessians: little
-    against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB.
-
-    Args:
-        method: With a chain.
-        split: Where the sentences are taken from.
-        progress: Epochs done / epochs planned.
-        epoch: Of the noise.
-        report: Is told of each part of the work.
-    """
-    sampler, seed = sampler_of(method), method.config.training.seed
-    chosen = seeded_choice(len(split), RETUNE_SENTENCES)
-    objective, sizes = method.config.training.tune_objective, {*sampler.schedule()}
-    constant = len(sizes) == 1
-    factors = (factor for factor in RETUNE_FACTORS if factor * max(sizes) <= sampler.largest_step)
-    tuning = Tuning(
-        shape="constant" if constant else "checkpoint",
-        # One s for all steps is searched among all sizes, as in the paper, so that no choice is for ever.
-        grid=(*_grids(sampler)["constant"], *sizes) if constant else tuple(factors),
-        objective=objective,
-        # Means are taken from few chains, a covariance is not.
-        chains=max(RETUNE_CHAINS, 2 * method.latent) if objective == "entropy" else RETUNE_CHAINS // 4,
-        density_chains=1,
-        temperature=sampler.temperature.at(progress),
-        # Its large steps fold for most sentences, which training does not mind: it needs no density.
-        allow_folded=sampler.preconditioned,
-        seed=seed,
-        epoch=epoch,
-    )
-    return tune(method, split, np.sort(chosen), tuning, report)
-
-
-def adopt(method: Method, tuned: Tuned) -> RunConfig:
-    """Give the method the chosen schedule; returns its configuration."""
-    if isinstance(method, ShortRunInference) and not tuned.chosen.present:
-        method.config = with_schedule(method.config, tuned.chosen.schedule)
-    return method.config
-
-
-def with_schedule(config: RunConfig, schedule: Sequence[float]) -> RunConfig:
-    """The configuration with other step sizes; a sampler that is no longer the one it is named after says so."""
-    sizes = list(schedule)
-    while len(sizes) > 1 and sizes[-1] == sizes[-2]:
-        sizes.pop()  # the last one goes on
-    sampler = dataclasses.replace(config.sampler, steps=len(schedule), step_sizes=tuple(sizes))
-    return named_truly(dataclasses.replace(config, sampler=sampler))
 
 
 def write_tuned(model: TrainedModel, schedule: Sequence[float], target: Path) -> None:
@@ -295,7 +241,8 @@ class _Bench:
         return [Sides(*table) for table in tables]
 
 
-def _grids(sampler: SamplerConfig) -> dict[str, Values]:
+def grids_of(sampler: SamplerConfig) -> dict[str, Values]:
+    """Return what a search tries, by the shape of the schedule."""
     return PRECONDITIONED_GRIDS if sampler.preconditioned else DEFAULT_GRIDS
 
 
