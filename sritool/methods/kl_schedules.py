@@ -34,8 +34,9 @@ class Cycles:
 
     @property
     def settled_at(self) -> float:
-        """When the last cycle has risen."""
-        return (self.count - 1 + self.ramp) / self.count
+        """When the last cycle has risen, if they do rise."""
+        moves = rise(self.start, self.ramp).settled_at > 0
+        return (self.count - 1 + self.ramp) / self.count if moves else 0.0
 
     def at(self, progress: float) -> float:
         """The weight when this share of the planned epochs is done."""

@@ -218,7 +218,7 @@ def in_a_line(level: Level, method: Method, config: RunConfig, valid: Split, epo
     if level == Level(min(settings.sentences, len(valid)), settings.likelihood):
         return None
     draws = f", {level.likelihood.samples} draws" if "nll" in metrics_of(method) and method.latent else ""
-    share = f"{100 * settings.share:g} % of training"
+    share = f"validation.share = {settings.share:g}"
     if level.every > epochs:
         when = f"after the last epoch alone, and even that takes more than {share}"
     else:

@@ -64,4 +64,6 @@ def test_four_cycles_rise_in_their_first_halves(progress: float, weight: float) 
 
 
 def test_cycles_without_a_ramp_are_flat() -> None:
-    assert {Cycles(0.0, 3, 0.0).at(step / 10) for step in range(11)} == {1.0}
+    for flat in (Cycles(0.0, 3, 0.0), Cycles(1.0, 3, 0.5)):
+        assert {flat.at(step / 10) for step in range(11)} == {1.0}
+        assert flat.settled_at == 0
