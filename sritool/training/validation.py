@@ -202,7 +202,7 @@ def passes_of(
     """
     needs = {need for name in metrics for need in NEEDS[name]}
     if method.latent == 0:
-        return _MARGIN * _SINGLE * (("likelihood" in needs) + _CHAINS * ("draws" in needs))
+        return _MARGIN * _SINGLE
     total = (work or method.work()).inference + _CHAINS * (("draws" in needs) + ("permuted" in needs))
     if "likelihood" in needs:
         pass_ = _BESIDE_PASS + mean_length * method.generator.products

@@ -283,7 +283,7 @@ def _rule(config: Mapping[str, Any], apart: Sequence[str]) -> str:
     patience = config["training.patience"]
     words = {
         "training.epochs": f"after {config['training.epochs']} epochs",
-        "training.patience": f"or {patience} validations without a better one"
+        "training.patience": f"or {patience} epochs without a better validation"
         if patience
         else "not before its plan ends",
         "training.select": f"the best epoch by validation {config['training.select']}",
