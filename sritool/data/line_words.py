@@ -21,13 +21,14 @@ class LineWords(NamedTuple):
     """What is kept of some lines: those with a word.
 
     Attributes:
-        content: Lists of places in `words`, a ``pyarrow.ListArray``; or text for pieces, a ``pyarrow.StringArray``.
+        content: Lists of places in `words`, a ``pyarrow.ListArray``; or words joined by one space, for pieces, a
+            ``pyarrow.StringArray``.
         words: The different words in the order in which they are met, "" for what is too long for one. A
             ``pyarrow.StringArray``; None for pieces.
         labels: Each line's label, a place in `label_names`; -1 where there are none. Shape [lines], int32.
         label_names: The different labels in the order in which they are met; None where there are none.
         cleaned: 1 where a line had control characters, which became spaces. Shape [lines], uint8.
-        keys: What decides to which split a line goes, where splits are cut from train; else zeros. Shape [lines].
+        keys: Equal for equal sentences; they decide to which split a line goes that is cut from train. Shape [lines].
         read: Lines that were read.
         empty: Lines of these without a word.
         empty_cleaned: Lines without a word that had control characters.
@@ -46,39 +47,37 @@ class LineWords(NamedTuple):
     longest: int
 
 
-def line_words(chunk: Chunk, options: PrepareOptions, seed: int | None) -> LineWords:
+def line_words(chunk: Chunk, options: PrepareOptions, seed: int) -> LineWords:
     """Clean some lines and cut them into words.
 
     Args:
         chunk: The lines.
         options: How text is cleaned, and whether words or pieces are wanted.
-        seed: Of the keys; None: none are wanted.
+        seed: Of the keys.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     raw, labels = chunk.texts, chunk.labels
     cleaned = control_rows(raw)
-    plain = not cleaned.any()
-    texts = normal_forms(raw, options.lowercase, options.split_punctuation, plain)
+    texts = normal_forms(raw, options.lowercase, options.split_punctuation, plain=not cleaned.any())
     words = words_of(texts)
     read, empty, empty_cleaned = len(raw), words.null_count, 0
     if empty:
         valid = words.is_valid()
         filled = values_of(valid.cast(pa.uint8()), np.uint8).astype(bool)
         empty_cleaned = int(cleaned[~filled].sum())
-        raw, texts, words = raw.filter(valid), texts.filter(valid), words.filter(valid)
+        texts, words = texts.filter(valid), words.filter(valid)
         cleaned = cleaned[filled]
         labels = None if labels is None else list(compress(labels, filled))
-    keys = np.zeros(len(words), np.uint64)
-    if seed is not None:
-        keys = shuffle_keys(comparison_bytes(raw, plain), seed)
+    keys = shuffle_keys(comparison_bytes(texts), seed)
     numbers, names = np.full(len(words), -1, np.int32), None
     if labels is not None:
         places = {name: place for place, name in enumerate(dict.fromkeys(labels))}
         names, numbers[:] = [*places], [places[label] for label in labels]
     longest = pc.max(pc.list_value_length(words)).as_py() or 0
-    content, different = _by_place(words) if options.tokenizer == "word" else (texts, None)
+    is_word = options.tokenizer == "word"
+    content, different = _by_place(words) if is_word else (pc.binary_join(words, " "), None)
     return LineWords(content, different, numbers, names, cleaned, keys, read, empty, empty_cleaned, longest)
 
 

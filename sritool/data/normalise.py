@@ -90,7 +90,7 @@ def control_rows(texts: Any) -> npt.NDArray[np.uint8]:
 
 
 def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
-    """Return a sentence without control characters.
+    """Return a sentence without control characters, its words parted by one space.
 
     Args:
         text: The sentence.
@@ -99,11 +99,18 @@ def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
     """
     text = without_control(text)
     text = text.lower() if lowercase else text
-    return split_punctuation(text) if punctuation else text
+    return split_punctuation(text) if punctuation else " ".join(text.split())
 
 
 def normal_forms(texts: Any, lowercase: bool, punctuation: bool, plain: bool = False) -> Any:
-    """Return `normal_form` of each sentence; arguments as there, and `plain` as in `comparison_bytes`."""
+    """Return sentences of the same words as `normal_form` of each; their white space may be as it was.
+
+    Args:
+        texts: The sentences.
+        lowercase: As there.
+        punctuation: As there.
+        plain: Whether they are known to have no control characters.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -127,17 +134,12 @@ def words_of(texts: Any) -> Any:
     return split(pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed))
 
 
-def comparison_bytes(texts: Any, plain: bool) -> list[bytes]:
-    """Return `comparison_form` of each sentence, in UTF-8.
-
-    Args:
-        texts: The sentences.
-        plain: Whether they are known to have no control characters.
-    """
+def comparison_bytes(texts: Any) -> list[bytes]:
+    """Return `comparison_form` of each sentence, in UTF-8; they have no control characters."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not (plain and is_ascii(texts)):
+    if not is_ascii(texts):
         return [comparison_form(text).encode() for text in texts.to_pylist()]
     joined = pc.ascii_lower(pc.ascii_trim_whitespace(texts))
     data = np.frombuffer(joined.buffers()[2] or b"", np.uint8)

@@ -29,6 +29,7 @@ Encoded = tuple[IdArray, npt.NDArray[np.int64], npt.NDArray[np.int64] | None]
 """Ids of some lines in a row, how many each line has, and words of each line where an id is a piece."""
 
 MOST_UNKNOWN = 0.1  # share of unknown tokens above which a split is warned of
+MOST_REPEATED = 0.1  # share of sentences that are in train too; short ones recur in any text
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def prepare(
             *text.notes,
             *_reading_notes(text),
             *_label_notes(labels, splits),
+            *_repeated_notes(raw),
             *_unknown_notes(separated, counts, options),
         ),
         splits=counts,
@@ -181,6 +183,18 @@ def _label_notes(names: Sequence[str], splits: Mapping[str, Split]) -> list[str]
     if names and len(names) > sentences / 2:
         return [f"{len(names):,} different labels for {sentences:,} sentences: is that a column of labels?"]
     return []
+
+
+def _repeated_notes(raw: RawLines) -> list[str]:
+    """Return of which splits the figures do not tell of new text alone."""
+    notes = {
+        split: f"{found:,} of {raw.sentences[split]:,}" for split, found in raw.in_train.items() if found
+    }
+    return [
+        f"{'warning: ' if raw.in_train[split] > MOST_REPEATED * raw.sentences[split] else ''}"
+        f"{many} sentences of {split} are in train too"
+        for split, many in notes.items()
+    ]
 
 
 def _unknown_notes(separated: bool, counts: Mapping[str, SplitInfo], options: PrepareOptions) -> list[str]:

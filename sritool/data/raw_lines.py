@@ -58,6 +58,7 @@ class RawLines:
         empty: Lines without a word, by split; those of train stay in train.
         cleaned: Lines without a word that had control characters, by split.
         longest: Words of the longest line, by split.
+        in_train: Sentences that are in train too, of each split with text of its own.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class RawLines:
                     self._read(split, writer)
             if text.cut:
                 self._cut(text.cut)
+            self.in_train = self._count_in_train()
         except BaseException:
             self._file.close()
             raise
@@ -129,9 +131,8 @@ class RawLines:
     def _read(self, split: str, writer: Any) -> None:
         part = self._text.splits[split]
         where = part.where or split
-        seed = self._text.cut.seed if self._text.cut and split == "train" else None
         read = 0
-        work = partial(line_words, options=self._options, seed=seed)
+        work = partial(line_words, options=self._options, seed=self._text.cut.seed if self._text.cut else 0)
         for lines in in_order(work, part.chunks(), self._workers):
             writer.write_batch(self._batch_of(lines, split, where))
             self._split_of_batch.append(split)
@@ -204,16 +205,26 @@ class RawLines:
         if self.sentences["train"] < len(cut.shares) + 2:
             self.refuse_documents("train", self._text.splits["train"].where or "train")
         where = self._text.splits["train"].where or "train"
-        self._borders = borders(self._keys_of_train, cut.shares, cut.seed, where)
+        self._borders = borders(partial(self._keys_of, "train"), cut.shares, cut.seed, where)
         for name, found in zip(self._from_train, self._borders.counts, strict=True):
             self.sentences[name] = found
         if "train" in self.labelled:
             self.labelled.update(self._from_train)
 
-    def _keys_of_train(self) -> Iterator[Keys]:
-        return (
-            values_of(batch.column("key"), np.uint64) for split, batch in self._batches() if split == "train"
-        )
+    def _keys_of(self, split: str) -> Iterator[Keys]:
+        return (values_of(batch.column("key"), np.uint64) for name, batch in self._batches() if name == split)
+
+    def _count_in_train(self) -> dict[str, int]:
+        """Return `in_train`; memory holds the keys of the other splits."""
+        others = {split for split in self._text.splits if split != "train"}
+        held = {split: np.concatenate([np.zeros(0, np.uint64), *self._keys_of(split)]) for split in others}
+        distinct = np.unique(np.concatenate([np.zeros(0, np.uint64), *held.values()]))
+        met = np.zeros(len(distinct), bool)
+        for keys in self._keys_of("train") if len(distinct) else ():
+            stays = keys if self._borders is None else keys[self._borders.places(keys) == 0]
+            near = np.minimum(np.searchsorted(distinct, stays), len(distinct) - 1)
+            met[near[distinct[near] == stays]] = True
+        return {split: int(np.isin(keys, distinct[met]).sum()) for split, keys in held.items()}
 
 
 def _lines_of(split: str, batch: Any) -> Lines:

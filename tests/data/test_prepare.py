@@ -12,7 +12,7 @@ from sritool.data.normalise import split_punctuation
 from sritool.data.options import PrepareOptions
 from sritool.data.prepare import prepare
 from sritool.data.raw_lines import MOST_LABELS
-from sritool.data.sentences import CorpusText, Sentences
+from sritool.data.sentences import CorpusText, Cut, Sentences
 from sritool.data.split import encode_split
 from sritool.data.tokenizer import EOS, UNK
 from sritool.data.vocabulary import ranked_words
@@ -132,6 +132,46 @@ def test_control_characters_become_spaces_and_are_counted() -> None:
     assert prepared.info.splits["train"].cleaned == 2
     texts = [prepared.tokenizer.decode(prepared.splits["train"].targets(row)) for row in range(3)]
     assert texts == ["a [31m b", "a b", "a b"]
+
+
+@pytest.mark.parametrize("odd", ["red dog\r", "\tred\u3000dog", "red\u00a0\n dog ", "red \x1b dog"])
+def test_white_space_is_no_part_of_a_piece(sentences: list[str], odd: str) -> None:
+    plain = ["red dog", *sentences]
+    options = PrepareOptions(tokenizer="unigram", vocab_size=60)
+    one, other = (prepare("t", raw(train, train), options) for train in (plain, [odd, *sentences]))
+    assert one.info.content_hash == other.info.content_hash
+    assert other.info.splits["test"].oov == 0
+
+
+def test_sentences_that_are_in_train_too_are_told(sentences: list[str]) -> None:
+    test = [" ".join(sentences[0].upper().split()), *sentences[:2], "all new", ""]
+    notes = prepare("t", raw(sentences, test), PrepareOptions()).info.notes
+    assert [note for note in notes if "train" in note] == [
+        "warning: 3 of 4 sentences of test are in train too"
+    ]
+    many = [f"new {number}" for number in range(40)]
+    notes = prepare("t", raw(sentences, [sentences[7], *many]), PrepareOptions(min_count=1)).info.notes
+    assert "1 of 41 sentences of test are in train too" in notes
+
+
+def test_a_sentence_of_train_that_is_cut_off_for_another_split_counts_no_more(sentences: list[str]) -> None:
+    cut = Cut({"valid": 0.5}, seed=0)
+    text = CorpusText("a test", {"train": Sentences(sentences), "test": Sentences(sentences)}, (), cut)
+    prepared = prepare("t", text, PrepareOptions())
+    left = prepared.info.splits["train"].sentences
+    assert 0 < left < 60
+    assert f"warning: {left} of 60 sentences of test are in train too" in prepared.info.notes
+
+
+def test_marks_that_become_words_do_not_part_equal_sentences(sentences: list[str]) -> None:
+    texts = [f"{sentence}{mark}." for sentence in sentences for mark in ("", " ")]
+    text = CorpusText("a test", {"train": Sentences(texts)}, (), Cut({"valid": 0.2, "test": 0.3}, seed=0))
+    prepared = prepare("t", text, PrepareOptions(split_punctuation=True, min_count=1))
+    found = [
+        {prepared.tokenizer.decode(split.targets(row)) for row in range(len(split))}
+        for split in prepared.splits.values()
+    ]
+    assert sum(map(len, found)) == len(set.union(*found)) == 60
 
 
 def test_original_words_of_pieces(sentences: list[str]) -> None:
