@@ -24,7 +24,12 @@ CARD = "README.md"
 
 def push(
     *,
-    checkpoint: Annotated[Path, checkpoint_argument("A checkpoint file or a run folder.")],
+    checkpoint: Annotated[
+        Path,
+        checkpoint_argument(
+            "A checkpoint file, a run folder, tiny-sri, which comes with sritool, or hf://user/name."
+        ),
+    ],
     name: Annotated[str, typer.Argument(metavar="USER/NAME", help="The model on the hub; made if need be.")],
     private: Annotated[
         bool, option("Hide a model that is made now from others.", "--private/--public")

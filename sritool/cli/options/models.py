@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,18 +133,23 @@ class CheckpointsOptions:
         list[Path] | None,
         checkpoint_argument(
             "Checkpoint files, run folders, tiny-sri, which comes with sritool, or hf://user/name on the "
-            "Hugging Face hub; without one, the newest run.",
-            envvar="SRITOOL_CHECKPOINT",
+            "Hugging Face hub; without one, that of SRITOOL_CHECKPOINT, or the newest run.",
         ),
     ] = None
     runs_dir: RunsDirOpt = Path("runs")
+
+    def named(self) -> list[Path]:
+        """Return the checkpoints as the command line names them, or else the one that the environment names."""
+        # Not by the parser, which would split a list at colons, and hf://user/name has one.
+        of_environment = os.environ.get("SRITOOL_CHECKPOINT")
+        return self.checkpoints or ([Path(of_environment)] if of_environment else [])
 
     def find(self, doing: str) -> list[Path]:
         """Return the checkpoints' files; without any given, the newest run's, told on stderr after `doing`."""
         from sritool.runs.folder import find_checkpoint
 
-        if self.checkpoints:
-            return [find_named(path, self.runs_dir) for path in self.checkpoints]
+        if named := self.named():
+            return [find_named(path, self.runs_dir) for path in named]
         newest = find_checkpoint(None, self.runs_dir)
         say(f"{doing} {newest}")
         return [newest]
@@ -173,7 +179,8 @@ class ComparedOptions(CheckpointsOptions):
     checkpoints: Annotated[
         list[Path] | None,
         checkpoint_argument(
-            "Checkpoint files or run folders; without one, all runs on the newest run's corpus."
+            "Checkpoint files, run folders, tiny-sri, which comes with sritool, or hf://user/name on the "
+            "Hugging Face hub; without one, all runs on the newest run's corpus."
         ),
     ] = None
     mixed: Annotated[

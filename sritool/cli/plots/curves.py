@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from sritool.cli.formats import Table
 from sritool.cli.options.models import CheckpointsOptions, tell_bundled
 from sritool.cli.options.values import names
@@ -24,6 +26,7 @@ COLUMNS = ("run", "metric", "epoch", "step", "value", "se")
 
 
 def curves(
+    ctx: typer.Context,
     *,
     models: CheckpointsOptions,
     metrics: Annotated[
@@ -48,7 +51,7 @@ def curves(
     """
     from sritool.analysis.training_curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
 
-    out = picture.open_for("curves", models.checkpoints)
+    out = picture.open_for(ctx)
     wanted = list(names(metrics)) if metrics else list(METRIC_NAMES)
     for name in wanted:
         if name not in METRIC_NAMES:
@@ -56,11 +59,12 @@ def curves(
     if picture.data is not None:
         found = Curves(read_rows(picture.data, COLUMNS, Point), [])
     else:
-        if not models.checkpoints:
+        named = models.named()
+        if not named:
             say(f"drawing {metrics_file(None, models.runs_dir).parent}")
-        for run in models.checkpoints or []:
+        for run in named:
             tell_bundled(run, metrics_file(run, models.runs_dir))
-        found = read_curves(models.checkpoints or [], models.runs_dir)
+        found = read_curves(named, models.runs_dir)
     points = [point for point in found.points if point.metric in wanted]
     if not points:
         raise UsageError(f"nothing on record for {', '.join(wanted)}; leave --metrics out")

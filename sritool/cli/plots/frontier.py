@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from sritool.cli.formats import Table
 from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
@@ -27,6 +29,7 @@ COLUMNS = ("run", "method", *FIGURES, "sentences", "draws", "estimator", "agains
 
 
 def frontier(
+    ctx: typer.Context,
     *,
     models: ComparedModelsOptions,
     split: SplitOpt = "test",
@@ -47,7 +50,7 @@ def frontier(
     from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.settings import EvaluationSettings
 
-    out = picture.open_for("frontier", models.checkpoints)
+    out = picture.open_for(ctx)
     if picture.data is not None:
         found = task.Frontier(read_rows(picture.data, COLUMNS, task.Point), "", [])
     else:

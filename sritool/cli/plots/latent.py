@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from sritool.cli.formats import Table
 from sritool.cli.options.files import DataDirOpt, QuietOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
@@ -24,6 +26,7 @@ COLUMNS = ("part", "name", "x", "y")
 
 
 def latent(
+    ctx: typer.Context,
     *,
     model: ModelOptions,
     split: SplitOpt = "test",
@@ -48,7 +51,7 @@ def latent(
     from sritool.evaluation.sentences import choose_sentences, prepared_corpus
     from sritool.runs.names import run_name
 
-    out = picture.open_for("latent", model.checkpoint)
+    out = picture.open_for(ctx)
     heading, notes = picture.title or "", list[str]()
     if picture.data is not None:
         points = read_rows(picture.data, COLUMNS, Point)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import typer
+
 from sritool.cli.formats import Table
 from sritool.cli.options import values
 from sritool.cli.options.files import QuietOpt
@@ -42,6 +44,7 @@ COLUMNS = tuple(name.replace("_", " ") for name in Cells._fields)
 
 
 def noisy_recon(
+    ctx: typer.Context,
     *,
     models: ModelsOptions,
     counts: Annotated[
@@ -72,7 +75,7 @@ def noisy_recon(
     from sritool.analysis import noisy_recon as task
     from sritool.cli.progress import KEPT, task_progress
 
-    out = picture.open_for("noisy-recon", models.checkpoints)
+    out = picture.open_for(ctx)
     notes = list[str]()
     if picture.data is not None:
         rows = read_rows(picture.data, COLUMNS, Cells)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt, file_option
@@ -14,10 +15,14 @@ from sritool.cli.plots.style import check_picture, save
 from sritool.cli.render import emit, resolve_format
 from sritool.cli.signatures import option
 from sritool.cli.streams import say
-from sritool.errors import UsageError
+from sritool.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
+
+
+OF_DRAWING = {"title", "output", "show_data", "fmt", "data", "quiet", "metrics"}
+"""Parameters that have a meaning where numbers come from a table; the others say what to measure, and how."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +81,24 @@ class ReadablePictureOptions(PictureOptions):
         ),
     ] = None
 
-    def open_for(self, kind: str, checkpoints: Sequence[Path] | Path | None) -> PictureFile:
+    def open_for(self, ctx: typer.Context) -> PictureFile:
         """Do what `open` does, and find out whether the numbers come from one place.
 
         Args:
-            kind: The command's name.
-            checkpoints: Those given. One that the environment names does not count.
+            ctx: Of the command. What the environment says of measuring does not count.
 
         Raises:
-            UsageError: They come from a table and from checkpoints, or the picture cannot be written.
+            UsageError: They come from a table and are to be measured, or the picture cannot be written.
         """
-        out = self.open(kind)
-        named = [checkpoints] if isinstance(checkpoints, Path) else checkpoints or []
-        if self.data is not None and named and str(named[0]) != os.environ.get("SRITOOL_CHECKPOINT"):
-            raise UsageError("--data takes the numbers from a table; leave it or the checkpoints out")
-        return out
+        out = self.open(str(ctx.info_name))
+        if self.data is None:
+            return out
+        for param in ctx.command.params:
+            source = ctx.get_parameter_source(str(param.name))
+            if param.name not in OF_DRAWING and source is not None and source.name == "COMMANDLINE":
+                name = max(param.opts, key=len) if param.param_type_name == "option" else param.metavar
+                raise UsageError(f"--data takes the numbers from a table; leave it or {name} out")
+        return replace(out, data=self.data)
 
 
 @dataclass(frozen=True)
@@ -101,18 +109,29 @@ class PictureFile:
         path: Where the picture goes; None: nowhere.
         format: Of the numbers, not auto.
         show_data: Whether they are printed.
+        data: The table that they come from; None: they were measured.
     """
 
     path: Path | None
     format: str
     show_data: bool
+    data: str | None = None
 
     def write(self, draw: Callable[[], Canvas], table: Table, notes: Sequence[str] = ()) -> None:
-        """Print the numbers if asked for, and draw them."""
+        """Print the numbers if asked for, and draw them.
+
+        Raises:
+            DataError: They come from a table, and cannot be drawn.
+        """
         for note in notes:
             say(note)
         if self.show_data:
             emit(table, self.format)
         if self.path is not None:
-            save(draw(), self.path)
+            try:
+                save(draw(), self.path)
+            except (ValueError, LookupError, ArithmeticError) as error:
+                if self.data is None:
+                    raise
+                raise DataError(f"{self.data} has figures that cannot be drawn: {error}; mend it") from error
             say(f"drew {self.path}")

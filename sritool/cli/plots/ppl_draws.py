@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from sritool.cli.formats import Table
 from sritool.cli.options import values
 from sritool.cli.options.files import QuietOpt
@@ -25,6 +27,7 @@ COLUMNS = ("run", "estimator", "metric", "draws", "value", "se", "sentences", "p
 
 
 def ppl_draws(
+    ctx: typer.Context,
     *,
     models: ModelsOptions,
     metric: Annotated[str, option("ppl or nll.", metavar="NAME")] = "ppl",
@@ -55,7 +58,7 @@ def ppl_draws(
     from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.settings import EvaluationSettings
 
-    out = picture.open_for("ppl-draws", models.checkpoints)
+    out = picture.open_for(ctx)
     if picture.data is not None:
         found = task.PplDraws(read_rows(picture.data, COLUMNS, task.Point), "", [])
     else:

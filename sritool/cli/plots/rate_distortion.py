@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from sritool.cli.formats import Table
 from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import SentencesOptions, SplitOpt
@@ -35,6 +37,7 @@ COLUMNS = (
 
 
 def rate_distortion(
+    ctx: typer.Context,
     *,
     models: ModelsOptions,
     chains: Annotated[
@@ -67,7 +70,7 @@ def rate_distortion(
     from sritool.config.settings import LikelihoodConfig
     from sritool.evaluation.settings import EvaluationSettings
 
-    out = picture.open_for("rate-distortion", models.checkpoints)
+    out = picture.open_for(ctx)
     if picture.data is not None:
         found = task.Curves(read_rows(picture.data, COLUMNS, task.Point), "", [])
     else:

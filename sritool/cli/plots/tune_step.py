@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from sritool.cli.options.files import DataDirOpt, QuietOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 
 def tune_step(
+    ctx: typer.Context,
     *,
     model: ModelOptions,
     limit: Annotated[int, option("How many sentences to measure on.", min=1)] = 8,
@@ -48,7 +51,7 @@ def tune_step(
     from sritool.evaluation.step_sizes import Tuning, sampler_of, tune
     from sritool.runs.names import run_name
 
-    out = picture.open_for("tune-step", model.checkpoint)
+    out = picture.open_for(ctx)
     heading = picture.title or ""
     if picture.data is not None:
         tuned = tuned_from_table(picture.data)

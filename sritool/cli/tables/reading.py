@@ -75,18 +75,18 @@ def read_rows(source: str, columns: Sequence[str], kind: type[Row]) -> list[Row]
                 raise DataError(f"{source} has no column {column!r}; it needs {', '.join(needed)}")
             try:
                 values.append(value_of(cells[column], hint))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, KeyError):
                 raise DataError(f"{source}, row {number}: {cells[column]!r} is no {field}; mend it") from None
         found.append(kind(*values))
     return found
 
 
 def value_of(cell: Any, hint: Any) -> Any:
-    """Return a cell as its field has it, an empty one as None or NaN; raise ValueError or TypeError."""
+    """Return a cell as its field has it, an empty one as None or NaN; raise ValueError, TypeError or KeyError."""
     if hint is str:
         return str(cell)
     if hint is bool:
-        return {"true": True, "false": False}.get(cell, bool(cell))
+        return {"true": True, "false": False}[str(cell).lower()]
     if cell is None or cell == "":
         if hint is int:
             raise ValueError("a whole number is needed")

@@ -100,7 +100,7 @@ class Cells(NamedTuple):
 
 COLUMNS = tuple(name if name in ("s_0", "s_K") else name.replace("_", " ") for name in Cells._fields)
 
-_NUMBER = r"[-+.0-9e]+"
+_NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?"
 SHAPES = {
     rf"× ({_NUMBER})( by gradient)?": ("factor",),
     rf"({_NUMBER}) to ({_NUMBER})( by gradient)?": ("s_0", "s_K"),

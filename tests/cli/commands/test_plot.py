@@ -197,6 +197,48 @@ def test_a_run_of_the_environment_does_not_stand_against_data(
     result = run("plot", "latent", "--data", "-", "-o", "l.svg", stdin=table)
     assert (result.exit_code, result.stderr) == (0, "drew l.svg\n")
     refused(run("plot", "latent", "mine-sri", "--data", "-", "-o", "m.svg", stdin=table), 2)
+    monkeypatch.setenv("SRITOOL_CHECKPOINT", "hf://me/mine")
+    table = "run\tmetric\tepoch\tstep\tvalue\tse\na\tnll\t1\t9\t5\t\n"
+    assert run("plot", "curves", "--data", "-", "-o", "c.svg", stdin=table).stderr == "drew c.svg\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        ("ppl-draws", "--metric nll"),
+        ("frontier", "--split train"),
+        ("noisy-recon", "--limit 5"),
+        ("rate-distortion", "--beta 2"),
+        ("tune-step", "--chains 9"),
+        ("latent", "--seed 1"),
+    ],
+)
+def test_what_to_measure_stands_against_data(run: Run, kind: str, option: str) -> None:
+    result = run("plot", kind, *option.split(), "--data", "-", "-o", "no.svg", stdin="a\tb\n1\t2\n")
+    assert option.split()[0] in refused(result, 2)
+
+
+DRAWS = "run\testimator\tmetric\tdraws\tvalue\tse\tsentences\tpredictions\na\tsri\t{}\t8\t9\t{}\t5\t50\n"
+STEPS = (
+    "step,s_0,s_K,upper,upper se,upper gain,upper gain se,lower,lower se,lower gain,lower gain se,recon,recon se,"
+    "kl,kl se,folded,unstable,accept,chosen,now\n{0},{0},0.1,-9,1,0,0,-9,1,0,0,8,1,7,1,0,0,1,True,False\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "code"),
+    [
+        ("ppl-draws", DRAWS.format("nll", 1), 0),
+        ("ppl-draws", DRAWS.format("bpc", 1), 3),
+        ("ppl-draws", DRAWS.format("nll", -1), 3),
+        ("tune-step", STEPS.format("0.2"), 0),
+        ("tune-step", STEPS.format("."), 3),
+        ("tune-step", STEPS.format("0"), 3),
+    ],
+)
+def test_figures_that_cannot_be_drawn_are_bad_data(run: Run, kind: str, table: str, code: int) -> None:
+    result = run("plot", kind, "--data", "-", "-o", "it.svg", stdin=table)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (code, "", 1), result.stderr
 
 
 @pytest.mark.slow

@@ -145,6 +145,13 @@ def test_a_name_that_is_none_is_refused_before_anything_is_asked(
     assert invoke("info", f"hf://{name}").exit_code == 2
 
 
+def test_the_environment_may_name_a_model_of_the_hub(
+    invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRITOOL_CHECKPOINT", f"hf://{NAME}")
+    assert f"asking the Hugging Face hub for hf://{NAME}\n" in invoke("evaluate", "--limit", 2).stderr
+
+
 def test_a_dry_run_sends_nothing(
     invoke: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,12 @@ def test_round_trip(fmt: str, tmp_path: Path) -> None:
     assert read_rows(str(path), COLUMNS, Kind) == ROWS
 
 
+def test_a_table_that_another_program_wrote_again(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text("name,how many,value,value se,chosen\na,1,2,,True\nb,0,1,,False\n")
+    assert [row.chosen for row in read_rows(str(path), COLUMNS, Kind)] == [True, False]
+
+
 def test_what_is_not_finite_comes_back_as_nan(tmp_path: Path) -> None:
     path = tmp_path / "table"
     row = ROWS[0]._replace(value=math.nan)
@@ -59,6 +65,7 @@ def test_other_columns_and_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"name\tvalue\nx\t1\n", "no column 'how many'"),
         (b"name\thow many\tvalue\tvalue se\tchosen\nx\tmany\t1\t\ttrue\n", "row 1: 'many' is no count"),
         (b"name\thow many\tvalue\tvalue se\tchosen\nx\t\t1\t\ttrue\n", "row 1: '' is no count"),
+        (b"name\thow many\tvalue\tvalue se\tchosen\nx\t1\t1\t\tmaybe\n", "row 1: 'maybe' is no chosen"),
         (None, "cannot read"),
     ],
 )
