@@ -31,7 +31,7 @@ class PreparedCorpus:
     Attributes:
         path: The corpus's folder.
         info: What is in it.
-        fresh: Whether it was written; False where the stored corpus was the same already.
+        fresh: Whether it was written; False where the stored corpus was the same already, made in the same way.
         seconds: Time that it took.
         frequent: The most frequent words or pieces of train, the first one first.
         examples: Some prepared sentences of train.
@@ -79,12 +79,15 @@ def preprocess_corpus(
             "ptb is cut into words already, and pieces would lose its <unk>; use --tokenizer word"
         )
     target = data_dir / name
-    same: CorpusInfo | None = None
+    fresh = True
 
     def is_new(folder: Path) -> bool:
-        nonlocal same
-        same = _stored_already(target, folder, prepared.info.content_hash, force)
-        return same is None
+        nonlocal fresh
+        stored = _stored_info(target, prepared.info.content_hash, force)
+        fresh = stored != prepared.info
+        if fresh:
+            _require_replaceable(target, folder, stored, prepared.info, force)
+        return fresh
 
     with staged(target, is_new) as folder:
         prepared = prepare(name, source.read(), options, data_dir, tokenizer, folder, workers)
@@ -92,7 +95,7 @@ def preprocess_corpus(
         if name == "tiny":
             _write_readable(folder)
     shown = _most_frequent(prepared), _first_sentences(prepared)
-    return PreparedCorpus(target, same or prepared.info, same is None, time.perf_counter() - started, *shown)
+    return PreparedCorpus(target, prepared.info, fresh, time.perf_counter() - started, *shown)
 
 
 def tiny_in_memory() -> Corpus:
@@ -128,20 +131,6 @@ def check_corpus_name(name: str) -> None:
         )
 
 
-def _stored_already(target: Path, new: Path, content: str, force: bool) -> CorpusInfo | None:
-    """Return the corpus stored at `target` if it has this content; None if `new` may take its place.
-
-    Raises: UsageError if something else is there that is not to be replaced.
-    """
-    stored = _stored_info(target, content, force)
-    if stored and stored.content_hash == content:
-        return stored
-    if stored and not force:
-        raise UsageError(f"{target} holds another corpus; replace it with --force, or choose another --name")
-    _require_own(target, new, stored is not None)
-    return None
-
-
 def _stored_info(target: Path, content: str, force: bool) -> CorpusInfo | None:
     """Return the corpus stored there, or None; a damaged one counts as none and may be replaced.
 
@@ -169,12 +158,16 @@ def _stored_info(target: Path, content: str, force: bool) -> CorpusInfo | None:
     return corpus.info
 
 
-def _require_own(target: Path, new: Path, stored: bool) -> None:
-    """Raises: UsageError if the folder to be replaced holds files that are not ours.
+def _require_replaceable(
+    target: Path, new: Path, stored: CorpusInfo | None, info: CorpusInfo, force: bool
+) -> None:
+    """Raises: UsageError if the folder to be replaced holds a corpus of other content, or files that are not ours.
 
     Ours are those of the store, and any that the new folder has too: with the same content, or written by us
     before as part of a ``stored`` corpus.
     """
+    if stored and stored.content_hash != info.content_hash and not force:
+        raise UsageError(f"{target} holds another corpus; replace it with --force, or choose another --name")
     if not target.exists():
         return
     if not target.is_dir():

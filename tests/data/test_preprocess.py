@@ -92,6 +92,19 @@ def test_the_same_content_is_up_to_date_and_other_content_needs_force(here: Path
     assert names("data") == ["mine"]
 
 
+def test_options_and_source_are_those_of_the_last_run_where_the_ids_come_out_equal(here: Path) -> None:
+    first = prepare()
+    options = PrepareOptions(lowercase=True, max_length=20)
+    second = prepare(options=options)  # the text is short and in small letters already
+    assert second.info.content_hash == first.info.content_hash
+    stored = load_corpus(second.path).info
+    assert (stored.lowercase, stored.max_length) == (True, 20)
+    assert not prepare(options=options).fresh
+    Path("other.txt").write_text(TEXT)
+    preprocess_corpus("mine", choose_source(Inputs(["other.txt"], name="mine"))[1], options)
+    assert load_corpus(second.path).info.source == "other.txt"
+
+
 def test_a_damaged_corpus_is_made_again_without_force(here: Path) -> None:
     path = prepare().path
     next((path / "train").glob("*.arrow")).write_bytes(b"")
