@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sritool.data.fields import FieldNames, find_fields, is_number, some_of
+from sritool.data.fields import TEXT_NAMES, FieldNames, find_fields, is_number, some_of
 from sritool.errors import DataError
 
 Rows = Sequence[Sequence[str]]  # of cells; a blank row has none
@@ -31,7 +31,7 @@ class Columns:
     Attributes:
         texts: Columns of text, whose cells are joined.
         label: The column of the label; None where there is none.
-        header: Names of the columns, if the first row is a header.
+        header: Names of the columns, if the first row that is not blank is a header.
         taken: What was taken as what, in words.
         open_ended: Whether a row with more cells has them from a mark in its text.
     """
@@ -54,7 +54,7 @@ def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
     Raises:
         DataError: A column is not there, or it cannot be told which is which.
     """
-    rows = [row for row in rows if row]
+    rows = [row for row in rows if is_filled(row)]
     if not rows:
         return Columns((0,), None, None, "")
     header = _header_of(rows, where, names)
@@ -75,6 +75,11 @@ def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
     return Columns((text_at,), label_at, header, _told((text_at,), label_at, header, body))
 
 
+def is_filled(row: Sequence[str]) -> bool:
+    """Return whether a row has anything but blank cells."""
+    return any(map(str.strip, row))
+
+
 def label_columns(rows: Rows) -> list[int]:
     """Return the columns that have few distinct short values, as labels have; rows are of one width."""
     return [index for index, column in enumerate(zip(*rows, strict=True)) if is_label_column(column)]
@@ -92,16 +97,20 @@ def is_label_column(column: Sequence[str]) -> bool:
 def _header_of(rows: Rows, where: str, names: FieldNames) -> tuple[str, ...] | None:
     """Return the names of the columns if the first row is a header; else None."""
     cells = tuple(cell.strip() for cell in rows[0])
-    given = [name for name in (names.text, names.label) if name]
+    given = [name for name in (names.text, names.label) if name and not is_number(name)]
     lower = [cell.lower() for cell in cells]
-    distinct = len(set(cells) - {""}) == sum(map(bool, cells))
-    are_names = distinct and all(len(cell.split()) <= 1 for cell in cells)
-    if are_names and any(name.lower() in lower for name in (*given, *names.of_text)):
+    if any(name.lower() in lower for name in given):
         return cells
-    if any(not is_number(name) for name in given):
-        raise DataError(f"{where} has no column {given[0]!r}; its first row is {some_of(cells)}")
     body = [row for row in rows[1:] if len(row) == len(cells)]
-    if not are_names or len(body) < FEWEST or not all(map(_NAME.fullmatch, cells)):
+    distinct = len(set(cells) - {""}) == sum(map(bool, cells))
+    are_words = distinct and all(len(cell.split()) <= 1 for cell in cells)
+    # A label may be called "text": what stands under the name of a text has several words.
+    usual = [index for index, cell in enumerate(lower) if cell in TEXT_NAMES and names.text not in given]
+    if any(are_words or _mean_words([row[index] for row in body]) >= _FEWEST_WORDS for index in usual):
+        return cells
+    if given:
+        raise DataError(f"{where} has no column {given[0]!r}; its first row is {some_of(cells)}")
+    if not distinct or len(body) < FEWEST or not all(map(_NAME.fullmatch, cells)):
         return None
     # A name stands above the labels, and is none of them.
     above = any(cells[index] not in {row[index].strip() for row in body} for index in label_columns(body))

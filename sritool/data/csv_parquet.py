@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sritool.data.blocks import LONGEST_LINE, explain_read_errors, name_of
-from sritool.data.columns import SAMPLE, Columns, Rows, find_columns
+from sritool.data.columns import SAMPLE, Columns, Rows, find_columns, is_filled
 from sritool.data.fields import FieldNames, checked_label, chunk_of, fields_taken, find_fields
 from sritool.data.sentences import Chunk
 from sritool.errors import DataError, UsageError
@@ -67,11 +67,9 @@ def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[Rows]:
 
 
 def _delimiter_of(lines: Sequence[str]) -> str:
-    """Return what parts the cells: a comma, but where no line has one, a semicolon, tab or bar that all have."""
+    """Return what parts the cells: the first of comma, semicolon, tab and bar that all lines have, or a comma."""
     filled = [line for line in lines if line.strip()]
-    if any("," in line for line in filled):
-        return ","
-    return next((mark for mark in ";\t|" if filled and all(mark in line for line in filled)), ",")
+    return next((mark for mark in ",;\t|" if all(mark in line for line in filled)), ",")
 
 
 def _parse_rows(
@@ -95,7 +93,8 @@ def _parse_rows(
     done, taken, width = 0, columns.taken, len(columns.header or ())
     for rows in chain([first], stream):
         if not done and columns.header:
-            rows, done = rows[1:], 1
+            done = next(place for place, row in enumerate(rows, 1) if is_filled(row))
+            rows = rows[done:]
         texts, labels = [], []
         for number, row in enumerate(rows, done + 1):
             place = f"{where} {unit} {number}"

@@ -17,6 +17,7 @@ LABEL_NAMES = (
     *("category", "target", "polarity", "emotion", "intent", "topic"),
 )
 LONGEST_LABEL = 200  # characters; more is text where a label should be
+ANOTHER_LABEL = "--no-labels leaves it out, --label-column names another"
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,7 @@ def checked_label(cell: str, needed: bool, place: str, advice: str) -> str:
     if needed and not label:
         raise DataError(f"{place} has no label; {advice}")
     if len(label) > LONGEST_LABEL:
-        raise DataError(
-            f"{place} has a label of {len(label):,} characters; name the columns: --label-column, --text-column "
-            "(plain sentences: --input-format text)"
-        )
+        raise DataError(f"{place} has a label of {len(label):,} characters; {ANOTHER_LABEL}")
     return label
 
 

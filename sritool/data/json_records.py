@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from sritool.data.csv_parquet import lines_of
-from sritool.data.fields import FieldNames, checked_label, chunk_of, fields_taken, find_fields
+from sritool.data.fields import ANOTHER_LABEL, FieldNames, checked_label, chunk_of, fields_taken, find_fields
 from sritool.data.sentences import Chunk
 from sritool.errors import DataError
 
 
 def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of objects; of a key that is there twice the last value counts; see `readers.parse`."""
-    text, label, taken = "", names.label, ""
-    for records in _records(blocks, where):
+    text, label, taken = "", None, ""
+    for records in map(list, _records(blocks, where)):
         texts, labels = [], []
+        if not text:  # a key may be missing from some records, which are named below
+            objects = {place: value for place, value in records if isinstance(value, dict)}
+            for place in [*objects][:1]:
+                text, label = find_fields(list(dict.fromkeys(chain(*objects.values()))), place, names)
+                taken = fields_taken(text, label)
         for place, record in records:
             if record is None:
                 texts.append("")
@@ -26,11 +30,6 @@ def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterat
                 continue
             if not isinstance(record, dict):
                 raise DataError(f"{place} is not a JSON object; write one {{...}} a line")
-            if not text:
-                given = None if names.label and names.label not in record else names.label
-                text, label = find_fields(list(record), place, replace(names, label=given))
-                label = (label or names.label) if names.labels else None
-                taken = fields_taken(text, label)
             texts.append(_text_of(record.get(text), text, place))
             labels.append(_label_of(record.get(label), label, place) if label else "")
         yield chunk_of(texts, labels if label else None, taken)
@@ -96,7 +95,7 @@ def _text_of(value: Any, name: str, place: str) -> str:
 
 def _label_of(value: Any, name: str, place: str) -> str:
     cell = "" if value is None or isinstance(value, dict | list) else _whole(str(value), place)
-    return checked_label(cell, True, place, f"give every line one under {name!r}")
+    return checked_label(cell, True, place, f"give every line one under {name!r}; {ANOTHER_LABEL}")
 
 
 def _whole(text: str, place: str) -> str:

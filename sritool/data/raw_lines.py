@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sritool.data.arrow_arrays import array_of, values_of
+from sritool.data.fields import ANOTHER_LABEL
 from sritool.data.line_words import LineWords, line_words
 from sritool.data.options import PrepareOptions
 from sritool.data.sampling import Borders, Keys, borders
@@ -140,8 +141,7 @@ class RawLines:
             if len(self.label_numbers) > MOST_LABELS:
                 raise DataError(
                     f"the label column of {where} holds more than {MOST_LABELS:,} different labels by line "
-                    f"{read:,}, and a label is one of at most so many classes; "
-                    "for plain sentences give --input-format text"
+                    f"{read:,}, and a label is one of at most so many classes; {ANOTHER_LABEL}"
                 )
 
     def _batch_of(self, lines: LineWords, split: str, where: str) -> Any:

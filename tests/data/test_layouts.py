@@ -52,6 +52,12 @@ READ = {
     "csv of a data frame": ("a.csv", table([("", "text", "label"), *((n, t, x) for n, (x, t) in enumerate(PAIRS))])),
     "csv, label of another name": ("a.csv", table([("stars", "text"), *PAIRS])),
     "csv, semicolons": ("a.csv", table([("label", "text"), *PAIRS], ";")),
+    "csv, blank lines first": ("a.csv", "\n  \n" + table([("label", "text"), *PAIRS])),
+    "tsv, blank lines first": ("a.tsv", "\n\n" + table([("label", "text"), *PAIRS], "\t")),
+    "csv, a name of two words": (
+        "a.csv",
+        table([("Unnamed: 0", "text", "label"), *((n, t, x) for n, (x, t) in enumerate(PAIRS))]),
+    ),
     "jsonl": ("a.jsonl", lines(lambda label, text: json.dumps({"text": text, "label": int(label)}))),
     "json array": ("a.json", json.dumps([{"text": text, "label": label} for label, text in PAIRS])),
     "json of columns": ("a.json", json.dumps({"text": dict(enumerate(TEXTS)), "label": dict(enumerate(LABELS))})),
@@ -124,6 +130,28 @@ def test_columns_are_named_by_name_or_number(tmp_path: Path) -> None:
         assert read(path, names=names)[0] == Sentences(TEXTS, LABELS)
     with pytest.raises(DataError, match="has no column 'mood'"):
         read(path, names=FieldNames(label="mood"))
+
+
+def test_a_column_of_a_given_name_makes_a_header_of_any_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(table([("What was it", "how was it?"), *((text, label) for label, text in PAIRS)]))
+    assert read(path, names=FieldNames("what was it", "how was it?"))[0] == Sentences(TEXTS, LABELS)
+
+
+def test_a_semicolon_parts_cells_that_have_commas(tmp_path: Path) -> None:
+    path, texts = tmp_path / "a.csv", [f"{text}, so they say" for text in TEXTS]
+    pairs = zip(LABELS, texts, strict=True)
+    path.write_text("label;text\n" + "".join(f"{label};{text}\n" for label, text in pairs))
+    assert read(path)[0] == Sentences(texts, LABELS)
+
+
+def test_a_label_that_the_first_object_lacks_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rest = [{"text": text, "label": label} for label, text in PAIRS]
+    path.write_text("".join(json.dumps(record) + "\n" for record in [{"text": "a b"}, *rest]))
+    with pytest.raises(DataError, match=r"a\.jsonl line 1 has no label"):
+        read(path)
+    assert read(path, names=FieldNames(labels=False))[0].texts == ["a b", *TEXTS]
 
 
 def test_plain_text_is_not_taken_for_labelled(tmp_path: Path) -> None:

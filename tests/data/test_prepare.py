@@ -87,7 +87,7 @@ def test_labels_may_be_missing_from_a_split() -> None:
 
 def test_a_text_column_taken_for_labels_is_refused() -> None:
     texts = [f"a b {number}" for number in range(MOST_LABELS + 1)]
-    with pytest.raises(DataError, match=r"--input-format text$"):
+    with pytest.raises(DataError, match="--no-labels leaves it out"):
         prepare("t", raw(texts, labels={"train": texts}), PrepareOptions())
 
 
