@@ -24,7 +24,7 @@ BLOCK = 1 << 21  # bytes read at a time: most words come again in a block, and a
 HEAD = 400  # bytes that tell what kind of file it is
 LONGEST_LINE = 1 << 25  # bytes; 32 MiB without an end of line is no sentence
 _MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
-_NO_WORD = b" \t\n\r\x0b\x0c" + _MARK  # bytes that make no word
+NO_WORD = b" \t\n\r\x0b\x0c" + _MARK  # bytes that make no word
 _FOREIGN = (  # how files of other kinds begin, what they are, and what to do
     (b"\x1f\x8b", "compressed (gzip)", "unpack it: gunzip -c FILE > NEW.txt"),
     (b"PK\x03\x04", "a zip archive", "unpack it: unzip FILE"),
@@ -134,7 +134,7 @@ def text_blocks(blocks: Iterable[bytes], where: str, returns_end_lines: bool = F
     head = b""
     begun = False  # a word has been met
     for block in blocks:
-        begun = begun or bool(block.strip(_NO_WORD))
+        begun = begun or bool(block.strip(NO_WORD))
         head += block[: HEAD - len(head)]
         end = block.rfind(b"\n") + 1
         if end and begun and len(head) == HEAD:

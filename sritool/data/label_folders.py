@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sritool.data.blocks import NO_WORD, read_blocks, text_blocks
 from sritool.data.fields import chunk_of
-from sritool.data.normalise import unescaped
-from sritool.data.readers import read_text
+from sritool.data.normalise import rewritten_notes, unescaped
 from sritool.data.sentences import Chunk
+from sritool.data.split_names import folders_in, list_folder
 
 UNLABELLED = "unsup"  # what the movie reviews of Maas et al. 2011 call texts without a label
 _FILES = 1_000  # that are read at a time
@@ -39,30 +40,29 @@ class LabelFolders:
         """Yield all texts, those of one label after the other, in the order of the files' names.
 
         Raises:
-            DataError: A file is empty or not UTF-8.
+            DataError: A file is binary or not UTF-8.
         """
         rewritten = 0
         for label, folder in self.folders.items():
-            paths = files_in(folder)
+            paths = list_folder(folder)
             for begin in range(0, len(paths), _FILES):
                 part = paths[begin : begin + _FILES]
-                whole = chunk_of([" ".join(read_text(path).split("\n")) for path in part], None)
+                whole = chunk_of([_text_of(path) for path in part], None)
                 texts, changed = unescaped(whole.texts, plain=True)
                 rewritten += changed
                 yield Chunk(texts, [label] * len(part) if self.labelled else None)
         label = f"label: the folder ({', '.join(self.folders)})" if self.labelled else "no labels"
-        self.notes[:] = [f"text: each whole file; {label}"]
-        if rewritten:
-            self.notes.append(f"texts whose <br /> became a space: {rewritten:,}")
+        self.notes[:] = [f"text: each whole file; {label}", *rewritten_notes(rewritten, plain=True)]
 
 
-def files_in(folder: Path) -> list[Path]:
-    """Return the files right in a folder, hidden ones left out, in the order of their names."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+def _text_of(path: Path) -> str:
+    """Return a file's text on one line; it may have no word."""
+    data = b"".join(read_blocks(path))
+    blocks = text_blocks([data], str(path)) if data.strip(NO_WORD) else ()
+    return b"".join(blocks).decode().replace("\n", " ")
 
 
 def label_folders(folder: Path) -> dict[str, Path]:
     """Return the folder of each label: folders with files in them, where there are two or more; else nothing."""
-    inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name != UNLABELLED]
-    filled = {path.name: path for path in inner if files_in(path)}
+    filled = {path.name: path for path in folders_in(folder) if path.name != UNLABELLED and list_folder(path)}
     return filled if len(filled) > 1 else {}

@@ -45,7 +45,8 @@ def unescaped(texts: Any, plain: bool) -> tuple[Any, int]:
 
     Args:
         texts: The sentences.
-        plain: Whether they are plain text. Its backslashes may be TeX, and stay; but ``<br />`` is never a word.
+        plain: Whether their form writes no escapes, or has been decoded. Then backslashes may be TeX, and stay; but
+            ``<br />`` is never a word.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -60,6 +61,12 @@ def unescaped(texts: Any, plain: bool) -> tuple[Any, int]:
         return texts, 0
     texts = pc.replace_substring_regex(texts, r"\\r\\n|\\n|" + _HTML_BREAK if not plain else _HTML_BREAK, " ")
     return texts if plain else pc.replace_substring(texts, '\\"', '"'), int(count)
+
+
+def rewritten_notes(count: int, plain: bool) -> list[str]:
+    """Return how many sentences `unescaped` changed, in words; nothing for none."""
+    what = "<br /> became a space" if plain else r"\n, \" or <br /> were read as what they stand for"
+    return [f"lines whose {what}: {count:,}"] if count else []
 
 
 def label_name(label: str) -> str:

@@ -16,7 +16,7 @@ from sritool.data.blocks import name_of, read_blocks, text_blocks
 from sritool.data.csv_parquet import parse_csv, parse_tsv, read_parquet
 from sritool.data.fields import FieldNames
 from sritool.data.json_records import parse_json
-from sritool.data.normalise import unescaped
+from sritool.data.normalise import rewritten_notes, unescaped
 from sritool.data.plain_labels import parse_labelled
 from sritool.data.sentences import Chunk, Sentences, in_memory
 from sritool.errors import DataError, UsageError
@@ -67,7 +67,7 @@ class FileSplit:
         """
         labelled: bool | None = None
         taken: dict[str, None] = {}
-        rewritten = 0
+        rewritten = [0, 0]  # of forms with escapes, and of others
         for place, path in enumerate(self.paths):
             form = form_of(path, self.form)
             for chunk in self._chunks_of(path, form):
@@ -81,14 +81,13 @@ class FileSplit:
                 labelled = chunk.labels is not None
                 if chunk.taken:
                     taken[chunk.taken] = None
-                texts, changed = unescaped(chunk.texts, form == "text")
-                rewritten += changed
+                plain = form not in ("csv", "tsv")
+                texts, changed = unescaped(chunk.texts, plain)
+                rewritten[plain] += changed
                 yield chunk._replace(texts=texts)
         if self.file_labels:
             taken[f"label: the file ({', '.join(dict.fromkeys(self.file_labels))})"] = None
-        if rewritten:
-            taken[r"lines whose \n, \" or <br /> were read as what they stand for: " f"{rewritten:,}"] = None
-        self.notes[:] = taken
+        self.notes[:] = [*taken, *rewritten_notes(rewritten[0], False), *rewritten_notes(rewritten[1], True)]
 
     def _chunks_of(self, path: Path, form: str) -> Iterator[Chunk]:
         if form == "parquet":

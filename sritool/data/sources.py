@@ -12,12 +12,12 @@ from pathlib import Path
 
 from sritool.data.blocks import check_file, name_of
 from sritool.data.fields import FieldNames
-from sritool.data.label_folders import UNLABELLED, LabelFolders, files_in, label_folders
+from sritool.data.label_folders import UNLABELLED, LabelFolders, label_folders
 from sritool.data.label_names import labels_of_names
 from sritool.data.options import PrepareOptions
 from sritool.data.readers import SUFFIXES, FileSplit, form_of, suffix_of
 from sritool.data.sentences import CorpusText, Cut
-from sritool.data.split_names import SPLIT_WORDS, Files, list_folder, split_files, split_of
+from sritool.data.split_names import SPLIT_WORDS, Files, folders_in, list_folder, split_files, split_of
 from sritool.errors import UsageError
 
 STDIN = Path("-")
@@ -126,23 +126,20 @@ def folder_source(folder: Path, options: FileOptions) -> Source:
         return Source(PrepareOptions(), lambda: _read_folders(folder, labelled, options))
     files = split_files(folder)
     taken = {path for paths in files.values() for path in paths}
-    left = sorted(
-        path.name for path in list_folder(folder) if suffix_of(path) in SUFFIXES and path not in taken
-    )
+    left = [path.name for path in list_folder(folder) if suffix_of(path) in SUFFIXES and path not in taken]
     note = f"left out of {folder}, as their names tell no split: {_some(left)}"
     return file_source(files, options, (note,) if left else ())
 
 
 def _label_folders(folder: Path) -> dict[str, Mapping[str, Path]]:
     """Return the folders of labels of each split; none where the folder holds files of sentences instead."""
-    inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    splits = {split_of(path): label_folders(path) for path in inner if split_of(path)}
+    splits = {split_of(path): label_folders(path) for path in folders_in(folder) if split_of(path)}
     found: dict[str, Mapping[str, Path]] = {
         split: splits[split] for split in SPLIT_WORDS if splits.get(split)
     }
     if "train" in found:
         return found
-    whole = {} if files_in(folder) else label_folders(folder)
+    whole = {} if list_folder(folder) else label_folders(folder)
     return {"train": whole} if whole else {}
 
 
@@ -174,8 +171,8 @@ def _read_files(files: Files, options: FileOptions, about: Sequence[str]) -> Cor
     missing = {split: share for split, share in options.shares.items() if split not in files}
     notes = [*about, *cut_notes(missing, options)]
     notes += _recurring(files)
-    names = ["standard input" if path == STDIN else path.name for path in paths]
-    source = _some(names)
+    source = _some(_names(paths))
+    notes += [f"{split}: {_some(_names(given))}" for split, given in files.items() if len(given) > 1]
     splits = {
         split: FileSplit(files[split], options.form, options.names, True, _file_labels(files[split], options))
         for split in SPLIT_WORDS
@@ -187,6 +184,10 @@ def _read_files(files: Files, options: FileOptions, about: Sequence[str]) -> Cor
 def _file_labels(paths: Sequence[Path], options: FileOptions) -> tuple[str, ...]:
     plain = all(form_of(path, options.form) == "text" for path in paths)
     return labels_of_names(paths) if plain and options.names.labels else ()
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    return ["standard input" if path == STDIN else path.name for path in paths]
 
 
 def _some(names: Sequence[str]) -> str:

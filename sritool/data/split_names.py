@@ -26,7 +26,7 @@ def split_files(folder: Path) -> Files:
         UsageError: There is no such folder, or files of different kinds for one split.
         DataError: There is no training file.
     """
-    paths = sorted(path for path in list_folder(folder) if suffix_of(path) in (*SUFFIXES, *LABEL_SUFFIXES))
+    paths = [path for path in list_folder(folder) if suffix_of(path) in (*SUFFIXES, *LABEL_SUFFIXES)]
     named = [path for path in paths if split_of(path)]
     files = assign(named or (paths if labels_of_names(paths) else []))
     if "train" not in files:
@@ -35,14 +35,23 @@ def split_files(folder: Path) -> Files:
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """Return the files in a folder.
+    """Return the files right in a folder, hidden ones left out, in the order of their names.
 
     Raises:
         UsageError: There is no such folder.
     """
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}; give the folder that holds the files")
-    return [path for path in folder.iterdir() if path.is_file()]
+    return [path for path in _shown(folder) if path.is_file()]
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders right in a folder, as `list_folder` does with files."""
+    return [path for path in _shown(folder) if path.is_dir()]
+
+
+def _shown(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def assign(paths: Sequence[Path]) -> Files:

@@ -209,6 +209,19 @@ def test_a_folder_for_each_label_and_a_file_for_each_text(tmp_path: Path, prefix
     assert read(folder=tmp_path, names=FieldNames(labels=False))[0].labels is None
 
 
+def test_an_empty_file_is_a_text_without_a_word_and_other_files_are_refused(tmp_path: Path) -> None:
+    folders(tmp_path, ("train",))
+    (tmp_path / "train" / "pos" / "98.txt").write_bytes(b"")
+    (tmp_path / "train" / "pos" / "99.txt").write_bytes(b"\xef\xbb\xbf \n")
+    found, _ = read(folder=tmp_path)
+    assert [text for text in found.texts if not text.split()] == ["", ""]
+    assert (found.labels or []).count("pos") == 6
+    for content in (b"caf\xe9", b"\0\0\0"):
+        (tmp_path / "train" / "pos" / "99.txt").write_bytes(content)
+        with pytest.raises(DataError, match=r"99\.txt"):
+            read(folder=tmp_path)
+
+
 def test_files_of_labels_and_others_do_not_mix(tmp_path: Path) -> None:
     for name in ("train.pos", "train.neg", "train.txt"):
         (tmp_path / name).write_text("a b\n")
@@ -222,5 +235,18 @@ def test_one_cleaning_for_what_tables_write_for_line_ends_and_quotes(tmp_path: P
     found, noted = read(tmp_path / "a.csv")
     assert found.texts[0].split() == [*TEXTS[0].split(), "and", '"so"', "on"]
     assert f": {len(TEXTS)}" in noted
-    (tmp_path / "a.txt").write_text("\\nabla x<br>y\n" * 3)
-    assert read(tmp_path / "a.txt")[0].texts[0].split() == ["\\nabla", "x", "y"]
+
+
+@pytest.mark.parametrize("form", ["txt", "jsonl", "parquet"])
+def test_backslashes_of_text_whose_escapes_are_read_stay(tmp_path: Path, form: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path, text = tmp_path / f"a.{form}", r'where \nabla f \neq "\n"<br>y'
+    if form == "parquet":
+        pq.write_table(pa.table({"text": [text] * 3}), path)
+    else:
+        path.write_text((text if form == "txt" else json.dumps({"text": text})) + "\n")
+    found, noted = read(path)
+    assert found.texts[0].split() == ["where", r"\nabla", "f", r"\neq", r'"\n"', "y"]
+    assert "<br /> became a space" in noted

@@ -68,6 +68,29 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
         split_files(tmp_path / "empty")
 
 
+def test_hidden_files_and_folders_are_no_text(tmp_path: Path) -> None:
+    for name in ("train.txt", "._train.txt", ".train-copy.txt"):
+        (tmp_path / name).write_text("a\nb\nc\nd\n")
+    assert split_files(tmp_path) == {"train": (tmp_path / "train.txt",)}
+    for name in ("pos", "neg", ".git", ".ipynb_checkpoints"):
+        for folder in (tmp_path / "labels", tmp_path / "splits" / "train", tmp_path / "splits" / ".train"):
+            (folder / name).mkdir(parents=True)
+            (folder / name / "1.txt").write_text("a b\n")
+    for folder in ("labels", "splits"):
+        splits = folder_source(tmp_path / folder, FileOptions()).read().splits
+        assert {split: in_memory(part.chunks()).labels for split, part in splits.items()} == {
+            "train": ["neg", "pos"]
+        }
+
+
+def test_several_files_of_a_split_are_named(tmp_path: Path) -> None:
+    for name in ("train-0.txt", "train-1.txt", "test.txt"):
+        (tmp_path / name).write_text("a\nb\nc\nd\n")
+    notes = folder_source(tmp_path, FileOptions()).read().notes
+    assert "train: train-0.txt, train-1.txt" in notes
+    assert "test.txt" not in " ".join(notes)
+
+
 def test_files_of_a_folder_that_are_left_out_are_named(tmp_path: Path) -> None:
     for name in ("train.txt", "test.txt", "extra.txt", "more.tsv", "README.md"):
         (tmp_path / name).write_text("a\nb\nc\nd\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sritool.cli.options.files import DataDirOpt, FormatOpt, file_option
+from sritool.cli.options.files import DataDirOpt, FormatOpt, RunsDirOpt, file_option
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
@@ -138,8 +138,8 @@ def preprocess(
     like: Annotated[
         str | None,
         word_option(
-            "Take the vocabulary or pieces of this corpus or run as they are, and its cleaning, so that figures "
-            "compare.",
+            "Take the vocabulary or pieces of this corpus or run as they are, its cleaning, and a corpus's way with "
+            "long lines, so that figures compare.",
             metavar="CORPUS|RUN",
         ),
     ] = None,
@@ -172,6 +172,7 @@ def preprocess(
     ] = 1,
     force: Annotated[bool, file_option("Replace another corpus of this name.", "--force")] = False,
     data_dir: DataDirOpt = Path("data"),
+    runs_dir: RunsDirOpt = Path("runs"),
     fmt: FormatOpt = "auto",
 ) -> None:
     """Prepare a corpus for training: a built-in one, your own files, or text from stdin.
@@ -218,10 +219,11 @@ def preprocess(
         "max_length": max_length if chunk is None else chunk,
         "lowercase": lowercase,
         "split_punctuation": split_punctuation,
-        "drop_long": None if truncate is None else not truncate,
-        "chunk": None if chunk is None else True,
+        # One of them set against the way of a corpus that --like names turns the other one off.
+        "drop_long": False if chunk is not None else None if truncate is None else not truncate,
+        "chunk": True if chunk is not None else None if truncate is None else False,
     }
-    vocabulary, as_there = given_vocabulary(like, vocab, asked, data_dir)
+    vocabulary, as_there = given_vocabulary(like, vocab, asked, data_dir, runs_dir)
     typed = {key: value for key, value in asked.items() if value is not None}
     overrides = as_there | typed | {key: as_there[key] for key in ("tokenizer",) if key in as_there}
     options = with_overrides(source.options, overrides)

@@ -17,7 +17,7 @@ LEARNT = ("tokenizer", "vocab_size", "min_count")
 
 
 def given_vocabulary(
-    like: str | None, vocab: Path | None, asked: Mapping[str, object], data_dir: Path
+    like: str | None, vocab: Path | None, asked: Mapping[str, object], data_dir: Path, runs_dir: Path
 ) -> tuple[Tokenizer | None, dict[str, Any]]:
     """Return the vocabulary that is named, and the options of preparing that go with it.
 
@@ -26,6 +26,7 @@ def given_vocabulary(
         vocab: A file of words.
         asked: The options that were given, by name; None: not given.
         data_dir: The folder of all corpora.
+        runs_dir: The folder of all runs.
 
     Raises:
         UsageError: Both are named, or options of learning a vocabulary are given too.
@@ -47,7 +48,7 @@ def given_vocabulary(
     if (like is not None or vocab is not None) and learnt:
         raise UsageError(f"{named} takes a vocabulary as it is; leave {learnt[0]} out")
     if like is not None:
-        return _like(like, data_dir)
+        return _like(like, data_dir, runs_dir)
     if vocab is not None:
         return read_words(vocab), {"tokenizer": "word"}
     return None, {}
@@ -73,20 +74,23 @@ def _require_alone(model: str, like: str | None, vocab: Path | None, asked: Mapp
             raise UsageError(f"--tokenizer {model} takes a model as it is; leave {name} out")
 
 
-def _like(name: str, data_dir: Path) -> tuple[Tokenizer, dict[str, Any]]:
+def _like(name: str, data_dir: Path, runs_dir: Path) -> tuple[Tokenizer, dict[str, Any]]:
     """The tokenizer of a corpus or a run, and how its text was cleaned and cut."""
     from sritool.data.store import find_corpus, load_corpus
     from sritool.runs.checkpoint import load_checkpoint
 
-    kept = ("lowercase", "split_punctuation", "max_length")
+    kept = ("lowercase", "split_punctuation", "max_length", "chunk", "drop_long")
     folder = find_corpus(name, data_dir)
     if folder is not None:
         corpus = load_corpus(folder)
         tokenizer, made = corpus.tokenizer, vars(corpus.info)
     else:
         try:
-            checkpoint = load_checkpoint(find_named(Path(name), Path("runs")))
+            checkpoint = load_checkpoint(find_named(Path(name), runs_dir))
         except CheckpointError as error:
             raise CheckpointError(f"--like {name} is no prepared corpus; and {error}") from error
         tokenizer, made = checkpoint.tokenizer, dict(checkpoint.corpus)
-    return tokenizer, {"tokenizer": tokenizer.kind, **{option: made[option] for option in kept}}
+    return tokenizer, {
+        "tokenizer": tokenizer.kind,
+        **{option: made[option] for option in kept if option in made},
+    }

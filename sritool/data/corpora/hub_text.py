@@ -15,6 +15,7 @@ from typing import Any
 from sritool.data.corpora.hub import never_waiting_for_ever, quietly, reason_of
 from sritool.data.csv_parquet import ROWS, chunks_of_rows
 from sritool.data.fields import FieldNames, fields_taken, find_fields
+from sritool.data.normalise import rewritten_notes, unescaped
 from sritool.data.options import PrepareOptions
 from sritool.data.sentences import Chunk, CorpusText, Cut
 from sritool.data.sources import FileOptions, Source, cut_notes
@@ -132,8 +133,12 @@ class HubSplit:
             chosen = rows.select_columns([text] if label is None else [text, label])
             classes = getattr(features.get(label), "names", ())  # of a ClassLabel
             batches = (batch for table in chosen.iter(ROWS) for batch in table.to_batches())
-            yield from chunks_of_rows(batches, text, label, self.where, classes)
-        self.notes[:] = [fields_taken(text, label)]
+            rewritten = 0
+            for chunk in chunks_of_rows(batches, text, label, self.where, classes):
+                texts, changed = unescaped(chunk.texts, plain=True)
+                rewritten += changed
+                yield chunk._replace(texts=texts)
+        self.notes[:] = [fields_taken(text, label), *rewritten_notes(rewritten, plain=True)]
 
 
 @contextlib.contextmanager

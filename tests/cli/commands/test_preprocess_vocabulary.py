@@ -34,6 +34,36 @@ def test_a_text_in_the_vocabulary_of_a_corpus_or_run(run: Run, like: str) -> Non
     assert other.info.splits["train"].oov_share > 0
 
 
+def test_a_run_in_another_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("runs").rename("elsewhere")
+    monkeypatch.setenv("SRITOOL_RUNS_DIR", "elsewhere")
+    prepare(run, "--like", "mine-sri")
+    same = load_checkpoint(Path("elsewhere/mine-sri/best.pt")).tokenizer.state()
+    assert load_corpus(Path("data/alike")).tokenizer.state() == same
+
+
+@pytest.mark.parametrize(
+    ("how", "otherwise"),
+    [
+        (["--chunk", 3], ["--drop"]),
+        (["--max-length", 3, "--drop"], ["--chunk", 3]),
+        (["--chunk", 3], ["--truncate"]),
+    ],
+)
+def test_long_lines_are_cut_as_in_the_other_corpus(
+    run: Run, how: list[object], otherwise: list[object]
+) -> None:
+    def cut(name: str) -> tuple[int, bool, bool]:
+        info = load_corpus(Path("data") / name).info
+        return info.max_length, info.chunk, info.drop_long
+
+    prepare(run, *how, name="first")
+    prepare(run, "--like", "first")
+    assert cut("alike") == cut("first") == (3, "--chunk" in how, "--drop" in how)
+    prepare(run, "--like", "first", *otherwise, name="another")
+    assert cut("another") == (3, "--chunk" in otherwise, "--drop" in otherwise)
+
+
 def test_pieces_of_another_corpus(run: Run) -> None:
     prepare(run, "--tokenizer", "bpe", "--vocab-size", 40, name="pieces")
     prepare(run, "--like", "pieces", "--max-length", 9)

@@ -14,6 +14,7 @@ from sritool.data.choose_source import Inputs, choose_source
 from sritool.data.corpora.hub_text import HubAddress, hub_source
 from sritool.data.fields import FieldNames
 from sritool.data.preprocess import preprocess_corpus
+from sritool.data.readers import read_sentences
 from sritool.data.sources import FileOptions
 from sritool.data.store import load_corpus
 from sritool.errors import DataError, SritoolError, UsageError
@@ -77,6 +78,20 @@ def test_streamed_and_fetched_are_the_same(hub: list[dict[str, Any]], tmp_path: 
         folder = tmp_path / str(streaming)
         hashes.add(preprocess_corpus("m", source, data_dir=folder, workers=2).info.content_hash)
     assert len(hashes) == 1
+
+
+def test_text_is_that_of_the_same_rows_in_a_file(hub: list[dict[str, Any]], tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text = r"where \nabla f<br />is \"so\""
+    for path in (tmp_path / "on-the-hub").iterdir():
+        pq.write_table(pa.table({"text": [text]}), path)
+    part = hub_source(HubAddress.of("hf://me/mine"), FileOptions(), True).read().splits["train"]
+    [one] = part.chunks()
+    assert one.texts.to_pylist() == read_sentences(tmp_path / "on-the-hub" / "train.parquet").texts
+    assert one.texts[0].as_py().split() == ["where", r"\nabla", "f", "is", r"\"so\""]
+    assert "<br /> became a space: 1" in " ".join(part.notes)
 
 
 def test_columns_can_be_named(hub: list[dict[str, Any]], tmp_path: Path) -> None:
