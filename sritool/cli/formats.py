@@ -16,6 +16,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -26,12 +27,19 @@ WORDS = {"nan": "undefined", "inf": "infinite", "-inf": "-infinite"}
 """For people, what a float is that is no number."""
 
 TSV_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
-MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "\n": " ", "\r": " ", "\t": " "})
+MARKDOWN_MARKS = re.compile(
+    r"[|\\`~$]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\*(?=\S)|(?<=\S)\*|(?<!\w)_|_(?!\w)|\](?=[\[(])"
+)
+"""What Markdown would take for its own; `step_size`, `x < 3` and a lone * stay readable in raw tables."""
 LATEX_ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ", "\r": " ", "\t": " "}
     | {"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "–": "--"}
+    | {
+        "[": "{[}",
+        "*": "{*}",
+    }  # at the head of a row, the \\\\ before it would take them for its own argument
     | {"‖": r"$\Vert$", "Δ": r"$\Delta$", "τ": r"$\tau$", "θ": r"$\theta$", "²": "$^2$", "½": r"$\frac12$"}
 )
 
@@ -74,21 +82,30 @@ def lines_of(table: Table, fmt: str, named: bool = False) -> Iterator[str]:
 
 
 def markdown_lines(table: Table) -> Iterator[str]:
-    """Return a Markdown table, numbers aligned at the right."""
+    """Return a Markdown table below its title, numbers aligned at the right."""
+    if table.title:
+        yield f"**{markdown_text(table.title)}**\n\n"
     rules = ["---:" if right else "---" for right in numeric_columns(table)]
     body = [[markdown_cell(cell) for cell in row] for row in table.rows]
-    for cells in ([name.translate(MARKDOWN_ESCAPES) for name in table.columns], rules, *body):
+    for cells in ([markdown_text(name) for name in table.columns], rules, *body):
         yield f"| {' | '.join(cells)} |\n"
 
 
 def markdown_cell(cell: object) -> str:
     """Return a cell for a Markdown table; the best of a column is bold."""
-    text = readable(cell).translate(MARKDOWN_ESCAPES)
+    text = markdown_text(readable(cell))
     return f"**{text}**" if isinstance(cell, Best) else text
 
 
+def markdown_text(text: str) -> str:
+    """Return a text in one line of Markdown that shows every character of it."""
+    return MARKDOWN_MARKS.sub(r"\\\g<0>", re.sub(r"[\n\r\t]", " ", text))
+
+
 def latex_lines(table: Table) -> Iterator[str]:
-    """A `tabular` in the manner of the booktabs package."""
+    """A `tabular` in the manner of the booktabs package, with its title as a comment."""
+    if table.title:
+        yield f"% {' '.join(table.title.split())}\n"
     columns = "".join("r" if right else "l" for right in numeric_columns(table))
     yield f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
     yield " & ".join(name.translate(LATEX_ESCAPES) for name in table.columns) + " \\\\\n\\midrule\n"

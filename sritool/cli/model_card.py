@@ -137,7 +137,7 @@ def training(facts: CardFacts) -> Iterator[str]:
         ["sizes", sizes],
         ["corpus", f"{corpus['name']}, content {str(corpus['content_hash'])[:12]}"],
         *([["sentences", splits]] if splits else []),
-        ["vocabulary", f"{facts.words:,} {unit_of(facts)}, `<unk>`, `<pad>`, `<s>` and `</s>` among them"],
+        ["vocabulary", f"{facts.words:,} {unit_of(facts)}, <unk>, <pad>, <s> and </s> among them"],
         ["epochs", f"{progress['epoch']} of {config.training.epochs} planned"],
         ["updates", progress["step"]],
         ["seconds of training", round(float(progress["seconds"]))],

@@ -34,7 +34,6 @@ def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]
         yield "\n"
         yield f"The paper: {found['the paper says']}\n\n" if found["the paper says"] else ""
         for table in tables_of(found, "markdown"):
-            yield f"**{table.title}**\n\n"
             yield from markdown_lines(table)
             yield "\n"
             for line in (line for line in table.note.split("\n") if line and not line.startswith(PAPER)):

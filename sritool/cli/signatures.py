@@ -92,6 +92,17 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     return flattened
 
 
+def typed(ctx: typer.Context) -> dict[str, str]:
+    """Return the parameters that the command line gives, which no variable does, each with its spelling."""
+    spelling: dict[str, str] = {}
+    for param in ctx.command.params:
+        source = ctx.get_parameter_source(str(param.name))
+        if source is not None and source.name == "COMMANDLINE":
+            is_option = param.param_type_name == "option"
+            spelling[str(param.name)] = max(param.opts, key=len) if is_option else str(param.metavar)
+    return spelling
+
+
 def check_numbers(given: Mapping[str, object]) -> None:
     """Raise UsageError for a number beyond MOST."""
     for name, value in given.items():

@@ -28,6 +28,7 @@ from sritool.data.joined import Joined, pieces_of
 from sritool.errors import CheckpointError
 from sritool.files import append
 from sritool.processes import measuring
+from sritool.runs.bundled import records_folder
 
 Arrays = Mapping[str, NDArray[Any]]
 Entry = TypeVar("Entry")
@@ -105,10 +106,10 @@ class FinishedBatches(Record):
         """Find what an earlier measurement finished.
 
         Args:
-            beside: A file of the folder where the record lies.
+            beside: The checkpoint, or any file of the folder where the record lies.
             parts: All that the batches depend on, the checkpoint's `content_hash` among it.
         """
-        super().__init__(beside.with_name(f".evaluate-{fingerprint(VERSION, *parts)[:24]}.jsonl"))
+        super().__init__(records_folder(beside) / f".evaluate-{fingerprint(VERSION, *parts)[:24]}.jsonl")
         self._known = dict(self.read(_batch))
         self.found = len(self._known)
 

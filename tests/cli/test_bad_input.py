@@ -82,6 +82,13 @@ REFUSED = r"""
 2 | evaluate mine-lm --memory much | amount of memory
 2 | evaluate mine-lm --certify 4 | method lm has no z
 2 | evaluate mine-lm --certify 4 --curve | --certify
+2 | evaluate mine-sri --certify 4 --text nosuch.txt | leave --text out
+2 | evaluate mine-sri --certify 4 --limit 3 | leave --limit out
+2 | evaluate mine-sri --certify 4 --split valid | leave --split out
+2 | evaluate mine-sri --curve --per-sentence | leave --per-sentence out
+2 | evaluate mine-sri --curve --metrics recon | leave --metrics out
+2 | evaluate mine-sri --estimator sri --pilots 7 | leave --pilots out
+2 | evaluate mine-sri --rungs 3 | leave --rungs out
 2 | evaluate mine-lm --certify 4 --estimator ais | --certify is for adaptive
 2 | evaluate mine-sri --refine-steps 3 | leave --refine-steps out
 2 | evaluate mine-sri --refine svi | give --refine-steps as well

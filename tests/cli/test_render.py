@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import math
@@ -11,8 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from sritool.cli.formats import Table, exact, lines_of, native, readable
 from sritool.cli.render import emit, emit_all
@@ -153,6 +155,32 @@ def test_what_is_no_number_is_said_in_every_format(fmt: str, capsys: pytest.Capt
 def test_markdown() -> None:
     table = Table("", ["a|b", "n"], [["x|y\nz", 1.5], ["w", None]])
     assert text_of(table, "markdown") == "| a\\|b | n |\n| --- | ---: |\n| x\\|y z | 1.500 |\n| w | – |\n"
+
+
+@given(st.text("ab1 |\\`*_~$<>&#;:!/[](){}\"'-+.=^–", max_size=12))
+@example("<unk> a")
+@example("*a* _b_ `c` &lt; \\* \\| [a](b) ~~c~~ <!-- d -->")
+def test_markdown_shows_every_character(text: str) -> None:
+    page = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    title, cell = re.findall(
+        r"<(?:strong|td)>(.*?)</(?:strong|td)>",
+        page.render(text_of(Table(f"({text})", ["a"], [[text]]), "markdown")),
+    )
+    assert (html.unescape(title), html.unescape(cell)) == (f"({text})", text.strip())
+
+
+@pytest.mark.parametrize(
+    "text", ["step_size s_0", "x < 3 & y > 2", "−0.41 ± 0.13 *", "* 0.02", "it's 5% (6)"]
+)
+def test_raw_markdown_is_read_too(text: str) -> None:
+    assert f"| {text} |" in text_of(Table("", ["a"], [[text]]), "markdown")
+
+
+def test_no_row_of_latex_begins_with_what_ends_the_row_before() -> None:
+    rows = [[f"{mark} a", 1] for mark in ("", "*", "[1pt]", "[")]
+    lines = text_of(Table("100 %", ["a", "n"], rows), "latex").splitlines()
+    assert lines[0] == "% 100 %"
+    assert not [line for line in lines if line.lstrip()[:1] in ("*", "[")]
 
 
 def test_latex() -> None:

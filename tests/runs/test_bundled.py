@@ -11,6 +11,7 @@ from sritool.data.preprocess import tiny_in_memory
 from sritool.errors import CheckpointError
 from sritool.evaluation.collapse import has_collapsed
 from sritool.evaluation.measure import measure
+from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.bundled import FOLDER, bundled_models, is_bundled, records_folder
 from sritool.runs.checkpoint import load_checkpoint
@@ -57,6 +58,7 @@ def test_measurements_of_a_bundled_model_go_into_the_cache(
     kept = records_folder(FOLDER / NAME / BEST)
     assert kept.is_dir()
     assert kept.is_relative_to(tmp_path / "cache")
+    assert FinishedBatches(FOLDER / NAME / BEST, "what it depends on").path.parent == kept
 
 
 @pytest.mark.parametrize("name", bundled_models())

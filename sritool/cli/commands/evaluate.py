@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, RefinementOptions, SourceOptions
 from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit, emit_all, fits
-from sritool.cli.signatures import in_panel, option
+from sritool.cli.signatures import in_panel, option, typed
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.metrics import (
@@ -79,7 +82,14 @@ class EstimationOptions:
         return {**chosen, "likelihood": likelihood}
 
 
+NOT_OF_CERTIFICATE = (
+    *("metrics", "per_sentence", "curve"),
+    *("split", "text", "limit", "chains", "refine_steps", "refine", "refine_rate"),
+)
+
+
 def evaluate(
+    ctx: typer.Context,
     *,
     models: SharedModelsOptions,
     metrics: Annotated[
@@ -142,13 +152,8 @@ def evaluate(
     from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
 
     form = output.format()
-    if certify and (per_sentence or curve or metrics):
-        raise UsageError(
-            "--certify prints the bracket alone; leave --metrics, --per-sentence and --curve out"
-        )
+    check_used(typed(ctx), estimation.estimator, certify is not None, curve)
     refinement = refining.refinement()
-    if certify and refinement:
-        raise UsageError("--certify is about the likelihood alone; leave --refine-steps out")
     chosen = {**source.settings(), **estimation.settings()}
     with models.measuring() as where:
         known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
@@ -171,6 +176,27 @@ def evaluate(
             emit(curve_table(found, form), form)
         else:
             show(found, form)
+
+
+def check_used(given: Mapping[str, str], estimator: str, certify: bool, curve: bool) -> None:
+    """Raise UsageError for what is given and would have no effect.
+
+    Args:
+        given: Parameters on the command line, each with its spelling.
+        estimator: Of p(x).
+        certify: Whether the bracket is printed.
+        curve: Whether the curve is.
+    """
+    idle = (
+        (certify, NOT_OF_CERTIFICATE, "--certify brackets log p(x) of sentences drawn from the model"),
+        (curve, ("metrics", "per_sentence"), "--curve prints ppl and nll alone"),
+        (estimator != "adaptive", ("pilots",), "only adaptive has pilots"),
+        (estimator != "ais" and not certify, ("rungs",), "only ais and --certify have rungs"),
+    )
+    for holds, parameters, why in idle:
+        for name in parameters:
+            if holds and name in given:
+                raise UsageError(f"{why}; leave {given[name]} out")
 
 
 def show(found: list[Evaluation], fmt: str) -> None:

@@ -13,7 +13,7 @@ from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt, file_option
 from sritool.cli.plots.style import check_picture, save
 from sritool.cli.render import emit, resolve_format
-from sritool.cli.signatures import option
+from sritool.cli.signatures import option, typed
 from sritool.cli.streams import say
 from sritool.errors import DataError, UsageError
 
@@ -93,11 +93,9 @@ class ReadablePictureOptions(PictureOptions):
         out = self.open(str(ctx.info_name))
         if self.data is None:
             return out
-        for param in ctx.command.params:
-            source = ctx.get_parameter_source(str(param.name))
-            if param.name not in OF_DRAWING and source is not None and source.name == "COMMANDLINE":
-                name = max(param.opts, key=len) if param.param_type_name == "option" else param.metavar
-                raise UsageError(f"--data takes the numbers from a table; leave it or {name} out")
+        for name, spelling in typed(ctx).items():
+            if name not in OF_DRAWING:
+                raise UsageError(f"--data takes the numbers from a table; leave it or {spelling} out")
         return replace(out, data=self.data)
 
 

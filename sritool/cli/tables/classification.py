@@ -30,10 +30,8 @@ def accuracy_table(found: Classification, fmt: str) -> Table:
         shown = name if method in name else f"{name} ({method})"
         rows.append([shown, *(accuracy_cell(row, found.rows) if row else None for row in cells)])
     title = f"Accuracy in % on {found.data}, {found.tested:,} of {found.of:,} sentences, by number of labels"
-    said = [] if fmt == "table" else [title]  # which the other formats have no place for
-    first = "" if fmt == "table" else "labels"
-    notes = [*said, legend(found), *found.notes]
-    return Table(title, [first, *(f"{labels:,}" for labels in columns)], rows, "\n".join(notes))
+    notes = [legend(found), *found.notes]
+    return Table(title, ["", *(f"{labels:,}" for labels in columns)], rows, "\n".join(notes))
 
 
 def for_programs(found: Classification) -> tuple[list[str], list[list[object]]]:
@@ -109,8 +107,6 @@ def confusion_tables(found: Classification, fmt: str) -> list[Table]:
             [name, *(round(count / draws) for count in counts.tolist())]
             for name, counts in zip(found.classes, row.confusion, strict=True)
         ]
-        first = "true, and predicted" if fmt == "table" else title
-        tables.append(
-            Table(f"{title}{mean}: true class down, predicted across", [first, *found.classes], cells)
-        )
+        heading = f"{title}{mean}: true class down, predicted across"
+        tables.append(Table(heading, ["true, and predicted", *found.classes], cells))
     return tables

@@ -33,7 +33,7 @@ def raised_by_half(estimate: Estimate) -> str | None:
     return None if estimate.unsettled is None else f"{estimate.unsettled:+.3f}"
 
 
-WEIGHTS = ("at M/2", "at M", "ESS, worst decile", "k̂, worst decile")
+WEIGHTS = ("at M/2", "at M", "ESS, worst decile", "Pareto k, worst decile")
 """Columns, for people, of a figure that rests on importance weights: see `weights_of`."""
 
 

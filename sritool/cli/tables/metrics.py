@@ -41,7 +41,7 @@ def metrics_table(
     """
     people = fmt in FOR_PEOPLE
     most = max((e.sentences for e in estimates), default=0)
-    # The title, which says on how many, is drawn in a table only.
+    # The title says on how many; a table of the other formats is copied without it.
     counted = fmt != "table" or any(e.sentences < most for e in estimates)
     halves = people and any(e.unsettled is not None for e in estimates)
     rows: list[list[object]] = []
@@ -76,7 +76,7 @@ def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
 def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
     """One row a run; figures and their errors in one column for people, in two for programs."""
     metrics, people = metrics_of(found), fmt in FOR_PEOPLE
-    counted = fmt != "table"  # which has a title to say it in
+    counted = fmt != "table"  # whose title says it, and stays with it
     halves = [half_of(run.estimates) if people else None for run in found]
     rows: list[list[object]] = []
     for run, half in zip(found, halves, strict=True):

@@ -97,6 +97,6 @@ def record_lines(table: Table, command: str, machine: Mapping[str, str]) -> Iter
     """
     yield f"## {table.title}\n\n```sh\n{command}\n```\n\n"
     yield f"{time.strftime('%Y-%m-%d', time.gmtime())}, sritool {__version__}, {machine_line(machine)}.\n\n"
-    yield from markdown_lines(table)
+    yield from markdown_lines(table._replace(title=""))
     yield "\n"
     yield from (f"- {line}\n" for line in table.note.split("\n") if line)

@@ -97,12 +97,13 @@ def test_several_files_after_one_option_and_several_models(run: Run) -> None:
         (name, labels, draws) for name in models for labels, draws in (("0", "5"), ("10", "1"), ("30", "1"))
     ]
     result = run(*command, "-f", "markdown")
-    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output(result).splitlines()]
-    assert table[0] == ["labels", "0", "10", "30"]
+    title, _, *lines = output(result).splitlines()
+    assert title == "**Accuracy in % on polls test, 40 of 40 sentences, by number of labels**"
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert table[0] == ["", "0", "10", "30"]
     assert [row[0] for row in table[2:]] == ["majority class", "bag of words", *models]
     assert table[3][1] == "–"  # words without labels
     assert all(any("**" in row[column] for row in table[4:]) for column in (1, 2, 3))
-    assert "Accuracy in % on polls test, 40 of 40 sentences" in result.stderr
     assert "over 5 draws (0: seeds)" in result.stderr
 
 

@@ -123,7 +123,8 @@ def test_options_of_the_estimator_and_the_seed_matter(run: Run) -> None:
 @pytest.mark.parametrize("estimator", ["adaptive", "sri", "ais"])
 def test_estimators_and_their_weights(run: Run, estimator: str) -> None:
     given = ["mine-sri", "--metrics", "ppl,au", "--limit", 4, "--estimator", estimator, "--samples", 30]
-    found = rows(run("evaluate", *given, "--rungs", 5, "--pilots", 8, "-q"))
+    own = {"adaptive": ("--pilots", 8), "ais": ("--rungs", 5)}.get(estimator, ())
+    found = rows(run("evaluate", *given, *own, "-q"))
     ppl, au = found[0], found[-1]
     assert (ppl["estimator"], ppl["draws"]) == (estimator, "30")
     assert 1 <= float(ppl["ess decile"]) <= float(ppl["ess"]) <= 30

@@ -36,7 +36,9 @@ def test_a_row_each_run_and_number_of_changes(run: Run) -> None:
 
 
 def test_people_get_the_papers_row_and_the_increase_below(run: Run) -> None:
-    first, second = run("noisy-recon", "--format", "markdown", "-q").stdout.strip().split("\n\n")
+    shown = run("noisy-recon", "--format", "markdown", "-q").stdout
+    first, second = (block for block in shown.strip().split("\n\n") if block.startswith("|"))
+    assert "**" in shown.splitlines()[0]
     assert first.splitlines()[0] == "| run | method | k = 0 | k = 1 | k = 2 | k = 3 | k = 4 |"
     assert second.splitlines()[0] == "| run | k = 1 | k = 2 | k = 3 | k = 4 | permuted |"
     assert first.count("±") == second.count("±") == 5

@@ -70,7 +70,7 @@ def test_the_card_has_the_figures_on_record(
     assert " ± " in card
     assert "\nlicense:" not in card
     assert "**Is z used?** Yes" in card
-    assert "\\" not in card
+    assert "\\" not in card.replace("\\<", "<")
 
 
 @pytest.mark.slow
