@@ -217,7 +217,9 @@ def verdict(found: Sequence[Result]) -> list[str]:
         line = f"{name} is the best of {count}, and trial 0, the recipe as it is, is not among them"
     elif paired.is_clear:
         line = f"{name} is better than trial 0, the recipe as it is, on these sentences"
-        line += f"; as the best of {count}, each at its best epoch on them, it looks a little better than it is"
+        line += (
+            f"; as the best of {count}, each at its best epoch on them, it looks a little better than it is"
+        )
     else:
         line = f"{name} is within two standard errors of trial 0, the recipe as it is: it may be no better"
     return [

@@ -19,8 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "yahoo": {"generator": {"embedding": 512, "hidden": 1024}},
     "tiny": {
         "generator": {"embedding": 64, "hidden": 128, "dropout": 0.2},
-        "optimizer": {"learning_rate": 4e-3},
-        "training": {"epochs": 8, "minutes": 2.5, "batch_size": 64, "save_every": 100, "measure_every": 20},
+        "training": {"epochs": 8, "minutes": 2.5, "save_every": 100, "measure_every": 20},
         "validation": {"sentences": 128, "final_sentences": 1000},
     },
 }

@@ -237,7 +237,7 @@ class OptimizerConfig:
     """How the parameters θ are updated."""
 
     name: Literal["adam", "sgd"] = "adam"
-    learning_rate: PositiveNumber = 1e-3
+    learning_rate: PositiveNumber = 4e-3
     # Factor on the learning rate over the planned epochs.
     decay: Schedule = Ramp(1.0, 1 / 3, begin=0.5)
     halve_after: Count = 0  # epochs without a better validation before it is halved; 0: never
@@ -267,8 +267,8 @@ class OptimizerConfig:
 class TrainingConfig:
     """The plan of a run."""
 
-    epochs: PositiveCount = 60
-    batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 32
+    epochs: PositiveCount = 20
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 64
     accumulate: PositiveCount = 1  # parts of a batch, or of a process' share of it, one after another
     seed: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)] = 0
     minutes: Number = 0.0  # that the command may take, like --max-time; 0: no limit

@@ -163,12 +163,8 @@ def test_every_preset_builds(preset: str, sampler: str) -> None:
     config = build(RunConfig, layered(preset, sampler, "sri"))
     steps = {"preconditioned": 6, "exponential": 6, "yelp": 40}.get(sampler, 20)
     assert (config.sampler.name, config.sampler.steps) == (sampler, steps)
-    if preset != "tiny":  # our own corpus, with a plan of its own
-        assert (config.optimizer.learning_rate, config.optimizer.clip, config.training.batch_size) == (
-            1e-3,
-            5,
-            32,
-        )
+    plan = config.optimizer.learning_rate, config.optimizer.clip, config.training.batch_size
+    assert plan == (4e-3, 5, 64)
     assert build(RunConfig, layered(preset, sampler, "lm")).generator.latent == 0
 
 

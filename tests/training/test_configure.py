@@ -36,7 +36,7 @@ def test_flags_before_set_before_environment_before_file_before_preset(tmp_path:
         "assignments": (f"{RATE}=0.3",),
         "flags": nested(RATE, 0.4),
     }
-    assert resolved().optimizer.learning_rate == 1e-3
+    assert resolved().optimizer.learning_rate == 4e-3
     given: dict[str, Any] = {}
     for (name, value), expected in zip(layers.items(), (0.1, 0.2, 0.3, 0.4), strict=True):
         given[name] = value

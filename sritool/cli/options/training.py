@@ -199,7 +199,7 @@ class TrainingOptions:
     batch_size: Annotated[
         int | None,
         plan_setting(
-            "training.batch_size", "Sentences in a batch, over all processes.", "by recipe and preset"
+            "training.batch_size", "Sentences in a batch, over all processes.", "64, but 32 by published"
         ),
     ] = None
     accumulate: Annotated[
@@ -212,7 +212,7 @@ class TrainingOptions:
     ] = None
     learning_rate: Annotated[
         float | None,
-        plan_setting("optimizer.learning_rate", "Learning rate at the start.", "by recipe and preset"),
+        plan_setting("optimizer.learning_rate", "Learning rate at the start.", "by recipe"),
     ] = None
     seed: Annotated[int | None, plan_setting("training.seed", "Seed of every random draw.", "0")] = None
     patience: Annotated[

@@ -45,7 +45,8 @@ def test_published_plans_side_by_side(run: Run) -> None:
     shown = table(run("recipes", "published", "--preset", "ptb"))
     assert (shown["optimizer.name"]["vae-anneal"], shown["optimizer.name"]["sri"]) == ("sgd", "adam")
     assert shown["sampler.name"] == {method: "authors" if method == "sri" else "" for method in METHODS}
-    assert "training.batch_size" not in shown, "the same for all, and usual"
+    assert {*shown["training.batch_size"].values()} == {"32"}, "the same for all, and not usual"
+    assert "optimizer.clip" not in shown, "the same for all, and usual"
     assert "training.batch_size" in table(run("recipes", "published", "--all"))
 
 
