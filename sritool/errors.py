@@ -1,15 +1,39 @@
 """Exceptions of sritool, each with the exit code the command line maps it to.
 
-A message is one line that ends in what to do next. Only ``sritool.cli`` turns them into text and an exit. `quoted`,
-`suggestion` and `wanted_value` are parts of messages that every room needs.
+A message is one line that ends in what to do next. Only ``sritool.cli`` turns them into text and an exit.
+`advice_on`, `quoted`, `suggestion` and `wanted_value` are parts of messages that every room needs.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import signal
 from collections.abc import Iterable
 from typing import Any
+
+ADVICE = {
+    errno.ENOSPC: "free some space, or write to another disk",
+    errno.EDQUOT: "free some space, or write to another disk",
+    errno.EFBIG: "a file may not grow so large here; see ulimit -f, or write to another disk",
+    errno.EROFS: "it cannot be written to; take another folder",
+    errno.EACCES: "look at its permissions, or take another",
+    errno.EPERM: "look at its permissions, or take another",
+    errno.ENOENT: "look for a slip in its name",
+    errno.ENOTDIR: "a part of the path is a file; look for a slip in its name",
+    errno.EISDIR: "give a file",
+    errno.ELOOP: "its links lead to themselves; give another",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EMFILE: "too many files are open; see ulimit -n",
+    errno.ENFILE: "too many files are open; end other programs",
+    errno.ENOMEM: "free some memory, or give a smaller --batch-size",
+    errno.EIO: "the disk or the terminal does not answer; look after it, or take another",
+    errno.ESTALE: "the disk does not answer any more; look after it, or take another",
+}
+"""What to do next, by what the system says."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file cannot grow."""
 
 
 class SritoolError(Exception):
@@ -62,6 +86,11 @@ class Interrupted(SritoolError):  # noqa: N818 - what happened, and not a failur
         super().__init__(message or f"stopped by {name}")
         self.signal_number = int(signal_number)
         self.exit_code = 128 + int(signal_number)
+
+
+def advice_on(error: OSError) -> str:
+    """Return what to do about a file that cannot be read."""
+    return ADVICE.get(error.errno or 0, "look after the disk, or take another")
 
 
 def quoted(value: Any, longest: int = 60) -> str:

@@ -18,12 +18,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sritool.errors import SritoolError
+from sritool.errors import FULL, SritoolError
 from sritool.locks import NO_LINK, WINDOWS, open_locked, remove_open
 
 _LONGEST_NAME = 200  # bytes of the target's in that of the temporary file: 255 is what file systems take
 _OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_SYNCED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF}  # of a file system that syncs nothing
 
 
@@ -159,7 +158,7 @@ def cannot_write(path: Path, error: OSError, instead: str) -> str:
         error: Why it could not.
         instead: What to give in its place, like "another folder with --data-dir".
     """
-    full = "free some space or " if error.errno in _FULL else ""
+    full = "free some space or " if error.errno in FULL else ""
     return f"cannot write {path}: {error.strerror or error}; {full}give {instead}"
 
 

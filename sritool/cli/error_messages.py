@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import signal
@@ -15,32 +14,12 @@ import typer
 from sritool.cli.printable import one_line
 from sritool.cli.signals import Stopped
 from sritool.cli.streams import say, write_bytes
-from sritool.errors import EndedElsewhereError, Interrupted, SritoolError, nearest, wanted_value
+from sritool.errors import ADVICE, EndedElsewhereError, Interrupted, SritoolError, nearest, wanted_value
 
 DEBUG_COMMAND = "sritool --debug …"
 DEBUG_HINT = f"to see where, run again as: {DEBUG_COMMAND}"
 REASON = "SRITOOL_REASON"
 """Variable: where it is set, the line goes to stdout too, for a command that has started this one."""
-
-ADVICE = {
-    errno.ENOSPC: "free some space, or write to another disk",
-    errno.EDQUOT: "free some space, or write to another disk",
-    errno.EFBIG: "a file may not grow so large here; see ulimit -f, or write to another disk",
-    errno.EROFS: "it cannot be written to; take another folder",
-    errno.EACCES: "look at its permissions, or take another",
-    errno.EPERM: "look at its permissions, or take another",
-    errno.ENOENT: "look for a slip in its name",
-    errno.ENOTDIR: "a part of the path is a file; look for a slip in its name",
-    errno.EISDIR: "give a file",
-    errno.ELOOP: "its links lead to themselves; give another",
-    errno.ENAMETOOLONG: "give a shorter name",
-    errno.EMFILE: "too many files are open; see ulimit -n",
-    errno.ENFILE: "too many files are open; end other programs",
-    errno.ENOMEM: "free some memory, or give a smaller --batch-size",
-    errno.EIO: "the disk or the terminal does not answer; look after it, or take another",
-    errno.ESTALE: "the disk does not answer any more; look after it, or take another",
-}
-"""What to do next, by what the system says."""
 
 
 def exit_code_of(error: BaseException | None, debug: bool | None = None) -> int:

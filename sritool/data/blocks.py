@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sritool.errors import DataError, UsageError
+from sritool.errors import DataError, UsageError, advice_on
 
 BLOCK = 1 << 21  # bytes read at a time: most words come again in a block, and are looked up once in it
 HEAD = 400  # bytes that tell what kind of file it is
@@ -108,7 +108,7 @@ def explain_read_errors(path: Path) -> Iterator[None]:
         raise DataError(f"no such file: {path}; check the path") from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(f"cannot read {path} ({error.strerror}); check its permissions") from error
+            raise DataError(f"cannot read {path} ({error.strerror}); {advice_on(error)}") from error
         raise DataError(
             f"{path} is damaged and cannot be unpacked ({error}); get the whole file again"
         ) from error

@@ -163,7 +163,6 @@ def chunks_of_rows(
     """
     done, taken = 0, fields_taken(text, label)
     for batch in batches:
-        batch.validate(full=True)
         texts = _strings(batch.column(text), text, where, done)
         labels = None
         if label is not None:
@@ -191,8 +190,17 @@ def _strings(column: Any, name: str, where: str, done: int) -> Any:
         row = done + 1 + column.is_null().index(True).as_py()
         raise DataError(f"{where} row {row} has nothing under {name!r}; mend it, or name another column")
     try:
+        column.validate(full=True)
         return column.cast(pa.string())
     except pa.ArrowNotImplementedError as error:
         raise DataError(
             f"{where} has no text under {name!r}, but {column.type}; name another column"
+        ) from error
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):  # which Arrow looks at last
+            raise
+        values = enumerate(column.cast(pa.binary()).to_pylist(), done + 1)
+        row = next(row for row, value in values if value.decode(errors="ignore").encode() != value)
+        raise DataError(
+            f"{where} row {row} is not UTF-8 under {name!r}; write the file anew in UTF-8"
         ) from error

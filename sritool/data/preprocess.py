@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from sritool.data.options import PrepareOptions
 from sritool.data.prepare import Prepared, prepare
 from sritool.data.sources import Source
 from sritool.data.staged_folder import staged
-from sritool.data.store import INFO_FILE, OWN_FILES, Corpus, load_corpus, write_corpus
+from sritool.data.store import INFO_FILE, OWN_FILES, Corpus, is_unreadable, load_corpus, write_corpus
 from sritool.data.tokenizer import UNK, Tokenizer
 from sritool.errors import DataError, UsageError
 
@@ -79,11 +79,16 @@ def preprocess_corpus(
             "ptb is cut into words already, and pieces would lose its <unk>; use --tokenizer word"
         )
     target = data_dir / name
-    fresh = True
+    fresh, damage = True, tuple[str, ...]()
 
     def is_new(folder: Path) -> bool:
-        nonlocal fresh
-        stored = _stored_info(target, prepared.info.content_hash, force)
+        nonlocal fresh, damage
+        try:
+            stored = _stored_info(target, prepared.info.content_hash, force)
+        except DataError as error:
+            if is_unreadable(error.__cause__):
+                raise
+            stored, damage = None, ("replaced a damaged corpus",)
         fresh = stored != prepared.info
         if fresh:
             _require_replaceable(target, folder, stored, prepared.info, force)
@@ -95,7 +100,8 @@ def preprocess_corpus(
         if name == "tiny":
             _write_readable(folder)
     shown = _most_frequent(prepared), _first_sentences(prepared)
-    return PreparedCorpus(target, prepared.info, fresh, time.perf_counter() - started, *shown)
+    info = replace(prepared.info, notes=(*prepared.info.notes, *damage))
+    return PreparedCorpus(target, info, fresh, time.perf_counter() - started, *shown)
 
 
 def tiny_in_memory() -> Corpus:
@@ -132,12 +138,13 @@ def check_corpus_name(name: str) -> None:
 
 
 def _stored_info(target: Path, content: str, force: bool) -> CorpusInfo | None:
-    """Return the corpus stored there, or None; a damaged one counts as none and may be replaced.
+    """Return the corpus stored there, or None.
 
     Its sentences are read only where that decides: not where `force` replaces it by other `content` in any case, so
     that two corpora are not in memory at once.
 
-    Raises: UsageError if it is of another version of sritool, which is not damage, unless `force` replaces it.
+    Raises: DataError if it is damaged or cannot be read; UsageError if it is of another version of sritool, which is
+    not damage, unless `force` replaces it.
     """
     if not (target / INFO_FILE).exists():
         return None
@@ -153,8 +160,6 @@ def _stored_info(target: Path, content: str, force: bool) -> CorpusInfo | None:
             f"{target} holds a corpus that another version of sritool made; replace it with --force, or choose "
             "another --name"
         ) from error
-    except DataError:
-        return None
     return corpus.info
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sritool.errors import SritoolError
-from sritool.files import sync_folder
+from sritool.files import cannot_write, sync_folder
 from sritool.locks import Lock
 
 _ABANDONED_AFTER = 86_400.0  # seconds
@@ -57,7 +57,7 @@ def staged(target: Path, settle: Callable[[Path], bool] = lambda _: True) -> Ite
             _swap(new, target)
             sync_folder(parent)
     except OSError as error:
-        raise _cannot_write(parent, error) from error
+        raise SritoolError(cannot_write(parent, error, "another folder with --data-dir")) from error
     finally:  # whatever a Ctrl-C cut short is done here
         writing.release()
         replacing.release()
@@ -132,8 +132,3 @@ def _sync_tree(folder: Path) -> None:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
     sync_folder(folder)
-
-
-def _cannot_write(folder: Path, error: OSError) -> SritoolError:
-    reason = error.strerror or type(error).__name__
-    return SritoolError(f"cannot write in {folder} ({reason}); choose another folder with --data-dir")

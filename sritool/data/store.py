@@ -9,6 +9,7 @@ The folder is a Hugging Face ``DatasetDict``: ``datasets.load_from_disk("data/NA
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from sritool.data.split import Split
 from sritool.data.split_files import SplitFiles, read_split, write_json, write_shards
 from sritool.data.staged_folder import recover
 from sritool.data.tokenizer import UNK, Tokenizer, tokenizer_from_state
-from sritool.errors import CheckpointError, DataError
+from sritool.errors import CheckpointError, DataError, advice_on
 from sritool.files import digest_of
 
 INFO_FILE = "corpus.json"
@@ -200,7 +201,14 @@ def write_corpus(
     (folder / INFO_FILE).write_text(info.to_json(digests), encoding="utf-8")
 
 
+def is_unreadable(error: BaseException | None) -> bool:
+    """Return whether the system did not let a file be read that is there, which is no damage."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR)
+
+
 def _damaged(path: Path, error: Exception) -> DataError:
+    if isinstance(error, OSError) and is_unreadable(error):
+        return DataError(f"cannot read the prepared corpus in {path} ({error.strerror}); {advice_on(error)}")
     reason = " ".join(str(error).split())[:150] or type(error).__name__
     return DataError(
         f"the prepared corpus in {path} is damaged ({reason}); make it again with sritool preprocess"

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool.data.joined import Joined, pieces_of
-from sritool.errors import CheckpointError
+from sritool.errors import CheckpointError, advice_on
 from sritool.files import append
 from sritool.processes import measuring
 from sritool.runs.bundled import records_folder
@@ -162,7 +162,7 @@ def content_hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; {advice_on(error)}") from error
 
 
 def fingerprint(*parts: object) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, plain
 from sritool.data.tokenizer import Tokenizer, tokenizer_from_state
-from sritool.errors import CheckpointError, SritoolError, quoted
+from sritool.errors import CheckpointError, SritoolError, advice_on, quoted
 from sritool.files import cannot_write, whole_file
 from sritool.runs.checkpoint_checks import check_contents
 from sritool.runs.pickle_grammar import RefusedError
@@ -164,7 +164,7 @@ def _read(path: Path) -> Any:
         with path.open("rb") as file:
             return load_values(file)
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; {advice_on(error)}") from error
     except RefusedError as error:
         raise CheckpointError(
             f"{path} is not a sritool checkpoint: {error}; give a .pt file that `sritool train` wrote"

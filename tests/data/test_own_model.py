@@ -40,6 +40,21 @@ def model_of(**special: Any) -> bytes:
     return model.getvalue()
 
 
+def test_a_model_with_an_endless_piece_is_refused() -> None:
+    """Versions of SentencePiece before the oldest one that we take crash in place of that."""
+
+    def field(content: bytes) -> bytes:
+        size, digits = len(content), bytearray()
+        while size > 0x7F:
+            digits.append(size & 0x7F | 0x80)
+            size >>= 7
+        return b"\x0a" + bytes([*digits, size]) + content
+
+    piece = field(field(b"a" * 400_000) + b"\x15" + bytes(4))
+    with pytest.raises(DataError, match="not a SentencePiece model"):
+        SentencePieceTokenizer("sentencepiece", model_of() + piece)
+
+
 @pytest.mark.parametrize("name", SPECIAL_IDS)
 def test_pieces_are_those_of_the_model(name: str) -> None:
     model = model_of(**SPECIAL_IDS[name])

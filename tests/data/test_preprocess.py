@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,8 +111,32 @@ def test_options_and_source_are_those_of_the_last_run_where_the_ids_come_out_equ
 def test_a_damaged_corpus_is_made_again_without_force(here: Path) -> None:
     path = prepare().path
     next((path / "train").glob("*.arrow")).write_bytes(b"")
-    assert prepare().fresh
+    again = prepare()
+    assert again.fresh
+    assert "replaced a damaged corpus" in again.info.notes
     assert len(load_corpus(path).split("train")) == 32
+
+
+@pytest.mark.parametrize("part", ["corpus.json", "tokenizer.json", ".arrow"])
+def test_a_corpus_that_cannot_be_read_now_stays(
+    here: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    path = prepare().path
+    before, genuine = snapshot(path), Path.open
+
+    def refuse(self: Path, *args: Any, **settings: Any) -> Any:
+        if self.parts[:2] == path.parts and self.name.endswith(part):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return genuine(self, *args, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        patch.setattr(Path, "read_text", lambda self, **settings: self.open(**settings).read())
+        with pytest.raises(
+            DataError, match=r"cannot read the prepared corpus in data/mine.* does not answer"
+        ):
+            prepare()
+    assert snapshot(path) == before
 
 
 def test_files_that_are_not_ours_are_never_replaced(here: Path) -> None:
@@ -155,9 +182,7 @@ def test_an_unwritable_folder_is_told_before_the_text_is_read(
 ) -> None:
     monkeypatch.setattr(task, "prepare", lambda *args: pytest.fail("it began to read"))
     Path("data").write_text("a file")
-    with pytest.raises(
-        SritoolError, match=r"^cannot write in data .*; choose another folder with --data-dir$"
-    ):
+    with pytest.raises(SritoolError, match=r"^cannot write data: .*; give another folder with --data-dir$"):
         preprocess_corpus("tiny")
 
 

@@ -160,6 +160,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         read_sentences(tmp_path)
     (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(DataError, match=r"cannot read .*a\.txt/b .*; a part of the path is a file"):
+        read_sentences(tmp_path / "a.txt" / "b")
     with pytest.raises(UsageError, match="no input format 'xml'"):
         read_sentences(tmp_path / "a.txt", "xml")
 
@@ -203,6 +205,11 @@ def test_parquet(tmp_path: Path) -> None:
         (pa.table({"text": [["a"]]}), "has no text under 'text', but list"),
         (pa.table({"text": ["a", None]}), "row 2 has nothing under 'text'"),
         (pa.table({"text": ["a"], "label": ["x" * 201]}), "row 1 has a label of 201 characters"),
+        (pa.table({"text": [b"a", b"caf\xe9"]}), "row 2 is not UTF-8 under 'text'"),
+        (
+            pa.table({"text": pa.array([b"a", b"caf\xe9"]).view(pa.string())}),
+            "row 2 is not UTF-8 under 'text'",
+        ),
     ):
         pq.write_table(table, path)
         with pytest.raises(DataError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -179,8 +180,15 @@ def test_the_old_folder_is_put_back_where_a_killed_run_had_moved_it_aside(tmp_pa
 
 def test_a_parent_that_cannot_be_written_to_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SritoolError, match=r"^cannot write in .*; choose another folder with --data-dir$"):
+    with pytest.raises(SritoolError, match=r"^cannot write .*; give another folder with --data-dir$"):
         write(tmp_path / "file" / "corpus", "new")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_told_to_be_cleared(tmp_path: Path, number: int) -> None:
+    with pytest.raises(SritoolError, match="free some space"), staged(tmp_path / "corpus"):
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("moment", ["before", "between", "after"])

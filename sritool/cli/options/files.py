@@ -18,12 +18,11 @@ from sritool.cli.formats import Format
 from sritool.cli.progress import task_progress
 from sritool.cli.render import resolve_format
 from sritool.cli.signatures import in_panel, option
-from sritool.errors import SritoolError, UsageError
+from sritool.errors import FULL, SritoolError, UsageError
 
 file_option = in_panel("Files and output")
 
 TRIAL_BYTES = 4096  # that a disk with room takes
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 FormatOpt = Annotated[
     Format,

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sritool.errors import SritoolError
+from sritool.errors import FULL, SritoolError
 
 REVISION = "refs/convert/parquet"
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _LATER = (429, 500, 502, 503, 504)  # statuses that pass
 _NO_DATA = ("JSONDecodeError", "FileMetadataError")  # a page for people in place of an answer
 
@@ -152,7 +151,7 @@ def reason_of(error: BaseException, source: HubSet | None = None) -> str:
     if any(isinstance(link, ssl.SSLError) for link in chain):
         return f"its certificate is not accepted: a login page of this network?{_proxy()}"
     for link in chain:
-        if isinstance(link, OSError) and (link.filename or link.errno in _NO_ROOM):
+        if isinstance(link, OSError) and (link.filename or link.errno in (*FULL, errno.EROFS)):
             return f"{link.strerror}: {link.filename or 'where HF_HOME is'}"
     if kinds.intersection(_NO_DATA):
         return "what came is not the data: a login page of this network?"
