@@ -20,13 +20,6 @@ from sritool.errors import UsageError, suggestion
 
 CONTEXT_SETTINGS = {"help_option_names": ["--help", "-h"]}
 
-FORMER_OPTIONS: dict[str, dict[str, str]] = {
-    "report": {"samples": "n"},
-    "sample": {"z": "codes"},
-    "tune-step": {"sentences": "limit", "steps": "langevin-steps"},
-}
-"""Command or kind of picture -> what an option was called -> what it is called. Both are taken."""
-
 
 class Command(TyperCommand):
     """A command that never takes the last of several values in silence."""
@@ -101,10 +94,12 @@ class LazyGroup(TyperGroup):
         if hasattr(module, "build_group"):  # it has commands of its own
             return module.build_group(heading)
         single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        former = FORMER_OPTIONS.get(name, {})
-        settings = {**CONTEXT_SETTINGS, "token_normalize_func": lambda word: former.get(word, word)}
         register = single.command(
-            name, cls=Command, help=help_of(function), rich_help_panel=heading, context_settings=settings
+            name,
+            cls=Command,
+            help=help_of(function),
+            rich_help_panel=heading,
+            context_settings=CONTEXT_SETTINGS,
         )
         register((lambda: None) if summary_only else flat(function))
         return typer.main.get_command(single)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sritool.cli.formats import markdown_lines
-from sritool.cli.streams import write_bytes
+from sritool.cli.render import write_lines
 from sritool.cli.tables.reproduction import PAPER, Document, label, machine_line, tables_of
 from sritool.errors import DataError
 from sritool.files import write_output
@@ -99,7 +99,7 @@ def write_page(folder: Path, target: Path | None) -> None:
         DataError: There is no table, or the file has no marks.
     """
     if target is None:
-        write_bytes(page_of(folder, folder.as_posix()).encode())
+        write_lines([page_of(folder, folder.as_posix())])
         return
     page = page_of(folder, Path(os.path.relpath(folder, target.parent)).as_posix())
     try:

@@ -73,7 +73,7 @@ REFUSED = r"""
 2 | evaluate mine-lm --metrics foo | known: ppl, nll
 2 | evaluate mine-lm --metrics , | give some of ppl
 2 | evaluate mine-lm --text mine.txt --split test | leave it or --text out
-2 | evaluate mine-lm --split tests | 'tests' is no split
+2 | evaluate mine-lm --split tests | did you mean 'test'?
 2 | evaluate mine-lm --limit 0 | --limit
 2 | evaluate mine-lm --estimator adaptative | did you mean adaptive?
 2 | evaluate mine-lm --estimator x | known: adaptive, sri, ais, encoder
@@ -93,12 +93,12 @@ REFUSED = r"""
 2 | evaluate mine-sri --refine-steps 3 | leave --refine-steps out
 2 | evaluate mine-sri --refine svi | give --refine-steps as well
 2 | evaluate mine-sri --refine-rate 0.1 | give --refine-steps as well
-2 | evaluate mine-sri --refine-steps 3 --refine hmc | known: svi, langevin
+2 | evaluate mine-sri --refine-steps 3 --refine hmc | 'svi', 'langevin'
 2 | evaluate mine-sri --refine-steps 3 --refine-rate 0 | give more than 0
 2 | evaluate mine-sri --refine-steps 3 --certify 4 | leave --refine-steps out
 3 | evaluate mine-lm --text nowhere.txt | no such file: nowhere.txt
 3 | evaluate nowhere.pt | no checkpoint nowhere.pt
-2 | compare mine-lm --split tests | 'tests' is no split
+2 | compare mine-lm --split tests | 'train', 'valid', 'test'
 2 | compare mine-lm --metrics pppl | did you mean ppl
 2 | compare mine-lm --metrics , | no column to show
 2 | compare mine-lm --metrics ppl --sort au | no column 'au' to sort by
@@ -138,7 +138,7 @@ REFUSED = r"""
 3 | decode mine-sri --codes none.npy | no such file: none.npy
 2 | noisy-recon mine-lm | method lm has no z
 2 | noisy-recon mine-sri --k two | no list of whole numbers
-2 | noisy-recon mine-sri --noise typos | swap, drop, replace
+2 | noisy-recon mine-sri --noise typos | 'swap', 'drop', 'replace'
 2 | noisy-recon mine-sri --noisy none.tsv --noise swap | leave --noise
 2 | noisy-recon mine-sri --text mine.txt --split valid | leave it or --text out
 2 | noisy-recon --write-noisy none/noisy.tsv none | --write-noisy none/noisy.tsv cannot be written
@@ -150,6 +150,8 @@ REFUSED = r"""
 2 | classify mine-sri --kernel cubic | --kernel
 2 | classify mine-sri --valid valid.tsv --no-zero | --valid is for clusters
 2 | classify mine-sri --pca 2 --labels 10 | --pca is for clusters
+2 | classify mine-sri --labels 10 --naming authors | --naming is for clusters
+2 | classify mine-sri --labels 10 --train-sentences 5 | --train-sentences is for clusters
 2 | classify mine-sri --kernel rbf --labels 0 | --kernel is for learning from labels
 2 | classify mine-sri --labelled train.tsv --labels 0 | --labelled is for learning from labels
 3 | classify mine-sri | no labels in test
@@ -163,11 +165,11 @@ REFUSED = r"""
 2 | tune-step mine-sri --range nan:0.1:3 | LOW < HIGH
 2 | tune-step mine-sri --range 0.1:0.2:3 --grid 1 | leave one out
 2 | tune-step mine-sri --shape round | 'round'
-2 | tune-step mine-sri --objective elbo | entropy or given-noise
+2 | tune-step mine-sri --objective elbo | 'entropy', 'given-noise'
 2 | tune-step mine-sri --chains 4 | --chains of at least 5
 2 | tune-step mine-sri --temperature -1 | 0 or more
 2 | tune-step mine-sri --text mine.txt --split test | leave it or --text out
-2 | tune-step mine-sri --split tests | 'tests' is no split
+2 | tune-step mine-sri --split tests | 'train', 'valid', 'test'
 2 | tune-step mine-sri --write runs/mine-sri/best.pt --force | is the checkpoint itself
 2 | tune-step mine-sri --write no/new.pt | no folder no
 2 | tune-step mine-sri --write mine.txt | --force
@@ -182,7 +184,7 @@ REFUSED = r"""
 2 | plot curves -o no/a.png | folder that is there
 2 | plot curves --metrics nnl | there are: nll
 2 | plot curves mine-lm --data x.tsv | --data
-2 | plot ppl-draws mine-sri --metric au | ppl or nll
+2 | plot ppl-draws mine-sri --metric au | 'ppl', 'nll'
 2 | plot ppl-draws mine-lm --estimators svi | 'svi'
 2 | plot traversal mine-sri --dims 1,x | --dims '1,x'
 2 | plot traversal mine-sri --dims 5 | 1 to 4
@@ -197,7 +199,7 @@ REFUSED = r"""
 3 | plot tune-step --data mine.txt | mine.txt
 3 | plot frontier none | no checkpoint none
 2 | report mine-sri -o missing/page.html | -o missing/page.html cannot be written
-2 | report mine-sri --split tset | 'tset' is no split
+2 | report mine-sri --split tset | did you mean 'test'?
 2 | preprocess ptbb | did you mean ptb?
 2 | preprocess tiny --name a/b | cannot name a corpus
 2 | preprocess ptb --tokenizer bpe | use --tokenizer word

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
 import typer
-from typer.testing import Result
 
-from sritool.cli.app import CommandGroup
-from sritool.cli.lazy_group import FORMER_OPTIONS
 from sritool.cli.signatures import flat
 from sritool.errors import UsageError
 
@@ -44,11 +40,3 @@ def test_a_number_beyond_all_use_is_refused(given: dict[str, int]) -> None:
 
     with pytest.raises(UsageError, match="give at most"):
         flat(command)(**{"seed": 0, "name": None, "points": 3} | given)
-
-
-@pytest.mark.parametrize("command", FORMER_OPTIONS)
-def test_former_names_of_options_are_taken_and_hidden(run: Callable[..., Result], command: str) -> None:
-    for former, name in FORMER_OPTIONS[command].items():
-        context = CommandGroup.build(command).make_context(command, [f"--{former}", "7"])
-        assert str(context.params[name.replace("-", "_")]) == "7"
-        assert f"--{former} " not in run(command, "--help").stdout

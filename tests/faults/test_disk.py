@@ -42,7 +42,7 @@ WRITERS = {
     "report -o": Writer(("report", RUN, "-o", "page.html", "--map-sentences", 12, *FEW), "page.html"),
     "noisy-recon": Writer(("noisy-recon", RUN, "--write-noisy", "noisy.jsonl", *FEW), "noisy.jsonl"),
     "tune-step": Writer(
-        ("tune-step", RUN, "--sentences", 2, "--chains", 8, "--write", "tuned.pt", "--force"), "tuned.pt"
+        ("tune-step", RUN, "--limit", 2, "--chains", 8, "--write", "tuned.pt", "--force"), "tuned.pt"
     ),
 }
 CACHED = {

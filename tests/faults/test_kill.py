@@ -183,7 +183,7 @@ def test_a_run_is_begun_in_the_same_folder_after_every_call(tmp_path: Path) -> N
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_step_sizes_are_written_though_the_table_cannot_be(lab: Any, tmp_path: Path) -> None:
     tuned = tmp_path / "tuned.pt"
-    tune = ("tune-step", lab.folder / "base" / "runs" / "mine-sri", "--sentences", 1, "--chains", 4)
+    tune = ("tune-step", lab.folder / "base" / "runs" / "mine-sri", "--limit", 1, "--chains", 4)
     with Path("/dev/full").open("wb") as full:
         done = lab.zygote.run(
             (*tune, "--write", tuned, "--threads", 1), cwd=lab.folder / "base", stdout=full.fileno()

@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_second_process_is_refused(lab: Any, place: Path) -> None:
     folder = place / "runs" / "mine-sri"
     before = contents(folder)
-    tune = ("tune-step", folder / LAST, "--sentences", 1, "--chains", 4, "--force", "--threads", 1)
+    tune = ("tune-step", folder / LAST, "--limit", 1, "--chains", 4, "--force", "--threads", 1)
     with hold(folder):
         for command in (
             train("sri", "--resume"),

@@ -111,17 +111,17 @@ WORKS = [
     "sample mine-lm -n 2 --temperature 1e9 --top-k 1000000000",
     "sample word-sri -n 2 --beam 100 --max-length 2",
     "sample mine-sri -n 1 --max-length 1",
-    "tune-step word-sri --sentences 1 --chains 4 -f json",
-    "tune-step mine-sri --sentences 2 --chains 8 --grid 2,1",
-    "tune-step creeps --sentences 1 --chains 8",
-    "tune-step mine-sri --sentences 1 --chains 8 --temperature 0",
+    "tune-step word-sri --limit 1 --chains 4 -f json",
+    "tune-step mine-sri --limit 2 --chains 8 --grid 2,1",
+    "tune-step creeps --limit 1 --chains 8",
+    "tune-step mine-sri --limit 1 --chains 8 --temperature 0",
     "plot ppl-draws lone-sri --show-data",
     "plot latent word-sri --show-data -f json --limit 20",
     "plot traversal word-sri --show-data -f json",
     "classify mine-sri --labelled pair.tsv --test two.tsv --no-zero -f json",
     "classify mine-sri --labelled equal.tsv --test equal.tsv --train equal.tsv --valid equal.tsv --draws 1",
     "classify word-sri --labelled two.tsv --test pair.tsv --no-zero --limit 1",
-    "report lone-sri -o page.html --limit 2 --samples 1 --map-sentences 3",
+    "report lone-sri -o page.html --limit 2 --n 1 --map-sentences 3",
     f"{TRAIN} --batch-size 1000 --epochs 1 --patience 5",
     f"{TRAIN} --method vae-lagging --latent 1 --set lagging.updates=2 --max-steps 2",
     f"{TRAIN} --set training.sentences=1 --langevin-steps 1 --max-steps 1",
@@ -166,8 +166,8 @@ REFUSED = [
     ("encode mine-sri --chains 0", 2, "--chains"),
     ("tune-step mine-sri --grid nan", 2, "give positive numbers"),
     ("tune-step mine-sri --temperature nan", 2, "the temperature is nan"),
-    ("tune-step mine-sri --sentences 1 --chains 2", 2, "have no covariance"),
-    ("tune-step mine-sri --sentences 1 --chains 8 --grid 1e6,1e30", 2, "takes 2 at most"),
+    ("tune-step mine-sri --limit 1 --chains 2", 2, "have no covariance"),
+    ("tune-step mine-sri --limit 1 --chains 8 --grid 1e6,1e30", 2, "takes 2 at most"),
     ("plot traversal mine-sri --reach inf", 2, "reach inf"),
     ("plot latent lone-sri", 2, "20 sentences or more, not 1"),
     ("classify mine-sri --labelled one.tsv --test one.tsv --no-zero", 3, "one label only"),
@@ -201,10 +201,10 @@ OF_WEIGHTS = (
     "sample {} -n 2 --beam 3",
     "interpolate {} -n 1",
     "noisy-recon {} --limit 4",
-    "tune-step {} --sentences 1 --chains 8",
+    "tune-step {} --limit 1 --chains 8",
     "plot traversal {}",
     "classify {} --labelled two.tsv --test two.tsv --no-zero",
-    "report {} --limit 4 --samples 2 -o page.html",
+    "report {} --limit 4 --n 2 -o page.html",
 )
 OF_CHAINS = tuple(
     command for command in OF_WEIGHTS if command.split()[0] in ("evaluate", "encode", "noisy-recon")
@@ -315,7 +315,7 @@ def test_a_validation_that_is_not_finite_is_neither_best_nor_counted(
     told = [record.get("nll") for record in epochs if record["kind"] == "epoch"]
     assert [figure is None for figure in told] == [True, False, True, False]
     meets("plot curves new --show-data -f json", 0)
-    meets("report new -o page.html --limit 2 --samples 1 --map-sentences 3", 0)
+    meets("report new -o page.html --limit 2 --n 1 --map-sentences 3", 0)
 
 
 def test_a_run_without_a_finite_validation_has_no_best_model(

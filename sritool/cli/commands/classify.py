@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from sritool.cli.options.files import DataDirOpt, OutputOptions, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.render import emit_all, panels
-from sritool.cli.signatures import in_panel
+from sritool.cli.signatures import in_panel, typed
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
@@ -26,6 +28,7 @@ TABLES = (".tsv", ".csv", ".jsonl", ".ndjson", ".txt")  # endings that no checkp
 
 
 def classify(
+    ctx: typer.Context,
     *,
     models: SharedModelsOptions,
     labelled: Annotated[
@@ -191,7 +194,7 @@ def classify(
         batch_size=batch_size,
         data_dir=data_dir,
     )
-    check_used(request)
+    check_used(request, typed(ctx))
     with models.measuring() as where:
         paths = replace(models, checkpoints=checkpoints).find("classifying with")
         with output.progress("what is encoded is kept; the same command goes on from there") as report:
@@ -199,21 +202,24 @@ def classify(
         show(found, form, confusion)
 
 
-def check_used(request: Request) -> None:
-    """Raise UsageError for what is given and would have no effect."""
-    for_clusters: dict[str, object] = {"valid": request.valid, "pca": request.components}
-    if request.labelled:
-        for_clusters["train"] = request.train
-    kernel = request.kernel if request.kernel != "linear" else None
-    for_labels = {"labelled": request.labelled or None, "kernel": kernel}
-    given = [name for name, value in for_clusters.items() if value is not None]
-    if given and not request.wants_clusters:
-        raise UsageError(f"--{given[0]} is for clusters, and there are none; leave it out, or give --zero")
-    given = [name for name, value in for_labels.items() if value is not None]
-    if given and not request.wants_labels:
-        raise UsageError(
-            f"--{given[0]} is for learning from labels, and --labels 0 has none; leave one of them out"
-        )
+def check_used(request: Request, given: Mapping[str, str]) -> None:
+    """Raise UsageError for what is given and would have no effect.
+
+    Args:
+        request: What was asked for.
+        given: Parameters on the command line, each with its spelling.
+    """
+    for_clusters = ["valid", "pca", "naming", "train_sentences", *(["train"] if request.labelled else [])]
+    for name in for_clusters:
+        if name in given and not request.wants_clusters:
+            raise UsageError(
+                f"{given[name]} is for clusters, and there are none; leave it out, or give --zero"
+            )
+    for name in ("labelled", "kernel"):
+        if name in given and not request.wants_labels:
+            raise UsageError(
+                f"{given[name]} is for learning from labels, and --labels 0 has none; leave one of them out"
+            )
 
 
 def checkpoints_and_files(

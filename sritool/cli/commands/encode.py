@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
+
 from sritool.cli.formats import Table
 from sritool.cli.options.files import QuietOpt, TextOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import tell_collapse, tell_unknown
 from sritool.cli.options.processes import SharedModelOptions
 from sritool.cli.render import emit, fits, resolve_format, write_lines
-from sritool.cli.signatures import option
+from sritool.cli.signatures import option, typed
 from sritool.cli.streams import say, tell_typed, write_bytes
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
@@ -39,6 +41,7 @@ CodesFormatOpt = Annotated[
 
 
 def encode(
+    ctx: typer.Context,
     *,
     model: SharedModelOptions,
     text: TextOpt = "-",
@@ -89,6 +92,8 @@ def encode(
     from sritool.evaluation.posterior_codes import CodeSettings
     from sritool.runs.model import load_model
 
+    if output is not None and "fmt" not in typed(ctx):
+        fmt = "auto"  # SRITOOL_FORMAT is for what is printed
     form = output_form(fmt, output)
     with model.measuring() as where:
         opened = load_model(model.find("encoding with"), where)

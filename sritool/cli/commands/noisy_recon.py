@@ -7,7 +7,7 @@ from typing import Annotated
 
 from sritool.cli.options import values
 from sritool.cli.options.files import OutputOptions, check_writable
-from sritool.cli.options.measurement import SentencesOptions, SourceOptions
+from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SourceOptions
 from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.render import emit, emit_all, panels
 from sritool.cli.signatures import option
@@ -30,7 +30,7 @@ def noisy_recon(
         ),
     ] = None,
     noise: Annotated[
-        str | None,
+        NoiseKind | None,
         option(
             "swap: two words change places; drop: a word is left out; replace: a word of the "
             "same text takes its place, drawn by how often it occurs there.",

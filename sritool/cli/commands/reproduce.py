@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,15 +15,18 @@ from sritool.cli.options.plans import PlanOptions, plan_option, work_option
 from sritool.cli.options.values import counts, names
 from sritool.cli.render import emit, emit_all, panels
 from sritool.cli.reproduction_page import write_page
+from sritool.cli.signatures import typed
 from sritool.cli.streams import say
 from sritool.cli.tables.reproduction import tables_of
 from sritool.errors import UsageError
 
 PAGE = "page"
+OF_PAGE = {"table", "out", "write", "quiet"}
 FOR_ESTIMATES = 30.0  # seconds of a budget that must be left to try how long the rest will take
 
 
 def reproduce(
+    ctx: typer.Context,
     table: Annotated[
         str,
         typer.Argument(
@@ -58,7 +61,7 @@ def reproduce(
         int | None, plan_option("Only this many test sentences; without it, all.", min=2)
     ] = None,
     estimator: Annotated[
-        str,
+        Literal["adaptive", "own"],
         plan_option(
             "adaptive: one for all methods. own: that of each method's publication beside it.", metavar="NAME"
         ),
@@ -114,13 +117,10 @@ def reproduce(
     """
     began = time.monotonic()
     form = output.format()
+    check_used(typed(ctx), table == PAGE, no_run)
     if table == PAGE:
         write_page(out, write)
         return
-    if write is not None:
-        raise UsageError("--write is for page; leave it out")
-    if estimator not in ("adaptive", "own"):
-        raise UsageError(f"--estimator {estimator} is not one of adaptive and own")
     from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, fairness, make_plan
     from sritool.analysis.reproduction.tables import table_of
     from sritool.cli.child import Children
@@ -175,6 +175,23 @@ def numbers(text: str, name: str) -> tuple[float, ...]:
     if not all(0 <= number <= 100 for number in found):
         raise UsageError(f"{name} {text} has a number that is no temperature; give some from 0 to 100")
     return found
+
+
+def check_used(given: Mapping[str, str], page: bool, no_run: bool) -> None:
+    """Raise UsageError for what is given and would have no effect.
+
+    Args:
+        given: Parameters on the command line, each with its spelling.
+        page: Whether a page is written, and no table made.
+        no_run: Whether only what is there is written.
+    """
+    for name, spelling in given.items():
+        if page and name not in OF_PAGE:
+            raise UsageError(f"page is made of what is in --out alone; leave {spelling} out")
+        if not page and name == "write":
+            raise UsageError("--write is for page; leave it out")
+        if no_run and name in ("unfinished", "budget"):
+            raise UsageError(f"--no-run trains and measures nothing; leave it or {spelling} out")
 
 
 def pairs(given: Sequence[str]) -> dict[str, Path]:

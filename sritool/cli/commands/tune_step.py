@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from sritool.cli.options.files import DataDirOpt, OutputOptions, TextOpt, check_writable, file_option
-from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.measurement import SeedOpt, Split
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.options.values import known_split
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say, tell_typed
@@ -25,7 +24,7 @@ def tune_step(
     *,
     model: ModelOptions,
     shape: Annotated[
-        str | None,
+        Literal["checkpoint", "constant", "geometric"] | None,
         schedule_option(
             "checkpoint: the model's step sizes times a factor. constant: the same size for "
             "all steps. geometric: from s_0 down to s_K by equal factors, for all pairs.",
@@ -54,7 +53,7 @@ def tune_step(
         int, schedule_option("Improve the best schedule by this many steps of gradient ascent.", min=0)
     ] = 0,
     objective: Annotated[
-        str,
+        Literal["entropy", "given-noise"],
         schedule_option(
             "entropy: choose by the upper side. given-noise: by the lower one, as the paper says.",
             metavar="NAME",
@@ -72,10 +71,7 @@ def tune_step(
     limit: Annotated[int, measure_option("How many sentences to measure on.", min=1)] = 8,
     chains: Annotated[int, measure_option("Chains per sentence; more than z has dimensions.", min=2)] = 200,
     split: Annotated[
-        str | None,
-        measure_option(
-            "Split of the prepared corpus: train, valid or test.", callback=known_split, show_default="valid"
-        ),
+        Split | None, measure_option("Split of the prepared corpus.", show_default="valid")
     ] = None,
     text: TextOpt = None,
     seed: SeedOpt = 0,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from sritool.cli.options.files import DataDirOpt, TextOpt
 from sritool.cli.options.models import device_option
-from sritool.cli.options.values import known_split, size
+from sritool.cli.options.values import size
 from sritool.cli.signatures import in_panel, option
 from sritool.errors import UsageError
 
@@ -31,9 +31,9 @@ BatchSizeOpt = Annotated[
 
 BATCH_SIZE = 64
 
-SplitOpt = Annotated[
-    str, option("Split of the prepared corpus: train, valid or test.", "--split", callback=known_split)
-]
+NoiseKind = Literal["swap", "drop", "replace"]
+Split = Literal["train", "valid", "test"]
+SplitOpt = Annotated[Split, option("Split of the prepared corpus.", "--split")]
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,7 @@ class MeasurementOptions(SentencesOptions):
 class SourceOptions:
     """Where the sentences come from: a split of the prepared corpus, or a text."""
 
-    split: Annotated[
-        str | None,
-        option(
-            "Split of the prepared corpus: train, valid or test.", callback=known_split, show_default="test"
-        ),
-    ] = None
+    split: Annotated[Split | None, option("Split of the prepared corpus.", show_default="test")] = None
     text: TextOpt = None
 
     def settings(self) -> dict[str, Any]:
@@ -103,7 +98,7 @@ class RefinementOptions:
         ),
     ] = None
     refine: Annotated[
-        str | None,
+        Literal["svi", "langevin", "preconditioned"] | None,
         refinement_option(
             "svi: climb a sentence's own elbo in mean and variance (an ae's log p(x|z), in the mean "
             "alone). langevin: a chain from the encoder's mean for each code, which has no kl and no "
@@ -135,8 +130,6 @@ class RefinementOptions:
             if kind is not None or rate is not None:
                 raise UsageError("--refine and --refine-rate say how to refine; give --refine-steps as well")
             return None
-        if kind is not None and kind not in KINDS:
-            raise UsageError(f"no refinement {kind!r}; known: {', '.join(KINDS)}")
         if rate is not None and not 0 < rate < float("inf"):
             raise UsageError(f"--refine-rate is {rate}; give more than 0")
         return Refinement(steps, kind or KINDS[0], rate)

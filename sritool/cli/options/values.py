@@ -7,7 +7,6 @@ import typer
 from sritool.cli.units import parse_bytes, parse_duration
 from sritool.errors import UsageError
 
-SPLITS = ("train", "valid", "test")
 LONGEST_RANGE = 1000
 
 
@@ -29,13 +28,6 @@ def size(text: str | int) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def known_split(name: str | None) -> str | None:
-    """The name itself, if a corpus has such a split."""
-    if name is not None and name not in SPLITS:
-        raise typer.BadParameter(f"{name!r} is no split; give {', '.join(SPLITS[:-1])} or {SPLITS[-1]}")
-    return name
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import typer
 from sritool.cli.formats import Table
 from sritool.cli.options import values
 from sritool.cli.options.files import QuietOpt
-from sritool.cli.options.measurement import SentencesOptions, SplitOpt
+from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
@@ -56,7 +56,7 @@ def noisy_recon(
             show_default="0-4",
         ),
     ] = None,
-    noise: Annotated[str, option("swap, drop or replace, as in noisy-recon.", metavar="KIND")] = "swap",
+    noise: Annotated[NoiseKind, option("swap, drop or replace, as in noisy-recon.", metavar="KIND")] = "swap",
     split: SplitOpt = "test",
     chains: Annotated[int, option("Codes inferred per sentence, as in noisy-recon.", min=1)] = 2,
     sentences: SentencesOptions,

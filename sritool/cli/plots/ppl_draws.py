@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,7 +30,7 @@ def ppl_draws(
     ctx: typer.Context,
     *,
     models: ModelsOptions,
-    metric: Annotated[str, option("ppl or nll.", metavar="NAME")] = "ppl",
+    metric: Annotated[Literal["ppl", "nll"], option("The figure.")] = "ppl",
     estimators: Annotated[
         str | None,
         option(

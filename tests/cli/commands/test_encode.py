@@ -51,6 +51,15 @@ def test_every_format_has_the_same_codes(run: Run) -> None:
     assert run("encode", "mine-sri", "-q", "-f", "plain", "-o", "named.tsv", stdin=TEXT).exit_code == 0
 
 
+def test_a_files_ending_tells_its_format_whatever_is_usual_for_stdout(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRITOOL_FORMAT", "json")
+    assert run("encode", "mine-sri", "-q", "-o", "codes.npy", stdin=TEXT).exit_code == 0
+    assert np.load("codes.npy").shape == (len(LINES), 4)
+    assert output(run("encode", "mine-sri", "-q", stdin=TEXT)).startswith("{")
+
+
 def test_several_chains_are_rows_and_their_mean_is_one(run: Run) -> None:
     def encoded(*args: object) -> Result:
         return run("encode", "mine-sri", "-q", "--seed", 5, *args, stdin=TEXT)

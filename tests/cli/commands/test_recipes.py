@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from sritool.cli.commands.recipes import recipes
 from sritool.methods.registry import METHODS
+from support.tables import Terminal
 
 Run = Callable[..., Result]
 
@@ -48,6 +50,18 @@ def test_published_plans_side_by_side(run: Run) -> None:
     assert {*shown["training.batch_size"].values()} == {"32"}, "the same for all, and not usual"
     assert "optimizer.clip" not in shown, "the same for all, and usual"
     assert "training.batch_size" in table(run("recipes", "published", "--all"))
+
+
+def test_a_terminal_shows_methods_side_by_side(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = table(run("recipes", "published"))
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", screen := Terminal())
+        patch.setenv("COLUMNS", "80")
+        recipes("published", preset="captions", everything=False)
+    heads = [line for line in screen.getvalue().splitlines() if "setting" in line]
+    assert 1 < len(heads) < len(METHODS)
+    assert all(any(method in line for line in heads) for method in METHODS)
+    assert len(screen.getvalue().splitlines()) < 2 * len(heads) * len(settings)
 
 
 def test_a_recipe_of_ones_own(run: Run) -> None:

@@ -254,13 +254,19 @@ def test_a_page_is_made_of_what_was_written(run: Run, commands: Commands) -> Non
         (("table5", "--corpus", "mine"), 3, "labels"),
         (("table1", "--corpus", "polls", "--no-run", "--out", "mine.txt"), 1, "--out"),
         (("table1", "--write", "page.md"), 2, "page"),
+        (("page", "--corpus", "polls"), 2, "leave --corpus out"),
+        (("page", "--no-run"), 2, "leave --no-run out"),
+        (("page", "--budget", "1m"), 2, "leave --budget out"),
+        (("page", "-f", "json"), 2, "leave --format out"),
+        (("table1", "--no-run", "--unfinished"), 2, "leave it or --unfinished out"),
+        (("table1", "--no-run", "--budget", "1m"), 2, "leave it or --budget out"),
         (("page", "--out", "nowhere"), 3, "--no-run"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_line(
     run: Run, commands: Commands, words: tuple[str, ...], code: int, told: str
 ) -> None:
-    result = run("reproduce", *words, "--threads", 1)
+    result = run("reproduce", *words, *(("--threads", 1) if words[0] != "page" else ()))
     assert (result.exit_code, result.stdout, commands.given) == (code, "", [])
     assert told in result.stderr
     assert "Traceback" not in result.stderr

@@ -25,7 +25,7 @@ def commands() -> dict[str, Command]:
     many = "\n".join(sentences(60, 6)).encode()
     few = "\n".join(sentences(3, 5)).encode() + b"\n\n"
     measures = ("--metrics", "nll,recon", "--samples", 4)
-    shape = ("--sentences", 2, "--chains", 8, "--grid", "0.5,1", "--shape", "checkpoint")
+    shape = ("--limit", 2, "--chains", 8, "--grid", "0.5,1", "--shape", "checkpoint")
     return {
         "preprocess": Command(("preprocess", "-", "--name", "piped"), many, True),
         "train": Command(train("sri", "--resume", summary=True), b""),

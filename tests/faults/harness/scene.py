@@ -103,7 +103,7 @@ def jobs(methods: tuple[str, ...] = METHODS) -> list[Job]:
     """All commands that write files; those after training read `runs/mine-sri`."""
     run = "runs/mine-sri"
     measure = ("evaluate", run, "--metrics", "nll,recon,kl", "--samples", 4, "--threads", 1, "--limit", 6)
-    tune = ("tune-step", run, "--sentences", 2, "--chains", 8, "--grid", "0.5,1", "--shape", "checkpoint")
+    tune = ("tune-step", run, "--limit", 2, "--chains", 8, "--grid", "0.5,1", "--shape", "checkpoint")
     codes = ("encode", run, "--text", "lines.txt", "-o", "codes.npy", "--batch-size", 8, "--threads", 1)
     page = ("report", run, "-o", "page.html", "--map-sentences", 12, "--limit", 4, "--threads", 1)
     return [
