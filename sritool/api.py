@@ -84,7 +84,7 @@ class Model(TrainedModel):
         Args:
             points: Sentences to return.
             seed: Of the two draws of the prior, or of the chains.
-            config: CodeSettings words are chosen; greedily by default.
+            config: How words are chosen; greedily by default.
             between: Two sentences whose codes are the ends; by default, two draws of the prior.
             spherical: Go along the arc and not along the straight line.
             chains: Chains whose mean is the code of a sentence.

@@ -106,9 +106,9 @@ def bad_value(error: Any) -> str:
     taken = ctx.params.get("resume", "auto")  # the one option whose value may be left out
     if not error.message and taken != "auto":
         message += f", as --resume took {taken!r} for the run to go on with; give NAME before --resume"
-    message = re.sub(r"^Value error, |, unable to parse.*$", "", message).rstrip(".")
+    message = re.sub(r"^Value error, |, unable to (parse|interpret).*$", "", message).rstrip(".")
     if message.startswith("Input should "):
-        message = f"it should {wanted_value(message)}"
+        message = f"it should {wanted_value(message)}".replace("a valid boolean", "true or false")
     if "is not one of" in message:
         given, *choices = re.findall(r"'([^']*)'", message)
         near = nearest(given, choices)

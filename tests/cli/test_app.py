@@ -198,6 +198,11 @@ def test_options_come_from_variables_and_flags_win(invoke: Run, monkeypatch: pyt
     assert json.loads(result.stdout) == {"seed": 8, "max_time": 540.0, "threads": None}
     wrong = invoke("fail")
     assert (wrong.exit_code, "--seed (from SRITOOL_SEED): " in wrong.stderr) == (2, True)
+    for name, value in (("SEED", "7"), ("QUIET", "maybe")):
+        monkeypatch.setenv(f"SRITOOL_{name}", value)
+    unclear = invoke("sample", "tiny-sri")
+    assert unclear.exit_code == 2
+    assert "(from SRITOOL_QUIET): it should be true or false (see" in unclear.stderr
 
 
 def commands_by_name() -> Iterator[tuple[str, Any]]:

@@ -145,8 +145,8 @@ REFUSED = r"""
 3 | noisy-recon mine-sri --noisy none.tsv | no such file: none.tsv
 2 | classify mine-lm | method lm has no z
 2 | classify mine-sri train.tsv | give labelled sentences with --labelled
-2 | classify mine-sri --labels ten | no list of numbers
-2 | classify mine-sri --labels -5 | below 0
+2 | classify mine-sri --labels ten | no list of whole numbers
+2 | classify mine-sri --labels -5 | no list of whole numbers
 2 | classify mine-sri --kernel cubic | --kernel
 2 | classify mine-sri --valid valid.tsv --no-zero | --valid is for clusters
 2 | classify mine-sri --pca 2 --labels 10 | --pca is for clusters
@@ -157,11 +157,12 @@ REFUSED = r"""
 3 | classify mine-sri | no labels in test
 3 | classify mine-sri --labelled none.tsv --test none.tsv | no such file: none.tsv
 2 | tune-step mine-lm | method lm has no chain
-2 | tune-step mine-sri --grid a,b | --grid 'a,b'
+2 | tune-step mine-sri --grid a,b | --grid a,b
 2 | tune-step mine-sri --grid 0,0.1 | positive
-2 | tune-step mine-sri --grid , | positive
+2 | tune-step mine-sri --grid , | no list of numbers
 2 | tune-step mine-sri --range 0.1:0.2 | --range '0.1:0.2'
 2 | tune-step mine-sri --range 0.2:0.1:3 | LOW < HIGH
+2 | tune-step mine-sri --range 0.1:0.2:1000000000 | COUNT
 2 | tune-step mine-sri --range nan:0.1:3 | LOW < HIGH
 2 | tune-step mine-sri --range 0.1:0.2:3 --grid 1 | leave one out
 2 | tune-step mine-sri --shape round | 'round'
@@ -186,7 +187,8 @@ REFUSED = r"""
 2 | plot curves mine-lm --data x.tsv | --data
 2 | plot ppl-draws mine-sri --metric au | 'ppl', 'nll'
 2 | plot ppl-draws mine-lm --estimators svi | 'svi'
-2 | plot traversal mine-sri --dims 1,x | --dims '1,x'
+2 | plot traversal mine-sri --dims 1,x | --dims 1,x
+2 | plot curves --metrics , | --metrics has no name
 2 | plot traversal mine-sri --dims 5 | 1 to 4
 2 | plot traversal mine-lm | method lm has no z
 2 | plot latent mine-sri --limit 2 | 20 sentences or more

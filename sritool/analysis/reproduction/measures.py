@@ -168,9 +168,7 @@ def _shown_lines(rows: Printed) -> list[str]:
 
 
 def _of_samples(rows: Printed) -> list[Figure]:
-    return [
-        Figure(row["metric"], row["value"], row["standard_error"], "greedy", draws=row["n"]) for row in rows
-    ]
+    return [Figure(row["metric"], row["value"], row["se"], "greedy", draws=row["n"]) for row in rows]
 
 
 def _of_map(rows: Printed) -> list[Figure]:

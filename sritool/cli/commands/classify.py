@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sritool.cli.options.files import DataDirOpt, OutputOptions, file_option
+from sritool.cli.options.files import DataDirOpt, OutputOptions, column_option, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.processes import SharedModelsOptions
+from sritool.cli.options.values import counts
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import in_panel, typed
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
@@ -87,24 +88,8 @@ def classify(
             "--deduplicate/--keep-duplicates",
         ),
     ] = False,
-    text_key: Annotated[
-        str | None,
-        data_option(
-            "Column or key of the text, by name or number.",
-            "--text-column",
-            "--text-key",
-            show_default="by its name, or what stands in it",
-        ),
-    ] = None,
-    label_key: Annotated[
-        str | None,
-        data_option(
-            "Column or key of the label, by name or number.",
-            "--label-column",
-            "--label-key",
-            show_default="by its name, or what stands in it",
-        ),
-    ] = None,
+    text_key: Annotated[str | None, column_option("text", data_option)] = None,
+    label_key: Annotated[str | None, column_option("label", data_option)] = None,
     chains: Annotated[
         int, classifier_option("Chains whose mean is a sentence's code; an encoder has its own mean.", min=1)
     ] = 20,
@@ -178,7 +163,7 @@ def classify(
         valid=valid,
         test=test,
         columns=FieldNames(text_key, label_key),
-        counts=None if labels is None else counts_of(labels),
+        counts=None if labels is None else tuple(sorted({*counts(labels, "--labels")})),
         zero=zero,
         draws=draws,
         train_sentences=train_sentences,
@@ -232,17 +217,6 @@ def checkpoints_and_files(
         raise UsageError(f"{stray[0]} is no checkpoint; give labelled sentences with --labelled")
     files = (*(Path(name) for name in labelled or ()), *stray)
     return [path for path in given if path not in stray], files
-
-
-def counts_of(text: str) -> tuple[int, ...]:
-    """`0,100,1000` as numbers."""
-    try:
-        counts = tuple(sorted({int(part) for part in text.replace("_", "").split(",")}))
-    except ValueError:
-        raise UsageError(f"--labels {text!r} is no list of numbers; write for example 0,100,1000") from None
-    if counts[0] < 0:
-        raise UsageError(f"--labels {text!r} has a number below 0; write for example 0,100,1000")
-    return counts
 
 
 def show(found: Classification, form: str, confusion: bool) -> None:

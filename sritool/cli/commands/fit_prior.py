@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sritool.cli.commands.tune_step import check_target, hold_target
-from sritool.cli.options.files import DataDirOpt, OutputOptions, check_writable, file_option
+from sritool.cli.options.files import DataDirOpt, NewCheckpointOptions, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import emit_all, panels
@@ -24,11 +23,7 @@ def fit_prior(
     sentences: Annotated[int, measure_option("Training sentences to fit to.", min=2)] = 1000,
     limit: Annotated[int, measure_option("Validation sentences to judge by.", min=2)] = 256,
     seed: SeedOpt = 0,
-    write: Annotated[
-        Path | None,
-        file_option("Write the checkpoint with the fitted prior to this file.", metavar="NEW.pt"),
-    ] = None,
-    force: Annotated[bool, file_option("Replace NEW.pt if it exists.", "--force/--no-force")] = False,
+    new: NewCheckpointOptions,
     data_dir: DataDirOpt = Path("data"),
     output: OutputOptions,
 ) -> None:
@@ -51,21 +46,19 @@ def fit_prior(
     form = output.format()
     where = model.open_device()
     path = model.find("fitting the prior of")
-    if write is not None:
-        check_target(write, path, force)
-        check_writable(write, "--write")
-    with hold_target(write):
+    new.check(path)
+    with new.hold():
         opened, source = load_hashed(path, where)
         with output.progress() as report:
             fitted = fitted_prior.fit_prior(opened, sentences, limit, seed, data_dir, report)
-        if write is not None and fitted.is_better:  # before the table, whose reader may go: `| head -1`
-            fitted_prior.write_fitted(opened, fitted, source, write)
+        if new.write is not None and fitted.is_better:  # before the table, whose reader may go: `| head -1`
+            fitted_prior.write_fitted(opened, fitted, source, new.write)
     title = (
         f"{run_name(path)} on {opened.checkpoint.corpus['name']}, fitted to {fitted.trained} training sentences, "
         f"judged by {fitted.before.sentences} validation sentences"
     )
     emit_all(panels(prior_table(fitted, title, form), form), form)
-    if write is not None and not fitted.is_better:
-        raise SritoolError(f"{write} is not written; keep {path}")
-    if write is not None:
-        say(f"wrote {write} with the fitted prior")
+    if new.write is not None and not fitted.is_better:
+        raise SritoolError(f"{new.write} is not written; keep {path}")
+    if new.write is not None:
+        say(f"wrote {new.write} with the fitted prior")

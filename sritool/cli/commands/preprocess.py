@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sritool.cli.options.files import DataDirOpt, FormatOpt, RunsDirOpt, file_option
+from sritool.cli.options.files import DataDirOpt, FormatOpt, RunsDirOpt, column_option, file_option
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.signatures import in_panel, option
 from sritool.cli.streams import tell_typed
@@ -65,24 +65,8 @@ def preprocess(
             show_default="by the file's ending",
         ),
     ] = None,
-    text_key: Annotated[
-        str | None,
-        reading_option(
-            "Column or key of the text, by name or number.",
-            "--text-column",
-            "--text-key",
-            show_default="by its name, or what stands in it",
-        ),
-    ] = None,
-    label_key: Annotated[
-        str | None,
-        reading_option(
-            "Column or key of the label, by name or number.",
-            "--label-column",
-            "--label-key",
-            show_default="by its name, or what stands in it",
-        ),
-    ] = None,
+    text_key: Annotated[str | None, column_option("text", reading_option)] = None,
+    label_key: Annotated[str | None, column_option("label", reading_option)] = None,
     streaming: Annotated[
         bool,
         reading_option(

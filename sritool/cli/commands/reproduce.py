@@ -12,7 +12,7 @@ import typer
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, file_option
 from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.plans import PlanOptions, plan_option, work_option
-from sritool.cli.options.values import counts, names
+from sritool.cli.options.values import counts, names, numbers
 from sritool.cli.render import emit, emit_all, panels
 from sritool.cli.reproduction_page import write_page
 from sritool.cli.signatures import typed
@@ -164,17 +164,6 @@ def reproduce(
     emit_all([part for each in tables_of(found, form) for part in panels(each, form)], form)
     if worker is not None and worker.failed:
         raise worker.failure()
-
-
-def numbers(text: str, name: str) -> tuple[float, ...]:
-    """Return the numbers of a list like `0.2,0.5`; raise UsageError if it is none."""
-    try:
-        found = tuple(dict.fromkeys(float(part) for part in text.split(",")))
-    except ValueError:
-        raise UsageError(f"{name} {text} is no list of numbers; give one like 0.2,0.5,1") from None
-    if not all(0 <= number <= 100 for number in found):
-        raise UsageError(f"{name} {text} has a number that is no temperature; give some from 0 to 100")
-    return found
 
 
 def check_used(given: Mapping[str, str], page: bool, no_run: bool) -> None:

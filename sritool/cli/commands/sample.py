@@ -167,9 +167,9 @@ def wanted_figures(
 def figures_table(figures: Figures, title: str, real: str, form: str) -> Table:
     """Return one row a figure, with that of the real text beside it. For people, figure and error share a cell."""
     people, counted = form in FOR_PEOPLE, form != "table"  # a table has a title to say the number in
-    columns = ["metric", *(["value ± se"] if people else ["value", "standard_error"])]
+    columns = ["metric", *(["value ± se"] if people else ["value", "se"])]
     if real:
-        columns += ["real ± se"] if people else ["real", "real_error"]
+        columns += ["real ± se"] if people else ["real", "real se"]
     columns += [*(["n"] if counted else []), "how"]
     rows: list[list[object]] = []
     for row in figures.rows:

@@ -123,6 +123,8 @@ def tune(
     words += [word for text in fixed for word in ("--set", text)]
     words += [*(["--epochs", str(epochs)] if epochs else []), "--trials", str(trials), "--seed", str(seed)]
     words += ["--name", name] if name else []
+    words += ["--data-dir", str(data_dir)] if data_dir != Path("data") else []
+    words += ["--runs-dir", str(runs_dir)] if runs_dir != Path("runs") else []
 
     def look() -> list[Result]:
         """Write down what is there of the trials, and return it."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from sritool.cli.options.files import DataDirOpt, OutputOptions, TextOpt, check_writable, file_option
+from sritool.cli.options import values
+from sritool.cli.options.files import DataDirOpt, NewCheckpointOptions, OutputOptions, TextOpt, file_option
 from sritool.cli.options.measurement import SeedOpt, Split
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import emit_all, panels
@@ -75,11 +75,7 @@ def tune_step(
     ] = None,
     text: TextOpt = None,
     seed: SeedOpt = 0,
-    write: Annotated[
-        Path | None,
-        file_option("Write the checkpoint with the chosen step sizes to this file.", metavar="NEW.pt"),
-    ] = None,
-    force: Annotated[bool, file_option("Replace NEW.pt if it exists.", "--force/--no-force")] = False,
+    new: NewCheckpointOptions,
     plot: Annotated[
         Path | None, file_option("Draw both sides against the step size: .png, .svg or .pdf.", metavar="FILE")
     ] = None,
@@ -127,13 +123,11 @@ def tune_step(
     )
     where = model.open_device()
     path = model.find("tuning")
-    if write is not None:
-        check_target(write, path, force)
-        check_writable(write, "--write")
+    new.check(path)
     if plot is not None:
         check_picture(plot, "--plot")
     tell_typed(text)
-    with hold_target(write):
+    with new.hold():
         opened = load_model(path, where)
         sampler = sampler_of(opened.method)
         chosen = choose_sentences(
@@ -147,67 +141,41 @@ def tune_step(
                 tuning,
                 lambda _, done, total: bar.update(done, total),
             )
-        if write is not None:  # before the table, whose reader may go: `| head -1`
-            write_tuned(opened, tuned.chosen.schedule, write)
+        if new.write is not None:  # before the table, whose reader may go: `| head -1`
+            write_tuned(opened, tuned.chosen.schedule, new.write)
     title = (
         f"{run_name(path)} on {chosen.data}, {tuned.sentences} of {len(chosen.split)} sentences, "
         f"{tuned.chains} chains each, τ {tuned.temperature:g}"
     )
     emit_all(panels(steps_table(tuned, title, form), form), form)
-    if write is not None:
+    if new.write is not None:
         kept = sampler.evaluation_temperature
-        say(f"wrote {write} with the step sizes of {tuned.chosen.label}")
+        say(f"wrote {new.write} with the step sizes of {tuned.chosen.label}")
         if tuned.temperature != kept:
-            say(f"they were chosen at τ {tuned.temperature:g}; {write} is evaluated at τ {kept:g} as before")
+            say(
+                f"they were chosen at τ {tuned.temperature:g}; {new.write} is evaluated at τ {kept:g} as before"
+            )
     if plot is not None:
         save(draw(tuned, title), plot)
         say(f"drew {plot}")
-
-
-def check_target(target: Path, source: Path, force: bool) -> None:
-    """Check before the work whether the tuned checkpoint can be written there.
-
-    Raises:
-        UsageError: It cannot.
-    """
-    if target.resolve() == source.resolve():
-        raise UsageError(f"--write {target} is the checkpoint itself; give another file")
-    if target.is_dir():
-        raise UsageError(f"--write {target} is a folder; give a file, like {target / 'tuned.pt'}")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; give another file, or --force to replace it")
-    if not target.parent.is_dir():
-        raise UsageError(f"--write {target}: there is no folder {target.parent}; make it first")
-
-
-def hold_target(target: Path | None) -> contextlib.AbstractContextManager[object]:
-    """Keep a training away where the file is a run's own best.pt or last.pt.
-
-    Raises:
-        UsageError: It is in use.
-    """
-    from sritool.runs.folder import BEST, LAST, hold
-
-    if target is None or target.resolve().name not in (BEST, LAST):
-        return contextlib.nullcontext()
-    return hold(target.resolve().parent)
 
 
 def numbers_of(grid: str | None, range_: str | None) -> tuple[float, ...] | None:
     """Return the numbers of --grid or --range, None without either; raise UsageError for others."""
     if grid is not None and range_ is not None:
         raise UsageError("--grid and --range say the same; leave one out")
+    if grid is not None:
+        return values.numbers(grid, "--grid")
+    if range_ is None:
+        return None
     try:
-        if grid is not None:
-            return tuple(float(word) for word in grid.split(",") if word.strip())
-        if range_ is None:
-            return None
         first, last, count = range_.split(":")
         low, high, many = float(first), float(last), int(count)
     except ValueError:
-        asked = f"--grid {grid!r}" if grid is not None else f"--range {range_!r}"
-        usual = "--grid 0.001,0.01,0.1" if grid is not None else "--range 0.001:0.1:5"
-        raise UsageError(f"{asked} cannot be read; write for example {usual}") from None
-    if not (0 < low < high < math.inf) or many < 2:
-        raise UsageError(f"--range {range_} is none; give 0 < LOW < HIGH and a COUNT of at least 2")
+        raise UsageError(
+            f"--range {range_!r} cannot be read; write for example --range 0.001:0.1:5"
+        ) from None
+    if not (0 < low < high < math.inf and 2 <= many <= values.LONGEST_RANGE):
+        usual = f"give 0 < LOW < HIGH and a COUNT from 2 to {values.LONGEST_RANGE}"
+        raise UsageError(f"--range {range_} is none; {usual}")
     return tuple(low * (high / low) ** (k / (many - 1)) for k in range(many))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from sritool.cli.formats import Format
 from sritool.cli.progress import task_progress
@@ -55,6 +55,57 @@ TextOpt = Annotated[
         show_default=False,
     ),
 ]
+
+
+def column_option(what: str, make: Callable[..., Any]) -> Any:
+    """Return the option that says where a table has its text or label; `make` puts it under a heading."""
+    text = f"Column or key of the {what}, by name or number."
+    usual = "by its name, or what stands in it"
+    return make(text, f"--{what}-column", f"--{what}-key", show_default=usual)
+
+
+@dataclass(frozen=True)
+class NewCheckpointOptions:
+    """Where a changed checkpoint goes, if anywhere."""
+
+    write: Annotated[
+        Path | None, file_option("Write the changed checkpoint to this file.", metavar="NEW.pt")
+    ] = None
+    force: Annotated[bool, file_option("Replace NEW.pt if it exists.", "--force/--no-force")] = False
+
+    def check(self, source: Path) -> None:
+        """Check before the work whether the checkpoint can be written.
+
+        Args:
+            source: The one that it is made from.
+
+        Raises:
+            UsageError: It cannot.
+        """
+        target = self.write
+        if target is None:
+            return
+        if target.resolve() == source.resolve():
+            raise UsageError(f"--write {target} is the checkpoint itself; give another file")
+        if target.is_dir():
+            raise UsageError(f"--write {target} is a folder; give a file, like {target / 'new.pt'}")
+        if target.exists() and not self.force:
+            raise UsageError(f"{target} exists; give another file, or --force to replace it")
+        if not target.parent.is_dir():
+            raise UsageError(f"--write {target}: there is no folder {target.parent}; make it first")
+        check_writable(target, "--write")
+
+    def hold(self) -> AbstractContextManager[object]:
+        """Keep a training away where the file is a run's own best.pt or last.pt.
+
+        Raises:
+            UsageError: It is in use.
+        """
+        from sritool.runs.folder import BEST, LAST, hold
+
+        if self.write is None or self.write.resolve().name not in (BEST, LAST):
+            return contextlib.nullcontext()
+        return hold(self.write.resolve().parent)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import typer
 
 from sritool.cli.units import parse_bytes, parse_duration
@@ -33,6 +35,21 @@ def size(text: str | int) -> int:
 def names(text: str) -> tuple[str, ...]:
     """Names with commas between."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Numbers of a list like `0.2,0.5`, each once.
+
+    Raises:
+        UsageError: It is no such list.
+    """
+    try:
+        found = tuple(dict.fromkeys(map(float, names(text))))
+    except ValueError:
+        found = ()
+    if not found or not all(map(math.isfinite, found)):
+        raise UsageError(f"{option} {text} is no list of numbers; give one like 0.2,0.5,1")
+    return found
 
 
 def counts(text: str, option: str) -> tuple[int, ...]:

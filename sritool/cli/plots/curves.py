@@ -52,7 +52,9 @@ def curves(
     from sritool.analysis.training_curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
 
     out = picture.open_for(ctx)
-    wanted = list(names(metrics)) if metrics else list(METRIC_NAMES)
+    wanted = list(METRIC_NAMES) if metrics is None else list(names(metrics))
+    if not wanted:
+        raise UsageError(f"--metrics has no name; give some of {', '.join(METRIC_NAMES)}, or leave it out")
     for name in wanted:
         if name not in METRIC_NAMES:
             raise UsageError(f"no curve {name!r}; there are: {', '.join(METRIC_NAMES)}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from sritool.cli.formats import Table
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_unknown
+from sritool.cli.options.values import counts
 from sritool.cli.plots.picture import PictureOptions
 from sritool.cli.plots.style import BLUE, GREY, MEDIUM, ORANGE, SMALL, look, plain, renderer_of
 from sritool.cli.signatures import option
-from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -59,24 +59,13 @@ def traversal(
     from sritool.runs.names import run_name
 
     out = picture.open("traversal")
-    wanted = numbers_of(dims)
+    wanted = [] if dims is None else [*counts(dims, "--dims")]
     opened = model.load("drawing")
     if sentence is not None:
         tell_unknown(opened, [sentence])
     found = traverse(opened, sentence, wanted, points, reach, seed, max_length)
     heading = picture.heading(f"{run_name(opened.path)}, {found.source}")
     out.write(lambda: draw(found, heading), Table(heading, COLUMNS, found.steps))
-
-
-def numbers_of(dims: str | None) -> list[int]:
-    """Return the numbers of --dims, or raise UsageError."""
-    try:
-        found = [int(word) for word in (dims or "").split(",") if word.strip()]
-    except ValueError:
-        raise UsageError(f"--dims {dims!r} cannot be read; write for example --dims 1,5") from None
-    if dims is not None and not found:
-        raise UsageError("--dims has no number; write for example --dims 1,5")
-    return found
 
 
 INCH = 72.0  # points

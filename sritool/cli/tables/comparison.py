@@ -12,6 +12,7 @@ from sritool.cli.tables.figures import (
     HALF,
     RELIABILITY,
     WEIGHTS,
+    difference_text,
     figure_cells,
     figure_columns,
     half_of,
@@ -26,7 +27,6 @@ from sritool.cli.units import format_duration
 if TYPE_CHECKING:
     from sritool.analysis.comparison import Comparison, Row
     from sritool.evaluation.metrics import Estimate
-    from sritool.evaluation.paired import Difference
 
 ON_WEIGHTS = ": effective sample size "
 """In the note on a run's weights, which its own table or columns hold."""
@@ -59,20 +59,15 @@ def differences_table(found: Comparison, columns: Sequence[str]) -> Table | None
     names = [name for name in shown_columns(found.rows, columns) if name in told]
     if not names:
         return None
-    rows = [
-        [run, *(starred(of[name]) if name in of else None for name in names)]
-        for run, of in by_run.items()
-        if of
-    ]
+    rows = []
+    for run, of in by_run.items():
+        cells = [
+            (one := of.get(name)) and difference_text(one.value, one.standard_error, one.is_clear)
+            for name in names
+        ]
+        rows += [[run, *cells]] if of else []
     note = f"*: more than two standard errors from {found.against}, on the same sentences"
     return Table(f"Differences to {found.against}, sentence by sentence", ["run", *names], rows, note)
-
-
-def starred(difference: Difference) -> str:
-    """`+0.42 ± 0.13 *`: a difference with its error, and a star where it is beyond two of them."""
-    sign = "+" if difference.value > 0 else ""
-    text = sign + with_error(difference.value, difference.standard_error)
-    return f"{text} *" if difference.is_clear else text
 
 
 def weights_table(found: Comparison) -> Table | None:

@@ -91,6 +91,12 @@ def shown(estimate: Estimate) -> str:
     return f"{estimate.bound} {value}" if estimate.bound else value
 
 
+def difference_text(value: float, error: float, clear: bool) -> str:
+    """`−0.41 ± 0.13 *`: a difference with its sign and error, and a star where it is clear."""
+    sign = "+" if value > 0 else ""
+    return f"{sign}{with_error(value, error)}{' *' if clear else ''}".replace("-", "−", 1)
+
+
 _LARGEST_PLAIN = 1e7  # beyond it a figure has an exponent
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sritool._version import __version__
 from sritool.cli.formats import Best, Table, exact, markdown_lines
-from sritool.cli.tables.figures import FOR_PEOPLE, figure_cells
-from sritool.cli.tables.reproduction import difference_cell, machine_line
+from sritool.cli.tables.figures import FOR_PEOPLE, difference_text, figure_cells
+from sritool.cli.tables.reproduction import machine_line
 
 if TYPE_CHECKING:
     from sritool.analysis.random_search import Result, Search
@@ -39,7 +39,7 @@ def trials_table(search: Search, found: Sequence[Result], failed: Mapping[str, D
 
 def _for_people(search: Search, one: Result) -> dict[str, object]:
     state, paired = one.state, one.difference
-    cell = difference_cell({**paired._asdict(), "clear": paired.is_clear}) if paired is not None else None
+    cell = paired and difference_text(paired.value, paired.standard_error, paired.is_clear)
     return {
         "trial": one.trial.number,
         **dict(zip(_short(search.keys), map(exact, search.values(one.trial)), strict=True)),

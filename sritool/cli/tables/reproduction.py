@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import Any
 
 from sritool.cli.formats import Table, readable
-from sritool.cli.tables.figures import FOR_PEOPLE, with_error
+from sritool.cli.tables.figures import FOR_PEOPLE, difference_text, with_error
 from sritool.cli.units import format_roughly
 
 Document = Mapping[str, Any]
@@ -167,16 +167,10 @@ def differences_table(found: Document) -> Table:
     for entry in entries:
         by_key = {(one["metric"], one["against"]): one for one in entry["differences"]}
         cells = [by_key.get(key) for key in keys]
-        rows.append([label(found, entry), *(one and difference_cell(one) for one in cells)])
+        shown = (one and difference_text(one["value"], one["standard_error"], one["clear"]) for one in cells)
+        rows.append([label(found, entry), *shown])
     columns = ["method", *(f"{metric} − {against}'s" for metric, against in keys)]
     return Table("Differences, sentence by sentence", columns, rows, "*: beyond two standard errors")
-
-
-def difference_cell(one: Mapping[str, Any]) -> str:
-    """`−0.41 ± 0.13 *`."""
-    text = with_error(one["value"], one["standard_error"])
-    sign = "" if text.startswith("-") else "+"
-    return f"{sign}{text}{' *' if one['clear'] else ''}".replace("-", "−", 1)
 
 
 def seeds_table(found: Document) -> Table:
@@ -245,7 +239,7 @@ def about(seconds: float | None) -> str | None:
 
 
 _FIGURE = ("metric", "value", "standard_error", "own", "estimator", "draws", "sentences", "of", "half")
-_PROGRAMS = ("table", "corpus", "recipe", "method", "variation", "seed", "run", "status", *_FIGURE)
+_PROGRAMS = ("table", "corpus", "recipe", "method", "variation", "seed", "run", "status")
 
 
 def figures_table(found: Document) -> Table:
@@ -269,6 +263,7 @@ def figures_table(found: Document) -> Table:
             theirs = entry["published"].get(figure.get("metric"), {})
             own = [figure.get(name) for name in _FIGURE]
             rows.append([*head, *own, theirs.get("value"), theirs.get("source"), *paired, *tail])
-    columns = [*_PROGRAMS, "paper", "source", "minus lm", "minus lm se", "minus sri", "minus sri se"]
+    columns = [*_PROGRAMS, *("se" if name == "standard_error" else name for name in _FIGURE)]
+    columns += ["paper", "source", "minus lm", "minus lm se", "minus sri", "minus sri se"]
     columns += ["training hours", "settings", "estimated seconds left", "commands"]
     return Table(str(found["title"]), columns, rows)

@@ -225,7 +225,7 @@ def test_a_star_stands_beside_what_is_beyond_two_errors() -> None:
     )
     table = tables.differences_table(found, ["nll"])
     assert table is not None
-    assert [list(row) for row in table.rows] == [["1", "+0.050 ± 0.058"], ["2", "-1.00 ± 0.12 *"]]
+    assert [list(row) for row in table.rows] == [["1", "+0.050 ± 0.058"], ["2", "−1.00 ± 0.12 *"]]
     assert tables.differences_table(comparison([estimate("nll", 30.0, 0.4)]), ["nll"]) is None
     different = comparison(*([estimate("nll", value, 0.1)] for value in (1.0, 2.0)), one_estimator=False)
     assert tables.differences_table(different, ["nll"]) is None

@@ -79,9 +79,10 @@ def test_figures_in_place_of_sentences(run: Run) -> None:
     pairs, unique = table(run, "--metrics", "distinct-2,unique", "-n", 30)[::-1]
     assert unique["value"] == len(set(drawn)) / 30
     assert pairs["value"] == distinct([text.split() for text in drawn], 2).value
-    assert (pairs["metric"], pairs["n"], pairs["standard_error"]) == ("distinct-2", 30, None)
+    assert (pairs["metric"], pairs["n"], pairs["se"]) == ("distinct-2", 30, None)
     assert table(run, "--metrics", "unique")[0]["n"] == 1000
-    shown = run("sample", "mine-sri", "-n", 5, "--metrics", "unique,self-bleu", "--format", "table", "-q")
+    given = ("-n", 5, "--ancestral", "--metrics", "unique,self-bleu", "--format", "table", "-q")
+    shown = run("sample", "mine-sri", *given)
     title, columns, _, *lines = shown.stdout.splitlines()
     assert title == "5 samples of runs/mine-sri/best.pt"
     assert columns.split() == ["metric", "value", "±", "se", "how"]
@@ -93,7 +94,7 @@ def test_figures_of_real_sentences_beside(run: Run) -> None:
     rows = table(run, *names, "-n", 12)
     assert [row["metric"] for row in rows] == ["unique", "nll", "nll-per-token"]
     assert rows[0]["real"] == 1.0
-    assert all(row["real_error"] > 0 for row in rows[1:])
+    assert all(row["real se"] > 0 for row in rows[1:])
     text = table(run, *names, "-n", 12, "--text", "other.txt")
     assert text[1]["value"] == rows[1]["value"]
     assert text[1]["real"] != rows[1]["real"]
@@ -116,7 +117,7 @@ def test_figures_fit_a_narrow_terminal(width: int, columns: int, monkeypatch: py
     assert how in (table.note if columns == 3 else table.rows[0])
     assert table.note.startswith("real: mine test; few")
     exact = figures_table(found, "", "mine test", "tsv")
-    assert list(exact.columns) == ["metric", "value", "standard_error", "real", "real_error", "n", "how"]
+    assert list(exact.columns) == ["metric", "value", "se", "real", "real se", "n", "how"]
     assert list(exact.rows[0]) == ["nll-per-token", 0.96901, 0.00123, 31.1234, 0.2345, 1000, how]
 
 

@@ -107,10 +107,13 @@ def test_a_search_is_worked_off_in_slices(run: Run, commands: Commands) -> None:
 
 
 def test_record_and_recipe_are_written(run: Run, commands: Commands) -> None:
-    assert "| trial |" in output(run(*given("-f", "markdown", "--write", "record.md", "--best", "best.toml")))
+    elsewhere = ("--data-dir", "data/../data")
+    shown = output(run(*given("-f", "markdown", "--write", "record.md", "--best", "best.toml", *elsewhere)))
+    assert "| trial |" in shown
     record = Path("record.md").read_text(encoding="utf-8")
     best = next(line for line in record.splitlines() if "**" in line).split(" | ")
-    assert all(text in record for text in ("sritool tune mine", RATE, "--seed 0", "PyTorch", "sritool 0"))
+    told = ("sritool tune mine", RATE, "--seed 0", " ".join(elsewhere), "PyTorch", "sritool 0")
+    assert all(text in record for text in told)
     assert record.count("\n| ") == 5  # a heading, a rule and three trials
     settings = tomllib.loads(output(run("train", "mine", "--recipe", "best.toml", "--print-config")))
     assert [str(settings["optimizer"]["learning_rate"]), str(settings["sampler"]["steps"])] == best[1:3]

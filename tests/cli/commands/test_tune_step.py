@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from sritool.cli.commands.tune_step import check_target
+from sritool.cli.options.files import NewCheckpointOptions
 from sritool.errors import UsageError
 from sritool.runs.checkpoint import load_checkpoint
 from support.tables import Run, options, rows
@@ -114,12 +114,12 @@ def test_target_is_never_the_source_nor_lightly_another_file(tmp_path: Path) -> 
     alias.symlink_to(source)
     for path in (source, alias, tmp_path / "sub" / ".." / "best.pt"):
         with pytest.raises(UsageError, match="is the checkpoint itself"):
-            check_target(path, source, force=True)
+            NewCheckpointOptions(path, True).check(source)
     with pytest.raises(UsageError, match="exists; give another file, or --force"):
-        check_target(other, source, force=False)
-    check_target(other, source, force=True)
-    check_target(tmp_path / "new.pt", source, force=False)
+        NewCheckpointOptions(other, False).check(source)
+    NewCheckpointOptions(other, True).check(source)
+    NewCheckpointOptions(tmp_path / "new.pt", False).check(source)
     with pytest.raises(UsageError, match="is a folder"):
-        check_target(tmp_path, source, force=True)
+        NewCheckpointOptions(tmp_path, True).check(source)
     with pytest.raises(UsageError, match="there is no folder"):
-        check_target(tmp_path / "nowhere" / "new.pt", source, force=False)
+        NewCheckpointOptions(tmp_path / "nowhere" / "new.pt", False).check(source)

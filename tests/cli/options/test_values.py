@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sritool.cli.options.values import counts, names
+from sritool.cli.options.values import counts, names, numbers
 from sritool.errors import UsageError
 
 
@@ -17,6 +17,16 @@ def test_names_with_commas() -> None:
 )
 def test_lists_of_numbers(text: str, wanted: tuple[int, ...]) -> None:
     assert counts(text, "--k") == wanted
+
+
+def test_lists_of_fractions() -> None:
+    assert numbers("0.2, 1e-3,0.2", "--grid") == (0.2, 0.001)
+
+
+@pytest.mark.parametrize("text", ["", ",", "a", "0.1;0.2", "nan", "1,inf"])
+def test_what_is_no_list_of_fractions(text: str) -> None:
+    with pytest.raises(UsageError, match="--grid"):
+        numbers(text, "--grid")
 
 
 @pytest.mark.parametrize("text", ["", ",", "1,", "-1", "1.5", "1-", "1-2-3", "9" * 9, "0-99999", "4-1"])
