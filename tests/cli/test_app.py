@@ -30,7 +30,7 @@ RunProgram = Callable[..., subprocess.CompletedProcess[str]]
 
 HEAVY = (
     *("torch", "datasets", "numpy", "sklearn", "scipy", "sentencepiece", "pyarrow", "pandas", "matplotlib"),
-    *("plotly", "sacrebleu", "jinja2"),
+    *("plotly", "sacrebleu", "jinja2", "filelock"),
 )
 
 FLOOD = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,6 +87,8 @@ def push(
         say(f"wrote {', '.join(sorted(path.name for path in folder.iterdir()))} in {folder}")
     if dry_run or folder is not None:
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory() as temporary:
         write_files(facts, card, Path(temporary))
         address = push_folder(Path(temporary), name, private)

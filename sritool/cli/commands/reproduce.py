@@ -14,7 +14,6 @@ from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.plans import PlanOptions, plan_option, work_option
 from sritool.cli.options.values import counts, names, numbers
 from sritool.cli.render import emit, emit_all, panels
-from sritool.cli.reproduction_page import write_page
 from sritool.cli.signatures import typed
 from sritool.cli.streams import say
 from sritool.cli.tables.reproduction import tables_of
@@ -119,6 +118,8 @@ def reproduce(
     form = output.format()
     check_used(typed(ctx), table == PAGE, no_run)
     if table == PAGE:
+        from sritool.cli.reproduction_page import write_page
+
         write_page(out, write)
         return
     from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, fairness, make_plan
