@@ -216,7 +216,7 @@ class RawLines:
 
     def _count_in_train(self) -> dict[str, int]:
         """Return `in_train`; memory holds the keys of the other splits."""
-        others = {split for split in self._text.splits if split != "train"}
+        others = [split for split in self.splits if split in self._text.splits and split != "train"]
         held = {split: np.concatenate([np.zeros(0, np.uint64), *self._keys_of(split)]) for split in others}
         distinct = np.unique(np.concatenate([np.zeros(0, np.uint64), *held.values()]))
         met = np.zeros(len(distinct), bool)

@@ -6,15 +6,12 @@ is read like any other file: see `untrusted_file`.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from sritool._version import __version__
-from sritool.data.corpora.hub import never_waiting_for_ever, reason_of
+from sritool.data.corpora.hub import quietly, reason_of
 from sritool.errors import CheckpointError, SritoolError, UsageError
 
 SCHEME = "hf://"
@@ -67,7 +64,7 @@ def fetch_checkpoint(model: HubModel) -> Path:
     from huggingface_hub import errors, hf_hub_download
 
     try:
-        with _quietly(), never_waiting_for_ever():
+        with quietly(bars=False):
             file = hf_hub_download(
                 model.name,
                 HUB_FILE,
@@ -131,7 +128,7 @@ def push_folder(folder: Path, name: str, private: bool) -> str:
 
     api = HfApi(library_name="sritool", library_version=__version__)
     try:
-        with _quietly():
+        with quietly(bars=False):
             address = api.create_repo(name, private=private or None, exist_ok=True)
             api.upload_folder(repo_id=name, folder_path=folder, commit_message="Push a model of sritool")
     except errors.LocalTokenNotFoundError as error:
@@ -151,24 +148,3 @@ def _unreachable(doing: str, error: Exception) -> SritoolError:
     return SritoolError(
         f"cannot {doing} the Hugging Face hub ({reason_of(error)}); try again when it can be reached"
     )
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """No log and no progress bars of the client's."""
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    logger, shown = logging.getLogger("huggingface_hub"), not are_progress_bars_disabled()
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if shown:
-            enable_progress_bars()

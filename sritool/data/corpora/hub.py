@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import socket
 import ssl
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,7 +42,7 @@ class HubSet:
         base = f"hf://datasets/{self.hub_id}@{REVISION}/{self.config}"
         return {ours: f"{base}/{theirs}/*.parquet" for ours, theirs in self.splits.items()}
 
-    def kept(self) -> Path:
+    def cache_folder(self) -> Path:
         """Return where the hub's client keeps what it fetched of it."""
         from huggingface_hub import constants
 
@@ -70,7 +72,7 @@ def fetch(name: str) -> Mapping[str, Any]:
 
     source = HUB_SETS[name]
     try:
-        with quietly(), never_waiting_for_ever():
+        with quietly(bars=True):
             found: Mapping[str, Any] = datasets.load_dataset("parquet", data_files=source.data_files())
     except Exception as error:  # the client's errors are many, and change from one version to the next
         raise SritoolError(
@@ -81,41 +83,48 @@ def fetch(name: str) -> Mapping[str, Any]:
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """No log and no warnings of the client's, and its progress bars on a terminal only."""
-    import datasets
+def quietly(bars: bool) -> Iterator[None]:
+    """Keep the client's log and warnings back while entered, and give what it asks for a limit.
 
+    Args:
+        bars: Whether its progress bars are shown, which they are on a terminal only.
+    """
+    import huggingface_hub.utils
+
+    bound_requests()
     loggers = [logging.getLogger(name) for name in ("huggingface_hub", "datasets")]
     levels = [logger.level for logger in loggers]
-    hide_bars = not os.isatty(2) and not datasets.utils.are_progress_bars_disabled()
-    if hide_bars:
-        datasets.disable_progress_bars()
+    clients = [huggingface_hub.utils, *filter(None, [sys.modules.get("datasets.utils")])]
+    shown = [] if bars and os.isatty(2) else [one for one in clients if not one.are_progress_bars_disabled()]
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
+        for client in shown:
+            client.disable_progress_bars()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        if hide_bars:
-            datasets.enable_progress_bars()
+        for client in shown:
+            client.enable_progress_bars()
 
 
-@contextlib.contextmanager
-def never_waiting_for_ever() -> Iterator[None]:
-    """Give every request of the client's a limit: it lists files, for one, without any."""
+@functools.cache
+def bound_requests() -> None:
+    """Give every request of the client's for data a limit, once for all: it lists files, for one, without any."""
     import huggingface_hub
     from huggingface_hub import constants
 
-    limit = constants.HF_HUB_DOWNLOAD_TIMEOUT
     if not hasattr(huggingface_hub, "set_client_factory"):  # before its version 1
-        yield
         return
     plain = huggingface_hub.get_session()
 
     def bounded(request: Any) -> None:
+        if request.method not in ("GET", "HEAD"):  # the hub may take long over what is sent to it
+            return
+        limit = constants.HF_HUB_DOWNLOAD_TIMEOUT
         given = request.extensions.get("timeout") or {}
         request.extensions["timeout"] = {
             what: limit if given.get(what) is None else min(given[what], limit)
@@ -124,10 +133,11 @@ def never_waiting_for_ever() -> Iterator[None]:
 
     def client() -> Any:
         hooks = {**plain.event_hooks, "request": [*plain.event_hooks["request"], bounded]}
-        return type(plain)(event_hooks=hooks, follow_redirects=True, timeout=limit)
+        return type(plain)(
+            event_hooks=hooks, follow_redirects=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
+        )
 
     huggingface_hub.set_client_factory(client)
-    yield
 
 
 def reason_of(error: BaseException, source: HubSet | None = None) -> str:
@@ -158,7 +168,7 @@ def reason_of(error: BaseException, source: HubSet | None = None) -> str:
     if (
         source is not None and "ArrowInvalid" in kinds
     ):  # the client takes a file that it keeps at its word, for ever
-        return f"what came is not Parquet; once the network is well, remove {source.kept()} and try again"
+        return f"what came is not Parquet; once the network is well, remove {source.cache_folder()} and try again"
     if any("not cached" in str(link) for link in chain):  # what the client says of all that it does not find
         return f"no such data set, or no network{_proxy()}"
     network = [link for link in chain if isinstance(link, OSError) and link.strerror]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sritool.data.corpora.hub import never_waiting_for_ever, quietly, reason_of
+from sritool.data.corpora.hub import quietly, reason_of
 from sritool.data.csv_parquet import ROWS, chunks_of_rows
 from sritool.data.fields import FieldNames, fields_taken, find_fields
 from sritool.data.normalise import rewritten_notes, unescaped
@@ -145,7 +145,7 @@ class HubSplit:
 def _explained(address: HubAddress) -> Iterator[None]:
     """Turn what the client raises into one line; its own talk is kept back."""
     try:
-        with quietly(), never_waiting_for_ever():
+        with quietly(bars=True):
             yield
     except SritoolError:
         raise

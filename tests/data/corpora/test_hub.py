@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sritool.data.corpora import named
-from sritool.data.corpora.hub import HUB_SETS, fetch
+from sritool.data.corpora.hub import HUB_SETS, fetch, quietly
 from sritool.data.corpora.named import named_source
 from sritool.errors import SritoolError
 
@@ -68,6 +68,39 @@ def test_a_local_folder_of_the_same_name_is_not_taken_for_the_hub(
             (tmp_path / folder / f"{split}.txt").write_text("a b\nb a\n")
     with pytest.raises(SritoolError, match="cannot fetch ptb"):
         named_source("ptb").read()
+
+
+def test_requests_for_data_have_one_limit_however_often_the_client_is_used() -> None:
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    for _ in range(3):
+        with quietly(bars=False):
+            pass
+    session = huggingface_hub.get_session()
+    request = session.build_request("GET", "http://127.0.0.1/", timeout=None)
+    hooks = session.event_hooks["request"]
+    assert sum(hook.__name__ == "bounded" for hook in hooks) == 1
+    for hook in hooks:
+        if hook.__name__ == "bounded":
+            hook(request)
+    assert set(request.extensions["timeout"].values()) == {constants.HF_HUB_DOWNLOAD_TIMEOUT}
+
+
+def test_bars_and_log_of_the_client_are_as_before_once_it_is_done() -> None:
+    import logging
+
+    import huggingface_hub.utils as client
+
+    before = logging.getLogger("huggingface_hub").level
+    for disabled in (False, True):
+        (client.disable_progress_bars if disabled else client.enable_progress_bars)()
+        with quietly(bars=False):
+            assert client.are_progress_bars_disabled()
+            assert logging.getLogger("huggingface_hub").level > logging.CRITICAL
+        assert client.are_progress_bars_disabled() is disabled
+    client.enable_progress_bars()
+    assert logging.getLogger("huggingface_hub").level == before
 
 
 def test_rows_of_ptb_are_its_sentences(monkeypatch: pytest.MonkeyPatch) -> None:

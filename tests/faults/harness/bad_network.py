@@ -63,13 +63,14 @@ REPEATED = ("broken off", "portal like a file", "no room")
 
 def fetched(hub: Hub, kept: bool = False) -> list[Any]:
     """Exit code, stdout, stderr, files left in data/, requests, seconds."""
-    from huggingface_hub import HfFileSystem
+    from huggingface_hub import HfFileSystem, close_session
 
     from sritool.cli.app import app
 
     if not kept:
         shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
     HfFileSystem.clear_instance_cache()
+    close_session()  # as in a process of its own
     hub.asked.clear()
     shutil.rmtree("data", ignore_errors=True)
     began = time.perf_counter()
