@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from sritool.errors import FULL, SritoolError
 from sritool.locks import NO_LINK, WINDOWS, open_locked, remove_open
+from sritool.processes import measuring
 
 _LONGEST_NAME = 200  # bytes of the target's in that of the temporary file: 255 is what file systems take
 _OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
@@ -103,8 +104,6 @@ def write_output(path: Path, chunks: Iterable[bytes]) -> None:
     Raises:
         SritoolError: It cannot be written; the message is one line.
     """
-    from sritool.processes import measuring  # which takes torch
-
     if not measuring().is_first:
         return
     try:

@@ -12,12 +12,13 @@ import contextlib
 import contextvars
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
-
-from numpy.typing import NDArray
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sritool.errors import SritoolError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 T = TypeVar("T")
 PEER_TIMEOUT = 600.0  # seconds

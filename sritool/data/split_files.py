@@ -105,29 +105,6 @@ class SplitFiles:
         write_json(self._folder / "state.json", state)
 
 
-def write_shards(folder: Path, split: Split) -> SplitFiles:
-    """Write a split into a new folder.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    files, begin = SplitFiles(folder), 0
-    while begin < len(split):
-        offsets = split.offsets[begin:]
-        end = min(begin + int(np.searchsorted(offsets, offsets[0] + SHARD)), len(split))
-        bounds = split.offsets[begin : end + 1]
-        files.add(
-            Split(
-                split.ids[bounds[0] : bounds[-1]],
-                bounds - bounds[0],
-                None if split.labels is None else split.labels[begin:end],
-                None if split.word_counts is None else split.word_counts[begin:end],
-            )
-        )
-        begin = end
-    return files
-
-
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write values as one line of JSON."""
     path.write_text(json.dumps(values, ensure_ascii=False) + "\n", encoding="utf-8")

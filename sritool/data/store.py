@@ -22,7 +22,7 @@ import numpy.typing as npt
 from sritool.data.corpus_info import CorpusInfo, parse_info
 from sritool.data.joined import pieces_of
 from sritool.data.split import Split
-from sritool.data.split_files import SplitFiles, read_split, write_json, write_shards
+from sritool.data.split_files import SplitFiles, read_split, write_json
 from sritool.data.staged_folder import recover
 from sritool.data.tokenizer import UNK, Tokenizer, tokenizer_from_state
 from sritool.errors import CheckpointError, DataError, advice_on
@@ -174,23 +174,22 @@ def write_corpus(
     tokenizer: Tokenizer,
     splits: Mapping[str, Split],
     info: CorpusInfo,
-    files: Mapping[str, SplitFiles] | None = None,
+    files: Mapping[str, SplitFiles],
 ) -> None:
     """Write a corpus; ``corpus.json`` comes last.
 
     Args:
-        folder: A folder that is empty but for `files`.
+        folder: A folder that holds `files` and nothing else.
         tokenizer: Its vocabulary or model.
         splits: Its splits, by name.
         info: What it is.
-        files: Those of splits whose sentences are written already.
+        files: Those in which the sentences of each split are written already.
 
     Raises:
         OSError: It cannot be written.
     """
     for name, split in splits.items():
-        written = files[name] if files else write_shards(folder / name, split)
-        written.finish(split, info)
+        files[name].finish(split, info)
     write_json(folder / "dataset_dict.json", {"splits": [*splits]})
     state = tokenizer.state()
     if "model" in state:

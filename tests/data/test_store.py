@@ -12,8 +12,9 @@ import pytest
 from sritool.data.options import PrepareOptions
 from sritool.data.prepare import Prepared, prepare
 from sritool.data.sentences import CorpusText, Sentences
-from sritool.data.store import content_hash, find_corpus, load_corpus, write_corpus
+from sritool.data.store import content_hash, find_corpus, load_corpus
 from sritool.errors import DataError
+from support.corpora import store
 
 
 def prepared(sentences: list[str], options: PrepareOptions | None = None) -> Prepared:
@@ -35,8 +36,7 @@ def corpus(request: pytest.FixtureRequest, sentences: list[str]) -> Prepared:
 @pytest.fixture
 def path(corpus: Prepared, tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
-    folder.mkdir()
-    write_corpus(folder, corpus.tokenizer, corpus.splits, corpus.info)
+    store(folder, corpus)
     return folder
 
 
@@ -76,10 +76,13 @@ def test_the_folder_is_a_dataset_of_hugging_face(corpus: Prepared, path: Path) -
 def test_reading_and_writing_import_neither_datasets_nor_pandas_nor_torch(path: Path, run_program) -> None:  # type: ignore[no-untyped-def]
     program = (
         "import sys; from pathlib import Path; from sritool.data.store import load_corpus, write_corpus\n"
+        "from sritool.data.split_files import SplitFiles\n"
         "corpus = load_corpus(Path(sys.argv[1]))\n"
         "splits = {name: corpus.split(name) for name in corpus.info.splits}\n"
         "again = Path(sys.argv[1] + '-again'); again.mkdir()\n"
-        "write_corpus(again, corpus.tokenizer, splits, corpus.info)\n"
+        "files = {name: SplitFiles(again / name) for name in splits}\n"
+        "for name, split in splits.items(): files[name].add(split)\n"
+        "write_corpus(again, corpus.tokenizer, splits, corpus.info, files)\n"
         "print([name for name in ('datasets', 'pandas', 'torch') if name in sys.modules])"
     )
     assert run_program("-c", program, path).stdout == "[]\n"
