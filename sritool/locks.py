@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # a Python without locks, of which `Lock.without` tells
+    warnings.simplefilter("ignore")  # a Python without locks, of which `Lock.unsupported` tells
     from filelock import lock_descriptor
 
 WINDOWS = os.name == "nt"  # where a file that is open can be neither renamed nor removed
@@ -69,12 +69,12 @@ class Lock:
 
     Attributes:
         path: The file.
-        without: True once the lock was to be taken and there are no locks here.
+        unsupported: True once the lock was to be taken and there are no locks here.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.without = False
+        self.unsupported = False
         self._file: BinaryIO | None = None
 
     def acquire(self, wait: bool = False) -> bool:
@@ -100,8 +100,8 @@ class Lock:
                 file.flush()
             return True
         file.close()
-        self.without = ours is None
-        return self.without
+        self.unsupported = ours is None
+        return self.unsupported
 
     def release(self) -> None:
         """Let it go, and remove its file; again, where an interrupt cut it short."""

@@ -251,7 +251,7 @@ def test_all_works_where_there_is_no_fcntl(tmp_path: Path) -> None:
         "from sritool.runs.folder import hold\n"
         "write_text(Path('a'), 'old'); write_text(Path('a'), 'new'); append(Path('a'), b' end')\n"
         "with hold(Path('.')) as lock:\n"
-        "    print(lock.without, Path('a').read_text(), *sorted(map(str, Path('.').iterdir())))"
+        "    print(lock.unsupported, Path('a').read_text(), *sorted(map(str, Path('.').iterdir())))"
     )
     done = without_fcntl(tmp_path, program)
     assert (done.stderr, done.stdout) == ("", "True new\n end a\n")

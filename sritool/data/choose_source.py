@@ -50,42 +50,39 @@ def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[s
     """
     options = options or FileOptions()
     words = list(inputs.names)
-    if any(word.startswith(SCHEME) for word in words):
-        return _choose_hub(words, inputs, options)
-    if inputs.streaming:
+    of_hub = any(word.startswith(SCHEME) for word in words)
+    if inputs.streaming and not of_hub:
         what = (
             f"a sample of {words[0]} is drawn from all of it"
             if words[:1] and words[0] in NAMED
             else ("files and standard input are never read whole in any case")
         )
         raise UsageError(f"--streaming is for a data set of the hub, hf://OWNER/NAME: {what}; leave it out")
-    if len(words) == 1 and words[0] in NAMED:
-        return _choose_named(words[0], inputs, options)
-    if len(words) == 1 and inputs.folder is None and not inputs.splits and _looks_like_name(words[0]):
-        check_name(words[0])
-    if inputs.name in NAMED:
-        raise UsageError(f"{inputs.name} is a built-in corpus; choose another --name")
-    source = _choose_files(words, inputs, options)
-    if inputs.name is None:
-        raise UsageError("a corpus of your own needs a name; give it one with --name NAME")
-    check_corpus_name(inputs.name)
-    return inputs.name, source
+    if of_hub:
+        name, source = _choose_hub(words, inputs, options)
+    elif len(words) == 1 and words[0] in NAMED:
+        name, source = inputs.name or words[0], _choose_named(words[0], inputs, options)
+    else:
+        source = _choose_files(words, inputs, options)
+        if inputs.name is None:
+            raise UsageError("a corpus of your own needs a name; give it one with --name NAME")
+        name = inputs.name
+    if name in NAMED and words != [name]:
+        raise UsageError(f"{name} is a built-in corpus; choose another --name")
+    check_corpus_name(name)
+    return name, source
 
 
-def _choose_named(word: str, inputs: Inputs, options: FileOptions) -> tuple[str, Source]:
+def _choose_named(word: str, inputs: Inputs, options: FileOptions) -> Source:
     if inputs.splits:
         raise UsageError(
             f"{word} is a built-in corpus; give its files with --from DIR, or leave {word} out and add --name"
         )
     if options.given:
         raise UsageError(f"{options.given[0]} is for files of your own; leave it out with {word}")
-    name = inputs.name or word
-    if name in NAMED and name != word:
-        raise UsageError(f"{name} is another built-in corpus; choose another --name")
-    check_corpus_name(name)
-    if name == "tiny" and options.seed:
+    if (inputs.name or word) == "tiny" and options.seed:
         raise UsageError("tiny is the sample of seed 0; give another one a name of its own: --name NAME")
-    return name, named_source(word, inputs.folder, options.seed)
+    return named_source(word, inputs.folder, options.seed)
 
 
 def _choose_hub(words: Sequence[str], inputs: Inputs, options: FileOptions) -> tuple[str, Source]:
@@ -96,14 +93,12 @@ def _choose_hub(words: Sequence[str], inputs: Inputs, options: FileOptions) -> t
     if options.form is not None:
         raise UsageError(f"--input-format is for files of your own; leave it out with {words[0]}")
     address = HubAddress.of(words[0])
-    name = inputs.name or address.name
-    if name in NAMED:
-        raise UsageError(f"{name} is a built-in corpus; choose another --name")
-    check_corpus_name(name)
-    return name, hub_source(address, options, inputs.streaming)
+    return inputs.name or address.name, hub_source(address, options, inputs.streaming)
 
 
 def _choose_files(words: Sequence[str], inputs: Inputs, options: FileOptions) -> Source:
+    if len(words) == 1 and inputs.folder is None and not inputs.splits and _looks_like_name(words[0]):
+        check_name(words[0])
     ways = [bool(words), bool(inputs.splits), inputs.folder is not None]
     if sum(ways) != 1:
         what = "more than one of these" if sum(ways) else "nothing to prepare"

@@ -32,14 +32,14 @@ class Columns:
         texts: Columns of text, whose cells are joined.
         label: The column of the label; None where there is none.
         header: Names of the columns, if the first row that is not blank is a header.
-        taken: What was taken as what, in words.
+        description: What was taken as what, in words.
         open_ended: Whether a row with more cells has them from a mark in its text.
     """
 
     texts: tuple[int, ...]
     label: int | None
     header: tuple[str, ...] | None
-    taken: str
+    description: str
     open_ended: bool = False
 
 
@@ -72,7 +72,7 @@ def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
     if label_at is None and names.labels and len(body) >= FEWEST:
         found = [index for index in label_columns(body) if index != text_at and header[index]]
         label_at = found[0] if len(found) == 1 else None
-    return Columns((text_at,), label_at, header, _told((text_at,), label_at, header, body))
+    return Columns((text_at,), label_at, header, _described((text_at,), label_at, header, body))
 
 
 def is_filled(row: Sequence[str]) -> bool:
@@ -132,7 +132,9 @@ def _judged(rows: Rows, header: tuple[str, ...] | None, where: str, names: Field
         if fewest < _FEWEST_WORDS:
             raise _unclear(rows, header, where)
     open_ended = text_at is None and header is None
-    return Columns(texts or (width - 1,), label_at, header, _told(texts, label_at, header, rows), open_ended)
+    return Columns(
+        texts or (width - 1,), label_at, header, _described(texts, label_at, header, rows), open_ended
+    )
 
 
 def _judged_label(rows: Rows, text_at: int | None, header: Sequence[str] | None, where: str) -> int | None:
@@ -174,14 +176,14 @@ def _mean_words(cells: Sequence[str]) -> float:
     return sum(counts) / len(counts) if counts else 0.0
 
 
-def _told(texts: Sequence[int], label: int | None, header: Sequence[str] | None, rows: Rows) -> str:
+def _described(texts: Sequence[int], label: int | None, header: Sequence[str] | None, rows: Rows) -> str:
     """Return ``text: column 2; label: column 1 (0, 1)``."""
 
     def name(index: int) -> str:
         return (header[index] if header else "") or f"{index + 1}"
 
-    told = f"text: column {' and '.join(map(name, texts))}"
+    said = f"text: column {' and '.join(map(name, texts))}"
     if label is None:
-        return f"{told}; no labels"
+        return f"{said}; no labels"
     values = sorted({row[label].strip() for row in rows if row[label].strip()})
-    return f"{told}; label: column {name(label)} ({some_of(values, 4)})"
+    return f"{said}; label: column {name(label)} ({some_of(values, 4)})"

@@ -90,7 +90,7 @@ def _parse_rows(
     while len(first) < SAMPLE and (rows := next(stream, None)) is not None:
         first += rows
     columns = find_columns(first[:SAMPLE], where, names)
-    done, taken, width = 0, columns.taken, len(columns.header or ())
+    done, description, width = 0, columns.description, len(columns.header or ())
     for rows in chain([first], stream):
         if not done and columns.header:
             done = next(place for place, row in enumerate(rows, 1) if is_filled(row))
@@ -106,8 +106,8 @@ def _parse_rows(
                 cell = row[columns.label] if len(row) > max(1, columns.label) else ""
                 needed = bool(row and (not width or text.strip()))
                 labels.append(checked_label(cell, needed, place, advice))
-        yield chunk_of(texts, labels if columns.label is not None else None, taken)
-        done, taken = done + len(rows), ""
+        yield chunk_of(texts, labels if columns.label is not None else None, description)
+        done, description = done + len(rows), ""
 
 
 def _text_in(row: Sequence[str], columns: Columns, joint: str) -> str:
@@ -161,7 +161,7 @@ def chunks_of_rows(
     Raises:
         DataError: A row has no text or no label.
     """
-    done, taken = 0, fields_taken(text, label)
+    done, description = 0, fields_taken(text, label)
     for batch in batches:
         texts = _strings(batch.column(text), text, where, done)
         labels = None
@@ -177,8 +177,8 @@ def chunks_of_rows(
                 checked_label(value, True, f"{where} row {number}", "give every row one")
                 for number, value in enumerate(values, done + 1)
             ]
-        yield Chunk(texts, labels, taken)
-        taken = ""
+        yield Chunk(texts, labels, description)
+        description = ""
         done += len(texts)
 
 

@@ -108,11 +108,11 @@ def checked_label(cell: str, needed: bool, place: str, advice: str) -> str:
     return label
 
 
-def chunk_of(texts: Sequence[str], labels: Sequence[str] | None, taken: str = "") -> Chunk:
-    """Return sentences in memory as a chunk; `labels` and `taken` as in `Chunk`."""
+def chunk_of(texts: Sequence[str], labels: Sequence[str] | None, description: str = "") -> Chunk:
+    """Return sentences in memory as a chunk; `labels` and `description` as in `Chunk`."""
     import pyarrow as pa
 
-    return Chunk(pa.array(texts, pa.string()), labels, taken)
+    return Chunk(pa.array(texts, pa.string()), labels, description)
 
 
 def some_of(names: Sequence[str], most: int = 12) -> str:

@@ -15,14 +15,14 @@ from sritool.errors import DataError
 
 def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of objects; of a key that is there twice the last value counts; see `readers.parse`."""
-    text, label, taken = "", None, ""
+    text, label, description = "", None, ""
     for records in map(list, _records(blocks, where)):
         texts, labels = [], []
         if not text:  # a key may be missing from some records, which are named below
             objects = {place: value for place, value in records if isinstance(value, dict)}
             for place in [*objects][:1]:
                 text, label = find_fields(list(dict.fromkeys(chain(*objects.values()))), place, names)
-                taken = fields_taken(text, label)
+                description = fields_taken(text, label)
         for place, record in records:
             if record is None:
                 texts.append("")
@@ -32,8 +32,8 @@ def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterat
                 raise DataError(f"{place} is not a JSON object; write one {{...}} a line")
             texts.append(_text_of(record.get(text), text, place))
             labels.append(_label_of(record.get(label), label, place) if label else "")
-        yield chunk_of(texts, labels if label else None, taken)
-        taken = ""
+        yield chunk_of(texts, labels if label else None, description)
+        description = ""
 
 
 def _records(blocks: Iterable[bytes], where: str) -> Iterator[Iterator[tuple[str, Any]]]:

@@ -108,7 +108,7 @@ def parse_labelled(blocks: Iterable[Any], where: str, wanted: bool) -> Iterator[
     if labelling is None:
         yield from chain(first, stream)
         return
-    done, taken = 0, ""
+    done, description = 0, ""
     for chunk in chain(first, stream):
         texts, labels = [], []
         for number, line in enumerate(chunk.texts.to_pylist(), done + 1):
@@ -120,6 +120,6 @@ def parse_labelled(blocks: Iterable[Any], where: str, wanted: bool) -> Iterator[
             shown = some_of(
                 sorted({labelling.cut(line.strip("\r\n "))[0] for line in sample if line.strip()}), 4
             )
-            taken = f"label: {labelling.how} ({shown}); --no-labels takes it for text"
-        yield chunk_of(texts, labels, taken)
-        done, taken = done + len(texts), ""
+            description = f"label: {labelling.how} ({shown}); --no-labels takes it for text"
+        yield chunk_of(texts, labels, description)
+        done, description = done + len(texts), ""

@@ -22,7 +22,7 @@ from sritool.data.split_files import SplitFiles, fills_shard
 from sritool.data.store import content_hash
 from sritool.data.tokenizer import OWN_MODEL, UNK, IdArray, Tokenizer, WordTokenizer
 from sritool.data.vocabulary import CUT_IT, UNSEPARATED, learn_pieces, learn_words
-from sritool.data.workers import in_order
+from sritool.data.workers import ordered_map
 from sritool.errors import DataError, UsageError
 
 Encoded = tuple[IdArray, npt.NDArray[np.int64], npt.NDArray[np.int64] | None]
@@ -71,12 +71,12 @@ def prepare(
     """
     separated = True
     with RawLines(text, options, folder, workers) as raw:
-        called = {split: _called(split, text) for split in raw.splits}
+        described = {split: _described(split, text) for split in raw.splits}
         for split in raw.splits:
             least = 2 if split == "train" and not options.chunk else 1
             if raw.sentences[split] < least:
-                raw.refuse_documents(split, called[split])
-            _require(raw.sentences[split], called[split], least)
+                raw.refuse_documents(split, described[split])
+            _require(raw.sentences[split], described[split], least)
         if options.tokenizer == "word":
             separated = words_are_separated(raw.word_numbers)
         tokenizer: Tokenizer
@@ -97,7 +97,7 @@ def prepare(
     for split in splits:
         least = 2 if split == "train" and options.chunk else 1
         none = "" if options.chunk else f"; none is within --max-length {options.max_length}"
-        _require(len(splits[split]), called[split], least, none)
+        _require(len(splits[split]), described[split], least, none)
     info = CorpusInfo(
         name=name,
         source=text.source,
@@ -154,7 +154,7 @@ def _encoded(raw: RawLines, tokenizer: Tokenizer, workers: int) -> Iterator[tupl
             numbers, lengths = lists_of(lines.content, np.int32)
             yield lines, (ids[numbers], lengths, None)
     else:
-        yield from in_order(partial(_pieces_of, tokenizer=tokenizer), raw.lines(*raw.splits), workers)
+        yield from ordered_map(partial(_pieces_of, tokenizer=tokenizer), raw.lines(*raw.splits), workers)
 
 
 def _pieces_of(lines: Lines, tokenizer: Tokenizer) -> tuple[Lines, Encoded]:
@@ -208,7 +208,7 @@ def _unknown_notes(separated: bool, counts: Mapping[str, SplitInfo], options: Pr
     return notes
 
 
-def _called(split: str, text: CorpusText) -> str:
+def _described(split: str, text: CorpusText) -> str:
     where = text.splits[split].where if split in text.splits else ""
     return f"{split} ({where})" if where else split
 

@@ -23,7 +23,7 @@ from sritool.data.line_words import LineWords, line_words
 from sritool.data.options import PrepareOptions
 from sritool.data.sampling import Borders, Keys, borders
 from sritool.data.sentences import CorpusText, Cut
-from sritool.data.workers import in_order
+from sritool.data.workers import ordered_map
 from sritool.errors import DataError
 
 MOST_WORDS = 10_000_000  # different ones: about 1.3 GB of memory, and no vocabulary of a language
@@ -134,7 +134,7 @@ class RawLines:
         where = part.where or split
         read = 0
         work = partial(line_words, options=self._options, seed=self._text.cut.seed if self._text.cut else 0)
-        for lines in in_order(work, part.chunks(), self._workers):
+        for lines in ordered_map(work, part.chunks(), self._workers):
             writer.write_batch(self._batch_of(lines, split, where))
             self._split_of_batch.append(split)
             read += lines.read

@@ -79,8 +79,8 @@ class FileSplit:
                         "give such files alone"
                     )
                 labelled = chunk.labels is not None
-                if chunk.taken:
-                    taken[chunk.taken] = None
+                if chunk.description:
+                    taken[chunk.description] = None
                 plain = form not in ("csv", "tsv")
                 texts, changed = unescaped(chunk.texts, plain)
                 rewritten[plain] += changed

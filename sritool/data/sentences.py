@@ -14,7 +14,7 @@ class Chunk(NamedTuple):
 
     texts: Any  # pyarrow.StringArray [sentences]
     labels: Sequence[str] | None  # [sentences], None where the source has none
-    taken: str = ""  # what of the file was taken as text and label, in words; said once a file
+    description: str = ""  # what of the file was taken as text and label, in words; said once a file
 
 
 class Chunked(Protocol):

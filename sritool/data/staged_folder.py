@@ -119,7 +119,7 @@ def _clear_leftovers(target: Path) -> None:
             if lock.acquire():
                 old = time.time() - folder.stat().st_mtime >= _ABANDONED_AFTER
                 lock.release()
-                if old or not lock.without:  # without locks only its age tells that nobody writes it
+                if old or not lock.unsupported:  # without locks only its age tells that nobody writes it
                     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -23,7 +23,7 @@ _AHEAD = 2  # items in work for each process: memory holds so many
 _work: Callable[[Any], Any]  # of a worker process
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
+def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
     """Yield `work` of each item, in order; the results do not depend on the number of processes.
 
     An error that the items raise comes after the results of all items before it.

@@ -80,7 +80,7 @@ def _begin(folder: Path) -> Lock | None:
         elif isinstance(error, PermissionError):  # another user's, where several share a folder of runs
             return None
         raise
-    if lock.without:
+    if lock.unsupported:
         return lock if new else None
     if not _is_abandoned(folder):  # meanwhile another process took it, saved in it, and has ended
         lock.release()

@@ -82,7 +82,7 @@ class Plan:
         if self.folder is not None:
             with hold(self.folder) as lock:
                 clear_leavings(self.folder)
-                yield Opened(self._anew(self.folder), self.folder, not lock.without)
+                yield Opened(self._anew(self.folder), self.folder, not lock.unsupported)
             return
         new_parent = not runs_dir.exists()
         wanted = runs_dir / _run_name(self.start, self.config.method)
@@ -92,7 +92,7 @@ class Plan:
                 if self.start.resume and folder != wanted and _is_locked(wanted):
                     # Refused where another process has begun this run, and not saved it yet.
                     hold(wanted).release()
-                yield Opened(self, folder, not lock.without)
+                yield Opened(self, folder, not lock.unsupported)
             finally:
                 if remove_unsaved(folder, lock) and new_parent:
                     with contextlib.suppress(OSError):

@@ -55,7 +55,7 @@ def test_ways_to_name_ones_own_text(here: Path) -> None:
         (Inputs(["text.txt"]), "needs a name; give it one with --name NAME"),
         (Inputs(["-"]), "needs a name"),
         (Inputs(["text.txt"], name="ptb"), "ptb is a built-in corpus; choose another --name"),
-        (Inputs(["tiny"], name="ptb"), "ptb is another built-in corpus"),
+        (Inputs(["tiny"], name="ptb"), "ptb is a built-in corpus"),
         (Inputs(["tiny"], name="a/b"), "cannot name a corpus"),
         (Inputs(["text.txt"], name="../x"), "cannot name a corpus"),
         (Inputs(["ptbb"]), "did you mean ptb?"),

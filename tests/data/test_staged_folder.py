@@ -109,7 +109,7 @@ def test_leftovers_of_killed_runs_are_cleared_and_what_is_being_written_is_not(t
 
 def test_without_locks_only_age_tells_what_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def acquire(self: Lock, wait: bool = False) -> bool:
-        self.without = True
+        self.unsupported = True
         return True
 
     monkeypatch.setattr(Lock, "acquire", acquire)

@@ -17,7 +17,7 @@ from sritool.data.options import PrepareOptions
 from sritool.data.preprocess import preprocess_corpus
 from sritool.data.sentences import CorpusText, Cut, Sentences
 from sritool.data.sources import Source
-from sritool.data.workers import in_order
+from sritool.data.workers import ordered_map
 from sritool.errors import DataError, SritoolError
 
 
@@ -29,8 +29,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_results_come_in_the_order_of_the_items() -> None:
     slow_first = [f"__import__('time').sleep({0.2 * (k == 1)}) or {k}" for k in range(9)]
-    assert [*in_order(eval, slow_first, 2)] == [*range(9)]
-    assert [*in_order(math.sqrt, [], 2)] == []
+    assert [*ordered_map(eval, slow_first, 2)] == [*range(9)]
+    assert [*ordered_map(math.sqrt, [], 2)] == []
 
 
 def test_an_error_of_the_items_comes_after_what_was_before_it() -> None:
@@ -38,17 +38,17 @@ def test_an_error_of_the_items_comes_after_what_was_before_it() -> None:
         yield from (1, 4, 9)
         raise DataError("bad")
 
-    found = in_order(math.sqrt, items(), 2)
+    found = ordered_map(math.sqrt, items(), 2)
     assert [next(found) for _ in range(3)] == [1, 2, 3]
     with pytest.raises(DataError, match="bad"):
         next(found)
     with pytest.raises(ValueError, match="domain"):
-        [*in_order(math.sqrt, [1, 4, -1, 9], 2)]
+        [*ordered_map(math.sqrt, [1, 4, -1, 9], 2)]
 
 
 def test_a_worker_that_is_killed_is_told() -> None:
     with pytest.raises(SritoolError, match="--workers"):
-        [*in_order(signal.raise_signal, [signal.SIGCONT, signal.SIGKILL, signal.SIGCONT], 2)]
+        [*ordered_map(signal.raise_signal, [signal.SIGCONT, signal.SIGKILL, signal.SIGCONT], 2)]
 
 
 def test_workers_end_with_a_parent_that_is_killed() -> None:
@@ -56,7 +56,7 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
         "from sritool.data import workers\n"
         "workers.ALONE = 0\n"
         "pid = \"__import__('os').getpid()\"\n"
-        "for found in workers.in_order(eval, [pid, *[\"__import__('time').sleep(300)\"] * 8], 1 + 1):\n"
+        "for found in workers.ordered_map(eval, [pid, *[\"__import__('time').sleep(300)\"] * 8], 1 + 1):\n"
         "    print(found, flush=True)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:

@@ -91,7 +91,7 @@ REFUSED = (
     Refused(
         "lines.tsv",
         ("label\ttext\n" + "".join(f"line{n}\tkettle {n % 7} sings\n" for n in range(1_500))).encode(),
-        ("more than 1,000 different labels", "--input-format text"),
+        ("more than 1,000 different labels", "--no-labels leaves it out"),
     ),
     _broken_rows("csv", "alone", "row 41 has no label"),
     _broken_rows("csv", 'good,"never closed\n' + CELLS, "not CSV: the row that begins in line 41"),
