@@ -101,10 +101,10 @@ def test_streams(desk: Desk, name: str, at_length: bool) -> None:
 
 
 def test_slow_reader_gets_everything(desk: Desk) -> None:
-    codes = b"0.5 -1\n" * 4000
-    whole = desk.zygote.run(("decode", "mine-sri"), cwd=desk.folder, stdin=codes)
+    lines = b"a heron\n" * 4000
+    whole = desk.zygote.run(("encode", "mine-sri"), cwd=desk.folder, stdin=lines)
     read, write = os.pipe()
-    running = desk.zygote.start(("decode", "mine-sri"), cwd=desk.folder, stdin=codes, stdout=write)
+    running = desk.zygote.start(("encode", "mine-sri"), cwd=desk.folder, stdin=lines, stdout=write)
     until(lambda: not select.select([], [write], [], 0)[1])  # from here on the process waits for its reader
     os.close(write)
     with os.fdopen(read, "rb") as stream:
