@@ -96,7 +96,7 @@ class ReadablePictureOptions(PictureOptions):
         for name, spelling in typed(ctx).items():
             if name not in OF_DRAWING:
                 raise UsageError(f"--data takes the numbers from a table; leave it or {spelling} out")
-        return replace(out, data=self.data)
+        return replace(out, data="standard input" if self.data == "-" else self.data)
 
 
 @dataclass(frozen=True)

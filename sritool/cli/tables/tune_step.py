@@ -149,8 +149,9 @@ def numbers_in(label: str) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
     """Return the names of a schedule's numbers, and the numbers; None for one that is only there to compare with."""
     for pattern, names in SHAPES.items():
         match = re.fullmatch(pattern, label)
-        if match:
-            return names, tuple(float(match[k + 1]) for k in range(len(names)))
+        values = tuple(float(match[k + 1]) for k in range(len(names))) if match else ()
+        if values and min(values) > 0:
+            return names, values
     return (), None
 
 
