@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
+from sritool.data.columns import SAMPLE
 from sritool.data.csv_parquet import lines_of
 from sritool.data.fields import ANOTHER_LABEL, FieldNames, checked_label, chunk_of, fields_taken, find_fields
 from sritool.data.sentences import Chunk
@@ -16,7 +17,9 @@ from sritool.errors import DataError
 def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of objects; of a key that is there twice the last value counts; see `readers.parse`."""
     text, label, description = "", None, ""
-    for records in map(list, _records(blocks, where)):
+    found = chain.from_iterable(_records(blocks, where))
+    # The same records together, however the file is cut into blocks.
+    for records in iter(lambda: list(islice(found, SAMPLE)), []):
         texts, labels = [], []
         if not text:  # a key may be missing from some records, which are named below
             objects = {place: value for place, value in records if isinstance(value, dict)}
