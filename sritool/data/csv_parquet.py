@@ -58,8 +58,9 @@ def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[Rows]:
                 yield rows
                 rows, size = [], 0
     except csv.Error as error:
+        reason = str(error).replace("\t", "a tab")  # where that is the mark between cells
         raise DataError(
-            f"{where} is not CSV: the row that begins in line {line + 1} ({error}); mend it, for example its "
+            f"{where} is not CSV: the row that begins in line {line + 1} ({reason}); mend it, for example its "
             "quotes, or give --input-format"
         ) from error
     if rows:
