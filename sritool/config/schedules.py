@@ -76,6 +76,11 @@ def constant(value: float) -> Ramp:
     return Ramp(value, value)
 
 
+def rise(start: float, share: float, shape: Literal["linear", "sigmoid"] = "linear") -> Ramp:
+    """Return a way from `start` up to 1 in this share of the planned epochs (Bowman et al. 2016)."""
+    return Ramp(start if share else 1.0, 1.0, finish=share, shape=shape)
+
+
 Schedule = Annotated[
     Ramp,
     BeforeValidator(lambda value: {"start": value, "end": value} if type(value) in (int, float) else value),

@@ -167,6 +167,9 @@ class Method(ABC):
         """How many updates there may be before one of the plan, at most."""
         return 0
 
+    def end_beside(self) -> None:  # noqa: B027 - most methods have none
+        """From here on make no updates but those of the plan."""
+
     def after_epoch(self, batches: Iterable[Batch], noise: Stream) -> dict[str, float]:
         """What the method learns of itself on the validation sentences, as columns to show.
 
@@ -205,15 +208,12 @@ class Method(ABC):
 
     @abstractmethod
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """Draw from the method's q(z|x) as it is evaluated.
+        """Draw from the method's q(z|x) as it is evaluated: [chains, batch, latent].
 
         Args:
             conditional: p(x|·) of the batch.
             seed: Of the draws; those of a sentence depend on no other sentence.
             chains: Draws of each sentence.
-
-        Returns:
-            Shape [chains, batch, latent].
         """
 
     def posterior_mean(self, conditional: Conditional, seed: int, chains: int) -> Tensor:

@@ -14,12 +14,12 @@ from weakref import ref
 import torch
 from torch import Tensor
 
+from sritool.config.schedules import Ramp, rise
 from sritool.config.settings import RunConfig
 from sritool.data.batches import Batch
 from sritool.errors import UsageError
 from sritool.inference.refinement import Refinement, climb, langevin_ends
 from sritool.methods.base import GRADIENT, UPDATE, Clock, Method, PriorKl, Work
-from sritool.methods.kl_schedules import KlSchedule, rise
 from sritool.model.conditional import Conditional
 from sritool.model.dropout import Dropout
 from sritool.model.encoder import Encoder
@@ -83,14 +83,14 @@ class EncoderMethod(Method):
         return not (self.refinement and self.refinement.has_chains)
 
     @property
-    def kl_schedule(self) -> KlSchedule:
-        """Up over the first epochs, unless the method has another."""
+    def kl_ramp(self) -> Ramp:
+        """w over the planned epochs: up to 1 over the first ones, unless the method has another."""
         kl = self.config.kl
         return rise(kl.start, min(kl.epochs / self.config.training.epochs, kl.share), kl.ramp)
 
     def kl_weight(self, clock: Clock) -> float:
         """The weight w of a step."""
-        return self.kl_schedule.at(clock.progress)
+        return self.kl_ramp.at(clock.progress)
 
     def work(self) -> Work:
         """One z a sentence, and the encoder there and back; refinement, where there is some, when it is measured."""
@@ -99,7 +99,7 @@ class EncoderMethod(Method):
 
     def settled_at(self) -> float:
         """When the KL has its full weight."""
-        return self.kl_schedule.settled_at
+        return self.kl_ramp.settled_at
 
     def hinge(self, kl: Tensor) -> Tensor:
         """h, a factor on the gradient of the KL, for each sentence and dimension: [batch, latent] → the same."""
@@ -133,13 +133,13 @@ class EncoderMethod(Method):
         generator: bool = True,
         whole: Batch | None = None,
     ) -> Descent:
-        """Return the objective and its gradients.
+        """Return the objective, with the weight w of the KL, and its gradients.
 
         Args:
             batch: The sentences.
             noise: Of z.
             dropout: Of the masks.
-            weight: w of the KL term.
+            weight: w.
             generator: Whether the generator gets gradients too.
             whole: The batch that `batch` is a part of; None: it is no part.
         """

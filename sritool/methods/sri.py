@@ -15,6 +15,7 @@ from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.inference.chain_density import chain_density, kl_given_noise
 from sritool.inference.langevin import (
     Chain,
+    LogJoint,
     Noise,
     draw_noise,
     log_joint_of,
@@ -59,15 +60,12 @@ class ShortRunInference(Method):
 
     def __init__(self, config: RunConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
-        self.preconditioner: Preconditioner | None = None
-        self.word_mass: WordMass | None = None
-        if self.sampler.preconditioned:
-            self.preconditioner = Preconditioner(self.latent)
-            self.modules[PRECONDITIONER] = self.preconditioner
         predicted = vocabulary_size - FIRST_PREDICTED
-        if worthwhile(self.sampler.words, predicted):
-            self.word_mass = WordMass(predicted)
-            self.modules["word_mass"] = self.word_mass
+        self.preconditioner = Preconditioner(self.latent) if self.sampler.preconditioned else None
+        self.word_mass = WordMass(predicted) if worthwhile(self.sampler.words, predicted) else None
+        for name, statistic in ((PRECONDITIONER, self.preconditioner), ("word_mass", self.word_mass)):
+            if statistic is not None:
+                self.modules[name] = statistic
         self._graphed_pass = GraphedFunction(self._static_pass)
         self._last: tuple[_Pass, int] | None = None  # whose update is to come; sentences of its batch
 
@@ -82,14 +80,11 @@ class ShortRunInference(Method):
         return None if self.preconditioner is None else self.preconditioner.root()
 
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
-        """Run the chains, and write θ's gradient to `.grad`.
+        """Run the chains, and write θ's gradient to `.grad`; arguments and result as every method has them.
 
         With `theta_gradient` at "end" it is the batch's mean at z_K. With "path" it is the sum over the batch of the
         gradients at all visited z_k, plus `end_weight` times that at z_K: in the authors' code the sums pile up in
         `.grad` during the chain, while z_K enters through a batch mean.
-
-        Returns:
-            Sums over the batch, as every method has them.
 
         Raises:
             NumericalError: The chain explodes.
@@ -97,9 +92,9 @@ class ShortRunInference(Method):
         start, noise = self._draw(batch, clock.stream("chain"), 1)  # one chain a sentence
         scaled = noise[:, 0] * self.sampler.temperature.at(clock.progress)  # [steps, batch, latent]
         size, dropout = (whole or batch).size, self._dropout(batch, clock, whole)
-        measured = self._measured(clock)
         root, schedule = self.root, self.sampler.schedule()
-        weight = self.sampler.prior_weight.at(clock.progress)
+        weight, every = self.sampler.prior_weight.at(clock.progress), self.config.training.measure_every
+        measured = every > 0 and clock.step % every == 0
         replayed = _replayed(batch) and not measured
         subsets = self._draw_words(batch, clock, replayed, whole)
         if replayed:
@@ -115,11 +110,10 @@ class ShortRunInference(Method):
         for name, gradient in done.gradients.items():
             self.generator.get_parameter(name).grad = gradient
         moved = (done.chain.end - done.chain.start).norm(dim=-1)  # [batch]
-        told = torch.stack(
-            (done.recon.sum(), moved.sum(), reach(done.chain.end))
-        ).tolist()  # one wait for all
-        require_settled(told[2], schedule, self.sampler.temperature.at(clock.progress))
-        sums = {"recon": told[0], "moved": told[1]}
+        told = torch.stack((done.recon.sum(), moved.sum(), reach(done.chain.end)))
+        recon, distance, farthest = told.tolist()  # one wait for all
+        require_settled(farthest, schedule, self.sampler.temperature.at(clock.progress))
+        sums = {"recon": recon, "moved": distance}
         if measured:  # and so not replayed
             sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain, weight, subsets)
         return sums
@@ -146,9 +140,8 @@ class ShortRunInference(Method):
         """Steps of a chain cost the drawn words only; with `path` each costs a gradient in θ too."""
         steps, products = self.sampler.steps, self.generator.products
         words, width = self.generator.output_weight.shape
-        seen = words
-        if self.word_mass is not None:
-            seen = min(words, self.sampler.words + _TARGETS * self.config.training.batch_size)
+        drawn = self.sampler.words + _TARGETS * self.config.training.batch_size
+        seen = words if self.word_mass is None else min(words, drawn)
         of_all_words = (products - (words - seen) * width) / products
         step = of_all_words * (GRADIENT + (self.sampler.theta_gradient == "path"))
         return Work(UPDATE + steps * step, 2 * steps * GRADIENT)
@@ -194,29 +187,21 @@ class ShortRunInference(Method):
     def _static_pass(self, schedule: Sequence[float], size: int, *tensors: Tensor | None) -> _Pass:
         """`_pass` of tensors alone, without a look at their values: what is captured as a CUDA graph.
 
-        Args:
-            schedule: s_k.
-            size: Sentences of the whole batch.
-            tensors: The batch's four, start, noise, the prior's weight, the root, the subsets' three, dropout's bits;
-                None from the root on where there is none.
+        The tensors are the batch's four, start, noise, the prior's weight, the root, the subsets' three, and the bits
+        of dropout; None from the root on where there is none.
         """
         given: Any = tensors  # the place of each says whether it may be None
-        batch, (start, noise, weight, root), words, bits = (
-            Batch(*given[:4]),
-            given[4:8],
-            given[8:11],
-            given[11:],
-        )
+        start, noise, weight, root, *words = given[4:11]
         subsets = None if words[0] is None else unstacked(*words)
         weights = Weights(self.generator, self.precision, self._workspace)
-        conditional = Conditional(weights, batch, static=True)
-        dropout = Dropout(self.config.generator, len(batch.targets), bits)
+        conditional = Conditional(weights, Batch(*given[:4]), static=True)
+        dropout = Dropout(self.config.generator, len(conditional.batch.targets), given[11:])
         return self._pass(conditional, dropout, start, noise, weight, schedule, root, subsets, size)
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """Ends of independent chains at the evaluation temperature: [chains, batch, latent]."""
         start, noise = self._draw(conditional.batch, Stream(seed, "evaluation"), chains)
-        return self._evaluation_chain(conditional, start, noise).end
+        return self._evaluation_chain(log_joint_of(conditional), start, noise).end
 
     def posterior_under_dropout(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """`posterior` with fresh dropout masks at each step, as the authors' code draws codes to classify.
@@ -234,9 +219,9 @@ class ShortRunInference(Method):
             def log_conditional(z: Tensor, step: int, drawn: Dropout = drawn) -> tuple[Tensor, Tensor]:
                 return conditional.evaluate(z, drawn.masks(step))
 
-            log_joint, tau = with_prior(log_conditional), sampler.evaluation_temperature
-            given = (sampler.schedule(), noise[:, chain], tau, False, self.root, sampler.exponential)
-            ends.append(settled(short_run(log_joint, start[chain], *given)).end)
+            ends.append(
+                self._evaluation_chain(with_prior(log_conditional), start[chain], noise[:, chain]).end
+            )
         return torch.stack(ends)
 
     @property
@@ -247,26 +232,25 @@ class ShortRunInference(Method):
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
         """KL of the chain given its noise, from one chain a sentence: an upper bound where nothing folds."""
         start, noise = self._draw(conditional.batch, Stream(seed, "evaluation"), 1)
-        chain = self._evaluation_chain(conditional, start[0], noise[:, 0], keep_path=True)
+        chain = self._evaluation_chain(log_joint_of(conditional), start[0], noise[:, 0], keep_path=True)
         density = chain_density(conditional, chain)
         return PriorKl(kl_given_noise(chain, density), density.folded)
 
     def _evaluation_chain(
-        self, conditional: Conditional, start: Tensor, noise: Tensor, keep_path: bool = False
+        self, log_joint: LogJoint, start: Tensor, noise: Tensor, keep_path: bool = False
     ) -> Chain:
-        """The chain as it is evaluated, without dropout, at the stored τ: start [..., batch, latent].
+        """The chain as it is evaluated, at the stored τ: start [..., batch, latent].
 
         Raises:
             NumericalError: It explodes.
         """
-        sampler, joint = self.sampler, log_joint_of(conditional)
+        sampler = self.sampler
         given = (sampler.schedule(), noise, sampler.evaluation_temperature)
-        return settled(short_run(joint, start, *given, keep_path, self.root, sampler.exponential))
+        return settled(short_run(log_joint, start, *given, keep_path, self.root, sampler.exponential))
 
     def _draw(self, batch: Batch, stream: Stream, chains: int) -> Noise:
-        sampler, dtype = self.sampler, self.generator.output_bias.dtype
-        numbers = range(chains)
-        return draw_noise(stream, batch.examples, numbers, sampler.steps, self.latent, dtype)
+        steps, dtype = self.sampler.steps, self.generator.output_bias.dtype
+        return draw_noise(stream, batch.examples, range(chains), steps, self.latent, dtype)
 
     def _draw_words(
         self, batch: Batch, clock: Clock, fixed_size: bool, whole: Batch | None
@@ -291,10 +275,6 @@ class ShortRunInference(Method):
         if self.sampler.chain_dropout:
             return dropout.masks(step)
         return dropout.masks(0) if step == self.sampler.steps else None
-
-    def _measured(self, clock: Clock) -> bool:
-        every = self.config.training.measure_every
-        return every > 0 and clock.step % every == 0
 
     def _unstable_share(
         self,

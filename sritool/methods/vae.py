@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sritool.config.schedules import Ramp, rise
+from sritool.methods.base import Clock
 from sritool.methods.encoder_method import EncoderMethod
-from sritool.methods.kl_schedules import Cycles, KlSchedule
 
 
 class Autoencoder(EncoderMethod):
@@ -40,16 +41,25 @@ class AnnealedVae(EncoderMethod):
 
 
 class CyclicalVae(EncoderMethod):
-    """The ELBO, its KL weighted by equal cycles over the planned epochs."""
+    """The ELBO, its KL weighted by equal cycles over the planned epochs: in each up to 1, then 1."""
 
     name = "vae-cyclical"
     sections = frozenset({"cycles"})
 
     @property
-    def kl_schedule(self) -> KlSchedule:
-        """The cycles of the settings."""
+    def kl_ramp(self) -> Ramp:
+        """Within a cycle."""
+        return rise(self.config.cycles.start, self.config.cycles.ramp)
+
+    def kl_weight(self, clock: Clock) -> float:
+        """1 at the end of the plan."""
+        within = clock.progress * self.config.cycles.count % 1.0
+        return self.kl_ramp.at(within if clock.progress < 1.0 else 1.0)
+
+    def settled_at(self) -> float:
+        """When the last cycle has risen, if they do rise."""
         cycles = self.config.cycles
-        return Cycles(cycles.start, cycles.count, cycles.ramp)
+        return (cycles.count - 1 + cycles.ramp) / cycles.count if self.kl_ramp.settled_at else 0.0
 
 
 class FreeBitsVae(EncoderMethod):

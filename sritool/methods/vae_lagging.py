@@ -58,11 +58,12 @@ class LaggingVae(EncoderMethod):
 
     def beside(self, clock: Clock, planned: int, batches: int) -> int | None:
         """The planned one first, then any of the epoch's, until the encoder has caught up."""
-        if not self.lag.aggressive or self.lag.caught_up:
+        lag = self.lag
+        if not lag.aggressive or lag.caught_up:
             return None
-        if self.lag.updates == 0:
+        if lag.updates == 0:
             return planned
-        draw = np.random.default_rng([clock.seed, clock.epoch, clock.step, self.lag.updates])
+        draw = np.random.default_rng([clock.seed, clock.epoch, clock.step, lag.updates])
         return int(draw.integers(batches))
 
     @property
@@ -70,11 +71,14 @@ class LaggingVae(EncoderMethod):
         """As many as the settings allow, while it is aggressive."""
         return self.config.lagging.updates if self.lag.aggressive else 0
 
+    def end_beside(self) -> None:
+        """No more aggressive."""
+        self.lag.aggressive = False
+
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Of the encoder alone while it catches up; of the generator alone after; of both when that is over."""
         lag, weight = self.lag, self.kl_weight(clock)
-        behind = self._behind
-        self._told = None
+        behind, self._told = lag.aggressive and not lag.caught_up, None
         if behind:
             # A batch may come again within an epoch, so that its noise depends on the update too.
             here = f"{clock.step} {lag.updates}"
@@ -85,17 +89,12 @@ class LaggingVae(EncoderMethod):
             self._told = torch.stack((loss, batch.lengths.sum().to(loss)))
         else:
             found = self.descent(batch, clock.stream("encoder"), clock.stream("dropout"), weight, whole=whole)
-            encoder = {} if lag.aggressive else found.encoder
-            self.assign({"encoder": encoder, "generator": found.generator})
+            self.assign({"encoder": {} if lag.aggressive else found.encoder, "generator": found.generator})
         columns = self.columns(found, weight)
         columns["mean encoder updates"] = float(lag.updates + behind)
         if np.isfinite(lag.information):
             columns |= {"mean MI": lag.information, "mean batch MI": lag.batch_information}
         return columns
-
-    @property
-    def _behind(self) -> bool:
-        return self.lag.aggressive and not self.lag.caught_up
 
     def statistics(self) -> list[Tensor]:
         """Loss and predictions, while the encoder catches up."""
@@ -133,7 +132,7 @@ class LaggingVae(EncoderMethod):
         whole = encoder_information(q, keys, noise)
         mean = batch_information(q, keys, noise, self.config.lagging.information_batch)
         if not mean >= lag.batch_information:  # so that it also ends where that is not finite
-            lag.aggressive = False
+            self.end_beside()
         if np.isfinite(whole) and np.isfinite(mean):
             lag.information, lag.batch_information = whole, mean
         return {"MI": whole, "batch MI": mean, "aggressive": float(lag.aggressive)}
@@ -152,20 +151,17 @@ class LaggingVae(EncoderMethod):
 
 
 def batch_information(q: DiagonalGaussian, examples: Tensor, noise: Stream, size: int) -> float:
-    """Estimate the mutual information of sentence and code in batches, in nats.
+    """Estimate the mutual information of sentence and code in batches of `size` sentences: none is above log(size).
 
     Args:
         q: Of the validation sentences, in order of length as in the published code. Shapes [sentences, latent].
         examples: Keys of the sentences' noise. Shape [sentences].
         noise: Of the draws.
-        size: Sentences in a batch; no estimate is above log(size).
+        size: Sentences in a batch.
 
     Returns:
-        The mean over batches, each weighted by its sentences.
+        Nats: the mean over batches, each weighted by its sentences.
     """
-    parts = zip(q.mean.split(size), q.log_variance.split(size), examples.split(size), strict=True)
-    sums = [
-        encoder_information(DiagonalGaussian(mean, log_variance), keys, noise) * len(keys)
-        for mean, log_variance, keys in parts
-    ]
+    parts = zip(*(tensor.split(size) for tensor in (*q, examples)), strict=True)
+    sums = [encoder_information(DiagonalGaussian(*q), keys, noise) * len(keys) for *q, keys in parts]
     return sum(sums) / len(examples)

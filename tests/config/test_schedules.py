@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sritool.config.presets import PRESETS, layered
 from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS, with_schedule
-from sritool.config.schedules import Ramp, constant
+from sritool.config.schedules import Ramp, constant, rise
 from sritool.config.settings import RunConfig
 from sritool.config.values import build
 from sritool.errors import UsageError
@@ -82,6 +82,38 @@ def test_a_constant_never_moves() -> None:
 def test_a_schedule_that_runs_backwards_is_refused(begin: float, finish: float) -> None:
     with pytest.raises(UsageError, match="Ramp"):
         Ramp(0.0, 1.0, begin, finish)
+
+
+SHAPES = st.sampled_from(["linear", "sigmoid"])
+
+
+@given(share=st.floats(0, 1), shape=SHAPES, long=st.floats(0.01, 1), start=st.floats(0, 1))
+def test_a_rise_goes_from_its_start_to_one_and_is_the_same_seen_from_its_end(
+    share: float, shape: Literal["linear", "sigmoid"], long: float, start: float
+) -> None:
+    once = rise(0.0, 1.0, shape)
+    value = once.at(share)
+    assert 0 <= value <= 1
+    assert value == pytest.approx(1 - once.at(1 - share), abs=1e-9)
+    assert once.at(min(1.0, share + 0.01)) >= value
+    assert (once.at(0), once.at(1)) == (pytest.approx(0), 1)
+    if shape == "linear":
+        assert value == share
+    stretched = rise(start, long, shape)
+    assert stretched.at(share * long) == pytest.approx(start + (1 - start) * value, abs=1e-6)
+    assert stretched.at(1.5 * long) == 1
+
+
+def test_a_rise_that_takes_no_time_is_over() -> None:
+    at_once = rise(0.0, 0.0)
+    assert at_once.at(0.0) == 1
+    assert at_once.settled_at == 0
+
+
+def test_a_sigmoid_is_late_and_then_steep() -> None:
+    once = rise(0.0, 1.0, "sigmoid")
+    assert once.at(0.25) < 0.1 < 0.25
+    assert once.at(0.55) - once.at(0.45) > 2 * 0.1
 
 
 def sampled(name: str) -> RunConfig:

@@ -1,4 +1,4 @@
-"""The hinge: what it lets through of a KL's gradient, against autograd of max(KL, target)."""
+"""The hinge, against autograd of max(KL, target), and the cycles of the KL's weight."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.config.settings import FreeBitsConfig, GeneratorConfig, RunConfig
+from sritool.config.settings import CyclesConfig, FreeBitsConfig, GeneratorConfig, RunConfig
+from sritool.methods.base import Clock
 from sritool.methods.encoder_method import EncoderMethod
 from sritool.methods.registry import build_method
 from sritool.model.gaussian import DiagonalGaussian
@@ -47,3 +48,37 @@ def test_sentences_and_dimensions_differ() -> None:
     kl = torch.tensor([[1.6, 0.0, 0.0], [0.4, 0.4, 0.4]]).double()
     assert hinge_of(kl, True).tolist() == [[1, 1, 1], [0, 0, 0]]
     assert hinge_of(kl, False).tolist() == [[1, 0, 0], [0, 0, 0]]
+
+
+def cyclical(start: float, count: int, ramp: float) -> EncoderMethod:
+    config = RunConfig("vae-cyclical", cycles=CyclesConfig(count, start, ramp))
+    method = build_method(config, 9)
+    assert isinstance(method, EncoderMethod)
+    return method
+
+
+@pytest.mark.parametrize(
+    ("progress", "weight"),
+    [
+        (0, 0),
+        (0.0625, 0.5),
+        (0.125, 1),
+        (0.2, 1),
+        (0.25, 0),
+        (0.3125, 0.5),
+        (0.375, 1),
+        (0.75, 0),
+        (0.9, 1),
+        (1, 1),
+    ],
+)
+def test_four_cycles_rise_in_their_first_halves(progress: float, weight: float) -> None:
+    method = cyclical(0.0, 4, 0.5)
+    assert method.kl_weight(Clock(0, 0, 0, progress)) == pytest.approx(weight)
+    assert method.settled_at() == 0.875
+
+
+def test_cycles_without_a_ramp_are_flat() -> None:
+    for flat in (cyclical(0.0, 3, 0.0), cyclical(1.0, 3, 0.5)):
+        assert {flat.kl_weight(Clock(0, 0, 0, step / 10)) for step in range(11)} == {1.0}
+        assert flat.settled_at() == 0
