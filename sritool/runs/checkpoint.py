@@ -55,29 +55,16 @@ def portable(checkpoint: Checkpoint) -> Checkpoint:
     """Return a checkpoint as it is handed to others: without the optimiser and without folders of this machine."""
     config, corpus = checkpoint.config, checkpoint.corpus
     start = config.warm_start
-    config = replace(
-        config,
-        pretraining=replace(config.pretraining, encoder=Path(config.pretraining.encoder).name),
-        warm_start=replace(
-            start, checkpoint=Path(start.checkpoint).name, embeddings=Path(start.embeddings).name
-        ),
-    )
-    return replace(
-        checkpoint,
-        config=config,
-        corpus={**corpus, "path": corpus["name"]},
-        trainer=None,
-    )
+    start = replace(start, checkpoint=Path(start.checkpoint).name, embeddings=Path(start.embeddings).name)
+    encoder = replace(config.pretraining, encoder=Path(config.pretraining.encoder).name)
+    config = replace(config, pretraining=encoder, warm_start=start)
+    return replace(checkpoint, config=config, corpus={**corpus, "path": corpus["name"]}, trainer=None)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint: after this returns the file is on the disk whole; before, the old one stands.
 
     A link of this name is replaced, not followed: whoever packed a run folder could make us write anywhere.
-
-    Args:
-        checkpoint: What to write.
-        path: Where to write it.
 
     Raises:
         SritoolError: It cannot be written.
@@ -114,24 +101,17 @@ def from_bytes(content: bytes) -> Checkpoint:
 
 
 def _values_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "config": plain(checkpoint.config),
-        "tokenizer": _bytes_to_tensors(checkpoint.tokenizer.state()),
-        "weights": checkpoint.weights,
-        "corpus": checkpoint.corpus,
-        "progress": checkpoint.progress,
-        "metrics": checkpoint.metrics,
-        "trainer": checkpoint.trainer,
+    # SentencePiece models travel as octets: a tensor is the plainest thing that holds them.
+    tokenizer = {
+        key: torch.frombuffer(bytearray(value), dtype=torch.uint8) if isinstance(value, bytes) else value
+        for key, value in checkpoint.tokenizer.state().items()
     }
+    parts = {**vars(checkpoint), "config": plain(checkpoint.config), "tokenizer": tokenizer}
+    return {"format": FORMAT, "version": VERSION, **parts}
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU.
-
-    Args:
-        path: The file.
 
     Raises:
         CheckpointError: It is missing, damaged, not a checkpoint, of a newer version, or holds code.
@@ -148,9 +128,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "upgrade sritool, or use the version that wrote it"
         )
     try:
-        return _checkpoint_of(
-            {name: value for name, value in values.items() if name not in ("format", "version")}
-        )
+        return _checkpoint_of({n: value for n, value in values.items() if n not in ("format", "version")})
     except (SritoolError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); use another checkpoint") from error
 
@@ -180,19 +158,8 @@ def _checkpoint_of(parts: dict[str, Any]) -> Checkpoint:
     config, tokenizer = parts.pop("config"), parts.pop("tokenizer")
     if not isinstance(config, dict) or not isinstance(tokenizer, dict):
         raise ValueError("config and tokenizer are no tables")
-    return Checkpoint(build(RunConfig, config), tokenizer_from_state(_tensors_to_bytes(tokenizer)), **parts)
-
-
-def _bytes_to_tensors(state: Mapping[str, Any]) -> dict[str, Any]:
-    """SentencePiece models travel as octets: a tensor is the plainest thing that holds them."""
-    return {
-        key: torch.frombuffer(bytearray(value), dtype=torch.uint8) if isinstance(value, bytes) else value
-        for key, value in state.items()
-    }
-
-
-def _tensors_to_bytes(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+    state = {
         key: bytes(value.numpy().tobytes()) if isinstance(value, Tensor) else value
-        for key, value in state.items()
+        for key, value in tokenizer.items()
     }
+    return Checkpoint(build(RunConfig, config), tokenizer_from_state(state), **parts)

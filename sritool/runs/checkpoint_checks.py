@@ -65,9 +65,6 @@ class _Progress:
 def check_contents(values: Mapping[str, Any]) -> None:
     """Check all parts of a checkpoint but its settings and its tokenizer, which check themselves.
 
-    Args:
-        values: The parts by name: corpus, progress, weights, metrics and trainer.
-
     Raises:
         UsageError, ValueError: Names the first value that no checkpoint has.
     """
@@ -88,22 +85,22 @@ def check_optimizer(
     Args:
         stored: What a checkpoint has of `Optimizer.state_dict()`.
         fresh: `Optimizer.state_dict()` of the new optimiser.
-        shapes: Shapes of the parameters, in the optimiser's order.
+        shapes: Of the parameters, in the optimiser's order.
 
     Raises:
         ValueError: Groups, names, shapes or types differ, or a number is not finite.
         KeyError: `stored` has no groups or no state.
     """
-    groups, own_groups = stored["param_groups"], fresh["param_groups"]
-    if not isinstance(groups, list) or len(groups) != len(own_groups):
+    groups, (own,) = stored["param_groups"], fresh["param_groups"]
+    if not isinstance(groups, list) or len(groups) != 1:
         raise ValueError("its optimizer has other groups")
-    for group, own in zip(groups, own_groups, strict=True):
-        if not isinstance(group, dict) or group.get("params") != own["params"]:
-            raise ValueError("its optimizer has other parameters")
-        for name, value in group.items():
-            if not _is_setting(value, own.get(name)) or not _is_text(name):
-                raise ValueError(f"its optimizer has {quoted(name)} = {quoted(value)}")
-    names = {"step", "exp_avg", "exp_avg_sq"} if "betas" in own_groups[0] else {"momentum_buffer"}
+    group = groups[0]
+    if not isinstance(group, dict) or group.get("params") != own["params"]:
+        raise ValueError("its optimizer has other parameters")
+    for name, value in group.items():
+        if not _is_setting(value, own.get(name)) or not _is_text(name):
+            raise ValueError(f"its optimizer has {quoted(name)} = {quoted(value)}")
+    names = {"step", "exp_avg", "exp_avg_sq"} if "betas" in own else {"momentum_buffer"}
     state = stored["state"]
     if not isinstance(state, dict) or any(key not in range(len(shapes)) for key in state):
         raise ValueError("its optimizer has other parameters")
@@ -111,8 +108,8 @@ def check_optimizer(
         if not isinstance(tensors, dict) or tensors.keys() != names:
             raise ValueError(f"its optimizer has other tensors for parameter {key}")
         for name, tensor in tensors.items():
-            if tensor is None:
-                continue  # SGD's momentum buffer without momentum
+            if tensor is None:  # SGD's momentum buffer without momentum
+                continue
             shape = torch.Size() if name == "step" else shapes[key]
             if not isinstance(tensor, Tensor) or tensor.shape != shape or tensor.dtype != torch.float32:
                 raise ValueError(f"its optimizer's {name} does not fit parameter {key}")

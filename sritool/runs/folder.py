@@ -29,12 +29,6 @@ def new_run(folder: Path) -> tuple[Path, Lock]:
 
     What a killed run left before it saved anything is cleared away and its folder taken.
 
-    Args:
-        folder: The folder's name, with that of the folder of runs.
-
-    Returns:
-        The folder that was made, and its lock.
-
     Raises:
         UsageError: There is a file in its way.
         SritoolError: It cannot be made.
@@ -134,11 +128,7 @@ def hold(folder: Path) -> Lock:
 
 
 def remove_unsaved(folder: Path, lock: Lock) -> bool:
-    """Remove a run folder in which no checkpoint was saved.
-
-    Args:
-        folder: The run's folder.
-        lock: Its lock, which is held, and is released.
+    """Remove a run folder whose lock is held, and release the lock, if no checkpoint was saved there.
 
     Returns:
         False if there is a checkpoint; then nothing is removed and the lock stays held.
@@ -154,14 +144,11 @@ def remove_unsaved(folder: Path, lock: Lock) -> bool:
 
 
 def newest_run(runs_dir: Path, name: str = "") -> Path | None:
-    """Return the run folder whose checkpoints are youngest.
+    """Return the run folder whose checkpoints are youngest; None if there is no run with a checkpoint.
 
     Args:
         runs_dir: The folder of runs; it need not be there.
-        name: Look only at runs called so, or so with a number.
-
-    Returns:
-        None if there is no such run with a checkpoint.
+        name: Look only at runs called so, or so with a number; "": at all.
     """
     found = [
         (saved, folder)

@@ -36,8 +36,7 @@ class HubModel(NamedTuple):
 def hub_model(given: Path) -> HubModel | None:
     """Return the model that `hf://user/name` or `hf://user/name@revision` names; None for the name of a file.
 
-    Args:
-        given: What a user gave, which as a path has lost one of the slashes.
+    As a path, which has lost one of the slashes.
 
     Raises:
         UsageError: It begins so, and is no such name.
@@ -72,23 +71,20 @@ def fetch_checkpoint(model: HubModel) -> Path:
                 library_name="sritool",
                 library_version=__version__,
             )
-    except errors.GatedRepoError as error:
-        raise CheckpointError(
-            f"{model} asks for consent first; give it on the model's page, and {LOG_IN}"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"there is no model {model}, or it is private; look for a slip in its name, or {LOG_IN}"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise CheckpointError(
-            f"{model} is not there: the model has no such revision; give another"
-        ) from error
-    except errors.RemoteEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{model} has no {HUB_FILE}; give a model that `sritool push` sent there"
-        ) from error
     except Exception as error:  # the client's errors are many, and change from one version to the next
+        reasons = {
+            errors.GatedRepoError: f"{model} asks for consent first; give it on the model's page, and {LOG_IN}",
+            errors.RepositoryNotFoundError: (
+                f"there is no model {model}, or it is private; look for a slip in its name, or {LOG_IN}"
+            ),
+            errors.RevisionNotFoundError: f"{model} is not there: the model has no such revision; give another",
+            errors.RemoteEntryNotFoundError: (
+                f"{model} has no {HUB_FILE}; give a model that `sritool push` sent there"
+            ),
+        }
+        for kind, reason in reasons.items():
+            if isinstance(error, kind):
+                raise CheckpointError(reason) from error
         raise _unreachable(f"fetch {model} from", error) from error
     return Path(file)
 
@@ -133,13 +129,11 @@ def push_folder(folder: Path, name: str, private: bool) -> str:
             api.upload_folder(repo_id=name, folder_path=folder, commit_message="Push a model of sritool")
     except errors.LocalTokenNotFoundError as error:
         raise SritoolError(f"cannot push to {name} without a token; {LOG_IN}") from error
-    except errors.HfHubHTTPError as error:
-        if error.response.status_code in (401, 403):
+    except Exception as error:
+        if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403):
             raise SritoolError(
                 f"the hub does not allow to push to {name}; {LOG_IN}, with a token that may write there"
             ) from error
-        raise _unreachable(f"push to {name} on", error) from error
-    except Exception as error:
         raise _unreachable(f"push to {name} on", error) from error
     return str(address)
 

@@ -13,28 +13,24 @@ from sritool.files import append, cannot_write, write_text
 
 
 class MetricsLog:
-    """metrics.jsonl: a line a record; what a resumed run will do again is cut off first.
-
-    Attributes:
-        path: The file.
-    """
+    """metrics.jsonl: a line a record; what a resumed run will do again is cut off first."""
 
     def __init__(
         self, path: Path, steps: int = 0, epochs: int = 0, pretraining: bool = False, tuned: int = 0
     ) -> None:
-        """Keep the records of what is done.
+        """Keep the records of what is done: steps, and epochs of the pretraining or of the method.
 
         Args:
             path: The file; it need not be there.
-            steps: Steps that are done.
-            epochs: Epochs that are done.
+            steps: That are done.
+            epochs: That are done.
             pretraining: Whether these epochs are those of the pretraining.
             tuned: Epochs that were done at the last search for step sizes.
 
         Raises:
             SritoolError: It cannot be written.
         """
-        self.path = path
+        self._path = path
 
         def is_done(record: Mapping[str, Any]) -> bool:
             if record["kind"] == "tune" and record["epoch"] > tuned:
@@ -42,9 +38,7 @@ class MetricsLog:
             if record["kind"] != "epoch":
                 return bool(record["step"] <= steps)
             of_pretraining = bool(record.get("pretraining", False))
-            if of_pretraining != pretraining:
-                return of_pretraining
-            return bool(record["epoch"] <= epochs)
+            return of_pretraining if of_pretraining != pretraining else bool(record["epoch"] <= epochs)
 
         kept = [record for record in read_metrics(path) if is_done(record)]
         try:
@@ -59,13 +53,13 @@ class MetricsLog:
             SritoolError: It cannot be written.
         """
         try:
-            append(self.path, _line(record).encode("ascii"))
+            append(self._path, _line(record).encode("ascii"))
         except OSError as error:
             raise self._failed(error) from error
 
     def _failed(self, error: OSError) -> SritoolError:
         instead = "it a folder that can be written; --resume goes on from the last save"
-        return SritoolError(cannot_write(self.path, error, instead))
+        return SritoolError(cannot_write(self._path, error, instead))
 
 
 def _line(record: Mapping[str, Any]) -> str:
@@ -81,18 +75,13 @@ def _finite(value: Any) -> Any:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return all whole records of a metrics.jsonl; what a kill or a power cut made of a line is left out."""
-    if not path.is_file():
-        return []
     records = []
-    for line in path.read_bytes().split(b"\n"):
+    for line in path.read_bytes().split(b"\n") if path.is_file() else ():
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and "kind" in record and _is_count(record, "step", "epoch"):
+        counts = isinstance(record, dict) and (record.get("step"), record.get("epoch"))
+        if counts and "kind" in record and all(isinstance(count, int) for count in counts):
             records.append(record)
     return records
-
-
-def _is_count(record: Mapping[str, Any], *names: str) -> bool:
-    return all(isinstance(record.get(name), int) for name in names)

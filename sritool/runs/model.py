@@ -84,9 +84,6 @@ class TrainedModel:
     def split(self, sentences: Sequence[str]) -> Split:
         """Return sentences as ids, cleaned and cut as the model's corpus was; order and number are kept.
 
-        Args:
-            sentences: Text, one sentence an item.
-
         Raises:
             UsageError: A single string is given in place of a list.
         """
@@ -139,24 +136,11 @@ class TrainedModel:
         return [Decoded(self.tokenizer.decode(row), len(row) < config.max_length) for row in ids]
 
     def texts(self, split: Split, examples: Iterable[int]) -> list[str]:
-        """Return sentences of a split as the tokenizer spells them, unknown words included.
-
-        Args:
-            split: Where they are.
-            examples: Their indices.
-        """
+        """Return sentences of a split, by index, as the tokenizer spells them, unknown words included."""
         return [self.tokenizer.decode(split.targets(int(index)).tolist()) for index in examples]
 
     def prior(self, n: int, seed: int = 0) -> Floats:
-        """Return codes from the prior N(0, I); the first of more are the same.
-
-        Args:
-            n: How many.
-            seed: Of the draws.
-
-        Returns:
-            Shape [n, latent], float32.
-        """
+        """Return codes from the prior N(0, I): [n, latent], float32; the first of more are the same."""
         draws: Floats = Stream(seed, "prior").normal(torch.arange(n), self.latent).numpy()
         return draws
 
@@ -166,8 +150,7 @@ class TrainedModel:
         Args:
             n: How many.
             seed: Of the codes, and of the words that are drawn.
-            config: How words are chosen. None: greedily; a language model draws them, as it would otherwise give one
-                sentence n times.
+            config: How words are chosen; None: by `default_decoding`.
         """
         return self.decode(self.prior(n, seed), config or self.default_decoding(), seed)
 
@@ -176,10 +159,7 @@ class TrainedModel:
         return DecodingConfig(greedy=self.latent > 0)
 
     def require_latent(self, what: str) -> None:
-        """Check that the model has a z.
-
-        Args:
-            what: What needs it, for the message.
+        """Check that the model has a z, without which one cannot do `what`.
 
         Raises:
             UsageError: It is a language model.
@@ -191,10 +171,10 @@ class TrainedModel:
 
 
 def load_model(path: Path | str, device: str = "cpu", gpu: str | None = None) -> TrainedModel:
-    """Load a checkpoint file or a run folder (best.pt before last.pt).
+    """Load a checkpoint file or a run folder (best.pt before last.pt), as every command takes it.
 
     Args:
-        path: A file or a folder, as every command takes it.
+        path: A file or a folder.
         device: cpu, cuda:0, mps or auto.
         gpu: Its number, which goes before `device`.
 

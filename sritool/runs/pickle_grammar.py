@@ -38,10 +38,7 @@ class RefusedError(ValueError):
 
 
 def check_instructions(program: bytes) -> None:
-    """Compare a pickle's instructions with the grammar; none is run.
-
-    Args:
-        program: The pickle of an archive of torch.
+    """Compare the instructions of a pickle, from an archive of torch, with the grammar; none is run.
 
     Raises:
         RefusedError: It is damaged, or torch.save does not write it for plain values and tensors.

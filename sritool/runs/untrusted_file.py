@@ -150,12 +150,9 @@ def _check_digest(file: BinaryIO) -> int:
 
 
 def _copy_entries(file: BinaryIO, size: int) -> tuple[BinaryIO, bytes, int]:
-    """Look at the entries of an archive of `size` bytes, and copy them into a new archive.
+    """Look at the entries of an archive of `size` bytes; return a copy, its pickle, and its bytes of numbers.
 
     torch reads the copy. It has a parser of archives of its own, which might see other entries than were looked at.
-
-    Returns:
-        The copy, its pickle, and how many bytes of numbers it has.
     """
     copied, program, stored = io.BytesIO(), b"", 0
     try:
@@ -226,12 +223,7 @@ def _tensors_in(values: Any) -> list[Tensor]:
 
 
 def _check_tensors(tensors: list[Tensor], stored: int) -> None:
-    """Whether each tensor has exactly the numbers of one entry, in order, and each entry is a tensor's.
-
-    Args:
-        tensors: All tensors of the file.
-        stored: Bytes of numbers in the file.
-    """
+    """Whether each tensor has exactly the numbers of one entry, in order, and the tensors have all `stored` bytes."""
     owned: dict[int, int] = {}
     for tensor in tensors:
         storage = tensor.untyped_storage()

@@ -18,10 +18,6 @@ from sritool.runs.checkpoint import Checkpoint
 def method_without_memory(checkpoint: Checkpoint, path: Path | str) -> Method:
     """Build the method of a checkpoint without memory for its parameters, whatever sizes its settings ask for.
 
-    Args:
-        checkpoint: Its settings say which method and which sizes.
-        path: Its file, for the message.
-
     Raises:
         CheckpointError: There is no such method, or the weights or the vocabulary do not fit it.
     """
@@ -40,12 +36,7 @@ def method_without_memory(checkpoint: Checkpoint, path: Path | str) -> Method:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
-    """Copy weights into a module.
-
-    Args:
-        module: Where they go.
-        weights: Parameters by name.
-        path: Their file, for the message.
+    """Copy weights, by parameter name, into a module; `path` is their file, for the message.
 
     Raises:
         CheckpointError: Names or shapes differ.
