@@ -126,15 +126,5 @@ class Model(TrainedModel):
 
 
 def load(path: Path | str, device: str = "cpu", gpu: str | None = None) -> Model:
-    """Load a checkpoint file or a run folder (best.pt before last.pt).
-
-    Args:
-        path: A file or a folder, as every command takes it.
-        device: cpu, cuda:0, mps or auto.
-        gpu: The number of a GPU, which goes before `device`.
-
-    Raises:
-        CheckpointError: It is missing or damaged.
-        UsageError: There is no such device.
-    """
+    """Load a checkpoint file or a run folder (best.pt before last.pt); arguments and errors as `load_model`."""
     return Model(*checkpoint_and_device(path, device, gpu))

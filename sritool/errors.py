@@ -94,12 +94,7 @@ def advice_on(error: OSError) -> str:
 
 
 def quoted(value: Any, longest: int = 60) -> str:
-    """Return a value for a message, short whatever a file holds, and without anything that a terminal obeys.
-
-    Args:
-        value: Anything that a file held.
-        longest: Most characters.
-    """
+    """Return a value for a message, short whatever a file holds, and without anything that a terminal obeys."""
     if isinstance(value, int) and abs(value) >= 1 << 63:
         return "beyond 2^63"  # thousands of digits take minutes to print
     if not isinstance(value, str | bytes | int | float | None):
@@ -111,10 +106,7 @@ def quoted(value: Any, longest: int = 60) -> str:
 def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
     """Return the end of a message about an unknown name: the nearest known one, or all of them.
 
-    Args:
-        name: What was given.
-        known: What could have been given.
-        before: Stands before the suggested name, as "sampler." before "steps".
+    `before` stands before the suggested name, as "sampler." before "steps".
     """
     known = list(dict.fromkeys(known))
     if near := nearest(name, known):

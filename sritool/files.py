@@ -32,11 +32,8 @@ def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
     """Yield a file to write to, which takes the place of `path` when the block ends without an exception.
 
     It has the permissions of the file that it replaces, or else those that the umask leaves. A pipe, a device, or
-    what is open already, like /dev/stdout, is written to as it is.
-
-    Args:
-        path: Where the file will be.
-        follow: A link goes on pointing to its file, which is written; otherwise the link itself is replaced.
+    what is open already, like /dev/stdout, is written to as it is. With `follow`, a link goes on pointing to its
+    file, which is written; otherwise the link itself is replaced.
 
     Raises:
         OSError: It cannot be written; then the old file stands.
@@ -51,13 +48,14 @@ def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
             yield stream
         return
     target = Path(os.path.realpath(path)) if follow else path
-    if mode is not None and stat.S_ISREG(mode) and not os.access(target, os.W_OK):  # a rename would not ask
+    replaces = mode is not None and stat.S_ISREG(mode)
+    if replaces and not os.access(target, os.W_OK):  # a rename would not ask
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     file, temporary = _open_temporary(target)
     try:
         yield file
         file.flush()
-        if mode is not None and stat.S_ISREG(mode):
+        if mode is not None and replaces:
             with contextlib.suppress(OSError):  # a file system without permissions
                 temporary.chmod(stat.S_IMODE(mode))
         _sync(file.fileno())
@@ -75,31 +73,18 @@ def whole_file(path: Path, follow: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, chunks: Iterable[bytes], follow: bool = True) -> None:
-    """Write a file whole, over one of that name.
-
-    Args:
-        path: Where the file will be.
-        chunks: Its content.
-        follow: As in `whole_file`.
-
-    Raises:
-        OSError: It cannot be written; then the old file stands.
-    """
+    """Write a file whole, over one of that name; arguments and errors as `whole_file`."""
     with whole_file(path, follow) as file:
         file.writelines(chunks)
 
 
 def write_text(path: Path, text: str, follow: bool = True) -> None:
-    """Write a text whole, in UTF-8; arguments and errors as `write_bytes`."""
+    """Write a text whole, in UTF-8; arguments and errors as `whole_file`."""
     write_bytes(path, [text.encode("utf-8")], follow)
 
 
 def write_output(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file that the user asked for, whole. Of processes that measure together, the first one writes it.
-
-    Args:
-        path: Where it will be.
-        chunks: Its content.
 
     Raises:
         SritoolError: It cannot be written; the message is one line.
@@ -113,14 +98,10 @@ def write_output(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def append(path: Path, content: bytes, sync: bool = True) -> None:
-    """Append lines to a file in one write, so that several processes do not mix what they append.
+    """Append whole lines to a file in one write, so that several processes do not mix what they append.
 
-    A line that a kill cut off is ended first. A link is not followed.
-
-    Args:
-        path: The file; it need not be there.
-        content: Whole lines.
-        sync: Return only when they are on the disk.
+    The file need not be there. A line that a kill cut off is ended first. A link is not followed. With `sync`, the
+    lines are on the disk when this returns.
 
     Raises:
         OSError: They cannot be written, or only a part of them.
@@ -140,23 +121,13 @@ def append(path: Path, content: bytes, sync: bool = True) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        OSError: It cannot be read.
-    """
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cannot_write(path: Path, error: OSError, instead: str) -> str:
-    """Say `cannot write PATH: reason; what to do`.
-
-    Args:
-        path: What was to be written.
-        error: Why it could not.
-        instead: What to give in its place, like "another folder with --data-dir".
-    """
+    """Say `cannot write PATH: reason; give INSTEAD`, as "another folder with --data-dir"."""
     full = "free some space or " if error.errno in FULL else ""
     return f"cannot write {path}: {error.strerror or error}; {full}give {instead}"
 

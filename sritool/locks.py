@@ -25,10 +25,10 @@ _HOLDER = re.compile(r"(\S+) (\d+) ([-+:\d ]+)")
 
 
 def open_locked(path: Path, wait: bool = False) -> tuple[BinaryIO, bool | None]:
-    """Open a file, which is made if need be, and lock it until it is closed.
+    """Open a file, which is made if need be, and lock it until it is closed; a link is not followed.
 
     Args:
-        path: The file; a link is not followed.
+        path: The file.
         wait: Wait until the lock is free.
 
     Returns:
@@ -78,13 +78,7 @@ class Lock:
         self._file: BinaryIO | None = None
 
     def acquire(self, wait: bool = False) -> bool:
-        """Take it.
-
-        Args:
-            wait: Wait until it is free.
-
-        Returns:
-            False if another process has it.
+        """Take it, or `wait` until it is free; return False if another process has it.
 
         Raises:
             OSError: The file cannot be made.
@@ -132,12 +126,7 @@ def _is_named(file: BinaryIO, path: Path) -> bool:
 
 
 def remove_open(path: Path, file: BinaryIO) -> None:
-    """Remove an open file, while its lock is held where the system allows that.
-
-    Args:
-        path: Its name.
-        file: The file, which is closed first on Windows.
-    """
+    """Remove an open file, while its lock is held where the system allows that; on Windows it is closed first."""
     if WINDOWS:
         file.close()
     path.unlink(missing_ok=True)

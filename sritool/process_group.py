@@ -12,7 +12,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -79,23 +79,16 @@ class Group(Processes):
             self._dist.all_reduce(tensor)
         return tensor
 
-    def broadcast_(self, tensors: Iterable[Tensor]) -> None:
-        with self._talking():
-            for tensor in tensors:
-                sent = tensor.detach().to(self._device)
-                self._dist.broadcast(sent, src=0)
-                if not self.is_first and sent.data_ptr() != tensor.data_ptr():
-                    tensor.detach().copy_(sent)
-
     def broadcast_bytes(self, content: bytes) -> bytes:
         length = torch.tensor([len(content)], device=self._device)
-        self.broadcast_([length])
-        if not int(length):
-            return b""
-        sent = torch.empty(int(length), dtype=torch.uint8, device=self._device)
-        if self.is_first:
-            sent.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        self.broadcast_([sent])
+        with self._talking():
+            self._dist.broadcast(length, src=0)
+            if not int(length):
+                return b""
+            sent = torch.empty(int(length), dtype=torch.uint8, device=self._device)
+            if self.is_first:
+                sent.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+            self._dist.broadcast(sent, src=0)
         return sent.cpu().numpy().tobytes()
 
     def gather(self, value: Any) -> list[Any]:
@@ -132,9 +125,7 @@ class Group(Processes):
             done = work()
         except BaseException as error:
             code = getattr(error, "exit_code", 1)
-            self.claim(
-                code if isinstance(code, int) else 1
-            )  # at once: what is open here may take long to close
+            self.claim(code if isinstance(code, int) else 1)  # at once: what is open may take long to close
             raise
         with self._talking():
             self._store.set(key, json.dumps(done))
@@ -190,9 +181,9 @@ class Group(Processes):
             self._lasting.set(f"remembered {name}", value)
 
     def remembered(self, name: str) -> str | None:
+        key = f"remembered {name}"
         with self._talking():
-            there = self._lasting.check([f"remembered {name}"])
-            return self._lasting.get(f"remembered {name}").decode() if there else None
+            return self._lasting.get(key).decode() if self._lasting.check([key]) else None
 
     def abandon(self) -> None:
         if self._device.type == "cpu":  # NCCL would wait for what is under way
@@ -205,11 +196,7 @@ class Group(Processes):
 
     @contextlib.contextmanager
     def _talking(self) -> Iterator[None]:
-        """Make of torch's errors one line.
-
-        Raises:
-            PeerLostError: Of the error.
-        """
+        """Make of torch's errors a PeerLostError of one line."""
         try:
             yield
         except torch.OutOfMemoryError:
@@ -228,10 +215,10 @@ def _silent(timeout: float) -> str:
 
 
 def join(place: Place | None, device: torch.device, timeout: float = PEER_TIMEOUT) -> Processes:
-    """Meet the other processes of the job, as torchrun says where.
+    """Meet the other processes of the job, as torchrun says where; a process without a place works alone.
 
     Args:
-        place: Which process this is; None: it works alone.
+        place: Which process this is.
         device: Where it computes.
         timeout: Seconds after which a process that does not answer counts as lost.
 
@@ -276,9 +263,8 @@ def _met(store: Any, rank: int, size: int, timeout: float) -> Any:
             missing -= here
         else:
             store.set(f"{name} hello {rank}", own)
-        answered = (
-            store.check([f"{name} answer {rank}"]) and store.get(f"{name} answer {rank}").decode() == own
-        )
+        answer = f"{name} answer {rank}"
+        answered = store.check([answer]) and store.get(answer).decode() == own
         if answered or (rank == 0 and not missing):
             return PrefixStore(name, store)
         time.sleep(_PAUSE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sritool.errors import SritoolError, UsageError
@@ -43,13 +43,10 @@ class Place(NamedTuple):
 
 
 def place_in_job(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """Return which process of a job this is; None for one that works alone.
-
-    Args:
-        environment: The variables that torchrun sets.
+    """Return which process of a job this is, by the variables that torchrun sets; None for one that works alone.
 
     Raises:
-        UsageError: It says that there are several processes, and not how they meet.
+        UsageError: They say that there are several processes, and not how they meet.
     """
     if not environment.get("WORLD_SIZE", "").isdecimal() or int(environment["WORLD_SIZE"]) < 2:
         return None
@@ -67,17 +64,15 @@ def place_in_job(environment: Mapping[str, str] = os.environ) -> Place | None:
 
 
 def restarts(environment: Mapping[str, str] = os.environ) -> int | None:
-    """Return how often torchrun has started this job again, be it of one process or several; None without torchrun.
-
-    Args:
-        environment: The variables that torchrun sets.
-    """
+    """Return how often torchrun has started this job again, of one process or several; None without torchrun."""
     count = environment.get("TORCHELASTIC_RESTART_COUNT", "")
     return int(count) if count.isdecimal() else None
 
 
 class Processes:
     """A job of one process; `Group` is one of several.
+
+    The methods of that raise PeerLostError where another process has ended or does not answer.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -100,30 +95,12 @@ class Processes:
         return part_of(count, self.rank, self.size)
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        """Put the sum over all processes in the place of a tensor, the same bits everywhere.
+        """Put the sum over all processes in the place of a tensor, the same bits everywhere, and return the tensor.
 
-        For a figure of each sentence in order, fill in those of one's own `share`, leave 0 elsewhere, and sum.
-
-        Args:
-            tensor: Of one shape, type and kind of device in all processes.
-
-        Returns:
-            The same tensor.
-
-        Raises:
-            PeerLostError: A process has ended or does not answer.
+        It has one shape, type and kind of device in all processes. For a figure of each sentence in order, fill
+        in those of one's own `share`, leave 0 elsewhere, and sum.
         """
         return tensor
-
-    def broadcast_(self, tensors: Iterable[Tensor]) -> None:
-        """Put the first process' numbers in the place of these tensors.
-
-        Args:
-            tensors: Of the same shapes and types in all processes.
-
-        Raises:
-            PeerLostError: A process has ended or does not answer.
-        """
 
     def broadcast_bytes(self, content: bytes) -> bytes:
         """Return what the first process gives, whatever the others give."""
@@ -134,32 +111,20 @@ class Processes:
         return [value]
 
     def gather_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
-        """Return the named arrays that each process gives, in order of rank.
-
-        Args:
-            arrays: Of any shapes and types but objects; other processes may give others, or none.
-
-        Raises:
-            PeerLostError: A process has ended or does not answer.
-        """
+        """Return the named arrays that each process gives, in order of rank: all types but objects."""
         return [dict(arrays)]
 
     def barrier(self) -> None:
         """Wait until all processes are here."""
 
     def first(self, work: Callable[[], T], patient: bool = False) -> T:
-        """Let the first process do some work alone; the others wait for it, and get what it returns.
+        """Let the first process do some work alone; the others wait for it, and get what it returns, a JSON value.
 
-        The wait has no end while that process shows with `asked` that it is at work. A signal that comes to a process
-        that waits is passed on to it.
-
-        Args:
-            work: Returns a JSON value.
-            patient: Wait as long as it takes, though it shows nothing.
+        The wait has no end while that process shows with `asked` that it is at work, or where the others are
+        `patient`. A signal that comes to a process that waits is passed on to it.
 
         Raises:
             EndedElsewhereError: It ended with an error, in the processes that wait; there the error is raised itself.
-            PeerLostError: It has ended or does not answer.
         """
         return work()
 
@@ -171,14 +136,7 @@ class Processes:
         return self.signal()
 
     def claim(self, exit_code: int) -> int | None:
-        """Return None where this process is the first of the job to end with an error, which it then says.
-
-        Args:
-            exit_code: With which this process would end.
-
-        Returns:
-            Else the exit code of the one that was the first.
-        """
+        """Return None where this process is the first to end with an error, or else the exit code of the first."""
         return None
 
     def ended(self) -> int | None:
@@ -224,11 +182,8 @@ def measuring() -> Processes:
 
 
 def part_of(count: int, number: int, parts: int) -> slice:
-    """Return which of `count` things belong to a part: neighbours, in order, and parts differ by one at most.
+    """Return which of `count` things belong to a part, by its number from 0: neighbours, in order.
 
-    Args:
-        count: Of things; there may be fewer than parts.
-        number: Of the part, from 0.
-        parts: How many there are.
+    Parts differ by one at most; there may be fewer things than parts.
     """
     return slice(count * number // parts, count * (number + 1) // parts)

@@ -75,9 +75,6 @@ def talk(processes: Processes) -> dict[str, Any]:
     figures = torch.zeros(5)
     figures[processes.share(5)] = torch.arange(5.0)[processes.share(5)]
     told["in order"] = processes.sum_(figures).tolist()
-    mine = torch.full((2, 2), float(rank))
-    processes.broadcast_([mine])
-    told["broadcast"] = mine.tolist()
     told["bytes"] = processes.broadcast_bytes(b"of the first" if rank == 0 else b"")
     told["gathered"] = processes.gather({"rank": rank})
     told["first"] = processes.first(lambda: [rank, None])
@@ -119,7 +116,6 @@ def test_what_two_processes_tell_each_other(tmp_path: Path) -> None:
         "claims": [None, 2],  # of the first that failed
         "sum": [2.0, 1.0],
         "in order": [0.0, 1.0, 2.0, 3.0, 4.0],
-        "broadcast": [[0.0, 0.0], [0.0, 0.0]],
         "bytes": b"of the first",
         "gathered": [{"rank": 0}, {"rank": 1}],
         "first": [0, None],
