@@ -14,8 +14,7 @@ from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
 from sritool.runs.model import TrainedModel
-from sritool.training.early_stopping import ends_early
-from sritool.training.position import Position
+from sritool.training.position import Position, ends_early
 
 
 class Training(NamedTuple):

@@ -25,11 +25,9 @@ class WeightAverage:
     """
 
     def __init__(self, modules: nn.Module, decay: float) -> None:
-        """Begin at the present weights.
+        """Begin at the present weights of modules, which are changed in place only.
 
-        Args:
-            modules: Whose weights; they are changed in place only.
-            decay: Weight of the average so far against the new weights, once there were updates enough.
+        `decay` is the weight of the average so far against the new weights, once there were updates enough.
         """
         self._decay = decay
         # A parameter that has two names is one: these iterators give it once, where state_dict() gives it twice.

@@ -34,27 +34,14 @@ _FLAGS = {
     "optimizer.freeze": "--freeze",
 }
 
-KEPT = (
-    "method",
-    "generator.embedding",
-    "generator.hidden",
-    "generator.latent",
-    "generator.layers",
-    "generator.residual",
-    "generator.tied_embeddings",
-    "generator.code_bias",
-    "optimizer.name",
-    "optimizer.freeze",
-    "training.batch_size",
-    "training.seed",
-    "training.sentences",
-    "training.select",
-    "pretraining.keep",
-    "pretraining.encoder",
-    "warm_start.checkpoint",
-    "warm_start.embeddings",
-    "autoencoder.noise",
-)
+_KEPT = {
+    "generator": ("embedding", "hidden", "latent", "layers", "residual", "tied_embeddings", "code_bias"),
+    "optimizer": ("name", "freeze"),
+    "training": ("batch_size", "seed", "sentences", "select"),
+    "pretraining": ("keep", "encoder"),
+    "warm_start": ("checkpoint", "embeddings"),
+    "autoencoder": ("noise",),
+}
 """What a resumed run cannot change: the shapes of its weights, its place in the data, and how its best is chosen."""
 
 
@@ -78,13 +65,7 @@ def gather(
     assignments: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
 ) -> Given:
-    """Gather the settings that a user gave.
-
-    Args:
-        file: TOML.
-        environment: Nested values of variables.
-        assignments: Texts `key=value`.
-        flags: Nested values of flags.
+    """Gather the settings that a user gave: a TOML file, nested values of variables, texts `key=value`, and flags.
 
     Raises:
         UsageError: The file or a text cannot be read.
@@ -140,8 +121,13 @@ def _of_new_run(corpus: str, method: str, given: Given, recipe: Recipe | None) -
     """What is given is laid over this, as nested values."""
     preset = given.get("preset") or (corpus if corpus in PRESETS else DEFAULT_PRESET)
     sampler = _sampler(given.get("sampler.name"))
-    start = starting_values(_known("preset", preset, PRESETS), method, recipe, sampler)
-    return merge(plain(RunConfig()), start)
+    preset = _known("preset", preset, PRESETS)
+    if "sampler" not in METHODS[method].sections:
+        sampler = None
+    elif sampler is None:
+        named = recipe.settings(preset, method).get("sampler", {}).get("name") if recipe else None
+        sampler = _sampler(named) or DEFAULT_SAMPLER
+    return merge(plain(RunConfig()), layered(preset, sampler, method, recipe))
 
 
 def _of_resumed_run(under: RunConfig, given: Given, recipe: Recipe | None) -> dict[str, Any]:
@@ -149,17 +135,13 @@ def _of_resumed_run(under: RunConfig, given: Given, recipe: Recipe | None) -> di
     if recipe is not None and recipe.name != under.recipe:
         _refuse_change("recipe", under.recipe, recipe.name)
     base, preset, sampler = plain(under), given.get("preset"), _sampler(given.get("sampler.name"))
-    if preset:
-        base = merge(base, _sizes_and_plan(_known("preset", preset, PRESETS), recipe, under))
+    if preset:  # its sizes and its plan: as when the run began, its recipe is laid over them
+        preset, recipe = _known("preset", preset, PRESETS), recipe or _recipe(under.recipe)
+        values = layered(preset, None, under.method, recipe)
+        base = merge(base, {key: values[key] for key in values.keys() - {"method", "recipe", "sampler"}})
     if sampler and sampler != named_after(under.sampler.name):
         base = merge(base, SAMPLERS[sampler])
     return dict(base)
-
-
-def _sizes_and_plan(preset: str, recipe: Recipe | None, under: RunConfig) -> dict[str, Any]:
-    """What a preset gives a run that is resumed: as when it began, its recipe is laid over it."""
-    values = layered(preset, None, under.method, recipe or _recipe(under.recipe))
-    return {section: values[section] for section in values.keys() - {"method", "recipe", "sampler"}}
 
 
 def _going_on_searching(config: RunConfig, under: RunConfig) -> RunConfig:
@@ -169,21 +151,6 @@ def _going_on_searching(config: RunConfig, under: RunConfig) -> RunConfig:
         return config
     sampler = dataclasses.replace(config.sampler, step_sizes=under.sampler.step_sizes)
     return dataclasses.replace(config, sampler=sampler)
-
-
-def starting_values(preset: str, method: str, recipe: Recipe | None, sampler: str | None) -> dict[str, Any]:
-    """Return what a new run starts from, as nested values.
-
-    Args:
-        preset: Its name.
-        method: Its name.
-        recipe: None: the default.
-        sampler: Its name; None: the recipe's, or the default.
-    """
-    if "sampler" not in METHODS[method].sections:
-        return layered(preset, None, method, recipe)
-    named = recipe.settings(preset, method).get("sampler", {}).get("name") if recipe else None
-    return layered(preset, sampler or _sampler(named) or DEFAULT_SAMPLER, method, recipe)
 
 
 def _recipe(name: Any) -> Recipe | None:
@@ -249,22 +216,20 @@ def _check_method(config: RunConfig, given: Given) -> None:
 
 
 def _refuse_change(key: str, old: object, new: object) -> NoReturn:
+    before, now = ("none" if value == "" else value for value in (old, new))
     raise UsageError(
-        f"the run to go on with has {key} {_or_none(old)}, not {_or_none(new)}; "
-        "leave that setting out, start a new run without --resume, or give it a name of its own: --name NAME"
+        f"the run to go on with has {key} {before}, not {now}; leave that setting out, start a new run without "
+        "--resume, or give it a name of its own: --name NAME"
     )
-
-
-def _or_none(value: object) -> object:
-    return "none" if value == "" else value
 
 
 def _as_before(config: RunConfig, under: RunConfig) -> RunConfig:
     """Hold what a resumed run cannot change; "auto" stays what it was settled to."""
-    new, old = Given(plain(config)), Given(plain(under))
-    for key in KEPT:
-        if new.get(key) != old.get(key):
-            _refuse_change(key, old.get(key), new.get(key))
+    new, old = plain(config), plain(under)
+    for section, names in _KEPT.items():
+        for name in names:
+            if new[section][name] != old[section][name]:
+                _refuse_change(f"{section}.{name}", old[section][name], new[section][name])
     if config.training.precision != "auto":
         return config
     settled = dataclasses.replace(config.training, precision=under.training.precision)

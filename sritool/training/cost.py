@@ -17,7 +17,6 @@ from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
-from sritool.methods.vae_lagging import LaggingVae
 from sritool.model.device import length_multiple, products_in
 from sritool.processes import ALONE, part_of
 from sritool.training.freezing import check_freezing
@@ -77,7 +76,7 @@ def cost_of(
         UsageError: What is frozen leaves nothing to train.
     """
     method = build_method(config, len(corpus.tokenizer))
-    check_freezing(method.modules, config.optimizer.freeze, config.method)
+    check_freezing(method)
     method.initialise()
     method.modules.to(device)
     train = training_split(corpus, config)
@@ -87,9 +86,9 @@ def cost_of(
     parts = processes * config.training.accumulate
     timed = partial(_timed, method, config, train, batches, device, parts)
     beside, seconds_beside = method.updates_beside, 0.0
-    if isinstance(method, LaggingVae):
-        seconds_beside, _ = timed()  # of the encoder alone, as it begins
-        method.lag.aggressive = False
+    if beside:
+        seconds_beside, _ = timed()  # of these, as the method begins
+        method.end_beside()
     seconds, reduced = timed()
     parameters = sum(p.numel() for p in method.modules.parameters())
     positions = -(-config.training.batch_size // parts) * int(train.lengths.max())
@@ -152,40 +151,36 @@ def describe(
     progress: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, object, str]]:
     """Return the rows of `train --dry-run`: a quantity, its value and its unit; arguments as `cost_of`."""
-    cost = cost_of(config, corpus, device, processes, progress)
-    share, accumulate = -(-config.training.batch_size // processes), config.training.accumulate
-    alone, epoch = cost.beside, cost.epoch
-    return [
+    cost, training, several = (
+        cost_of(config, corpus, device, processes, progress),
+        config.training,
+        processes > 1,
+    )
+    parts, minutes = training.accumulate, training.minutes
+    share = -(-training.batch_size // processes)
+    of_epoch = "s, without updates of the encoder alone" if cost.beside else "s"
+    of_epoch += ", without the time of sums over processes" if several else ""
+    of_plan = f"min, {cost.epochs} epochs"
+    of_plan += " if none were aggressive, as the first and some more are" if cost.beside else ""
+    of_plan += ", the autoencoder's among them" if cost.epochs > training.epochs else ""
+    plan = "time of the plan" if progress is None else "time of the rest of the plan"
+    rows: list[tuple[str, object, str]] = [
         ("training sentences", cost.sentences, ""),
         ("vocabulary", cost.vocabulary, "with <unk>, <pad>, <s>, </s>"),
         ("parameters", cost.parameters, ""),
         ("memory for the model and a batch", round(cost.memory / 2**20), "MiB"),
-        *([("processes", processes, f"with {share} sentences of a batch each")] if processes > 1 else []),
-        *([("parts of a batch", accumulate, "in each process, one after another")] if accumulate > 1 else []),
-        *(
-            [("summed in a step", round(cost.reduced / 2**20, 1), "MiB, over all processes")]
-            if processes > 1
-            else []
-        ),
+        ("processes", processes if several else None, f"with {share} sentences of a batch each"),
+        ("parts of a batch", parts if parts > 1 else None, "in each process, one after another"),
+        ("summed in a step", round(cost.reduced / 2**20, 1) if several else None, "MiB, over all processes"),
         ("steps in an epoch", cost.steps, ""),
+        ("time of an epoch, without validation", round(cost.epoch, 1), of_epoch),
         (
-            "time of an epoch, without validation",
-            round(epoch, 1),
-            ("s, without updates of the encoder alone" if alone else "s")
-            + (", without the time of sums over processes" if processes > 1 else ""),
+            "time of an aggressive epoch",
+            round(cost.aggressive_epoch, 1) if cost.beside else None,
+            "s at most",
         ),
-        *([("time of an aggressive epoch", round(cost.aggressive_epoch, 1), "s at most")] if alone else []),
-        (
-            "time of the plan" if progress is None else "time of the rest of the plan",
-            round(cost.seconds / 60, 1),
-            f"min, {cost.epochs} epochs"
-            + (" if none were aggressive, as the first and some more are" if alone else "")
-            + (", the autoencoder's among them" if cost.epochs > config.training.epochs else ""),
-        ),
-        *(
-            [("time at most", config.training.minutes, "min, by training.minutes")]
-            if config.training.minutes
-            else []
-        ),
+        (plan, round(cost.seconds / 60, 1), of_plan),
+        ("time at most", minutes or None, "min, by training.minutes"),
         ("device", str(device), f"output layer in {cost.method.precision}"),
     ]
+    return [row for row in rows if row[1] is not None]

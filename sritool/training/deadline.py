@@ -34,12 +34,9 @@ class Deadline(NamedTuple):
         return self.began + (1 - _SLACK) * self.seconds - time.monotonic()
 
     def for_summary(self, share: float, training: float, validating: float) -> float:
-        """Return the seconds that the summary may take.
+        """Return the seconds that the summary may take, beside those of training and, among them, of validations.
 
-        Args:
-            share: Of the seconds of training that all measuring may take; 0: no bound.
-            training: Seconds of training.
-            validating: Seconds that validations took of them.
+        `share` is of the seconds of training, and all measuring may take it; 0: no bound.
         """
         if share == 0:
             return math.inf
@@ -51,7 +48,7 @@ class Timetable:
     """What this process has spent on a run, and what the end of its command will take."""
 
     def __init__(self, state: RunState, deadline: Deadline) -> None:
-        self._state, self._deadline = state, deadline
+        self._state, self.deadline = state, deadline
         self._mean_length = float(state.train.lengths.mean())
         self._updates, self._sentences = 0, 0  # updates in this process, and what they were made on
         self._recent: deque[float] = deque(maxlen=_RECENT)  # seconds of the last updates
@@ -79,19 +76,15 @@ class Timetable:
         self._since = time.monotonic()
 
     def is_over(self, ahead: float | None = None) -> bool:
-        """Return whether what is ahead, and then the end of the command, would no longer fit.
-
-        Args:
-            ahead: Seconds; None: those of an update.
-        """
-        left = self._deadline.left()
+        """Return whether so many seconds (None: an update), and then the end of the command, would no longer fit."""
+        left = self.deadline.left()
         if left == math.inf:
             return False
         return left <= (self._update() if ahead is None else ahead) + self._reserve()
 
     def fits_validation(self) -> bool:
         """Whether there is time for one, roughly, whatever comes after."""
-        return self._updates > 0 and self._deadline.left() > _ROUGHLY * self.validation()
+        return self._updates > 0 and self.deadline.left() > _ROUGHLY * self.validation()
 
     def validation(self) -> float:
         """Seconds that a validation takes: the last one's, or an estimate."""
@@ -105,7 +98,7 @@ class Timetable:
 
     def _reserve(self) -> float:
         """Seconds that saving, a first validation and the summary will take."""
-        state, deadline = self._state, self._deadline
+        state, deadline = self._state, self.deadline
         if state.position.pretraining:  # which ends without a best.pt and a summary
             return state.save_seconds
         first = self.validation() if state.lacks_best() else 0.0

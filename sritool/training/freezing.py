@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from sritool.errors import UsageError
-from sritool.methods.vae_lagging import LaggingVae
+from sritool.methods.base import Method
 
 _MEMBERS = {
     "embedding": ("generator.embedding", "encoder.embedding"),
@@ -32,13 +32,9 @@ _LAYER = re.compile(r"\.upper\.\d+\.")
 
 
 def frozen_names(modules: nn.Module, parts: Sequence[str]) -> frozenset[str]:
-    """Return the names of the parameters that belong to these parts.
+    """Return the names of the parameters that belong to these parts, as the setting `optimizer.freeze` has them.
 
     The output layer of tied embeddings is the embeddings, so that either name freezes both.
-
-    Args:
-        modules: A method's modules.
-        parts: As the setting `optimizer.freeze` has them.
     """
     parameters = dict(modules.named_parameters())
     wanted = {name for part in parts for name in _MEMBERS.get(part, ())}
@@ -53,23 +49,13 @@ def frozen_names(modules: nn.Module, parts: Sequence[str]) -> frozenset[str]:
 
 
 def trained_parameters(modules: nn.Module, parts: Sequence[str]) -> list[nn.Parameter]:
-    """Return the parameters that are trained, in the order of the modules.
-
-    Args:
-        modules: A method's modules.
-        parts: What is frozen.
-    """
+    """Return the parameters that are trained where these parts are frozen, in the order of the modules."""
     frozen = frozen_names(modules, parts)
     return [p for name, p in modules.named_parameters() if p.numel() and name not in frozen]
 
 
 def without_gradient(modules: nn.Module, parts: Sequence[str]) -> None:
-    """Drop the gradients of what is frozen, so that neither clipping nor an update sees them.
-
-    Args:
-        modules: A method's modules, with gradients.
-        parts: What is frozen.
-    """
+    """Drop the gradients of the parts that are frozen, so that neither clipping nor an update sees them."""
     if not parts:
         return
     frozen = frozen_names(modules, parts)
@@ -78,27 +64,23 @@ def without_gradient(modules: nn.Module, parts: Sequence[str]) -> None:
             parameter.grad = None
 
 
-def check_freezing(modules: nn.Module, parts: Sequence[str], method: str) -> None:
-    """Check that there is something to freeze, and something left to train in each update.
-
-    Args:
-        modules: A method's modules.
-        parts: What is frozen.
-        method: Its name, for the message.
+def check_freezing(method: Method) -> None:
+    """Check that there is something to freeze, and something left to train in each update of a new method.
 
     Raises:
         UsageError: The method has no such part, or nothing is left.
     """
+    modules, parts = method.modules, method.config.optimizer.freeze
     if not parts:
         return
     if "encoder" in parts and not frozen_names(modules, ["encoder"]):
-        raise UsageError(f"method {method} has no encoder to freeze; leave it out of --freeze")
+        raise UsageError(f"method {method.name} has no encoder to freeze; leave it out of --freeze")
     frozen = frozen_names(modules, parts)
     left = {name.split(".")[0] for name, p in modules.named_parameters() if p.numel() and name not in frozen}
     if not left:
         raise UsageError(f"--freeze {','.join(parts)} leaves nothing to train; freeze fewer parts")
-    if method == LaggingVae.name and len(left) == 1:
+    if method.updates_beside and len(left) == 1:
         raise UsageError(
-            f"{method} updates its encoder and its generator by turns, and --freeze {','.join(parts)} leaves only "
-            f"the {left.pop()} to train; freeze fewer parts, or take --method vae-anneal"
+            f"{method.name} updates its encoder and its generator by turns, and --freeze {','.join(parts)} leaves "
+            f"only the {left.pop()} to train; freeze fewer parts, or take --method vae-anneal"
         )

@@ -12,8 +12,9 @@ from sritool.runs.folder import METRICS
 from sritool.runs.live_logs import LiveLogs
 from sritool.runs.metrics_log import MetricsLog, read_metrics
 from sritool.training import events
+from sritool.training.deadline import Timetable
 from sritool.training.state import RunState
-from sritool.training.validation import Level, collapse, sample_of
+from sritool.training.validation import collapse, sample_of
 
 _LOGGED_EVERY = 50  # steps
 
@@ -24,6 +25,7 @@ class RunLog:
     def __init__(
         self,
         state: RunState,
+        times: Timetable,
         observer: events.Observer,
         max_steps: int | None,
         live: LiveLogs | None = None,
@@ -32,30 +34,22 @@ class RunLog:
 
         Args:
             state: The run.
+            times: Its validations and its deadline.
             observer: Is told of everything.
             max_steps: Where the run will be stopped before its plan is done.
             live: Where records go beside metrics.jsonl.
         """
-        self.state, self.observer, self._max_steps = state, observer, max_steps
+        self.state, self.observer, self._max_steps, self._times = state, observer, max_steps, times
         position = state.position
         path, done = state.folder / METRICS, (position.step, position.epoch, position.pretraining)
-        self.log, self._live = MetricsLog(path, *done, position.tuned), live
+        self._log, self._live = MetricsLog(path, *done, position.tuned), live
         if live is not None:
             live.begin(read_metrics(path))
         self._tokens, self._tokens_since = 0, time.monotonic()
         self._columns: dict[str, float] = {}
-        self.level: Level | None = None  # of the validations to come
         self._warned = False  # of a collapse, which is said when it begins and not each epoch
 
-    def step(
-        self,
-        sums: dict[str, float],
-        batch: Batch,
-        norm: float,
-        batches: int,
-        planned: bool,
-        seconds_left: float,
-    ) -> None:
+    def step(self, sums: dict[str, float], batch: Batch, norm: float, batches: int, planned: bool) -> None:
         """Log an update.
 
         Args:
@@ -64,34 +58,31 @@ class RunLog:
             norm: Of the gradient, before clipping.
             batches: In an epoch.
             planned: Whether it is one of the plan, and not one that a method puts before it.
-            seconds_left: Until the end of the command.
         """
-        sentences, tokens = len(batch.examples), batch.predictions
-        position = self.state.position
+        position, epochs = self.state.position, self.state.epochs
         for name, value in sums.items():
-            if name != "recon":
-                self._columns[name.removeprefix("mean ")] = (
-                    value if name.startswith("mean ") else value / sentences
-                )
-        self._tokens += tokens if planned else 0
+            if name.startswith("mean "):
+                self._columns[name.removeprefix("mean ")] = value
+            elif name != "recon":
+                self._columns[name] = value / batch.size
+        self._tokens += batch.predictions if planned else 0
         now = time.monotonic()
         speed = self._tokens / max(now - self._tokens_since, 1e-9)
-        recon = position.recon / position.sentences if position.sentences else sums["recon"] / sentences
-        self.observer(
-            events.Step(
-                position.epoch + 1,
-                self.state.epochs,
-                position.step,
-                self._last_step(batches),
-                speed,
-                recon,
-                norm,
-                dict(self._columns),
-                position.pretraining,
-                self._validations_to_come(),
-                seconds_left,
-            )
+        recon = position.recon / position.sentences if position.sentences else sums["recon"] / batch.size
+        step = events.Step(
+            position.epoch + 1,
+            epochs,
+            position.step,
+            self._last_step(batches),
+            speed,
+            recon,
+            norm,
+            dict(self._columns),
+            position.pretraining,
+            self._times.level.to_come(position.epoch, epochs),
+            self._times.deadline.left(),
         )
+        self.observer(step)
         if planned and (position.step % _LOGGED_EVERY == 0 or position.step == 1):
             own = {key: round(value, 5) for key, value in self._columns.items()}
             record: dict[str, Any] = {"kind": "step", "step": position.step, "epoch": position.epoch + 1}
@@ -102,21 +93,17 @@ class RunLog:
             self._tokens, self._tokens_since = 0, now
 
     def _add(self, record: dict[str, Any]) -> None:
-        self.log.add(record)
+        self._log.add(record)
         if self._live is not None:
             self._live.add(record)
-
-    def _validations_to_come(self) -> int:
-        """In the present stage."""
-        return 0 if self.level is None else self.level.to_come(self.state.position.epoch, self.state.epochs)
 
     def _last_step(self, batches: int) -> int:
         """Of the whole plan, or where a limit ends it."""
         position = self.state.position
-        to_come = (self.state.epochs - position.epoch) * batches - position.batch
+        last = position.step + (self.state.epochs - position.epoch) * batches - position.batch
         if position.pretraining:
-            to_come += self.state.config.training.epochs * batches
-        return min(position.step + to_come, self._max_steps or position.step + to_come)
+            last += self.state.config.training.epochs * batches
+        return min(last, self._max_steps or last)
 
     def warn(self, text: str) -> None:
         """What may be a defect of the model, and does not end the run."""
@@ -126,14 +113,7 @@ class RunLog:
         """While a validation runs."""
         self.observer(events.Measuring(f"validation: {label}", done, total))
 
-    def epoch(
-        self,
-        estimates: Sequence[Estimate],
-        own: dict[str, float],
-        better: bool,
-        began: float,
-        sentences: int,
-    ) -> None:
+    def epoch(self, estimates: Sequence[Estimate], own: dict[str, float], better: bool, began: float) -> None:
         """Log a validation.
 
         Args:
@@ -141,7 +121,6 @@ class RunLog:
             own: What the method learnt of itself.
             better: Whether it is the best so far.
             began: Seconds that the run had taken when it began.
-            sentences: That were measured.
         """
         state, position = self.state, self.state.position
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
@@ -151,7 +130,7 @@ class RunLog:
             record["train_recon"] = position.recon / position.sentences
         record["seconds"] = round(state.seconds(), 2)
         record["validation_seconds"] = round(state.seconds() - began, 2)
-        record["sentences"] = sentences
+        record["sentences"] = self._times.level.sentences
         record["draws"] = next((found.draws for found in estimates if found.metric == "nll"), 0)
         for estimate in estimates:
             record[estimate.metric] = estimate.value
@@ -162,31 +141,17 @@ class RunLog:
         self._add(record)
         with state.averaged():
             sample = sample_of(state.method, state.corpus.tokenizer)
-        self.observer(
-            events.Epoch(
-                position.epoch + 1,
-                state.epochs,
-                list(estimates),
-                better,
-                state.seconds(),
-                sample,
-                position.pretraining,
-            )
-        )
+        told = (position.epoch + 1, state.epochs, list(estimates), better, state.seconds(), sample)
+        self.observer(events.Epoch(*told, position.pretraining))
         if position.pretraining:  # an autoencoder has no posterior to collapse
             return
         warning = collapse(estimates, position.epoch + 1)
         if warning is not None and not self._warned:
-            self.observer(events.Note(warning, warning=True))
+            self.warn(warning)
         self._warned = warning is not None
 
     def tuned(self, record: dict[str, Any], line: str, seconds: float) -> events.Note:
-        """Log a search for step sizes.
-
-        Args:
-            record: The choice.
-            line: The same for people.
-            seconds: That it took.
+        """Log a search for step sizes that took so long: its choice, and the same in a line for people.
 
         Returns:
             What to tell once the choice is saved.

@@ -12,13 +12,7 @@ from sritool.training.freezing import trained_parameters
 def make_optimizer(
     modules: nn.Module, settings: OptimizerConfig, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Return a new optimiser of all parameters that are not frozen.
-
-    Args:
-        modules: Their owner.
-        settings: Which optimiser.
-        device: Where the parameters are.
-    """
+    """Return a new optimiser of all parameters that are not frozen."""
     parameters = trained_parameters(modules, settings.freeze)
     if settings.name == "sgd":
         return torch.optim.SGD(parameters, lr=settings.learning_rate)
@@ -43,14 +37,8 @@ def learning_rate(settings: OptimizerConfig, progress: float, after: float, halv
 def update(modules: nn.Module, optimizer: torch.optim.Optimizer, rate: float, weight_decay: float) -> None:
     """Move the parameters along their gradients; those without a gradient stay as they are.
 
-    Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019): every weight is first multiplied by
-    1 − rate · weight_decay. Biases are not decayed.
-
-    Args:
-        modules: The owner of the parameters.
-        optimizer: Of all of them.
-        rate: Learning rate.
-        weight_decay: λ; 0: none.
+    Weight decay λ is decoupled from the gradient (Loshchilov and Hutter 2019): every weight is first multiplied
+    by 1 − rate · λ. Biases are not decayed.
     """
     if weight_decay:
         for name, parameter in modules.named_parameters():

@@ -82,7 +82,9 @@ class Plan:
         if self.folder is not None:
             with hold(self.folder) as lock:
                 clear_leavings(self.folder)
-                yield Opened(self._anew(self.folder), self.folder, not lock.unsupported)
+                # Made again where the process that had the run saved and ended since it was made.
+                plan = self if _stamp(self.folder) == self.stamp else _plan_of(self.start, self.folder)
+                yield Opened(plan, self.folder, not lock.unsupported)
             return
         new_parent = not runs_dir.exists()
         wanted = runs_dir / _run_name(self.start, self.config.method)
@@ -97,10 +99,6 @@ class Plan:
                 if remove_unsaved(folder, lock) and new_parent:
                     with contextlib.suppress(OSError):
                         runs_dir.rmdir()
-
-    def _anew(self, folder: Path) -> Plan:
-        """The plan, made again where the process that had the run saved and ended since it was made."""
-        return self if _stamp(folder) == self.stamp else _plan_of(self.start, folder)
 
 
 class Opened(NamedTuple):
@@ -125,26 +123,20 @@ def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
 
 
 def _plan_of(start: Start, folder: Path | None) -> Plan:
-    stamp = _stamp(folder) if folder is not None else ()
-    resume = _resumable(folder) if folder is not None else None
-    if resume is not None and folder is not None:
-        method_without_memory(resume, folder / LAST)
-    under = None if resume is None else resume.config
-    if under is not None:
-        given, sizes = as_it_began(start.given, start.source, under)
-    else:
+    corpus = Path(start.corpus).name
+    if folder is None:
         given, sizes = with_source(start.given, start.source)
-    config = resolve_config(Path(start.corpus).name, given=given, under=under, sizes=sizes)
-    return Plan(start, config, folder, resume, stamp)
-
-
-def _resumable(folder: Path) -> Checkpoint:
-    """What to go on from. Raises: CheckpointError with what else there is."""
+        return Plan(start, resolve_config(corpus, given=given, sizes=sizes), None, None)
+    stamp = _stamp(folder)
     try:
-        return load_checkpoint(folder / LAST)
+        resume = load_checkpoint(folder / LAST)
     except CheckpointError as error:
         best = f" ({folder / BEST} may still be good)" if (folder / BEST).is_file() else ""
         raise CheckpointError(f"{error}, or start a new run without --resume{best}") from error
+    method_without_memory(resume, folder / LAST)
+    given, sizes = as_it_began(start.given, start.source, resume.config)
+    config = resolve_config(corpus, given=given, under=resume.config, sizes=sizes)
+    return Plan(start, config, folder, resume, stamp)
 
 
 def _is_locked(folder: Path) -> bool:

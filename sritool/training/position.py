@@ -1,4 +1,4 @@
-"""Where a run is in its data and its plan: all that noise, schedules and early stopping depend on."""
+"""Where a run is in its data and its plan: all that noise and schedules depend on, and when it ends early."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 
 from pydantic.dataclasses import dataclass
 
-from sritool.config.settings import OptimizerConfig
+from sritool.config.settings import OptimizerConfig, RunConfig
 from sritool.config.validation import CHECKED, Count, Figure, Flag, Number
-from sritool.methods.base import Clock
+from sritool.methods.base import Clock, Method
 
 
 @dataclass(config=CHECKED)
@@ -34,6 +34,13 @@ class Position:
         """Return the time of a run with so many batches in an epoch and so many epochs planned."""
         return Clock(seed, self.epoch, self.step, (self.epoch + self.batch / batches) / epochs)
 
+    def end_step(self, recon: float, sentences: int) -> None:
+        """One more step of the plan is done, on so many sentences, with this sum of their recon."""
+        self.batch += 1
+        self.step += 1
+        self.recon += recon
+        self.sentences += sentences
+
     def begin_epoch(self) -> None:
         """One more epoch is done."""
         self.epoch += 1
@@ -41,7 +48,7 @@ class Position:
         self.recon, self.sentences = 0.0, 0
 
     def compare(self, value: float, plan: OptimizerConfig, planned: int, every: int = 1) -> bool:
-        """Take in a validation; after some epochs without a better one, the learning rate is halved.
+        """Take in a validation; after some epochs without a better one, the learning rate is halved as `plan` says.
 
         Args:
             value: The figure that the method is chosen by; one that is not finite is neither better nor worse.
@@ -71,3 +78,28 @@ class Position:
         if due or (plan.keep_halving and self.halvings):
             self.halvings += 1
             self.best_since_halving, self.stalled = value, 0
+
+
+def ends_early(method: Method, config: RunConfig, planned: int, position: Position) -> str | None:
+    """Return why a run, or its stage of so many epochs, ends before its plan: "halvings", "early stop", or None.
+
+    It ends when the learning rate was halved as often as it may be, or when there was no better validation for
+    `patience` epochs and all schedules have ended.
+
+    What the method's own schedules change, such as the weight of the KL, gets `patience` epochs to show its
+    effect after their end. A learning rate that falls until the end of the plan would switch early stopping off.
+    So it delays the stop for `patience` epochs after it begins to fall, and no longer.
+    """
+    plan, patience = config.optimizer, config.training.patience
+    if 0 < plan.halvings <= position.halvings:
+        return "halvings"
+    decay = plan.decay
+    settled = decay.settled_at * planned
+    if decay.start > decay.end:
+        settled = min(settled, decay.last_begin * planned + patience)
+    settled = max(settled, plan.warmup * planned)
+    own = 0.0 if method.pretraining else method.settled_at()
+    if own > 0:
+        settled = max(settled, min(planned, own * planned + patience))
+    is_over = 0 < patience <= position.epochs_without_better and position.epoch >= settled
+    return "early stop" if is_over else None

@@ -1,4 +1,4 @@
-"""Where a method that starts from an autoencoder's encoder takes it from."""
+"""The autoencoder that a method may start from: how long it is trained, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sritool.errors import DataError, UsageError
 from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.weights import load_weights, method_without_memory
+from sritool.training.freezing import frozen_names
 
 
 def pretraining_epochs(config: RunConfig) -> int:
@@ -22,6 +23,17 @@ def pretraining_epochs(config: RunConfig) -> int:
 def begins_as_autoencoder(method: Method, config: RunConfig) -> bool:
     """Whether a new run trains an autoencoder first: a method that needs one, and nothing is taken from elsewhere."""
     return method.pretrains and not (config.pretraining.encoder or config.warm_start.checkpoint)
+
+
+def go_on_from_encoder(method: Method) -> None:
+    """Begin anew with the generator, but for parts that stay as they are, and embeddings that were given."""
+    config, modules = method.config, method.modules
+    kept = frozen_names(modules, config.optimizer.freeze)
+    if config.warm_start.embeddings:
+        kept |= {"generator.embedding"}
+    before = {n: tensor.detach().clone() for n, tensor in modules.named_parameters() if n in kept}
+    method.end_pretraining()
+    modules.load_state_dict(before, strict=False)
 
 
 def take_encoder(method: Method, path: Path, corpus: Corpus) -> None:

@@ -36,8 +36,7 @@ class Asked(NamedTuple):
 class BatchGradients:
     """Writes the gradient of a whole batch to `.grad`, in every process the same.
 
-    Attributes:
-        asked: What the processes told each other with the last gradients.
+    `asked` is what the processes told each other with the last gradients.
     """
 
     def __init__(self, method: Method, config: RunConfig, device: torch.device, processes: Processes) -> None:

@@ -60,9 +60,7 @@ def _checkpoint(given: Path, runs_dir: Path, resuming: bool) -> Path:
 def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, Any]]:
     """Return the settings of a new run with the checkpoint that it begins from, and the sizes that follow from it.
 
-    Args:
-        given: What the user gave.
-        source: The checkpoint, if one was given beside the settings.
+    `source` is the checkpoint, if one was given beside the settings.
 
     Raises:
         CheckpointError: It cannot be read.
@@ -89,10 +87,7 @@ def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, 
 def as_it_began(given: Given, source: Path | None, under: RunConfig) -> tuple[Given, Mapping[str, Any]]:
     """Return the settings of a resumed run, whose source may be named again, and the sizes that followed from it.
 
-    Args:
-        given: What the user gave.
-        source: The checkpoint, if one was given; it need not be there any more.
-        under: Settings of the run to be resumed.
+    The source need not be there any more.
 
     Raises:
         UsageError: The run began from another one.

@@ -17,8 +17,7 @@ from sritool.config.values import build, to_toml
 from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, NumericalError, SritoolError, UsageError
-from sritool.files import cannot_write, digest_of, write_text
-from sritool.methods.base import Method
+from sritool.files import cannot_write, write_text
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
 from sritool.processes import ALONE, Processes
@@ -28,12 +27,16 @@ from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
 from sritool.runs.weights import load_weights, method_without_memory
 from sritool.training.averaging import WeightAverage
 from sritool.training.configure import shown
-from sritool.training.early_stopping import ends_early
-from sritool.training.freezing import check_freezing, frozen_names, trained_parameters
+from sritool.training.freezing import check_freezing, trained_parameters
 from sritool.training.optimizer import make_optimizer
-from sritool.training.position import Position
-from sritool.training.pretraining import begins_as_autoencoder, pretraining_epochs, take_encoder
-from sritool.training.warm_start import take_over, take_vectors
+from sritool.training.position import Position, ends_early
+from sritool.training.pretraining import (
+    begins_as_autoencoder,
+    go_on_from_encoder,
+    pretraining_epochs,
+    take_encoder,
+)
+from sritool.training.warm_start import begin_from_files
 
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
@@ -41,14 +44,9 @@ SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 def with_precision(
     config: RunConfig, train: Split, vocabulary: int, device: torch.device, processes: int
 ) -> RunConfig:
-    """Return the configuration with "auto" settled; a resumed run keeps what was settled.
+    """Return the configuration with "auto" settled, for a batch that so many processes share.
 
-    Args:
-        config: A run's.
-        train: What it is trained on.
-        vocabulary: Types in it.
-        device: Where.
-        processes: That share a batch.
+    A resumed run keeps what was settled.
     """
     training = config.training
     sentences = -(-training.batch_size // (processes * training.accumulate))
@@ -86,7 +84,11 @@ class RunState:
         self.corpus, self.folder, self.device, self.processes = corpus, folder, device, processes
         self.train = training_split(corpus, config)
         self.config = with_precision(config, self.train, len(corpus.tokenizer), device, processes.size)
-        self.method = self._method(resume)
+        if resume is not None:
+            self._check_corpus(resume)
+            # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
+            method_without_memory(resume, folder / LAST)
+        self.method = build_method(self.config, len(corpus.tokenizer))
         self.method.precision = self.config.training.precision
         self.method.processes = processes
         self.method.initialise()
@@ -97,8 +99,9 @@ class RunState:
         if resume is not None:
             load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
         else:
-            self._begin_from_files()
-        check_freezing(self.method.modules, config.optimizer.freeze, config.method)
+            self.taken_over = begin_from_files(self.method, corpus, self.train)
+            self.config = self.method.config
+        check_freezing(self.method)
         self._begin_updates()
         if resume is not None:
             self._restore(resume)
@@ -152,10 +155,9 @@ class RunState:
         """
         if self.keeps_best_autoencoder():
             take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
-        self._go_on_from_encoder()
+        go_on_from_encoder(self.method)
         self._begin_updates()
-        before = self.position
-        self.position = Position(step=before.step, seconds=before.seconds)
+        self.position = Position(step=self.position.step, seconds=self.position.seconds)
         self.save(LAST)
 
     def take_over(self, given: Checkpoint) -> None:
@@ -170,68 +172,21 @@ class RunState:
         return nullcontext() if self.average is None else self.average.in_place()
 
     def write_config(self) -> None:
-        """Write config.toml, for people.
-
-        Raises:
-            SritoolError: It cannot be written.
-        """
+        """Write config.toml, for people."""
         path = self.folder / CONFIG
         try:
             write_text(path, to_toml(shown(self.config)), follow=False)
         except OSError as error:
-            instead = "the run a folder that can be written"
-            raise SritoolError(cannot_write(path, error, instead)) from error
+            raise SritoolError(cannot_write(path, error, "the run a folder that can be written")) from error
 
     def seconds(self) -> float:
         """Spent on the run so far, by every process that worked on it."""
-        return self._seconds_before + self.seconds_here()
-
-    def seconds_here(self) -> float:
-        """Spent on it by this process."""
-        return time.monotonic() - self._began
+        return self._seconds_before + (time.monotonic() - self._began)
 
     def save_is_due(self, planned: bool) -> bool:
         """By the count of steps, after a step of the plan; or because last.pt is old."""
         every = self.config.training.save_every
         return (planned and self.position.step % every == 0) or time.monotonic() - self._saved >= SAVE_SECONDS
-
-    def _method(self, resume: Checkpoint | None) -> Method:
-        """With parameters not yet drawn; of a checkpoint only where they have the sizes that it says."""
-        types = len(self.corpus.tokenizer)
-        if resume is not None:
-            self._check_corpus(resume)
-            # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
-            method_without_memory(resume, self.folder / LAST)
-        return build_method(self.config, types)
-
-    def _begin_from_files(self) -> None:
-        """Put weights from elsewhere in the place of random ones, and keep the digests of their files."""
-        settings, method = self.config.warm_start, self.method
-        if settings.embeddings:
-            path = Path(settings.embeddings)
-            self.taken_over.append(take_vectors(method, path, self.corpus.tokenizer, self.train))
-            settings = replace(settings, digest=digest_of(path))
-        if self.config.pretraining.encoder and method.pretrains:
-            take_encoder(method, Path(self.config.pretraining.encoder), self.corpus)
-            self._go_on_from_encoder()
-        elif settings.checkpoint:
-            path = Path(settings.checkpoint)
-            line = take_over(method, path, self.corpus.tokenizer)
-            if method.pretrains:
-                line += f"; {method.name} goes on without training as an autoencoder first"
-            self.taken_over.append(line)
-            settings = replace(settings, digest=digest_of(path))
-        self.config = method.config = replace(self.config, warm_start=settings)
-
-    def _go_on_from_encoder(self) -> None:
-        """The generator begins anew, but for parts that stay as they are, and embeddings that were given."""
-        modules = self.method.modules
-        kept = frozen_names(modules, self.config.optimizer.freeze)
-        if self.config.warm_start.embeddings:
-            kept |= {"generator.embedding"}
-        before = {n: tensor.detach().clone() for n, tensor in modules.named_parameters() if n in kept}
-        self.method.end_pretraining()
-        modules.load_state_dict(before, strict=False)
 
     def _fitting_weights(self, resume: Checkpoint) -> dict[str, Tensor]:
         """The run's weights; of running statistics those that the settings still want, others begin anew."""
@@ -265,11 +220,7 @@ class RunState:
             check_optimizer(optimizer, self.optimizer.state_dict(), shapes)
             self.position = build(Position, position)
             self.method.restore(own)
-        except (
-            UsageError,
-            KeyError,
-            ValueError,
-        ) as error:  # what the checks raise of a file that does not fit
+        except (UsageError, KeyError, ValueError) as error:  # the checks' errors of a file that does not fit
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
         self.optimizer.load_state_dict(optimizer)
         if self.average is not None and "average" in resume.trainer:
@@ -290,11 +241,10 @@ class RunState:
             with nullcontext() if name == LAST else self.averaged():
                 self._write(name)
         except SritoolError as error:
-            last = self.folder / LAST
-            stands = f"the state saved before stands in {last}; go on with the same command and --resume"
-            raise SritoolError(
-                f"{error}; {stands if last.is_file() else 'nothing of this run is saved'}"
-            ) from error
+            last, stands = self.folder / LAST, "nothing of this run is saved"
+            if last.is_file():
+                stands = f"the state saved before stands in {last}; go on with the same command and --resume"
+            raise SritoolError(f"{error}; {stands}") from error
 
     def save_last(self) -> None:
         """Write last.pt, over no good one.
@@ -347,41 +297,24 @@ class RunState:
         self.save_seconds = time.monotonic() - began
 
     def checkpoint(self, resumable: bool) -> Checkpoint:
-        """Return all that it is, as a file has it.
-
-        Args:
-            resumable: With optimiser and position.
-        """
+        """Return all that it is, as a file has it; without optimiser and position if it is not `resumable`."""
         self.position.seconds = self.seconds()
-        info = self.corpus.info
-        trainer: dict[str, Any] | None = None
-        if resumable:
-            trainer = {
-                "optimizer": self.optimizer.state_dict(),
-                "position": vars(self.position).copy(),
-                "method": self.method.state(),
-            }
-            if self.average is not None:
-                trainer["average"] = self.average.state()
-        progress = {
-            "epoch": self.position.epoch,
-            "step": self.position.step,
-            "seconds": self.position.seconds,
-            "pretraining": self.position.pretraining,
+        position, info = vars(self.position).copy(), self.corpus.info
+        trainer = {
+            "optimizer": self.optimizer.state_dict(),
+            "position": position,
+            "method": self.method.state(),
         }
+        if self.average is not None:
+            trainer["average"] = self.average.state()
+        cut = ("content_hash", "max_length", "lowercase", "split_punctuation")
+        corpus = {"name": info.name, "path": str(self.corpus.path.resolve())}
         return Checkpoint(
             config=self.config,
             tokenizer=self.corpus.tokenizer,
             weights=self.method.modules.state_dict(),
-            corpus={
-                "name": info.name,
-                "path": str(self.corpus.path.resolve()),
-                "content_hash": info.content_hash,
-                "max_length": info.max_length,
-                "lowercase": info.lowercase,
-                "split_punctuation": info.split_punctuation,
-            },
-            progress=progress,
+            corpus=corpus | {name: getattr(info, name) for name in cut},
+            progress={name: position[name] for name in ("epoch", "step", "seconds", "pretraining")},
             metrics=self.metrics,
-            trainer=trainer,
+            trainer=trainer if resumable else None,
         )

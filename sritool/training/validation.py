@@ -72,10 +72,7 @@ def metrics_of(method: Method) -> tuple[str, ...]:
 def validate(
     method: Method, split: Split, sentences: int, likelihood: LikelihoodConfig, report: Report
 ) -> list[Estimate]:
-    """Measure the method on a seeded choice of the split's sentences, in float32 and without dropout.
-
-    Active units are those of the draws that reconstruction has anyway, and no more are drawn for them.
-    """
+    """Measure the method on a seeded choice of the split's sentences, in float32 and without dropout."""
     chosen = seeded_choice(len(split), sentences)
     settings = EvaluationSettings(
         metrics_of(method), likelihood=likelihood, chains=_CHAINS, unit_chains=_CHAINS, seed=SEED

@@ -6,6 +6,7 @@ Only what belongs to z may have another size, and then begins anew.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +17,25 @@ from torch import Tensor
 
 from sritool.config.settings import GeneratorConfig
 from sritool.data.split import Split
+from sritool.data.store import Corpus
 from sritool.data.tokenizer import FIRST_PREDICTED, PAD, UNK, Tokenizer
 from sritool.data.word_vectors import read_vectors, vector_width
 from sritool.errors import UsageError
+from sritool.files import digest_of
 from sritool.methods.base import Method
 from sritool.methods.lm import LanguageModel
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.weights import method_without_memory
+from sritool.training.pretraining import go_on_from_encoder, take_encoder
 
-SIZES = ("embedding", "hidden", "layers", "residual", "tied_embeddings")
+SIZES = {
+    "embedding": "embedding",
+    "hidden": "recurrence and output",
+    "layers": "recurrence",
+    "residual": "output",
+    "tied_embeddings": "output",
+}
+"""Setting of the generator -> the parts that have another shape where it differs."""
 _FIRST_ID = {
     "generator.embedding": 0,
     "generator.output": FIRST_PREDICTED,
@@ -32,7 +43,7 @@ _FIRST_ID = {
     "encoder.embedding": 0,
 }
 """Parameters that have a row for each word -> the word that has the first row."""
-_OF_CODE = ("generator.latent_to_gates", "generator.latent_to_initial", "encoder.to_code")
+_OF_CODE = "generator.latent_to_gates"
 _STATISTICS = {"preconditioner.fisher": "the preconditioner", "word_mass.mass": "the words' mass"}
 
 
@@ -43,6 +54,31 @@ class Rows(NamedTuple):
     old: NDArray[np.int64]  # ids of the same words in the other run
     words: int  # of the new vocabulary, without the special ones
     found: int  # of these
+
+
+def begin_from_files(method: Method, corpus: Corpus, train: Split) -> list[str]:
+    """Put weights from elsewhere in the place of random ones, and keep the digest of their file in the settings.
+
+    Returns:
+        What was taken over, in a line each.
+    """
+    config, told = method.config, []
+    settings = config.warm_start
+    file = settings.embeddings or settings.checkpoint
+    if settings.embeddings:
+        told.append(take_vectors(method, Path(file), corpus.tokenizer, train))
+    if config.pretraining.encoder and method.pretrains:
+        take_encoder(method, Path(config.pretraining.encoder), corpus)
+        go_on_from_encoder(method)
+    elif settings.checkpoint:
+        line = take_over(method, Path(file), corpus.tokenizer)
+        line += (
+            f"; {method.name} goes on without training as an autoencoder first" if method.pretrains else ""
+        )
+        told.append(line)
+    digest = digest_of(Path(file)) if told else settings.digest
+    method.config = replace(config, warm_start=replace(settings, digest=digest))
+    return told
 
 
 def is_autoencoder(given: Checkpoint) -> bool:
@@ -62,12 +98,7 @@ def sizes_of(given: Checkpoint, method: str) -> dict[str, object]:
 
 
 def matching_rows(tokenizer: Tokenizer, old: Tokenizer) -> Rows:
-    """Match two vocabularies, word by word or piece by piece; the special ones match always.
-
-    Args:
-        tokenizer: Of the run that begins.
-        old: Of the run that it begins from.
-    """
+    """Match two vocabularies, word by word or piece by piece; the special ones match always."""
     place = {word: index for index, word in enumerate(old.vocabulary()) if index > UNK}
     words = tokenizer.vocabulary()
     pairs = [(index, index) for index in range(UNK + 1)]
@@ -80,11 +111,6 @@ def matching_rows(tokenizer: Tokenizer, old: Tokenizer) -> Rows:
 def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
     """Copy weights of a checkpoint into a method whose parameters have been drawn.
 
-    Args:
-        method: Its modules are changed in place.
-        path: The checkpoint.
-        tokenizer: Of the corpus that the method will be trained on.
-
     Returns:
         What was taken over and what begins anew, in one line.
 
@@ -94,46 +120,36 @@ def take_over(method: Method, path: Path, tokenizer: Tokenizer) -> str:
     """
     given = load_checkpoint(path)
     method_without_memory(given, path)
-    if (tokenizer.kind == "word") != (given.tokenizer.kind == "word"):
-        units = [
-            f"{one.kind} pieces" if one.kind != "word" else "words" for one in (given.tokenizer, tokenizer)
-        ]
+    kinds = given.tokenizer.kind, tokenizer.kind
+    if (kinds[0] == "word") != (kinds[1] == "word"):
+        before, ours = ("words" if kind == "word" else f"{kind} pieces" for kind in kinds)
         raise UsageError(
-            f"{path} was trained on {units[0]}, and this corpus is cut into {units[1]}; "
+            f"{path} was trained on {before}, and this corpus is cut into {ours}; "
             f"prepare the text with: sritool preprocess FILE --like {path}"
         )
     _check_sizes(method.config.generator, given.config.generator, path)
     rows = matching_rows(tokenizer, given.tokenizer)
-    own, taken, anew = method.modules.state_dict(), [], []
-    for name, tensor in own.items():
-        theirs = given.weights.get(name)
-        if not tensor.numel():
-            continue  # of z, where there is none
-        if theirs is None or not _copied(name, tensor, theirs, rows):
-            anew.append(name)
-        else:
-            taken.append(name)
+    taken: list[str] = []
+    anew: list[str] = []
+    for name, tensor in method.modules.state_dict().items():
+        if tensor.numel():  # there is none of z where there is no z
+            theirs = given.weights.get(name)
+            (taken if theirs is not None and _copied(name, tensor, theirs, rows) else anew).append(name)
     return _in_a_line(given, path, rows, taken, anew)
 
 
 def _check_sizes(mine: GeneratorConfig, theirs: GeneratorConfig, path: Path) -> None:
-    parts = {
-        "embedding": "embedding",
-        "hidden": "recurrence and output",
-        "layers": "recurrence",
-        "residual": "output",
-        "tied_embeddings": "output",
-    }
-    differing = [name for name in SIZES if getattr(mine, name) != getattr(theirs, name)]
-    if not differing:
-        return
-    told = ", ".join(
-        f"{parts[name]} ({name} {str(getattr(theirs, name)).lower()}, not {str(getattr(mine, name)).lower()})"
-        for name in differing
-    )
-    raise UsageError(
-        f"parts of {path} have another shape: {told}; leave these sizes out, and the run takes its"
-    )
+    sizes = {name: (getattr(theirs, name), getattr(mine, name)) for name in SIZES}
+    differing = [
+        f"{SIZES[name]} ({name} {str(given).lower()}, not {str(ours).lower()})"
+        for name, (given, ours) in sizes.items()
+        if given != ours
+    ]
+    if differing:
+        told = ", ".join(differing)
+        raise UsageError(
+            f"parts of {path} have another shape: {told}; leave these sizes out, and the run takes its"
+        )
 
 
 def _copied(name: str, tensor: Tensor, theirs: Tensor, rows: Rows) -> bool:
@@ -154,14 +170,15 @@ def _copied(name: str, tensor: Tensor, theirs: Tensor, rows: Rows) -> bool:
 def _in_a_line(given: Checkpoint, path: Path, rows: Rows, taken: list[str], anew: list[str]) -> str:
     corpus, config = given.corpus["name"], given.config
     kept = [f"{rows.found:,} of {rows.words:,} words", "the recurrence"]
-    kept += ["the maps of z"] if _OF_CODE[0] in taken else []
+    kept += ["the maps of z"] if _OF_CODE in taken else []
     kept += ["the encoder"] if "encoder.recurrent" in taken else []
     kept += [what for name, what in _STATISTICS.items() if name in taken]
     new = ["other words"] if rows.found < rows.words else []
-    if _OF_CODE[0] in anew or (_OF_CODE[2] in anew and "encoder.recurrent" in taken):
+    if _OF_CODE in anew:
         wide = config.generator.latent
-        why = f", as z had {wide} dimensions" if wide else ", as there was no z"
-        new.append(f"the maps of z{why if _OF_CODE[0] in anew else ''}")
+        new.append(f"the maps of z, as {f'z had {wide} dimensions' if wide else 'there was no z'}")
+    elif "encoder.to_code" in anew and "encoder.recurrent" in taken:
+        new.append("the maps of z")
     new += ["the encoder"] if "encoder.recurrent" in anew else []
     line = f"taken over from {path} ({config.method} on {corpus}): {', '.join(kept)}"
     line += f"; new: {', '.join(new)}" if new else ""
@@ -172,13 +189,7 @@ def _in_a_line(given: Checkpoint, path: Path, rows: Rows, taken: list[str], anew
 
 @torch.no_grad()
 def take_vectors(method: Method, path: Path, tokenizer: Tokenizer, train: Split) -> str:
-    """Put pretrained vectors in the place of the embeddings of the words that a file has.
-
-    Args:
-        method: Its modules are changed in place.
-        path: The file.
-        tokenizer: Its words or pieces are looked for.
-        train: The sentences that the run is trained on.
+    """Put pretrained vectors in the place of the embeddings of the words or pieces that a file has.
 
     Returns:
         How many words, and how much of the training text, have a vector, in one line.

@@ -19,7 +19,7 @@ from sritool.methods.registry import METHODS
 from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
 from sritool.training import events, state
-from sritool.training.loop import Trainer
+from sritool.training.between_epochs import BetweenEpochs
 
 NewRun = Callable[..., Any]
 EPOCH = 3  # steps
@@ -144,13 +144,13 @@ def test_stopped_by_a_signal_while_the_method_judges_itself(
     """It may go over all validation sentences; nothing is changed by a judgement that was not finished."""
     whole = begin_run(tmp_path, "vae-lagging", "whole")
     whole.train()
-    run, judging, judge = new_run("vae-lagging"), [], Trainer._after_epoch
+    run, judging, judge = new_run("vae-lagging"), [], BetweenEpochs._after_epoch
 
-    def watched(self: Trainer) -> dict[str, float]:
+    def watched(self: BetweenEpochs) -> dict[str, float]:
         judging.append(1)
         return judge(self)
 
-    monkeypatch.setattr(Trainer, "_after_epoch", watched)
+    monkeypatch.setattr(BetweenEpochs, "_after_epoch", watched)
     run.stopped(Interrupted, signal=lambda: signal.SIGTERM if judging else None)
     assert len(judging) == 1
     run.train()

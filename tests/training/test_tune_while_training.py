@@ -13,8 +13,8 @@ from sritool.config.values import build, read_toml
 from sritool.errors import Interrupted
 from sritool.runs.folder import CONFIG, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
+from sritool.training import between_epochs as module
 from sritool.training import events, retuning
-from sritool.training import loop as module
 
 NewRun = Callable[..., Any]
 PLAN = {"training": {"epochs": 3, "tune_step_every": 1}}

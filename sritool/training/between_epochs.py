@@ -1,0 +1,169 @@
+"""What happens between the epochs of a run: step sizes are chosen, the model is validated, and the best one kept.
+
+Of several processes the first one alone does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sritool.data.batches import Batch, collate, evaluation_batches
+from sritool.data.split import Split
+from sritool.errors import Interrupted, NumericalError
+from sritool.evaluation.metrics import Estimate
+from sritool.model.random import Stream
+from sritool.runs.folder import AUTOENCODER, BEST, LAST
+from sritool.training import events, validation
+from sritool.training.deadline import Timetable
+from sritool.training.log import RunLog
+from sritool.training.retuning import adopt, retune
+from sritool.training.state import RunState
+
+_LOOKED_AT = 128  # validation sentences in a batch that a method looks at after an epoch
+
+
+class Stop(Exception):  # noqa: N818 - no error: a limit was reached
+    """Training ends before its plan is done."""
+
+    def __init__(self, reason: str, signal: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.signal = signal
+
+
+def interrupted(state: RunState, signal: int) -> Interrupted:
+    """Return the error that a run ends with which a signal has stopped, and which is saved."""
+    step, last = state.position.step, state.folder / LAST
+    return Interrupted(
+        signal, f"stopped at step {step}, saved in {last}; go on with the same command and --resume"
+    )
+
+
+class BetweenEpochs:
+    """The work of the first process; each part of it raises `Stop` on a signal.
+
+    Attributes:
+        log: Of the run; what is done here goes there.
+    """
+
+    log: RunLog
+
+    def __init__(self, state: RunState, times: Timetable, valid: Split) -> None:
+        self.state, self.times, self.valid = state, times, valid
+
+    def _check_signal(self) -> None:
+        signal = self.state.processes.asked()
+        if signal is not None:
+            raise Stop("signal", signal)
+
+    def tune(self) -> None:
+        """Choose the chain's step sizes anew; last.pt has them before anything is drawn with them.
+
+        The record is written before last.pt. If the run is killed between the two, resuming drops the record and
+        searches again; in the other order the record would be missing for good.
+        """
+        state, position = self.state, self.state.position
+        progress = position.epoch / state.config.training.epochs
+        try:
+            tuned = retune(
+                state.method, self.valid, progress, position.epoch, lambda *_: self._check_signal()
+            )
+        except NumericalError as error:
+            self.log.warn(f"the step sizes stay as they are: {error}")
+            position.tuned = position.epoch
+            return
+        state.config = adopt(state.method, tuned)
+        position.tuned = position.epoch
+        position.tuning_seconds += tuned.seconds
+        note = self.log.tuned(tuned.record(), tuned.in_a_line(), tuned.seconds)
+        state.save(LAST)
+        state.write_config()
+        self.log.observer(note)
+
+    def choose_level(self) -> None:
+        """Choose how much validations measure from here on, and say so where it is less than what is set."""
+        method, config = self.state.method, self.state.config
+        level = validation.level_of(method, config, self.state.train, self.valid)
+        line = validation.in_a_line(level, method, config, self.valid, self.state.epochs)
+        if line is not None:
+            self.log.observer(events.Note(line))
+        self.times.begin(level)
+
+    def end_epoch(self) -> None:
+        """Validate, and keep the model where it is the one to keep."""
+        state = self.state
+        state.save_last()  # a validation may take long
+        halvings = state.position.halvings
+        better = self._validate()
+        state.position.begin_epoch()
+        if better and not state.position.pretraining:
+            state.save(BEST)
+        elif better and state.keeps_best_autoencoder():
+            state.save(AUTOENCODER)
+        if state.position.halvings > halvings and state.config.optimizer.return_to_best:
+            state.return_to_best()
+        state.save(LAST)
+
+    def _validate(self) -> bool:
+        """Validate, if this epoch has a validation; return whether this model is the one to keep."""
+        state, level = self.state, self.times.level
+        if not level.is_due(state.position.epoch + 1, state.epochs):
+            self._after_epoch()
+            return state.keeps_last()
+        if not state.lacks_best() and self.times.is_over(self.times.validation()):
+            raise Stop("max-time")
+        began = state.seconds()
+        estimates = self._measure()
+        own = self._after_epoch()  # the last that a signal may stop; below, the position changes
+        loss = validation.loss_of(state.method, {found.metric: found.value for found in estimates})
+        better = state.position.compare(loss, state.config.optimizer, state.epochs, level.every)
+        self.log.epoch(estimates, own, better, began)
+        self.times.validated(state.seconds() - began)
+        return better or state.keeps_last()
+
+    def _measure(self) -> list[Estimate]:
+        """Measure on the validation sentences.
+
+        Of one that is not finite there is a warning only: it cannot be the best, and does not count for patience.
+        Training goes on, because one sentence may be the cause; if the model is, the next gradient raises.
+        """
+
+        def report(label: str, done: int, total: int) -> None:
+            self._check_signal()
+            self.log.validating(label, done, total)
+
+        method, level = self.state.method, self.times.level
+        try:
+            with self.state.averaged():
+                return validation.validate(method, self.valid, level.sentences, level.likelihood, report)
+        except NumericalError as error:
+            self.log.warn(f"validation failed, and this epoch's model is not the best: {error}")
+            return []
+
+    def _after_epoch(self) -> dict[str, float]:
+        """What the method learns of itself on the whole validation split."""
+
+        def batches() -> Iterator[Batch]:
+            for part in evaluation_batches(self.valid.lengths, _LOOKED_AT):
+                self._check_signal()
+                yield collate(self.valid, part).to(self.state.device)
+
+        noise = Stream(self.state.config.training.seed, "information", self.state.position.epoch)
+        return self.state.method.after_epoch(batches(), noise)
+
+    def keep_as_it_stands(self, may_measure: bool) -> None:
+        """Write best.pt for a run that never was validated, with its figures if time allows.
+
+        Neither the position nor last.pt knows of it, so that a resumed run is what it would have been.
+        """
+        state, before = self.state, list(self.state.metrics)
+        try:
+            if may_measure and self.times.fits_validation():
+                began = state.seconds()
+                self.log.epoch(self._measure(), {}, True, began)
+        except Stop as stop:
+            if stop.signal is not None:
+                raise interrupted(state, stop.signal) from None
+        finally:
+            state.save(BEST)
+            state.metrics = before
