@@ -32,9 +32,7 @@ def plain(config: Any) -> Any:
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
     """Return a dataclass made from nested plain values, which may come from a stranger's file.
 
-    Args:
-        kind: A dataclass whose fields are typed as in `sritool.config.validation`.
-        values: By the names of its fields; what is left out keeps its default.
+    What they leave out keeps its default.
 
     Raises:
         UsageError: A key is unknown (the nearest known one is named), or a field does not allow its value.
@@ -76,10 +74,7 @@ def nested(path: str, value: Any) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
-    """Return the nested values of a text like `sampler.steps=10`.
-
-    Args:
-        text: On the right of `=` stands a value of TOML; what is none is taken as a string.
+    """Return the nested values of a text like `sampler.steps=10`: a value of TOML, or else a string.
 
     Raises:
         UsageError: There is no `=`, or nothing before it.
@@ -112,12 +107,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:
-    """Return nested plain values as TOML text.
-
-    Args:
-        values: Numbers, texts, lists of them, and tables of such.
-        prefix: Stands before the names of its tables, as "validation.".
-    """
+    """Return nested plain values as TOML text; `prefix` stands before the names of its tables, as "validation."."""
     tables = [(f"{prefix}{key}", value) for key, value in values.items() if isinstance(value, Mapping)]
     # JSON's values are TOML's, but for DEL, which TOML wants escaped too.
     lines = [
