@@ -56,12 +56,7 @@ def name_of(path: Path) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Check that there is a file to read, before anything is read.
-
-    Raises:
-        UsageError: It is a folder.
-        DataError: There is no such file.
-    """
+    """Raise a UsageError for a folder and a DataError where there is no such file, before anything is read."""
     if str(path) != "-":
         with explain_read_errors(path):
             if stat.S_ISDIR(path.stat().st_mode):
@@ -89,12 +84,12 @@ def read_blocks(path: Path) -> Iterator[bytes]:
             while block := content.read(BLOCK):
                 yield block
         after = path.stat() if stat.S_ISREG(before.st_mode) else before
-    if (before.st_ino, before.st_size, before.st_mtime_ns) != (
-        after.st_ino,
-        after.st_size,
-        after.st_mtime_ns,
-    ):
+    if _identity(before) != _identity(after):
         raise DataError(f"{path} changed while it was read; run again when nothing writes to it")
+
+
+def _identity(file: os.stat_result) -> tuple[int, int, int]:
+    return file.st_ino, file.st_size, file.st_mtime_ns
 
 
 @contextlib.contextmanager
@@ -118,12 +113,7 @@ def text_blocks(blocks: Iterable[bytes], where: str, returns_end_lines: bool = F
     """Yield UTF-8 text in pieces of whole lines, the same text whatever the sizes of the blocks.
 
     Only the last piece may lack the end of its last line. A byte order mark at the start is left out. Blank lines at
-    the start come with the first words.
-
-    Args:
-        blocks: The bytes of a file.
-        where: What errors call the file.
-        returns_end_lines: A text without a newline, whose lines end in ``\\r``, is allowed.
+    the start come with the first words. A text whose lines end in returns alone is allowed if `returns_end_lines`.
 
     Raises:
         DataError: It is empty, binary, not UTF-8 or has a line without an end; the message names the line. The lines

@@ -8,30 +8,21 @@ from pathlib import Path
 
 from sritool.data.corpora.hub_text import SCHEME, HubAddress, hub_source
 from sritool.data.corpora.named import NAMED, check_name, named_source
+from sritool.data.file_names import SUFFIXES, assign, suffix_of
 from sritool.data.preprocess import check_corpus_name
-from sritool.data.readers import SUFFIXES, suffix_of
 from sritool.data.sources import STDIN, FileOptions, Source, file_source, folder_source
-from sritool.data.split_names import assign
 from sritool.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The words of the command line that say what to prepare.
+    """The words of the command line that say what to prepare."""
 
-    Attributes:
-        names: A built-in corpus, or files, or one folder, or "-".
-        splits: Files of --train, --valid and --test.
-        folder: That of --from.
-        name: That of --name.
-        streaming: --streaming.
-    """
-
-    names: Sequence[str] = ()
-    splits: Mapping[str, Path | Sequence[Path]] = field(default_factory=dict)
-    folder: Path | None = None
-    name: str | None = None
-    streaming: bool = False
+    names: Sequence[str] = ()  # a built-in corpus, or files, or one folder, or "-"
+    splits: Mapping[str, Path | Sequence[Path]] = field(default_factory=dict)  # --train, --valid, --test
+    folder: Path | None = None  # of --from
+    name: str | None = None  # of --name
+    streaming: bool = False  # --streaming
 
 
 def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[str, Source]:
@@ -39,11 +30,7 @@ def choose_source(inputs: Inputs, options: FileOptions | None = None) -> tuple[s
 
     A single word that is a built-in name means that corpus, even where a file is called so, and one that begins with
     ``hf://`` a data set of the Hugging Face hub; any other word is a file, ``-`` for standard input, or a folder of
-    files whose names tell their splits.
-
-    Args:
-        inputs: The words.
-        options: How files are read and cut.
+    files whose names tell their splits. The options say how files are read and cut.
 
     Raises:
         UsageError: They contradict each other, name nothing or lack ``--name``.

@@ -26,30 +26,19 @@ _NAME = re.compile(r"[^\W\d]\w*|")
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a table keeps what.
+    """Where a table keeps what."""
 
-    Attributes:
-        texts: Columns of text, whose cells are joined.
-        label: The column of the label; None where there is none.
-        header: Names of the columns, if the first row that is not blank is a header.
-        description: What was taken as what, in words.
-        open_ended: Whether a row with more cells has them from a mark in its text.
-    """
-
-    texts: tuple[int, ...]
-    label: int | None
-    header: tuple[str, ...] | None
-    description: str
-    open_ended: bool = False
+    texts: tuple[int, ...]  # columns of text, whose cells are joined
+    label: int | None  # the column of the label
+    header: tuple[str, ...] | None  # names of the columns, if the first row that is not blank is a header
+    description: str  # what was taken as what, in words
+    open_ended: bool = False  # whether a row with more cells has them from a mark in its text
 
 
 def find_columns(rows: Rows, where: str, names: FieldNames) -> Columns:
-    """Return where a table keeps text and label.
+    """Return where a table, called `where` in errors, keeps text and label.
 
-    Args:
-        rows: Its first rows, a header among them if there is one.
-        where: What errors call the file.
-        names: What the user says of its columns.
+    It is told by the table's first rows, a header among them if there is one, and by the names that the user gives.
 
     Raises:
         DataError: A column is not there, or it cannot be told which is which.

@@ -10,23 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from sritool.data.blocks import LONGEST_LINE, explain_read_errors, name_of
-from sritool.data.columns import SAMPLE, Columns, Rows, find_columns, is_filled
-from sritool.data.fields import FieldNames, checked_label, chunk_of, fields_taken, find_fields
-from sritool.data.sentences import Chunk
+from sritool.data.columns import SAMPLE, Columns, find_columns, is_filled
+from sritool.data.fields import FieldNames, checked_label, fields_taken, find_fields
+from sritool.data.sentences import CHUNK, Chunk, in_chunks
 from sritool.errors import DataError, UsageError
 
-ROWS = 10_000  # that are handed on at a time
 _HEAD = 20  # lines that tell how cells are parted
 
 
 def parse_tsv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of rows ``label<TAB>text``, or of the columns under a header; see `readers.parse`."""
-    batches = (
-        [line.rstrip("\r").split("\t") if line.strip() else [] for line in lines_of(block)]
-        for block in blocks
-    )
+    lines = chain.from_iterable(map(lines_of, blocks))
+    rows = (line.rstrip("\r").split("\t") if line.strip() else [] for line in lines)
     advice = "a row is label<TAB>text (plain sentences: --input-format text)"
-    return _parse_rows(batches, where, names, "line", "\t", advice)
+    return _parse_rows(rows, where, names, "line", "\t", advice)
 
 
 def parse_csv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
@@ -41,30 +38,23 @@ def lines_of(block: bytes) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[Rows]:
-    """Yield rows, some at a time; a cell may go on over many lines, which a block may end between."""
+def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
+    """Yield rows; a cell may go on over many lines, which a block may end between."""
     csv.field_size_limit(LONGEST_LINE)  # characters: an open quote takes in all that follows
     lines = (line for block in blocks for line in io.StringIO(block.decode(), newline=""))
     head = list(islice(lines, _HEAD))
     reader = csv.reader(chain(head, lines), strict=True, delimiter=_delimiter_of(head))
-    rows: list[list[str]] = []
-    size = line = 0  # characters of the rows; the last line of the row before
+    line = 0  # the last one of the row before
     try:
         for row in reader:
-            rows.append(row)
-            size += sum(map(len, row))
+            yield row
             line = reader.line_num
-            if len(rows) == ROWS or size > LONGEST_LINE:
-                yield rows
-                rows, size = [], 0
     except csv.Error as error:
         reason = str(error).replace("\t", "a tab")  # where that is the mark between cells
         raise DataError(
             f"{where} is not CSV: the row that begins in line {line + 1} ({reason}); mend it, for example its "
             "quotes, or give --input-format"
         ) from error
-    if rows:
-        yield rows
 
 
 def _delimiter_of(lines: Sequence[str]) -> str:
@@ -74,41 +64,33 @@ def _delimiter_of(lines: Sequence[str]) -> str:
 
 
 def _parse_rows(
-    batches: Iterable[Rows], where: str, names: FieldNames, unit: str, joint: str, advice: str
+    rows: Iterable[Sequence[str]], where: str, names: FieldNames, unit: str, joint: str, advice: str
 ) -> Iterator[Chunk]:
     """Yield the sentences of a table.
 
-    Args:
-        batches: Rows, some at a time.
-        where: What errors call the file.
-        names: The columns to take.
-        unit: What errors call a row.
-        joint: What is put between cells of text.
-        advice: What to do about a row without a label.
+    Errors call a row `unit`, and give `advice` on one without a label. `joint` is put between cells of text.
     """
-    stream = iter(batches)
-    first: list[Sequence[str]] = []
-    while len(first) < SAMPLE and (rows := next(stream, None)) is not None:
-        first += rows
-    columns = find_columns(first[:SAMPLE], where, names)
-    done, description, width = 0, columns.description, len(columns.header or ())
-    for rows in chain([first], stream):
-        if not done and columns.header:
-            done = next(place for place, row in enumerate(rows, 1) if is_filled(row))
-            rows = rows[done:]
-        texts, labels = [], []
-        for number, row in enumerate(rows, done + 1):
+    numbered = enumerate(rows, 1)
+    first = list(islice(numbered, SAMPLE))
+    columns = find_columns([row for _, row in first], where, names)
+    width = len(columns.header or ())
+    body = chain(first, numbered)
+    if columns.header:
+        next(row for _, row in body if is_filled(row))
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for number, row in body:
             place = f"{where} {unit} {number}"
             if row and width and len(row) != width:
                 raise DataError(f"{place} has {len(row)} columns, its header {width}; mend it")
-            text = _text_in(row, columns, joint)
-            texts.append(text)
+            text, label = _text_in(row, columns, joint), ""
             if columns.label is not None:
                 cell = row[columns.label] if len(row) > max(1, columns.label) else ""
                 needed = bool(row and (not width or text.strip()))
-                labels.append(checked_label(cell, needed, place, advice))
-        yield chunk_of(texts, labels if columns.label is not None else None, description)
-        done, description = done + len(rows), ""
+                label = checked_label(cell, needed, place, advice)
+            yield text, label
+
+    yield from in_chunks(pairs(), columns.label is not None, columns.description, escaped=True)
 
 
 def _text_in(row: Sequence[str], columns: Columns, joint: str) -> str:
@@ -123,10 +105,6 @@ def _text_in(row: Sequence[str], columns: Columns, joint: str) -> str:
 def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of a Parquet file.
 
-    Args:
-        path: The file.
-        names: The columns to take.
-
     Raises:
         UsageError: It is standard input, which cannot be read from its end.
         DataError: There is no such file, it is damaged, or a row has no text or no label.
@@ -140,7 +118,7 @@ def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
     try:
         with explain_read_errors(path), pq.ParquetFile(path) as file:
             text, label = find_fields(file.schema_arrow.names, where, names)
-            batches = file.iter_batches(ROWS, columns=[text] if label is None else [text, label])
+            batches = file.iter_batches(CHUNK, columns=[text] if label is None else [text, label])
             yield from chunks_of_rows(batches, text, label, where)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:120]
@@ -150,19 +128,14 @@ def read_parquet(path: Path, names: FieldNames) -> Iterator[Chunk]:
 def chunks_of_rows(
     batches: Iterable[Any], text: str, label: str | None, where: str, classes: Sequence[str] = ()
 ) -> Iterator[Chunk]:
-    """Yield the sentences of rows in Arrow's form.
+    """Yield the sentences of batches of rows, each a ``pyarrow.RecordBatch``, out of columns `text` and `label`.
 
-    Args:
-        batches: The rows, each a ``pyarrow.RecordBatch``.
-        text: The column of the text.
-        label: That of the label; None where there is none.
-        where: What errors call the rows' source.
-        classes: Names of the labels, where their column holds numbers of classes.
+    Where the label's column holds numbers of classes, `classes` are their names. Errors call the source `where`.
 
     Raises:
         DataError: A row has no text or no label.
     """
-    done, description = 0, fields_taken(text, label)
+    done = 0
     for batch in batches:
         texts = _strings(batch.column(text), text, where, done)
         labels = None
@@ -178,8 +151,7 @@ def chunks_of_rows(
                 checked_label(value, True, f"{where} row {number}", "give every row one")
                 for number, value in enumerate(values, done + 1)
             ]
-        yield Chunk(texts, labels, description)
-        description = ""
+        yield Chunk(texts, labels, fields_taken(text, label))
         done += len(texts)
 
 

@@ -9,57 +9,54 @@ from typing import Any
 
 from sritool.data.columns import SAMPLE
 from sritool.data.csv_parquet import lines_of
-from sritool.data.fields import ANOTHER_LABEL, FieldNames, checked_label, chunk_of, fields_taken, find_fields
-from sritool.data.sentences import Chunk
+from sritool.data.fields import ANOTHER_LABEL, FieldNames, checked_label, fields_taken, find_fields
+from sritool.data.sentences import Chunk, in_chunks
 from sritool.errors import DataError
 
 
 def parse_json(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of objects; of a key that is there twice the last value counts; see `readers.parse`."""
+    records = _records(blocks, where)
+    first: list[tuple[str, Any]] = []
+    while all(record is None for _, record in first) and (more := list(islice(records, SAMPLE))):
+        first += more
     text, label, description = "", None, ""
-    found = chain.from_iterable(_records(blocks, where))
-    # The same records together, however the file is cut into blocks.
-    for records in iter(lambda: list(islice(found, SAMPLE)), []):
-        texts, labels = [], []
-        if not text:  # a key may be missing from some records, which are named below
-            objects = {place: value for place, value in records if isinstance(value, dict)}
-            for place in [*objects][:1]:
-                text, label = find_fields(list(dict.fromkeys(chain(*objects.values()))), place, names)
-                description = fields_taken(text, label)
-        for place, record in records:
+    objects = [(place, record) for place, record in first if isinstance(record, dict)]
+    if objects:  # a key may be missing from some, which are named below
+        keys = list(dict.fromkeys(chain(*(record for _, record in objects))))
+        text, label = find_fields(keys, objects[0][0], names)
+        description = fields_taken(text, label)
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for place, record in chain(first, records):
             if record is None:
-                texts.append("")
-                labels.append("")
-                continue
-            if not isinstance(record, dict):
+                yield "", ""
+            elif isinstance(record, dict):
+                found = _text_of(record.get(text), text, place)
+                yield found, _label_of(record.get(label), label, place) if label else ""
+            else:
                 raise DataError(f"{place} is not a JSON object; write one {{...}} a line")
-            texts.append(_text_of(record.get(text), text, place))
-            labels.append(_label_of(record.get(label), label, place) if label else "")
-        yield chunk_of(texts, labels if label else None, description)
-        description = ""
+
+    yield from in_chunks(pairs(), bool(label), description)
 
 
-def _records(blocks: Iterable[bytes], where: str) -> Iterator[Iterator[tuple[str, Any]]]:
-    """Yield values with their places, some at a time; None for a blank line."""
+def _records(blocks: Iterable[bytes], where: str) -> Iterator[tuple[str, Any]]:
+    """Yield values with their places; None for a blank line."""
     stream = iter(blocks)
     start = next(stream)
+    values = None
     if start.lstrip().startswith(b"["):
         values = _value(b"".join([start, *stream]).decode(), where, 1)
-        yield ((f"{where} record {number}", value) for number, value in enumerate(values, 1))
+    elif b"\n" not in start.strip():
+        values = _of_columns(start.decode())
+        if values is not None and (after := next(stream, None)) is not None:  # the first line of several
+            values, stream = None, chain([after], stream)
+    if values is not None:
+        yield from ((f"{where} record {number}", value) for number, value in enumerate(values, 1))
         return
-    columns = None if b"\n" in start.strip() else _of_columns(start.decode())
-    after = None if columns is None else next(stream, None)
-    if columns is not None and after is None:
-        yield ((f"{where} record {number}", value) for number, value in enumerate(columns, 1))
-        return
-    done = 0
-    for block in chain([start] if after is None else [start, after], stream):
-        lines = lines_of(block)
-        yield (
-            (f"{where} line {number}", _value(line, where, number) if line.strip() else None)
-            for number, line in enumerate(lines, done + 1)
-        )
-        done += len(lines)
+    lines = chain.from_iterable(map(lines_of, chain([start], stream)))
+    for number, line in enumerate(lines, 1):
+        yield f"{where} line {number}", _value(line, where, number) if line.strip() else None
 
 
 def _of_columns(text: str) -> list[Any] | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-CHUNK = 10_000  # sentences of a text in memory that are worked on at a time
+from sritool.data.normalise import rewritten_notes, unescaped
+
+CHUNK = 10_000  # sentences that are worked on at a time
+LONGEST_CHUNK = 1 << 25  # characters after which a chunk has no further sentence
 
 
 class Chunk(NamedTuple):
@@ -14,40 +17,22 @@ class Chunk(NamedTuple):
 
     texts: Any  # pyarrow.StringArray [sentences]
     labels: Sequence[str] | None  # [sentences], None where the source has none
-    description: str = ""  # what of the file was taken as text and label, in words; said once a file
-
-
-class Chunked(Protocol):
-    """Sentences of one split, however they are kept."""
-
-    @property
-    def where(self) -> str:
-        """What errors call them: a file's name; "" where there is none."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What is to be known of them, once all have been read."""
-
-    def chunks(self) -> Iterator[Chunk]:
-        """Yield all sentences in order, some at a time."""
+    description: str = ""  # what of the source was taken as text and label, in words; said once
+    escaped: bool = False  # whether its form writes escapes for line ends and quotes
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """Sentences in memory, in order; `labels` beside them, or None where the source has none."""
+    """Sentences in memory, in order; `labels` beside them, or None where the source has none.
+
+    They have no `where` to name, and no `notes`.
+    """
 
     texts: Sequence[str]
     labels: Sequence[str] | None = None
 
-    @property
-    def where(self) -> str:
-        """Sentences in memory have no file to name."""
-        return ""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Sentences in memory have been read before."""
-        return ()
+    where = ""
+    notes = ()
 
     def take(self, indices: Iterable[int]) -> Sentences:
         """Return the sentences with these indices."""
@@ -57,11 +42,32 @@ class Sentences:
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all sentences in order, some at a time."""
-        import pyarrow as pa
-
         for begin in range(0, len(self.texts), CHUNK):
             labels = None if self.labels is None else self.labels[begin : begin + CHUNK]
-            yield Chunk(pa.array(self.texts[begin : begin + CHUNK], pa.string()), labels)
+            yield chunk_of(self.texts[begin : begin + CHUNK], labels)
+
+
+@dataclass(frozen=True)
+class StreamedSentences:
+    """Sentences that are read anew each time that they are asked for. Escapes are replaced by what they stand for."""
+
+    where: str  # what errors call them
+    read: Callable[[], Iterator[Chunk]]  # yields them in order, some at a time
+    notes: list[str] = field(default_factory=list, compare=False)  # what was taken as what, once all are read
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all sentences in order, some at a time; errors are those of `read`."""
+        descriptions: dict[str, None] = {}
+        rewritten = {True: 0, False: 0}  # sentences of forms with escapes, and of others
+        for chunk in self.read():
+            if chunk.description:
+                descriptions[chunk.description] = None
+            texts, changed = unescaped(chunk.texts, plain=not chunk.escaped)
+            rewritten[chunk.escaped] += changed
+            yield chunk._replace(texts=texts)
+        self.notes[:] = descriptions
+        for escaped, count in rewritten.items():
+            self.notes.extend(rewritten_notes(count, plain=not escaped))
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,36 @@ class CorpusText:
     """
 
     source: str
-    splits: Mapping[str, Chunked]
+    splits: Mapping[str, Sentences | StreamedSentences]
     notes: tuple[str, ...] = ()
     cut: Cut | None = None
+
+
+def chunk_of(
+    texts: Sequence[str], labels: Sequence[str] | None, description: str = "", escaped: bool = False
+) -> Chunk:
+    """Return sentences in memory as a chunk; the other arguments as in `Chunk`."""
+    import pyarrow as pa
+
+    return Chunk(pa.array(texts, pa.string()), labels, description, escaped)
+
+
+def in_chunks(
+    pairs: Iterable[tuple[str, str]], labelled: bool, description: str, escaped: bool = False
+) -> Iterator[Chunk]:
+    """Yield sentences that come one by one with their labels, `labelled` or not, as chunks."""
+    texts: list[str] = []
+    labels: list[str] = []
+    size = 0
+    for text, label in pairs:
+        texts.append(text)
+        labels.append(label)
+        size += len(text)
+        if len(texts) == CHUNK or size > LONGEST_CHUNK:
+            yield chunk_of(texts, labels if labelled else None, description, escaped)
+            texts, labels, size = [], [], 0
+    if texts:
+        yield chunk_of(texts, labels if labelled else None, description, escaped)
 
 
 def in_memory(chunks: Iterable[Chunk]) -> Sentences:

@@ -5,19 +5,31 @@ A ``Source`` knows its default options and reads nothing until asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 from sritool.data.blocks import check_file, name_of
 from sritool.data.fields import FieldNames
-from sritool.data.label_folders import UNLABELLED, LabelFolders, label_folders
-from sritool.data.label_names import labels_of_names
+from sritool.data.file_names import (
+    SPLIT_WORDS,
+    SUFFIXES,
+    UNLABELLED,
+    Files,
+    folders_in,
+    form_of,
+    label_folders,
+    labels_of_names,
+    list_folder,
+    split_files,
+    split_of,
+    suffix_of,
+)
 from sritool.data.options import PrepareOptions
-from sritool.data.readers import SUFFIXES, FileSplit, form_of, suffix_of
-from sritool.data.sentences import CorpusText, Cut
-from sritool.data.split_names import SPLIT_WORDS, Files, folders_in, list_folder, split_files, split_of
+from sritool.data.readers import read_files, read_folders
+from sritool.data.sentences import CorpusText, Cut, StreamedSentences
 from sritool.errors import UsageError
 
 STDIN = Path("-")
@@ -27,12 +39,7 @@ SHOWN = 6  # files that are named in corpus.json
 
 @dataclass(frozen=True)
 class Source:
-    """Something to prepare.
-
-    Attributes:
-        options: How it is prepared by default.
-        read: Reads it.
-    """
+    """Something to prepare: how it is prepared by default, and what reads it."""
 
     options: PrepareOptions
     read: Callable[[], CorpusText]
@@ -42,22 +49,15 @@ class Source:
 class FileOptions:
     """How files are read and, where a split has no file of its own, how it is cut from train.
 
-    Attributes:
-        form: One of `readers.FORMATS`; None: by each file's ending.
-        names: Where tables and objects keep text and label.
-        valid_share: Share of train that is cut off for validation; None: `DEFAULT_SHARE`.
-        test_share: The same for test.
-        seed: Of the cut.
-
     Raises:
         UsageError: The shares are not possible.
     """
 
-    form: str | None = None
-    names: FieldNames = field(default_factory=FieldNames)
-    valid_share: float | None = None
-    test_share: float | None = None
-    seed: int = 0
+    form: str | None = None  # one of `file_names.FORMATS`; None: by each file's ending
+    names: FieldNames = field(default_factory=FieldNames)  # where tables and objects keep text and label
+    valid_share: float | None = None  # share of train that is cut off for validation; None: `DEFAULT_SHARE`
+    test_share: float | None = None  # the same for test
+    seed: int = 0  # of the cut
 
     def __post_init__(self) -> None:
         shares = self.shares.values()
@@ -83,16 +83,28 @@ class FileOptions:
         }
         return [option for option, value in named.items() if value is not None]
 
+    def complete(
+        self,
+        source: str,
+        splits: Mapping[str, StreamedSentences],
+        before: Iterable[str] = (),
+        after: Iterable[str] = (),
+    ) -> CorpusText:
+        """Return the text of some splits, those missing cut from train; notes stand before and after what is cut."""
+        missing = {split: share for split, share in self.shares.items() if split not in splits}
+        if not missing:
+            return CorpusText(source, splits, (*before, *after))
+        shares = " and ".join(f"{split} ({share:.0%})" for split, share in missing.items())
+        cut = f"{shares} cut from train with seed {self.seed}"
+        return CorpusText(source, splits, (*before, cut, *after), Cut(missing, self.seed))
+
 
 def file_source(
     files: Mapping[str, Path | Sequence[Path]], options: FileOptions, notes: Sequence[str] = ()
 ) -> Source:
-    """Return the source of one or more files a split.
+    """Return the source of one or more files a split, with notes on their choice.
 
-    Args:
-        files: Those of each split. Where ``valid`` or ``test`` has none, it is cut from ``train``.
-        options: How they are read and cut.
-        notes: What is to be known of the choice of files.
+    Where ``valid`` or ``test`` has none, it is cut from ``train``.
 
     Raises:
         UsageError: The files and options contradict each other.
@@ -111,19 +123,19 @@ def file_source(
             raise UsageError(
                 f"--{split}-share is for cutting {split} from train, and it has a file; leave one out"
             )
-    return Source(PrepareOptions(), lambda: _read_files(paths, options, notes))
+    return Source(PrepareOptions(), partial(_read_files, paths, options, notes))
 
 
 def folder_source(folder: Path, options: FileOptions) -> Source:
     """Return the source of a folder of files whose names tell their splits (train, valid or dev or val, test).
 
     It may also have folders of labels with one text a file, right in it or in folders of splits. Other files with
-    text in the folder are named in a note. Arguments and errors are those of `split_files` and `file_source`.
+    text in the folder are named in a note. Errors are those of `split_files` and `file_source`.
     """
     list_folder(folder)
     labelled = _label_folders(folder)
     if labelled:
-        return Source(PrepareOptions(), lambda: _read_folders(folder, labelled, options))
+        return Source(PrepareOptions(), partial(_read_folders, folder, labelled, options))
     files = split_files(folder)
     taken = {path for paths in files.values() for path in paths}
     left = [path.name for path in list_folder(folder) if suffix_of(path) in SUFFIXES and path not in taken]
@@ -144,46 +156,32 @@ def _label_folders(folder: Path) -> dict[str, Mapping[str, Path]]:
 
 
 def _read_folders(folder: Path, found: Mapping[str, Mapping[str, Path]], options: FileOptions) -> CorpusText:
-    splits = {split: LabelFolders(labels, options.names.labels) for split, labels in found.items()}
-    missing = {split: share for split, share in options.shares.items() if split not in found}
-    left = [path for labels in found.values() for path in [next(iter(labels.values())).parent / UNLABELLED]]
+    splits = {split: read_folders(labels, options.names.labels) for split, labels in found.items()}
+    left = [next(iter(labels.values())).parent / UNLABELLED for labels in found.values()]
     notes = [f"left out: {path}, which has no labels" for path in left if path.is_dir()]
-    notes += cut_notes(missing, options)
-    return CorpusText(folder.name, splits, tuple(notes), Cut(missing, options.seed) if missing else None)
-
-
-def cut_notes(missing: Mapping[str, float], options: FileOptions) -> list[str]:
-    """Return which splits are cut from train, in words."""
-    cut = " and ".join(f"{split} ({share:.0%})" for split, share in missing.items())
-    return [f"{cut} cut from train with seed {options.seed}"] if missing else []
+    return options.complete(folder.name, splits, notes)
 
 
 def _read_files(files: Files, options: FileOptions, about: Sequence[str]) -> CorpusText:
     paths = [path for given in files.values() for path in given]
-    if (options.names.text or options.names.label) and all(
-        form_of(path, options.form) == "text" for path in paths
-    ):
+    if (options.names.text or options.names.label) and _are_plain(paths, options):
         raise UsageError(
             "plain text has no columns; with --text-column or --label-column, say --input-format tsv, csv or jsonl"
         )
     for path in paths:
         check_file(path)
-    missing = {split: share for split, share in options.shares.items() if split not in files}
-    notes = [*about, *cut_notes(missing, options)]
-    notes += _recurring(files)
-    source = _some(_names(paths))
-    notes += [f"{split}: {_some(_names(given))}" for split, given in files.items() if len(given) > 1]
-    splits = {
-        split: FileSplit(files[split], options.form, options.names, True, _file_labels(files[split], options))
-        for split in SPLIT_WORDS
-        if split in files
-    }
-    return CorpusText(source, splits, tuple(notes), Cut(missing, options.seed) if missing else None)
+    splits = {}
+    for split in SPLIT_WORDS:
+        if split in files:
+            wanted = options.names.labels and _are_plain(files[split], options)
+            labels = labels_of_names(files[split]) if wanted else ()
+            splits[split] = read_files(files[split], options.form, options.names, not labels, labels)
+    several = [f"{split}: {_some(_names(given))}" for split, given in files.items() if len(given) > 1]
+    return options.complete(_some(_names(paths)), splits, about, [*_recurring(files), *several])
 
 
-def _file_labels(paths: Sequence[Path], options: FileOptions) -> tuple[str, ...]:
-    plain = all(form_of(path, options.form) == "text" for path in paths)
-    return labels_of_names(paths) if plain and options.names.labels else ()
+def _are_plain(paths: Sequence[Path], options: FileOptions) -> bool:
+    return all(form_of(path, options.form) == "text" for path in paths)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sritool.data import readers
 from sritool.data.blocks import text_blocks
 from sritool.data.fields import FieldNames
-from sritool.data.readers import FileSplit, form_of, read_sentences
+from sritool.data.file_names import form_of
+from sritool.data.readers import read_files, read_sentences
 from sritool.data.sentences import Sentences, in_memory
 from sritool.errors import DataError, UsageError
 
@@ -225,7 +226,7 @@ def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
     one, two = tmp_path / "one.tsv", tmp_path / "two.jsonl"
     one.write_text("good\ta b\n")
     two.write_text('{"text": "c", "label": "bad"}')
-    both = FileSplit((one, two))
+    both = read_files([one, two])
     assert in_memory(both.chunks()) == Sentences(["a b", "c"], ["good", "bad"])
     two.write_text('{"text": "c"}')
     with pytest.raises(DataError, match=r"two\.jsonl has no labels, unlike the files before it"):

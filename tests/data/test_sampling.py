@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.data.sampling import borders, merged, sample, shuffle_keys, split_by_ratio, unique
+from sritool.data.sampling import borders, sample, shuffle_keys, split_by_ratio, unique
 from sritool.data.sentences import Sentences
 from sritool.errors import DataError
 
@@ -94,11 +94,6 @@ def test_too_few_to_split(texts: list[str], found: str) -> None:
 def test_the_smallest_text_that_can_be_split() -> None:
     parts = split_by_ratio(Sentences(list("abcd")), {"valid": 0.4, "test": 0.4}, 0, "x")
     assert {name: len(part.texts) for name, part in parts.items()} == {"train": 2, "valid": 1, "test": 1}
-
-
-def test_merging_keeps_labels_only_if_all_have_them() -> None:
-    assert merged([Sentences(["a"], ["x"]), Sentences(["b"], ["y"])]) == Sentences(["a", "b"], ["x", "y"])
-    assert merged([Sentences(["a"], ["x"]), Sentences(["b"])]) == Sentences(["a", "b"])
 
 
 @given(

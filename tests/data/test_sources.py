@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sritool.data.fields import FieldNames
+from sritool.data.file_names import assign, split_files, split_of
 from sritool.data.sampling import split_by_ratio
 from sritool.data.sentences import CorpusText, Sentences, in_memory
 from sritool.data.sources import (
@@ -15,7 +16,6 @@ from sritool.data.sources import (
     file_source,
     folder_source,
 )
-from sritool.data.split_names import assign, split_files, split_of
 from sritool.errors import DataError, UsageError
 
 

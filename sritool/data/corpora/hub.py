@@ -71,15 +71,27 @@ def fetch(name: str) -> Mapping[str, Any]:
     import datasets
 
     source = HUB_SETS[name]
+    advice = f"with the files at hand, run: sritool preprocess {name} --from DIR"
+    with explained(f"fetch {name}", advice, source):
+        found: Mapping[str, Any] = datasets.load_dataset("parquet", data_files=source.data_files())
+    return found
+
+
+@contextlib.contextmanager
+def explained(task: str, advice: str, source: HubSet | None = None) -> Iterator[None]:
+    """Turn what the client raises into one line: that it cannot do its task, why, and an advice.
+
+    Its own talk is kept back. The task is like "read OWNER/NAME"; the source is the corpus of ours that is asked for.
+    """
     try:
         with quietly(bars=True):
-            found: Mapping[str, Any] = datasets.load_dataset("parquet", data_files=source.data_files())
+            yield
+    except SritoolError:
+        raise
     except Exception as error:  # the client's errors are many, and change from one version to the next
         raise SritoolError(
-            f"cannot fetch {name} from the Hugging Face hub ({reason_of(error, source)}); "
-            f"with the files at hand, run: sritool preprocess {name} --from DIR"
+            f"cannot {task} from the Hugging Face hub ({reason_of(error, source)}); {advice}"
         ) from error
-    return found
 
 
 @contextlib.contextmanager
@@ -92,23 +104,18 @@ def quietly(bars: bool) -> Iterator[None]:
     import huggingface_hub.utils
 
     bound_requests()
-    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "datasets")]
-    levels = [logger.level for logger in loggers]
-    clients = [huggingface_hub.utils, *filter(None, [sys.modules.get("datasets.utils")])]
-    shown = [] if bars and os.isatty(2) else [one for one in clients if not one.are_progress_bars_disabled()]
-    try:
-        for logger in loggers:
+    with contextlib.ExitStack() as undo:
+        for logger in (logging.getLogger(name) for name in ("huggingface_hub", "datasets")):
+            undo.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.CRITICAL + 1)
-        for client in shown:
-            client.disable_progress_bars()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        for client in shown:
-            client.enable_progress_bars()
+        if not (bars and os.isatty(2)):
+            for client in filter(None, (huggingface_hub.utils, sys.modules.get("datasets.utils"))):
+                if not client.are_progress_bars_disabled():
+                    undo.callback(client.enable_progress_bars)
+                    client.disable_progress_bars()
+        undo.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield
 
 
 @functools.cache
@@ -141,12 +148,7 @@ def bound_requests() -> None:
 
 
 def reason_of(error: BaseException, source: HubSet | None = None) -> str:
-    """Return what went wrong, in words for people: the client's own name its functions, or are cut from a page.
-
-    Args:
-        error: What the client raised.
-        source: The corpus that was asked for, if it was one.
-    """
+    """Return what went wrong, in words for people: the client's own name its functions, or are cut from a page."""
     chain = list(_chain(error))
     kinds = {kind.__name__ for link in chain for kind in type(link).__mro__}
     if any("OfflineMode" in kind for kind in kinds):
@@ -165,9 +167,8 @@ def reason_of(error: BaseException, source: HubSet | None = None) -> str:
             return f"{link.strerror}: {link.filename or 'where HF_HOME is'}"
     if kinds.intersection(_NO_DATA):
         return "what came is not the data: a login page of this network?"
-    if (
-        source is not None and "ArrowInvalid" in kinds
-    ):  # the client takes a file that it keeps at its word, for ever
+    # The client takes a file that it keeps at its word, for ever.
+    if source is not None and "ArrowInvalid" in kinds:
         return f"what came is not Parquet; once the network is well, remove {source.cache_folder()} and try again"
     if any("not cached" in str(link) for link in chain):  # what the client says of all that it does not find
         return f"no such data set, or no network{_proxy()}"

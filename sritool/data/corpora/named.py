@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sritool.data.corpora.hub import HUB_SETS, fetch
@@ -18,12 +19,12 @@ from sritool.data.corpora.official_files import (
     snli_jsonl,
     snli_table,
 )
+from sritool.data.file_names import SPLIT_WORDS, list_folder
 from sritool.data.normalise import split_punctuation
 from sritool.data.options import PrepareOptions
 from sritool.data.sampling import sample, split_by_ratio, unique
 from sritool.data.sentences import CorpusText, Sentences
 from sritool.data.sources import Source
-from sritool.data.split_names import SPLIT_WORDS, list_folder
 from sritool.errors import DataError, UsageError, suggestion
 
 PAPER_SIZES = {"train": 100_000, "valid": 10_000, "test": 10_000}
@@ -31,41 +32,26 @@ PAPER_SIZES = {"train": 100_000, "valid": 10_000, "test": 10_000}
 
 @dataclass(frozen=True)
 class Layout:
-    """The usual files of a corpus.
+    """The usual files of a corpus."""
 
-    Attributes:
-        names: Their names, ``{}`` standing for the split.
-        read: Reads one split of them.
-        pool: Whether they are the whole data set, of which the paper used a sample.
-        raw: Whether punctuation is still joined to the words.
-    """
-
-    names: tuple[str, ...]
-    read: Reader
-    pool: bool = False
-    raw: bool = False
+    names: tuple[str, ...]  # ``{}`` stands for the split
+    read: Reader  # of one split
+    pool: bool = False  # whether they are the whole data set, of which the paper used a sample
+    raw: bool = False  # whether punctuation is still joined to the words
 
 
 @dataclass(frozen=True)
 class NamedCorpus:
-    """A built-in corpus.
+    """A built-in corpus."""
 
-    Attributes:
-        options: How it is prepared by default.
-        layouts: Its usual local files, in the order in which they are looked for.
-    """
-
-    options: PrepareOptions
-    layouts: tuple[Layout, ...] = ()
+    options: PrepareOptions  # how it is prepared by default
+    layouts: tuple[Layout, ...] = ()  # its usual local files, in the order in which they are looked for
 
 
 def named_source(name: str, folder: Path | None = None, seed: int = 0) -> Source:
-    """Return the source of a built-in corpus.
+    """Return the source of a built-in corpus, whose samples have this seed.
 
-    Args:
-        name: Its name.
-        folder: Where its files are; None: they are fetched from the hub, and ``tiny`` is made by its grammar.
-        seed: Of samples.
+    Its files are in a folder. Without one they are fetched from the hub, and ``tiny`` is made by its grammar.
 
     Raises:
         UsageError: There is no such corpus; the message suggests the nearest name.
@@ -75,10 +61,10 @@ def named_source(name: str, folder: Path | None = None, seed: int = 0) -> Source
     if name == "tiny":
         if folder is not None:
             raise UsageError("tiny is made by the program itself; leave --from out")
-        return Source(corpus.options, lambda: read_tiny(seed))
+        return Source(corpus.options, partial(_read_tiny, seed))
     if folder is not None:
-        return Source(corpus.options, lambda: _read_local(name, corpus, folder, seed))
-    return Source(corpus.options, lambda: _read_hub(name, seed))
+        return Source(corpus.options, partial(_read_local, name, corpus, folder, seed))
+    return Source(corpus.options, partial(_read_hub, name, seed))
 
 
 def check_name(name: str) -> None:
@@ -94,8 +80,7 @@ def check_name(name: str) -> None:
         )
 
 
-def read_tiny(seed: int = 0) -> CorpusText:
-    """Return the bundled corpus (seed 0), or another sample of its grammar."""
+def _read_tiny(seed: int) -> CorpusText:
     from sritool.data.corpora.tiny import tiny_sentences
 
     splits = {

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sritool.data.normalise import split_punctuation, without_escapes
-from sritool.data.readers import read_labelled, read_sentences, read_text
-from sritool.data.sampling import merged
-from sritool.data.sentences import Sentences
+from sritool.data.readers import read_files, read_labelled, read_sentences, read_text
+from sritool.data.sentences import Sentences, in_memory
 from sritool.errors import DataError
 
 Reader = Callable[[Sequence[Path]], Sentences]
@@ -23,7 +22,7 @@ _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 
 def plain(paths: Sequence[Path]) -> Sentences:
     """Return the lines of plain text."""
-    return merged([read_sentences(path, "text") for path in paths])
+    return read_sentences(paths[0], "text")
 
 
 def labelled(paths: Sequence[Path]) -> Sentences:
@@ -40,13 +39,8 @@ def sentiment(paths: Sequence[Path]) -> Sentences:
 
 def polarity(paths: Sequence[Path]) -> Sentences:
     """Return the lines of one file for each sentiment, as ``sentiment.train.0`` and ``sentiment.train.1``."""
-    parts = [read_sentences(path, "text") for path in paths]
-    return merged(
-        [
-            Sentences(part.texts, [SENTIMENTS[path.name[-1]]] * len(part.texts))
-            for part, path in zip(parts, paths, strict=True)
-        ]
-    )
+    labels = [SENTIMENTS[path.name[-1]] for path in paths]
+    return in_memory(read_files(paths, "text", file_labels=labels).chunks())
 
 
 def answers_csv(paths: Sequence[Path]) -> Sentences:

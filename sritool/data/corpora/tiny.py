@@ -22,6 +22,11 @@ CAPTION_STYLES = ("plain", "place first", "there is", "witness")
 REVIEW_STYLES = ("verdict", "opinion", "plan", "staff")
 # Where a caption shows its sentiment: subject's mood, adverb, ending. Somewhere always, for the label's sake.
 SENTIMENT_PLACES = ((1, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
+BE = {
+    "past": ("was", "were"),
+    "present": ("is", "are"),
+    "future": ("will be", "will be"),
+}  # of one and of many
 LONGEST = 16  # words; a longer draw is drawn again
 
 Item = TypeVar("Item")
@@ -80,9 +85,7 @@ def _draw_corpus(seed: int) -> dict[str, list[TinySentence]]:
 
 def draw_sentence(dice: _Dice) -> TinySentence:
     """Return one draw of the grammar; it may repeat an earlier one and be longer than ``LONGEST``."""
-    if dice.chance(0.7):
-        return _caption(dice)
-    return _review(dice)
+    return _caption(dice) if dice.chance(0.7) else _review(dice)
 
 
 def _caption(dice: _Dice) -> TinySentence:
@@ -103,8 +106,7 @@ def _caption(dice: _Dice) -> TinySentence:
     if style == "place first":
         words = [place, ",", noun, _conjugate(verb, tense, plural), complement, adverb, ending]
     elif existential:
-        there = {"past": ("was", "were"), "present": ("is", "are"), "future": ("will be", "will be")}
-        words = ["there", there[tense][plural], noun, adverb, verb.ing, complement, place, ending]
+        words = ["there", BE[tense][plural], noun, adverb, verb.ing, complement, place, ending]
     elif style == "witness":
         saw = {"past": "saw", "present": "see", "future": "will see"}[tense]
         words = ["we", saw, noun, adverb, verb.ing, complement, place, ending]
@@ -120,7 +122,11 @@ def _caption(dice: _Dice) -> TinySentence:
         "sentiment": label,
         "tense": tense,
     }
-    return TinySentence(" ".join(word for word in [*words, "."] if word), label, factors)
+    return TinySentence(_joined(*words, "."), label, factors)
+
+
+def _joined(*words: str) -> str:
+    return " ".join(filter(None, words))
 
 
 class _Verb(NamedTuple):
@@ -136,22 +142,20 @@ def _action(dice: _Dice, topic: Topic) -> tuple[_Verb, str]:
 
 
 def _conjugate(verb: _Verb, tense: str, plural: bool, adverb: str = "") -> str:
-    before = f"{adverb} " if adverb else ""
-    if tense == "past":
-        return before + verb.past
     if tense == "future":
-        return f"will {before}{verb.base}"
-    return before + (verb.base if plural else verb.third)
+        return _joined("will", adverb, verb.base)
+    present = verb.base if plural else verb.third
+    return _joined(adverb, verb.past if tense == "past" else present)
 
 
 def _noun_phrase(dice: _Dice, noun: str, plural: bool, adjective: str, definite: bool = True) -> str:
     the = ("the",) if definite else ()
     if plural:
         determiner = dice.pick(("two", "three", "some", *the))
-        return " ".join(word for word in (determiner, adjective, WORDS.plurals.get(noun, noun + "s")) if word)
+        return _joined(determiner, adjective, WORDS.plurals.get(noun, noun + "s"))
     following = adjective or noun
     determiner = dice.pick(("an" if following[0] in "aeiou" else "a", *the))
-    return " ".join(word for word in (determiner, adjective, noun) if word)
+    return _joined(determiner, adjective, noun)
 
 
 def _review(dice: _Dice) -> TinySentence:
@@ -172,7 +176,7 @@ def _review(dice: _Dice) -> TinySentence:
         "tense": tense,
     }
     mark = "!" if dice.chance(0.3) else "."
-    return TinySentence(" ".join(word for word in [*words, mark] if word), label, factors)
+    return TinySentence(_joined(*words, mark), label, factors)
 
 
 Draft = tuple[list[str], str]  # the words without the final mark, and the tense that they ended up with
@@ -218,18 +222,16 @@ def _staff(dice: _Dice, venue: str, item: str, other: str, tense: str, label: st
     noun = _noun_phrase(dice, dice.pick(place.staff), plural, dice.pick(place.manners[label]))
     verb = _Verb(*dice.pick(place.services).split())
     quality = dice.pick(place.items[item][label])
-    article = "" if item.endswith("s") else "an" if quality[0] in "aeiou" else "a"
-    if item in place.uncountable:
-        article = ""
+    counted = not item.endswith("s") and item not in place.uncountable
+    article = ("an" if quality[0] in "aeiou" else "a") if counted else ""
     words = [noun, _conjugate(verb, tense, plural), "us", article, quality, item]
     return [*words, dice.pick(WORDS.times[tense]) if dice.chance(0.5) else ""], tense
 
 
 def _clause(dice: _Dice, venue: str, item: str, tense: str, label: str) -> list[str]:
     plural = item.endswith("s")
-    be = {"past": ("was", "were"), "present": ("is", "are"), "future": ("will be", "will be")}[tense][plural]
     degree = dice.pick(("very", "really", "so", "", "", ""))
-    return ["the", item, be, degree, dice.pick(WORDS.venues[venue].items[item][label])]
+    return ["the", item, BE[tense][plural], degree, dice.pick(WORDS.venues[venue].items[item][label])]
 
 
 def readable_files(seed: int = 0) -> dict[str, str]:

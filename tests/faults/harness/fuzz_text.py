@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from faults.harness import Broken
 from faults.harness.text_files import CELLS, RECORDS, REFUSED, ROWS, TAKEN
 from sritool.data.fields import FieldNames
-from sritool.data.readers import FORMATS, parse
+from sritool.data.file_names import FORMATS
+from sritool.data.readers import parse
 from sritool.data.sentences import Sentences, in_memory
 from sritool.errors import DataError, UsageError
 
