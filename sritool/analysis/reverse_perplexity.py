@@ -124,12 +124,7 @@ class _InMemory(Corpus):
             splits={name: _counts(split) for name, split in splits.items()},
             content_hash=content_hash(model.tokenizer, splits, ()),
         )
-        super().__init__(Path("samples"), info, model.tokenizer)
-        self._splits = splits
-
-    def split(self, name: str) -> Split:
-        """One of the splits given."""
-        return self._splits[name]
+        super().__init__(Path("samples"), info, model.tokenizer, splits=splits)
 
 
 def _counts(split: Split) -> SplitInfo:

@@ -17,11 +17,7 @@ def array_of(values: npt.NDArray[Any]) -> Any:
 
 
 def values_of(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Return the values of a ``pyarrow.Array`` of numbers.
-
-    Args:
-        array: The array.
-        dtype: The NumPy type that its Arrow type stands for.
+    """Return the values of a ``pyarrow.Array`` of numbers, whose Arrow type stands for `dtype`.
 
     Raises:
         ValueError: A value is missing.
@@ -34,11 +30,6 @@ def values_of(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
 
 
 def lists_of(array: Any, dtype: type[np.generic]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Return the values of lists in a row [values], and how many each list has [lists].
-
-    Args:
-        array: A ``pyarrow.ListArray``.
-        dtype: The NumPy type of the values.
-    """
+    """Return the values of a ``pyarrow.ListArray`` in a row [values], and how many each list has [lists]."""
     lengths = np.diff(values_of(array.offsets, np.int32)).astype(np.int64)
     return values_of(array.flatten(), dtype), lengths

@@ -35,37 +35,21 @@ class OtherVersionError(DataError):
 
 @dataclass(frozen=True, config=ConfigDict(strict=True))
 class SplitInfo:
-    """Counts of one split. ``tokens`` are words, or pieces of a SentencePiece tokenizer.
+    """Counts of one split. ``tokens`` are words, or pieces of a SentencePiece tokenizer."""
 
-    Attributes:
-        sentences: Sentences that were kept.
-        words: Words as the text separates them, without </s>.
-        tokens: Tokens without </s>.
-        predictions: Tokens with </s>.
-        unknown: Tokens that are <unk>, those included that the text itself marks so.
-        oov: Tokens that are <unk> because the vocabulary lacks them.
-        empty: Lines without a word, which were dropped.
-        dropped: Lines over max_length that were dropped.
-        truncated: Lines over max_length that were cut.
-        cleaned: Lines whose control characters became spaces.
-        longest: Tokens of the longest line before cutting.
-        chunked: Lines over max_length that became several sentences.
-        parts: Sentences that these became.
-    """
-
-    sentences: Count
-    words: Count
-    tokens: Count
-    predictions: Count
-    unknown: Count
-    oov: Count
-    empty: Count
-    dropped: Count
-    truncated: Count
-    cleaned: Count
-    longest: Count
-    chunked: Count = 0
-    parts: Count = 0
+    sentences: Count  # sentences that were kept
+    words: Count  # words as the text separates them, without </s>
+    tokens: Count  # tokens without </s>
+    predictions: Count  # tokens with </s>
+    unknown: Count  # tokens that are <unk>, those included that the text itself marks so
+    oov: Count  # tokens that are <unk> because the vocabulary lacks them
+    empty: Count  # lines without a word, which were dropped
+    dropped: Count  # lines over max_length that were dropped
+    truncated: Count  # lines over max_length that were cut
+    cleaned: Count  # lines whose control characters became spaces
+    longest: Count  # tokens of the longest line before cutting
+    chunked: Count = 0  # lines over max_length that became several sentences
+    parts: Count = 0  # sentences that these became
 
     @property
     def oov_share(self) -> float:
@@ -75,35 +59,26 @@ class SplitInfo:
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class CorpusInfo:
-    """Where a prepared corpus came from and what is in it; see `options.PrepareOptions` for how it was made.
+    """Where a prepared corpus came from and what is in it; see `options.PrepareOptions` for how it was made."""
 
-    Attributes:
-        name: The corpus's name.
-        source: Files, hub set or grammar that the text came from.
-        vocabulary: Words or pieces with <unk>, without <pad>, <s>, </s>.
-        labels: Names of the labels, by index.
-        notes: What a reader of figures has to know.
-        splits: Counts of each split.
-        content_hash: Of tokenizer, labels and sentences; the same for the same content, wherever it came from.
-        format_version: Version of the format on disk.
-    """
-
-    name: OneLine
-    source: str
+    name: OneLine  # the corpus's name
+    source: str  # files, hub set or grammar that the text came from
     tokenizer: OneLine
-    vocabulary: Count
+    vocabulary: Count  # words or pieces with <unk>, without <pad>, <s>, </s>
     max_length: Count
     min_count: Count
     vocab_size: Count | None
     lowercase: bool
     split_punctuation: bool
     drop_long: bool
-    labels: tuple[str, ...]
-    notes: tuple[str, ...]
-    splits: Annotated[Mapping[OneLine, SplitInfo], Field(min_length=1)]
-    content_hash: OneLine
+    labels: tuple[str, ...]  # names of the labels, by index
+    notes: tuple[str, ...]  # what a reader of figures has to know
+    splits: Annotated[Mapping[OneLine, SplitInfo], Field(min_length=1)]  # counts of each split
+    content_hash: (
+        OneLine  # of tokenizer, labels and sentences; the same for the same content, wherever it came from
+    )
     chunk: bool = False
-    format_version: Count = FORMAT_VERSION
+    format_version: Count = FORMAT_VERSION  # version of the format on disk
 
     @property
     def held_out(self) -> str:
@@ -111,11 +86,7 @@ class CorpusInfo:
         return "test" if "test" in self.splits else "valid"
 
     def to_json(self, files: Mapping[str, str]) -> str:
-        """Return the content of ``corpus.json``: all this, shares of unknown words, and digests.
-
-        Args:
-            files: SHA-256 of the corpus's files, by name.
-        """
+        """Return the content of ``corpus.json``: all this, shares of unknown words, and SHA-256 of files by name."""
         values = asdict(self)
         for split, counts in self.splits.items():
             values["splits"][split]["oov_share"] = round(counts.oov_share, 6)
@@ -125,11 +96,7 @@ class CorpusInfo:
 
 
 def parse_info(path: Path, text: str) -> tuple[CorpusInfo, dict[str, str]]:
-    """Return what ``corpus.json`` says, and the digests of the corpus's files.
-
-    Args:
-        path: The corpus, for errors.
-        text: The content of ``corpus.json``.
+    """Return what the ``corpus.json`` of a corpus in `path` says, and the digests of the corpus's files.
 
     Raises:
         OtherVersionError: Another version of sritool made it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,19 +15,13 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
     """Read-only one-dimensional arrays one after the other, which may be views of mapped files.
 
     An index gives plain arrays: by numbers a copy, by a slice within one part a view where nothing is added to it.
-    NumPy's functions take the whole for one array, and copy it to memory: for large ones, `pieces` does not.
+    NumPy's functions take the whole for one array, and copy it to memory: for large ones, `pieces_of` does not.
     """
 
     def __init__(
         self, parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic], shifts: Sequence[int] = ()
     ):
-        """Join some arrays.
-
-        Args:
-            parts: The arrays.
-            dtype: The type of the numbers that are handed out.
-            shifts: What is added to the numbers of each part; nothing by default.
-        """
+        """Join some arrays to one of `dtype`; a shift is added to the numbers of each part, nothing by default."""
         self._parts = parts
         self._shifts = shifts or [0] * len(parts)
         self._bounds = [0, *np.cumsum([len(part) for part in parts], dtype=np.int64).tolist()]
@@ -47,11 +40,8 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
         if isinstance(index, slice):
             return self._slice(*index.indices(len(self)))
         if isinstance(index, int | np.integer):
-            place = int(index) + (len(self) if index < 0 else 0)
-            if not 0 <= place < len(self):
-                raise IndexError(f"index {index} is out of bounds for {len(self)} numbers")
-            part = bisect_right(self._bounds, place) - 1
-            return self.dtype.type(self._parts[part][place - self._bounds[part]] + self._shifts[part])
+            place = range(len(self))[index]  # which may be negative, or out of bounds
+            return self._slice(place, place + 1, 1)[0]
         places = np.asarray(index)
         if places.dtype == np.bool_:
             return np.asarray(self)[places]
@@ -64,7 +54,7 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
         return found
 
     def columns(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """See `columns_of`."""
+        """Return the numbers at some places, as `columns_of`."""
         found = np.empty(places.shape, self.dtype)
         for part, here in self._parts_of(places[0]) if len(places) else ():
             found[:, here] = self._take(part, places[:, here] - self._bounds[part])
@@ -90,12 +80,6 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
         ]
         return found[0] if len(found) == 1 else np.concatenate([np.empty(0, self.dtype), *found])
 
-    def pieces(self) -> Iterator[npt.NDArray[Any]]:
-        """Yield all numbers in order, some at a time."""
-        for part in range(len(self._parts)):
-            for begin in range(0, len(self._parts[part]), PIECE):
-                yield self._take(part, slice(begin, begin + PIECE))
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         whole = self._slice(0, len(self), 1)
         return np.array(whole, dtype, copy=True) if dtype is not None or copy else whole
@@ -119,21 +103,10 @@ def joined(
 
 def pieces_of(numbers: npt.NDArray[Any] | Joined) -> Iterator[npt.NDArray[Any]]:
     """Yield a whole array in order, some numbers at a time."""
-    if isinstance(numbers, Joined):
-        yield from numbers.pieces()
-    else:
-        for begin in range(0, len(numbers), PIECE):
-            yield numbers[begin : begin + PIECE]
+    for begin in range(0, len(numbers), PIECE):
+        yield numbers[begin : begin + PIECE]
 
 
 def columns_of(numbers: npt.NDArray[Any] | Joined, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-    """Return the numbers at some places; sooner than an index, as each column of them lies within one file.
-
-    Args:
-        numbers: One-dimensional.
-        places: Shape [rows, columns].
-
-    Returns:
-        Shape [rows, columns].
-    """
+    """Return the numbers at some places [rows, columns], each column within one file: sooner than by an index."""
     return numbers.columns(places) if isinstance(numbers, Joined) else numbers[places]

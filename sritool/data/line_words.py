@@ -18,43 +18,24 @@ from sritool.data.tokenizer import LONGEST_WORD
 
 
 class LineWords(NamedTuple):
-    """What is kept of some lines: those with a word.
+    """What is kept of some lines: those with a word."""
 
-    Attributes:
-        content: Lists of places in `words`, a ``pyarrow.ListArray``; or words joined by one space, for pieces, a
-            ``pyarrow.StringArray``.
-        words: The different words in the order in which they are met, "" for what is too long for one. A
-            ``pyarrow.StringArray``; None for pieces.
-        labels: Each line's label, a place in `label_names`; -1 where there are none. Shape [lines], int32.
-        label_names: The different labels in the order in which they are met; None where there are none.
-        cleaned: 1 where a line had control characters, which became spaces. Shape [lines], uint8.
-        keys: Equal for equal sentences; they decide to which split a line goes that is cut from train. Shape [lines].
-        read: Lines that were read.
-        empty: Lines of these without a word.
-        empty_cleaned: Lines without a word that had control characters.
-        longest: Words of the longest line.
-    """
-
+    # A pyarrow.ListArray of places in `words`; for pieces, a pyarrow.StringArray of words joined by one space.
     content: Any
+    # A pyarrow.StringArray of the different words as they are first met, "" for a longer one; None for pieces.
     words: Any
-    labels: npt.NDArray[np.int32]
-    label_names: Sequence[str] | None
-    cleaned: npt.NDArray[np.uint8]
-    keys: Keys
-    read: int
-    empty: int
-    empty_cleaned: int
-    longest: int
+    labels: npt.NDArray[np.int32]  # each line's label, a place in `label_names`; -1 for none  [lines]
+    label_names: Sequence[str] | None  # the different labels as they are first met; None where there are none
+    cleaned: npt.NDArray[np.uint8]  # 1 where a line had control characters, which became spaces  [lines]
+    keys: Keys  # equal for equal sentences; they decide to which split a line goes that is cut from train  [lines]
+    read: int  # lines that were read
+    empty: int  # lines of these without a word
+    empty_cleaned: int  # lines without a word that had control characters
+    longest: int  # words of the longest line
 
 
 def line_words(chunk: Chunk, options: PrepareOptions, seed: int) -> LineWords:
-    """Clean some lines and cut them into words.
-
-    Args:
-        chunk: The lines.
-        options: How text is cleaned, and whether words or pieces are wanted.
-        seed: Of the keys.
-    """
+    """Clean some lines and cut them into words; the seed is that of the keys."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

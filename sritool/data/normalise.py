@@ -7,6 +7,7 @@ White space is what `str.split` and Arrow's `utf8_split_whitespace` both take fo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,24 @@ _ESCAPE = rf"\\r\\n|\\n|\\\"|{_HTML_BREAK}"
 _BREAKS = re.compile(r"[\t-\r\u2028\u2029]")
 # Words with their inner apostrophes and hyphens, numbers with their points, or one other character.
 _PUNCTUATED = re.compile(r"<unk>|\w+(?:['’-]\w+|(?<=\d)[.,]\d+)*|[^\w\s]")
+
+# Han, kana, bopomofo; Thai, Lao, Tibetan, Burmese, Khmer. Korean has spaces.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u312f\u3400-\u9fff\U00020000-\U0003ffff]"
+)
+_UNSPACED_SHARE = 0.3  # of the characters
+_LONGEST_UNSPACED = 4.0  # characters on average: text that was cut into words has two or so
+
+
+def words_are_separated(words: Iterable[str]) -> bool:
+    """Return whether what stands between white space are words, and not clauses of a script without spaces."""
+    total = characters = unspaced = 0
+    for word in words:
+        found = len(_UNSPACED.findall(word))
+        unspaced += found
+        characters += len(word)
+        total += found > 0
+    return unspaced < _UNSPACED_SHARE * characters or unspaced <= _LONGEST_UNSPACED * total
 
 
 def split_punctuation(text: str) -> str:
@@ -43,10 +62,8 @@ def without_escapes(text: str) -> str:
 def unescaped(texts: Any, plain: bool) -> tuple[Any, int]:
     """Return `without_escapes` of each sentence, and how many sentences that changed.
 
-    Args:
-        texts: The sentences.
-        plain: Whether their form writes no escapes, or has been decoded. Then backslashes may be TeX, and stay; but
-            ``<br />`` is never a word.
+    Where they are `plain`, their form writes no escapes, or has been decoded. Then backslashes may be TeX, and stay;
+    but ``<br />`` is never a word.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -99,10 +116,7 @@ def control_rows(texts: Any) -> npt.NDArray[np.uint8]:
 def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
     """Return a sentence without control characters, its words parted by one space.
 
-    Args:
-        text: The sentence.
-        lowercase: Write it in small letters.
-        punctuation: Make marks words of their own.
+    It may be written in `lowercase`, and marks of `punctuation` become words of their own.
     """
     text = without_control(text)
     text = text.lower() if lowercase else text
@@ -112,11 +126,7 @@ def normal_form(text: str, lowercase: bool, punctuation: bool) -> str:
 def normal_forms(texts: Any, lowercase: bool, punctuation: bool, plain: bool = False) -> Any:
     """Return sentences of the same words as `normal_form` of each; their white space may be as it was.
 
-    Args:
-        texts: The sentences.
-        lowercase: As there.
-        punctuation: As there.
-        plain: Whether they are known to have no control characters.
+    `plain` ones are known to have no control characters.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -16,30 +16,22 @@ DEFAULT_MAX_LENGTH = 200
 class PrepareOptions:
     """How text becomes ids; every field is kept in ``corpus.json``.
 
-    Attributes:
-        tokenizer: "word", or "unigram" or "bpe" for pieces of SentencePiece; "sentencepiece" for those of a model
-            that is given.
-        vocab_size: Most words with <unk>, or pieces with the special ones. None: all words, or 8,000 pieces.
-        min_count: How often a word of the vocabulary occurs in train at least. None: twice, so that words met once
-            teach the model what an unknown word is like; or once, where the text marks unknown words itself.
-        max_length: Most words or pieces of a sentence, </s> not counted.
-        lowercase: Write all text in small letters.
-        split_punctuation: Make marks words of their own: "runs." becomes "runs .".
-        drop_long: Drop longer sentences, instead of cutting them.
-        chunk: Make several sentences of a longer one, instead of cutting it.
-
     Raises:
         UsageError: A value is not possible.
     """
 
+    # "word", or "unigram" or "bpe" for pieces of SentencePiece; "sentencepiece" for those of a model that is given.
     tokenizer: str = "word"
+    # Most words with <unk>, or pieces with the special ones. None: all words, or 8,000 pieces.
     vocab_size: int | None = None
+    # How often a word of the vocabulary occurs in train at least. None: twice, so that words met once teach the model
+    # what an unknown word is like; or once, where the text marks unknown words itself.
     min_count: int | None = None
-    max_length: int = DEFAULT_MAX_LENGTH
-    lowercase: bool = False
-    split_punctuation: bool = False
-    drop_long: bool = False
-    chunk: bool = False
+    max_length: int = DEFAULT_MAX_LENGTH  # most words or pieces of a sentence, </s> not counted
+    lowercase: bool = False  # write all text in small letters
+    split_punctuation: bool = False  # make marks words of their own: "runs." becomes "runs ."
+    drop_long: bool = False  # drop longer sentences, instead of cutting them
+    chunk: bool = False  # make several sentences of a longer one, instead of cutting it
 
     def __post_init__(self) -> None:
         if self.tokenizer not in (*TOKENIZERS, OWN_MODEL):
@@ -53,13 +45,9 @@ class PrepareOptions:
 
 
 def with_overrides(options: PrepareOptions, given: Mapping[str, object]) -> PrepareOptions:
-    """Return `options` with the fields that were `given` (not None).
+    """Return the options of a corpus with the fields that were `given` (not None), by name.
 
     A change from words to pieces drops what was meant for words.
-
-    Args:
-        options: The defaults of a corpus.
-        given: Values by the names of their fields.
 
     Raises:
         UsageError: ``min_count`` is given for pieces.

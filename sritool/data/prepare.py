@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sritool.data import split_files
 from sritool.data.arrow_arrays import lists_of
 from sritool.data.corpus_info import CorpusInfo, SplitInfo
-from sritool.data.normalise import label_name
+from sritool.data.normalise import label_name, words_are_separated
 from sritool.data.options import PrepareOptions
 from sritool.data.raw_lines import Lines, RawLines
-from sritool.data.scripts import words_are_separated
 from sritool.data.sentences import CorpusText
 from sritool.data.split import Split, SplitBuilder, count_words
-from sritool.data.split_files import SplitFiles, fills_shard
+from sritool.data.split_files import SplitFiles
 from sritool.data.store import content_hash
 from sritool.data.tokenizer import OWN_MODEL, UNK, IdArray, Tokenizer, WordTokenizer
 from sritool.data.vocabulary import CUT_IT, UNSEPARATED, learn_pieces, learn_words
@@ -91,9 +91,9 @@ def prepare(
         labels = sorted({label_name(label) for label in raw.label_numbers})
         splits, counts = {}, {}
         files = {} if store is None else {split: SplitFiles(store / split) for split in raw.splits}
-        for split, (builder, cleaned) in _encode(raw, tokenizer, labels, options, files, workers).items():
-            splits[split] = files[split].split() if files else builder.split()
-            counts[split] = builder.info(splits[split], raw.empty[split], cleaned)
+        for split, builder in _encode(raw, tokenizer, labels, options, files, workers).items():
+            splits[split] = files[split].split() if files else builder.take()
+            counts[split] = builder.info(splits[split], raw.empty[split])
     for split in splits:
         least = 2 if split == "train" and options.chunk else 1
         none = "" if options.chunk else f"; none is within --max-length {options.max_length}"
@@ -124,25 +124,21 @@ def _encode(
     options: PrepareOptions,
     files: Mapping[str, SplitFiles],
     workers: int,
-) -> dict[str, tuple[SplitBuilder, int]]:
-    """Return every split, and how many of its lines had control characters; the sentences go to `files`, if any."""
-    builders = {
-        name: SplitBuilder(tokenizer, options.max_length, options.drop_long, options.chunk)
-        for name in raw.splits
-    }
-    cleaned = raw.cleaned.copy()
+) -> dict[str, SplitBuilder]:
+    """Return every split with its counts; its sentences go to `files`, if any."""
+    builders = {name: SplitBuilder(tokenizer, options, raw.cleaned[name]) for name in raw.splits}
     place = {name: number for number, name in enumerate(labels)}
     places = np.array([place[label_name(label)] for label in raw.label_numbers], np.int32)
     for lines, encoded in _encoded(raw, tokenizer, workers):
-        cleaned[lines.split] += lines.cleaned
-        labels_of = places[lines.labels] if lines.split in raw.labelled else None
-        builders[lines.split].add(*encoded, labels_of)
-        if files and fills_shard(builders[lines.split].predictions):
-            files[lines.split].add(builders[lines.split].take())
+        builder = builders[lines.split]
+        builder.cleaned += lines.cleaned
+        builder.add(*encoded, places[lines.labels] if lines.split in raw.labelled else None)
+        if files and builder.predictions >= split_files.SHARD:
+            files[lines.split].add(builder.take())
     for name, file in files.items():
-        if builders[name].predictions or not file.count:
+        if builders[name].predictions or not len(file):
             file.add(builders[name].take())
-    return {name: (builders[name], cleaned[name]) for name in raw.splits}
+    return builders
 
 
 def _encoded(raw: RawLines, tokenizer: Tokenizer, workers: int) -> Iterator[tuple[Lines, Encoded]]:
@@ -187,14 +183,14 @@ def _label_notes(names: Sequence[str], splits: Mapping[str, Split]) -> list[str]
 
 def _repeated_notes(raw: RawLines) -> list[str]:
     """Return of which splits the figures do not tell of new text alone."""
-    notes = {
-        split: f"{found:,} of {raw.sentences[split]:,}" for split, found in raw.in_train.items() if found
-    }
-    return [
-        f"{'warning: ' if raw.in_train[split] > MOST_REPEATED * raw.sentences[split] else ''}"
-        f"{many} sentences of {split} are in train too"
-        for split, many in notes.items()
-    ]
+    notes = []
+    for split, found in raw.in_train.items():
+        warning = "warning: " if found > MOST_REPEATED * raw.sentences[split] else ""
+        if found:
+            notes.append(
+                f"{warning}{found:,} of {raw.sentences[split]:,} sentences of {split} are in train too"
+            )
+    return notes
 
 
 def _unknown_notes(separated: bool, counts: Mapping[str, SplitInfo], options: PrepareOptions) -> list[str]:

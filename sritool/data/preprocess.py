@@ -26,23 +26,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class PreparedCorpus:
-    """What ``preprocess_corpus`` did.
+    """What ``preprocess_corpus`` did."""
 
-    Attributes:
-        path: The corpus's folder.
-        info: What is in it.
-        fresh: Whether it was written; False where the stored corpus was the same already, made in the same way.
-        seconds: Time that it took.
-        frequent: The most frequent words or pieces of train, the first one first.
-        examples: Some prepared sentences of train.
-    """
-
-    path: Path
-    info: CorpusInfo
-    fresh: bool
-    seconds: float
-    frequent: tuple[str, ...] = ()
-    examples: tuple[str, ...] = ()
+    path: Path  # the corpus's folder
+    info: CorpusInfo  # what is in it
+    fresh: bool  # whether it was written; False where the stored corpus was the same already, made in the same way
+    seconds: float  # time that it took
+    frequent: tuple[str, ...] = ()  # the most frequent words or pieces of train, the first one first
+    examples: tuple[str, ...] = ()  # some prepared sentences of train
 
 
 def preprocess_corpus(
@@ -96,9 +87,12 @@ def preprocess_corpus(
 
     with staged(target, is_new) as folder:
         prepared = prepare(name, source.read(), options, data_dir, tokenizer, folder, workers)
-        write_corpus(folder, prepared.tokenizer, prepared.splits, prepared.info, prepared.files)
-        if name == "tiny":
-            _write_readable(folder)
+        write_corpus(folder, prepared.tokenizer, prepared.info, prepared.files)
+        if name == "tiny":  # as text too, as the repository shows it in data/tiny
+            from sritool.data.corpora.tiny import readable_files
+
+            for file, text in readable_files().items():
+                (folder / file).write_text(text, encoding="utf-8")
     shown = _most_frequent(prepared), _first_sentences(prepared)
     info = replace(prepared.info, notes=(*prepared.info.notes, *damage))
     return PreparedCorpus(target, info, fresh, time.perf_counter() - started, *shown)
@@ -108,7 +102,7 @@ def tiny_in_memory() -> Corpus:
     """Return the bundled corpus, made anew and stored nowhere."""
     source = named_source("tiny")
     prepared = prepare("tiny", source.read(), source.options)
-    return Corpus(DEFAULT_DATA_DIR / "tiny", prepared.info, prepared.tokenizer, splits=prepared.splits)
+    return Corpus(DEFAULT_DATA_DIR / "tiny", prepared.info, prepared.tokenizer, splits={**prepared.splits})
 
 
 def _most_frequent(prepared: Prepared) -> tuple[str, ...]:
@@ -126,11 +120,7 @@ def _first_sentences(prepared: Prepared) -> tuple[str, ...]:
 
 
 def check_corpus_name(name: str) -> None:
-    """Check that `name` can be the name of a folder of ours.
-
-    Raises:
-        UsageError: It cannot.
-    """
+    """Raise a UsageError unless `name` can be the name of a folder of ours."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot name a corpus; use letters, digits, '.', '_' and '-', a letter or digit first"
@@ -184,11 +174,3 @@ def _require_replaceable(
             raise UsageError(
                 f"{path} is no file of ours; move it away, or choose another --name or --data-dir"
             )
-
-
-def _write_readable(folder: Path) -> None:
-    """The bundled corpus for reading, ``label<TAB>text``, as the repository shows it in ``data/tiny/``."""
-    from sritool.data.corpora.tiny import readable_files
-
-    for name, text in readable_files().items():
-        (folder / name).write_text(text, encoding="utf-8")

@@ -31,47 +31,21 @@ MOST_LABELS = 1_000
 
 
 class Lines(NamedTuple):
-    """Some lines of one split, each with a word.
+    """Some lines of one split, each with a word."""
 
-    Attributes:
-        split: The split's name.
-        content: Lists of numbers of words, a ``pyarrow.ListArray``; or text for pieces, a ``pyarrow.StringArray``.
-        labels: Number of each line's label, -1 where the split has no labels. Shape [lines], int32.
-        cleaned: How many of these lines had control characters, which became spaces.
-    """
-
-    split: str
-    content: Any
-    labels: npt.NDArray[np.int32]
-    cleaned: int
+    split: str  # the split's name
+    content: Any  # a pyarrow.ListArray of numbers of words; for pieces, a pyarrow.StringArray
+    labels: npt.NDArray[np.int32]  # number of each line's label, -1 where the split has no labels  [lines]
+    cleaned: int  # how many of these lines had control characters, which became spaces
 
 
 class RawLines:
-    """Reads a corpus into a temporary file, and hands its lines out by split.
-
-    Attributes:
-        splits: Names of all splits, those included that are cut from train.
-        word_numbers: Words by their number, in the order in which they were first met. All that is too long for a
-            word has the number of "".
-        label_numbers: Labels, likewise.
-        labelled: Splits that have labels.
-        sentences: Lines with a word, by split.
-        empty: Lines without a word, by split; those of train stay in train.
-        cleaned: Lines without a word that had control characters, by split.
-        longest: Words of the longest line, by split.
-        in_train: Sentences that are in train too, of each split with text of its own.
-    """
+    """Reads a corpus into a temporary file, and hands its lines out by split."""
 
     def __init__(
         self, text: CorpusText, options: PrepareOptions, folder: Path | None = None, workers: int = 1
     ) -> None:
-        """Read all text.
-
-        Args:
-            text: The corpus.
-            options: How text is cleaned, and whether words or pieces are wanted.
-            folder: Where the temporary file is; None: the system's folder for such files.
-            workers: Processes that cut lines into words; the result is the same.
+        """Read all text; arguments as in `prepare.prepare`.
 
         Raises:
             DataError: The text cannot be read, or it has too few lines to cut splits from, or too many different
@@ -81,12 +55,16 @@ class RawLines:
 
         self._text, self._options, self._workers = text, options, workers
         self._from_train = ("train", *(text.cut.shares if text.cut else ()))
+        # All splits, those included that are cut from train.
         self.splits = sorted({*text.splits, *self._from_train}, key=("train", "valid", "test").index)
+        # By words in the order in which they were first met. All that is too long for a word has the number of "".
         self.word_numbers: defaultdict[str, int] = defaultdict(count().__next__)
         self.label_numbers: defaultdict[str, int] = defaultdict(count().__next__)
-        self.labelled: set[str] = set()
-        self.sentences, self.empty, self.cleaned = Counter[str](), Counter[str](), Counter[str]()
-        self.longest = Counter[str]()
+        self.labelled: set[str] = set()  # splits that have labels
+        self.sentences = Counter[str]()  # lines with a word, by split
+        self.empty = Counter[str]()  # lines without a word, by split; those of train stay in train
+        self.cleaned = Counter[str]()  # those of them that had control characters, by split
+        self.longest = Counter[str]()  # words of the longest line, by split
         content = pa.list_(pa.int32()) if options.tokenizer == "word" else pa.string()
         self._schema = pa.schema(
             {"content": content, "label": pa.int32(), "cleaned": pa.uint8(), "key": pa.uint64()}
@@ -100,7 +78,7 @@ class RawLines:
                     self._read(split, writer)
             if text.cut:
                 self._cut(text.cut)
-            self.in_train = self._count_in_train()
+            self.in_train = self._count_in_train()  # by split, of those with text of their own
         except BaseException:
             self._file.close()
             raise
@@ -176,15 +154,7 @@ class RawLines:
         return pa.ListArray.from_arrays(lines.content.offsets, array_of(numbers[places]))
 
     def refuse_documents(self, split: str, where: str) -> None:
-        """Name the cause where a text has too few lines because whole documents stand on a line each.
-
-        Args:
-            split: The split that has too few lines.
-            where: What the error calls it.
-
-        Raises:
-            DataError: Its longest line is no sentence.
-        """
+        """Raise a DataError where a split, called `where` in it, has too few lines and the longest is a document."""
         lines, words = self.sentences[split], self.longest[split]
         if words <= self._options.max_length:
             return

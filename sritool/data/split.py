@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from sritool.data.corpus_info import SplitInfo
 from sritool.data.joined import PIECE, pieces_of
+from sritool.data.options import PrepareOptions
 from sritool.data.sampling import seeded_choice
 from sritool.data.tokenizer import EOS, UNK, IdArray, OffsetArray, Tokenizer, offsets_of
 
@@ -24,19 +25,12 @@ class Split:
     """Sentences as targets: word ids and then ``</s>``, which is missing where the sentence was cut.
 
     The arrays of a stored corpus are read-only views of its files, and each may be a `joined.Joined` of several.
-    What goes over a whole split of any size takes them in pieces.
+    What goes over a whole split of any size takes them in pieces."""
 
-    Attributes:
-        ids: All sentences in a row. Shape [predictions], int32.
-        offsets: Where each sentence begins, and where the last one ends. Shape [sentences + 1], int64.
-        labels: Index of each sentence's label in ``CorpusInfo.labels``. Shape [sentences], int64.
-        word_counts: Original words of each sentence, ``</s>`` counted where it is there; None where every id is a
-            word. Shape [sentences], int64.
-    """
-
-    ids: IdArray
-    offsets: OffsetArray
-    labels: Ints | None
+    ids: IdArray  # all sentences in a row  [predictions] int32
+    offsets: OffsetArray  # where each sentence begins, and where the last one ends  [sentences + 1] int64
+    labels: Ints | None  # index of each sentence's label in ``CorpusInfo.labels``  [sentences] int64
+    # Original words of each sentence, </s> counted where it is there; None: every id is a word.  [sentences] int64
     word_counts: Ints | None = None
 
     def __len__(self) -> int:
@@ -99,12 +93,7 @@ class Parts(NamedTuple):
 
 
 def chunked(lengths: Ints, longest: int) -> Parts:
-    """Cut lines into parts of `longest` tokens, of which the last one has what is left.
-
-    Args:
-        lengths: Tokens of each line. Shape [lines].
-        longest: Most tokens of a part.
-    """
+    """Cut lines of so many tokens [lines] into parts of `longest`, of which the last one has what is left."""
     count = np.maximum(-(-lengths // longest), 1).astype(np.int64)
     last = np.cumsum(count) - 1
     of_parts = np.full(int(count.sum()), longest, np.int64)
@@ -117,24 +106,14 @@ def chunked(lengths: Ints, longest: int) -> Parts:
 class SplitBuilder:
     """A split that grows by some lines at a time, with counts of what is lost on the way.
 
-    Memory is that of the ids (4 bytes each), and of lengths, words and labels (4 bytes a sentence each), until `take`
-    hands them over.
+    Memory is 4 bytes an id, and 4 a sentence for its length, words and label each, until `take` hands them over.
     """
 
-    def __init__(
-        self, tokenizer: Tokenizer, max_length: int, drop_long: bool = False, chunk: bool = False
-    ) -> None:
-        """Begin without a sentence.
-
-        Args:
-            tokenizer: What made the ids.
-            max_length: Most ids of a line.
-            drop_long: Whether longer lines are dropped, not cut.
-            chunk: Whether longer lines become several sentences, and nothing of them is lost.
-        """
-        self._tokenizer, self._max_length, self._drop_long = tokenizer, max_length, drop_long
-        self._chunk, self._parts = chunk, 0
-        self._oov = self._unknown = self._ends = self._too_long = self._longest = 0
+    def __init__(self, tokenizer: Tokenizer, options: PrepareOptions, cleaned: int = 0) -> None:
+        """Begin without a sentence; the tokenizer made the ids, and options say what becomes of long lines."""
+        self._tokenizer, self._options = tokenizer, options
+        self.cleaned = cleaned  # lines whose control characters became spaces
+        self._oov = self._unknown = self._ends = self._too_long = self._parts = self._longest = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -147,7 +126,10 @@ class SplitBuilder:
 
     def take(self) -> Split:
         """Return the sentences since the last call, and keep none of them; counts go on."""
-        split = self.split()
+        offsets = offsets_of(np.frombuffer(self._lengths, np.int32))
+        words = np.array(self._words, np.int64) if self._words else None
+        labels = np.array(self._labels, np.int64) if self._labels else None
+        split = Split(np.frombuffer(self._ids, np.int32), offsets, labels, words)
         self._clear()
         return split
 
@@ -162,21 +144,22 @@ class SplitBuilder:
             words: Words of each line's text, where a token is a piece. Shape [lines].
             labels: The label of each line. Shape [lines].
         """
-        over = lengths > self._max_length
+        longest, drop = self._options.max_length, self._options.drop_long
+        over = lengths > longest
         too_long = int(np.count_nonzero(over))
         self._too_long += too_long
         self._longest = max(self._longest, int(lengths.max(initial=0)))
-        if too_long and self._chunk:
-            parts = chunked(lengths, self._max_length)
+        if too_long and self._options.chunk:
+            parts = chunked(lengths, longest)
             self._parts += int(parts.each[over].sum())
             words = None if words is None else self._words_of_parts(flat, words, parts)
             labels = None if labels is None else np.repeat(labels, parts.each)
             lengths, over = parts.lengths, ~parts.ends
         elif too_long:
-            room = np.where(over, 0 if self._drop_long else self._max_length, lengths)
+            room = np.where(over, 0 if drop else longest, lengths)
             place = np.arange(len(flat)) - np.repeat(offsets_of(lengths)[:-1], lengths)
             flat = flat[place < np.repeat(room, lengths)]
-            kept = ~(over & self._drop_long)
+            kept = ~(over & drop)
             lengths, over = room[kept], over[kept]
             words = None if words is None else words[kept]
             labels = None if labels is None else labels[kept]
@@ -193,7 +176,7 @@ class SplitBuilder:
         _append(self._lengths, lengths)
         if words is not None:
             counts, bounds = words + ~over, offsets_of(lengths)
-            for row in np.flatnonzero(over & (not self._chunk)):
+            for row in np.flatnonzero(over & (not self._options.chunk)):
                 counts[row] = len(self._tokenizer.decode(ids[bounds[row] : bounds[row + 1]]).split())
             _append(self._words, counts)
         if labels is not None:
@@ -204,9 +187,8 @@ class SplitBuilder:
         begun = np.concatenate(([0], np.cumsum(self._spaces[flat])))
         of_parts: Ints = np.diff(begun[offsets_of(parts.lengths)])
         first = offsets_of(parts.each)[:-1]
-        of_parts[first] += words - np.add.reduceat(
-            of_parts, first
-        )  # a first word need have no space before it
+        # A first word need have no space before it.
+        of_parts[first] += words - np.add.reduceat(of_parts, first)
         return np.maximum(of_parts, 0)
 
     @cached_property
@@ -215,21 +197,9 @@ class SplitBuilder:
         surfaces = map(self._tokenizer.surface, range(len(self._tokenizer)))
         return np.array([surface.count(" ") for surface in surfaces], np.int64)
 
-    def split(self) -> Split:
-        """Return the sentences so far."""
-        offsets = offsets_of(np.frombuffer(self._lengths, np.int32))
-        words = np.array(self._words, np.int64) if self._words else None
-        labels = np.array(self._labels, np.int64) if self._labels else None
-        return Split(np.frombuffer(self._ids, np.int32), offsets, labels, words)
-
-    def info(self, split: Split, empty: int, cleaned: int) -> SplitInfo:
-        """Return counts of the split that was made of it.
-
-        Args:
-            split: What `split` returned.
-            empty: Lines without a word, which were left out before.
-            cleaned: Lines whose control characters became spaces before.
-        """
+    def info(self, split: Split, empty: int) -> SplitInfo:
+        """Return counts of the split that was made of it, and of lines that were `empty` before."""
+        options, too_long = self._options, self._too_long
         return SplitInfo(
             sentences=len(split),
             words=sum(int(piece.sum()) for piece in pieces_of(split.words)) - self._ends,
@@ -238,11 +208,11 @@ class SplitBuilder:
             unknown=self._unknown,
             oov=self._oov,
             empty=empty,
-            dropped=self._too_long if self._drop_long else 0,
-            truncated=0 if self._drop_long or self._chunk else self._too_long,
-            cleaned=cleaned,
+            dropped=too_long if options.drop_long else 0,
+            truncated=0 if options.drop_long or options.chunk else too_long,
+            cleaned=self.cleaned,
             longest=self._longest,
-            chunked=self._too_long if self._chunk else 0,
+            chunked=too_long if options.chunk else 0,
             parts=self._parts,
         )
 
@@ -254,15 +224,12 @@ def _append(numbers: array[int], more: npt.NDArray[Any]) -> None:
 def encode_split(tokenizer: Tokenizer, lines: Sequence[str], max_length: int) -> Split:
     """Encode sentences in memory; order and number are kept. The text is taken as it is: no lowercasing.
 
-    Args:
-        tokenizer: Text to ids.
-        lines: The sentences. An empty one becomes ``</s>`` alone.
-        max_length: Most words or pieces of a sentence. A longer one is cut, and then has no ``</s>``.
+    An empty sentence becomes ``</s>`` alone. One of more than `max_length` ids is cut, and then has no ``</s>``.
     """
-    builder = SplitBuilder(tokenizer, max_length)
+    builder = SplitBuilder(tokenizer, PrepareOptions(max_length=max_length))
     flat, offsets = tokenizer.encode_many(lines)
     builder.add(flat, np.diff(offsets), None if tokenizer.kind == "word" else count_words(lines))
-    return builder.split()
+    return builder.take()
 
 
 def count_words(lines: Sequence[str]) -> Ints:

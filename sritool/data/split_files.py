@@ -20,11 +20,6 @@ from sritool.data.tokenizer import EOS, FIRST_PREDICTED, offsets_of
 SHARD = 1 << 25  # ids of a file, 128 MB; a file holds whole sentences, and the last one may go beyond
 
 
-def fills_shard(predictions: int) -> bool:
-    """Return whether so many ids are to be written as a file of their own."""
-    return predictions >= SHARD
-
-
 class SplitFiles:
     """The files of one split while it is written: shards as they are ready, and what is beside them at the end.
 
@@ -32,29 +27,17 @@ class SplitFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Make a new folder.
-
-        Args:
-            folder: Where it is made.
-
-        Raises:
-            OSError: It cannot be made.
-        """
+        """Make a new folder. Raises: OSError if it cannot be made."""
         self._folder = folder
         self._shards: list[Path] = []
+        self._columns: list[str] = []
         folder.mkdir()
 
-    @property
-    def count(self) -> int:
-        """Shards so far."""
+    def __len__(self) -> int:
         return len(self._shards)
 
     def add(self, shard: Split) -> None:
-        """Write some sentences as the next shard.
-
-        Raises:
-            OSError: It cannot be written.
-        """
+        """Write some sentences as the next shard. Raises: OSError if it cannot be written."""
         import pyarrow as pa
 
         starts = array_of(np.asarray(shard.offsets).astype(np.int32))
@@ -68,29 +51,23 @@ class SplitFiles:
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
             stream.write_table(table)
         self._shards.append(path)
+        self._columns = table.column_names
 
     def split(self) -> Split:
         """Return what was written, views of the files."""
         return _split_of([_read_table(path) for path in self._shards])
 
-    def finish(self, split: Split, info: CorpusInfo) -> None:
-        """Give the shards their last names, and say what is in them.
-
-        Args:
-            split: What was written.
-            info: What the corpus is.
-
-        Raises:
-            OSError: It cannot be written.
-        """
+    def finish(self, info: CorpusInfo) -> None:
+        """Give the shards their last names, and say what is in them. Raises: OSError if that cannot be written."""
         names = [f"data-{number:05d}-of-{len(self._shards):05d}.arrow" for number in range(len(self._shards))]
         for path, name in zip(self._shards, names, strict=True):
             path.rename(path.with_name(name))
-        features: dict[str, Any] = {"ids": {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "List"}}
-        if split.labels is not None:
-            features["label"] = {"names": [*info.labels], "_type": "ClassLabel"}
-        if split.word_counts is not None:
-            features["words"] = {"dtype": "int64", "_type": "Value"}
+        feature_of = {
+            "ids": {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "List"},
+            "label": {"names": [*info.labels], "_type": "ClassLabel"},
+            "words": {"dtype": "int64", "_type": "Value"},
+        }
+        features = {name: feature_of[name] for name in self._columns}
         about = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
         write_json(self._folder / "dataset_info.json", about)
         state: dict[str, Any] = {
@@ -111,13 +88,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_split(files: Sequence[Path], counts: SplitInfo, types: int, labels: int) -> Split:
-    """Read a split: views of its files, which memory need not hold.
-
-    Args:
-        files: Its Arrow files, in order.
-        counts: What ``corpus.json`` says of it.
-        types: Number of word ids.
-        labels: Number of labels.
+    """Read a split of so many `types` of ids and `labels`: views of its Arrow files, which memory need not hold.
 
     Raises:
         OSError: A file cannot be read.

@@ -12,7 +12,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,37 +34,15 @@ TOKENIZER_FILE, MODEL_FILE = "tokenizer.json", "tokenizer.model"
 OWN_FILES = frozenset({INFO_FILE, TOKENIZER_FILE, MODEL_FILE, "dataset_dict.json", "train", "valid", "test"})
 
 
+@dataclass(eq=False)
 class Corpus:
-    """A prepared corpus; each split is read when it is first asked for.
+    """A prepared corpus, whose info and tokenizer are checked; each split is read when it is first asked for."""
 
-    Attributes:
-        path: Its folder.
-        info: What ``corpus.json`` says.
-        tokenizer: Its vocabulary or model.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        info: CorpusInfo,
-        tokenizer: Tokenizer,
-        files: Mapping[str, str] | None = None,
-        splits: Mapping[str, Split] | None = None,
-    ) -> None:
-        """Open a corpus whose info and tokenizer have been checked.
-
-        Args:
-            path: Its folder.
-            info: What ``corpus.json`` says.
-            tokenizer: Its vocabulary or model.
-            files: SHA-256 of its files, by name; None for a corpus in memory.
-            splits: The splits of a corpus in memory.
-        """
-        self.path = path
-        self.info = info
-        self.tokenizer = tokenizer
-        self._files = files or {}
-        self._splits = dict(splits or {})
+    path: Path  # its folder
+    info: CorpusInfo  # what ``corpus.json`` says
+    tokenizer: Tokenizer  # its vocabulary or model
+    files: Mapping[str, str] = field(default_factory=dict)  # their SHA-256, by name; none for one in memory
+    splits: MutableMapping[str, Split] = field(default_factory=dict)  # those in memory, by name
 
     def split(self, name: str) -> Split:
         """Return the sentences of a split.
@@ -74,27 +53,20 @@ class Corpus:
         if name not in self.info.splits:
             there = ", ".join(self.info.splits)
             raise DataError(f"corpus {self.info.name} has no split {name!r}; it has {there}")
-        if name not in self._splits:
-            self._splits[name] = self._read(name)
-        return self._splits[name]
-
-    def _read(self, name: str) -> Split:
-        folder = self.path / name
-        try:
-            parts = sorted(folder.glob("*.arrow"))
-            _check_digests(self.path, [f"{name}/{part.name}" for part in parts], self._files)
-            return read_split(parts, self.info.splits[name], len(self.tokenizer), len(self.info.labels))
-        except (OSError, ValueError) as error:
-            raise _damaged(folder, error) from error
+        if name not in self.splits:
+            folder = self.path / name
+            try:
+                parts = sorted(folder.glob("*.arrow"))
+                _check_digests(self.path, [f"{name}/{part.name}" for part in parts], self.files)
+                found = read_split(parts, self.info.splits[name], len(self.tokenizer), len(self.info.labels))
+            except (OSError, ValueError) as error:
+                raise _damaged(folder, error) from error
+            self.splits[name] = found
+        return self.splits[name]
 
 
 def find_corpus(name: str, data_dir: Path) -> Path | None:
-    """Return the folder of a prepared corpus, or None where there is none.
-
-    Args:
-        name: Its name in `data_dir`, or a path to it.
-        data_dir: The folder of all corpora.
-    """
+    """Return the folder of a prepared corpus by its name in `data_dir` or its path; None where there is none."""
     path = Path(name) if "/" in name else data_dir / name
     recover(path)
     return path if (path / INFO_FILE).is_file() else None
@@ -138,13 +110,7 @@ def _check_digests(folder: Path, names: Iterable[str], files: Mapping[str, str])
 
 
 def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequence[str]) -> str:
-    """Return the SHA-256 of a corpus's content, in hexadecimal.
-
-    Args:
-        tokenizer: Its vocabulary or model.
-        splits: Its splits, by name; their order does not matter.
-        labels: Names of its labels, by index.
-    """
+    """Return the SHA-256 of a corpus's content, in hexadecimal; the order of its splits does not matter."""
     digest = hashlib.sha256()
 
     def add(part: bytes) -> None:
@@ -170,27 +136,16 @@ def content_hash(tokenizer: Tokenizer, splits: Mapping[str, Split], labels: Sequ
 
 
 def write_corpus(
-    folder: Path,
-    tokenizer: Tokenizer,
-    splits: Mapping[str, Split],
-    info: CorpusInfo,
-    files: Mapping[str, SplitFiles],
+    folder: Path, tokenizer: Tokenizer, info: CorpusInfo, files: Mapping[str, SplitFiles]
 ) -> None:
-    """Write a corpus; ``corpus.json`` comes last.
-
-    Args:
-        folder: A folder that holds `files` and nothing else.
-        tokenizer: Its vocabulary or model.
-        splits: Its splits, by name.
-        info: What it is.
-        files: Those in which the sentences of each split are written already.
+    """Write a corpus into a folder that holds the files of its splits and nothing else; ``corpus.json`` comes last.
 
     Raises:
         OSError: It cannot be written.
     """
-    for name, split in splits.items():
-        files[name].finish(split, info)
-    write_json(folder / "dataset_dict.json", {"splits": [*splits]})
+    for file in files.values():
+        file.finish(info)
+    write_json(folder / "dataset_dict.json", {"splits": [*files]})
     state = tokenizer.state()
     if "model" in state:
         (folder / MODEL_FILE).write_bytes(state.pop("model"))

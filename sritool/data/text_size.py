@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.scripts import words_are_separated
+from sritool.data.normalise import words_are_separated
 from sritool.data.split import Split
 from sritool.data.tokenizer import UNK, Tokenizer
 
@@ -17,31 +17,19 @@ Counts = npt.NDArray[np.float64]
 
 
 class TextSize(NamedTuple):
-    """The text of some sentences.
+    """The text of some sentences."""
 
-    Attributes:
-        characters: Of each sentence, the end of its line counted as one. Shape [sentences].
-        bytes: The same in UTF-8. Shape [sentences].
-        unknown: How many tokens are <unk>, whose text is not known; each counts as one character.
-        separated: Whether white space separates its words.
-    """
-
-    characters: Counts
-    bytes: Counts
-    unknown: int
-    separated: bool
+    characters: Counts  # of each sentence, the end of its line counted as one  [sentences]
+    bytes: Counts  # the same in UTF-8  [sentences]
+    unknown: int  # how many tokens are <unk>, whose text is not known; each counts as one character
+    separated: bool  # whether white space separates its words
 
 
 def text_size(tokenizer: Tokenizer, split: Split, examples: npt.NDArray[np.int64]) -> TextSize:
-    """Return the size of some sentences of a split.
+    """Return the size of some sentences of a split, which are given by their indices [sentences].
 
     Each token counts with the space beside it, after a word and before a piece, so that a sentence has one character
     more than its text: the end of its line, which ``</s>`` stands for.
-
-    Args:
-        tokenizer: What made the ids.
-        split: The sentences.
-        examples: Which of them. Shape [sentences].
     """
     surfaces = [tokenizer.surface(index) for index in range(len(tokenizer))]
     characters = np.array([len(text) for text in surfaces], np.float64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain, repeat, takewhile
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,11 +33,13 @@ OffsetArray = npt.NDArray[np.int64]
 
 
 class Tokenizer(Protocol):
-    """What the rest of the program needs of a tokenizer."""
+    """What the rest of the program needs of a tokenizer.
 
-    @property
-    def kind(self) -> str:
-        """``word``, ``unigram``, ``bpe`` or ``sentencepiece``."""
+    Attributes:
+        kind: ``word``, ``unigram``, ``bpe`` or ``sentencepiece``.
+    """
+
+    kind: str
 
     def __len__(self) -> int:
         """Number of ids, the four special ones included."""
@@ -61,7 +63,7 @@ class Tokenizer(Protocol):
         """Return plain Python values and bytes from which ``tokenizer_from_state`` makes the same tokenizer."""
 
 
-class WordTokenizer:
+class WordTokenizer(Tokenizer):
     """Words as the text separates them by white space; the index of a word is its id.
 
     A literal ``<unk>`` in text is the unknown word. A literal ``<pad>``, ``<s>`` or ``</s>`` in text is
@@ -71,10 +73,7 @@ class WordTokenizer:
     kind = "word"
 
     def __init__(self, words: Sequence[str]) -> None:
-        """Make a tokenizer of its words.
-
-        Args:
-            words: The vocabulary by id, beginning with the four special ones.
+        """Make a tokenizer of its vocabulary by id, which begins with the four special words.
 
         Raises:
             DataError: It begins otherwise, repeats a word or holds one that is empty or has a space.
@@ -93,20 +92,13 @@ class WordTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of the words; a word outside the vocabulary is ``UNK``."""
-        ids = self._ids
-        return [ids.get(word, UNK) for word in text.split()]
+        return [self._ids.get(word, UNK) for word in text.split()]
 
     def numbers_of(self, words: Iterable[str], missing: int = UNK) -> IdArray:
-        """Return the id of each word; a literal ``<unk>`` is UNK.
-
-        Args:
-            words: Words.
-            missing: Stands for a word that the vocabulary lacks.
-        """
+        """Return the id of each word; of one that the vocabulary lacks, `missing`. A literal ``<unk>`` is UNK."""
         return np.fromiter(map(self._ids.get, words, repeat(missing)), dtype=np.int32)
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
-        """Return the ids of all lines, as `Tokenizer.encode_many`."""
         lengths: list[int] = []
         parts: list[IdArray] = [np.zeros(0, dtype=np.int32)]
         for begin in range(0, len(lines), CHUNK):
@@ -116,23 +108,19 @@ class WordTokenizer:
         return np.concatenate(parts), offsets_of(lengths)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return words joined by one space, as `Tokenizer.decode`."""
         return " ".join(self.words[index] for index in content(ids))
 
     def surface(self, index: int) -> str:
-        """Return a word and the space after it, as `Tokenizer.surface`."""
         return f"{self.words[index]} " if index > UNK else "? " if index == UNK else ""
 
     def vocabulary(self) -> list[str]:
-        """Return the words, as `Tokenizer.vocabulary`."""
         return list(self.words)
 
     def state(self) -> dict[str, Any]:
-        """Return the kind and the words."""
         return {"kind": self.kind, "words": list(self.words)}
 
 
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(Tokenizer):
     """Pieces of a SentencePiece model.
 
     One that was trained here has our special ids and no normalisation but that of white space. One that was not is
@@ -155,12 +143,11 @@ class SentencePieceTokenizer:
             raise DataError(f"no SentencePiece model is of kind {kind!r}; use unigram or bpe")
         self.kind = kind
         self.model = model
-        self._processor = SentencePieceProcessor()
+        self._processor = processor = SentencePieceProcessor()
         try:
-            self._processor.LoadFromSerializedProto(model)
+            processor.LoadFromSerializedProto(model)
         except RuntimeError as error:
             raise DataError("the bytes are not a SentencePiece model; prepare the corpus again") from error
-        processor = self._processor
         special = [processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()]
         if special != [PAD, BOS, EOS, UNK] and kind != OWN_MODEL:
             raise DataError("the SentencePiece model has other special ids; train it with sritool preprocess")
@@ -168,9 +155,9 @@ class SentencePieceTokenizer:
         self._theirs = [*special, *others]  # by our id; -1 for a special piece that the model lacks
         self._ours = np.zeros(processor.GetPieceSize(), np.int32)  # by the model's id
         self._ours[others] = np.arange(UNK + 1, len(self._theirs))
-        self._ours[[index for index in special if index >= 0]] = [
-            ours for ours, index in enumerate(special) if index >= 0
-        ]
+        for ours, index in enumerate(special):
+            if index >= 0:
+                self._ours[index] = ours
 
     def __len__(self) -> int:
         return len(self._theirs)
@@ -180,37 +167,28 @@ class SentencePieceTokenizer:
         return [int(index) for index in self._ours[self._processor.EncodeAsIds(text)]]
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
-        """Return the ids of all lines, as `Tokenizer.encode_many`."""
         pieces = self._processor.Encode(list(lines), out_type=int, num_threads=1) if lines else []
         flat = self._ours[np.fromiter(chain.from_iterable(pieces), dtype=np.int32)]
         return flat, offsets_of([len(line) for line in pieces])
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of pieces, as `Tokenizer.decode`; an unknown character reads ``<unk>``."""
+        """Return the text of pieces; an unknown character reads ``<unk>``."""
+        text = self._processor.DecodeIds([self._theirs[index] for index in content(ids)])
         # A model that we did not train can make anything of its pieces, escape sequences too.
-        return CONTROL.sub(
-            " ", str(self._processor.DecodeIds([self._theirs[index] for index in content(ids)]))
-        )
+        return CONTROL.sub(" ", str(text))
 
     def surface(self, index: int) -> str:
-        """Return a piece, the space before it included, as `Tokenizer.surface`."""
-        if index <= UNK:
-            return "?" if index == UNK else ""
-        return self._piece(index).replace("\u2581", " ")
+        return self._piece(index).replace("\u2581", " ") if index > UNK else "?" if index == UNK else ""
 
     def vocabulary(self) -> list[str]:
-        """Return the pieces, as `Tokenizer.vocabulary`; a space is written as SentencePiece does."""
+        """Return the pieces; a space is written as SentencePiece does."""
         return [*SPECIALS, *(self._piece(index) for index in range(UNK + 1, len(self)))]
 
     def _piece(self, index: int) -> str:
         return str(self._processor.IdToPiece(self._theirs[index]))
 
     def check_pieces(self) -> None:
-        """Check that every piece is text.
-
-        Raises:
-            DataError: One is not, as in a model that is damaged or not of our making.
-        """
+        """Raise a DataError unless every piece is text, as it need not be in a model that is not of our making."""
         try:
             for index in range(self._processor.GetPieceSize()):
                 self._processor.IdToPiece(index)
@@ -219,20 +197,12 @@ class SentencePieceTokenizer:
             raise DataError("a piece of the SentencePiece model is not UTF-8") from error
 
     def state(self) -> dict[str, Any]:
-        """Return the kind and the model's bytes."""
         return {"kind": self.kind, "model": self.model}
 
 
 def content(ids: Iterable[int]) -> list[int]:
     """Return the ids up to the first ``</s>``, without it, ``<pad>`` and ``<s>``."""
-    kept: list[int] = []
-    for index in ids:
-        number = int(index)
-        if number == EOS:
-            break
-        if number > EOS:
-            kept.append(number)
-    return kept
+    return [index for index in takewhile(EOS.__ne__, map(int, ids)) if index > EOS]
 
 
 def offsets_of(lengths: Sequence[int] | OffsetArray | IdArray) -> OffsetArray:

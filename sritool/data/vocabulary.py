@@ -14,17 +14,14 @@ import numpy as np
 
 from sritool.data.arrow_arrays import lists_of
 from sritool.data.blocks import read_blocks
+from sritool.data.normalise import words_are_separated
 from sritool.data.options import PrepareOptions
 from sritool.data.raw_lines import RawLines
 from sritool.data.readers import read_sentences
-from sritool.data.scripts import words_are_separated
 from sritool.data.tokenizer import (
-    BOS,
     CONTROL,
-    EOS,
     LONGEST_WORD,
     OWN_MODEL,
-    PAD,
     SPECIALS,
     UNK,
     SentencePieceTokenizer,
@@ -43,10 +40,6 @@ CUT_IT = "cut it into pieces: --tokenizer unigram"
 
 def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, int]:
     """Return the vocabulary of train, and the fewest times that a word of it was met.
-
-    Args:
-        raw: The corpus.
-        options: How large it may be.
 
     Raises:
         DataError: No word occurs often enough.
@@ -110,10 +103,7 @@ def ranked_words(
 ) -> WordTokenizer:
     """Return a vocabulary: the most frequent words, equally frequent ones in alphabetical order.
 
-    Args:
-        counts: Words and how often each was met.
-        vocab_size: The most words to keep, ``<unk>`` counted as one; None: all.
-        min_count: The fewest times a word must occur to be kept.
+    Words come with how often each was met. `vocab_size` counts ``<unk>`` too; None: all words.
 
     Raises:
         DataError: No word is left.
@@ -132,10 +122,6 @@ def ranked_words(
 
 def learn_pieces(raw: RawLines, options: PrepareOptions) -> SentencePieceTokenizer:
     """Return a SentencePiece model of train, or of a seeded choice of its lines where there are very many.
-
-    Args:
-        raw: The corpus.
-        options: Kind and size of the model.
 
     Raises:
         UsageError: The text marks unknown words, which pieces would spell out.
@@ -158,12 +144,9 @@ def learn_pieces(raw: RawLines, options: PrepareOptions) -> SentencePieceTokeniz
 
 
 def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePieceTokenizer:
-    """Train a SentencePiece model; the same for the same lines.
+    """Train a SentencePiece model of kind ``unigram`` or ``bpe``; the same for the same lines.
 
-    Args:
-        lines: Sentences.
-        kind: ``unigram`` or ``bpe``.
-        vocab_size: The most pieces, the four special ones included; fewer where the text has no more.
+    `vocab_size` counts the four special pieces too; there are fewer where the text has no more.
 
     Raises:
         DataError: The text has more different characters than that, or is otherwise unfit.
@@ -171,17 +154,9 @@ def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePi
     from sentencepiece import SentencePieceTrainer
 
     model = io.BytesIO()
-    special: dict[str, Any] = {
-        "pad_id": PAD,
-        "bos_id": BOS,
-        "eos_id": EOS,
-        "unk_id": UNK,
-        "pad_piece": SPECIALS[PAD],
-        "bos_piece": SPECIALS[BOS],
-        "eos_piece": SPECIALS[EOS],
-        "unk_piece": MARKED,
-        "unk_surface": MARKED,
-    }
+    special: dict[str, Any] = {}
+    for index, name in enumerate(("pad", "bos", "eos", "unk")):
+        special |= {f"{name}_id": index, f"{name}_piece": SPECIALS[index]}
     try:
         SentencePieceTrainer.Train(
             sentence_iterator=iter(lines),
@@ -193,6 +168,7 @@ def train_pieces(lines: Iterable[str], kind: str, vocab_size: int) -> SentencePi
             character_coverage=1.0,
             num_threads=1,
             minloglevel=2,
+            unk_surface=MARKED,
             **special,
         )
     except (RuntimeError, ValueError) as error:

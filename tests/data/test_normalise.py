@@ -16,6 +16,7 @@ from sritool.data.normalise import (
     normal_forms,
     split_punctuation,
     without_control,
+    words_are_separated,
     words_of,
 )
 
@@ -68,3 +69,21 @@ def test_equal_sentences_have_equal_bytes(texts: list[str]) -> None:
 def test_a_label_is_one_line() -> None:
     assert label_name(" \x1b[31ma\nb\u2028c ") == "[31ma b c"
     assert split_punctuation("a.") == "a ."
+
+
+@pytest.mark.parametrize(
+    ("text", "separated"),
+    [
+        ("the kettle sings , internationalisation too", True),
+        ("чайник поёт каждый вечер", True),
+        ("주전자가 저녁마다 노래한다", True),
+        ("茶 壶 每天 晚上 唱歌 。", True),
+        ("茶壶每天晚上唱歌给大家听。", False),
+        ("やかんは毎晩歌います。", False),
+        ("กาน้ำร้องเพลงทุกเย็น", False),
+        ("iPhone 茶壶每天晚上唱歌给大家听。", False),
+        ("", True),
+    ],
+)
+def test_scripts_with_and_without_spaces(text: str, separated: bool) -> None:
+    assert words_are_separated(text.split()) is separated

@@ -82,7 +82,7 @@ def test_reading_and_writing_import_neither_datasets_nor_pandas_nor_torch(path: 
         "again = Path(sys.argv[1] + '-again'); again.mkdir()\n"
         "files = {name: SplitFiles(again / name) for name in splits}\n"
         "for name, split in splits.items(): files[name].add(split)\n"
-        "write_corpus(again, corpus.tokenizer, splits, corpus.info, files)\n"
+        "write_corpus(again, corpus.tokenizer, corpus.info, files)\n"
         "print([name for name in ('datasets', 'pandas', 'torch') if name in sys.modules])"
     )
     assert run_program("-c", program, path).stdout == "[]\n"

@@ -23,7 +23,7 @@ def store(folder: Path, corpus: Prepared, shard: int = 1_000_000) -> None:
     for name, split in corpus.splits.items():
         for begin in range(0, len(split), shard):
             files[name].add(_part(split, begin, min(begin + shard, len(split))))
-    write_corpus(folder, corpus.tokenizer, corpus.splits, corpus.info, files)
+    write_corpus(folder, corpus.tokenizer, corpus.info, files)
 
 
 def _part(split: Split, begin: int, end: int) -> Split:
