@@ -19,19 +19,12 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """Sentences side by side, time first.
+    """Sentences side by side, time first; all int64."""
 
-    Attributes:
-        examples: Index of each sentence in its split. Shape [batch], int64.
-        inputs: <s>, and then the targets but the last. Shape [time, batch], int64.
-        targets: Words and </s>, then padding. Shape [time, batch], int64.
-        lengths: Predictions of each sentence. Shape [batch], int64.
-    """
-
-    examples: Tensor
-    inputs: Tensor
-    targets: Tensor
-    lengths: Tensor
+    examples: Tensor  # index of each sentence in its split  [batch]
+    inputs: Tensor  # <s>, and then the targets but the last  [time, batch]
+    targets: Tensor  # words and </s>, then padding  [time, batch]
+    lengths: Tensor  # predictions of each sentence  [batch]
 
     def part(self, which: slice) -> Batch:
         """Return some of the sentences, with the padding of the whole batch."""
@@ -58,13 +51,7 @@ class Batch(NamedTuple):
 
 
 def collate(split: Split, examples: NDArray[np.int64] | Sequence[int], multiple: int = 1) -> Batch:
-    """Return some sentences as one padded batch, in the order given.
-
-    Args:
-        split: Where they are.
-        examples: Their indices. Shape [batch].
-        multiple: The batch's time is a multiple of this.
-    """
+    """Return the sentences with these indices [batch] as one padded batch, whose time is a multiple of `multiple`."""
     chosen = np.asarray(examples, dtype=np.int64)
     begins, lengths = split.offsets[chosen], split.lengths[chosen]
     steps = np.arange(-(-int(lengths.max(initial=0)) // multiple) * multiple)[:, None]
@@ -85,7 +72,7 @@ def training_batches(
 
     Args:
         lengths: Predictions of each sentence. Shape [sentences].
-        batch_size: Sentences of a batch; the last one of an epoch may have fewer.
+        batch_size: Sentences of a batch; one of each epoch may have fewer.
         seed: Of the order.
         epoch: Number of the epoch, on which the order depends too.
     """
@@ -102,9 +89,7 @@ def training_batches(
 def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
     """Return indices of every sentence once, longest first, so that the largest batch is met at once.
 
-    Args:
-        lengths: Predictions of each sentence. Shape [sentences].
-        batch_size: Most sentences of a batch.
+    Arguments are those of `training_batches`.
     """
     order = np.argsort(-_narrow(lengths), kind="stable")
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]

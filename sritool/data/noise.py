@@ -37,12 +37,7 @@ class Unigram:
         return len(self._words) > (word in self._place)
 
     def other(self, word: str, below: Callable[[int], int]) -> str:
-        """Return a word of the text that is not this one.
-
-        Args:
-            word: This one.
-            below: Returns a random whole number in [0, its argument).
-        """
+        """Return a word of the text that is not this one; `below` draws a whole number below its argument."""
         begin = end = 0
         if word in self._place:
             place = self._place[word]
@@ -86,11 +81,7 @@ def versions(
 
 
 def check_kind(kind: str) -> None:
-    """Check that there is noise of this kind.
-
-    Raises:
-        UsageError: There is not.
-    """
+    """Raise a UsageError unless there is noise of this kind."""
     if kind not in KINDS:
         raise UsageError(f"no noise {kind!r}; choose one of {', '.join(KINDS)}")
 

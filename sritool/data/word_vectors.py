@@ -34,11 +34,7 @@ def vector_width(path: Path) -> int:
 
 
 def read_vectors(path: Path, wanted: Mapping[str, int]) -> WordVectors:
-    """Read the vectors of some words; of a word that comes twice, the first.
-
-    Args:
-        path: The file.
-        wanted: Words and their ids.
+    """Read the vectors of some words, given with their ids; of a word that comes twice, the first.
 
     Raises:
         DataError: It cannot be read, or a line is damaged; the message names the line.
@@ -66,9 +62,8 @@ class _Lines:
         try:
             number, first = next(self._lines)
         except DataError as error:
-            raise DataError(
-                str(error).replace("one sentence a line", "a word and its vector a line")
-            ) from error
+            message = str(error).replace("one sentence a line", "a word and its vector a line")
+            raise DataError(message) from error
         self.separator = b"\t" if b"\t" in first else b" "
         fields = first.split(self.separator)
         self.promised: int | None = None
@@ -89,7 +84,12 @@ class _Lines:
         met = 0
         try:
             for number, line in self._lines:
-                self._check(number, line)
+                found = line.count(self.separator)
+                if found < self.width:
+                    raise DataError(
+                        f"{self._path} line {number} has {found} numbers, not {self.width} as the others; "
+                        "get the whole file"
+                    )
                 met += 1
                 yield number, line
         except DataError as error:
@@ -114,13 +114,6 @@ class _Lines:
                 if line:
                     yield number, line
             number -= data.endswith(b"\n")
-
-    def _check(self, number: int, line: bytes) -> None:
-        if line.count(self.separator) < self.width:
-            found = line.count(self.separator)
-            raise DataError(
-                f"{self._path} line {number} has {found} numbers, not {self.width} as the others; get the whole file"
-            )
 
 
 def _numbers(texts: list[bytes], path: Path, line: int) -> npt.NDArray[np.float32]:

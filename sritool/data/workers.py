@@ -26,12 +26,8 @@ _work: Callable[[Any], Any]  # of a worker process
 def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
     """Yield `work` of each item, in order; the results do not depend on the number of processes.
 
-    An error that the items raise comes after the results of all items before it.
-
-    Args:
-        work: A function that can be pickled; so can what it takes and gives.
-        items: Read some ahead where there are several workers.
-        workers: Processes that work; 1: this one.
+    With several workers, items are read some ahead, and the function, what it takes and what it gives are pickled. An
+    error that the items raise comes after the results of all items before it.
 
     Raises:
         SritoolError: A process ended in the middle.
