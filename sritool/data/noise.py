@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import accumulate, count
+from itertools import accumulate, count, islice
 
 from sritool.errors import UsageError
 
@@ -77,7 +77,7 @@ def versions(
         noisy = changes[kind](tuple(words), below)
     else:
         noisy = _replacements(tuple(words), below, unigram or Unigram([]))
-    return [tuple(words), *(version for _, version in zip(range(largest), noisy, strict=False))]
+    return [tuple(words), *islice(noisy, largest)]
 
 
 def check_kind(kind: str) -> None:

@@ -172,9 +172,9 @@ class RawLines:
 
     def _cut(self, cut: Cut) -> None:
         """Say which lines of train go to which split."""
-        if self.sentences["train"] < len(cut.shares) + 2:
-            self.refuse_documents("train", self._text.splits["train"].where or "train")
         where = self._text.splits["train"].where or "train"
+        if self.sentences["train"] < len(cut.shares) + 2:
+            self.refuse_documents("train", where)
         self._borders = borders(partial(self._keys_of, "train"), cut.shares, cut.seed, where)
         for name, found in zip(self._from_train, self._borders.counts, strict=True):
             self.sentences[name] = found

@@ -19,7 +19,6 @@ from sritool.errors import CheckpointError, DataError
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 FIRST_PREDICTED = EOS
-CHUNK = 1_000  # lines split at a time: their words stay in the processor's cache, and memory stays small
 LONGEST_WORD = 200  # characters; a longer "word" is data gone wrong, and never enters a vocabulary
 
 OWN_MODEL = "sentencepiece"
@@ -45,7 +44,9 @@ class Tokenizer(Protocol):
         """Number of ids, the four special ones included."""
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of one sentence, without ``<s>`` and ``</s>``."""
+        """Return the ids of one sentence, without ``<s>`` and ``</s>``; what the vocabulary lacks is ``UNK``."""
+        ids: list[int] = self.encode_many([text])[0].tolist()
+        return ids
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
         """Return the ids of all lines in a row [total] int32, and where each begins [lines + 1] int64."""
@@ -90,22 +91,13 @@ class WordTokenizer(Tokenizer):
     def __len__(self) -> int:
         return len(self.words)
 
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of the words; a word outside the vocabulary is ``UNK``."""
-        return [self._ids.get(word, UNK) for word in text.split()]
-
     def numbers_of(self, words: Iterable[str], missing: int = UNK) -> IdArray:
         """Return the id of each word; of one that the vocabulary lacks, `missing`. A literal ``<unk>`` is UNK."""
         return np.fromiter(map(self._ids.get, words, repeat(missing)), dtype=np.int32)
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
-        lengths: list[int] = []
-        parts: list[IdArray] = [np.zeros(0, dtype=np.int32)]
-        for begin in range(0, len(lines), CHUNK):
-            split = [line.split() for line in lines[begin : begin + CHUNK]]
-            parts.append(self.numbers_of(chain.from_iterable(split)))
-            lengths += map(len, split)
-        return np.concatenate(parts), offsets_of(lengths)
+        split = [line.split() for line in lines]
+        return self.numbers_of(chain.from_iterable(split)), offsets_of([len(words) for words in split])
 
     def decode(self, ids: Iterable[int]) -> str:
         return " ".join(self.words[index] for index in content(ids))
@@ -161,10 +153,6 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __len__(self) -> int:
         return len(self._theirs)
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of the pieces; a character that no piece covers is ``UNK``."""
-        return [int(index) for index in self._ours[self._processor.EncodeAsIds(text)]]
 
     def encode_many(self, lines: Sequence[str]) -> tuple[IdArray, OffsetArray]:
         pieces = self._processor.Encode(list(lines), out_type=int, num_threads=1) if lines else []
