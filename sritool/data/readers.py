@@ -106,7 +106,7 @@ def read_text(path: Path) -> str:
 
 
 def parse(blocks: Iterable[bytes], where: str, form: str, names: FieldNames) -> Iterator[Chunk]:
-    """Yield the sentences of a file of a form but Parquet; the same whatever the sizes of the blocks of its bytes.
+    """Yield the sentences of a file's bytes, of any form but Parquet; the same whatever the sizes of the blocks.
 
     Raises:
         DataError: They are empty, not UTF-8 or not of that form.

@@ -22,11 +22,8 @@ CAPTION_STYLES = ("plain", "place first", "there is", "witness")
 REVIEW_STYLES = ("verdict", "opinion", "plan", "staff")
 # Where a caption shows its sentiment: subject's mood, adverb, ending. Somewhere always, for the label's sake.
 SENTIMENT_PLACES = ((1, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
-BE = {
-    "past": ("was", "were"),
-    "present": ("is", "are"),
-    "future": ("will be", "will be"),
-}  # of one and of many
+# Of one and of many.
+BE = {"past": ("was", "were"), "present": ("is", "are"), "future": ("will be", "will be")}
 LONGEST = 16  # words; a longer draw is drawn again
 
 Item = TypeVar("Item")
