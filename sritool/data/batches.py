@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sritool.data.joined import columns_of
+from sritool.data.arrays import columns_of
 from sritool.data.tokenizer import BOS, PAD
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.arrow_arrays import array_of, values_of
+from sritool.data.arrays import array_of, values_of
 from sritool.data.normalise import comparison_bytes, control_rows, normal_forms, words_of
 from sritool.data.options import PrepareOptions
 from sritool.data.sampling import Keys, shuffle_keys

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.arrow_arrays import values_of
+from sritool.data.arrays import values_of
 
 # All control characters but white space that ends or parts words, and the byte order mark of a file that was
 # joined to another one.

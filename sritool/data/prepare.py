@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sritool.data import split_files
-from sritool.data.arrow_arrays import lists_of
+from sritool.data.arrays import lists_of
 from sritool.data.corpus_info import CorpusInfo, SplitInfo
 from sritool.data.normalise import label_name, words_are_separated
 from sritool.data.options import PrepareOptions
@@ -147,7 +147,7 @@ def _encoded(raw: RawLines, tokenizer: Tokenizer, workers: int) -> Iterator[tupl
         ids = tokenizer.numbers_of(raw.word_numbers, missing=-1)
         raw.word_numbers.clear()  # gigabytes, where there are very many
         for lines in raw.lines(*raw.splits):
-            numbers, lengths = lists_of(lines.content, np.int32)
+            numbers, lengths = lists_of(lines.content)
             yield lines, (ids[numbers], lengths, None)
     else:
         yield from ordered_map(partial(_pieces_of, tokenizer=tokenizer), raw.lines(*raw.splits), workers)

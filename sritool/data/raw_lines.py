@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.arrow_arrays import array_of, values_of
+from sritool.data.arrays import array_of, values_of
 from sritool.data.fields import ANOTHER_LABEL
 from sritool.data.line_words import LineWords, line_words
 from sritool.data.options import PrepareOptions

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sritool.data.arrays import PIECE, pieces_of
 from sritool.data.corpus_info import SplitInfo
-from sritool.data.joined import PIECE, pieces_of
 from sritool.data.options import PrepareOptions
 from sritool.data.sampling import seeded_choice
 from sritool.data.tokenizer import EOS, UNK, IdArray, OffsetArray, Tokenizer, offsets_of
@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.int64]
 class Split:
     """Sentences as targets: word ids and then ``</s>``, which is missing where the sentence was cut.
 
-    The arrays of a stored corpus are read-only views of its files, and each may be a `joined.Joined` of several.
+    The arrays of a stored corpus are read-only views of its files, and each may be a `arrays.Joined` of several.
     What goes over a whole split of any size takes them in pieces."""
 
     ids: IdArray  # all sentences in a row  [predictions] int32

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.arrow_arrays import array_of, values_of
+from sritool.data.arrays import array_of, joined, pieces_of, values_of
 from sritool.data.corpus_info import CorpusInfo, SplitInfo
-from sritool.data.joined import joined, pieces_of
 from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, FIRST_PREDICTED, offsets_of
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sritool.data.arrays import pieces_of
 from sritool.data.corpus_info import CorpusInfo, parse_info
-from sritool.data.joined import pieces_of
 from sritool.data.split import Split
 from sritool.data.split_files import SplitFiles, read_split, write_json
 from sritool.data.staged_folder import recover

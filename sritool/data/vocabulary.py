@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sritool.data.arrow_arrays import lists_of
+from sritool.data.arrays import lists_of
 from sritool.data.blocks import read_blocks
 from sritool.data.normalise import words_are_separated
 from sritool.data.options import PrepareOptions
@@ -46,7 +46,7 @@ def learn_words(raw: RawLines, options: PrepareOptions) -> tuple[WordTokenizer, 
     """
     counts = np.zeros(len(raw.word_numbers), np.int64)
     for lines in raw.lines("train"):
-        found = np.bincount(lists_of(lines.content, np.int32)[0])
+        found = np.bincount(lists_of(lines.content)[0])
         counts[: len(found)] += found
     marked = MARKED in raw.word_numbers and counts[raw.word_numbers[MARKED]] > 0
     fewest = options.min_count or (1 if marked else 2)

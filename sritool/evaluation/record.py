@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.data.joined import Joined, pieces_of
+from sritool.data.arrays import Joined, pieces_of
 from sritool.errors import CheckpointError, advice_on
 from sritool.files import append
 from sritool.processes import measuring

@@ -1,4 +1,7 @@
-"""Arrays of several files in a row, read like one array and never copied into one."""
+"""One-dimensional arrays: Arrow's as NumPy's, and several in a row, read like one and never copied into one.
+
+Arrow's become NumPy's and back without a copy, and without pandas: pyarrow's own ways import it, which takes 0.3 s.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,33 @@ import numpy as np
 import numpy.typing as npt
 
 PIECE = 1 << 20  # numbers that a pass over a whole array holds at a time
+
+
+def array_of(values: npt.NDArray[Any]) -> Any:
+    """Return numbers as a ``pyarrow.Array``."""
+    import pyarrow as pa
+
+    buffer = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
+
+
+def values_of(array: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Return the values of a ``pyarrow.Array`` of numbers, whose Arrow type stands for `dtype`.
+
+    Raises:
+        ValueError: A value is missing.
+    """
+    if array.null_count:
+        raise ValueError("a column has missing values")
+    if not len(array):
+        return np.zeros(0, dtype)
+    return np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + len(array)]
+
+
+def lists_of(array: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Return the int32 numbers of a ``pyarrow.ListArray`` in a row [numbers], and how many each list has [lists]."""
+    lengths = np.diff(values_of(array.offsets, np.int32)).astype(np.int64)
+    return values_of(array.flatten(), np.int32), lengths
 
 
 class Joined(np.lib.mixins.NDArrayOperatorsMixin):

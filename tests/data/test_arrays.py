@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from sritool.data import sentences as sentences_module
 from sritool.data import split_files
+from sritool.data.arrays import Joined, joined, pieces_of
 from sritool.data.batches import collate
-from sritool.data.joined import Joined, joined, pieces_of
 from sritool.data.options import PrepareOptions
 from sritool.data.preprocess import preprocess_corpus
 from sritool.data.sentences import CorpusText, Sentences
