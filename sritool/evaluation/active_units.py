@@ -7,11 +7,8 @@ over two halves of the chains is free of it: `au` counts by that, `au-naive` by 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sritool.evaluation.metrics import Estimate
-
-Array = NDArray[np.float64]
+from sritool.evaluation.metrics import Array, Estimate
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016
 _RESAMPLES = 200
@@ -38,14 +35,10 @@ def active_units(first: Array, second: Array | None = None) -> int:
 
 
 def chains_decide(first: Array, second: Array) -> bool:
-    """Whether more chains would hardly change which dimensions count as active.
+    """Whether more chains would hardly change which dimensions count as active, by means over two halves [n, latent].
 
     Each lies four standard deviations of the chains' noise from the threshold, or that noise is a quarter of the
     threshold. What the choice of sentences adds does not fall with more chains, and is left to the standard error.
-
-    Args:
-        first: Means over half of each sentence's chains. Shape [n, latent].
-        second: Means over the other half. Shape [n, latent].
     """
     variance = between_variance(first, second)
     noise = np.var(first - second, axis=0, ddof=1) / 2  # of a half's mean

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sritool.data.sampling import Indices
 from sritool.errors import NumericalError
+from sritool.evaluation.metrics import Array
 from sritool.evaluation.record import FinishedBatches
 from sritool.processes import measuring
 from sritool.runs.model import Report
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 # What a sentence may lack: k̂ of few draws, figures of weights without z, and signed weights that sum to 0.
 _MAY_LACK = ("pareto_k", "effective_sample_size", "log_likelihood_signed", "sign_ratio", "folded_share")
@@ -80,3 +78,23 @@ def _require_finite(label: str, found: Mapping[str, Array]) -> None:
                 f"{label}: {what} is not finite for {bad} of {len(values)} sentences; "
                 "take an earlier checkpoint, or smaller step sizes (sritool tune-step)"
             )
+
+
+def measured_batches(
+    label: str,
+    batches: Sequence[Indices],
+    work: Callable[[Indices], Mapping[str, Tensor]],
+    report: Report,
+    finished: FinishedBatches | None = None,
+) -> dict[str, Array]:
+    """Measure as `over_batches` does, and return the figures of all sentences by name, [sentences, …] each."""
+    count, figures = sum(len(batch) for batch in batches), dict[str, Array]()
+    for part, found in over_batches(label, batches, work, report, finished):
+        for name, values in found.items():
+            figures.setdefault(name, np.empty((count, *values.shape[1:])))[part] = values
+    return figures
+
+
+def told_as(report: Report, before: str = "", after: str = "") -> Report:
+    """Return a report that is told the same, with these words before and after what is done."""
+    return lambda label, done, total: report(f"{before}{label}{after}", done, total)

@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sritool.data.batches import collate, evaluation_batches
+from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, offsets_of
 from sritool.errors import UsageError
 from sritool.evaluation import likelihood_estimators
-from sritool.evaluation.batches import Indices, over_batches
-from sritool.evaluation.metrics import Estimate, mean_estimate
+from sritool.evaluation.batches import measured_batches
+from sritool.evaluation.metrics import Array, Estimate, mean_estimate
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.likelihood.ais import anneal, anneal_reverse, ladder
 from sritool.likelihood.importance import likelihood_figures
@@ -30,8 +30,6 @@ from sritool.model.conditional import Conditional
 from sritool.model.decoding import DecodingConfig, decode
 from sritool.model.random import Stream
 from sritool.runs.model import Report, TrainedModel
-
-Array = NDArray[np.float64]
 
 _ROWS = 512  # chains that are annealed at a time
 _BATCH = 8  # sentences side by side, so that progress moves
@@ -72,12 +70,7 @@ def certify(
 ) -> Certificate:
     """Bracket log p(x) of `count` sentences simulated from the model, and say whether `adaptive` lies inside.
 
-    Args:
-        model: A trained model.
-        count: Sentences to simulate.
-        chains: Of annealing, independent ones a sentence.
-        settings: How `evaluate` would measure; more `rungs` narrow the bracket.
-        report: Is told of the sentences done.
+    There are so many independent chains of annealing a sentence; more `rungs` narrow the bracket.
 
     Raises:
         UsageError: The model has no z (its likelihood is exact), or a number is too small.
@@ -87,18 +80,15 @@ def certify(
         if value < least:
             raise UsageError(f"{name} is {value}; give at least {least}")
     simulated = simulate(model, count, settings.seed)
-    rows: dict[str, Array] = {"predictions": simulated.split.lengths.astype(np.float64)}
+    lengths = simulated.split.lengths
     size = max(1, min(settings.batch_size, _BATCH, _ROWS // chains))
 
     def work(part: Indices) -> dict[str, Tensor]:
         conditional = model.method.conditional(collate(simulated.split, part).to(model.device))
         return _bracket(model, conditional, simulated.codes[part].to(model.device), settings, chains)
 
-    batches = evaluation_batches(simulated.split.lengths, size)
-    for part, found in over_batches("annealing", batches, work, report):
-        for column, values in found.items():
-            rows.setdefault(column, np.empty(count))[part] = values
-    return _certificate(rows, settings, chains)
+    found = measured_batches("annealing", evaluation_batches(lengths, size), work, report)
+    return _certificate({"predictions": lengths.astype(np.float64), **found}, settings, chains)
 
 
 def simulate(model: TrainedModel, count: int, seed: int) -> Simulated:
@@ -141,24 +131,19 @@ def _bracket(
 
 
 def _certificate(rows: dict[str, Array], settings: EvaluationSettings, chains: int) -> Certificate:
-    draws = settings.likelihood.samples
-
-    def mean(name: str, values: Array, count: int, estimator: str) -> Estimate:
-        return mean_estimate(name, values, _UNIT, count, estimator)
-
     lower, adaptive, upper = rows["lower"], rows["adaptive"], rows["upper"]
-    above = mean("adaptive − lower", adaptive - lower, draws, "adaptive, ais")
-    below = mean("upper − adaptive", upper - adaptive, draws, "reverse ais, adaptive")
-    high_enough = above.value >= -_ERRORS * above.standard_error
-    low_enough = below.value >= -_ERRORS * below.standard_error
+    draws = settings.likelihood.samples
+    above = mean_estimate("adaptive − lower", adaptive - lower, _UNIT, draws, "adaptive, ais")
+    below = mean_estimate("upper − adaptive", upper - adaptive, _UNIT, draws, "reverse ais, adaptive")
+    high_enough, low_enough = (one.value >= -_ERRORS * one.standard_error for one in (above, below))
     return Certificate(
         sentences=len(lower),
         rungs=settings.rungs,
         chains=chains,
-        lower=mean("log p(x), lower", lower, chains, "ais"),
-        adaptive=mean("log p(x), adaptive", adaptive, draws, "adaptive"),
-        upper=mean("log p(x), upper", upper, chains, "reverse ais"),
-        width=mean("upper − lower", upper - lower, chains, "reverse ais, ais"),
+        lower=mean_estimate("log p(x), lower", lower, _UNIT, chains, "ais"),
+        adaptive=mean_estimate("log p(x), adaptive", adaptive, _UNIT, draws, "adaptive"),
+        upper=mean_estimate("log p(x), upper", upper, _UNIT, chains, "reverse ais"),
+        width=mean_estimate("upper − lower", upper - lower, _UNIT, chains, "reverse ais, ais"),
         above_lower=above,
         below_upper=below,
         inside=high_enough and low_enough,

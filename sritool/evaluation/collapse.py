@@ -14,12 +14,7 @@ IGNORES_Z = f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats an
 
 
 def costs_nothing(permuted: float, error: float) -> bool:
-    """Tell whether another sentence's z is as good as a sentence's own.
-
-    Args:
-        permuted: What it costs, in nats a sentence.
-        error: Its standard error.
-    """
+    """Tell whether another sentence's z, at this cost in nats a sentence with its error, is as good as one's own."""
     known = math.isfinite(permuted) and error <= _LARGEST_ERROR  # which NaN is not
     return known and permuted < COLLAPSE_NATS + 2 * error
 
@@ -44,9 +39,7 @@ def has_collapsed(checkpoint: Checkpoint) -> bool:
 def collapse_note(checkpoint: Checkpoint, estimates: Iterable[Estimate] = ()) -> str:
     """Return the verdict in one line, "" where the generator uses z.
 
-    Args:
-        checkpoint: Its last validation counts where `permuted` was not measured now.
-        estimates: What was measured now.
+    Where `permuted` is not among the estimates measured now, the checkpoint's last validation counts.
     """
     measured = [estimate for estimate in estimates if estimate.metric == "permuted"]
     if measured:

@@ -8,30 +8,16 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sritool.evaluation.active_units import active_unit_estimate
-from sritool.evaluation.metrics import (
-    Estimate,
-    Reliability,
-    mean_estimate,
-    ppl_terms,
-    rate_terms,
-)
+from sritool.evaluation.metrics import Array, Estimate, Reliability, mean_estimate, ppl_terms, rate_terms
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.settings import NEEDS
 from sritool.likelihood.importance import CURVE, first_draws
 
-Array = NDArray[np.float64]
-
 NATS = "nats/sentence"
 
-UNITS = {
-    "ppl": "per token",
-    "ppl-word": "per original word",
-    "bpc": "bits/character",
-    "bpb": "bits/byte",
-}
+UNITS = {"ppl": "per token", "ppl-word": "per original word", "bpc": "bits/character", "bpb": "bits/byte"}
 """Estimate that is a mean over sentences -> its unit, where that is not nats a sentence."""
 
 TERMS: dict[str, Callable[[SentenceFigures], Array]] = {

@@ -13,12 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sritool._version import __version__
 from sritool.evaluation.measure import Measured
-from sritool.evaluation.metrics import Estimate, Reliability
+from sritool.evaluation.metrics import Array, Estimate, Reliability
 from sritool.evaluation.notes import Note
 from sritool.evaluation.paired import PAIRED
 from sritool.evaluation.record import (
@@ -36,8 +33,6 @@ from sritool.methods.base import Method
 from sritool.runs.bundled import records_folder
 from sritool.runs.folder import find_checkpoint
 from sritool.runs.model import TrainedModel, load_model
-
-Array = NDArray[np.float64]
 
 NAME = "evaluations.jsonl"
 
@@ -63,13 +58,14 @@ class Evaluations(Record):
 
     def missing(self, metrics: Iterable[str], paired: bool = False) -> tuple[str, ...]:
         """Those that are still to be measured; `paired`: or whose terms of each sentence are not on record."""
-        return tuple(
-            name for name in metrics if name not in self._latest or (paired and self._lacks_terms(name))
-        )
+        return tuple(name for name in metrics if not self._has(name, paired))
 
-    def _lacks_terms(self, metric: str) -> bool:
-        found = self._latest[metric]
-        return metric in PAIRED and bool(found.estimates[metric]) and metric not in found.terms
+    def _has(self, metric: str, with_terms: bool) -> bool:
+        found = self._latest.get(metric)
+        if found is None:
+            return False
+        lacking = metric in PAIRED and bool(found.estimates[metric]) and metric not in found.terms
+        return not (with_terms and lacking)
 
     def terms(self, metrics: Iterable[str]) -> dict[str, Array]:
         """Terms of each sentence of the estimates of these metrics, by the estimate's name: [n] each."""
@@ -99,12 +95,9 @@ class Evaluations(Record):
         return estimates, list(dict.fromkeys(notes))
 
     def add(self, metrics: Sequence[str], measured: Measured, about: Mapping[str, Any]) -> None:
-        """Keep what was measured; a figure that is there already is replaced.
+        """Keep what was measured of the metrics that were asked for; a figure that is there already is replaced.
 
-        Args:
-            metrics: What was asked for, whether or not it could be measured.
-            measured: The estimates and notes.
-            about: What the key stands for, for people who read the file.
+        `about` is what the key stands for, for people who read the file.
         """
         found = Measurement({name: [] for name in metrics}, measured.notes, measured.terms)
         for estimate in measured.estimates:
@@ -139,24 +132,14 @@ def load_hashed(path: Path, device: str) -> tuple[TrainedModel, str]:
     Raises: as `load_model`.
     """
     file = find_checkpoint(path, Path("runs"))
-    before = content_hash(file)
     while True:
-        model, after = load_model(file, device), content_hash(file)
-        if after == before:
-            return model, after
-        before = after
+        content, model = content_hash(file), load_model(file, device)
+        if content_hash(file) == content:
+            return model, content
 
 
 def key_of(content: str, method: Method, chosen: Chosen, settings: EvaluationSettings, kind: object) -> str:
-    """Stands for all that figures depend on beyond rounding.
-
-    Args:
-        content: Hash of the checkpoint.
-        method: Its method.
-        chosen: The sentences.
-        settings: How they are measured.
-        kind: Of device and numbers.
-    """
+    """Stands for all that figures depend on beyond rounding; `kind` is that of device and numbers."""
     split = chosen.split
     sentences = (split.ids, split.offsets, split.words, chosen.examples)
     refinement = getattr(method, "refinement", None)  # of an encoder's q(z|x)
@@ -199,14 +182,13 @@ def _measurement(entry: Mapping[str, Any]) -> Measurement:
 
 
 def _estimate(values: Mapping[str, Any]) -> Estimate:
-    found = Estimate(**values)
     reliability = None
     if values["reliability"] is not None:
         numbers = dict(values["reliability"])
         curve = tuple((int(draws), float(value)) for draws, value in numbers.pop("curve"))
         reliability = Reliability(**{name: float(value) for name, value in numbers.items()}, curve=curve)
-    value, error = float(found.value), float(found.standard_error)
-    return found._replace(value=value, standard_error=error, reliability=reliability)
+    floats = {name: float(values[name]) for name in ("value", "standard_error")}
+    return Estimate(**{**values, **floats, "reliability": reliability})
 
 
 def _plain(measured: Measurement | None) -> dict[str, Any]:

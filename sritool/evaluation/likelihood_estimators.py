@@ -27,25 +27,15 @@ class Encoding(Protocol):
         """q(z|x) of the batch."""
 
 
-class _Given(NamedTuple):
-    """What an estimator works on, as `weighted_draws` has it."""
-
-    method: Method
-    conditional: Conditional
-    starts: Tensor
-    settings: EvaluationSettings
-
-    @property
-    def examples(self) -> Tensor:
-        """Keys of the sentences' noise: [batch]."""
-        return self.conditional.batch.examples
+Draw = Callable[[Method, Conditional, Tensor, EvaluationSettings], WeightedDraws]
+"""How an estimator draws; the arguments are those of `weighted_draws`."""
 
 
 class Estimator(NamedTuple):
     """One of the table."""
 
     samples: int  # M unless asked otherwise
-    draw: Callable[[_Given], WeightedDraws]
+    draw: Draw
     needs: Callable[[Method], str]  # what it needs and the method has not, "" if nothing
 
 
@@ -64,16 +54,11 @@ def weighted_draws(
         M weighted draws of each sentence; `likelihood_figures` gives log p̂(x) in nats.
     """
     name = settings.estimator if method.latent else "exact"
-    return ESTIMATORS[name].draw(_Given(method, conditional, starts, settings))
+    return ESTIMATORS[name].draw(method, conditional, starts, settings)
 
 
 def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
-    """Refuse an estimator that does not exist, or that does not fit a method.
-
-    Args:
-        name: Of the estimator.
-        method: To be measured; None: any.
-        others: Names that mean something to the caller.
+    """Refuse an estimator that does not exist, or that does not fit the method; the caller takes `others`.
 
     Raises:
         UsageError: The estimator is refused.
@@ -99,55 +84,61 @@ def largest_batch(method: Method, settings: EvaluationSettings, time: int) -> in
     return max(1, rows)
 
 
-def _adaptive(given: _Given) -> WeightedDraws:
-    config, root = given.settings.likelihood, given.method.root
+def _adaptive(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
+    config, root, examples = settings.likelihood, method.root, conditional.batch.examples
     covariance = None if root is None else root @ root.t()
-    ends, seed = given.starts[: config.modes], given.settings.seed
-    rough = given.method.rough(given.conditional)
-    return adaptive_draws(given.conditional, ends, seed, given.examples, config, covariance, rough)
+    ends, rough = starts[: config.modes], method.rough(conditional)
+    return adaptive_draws(conditional, ends, settings.seed, examples, config, covariance, rough)
 
 
-def _sri(given: _Given) -> WeightedDraws:
-    method, conditional, starts, settings = given
+def _sri(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
     rows = rows_within(settings.memory, method.config.generator, conditional.time, starts.element_size())
     chain = plan_of(method.config.sampler, settings.likelihood.samples, rows, method.root)
-    return chain_draws(conditional, given.examples, method.latent, chain, settings.seed, starts.dtype)
+    examples = conditional.batch.examples
+    return chain_draws(conditional, examples, method.latent, chain, settings.seed, starts.dtype)
 
 
-def _ais(given: _Given) -> WeightedDraws:
-    method, conditional, starts, settings = given
-    rungs, chains, seed = settings.rungs, settings.likelihood.samples, settings.seed
-    steps = ais.ladder(conditional, given.examples, method.latent, starts.dtype, rungs, seed)
-    found = ais.anneal(conditional, steps, given.examples, chains, seed)
+def _ais(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
+    chains, seed, examples = settings.likelihood.samples, settings.seed, conditional.batch.examples
+    steps = ais.ladder(conditional, examples, method.latent, starts.dtype, settings.rungs, seed)
+    found = ais.anneal(conditional, steps, examples, chains, seed)
     return WeightedDraws(found.end, conditional.log_likelihood(found.end), found.log_weights)
 
 
-def _encoder(given: _Given) -> WeightedDraws:
-    assert isinstance(given.method, Encoding), "check_estimator refuses the others"
-    seed, samples = given.settings.seed, given.settings.likelihood.samples
-    q = given.method.proposal(given.conditional, seed)
-    return draw(given.conditional, q, Stream(seed, "weighed"), given.examples, samples)
+def _encoder(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
+    assert isinstance(method, Encoding), "check_estimator refuses the others"
+    q, stream = method.proposal(conditional, settings.seed), Stream(settings.seed, "weighed")
+    return draw(conditional, q, stream, conditional.batch.examples, settings.likelihood.samples)
 
 
-def _exact(given: _Given) -> WeightedDraws:
-    return exact(given.conditional, given.starts[0])
+def _exact(
+    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
+) -> WeightedDraws:
+    return exact(conditional, starts[0])
 
 
-def _encodes_with_density(method: Method) -> bool:
-    return isinstance(method, Encoding) and not getattr(method, "is_point", False)
+def _needs_chain(method: Method) -> str:
+    return "" if method.name == "sri" else "a method with a chain"
 
 
-def _unless(fits: Callable[[Method], bool], needed: str) -> Callable[[Method], str]:
-    return lambda method: "" if fits(method) else needed
+def _needs_density(method: Method) -> str:
+    has_density = isinstance(method, Encoding) and not getattr(method, "is_point", False)
+    return "" if has_density else "a method whose encoder gives a distribution"
 
 
 ESTIMATORS = {
     "adaptive": Estimator(100, _adaptive, lambda _: ""),
-    "sri": Estimator(10, _sri, _unless(lambda method: method.name == "sri", "a method with a chain")),
+    "sri": Estimator(10, _sri, _needs_chain),
     "ais": Estimator(16, _ais, lambda _: ""),
-    "encoder": Estimator(
-        500, _encoder, _unless(_encodes_with_density, "a method whose encoder gives a distribution")
-    ),
+    "encoder": Estimator(500, _encoder, _needs_density),
     "exact": Estimator(2, _exact, lambda _: "a model without z"),
 }
 """Name -> estimator, in the order in which they are told."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _LARGEST_RATE = 709.0  # nats: exp of more is no double
-_EVEN = 0.1  # effective sample size over M below which few draws decide
+EVEN = 0.1  # effective sample size over M below which few draws decide
 HEAVY_TAIL = 0.7  # k̂ above which no number of draws is enough
 
 
@@ -61,17 +61,21 @@ class Estimate(NamedTuple):
         weights = self.reliability
         if weights is None:
             return None
-        uneven = weights.effective_decile < max(
-            _EVEN * self.draws, 2.0
-        )  # of few draws, one alone decides below 2
-        return weights.half - self.value if uneven or weights.pareto_k_decile > HEAVY_TAIL else None
+        enough = max(EVEN * self.draws, 2.0)  # of few draws, one alone decides below 2
+        uneven = weights.effective_decile < enough or weights.pareto_k_decile > HEAVY_TAIL
+        return weights.half - self.value if uneven else None
+
+
+def mean_and_error(values: Array) -> tuple[float, float]:
+    """The mean [n] and its standard error, NaN of one value or where one is not finite."""
+    known = len(values) > 1 and bool(np.isfinite(values).all())
+    error = float(values.std(ddof=1) / math.sqrt(len(values))) if known else math.nan
+    return float(values.mean()), error
 
 
 def mean_estimate(metric: str, values: Array, unit: str, draws: int, estimator: str) -> Estimate:
     """Mean over sentences [n] with its standard error."""
-    known = len(values) > 1 and bool(np.isfinite(values).all())
-    error = float(values.std(ddof=1) / math.sqrt(len(values))) if known else math.nan
-    return Estimate(metric, float(values.mean()), error, unit, len(values), draws, estimator)
+    return Estimate(metric, *mean_and_error(values), unit, len(values), draws, estimator)
 
 
 def rate_terms(log_likelihood: Array, counts: Array) -> Array:

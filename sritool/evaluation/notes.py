@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from sritool.evaluation.estimates import Origin
-from sritool.evaluation.metrics import HEAVY_TAIL, Estimate
+from sritool.evaluation.metrics import EVEN, HEAVY_TAIL, Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.settings import NEEDS
 from sritool.likelihood.chain_likelihood import kl_on_the_prior
 from sritool.methods.base import Method
 
-_EVEN = 0.1  # effective sample size over M below which few draws decide
 _LARGE_CORRECTION = 0.05  # nats
 _STILL_MOVING = 0.5  # nats between M/2 and M
 # What a chain's figure must reach besides, to be called believable.
@@ -133,7 +132,7 @@ def _of_weights(figures: SentenceFigures, origin: Origin) -> Iterator[str]:
         f"{_count(np.quantile(sizes, 0.1))}{'' if math.isnan(tail) else f', k̂ {tail:.2f}'}; "
         f"nll from half the draws {half:.3f} against {whole:.3f}"
     )
-    uneven = sizes.mean() < _EVEN * origin.samples or tail > HEAVY_TAIL or half - whole > _STILL_MOVING
+    uneven = sizes.mean() < EVEN * origin.samples or tail > HEAVY_TAIL or half - whole > _STILL_MOVING
     if is_measured(figures.folded_share):
         uneven = uneven or sizes.mean() < _EVEN_CHAINS * origin.samples or half - whole > _AT_REST
         yield _of_chains(figures, uneven)

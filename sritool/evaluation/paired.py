@@ -6,15 +6,12 @@ the difference sentence by sentence.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sritool.evaluation.metrics import Array, mean_and_error
 from sritool.evaluation.settings import NEEDS
-
-Array = NDArray[np.float64]
 
 ERRORS = 2.0
 """Standard errors beyond which a difference is marked."""
@@ -39,9 +36,7 @@ class Difference(NamedTuple):
 def difference(own: Array, reference: Array) -> Difference | None:
     """Return the paired difference of two models' terms; None where they have no two sentences in common.
 
-    Args:
-        own: Terms of one model, as `sentence_terms` has them. Shape [n].
-        reference: Terms of the other, of the same sentences in the same order. Shape [n].
+    Both are terms of the same sentences in the same order, as `sentence_terms` has them: [n].
     """
     if len(own) != len(reference):
         return None
@@ -49,4 +44,4 @@ def difference(own: Array, reference: Array) -> Difference | None:
     known = values[np.isfinite(values)]
     if len(known) < 2:
         return None
-    return Difference(float(known.mean()), float(known.std(ddof=1) / math.sqrt(len(known))), len(known))
+    return Difference(*mean_and_error(known), len(known))

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from sritool._version import __version__
 from sritool.config.values import plain
 from sritool.data.batches import Batch, collate, evaluation_batches
+from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.errors import UsageError
-from sritool.evaluation.batches import Indices, over_batches
+from sritool.evaluation.batches import over_batches
 from sritool.evaluation.record import VERSION, Record, fingerprint, packed, unpacked
 from sritool.methods.sri import ShortRunInference
 from sritool.runs.bundled import records_folder
@@ -110,7 +111,6 @@ def codes_of_text(
     Raises:
         UsageError: The model has no z, or chains is below 1.
     """
-    model.require_latent("encode")
     split = model.split(sentences)
     return codes_of_split(model, split, np.arange(len(split)), how, batch_size, keep=False)
 

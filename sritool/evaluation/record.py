@@ -72,11 +72,9 @@ class Record:
                 yield entry
 
     def append(self, entry: Mapping[str, Any], sync: bool = False) -> None:
-        """Append a line in one write. A folder that cannot be written to is no reason to stop.
+        """Append plain values, at least one, as a line in one write; with `sync`, it is then on the disk.
 
-        Args:
-            entry: Plain values for JSON, at least one.
-            sync: Return only when it is on the disk.
+        A folder that cannot be written to is no reason to stop.
         """
         body = json.dumps(entry).encode("ascii")[:-1]
         if self.writable and self._leads:

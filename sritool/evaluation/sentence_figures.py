@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sritool.data.text_size import TextSize
+from sritool.evaluation.metrics import Array
 from sritool.likelihood.importance import CURVE
-
-Array = NDArray[np.float64]
 
 
 @dataclass

@@ -40,11 +40,7 @@ class Text(NamedTuple):
 
 
 def read_text(path: Path) -> Text:
-    """A text file or "-", standard input, which the first of several processes reads for all.
-
-    Raises:
-        DataError: It cannot be read.
-    """
+    """A text file or "-", read by the first of several processes for all. Raises: DataError if it cannot be read."""
     lines = [line.rstrip("\r") for line in read_sentences(path).texts] if measuring().is_first else []
     if measuring().size > 1:
         lines = json.loads(measuring().broadcast_bytes(json.dumps(lines).encode()))
@@ -80,17 +76,12 @@ def choose_sentences(
         found, name = model.split(text.lines), text.name
         chosen = np.arange(min(len(found), limit or len(found)))
     else:
-        found = prepared_split(model, split, data_dir)
+        found = prepared_corpus(model, data_dir).split(split)
         name = f"{model.checkpoint.corpus['name']} {split}"
         chosen = seeded_choice(len(found), limit)
     if not len(chosen):
         raise DataError(f"{name} has no sentence; give one that has some")
     return Chosen(found, chosen, name)
-
-
-def prepared_split(model: TrainedModel, split: str, data_dir: Path) -> Split:
-    """A split of the very corpus that the model was trained on. Raises: DataError if it is not there."""
-    return prepared_corpus(model, data_dir).split(split)
 
 
 def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:

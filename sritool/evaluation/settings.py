@@ -60,9 +60,8 @@ class EvaluationSettings:
     data_dir: Path = Path("data")
     # How p(x) is estimated.
     estimator: str = DEFAULT_ESTIMATOR  # by its name in `estimators`
-    likelihood: LikelihoodConfig = (
-        LikelihoodConfig()
-    )  # `samples` is M of every estimator, the rest is for `adaptive`
+    # `samples` is M of every estimator, the rest is for `adaptive`.
+    likelihood: LikelihoodConfig = LikelihoodConfig()
     rungs: int = 200  # of annealing, for `ais` and the certificate
     # How q(z|x) is measured.
     chains: int = 2  # draws of z a sentence, even: the halves of `au`

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sritool.data.batches import collate, evaluation_batches
-from sritool.data.sampling import seeded_choice
+from sritool.data.sampling import Indices, seeded_choice
 from sritool.data.split import Split
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.active_units import chains_decide
 from sritool.evaluation.batches import over_batches
-from sritool.evaluation.metrics import derangement
+from sritool.evaluation.metrics import Array, derangement
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.settings import EvaluationSettings
@@ -25,8 +24,6 @@ from sritool.methods.base import Method
 from sritool.model.conditional import Conditional
 from sritool.runs.model import Report
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 Work = Callable[[Conditional, Indices], Mapping[str, torch.Tensor]]
 """(a batch, the places of its sentences) → figures of them by name, [batch, …] each."""
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sritool.config.samplers import with_schedule
 from sritool.config.settings import SamplerConfig
 from sritool.data.batches import collate, evaluation_batches
+from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.errors import NumericalError, UsageError
 from sritool.inference.langevin import draw_noise
@@ -120,16 +119,9 @@ class Tuned(NamedTuple):
 
 
 def tune(
-    method: Method, split: Split, examples: NDArray[np.int64], tuning: Tuning, report: Report | None = None
+    method: Method, split: Split, examples: Indices, tuning: Tuning, report: Report | None = None
 ) -> Tuned:
-    """Measure schedules on these sentences, with the same starts and noise for each, and choose one.
-
-    Args:
-        method: With a chain.
-        split: Where the sentences are.
-        examples: Their indices. Shape [sentences], int64.
-        tuning: What to try, and how to measure it.
-        report: Is told of each part of the work.
+    """Measure schedules on these sentences of a split, with the same starts and noise for each, and choose one.
 
     Raises:
         UsageError: The method has no chain, the grid cannot be, or there are too few chains for a covariance.
@@ -142,9 +134,8 @@ def tune(
             f"{tuning.chains} chains have no covariance in {method.latent} dimensions; "
             f"give --chains of at least {method.latent + 1}, better 200, or --objective given-noise"
         )
-    family = Family(
-        tuning.shape, tuple(dataclasses.replace(sampler, steps=tuning.steps or sampler.steps).schedule())
-    )
+    base = dataclasses.replace(sampler, steps=tuning.steps or sampler.steps).schedule()
+    family = Family(tuning.shape, tuple(base))
     temperature = sampler.evaluation_temperature if tuning.temperature is None else tuning.temperature
     bench = _Bench(method, split, examples, tuning, temperature, report or (lambda *_: None))
     candidates = family.candidates(grids_of(sampler)[family.shape] if tuning.grid is None else tuning.grid)
@@ -157,29 +148,21 @@ def tune(
     candidates = [each for each in candidates if each not in too_large]
     names = NAMES[family.shape]
     ascent = 2 * tuning.gradient_steps * len(names)
-    bench.expect(len(candidates) + bool(ascent), ascent)
+    bench.total = len(examples) * ((len(candidates) + bool(ascent)) * tuning.chains + ascent * bench.few)
     sides = bench.measure(candidates)
     if ascent:
         candidates.append(_ascended(bench, family, candidates, sides))
         sides += bench.measure(candidates[-1:])
     choice = _choice(candidates, sides, tuning)
     rows = rows_of(candidates, sides, choice.position, family.base)
-    notes = (
-        ["every schedule folds; the one that folds least is marked: try smaller steps"]
-        if choice.folds
-        else []
-    )
-    notes += remarks(rows, tuning.objective)
+    folds = "every schedule folds; the one that folds least is marked: try smaller steps"
+    notes = [*([folds] if choice.folds else []), *remarks(rows, tuning.objective)]
     settings = (tuning.objective, temperature, len(examples), tuning.chains)
     return Tuned(rows, names, *settings, notes, time.monotonic() - began)
 
 
 def sampler_of(method: Method) -> SamplerConfig:
-    """Return the chain's settings.
-
-    Raises:
-        UsageError: The method has no chain.
-    """
+    """Return the chain's settings. Raises: UsageError if the method has no chain."""
     if not isinstance(method, ShortRunInference):
         raise UsageError(f"method {method.name} has no chain whose steps could be tuned; give an sri run")
     return method.sampler
@@ -198,7 +181,7 @@ class _Bench:
         self,
         method: Method,
         split: Split,
-        examples: NDArray[np.int64],
+        examples: Indices,
         tuning: Tuning,
         temperature: float,
         report: Report,
@@ -211,15 +194,10 @@ class _Bench:
         least = 2 * method.latent if tuning.objective == "entropy" else 8
         self.few = min(tuning.chains, max(least, tuning.chains // 4))
 
-    def expect(self, schedules: int, ascent: int) -> None:
-        self.total = len(self.examples) * (schedules * self.tuning.chains + ascent * self.few)
-
     def measure(self, candidates: Sequence[Candidate], ascent: int | None = None) -> list[Sides]:
-        """Sides of each schedule, sentence by sentence [examples] in float64, on common random numbers.
+        """Sides of each schedule, all of one length, on common random numbers: [examples] in float64 each.
 
-        Args:
-            candidates: The schedules, all of one length.
-            ascent: Which step of an ascent this is, with noise of its own; None: the grid.
+        A step of an ascent, which `ascent` counts, has noise of its own.
         """
         tuning, method, sampler = self.tuning, self.method, sampler_of(self.method)
         chains = tuning.chains if ascent is None else self.few
