@@ -16,8 +16,10 @@ import numpy as np
 from sritool.analysis.classifiers import Classes, Floats, Interval, svm_classes, wilson, word_classes
 from sritool.data.corpora.official_files import SENTIMENTS
 from sritool.data.sampling import Indices, seeded_choice
+from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import DataError, UsageError, suggestion
+from sritool.evaluation.batches import told_as
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.evaluation.sentences import prepared_corpus
 from sritool.model.decoding import DecodingConfig
@@ -38,15 +40,7 @@ class ClassDensity(NamedTuple):
     factor: Floats  # L of the covariance L Lᵀ of each Gaussian  [latent, latent]
 
     def codes(self, noise: Floats, seed: int) -> Floats:
-        """Return a code for each row of standard normal noise.
-
-        Args:
-            noise: Shape [n, latent].
-            seed: Of the centres that are taken.
-
-        Returns:
-            Shape [n, latent].
-        """
+        """Return a code for each row of standard normal noise [n, latent]; the seed is of the centres taken."""
         taken = np.random.default_rng([seed, len(self.centres)]).random(len(noise)) * len(self.centres)
         codes: Floats = self.centres[taken.astype(np.int64)] + noise @ self.factor.T
         return codes
@@ -57,9 +51,7 @@ def fit_density(codes: Floats) -> ClassDensity:
 
     The covariance is shrunk towards a multiple of the identity (Ledoit and Wolf 2004). With the bandwidth h of
     Silverman 1986, each kernel has h² of it, and centres are drawn towards the mean by √(1 − h²) (Liu and West 2001).
-
-    Args:
-        codes: Two at least. Shape [n, latent].
+    There must be two codes [n, latent] at least.
     """
     from sklearn.covariance import LedoitWolf
 
@@ -106,15 +98,6 @@ def sample_class(
 ) -> ClassSamples:
     """Draw n sentences of a class; the first of more are the same.
 
-    Args:
-        model: A trained model of a labelled corpus.
-        label: Name of the class.
-        n: How many.
-        config: How words are chosen.
-        seed: Of the codes, and of the words that are drawn.
-        data_dir: Folder of prepared corpora.
-        report: Is told of the sentences done.
-
     Raises:
         UsageError: The model has no z, or its corpus no such label.
         DataError: The corpus is not there, or has too few sentences of the class.
@@ -124,7 +107,9 @@ def sample_class(
     number = class_number(corpus, label)
     labels = _labels(corpus, "train")
     fitted, rest = fit_and_rest(labels, number, corpus.info.labels[number])
-    draws = codes_of_split(model, corpus.split("train"), fitted, DRAW, report=_named(report, "fitted"))
+    draws = codes_of_split(
+        model, corpus.split("train"), fitted, DRAW, report=told_as(report, after=" fitted")
+    )
     noise = model.prior(n, seed)
     wished = model.decode_whole(fit_density(draws[:, 0]).codes(noise, seed), config, seed, report=report)
     plain = model.decode_whole(noise, config, seed, report=report)
@@ -155,11 +140,6 @@ def class_number(corpus: Corpus, label: str) -> int:
 def fit_and_rest(labels: Classes, number: int, name: str) -> tuple[Indices, Indices]:
     """Choose the sentences of a class that are fitted, and return all others, for the classifiers to learn from.
 
-    Args:
-        labels: Classes of the training sentences. Shape [n].
-        number: The class.
-        name: Its name, for the message.
-
     Raises:
         DataError: The class has too few sentences.
     """
@@ -173,13 +153,7 @@ def fit_and_rest(labels: Classes, number: int, name: str) -> tuple[Indices, Indi
 
 
 def balanced(labels: Classes, count: int, among: Indices) -> Indices:
-    """Choose equally many sentences of each class that there is.
-
-    Args:
-        labels: Classes of all sentences. Shape [n].
-        count: How many are chosen in all, at most.
-        among: Only these may be chosen.
-    """
+    """Choose equally many sentences of each class among these, at most `count` in all; labels are of all [n]."""
     classes, sizes = np.unique(labels[among], return_counts=True)
     each = min(int(sizes.min()), count // len(classes))
     chosen = [
@@ -199,44 +173,43 @@ def _judged(
 ) -> ClassSamples:
     """Read samples of the class and of the prior again, beside real sentences of the class."""
     train, labels, names = corpus.split("train"), _labels(corpus, "train"), corpus.info.labels
-    split = corpus.info.held_out
-    real = seeded_choice(
-        len(corpus.split(split)), TESTED, among=np.flatnonzero(_labels(corpus, split) == number)
-    )
+    name = corpus.info.held_out
+    held_out, of_class = corpus.split(name), np.flatnonzero(_labels(corpus, name) == number)
+    real = seeded_choice(len(held_out), TESTED, among=of_class)
     texts = [sentence.text for sentence in (*wished, *plain)]
     read = model.split(texts)
+
+    def codes(split: Split, rows: Indices, what: str, keep: bool = True) -> Floats:
+        return codes_of_split(model, split, rows, READ, report=told_as(report, after=f" {what}"), keep=keep)[
+            :, 0
+        ]
+
     known = {judge: balanced(labels, count, rest) for judge, count in LEARNT.items()}
-    codes = codes_of_split(model, train, known["codes"], READ, report=_named(report, "labelled"))[:, 0]
-    wanted = [
-        codes_of_split(model, read, np.arange(len(read)), READ, report=_named(report, "samples"), keep=False),
-        codes_of_split(model, corpus.split(split), real, READ, report=_named(report, split)),
-    ]
+    learnt = codes(train, known["codes"], "labelled")
+    wanted = np.concatenate(
+        [codes(read, np.arange(len(read)), "samples", keep=False), codes(held_out, real, name)]
+    )
+    wanted_texts = [*texts, *model.texts(held_out, real)]
     verdicts = {
-        "codes": svm_classes(
-            codes, labels[known["codes"]], np.concatenate(wanted)[:, 0], kernel="linear", seed=0
-        ),
+        "codes": svm_classes(learnt, labels[known["codes"]], wanted, kernel="linear", seed=0),
         "words": word_classes(
-            model.texts(train, known["words"]),
-            labels[known["words"]],
-            [*texts, *model.texts(corpus.split(split), real)],
-            seed=0,
+            model.texts(train, known["words"]), labels[known["words"]], wanted_texts, seed=0
         ),
     }
     n = len(wished)
     by_codes, by_words = ([names[k] for k in found[:n].tolist()] for found in verdicts.values())
-    shares = _shares(verdicts, number, n, f"real {split} sentences of it")
-    return ClassSamples(names[number], len(names), wished, by_codes, by_words, shares)
-
-
-def _shares(verdicts: dict[str, Classes], number: int, n: int, real: str) -> list[Share]:
-    """How many of n samples, of the n of the prior that follow them, and of the real ones are taken for a class."""
-    parts = {"samples": slice(0, n), real: slice(2 * n, None), "samples of the prior": slice(n, 2 * n)}
-    return [
-        Share(judge, name, int((found[part] == number).sum()), len(found[part]))
+    parts = {
+        "samples": slice(0, n),
+        f"real {name} sentences of it": slice(2 * n, None),
+        "samples of the prior": slice(n, 2 * n),
+    }
+    shares = [
+        Share(judge, part, int((found[rows] == number).sum()), len(found[rows]))
         for judge, found in verdicts.items()
-        for name, part in parts.items()
-        if len(found[part])
+        for part, rows in parts.items()
+        if len(found[rows])
     ]
+    return ClassSamples(names[number], len(names), wished, by_codes, by_words, shares)
 
 
 def share_notes(samples: ClassSamples) -> list[str]:
@@ -267,7 +240,3 @@ def _labels(corpus: Corpus, split: str) -> Classes:
             f"corpus {corpus.info.name} has no labels in {split}; prepare it with labels in all splits"
         )
     return found.astype(np.int64)
-
-
-def _named(report: Report, what: str) -> Report:
-    return lambda label, done, total: report(f"{label} {what}", done, total)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from sritool.data.fields import FieldNames
 from sritool.data.normalise import comparison_form
 from sritool.data.raw_lines import MOST_LABELS
 from sritool.data.readers import read_labelled
+from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import DataError, UsageError
@@ -25,8 +25,6 @@ from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.sentences import prepared_corpus
 from sritool.processes import measuring
 from sritool.runs.model import TrainedModel
-
-Indices = NDArray[np.int64]
 
 SHOWN = 4  # labels in an error
 
@@ -37,35 +35,29 @@ class Sentences:
 
     name: str  # of the file, or `yelp test`
     labels: tuple[str, ...] | None  # a name for each sentence
-    texts: tuple[str, ...] | None = None  # as the file has them
-    prepared: Split | None = None  # as the corpus that the models were trained on has them
+    texts: tuple[str, ...] = ()  # as the file has them
+    prepared: Split | None = None  # else as the corpus that the models were trained on has them
     decode: Callable[[NDArray[np.int32]], str] | None = None  # of that corpus' tokenizer
 
     def __len__(self) -> int:
-        return len(self.texts if self.texts is not None else self.prepared or ())
+        return len(self.texts) if self.prepared is None else len(self.prepared)
 
     def split(self, model: TrainedModel) -> Split:
         """The same sentences as a model reads them, with the same indices."""
-        return self.prepared if self.prepared is not None else model.split(self.texts or ())
+        return model.split(self.texts) if self.prepared is None else self.prepared
 
     def text(self, index: int) -> str:
         """One sentence; of a prepared corpus with its unknown words."""
-        if self.texts is not None:
+        if self.prepared is None or self.decode is None:
             return self.texts[index]
-        assert self.prepared is not None
-        assert self.decode is not None
         return self.decode(self.prepared.targets(index))
-
-    @cached_property
-    def text_keys(self) -> list[str]:
-        """What equal sentences have in common."""
-        return [comparison_form(self.text(index)) for index in range(len(self))]
 
 
 class Sources(NamedTuple):
     """All that a classification reads, with the labels as numbers."""
 
     classes: tuple[str, ...]
+    place: Mapping[str, int]  # label as a source has it -> index of its class
     test: Sentences
     valid: Sentences | None
     train: Sentences | None
@@ -73,21 +65,7 @@ class Sources(NamedTuple):
 
     def numbers(self, source: Sentences) -> Indices:
         """The class of each sentence: [sentences], indices into `classes`."""
-        place = {name: number for number, name in enumerate(self.classes)}
-        assert source.labels is not None
-        return np.array([place[label] for label in source.labels], dtype=np.int64)
-
-
-class Overlap(NamedTuple):
-    """Sentences of one source whose text is in another too."""
-
-    source: str
-    other: str
-    sentences: int
-    of: int
-
-    def __str__(self) -> str:
-        return f"{self.sentences:,} of {self.of:,} sentences of {self.source} recur in {self.other}"
+        return np.array([self.place[label] for label in source.labels or ()], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -137,7 +115,7 @@ def read_sources(models: Sequence[TrainedModel], request: Request) -> Sources:
     def source(path: Path | None, split: str, needs_labels: bool = True) -> Sentences:
         if path is not None:
             return read_sentences(path, request.columns, needs_labels)
-        require_one_corpus(models, "classify with")
+        require_one_corpus(models, "classify with them one by one")
         try:
             return prepared_sentences(prepared_corpus(models[0], request.data_dir), split, needs_labels)
         except DataError as error:
@@ -150,18 +128,11 @@ def read_sources(models: Sequence[TrainedModel], request: Request) -> Sources:
     labelled = tuple(read_sentences(path, request.columns) for path in request.labelled)
     drawn = not labelled and request.wants_labels
     train = source(request.train, "train", drawn) if zero or drawn else None
-    found = aligned(test, valid, train, (train,) if drawn and train is not None else labelled)
-    # Sentences that are drawn from train are the same source, so that no sentence is encoded twice.
-    return found._replace(train=found.labelled[0]) if drawn else found
+    return aligned(test, valid, train, (train,) if drawn and train is not None else labelled)
 
 
 def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -> Sentences:
     """Read sentences of a file or "-"; lines without a word are left out, and not counted.
-
-    Args:
-        path: A file, or "-" for standard input.
-        columns: Where text and label stand, if the file names its columns.
-        needs_labels: Whether a file without labels is refused.
 
     Raises:
         UsageError: Several processes are to read standard input.
@@ -180,16 +151,7 @@ def read_sentences(path: Path, columns: FieldNames, needs_labels: bool = True) -
 
 
 def prepared_sentences(corpus: Corpus, split: str, needs_labels: bool = True) -> Sentences:
-    """Take a split of a prepared corpus as sentences.
-
-    Args:
-        corpus: A prepared corpus.
-        split: Name of the split.
-        needs_labels: Whether a split without labels is refused.
-
-    Raises:
-        DataError: It has no labels where they are needed.
-    """
+    """Take a split of a prepared corpus as sentences. Raises: DataError if it lacks labels that are needed."""
     found, names = corpus.split(split), corpus.info.labels
     if found.labels is None and needs_labels:
         raise DataError(
@@ -197,7 +159,7 @@ def prepared_sentences(corpus: Corpus, split: str, needs_labels: bool = True) ->
             "--labelled, --valid and --test"
         )
     labels = tuple(names[number] for number in found.labels.tolist()) if found.labels is not None else None
-    return Sentences(f"{corpus.info.name} {split}", labels, None, found, corpus.tokenizer.decode)
+    return Sentences(f"{corpus.info.name} {split}", labels, (), found, corpus.tokenizer.decode)
 
 
 def aligned(
@@ -205,40 +167,20 @@ def aligned(
 ) -> Sources:
     """Give the labels of all sources one set of names; 0 and 1 are a sentiment where another source says so.
 
-    Args:
-        test: What classes are told of.
-        valid: What names clusters, if anything does.
-        train: What is clustered, whose labels are not read.
-        labelled: What is learnt from.
+    The labels of `train` are read only where it is among `labelled`.
 
     Raises:
         DataError: A source's labels are none of test's, or there is one label only, or too many.
     """
-    sources = [source for source in (test, valid, *labelled) if source is not None]
-    names: set[str] = {label for source in sources for label in source.labels or ()}
-    translate = SENTIMENTS if names <= {*SENTIMENTS, *SENTIMENTS.values()} else {}
-
-    def renamed(source: Sentences) -> Sentences:
-        return replace(
-            source, labels=source.labels and tuple(translate.get(label, label) for label in source.labels)
+    given = {source: {*(source.labels or ())} for source in (test, valid, *labelled) if source is not None}
+    labels = set().union(*given.values())
+    sentiments = SENTIMENTS if labels <= {*SENTIMENTS, *SENTIMENTS.values()} else {}
+    names = {label: sentiments.get(label, label) for label in labels}
+    for source in given:
+        _check_names(
+            source, test, {names[label] for label in given[source]}, {names[label] for label in given[test]}
         )
-
-    test, labelled = renamed(test), tuple(renamed(source) for source in labelled)
-    valid = renamed(valid) if valid is not None else None
-    others = [source for source in (valid, *labelled) if source is not None]
-    known = {*(test.labels or ())}
-    for source in others:
-        if not known & {*(source.labels or ())}:
-            raise DataError(
-                f"the labels of {source.name} ({_some(source.labels)}) are none of {test.name}'s "
-                f"({_some(test.labels)}); give files with the same labels"
-            )
-        if source.labels and len({*source.labels}) == 1:
-            raise DataError(
-                f"{source.name} has one label only ({source.labels[0]}), from which no classes can be told "
-                "apart; give a file with sentences of each"
-            )
-    classes = sorted({label for source in (test, *others) for label in source.labels or ()})
+    classes = sorted({*names.values()})
     if len(classes) < 2:
         raise DataError(
             f"{test.name} has one label only ({classes[0]}); give sentences of two classes or more"
@@ -247,59 +189,39 @@ def aligned(
         raise DataError(
             f"{test.name} has {len(classes):,} different labels; a label is one of {MOST_LABELS:,} classes at most"
         )
-    return Sources(tuple(classes), test, valid, train, labelled)
+    place = {label: classes.index(name) for label, name in names.items()}
+    return Sources(tuple(classes), place, test, valid, train, tuple(labelled))
 
 
-def _some(labels: Sequence[str] | None) -> str:
-    found = sorted({*(labels or ())})
-    return ", ".join(found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
+def _check_names(source: Sentences, test: Sentences, own: set[str], of_test: set[str]) -> None:
+    if own.isdisjoint(of_test):
+        raise DataError(
+            f"the labels of {source.name} ({_some(own)}) are none of {test.name}'s ({_some(of_test)}); "
+            "give files with the same labels"
+        )
+    if len(own) == 1 and source is not test:
+        raise DataError(
+            f"{source.name} has one label only ({own.pop()}), from which no classes can be told apart; "
+            "give a file with sentences of each"
+        )
+
+
+def _some(labels: set[str]) -> str:
+    return ", ".join(sorted(labels)[:SHOWN]) + (", …" if len(labels) > SHOWN else "")
 
 
 def in_other(source: Sentences, other: Sentences, model: TrainedModel) -> NDArray[np.bool_]:
-    """Tell which sentences of `source` are in `other` too.
+    """Tell which sentences of `source` are in `other` too: [sentences of `source`].
 
     Texts are compared, or the words of `model` where one of the two has no text.
-
-    Returns:
-        Shape [sentences of `source`].
     """
-    if source.texts is not None and other.texts is not None:
-        wanted = {*other.text_keys}
-        return np.array([key in wanted for key in source.text_keys], dtype=bool)
+    as_text = source.prepared is None and other.prepared is None
 
-    def words(sentences: Sentences) -> list[bytes]:
+    def keys(sentences: Sentences) -> list[str] | list[bytes]:
+        if as_text:
+            return [comparison_form(text) for text in sentences.texts]
         split = sentences.split(model)
         return [split.targets(index).tobytes() for index in range(len(split))]
 
-    of_other = {*words(other)}
-    return np.array([each in of_other for each in words(source)], dtype=bool)
-
-
-def usable_of(
-    sources: Sources, request: Request, model: TrainedModel
-) -> tuple[dict[int, Indices], list[Overlap]]:
-    """Tell which sentences of each source may take part, and which sources have sentences of test.
-
-    Args:
-        sources: What is read.
-        request: What is classified, and how.
-        model: Whose words are compared where there is no text.
-
-    Returns:
-        Indices of the usable sentences by the source's id, and the sources that have sentences of test.
-
-    Raises:
-        DataError: A source has no others, and they are to be left out.
-    """
-    usable: dict[int, Indices] = {}
-    overlaps: list[Overlap] = []
-    for source in dict.fromkeys((sources.valid, sources.train, *sources.labelled)):
-        if source is None:
-            continue
-        recurs = in_other(source, sources.test, model)
-        if recurs.any():
-            overlaps.append(Overlap(source.name, sources.test.name, int(recurs.sum()), len(source)))
-        if request.deduplicate and recurs.all():
-            raise DataError(f"every sentence of {source.name} recurs in test; give another file")
-        usable[id(source)] = np.flatnonzero(~recurs) if request.deduplicate else np.arange(len(source))
-    return usable, overlaps
+    wanted = {*keys(other)}
+    return np.array([key in wanted for key in keys(source)], dtype=bool)

@@ -92,15 +92,9 @@ class Accuracy(NamedTuple):
 
 
 def name_clusters(clusters: Classes, labels: Classes, classes: int) -> Classes:
-    """Name clusters one to one, so that most of these sentences are right.
+    """Return the class of each cluster: one to one, so that most of these sentences are right. Shape [classes].
 
-    Args:
-        clusters: The cluster of each sentence, below `classes`. Shape [n].
-        labels: Their classes. Shape [n].
-        classes: Number of classes and of clusters.
-
-    Returns:
-        The class of each cluster. Shape [classes].
+    Clusters are numbers below `classes`; clusters and labels have the shape [n].
 
     Source: Kuhn 1955, the Hungarian method.
     """
@@ -113,14 +107,9 @@ def name_clusters(clusters: Classes, labels: Classes, classes: int) -> Classes:
 
 
 def name_by_confidence(probabilities: NDArray[np.float64], labels: Classes) -> Classes:
-    """Name each cluster by the label of its one most confident sentence, as the authors' code does.
+    """Name each cluster by the label of its one most confident sentence, as the authors' code does; two may agree.
 
-    Args:
-        probabilities: Of belonging to each cluster. Shape [n, clusters].
-        labels: Classes of these sentences. Shape [n].
-
-    Returns:
-        The class of each cluster; two may have the same. Shape [clusters].
+    Probabilities of belonging to each cluster have the shape [n, clusters], labels [n]; returns [clusters].
     """
     names: Classes = labels[probabilities.argmax(axis=0)]
     return names
@@ -130,17 +119,12 @@ class Clusters:
     """A Gaussian mixture on codes, with as many components as there are classes."""
 
     def __init__(
-        self,
-        codes: Floats,
-        classes: int,
-        seed: int,
-        components: int | None = None,
-        standardize: bool = True,
+        self, codes: Floats, classes: int, seed: int, components: int | None = None, standardize: bool = True
     ) -> None:
-        """Fit the mixture.
+        """Fit the mixture to codes, at least as many as classes.
 
         Args:
-            codes: At least as many as classes. Shape [n, latent].
+            codes: Shape [n, latent].
             classes: Number of components.
             seed: Of the fit.
             components: Principal components of the codes to keep; None: all.
@@ -164,16 +148,7 @@ class Clusters:
         return found
 
     def names(self, codes: Floats, labels: Classes, naming: str) -> Classes:
-        """Give each component a class.
-
-        Args:
-            codes: Of labelled sentences. Shape [n, latent].
-            labels: Their classes. Shape [n].
-            naming: One of NAMINGS.
-
-        Returns:
-            The class of each component. Shape [classes].
-        """
+        """Give each component a class, in a way of NAMINGS, by codes [n, latent] of sentences with known classes."""
         probabilities = self.probabilities(codes)
         if naming == "authors":
             return name_by_confidence(probabilities, labels)
@@ -188,35 +163,27 @@ def svm_classes(
     Args:
         codes: Labelled codes. Shape [n, latent].
         labels: Their classes. Shape [n].
-        wanted: Codes whose classes are wanted. Shape [m, latent].
+        wanted: Codes whose classes are returned. Shape [m, latent].
         kernel: One of KERNELS.
         seed: Of the folds that C is chosen by.
         standardize: Whether every dimension is brought to mean 0 and variance 1 first.
-
-    Returns:
-        Classes of `wanted`. Shape [m].
     """
     steps = [*_scaler(standardize), _machine(kernel, seed)]
     return _classes(steps, codes.astype(np.float64), labels, wanted.astype(np.float64), COSTS[kernel], seed)
 
 
 def word_classes(texts: Sequence[str], labels: Classes, wanted: Sequence[str], seed: int) -> Classes:
-    """Tell classes by a linear support vector machine on words (TF-IDF).
+    """Tell the classes of the wanted texts by a linear support vector machine on words (TF-IDF).
 
-    Args:
-        texts: Labelled texts.
-        labels: Their classes. Shape [n].
-        wanted: Texts whose classes are wanted.
-        seed: Of the folds that C is chosen by.
+    C is chosen by folds of labelled texts, which the seed makes.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    words = TfidfVectorizer(token_pattern=r"\S+", sublinear_tf=True)
-    steps = [words, _machine("linear", seed)]
     if not any(text.split() for text in texts):
         return np.full(len(wanted), _commonest(labels))
-    costs = COSTS["linear"]
-    return _classes(steps, np.array(texts, dtype=object), labels, np.array(wanted, dtype=object), costs, seed)
+    steps = [TfidfVectorizer(token_pattern=r"\S+", sublinear_tf=True), _machine("linear", seed)]
+    known, asked = (np.array(given, dtype=object) for given in (texts, wanted))
+    return _classes(steps, known, labels, asked, COSTS["linear"], seed)
 
 
 def _scaler(standardize: bool) -> list[Any]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sritool.analysis.training_cost import Training, training_of
-from sritool.errors import CheckpointError, DataError, UsageError, suggestion
+from sritool.errors import CheckpointError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import WEIGHTED
-from sritool.evaluation.evaluate import Evaluation, evaluate_model
+from sritool.evaluation.evaluate import Evaluation, evaluate_model, require_one_corpus
 from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference, difference
@@ -21,7 +21,7 @@ from sritool.methods.base import Method
 from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import find_checkpoint
 from sritool.runs.model import Report, TrainedModel
-from sritool.runs.names import each_once, run_name, run_names
+from sritool.runs.names import each_once, run_names
 
 OWN = "own"  # in place of one estimator: the one that each method was published with
 TRAINING_COLUMNS = ("parameters", "tokens/s", "time", "epochs")
@@ -32,15 +32,8 @@ DEFAULT_COLUMNS = (
 )
 
 BETTER = {
-    "ppl": -1,
-    "ppl-word": -1,
-    "nll": -1,
-    "bpc": -1,
-    "bpb": -1,
-    "recon": -1,
-    "mi": 1,
-    "permuted": 1,
-    "tokens/s": 1,
+    **dict.fromkeys(("ppl", "ppl-word", "nll", "bpc", "bpb", "recon"), -1),
+    **dict.fromkeys(("mi", "permuted", "tokens/s"), 1),
 }
 """Columns in which one run can be better than another: −1 where less is better, 1 where more is.
 
@@ -69,11 +62,10 @@ class Row(NamedTuple):
         return next((e for e in self.evaluation.estimates if e.metric in WEIGHTED), None)
 
     def minus(self, reference: Row, one_estimator: bool) -> dict[str, Difference]:
-        """Return the paired differences to a reference, by metric; those that there are.
+        """Return the paired differences to a reference, by metric; those that there are, of itself none.
 
-        Args:
-            reference: Another run, measured on the same sentences with the same noise; of itself there are none.
-            one_estimator: Whether log p(x) of both was estimated alike; if not, what rests on it has no difference.
+        Both were measured on the same sentences with the same noise. Without `one_estimator`, there are none of what
+        rests on log p(x).
         """
         if self is reference or self.content_hash != reference.content_hash:
             return {}
@@ -104,11 +96,7 @@ class Comparison(NamedTuple):
 
 
 def check_columns(names: Sequence[str], sort: str | None = None) -> None:
-    """Check the names of columns.
-
-    Raises:
-        UsageError: There is no such column, there is none to show, or the order is unknown.
-    """
+    """Check names of columns. Raises: UsageError if one is unknown or there is none, or none to sort by."""
     known = (*NEEDS, *TRAINING_COLUMNS)
     for name in names:
         if name not in known:
@@ -129,11 +117,7 @@ class ComparableRuns(NamedTuple):
 
 
 def runs_of_newest_corpus(runs_dir: Path) -> ComparableRuns:
-    """Find all runs on the corpus that the newest run is on.
-
-    Raises:
-        CheckpointError: There is no run.
-    """
+    """Find all runs on the corpus that the newest run is on. Raises: CheckpointError if there is none."""
     wanted = load_checkpoint(find_checkpoint(None, runs_dir)).corpus["content_hash"]
     paths, elsewhere, begun = [], 0, 0
     for folder in sorted(path for path in runs_dir.iterdir() if path.is_dir()):
@@ -182,12 +166,9 @@ def compare(
     models = [load_hashed(path, device) for path in paths]
     reference, paired = reference_index(paths, [model for model, _ in models], against), len(paths) > 1
     requests = [_request(model.method, request, samples) for model, _ in models]
+    if not mixed:
+        require_one_corpus([model for model, _ in models], "compare those of one, or give --mixed")
     one_corpus = len({model.checkpoint.corpus["content_hash"] for model, _ in models}) == 1
-    if not one_corpus and not mixed:
-        names = ", ".join(f"{run_name(model.path)}: {model.checkpoint.corpus['name']}" for model, _ in models)
-        raise DataError(
-            f"the runs were trained on different corpora ({names}); compare those of one, or give --mixed"
-        )
     recipes = [model.checkpoint.config.recipe or "none" for model, _ in models]
     rows: list[Row] = []
     for number, (name, own) in enumerate(zip(run_names(paths), requests, strict=True), 1):
@@ -197,22 +178,20 @@ def compare(
         training = training_of(model, request.data_dir)
         corpus = model.checkpoint.corpus
         rows.append(Row(name, str(corpus["name"]), str(corpus["content_hash"]), found, training))
-    by_own = request.estimator == OWN
-    kinds = {
-        (e.estimator, e.draws)
-        for e in (row.likelihood for row in rows)
-        if e and (by_own or e.estimator != "exact")
-    }
+    weighed = [
+        e for row in rows if (e := row.likelihood) and (e.estimator != "exact" or request.estimator == OWN)
+    ]
+    kinds = {(estimate.estimator, estimate.draws) for estimate in weighed}
     of_runs = [(row.name, note) for row in rows for note in _notes_on(row)]
     notes += _grouped(of_runs, [row.name for row in rows])
     if len(set(recipes)) > 1:
-        by_run = ", ".join(f"{row.name} {recipe}" for row, recipe in zip(rows, recipes, strict=True))
-        notes.append(f"trained by different recipes: {by_run}")
+        by_run = (f"{row.name} {recipe}" for row, recipe in zip(rows, recipes, strict=True))
+        notes.append(f"trained by different recipes: {', '.join(by_run)}")
     if not one_corpus:
-        notes.append(
-            "the corpora differ: no figure of one compares with that of another, and their sentences have no "
-            "paired difference"
+        beyond = (
+            "no figure of one compares with that of another, and their sentences have no paired difference"
         )
+        notes.append(f"the corpora differ: {beyond}")
     if len(kinds) > 1:
         notes.append(f"the estimators differ: {', '.join(WEIGHTED)} do not compare between them")
     to = rows[reference].name if paired else ""
@@ -220,12 +199,7 @@ def compare(
 
 
 def reference_index(paths: Sequence[Path], models: Sequence[TrainedModel], against: Path | None) -> int:
-    """Return which of the runs the others are compared with.
-
-    Args:
-        paths: Checkpoints of the runs.
-        models: Those in them.
-        against: The checkpoint asked for; None: the language model among the runs, or else the first run.
+    """Return which run the others are compared with: `against`, or else the language model, or else the first.
 
     Raises:
         UsageError: `against` is none of the runs.
@@ -242,10 +216,8 @@ def published_estimator(method: Method) -> str:
     """Return the estimator that the method's figures were published with."""
     if method.name == "sri":
         return "sri"
-    has_density = (
-        method.latent > 0 and isinstance(method, likelihood_estimators.Encoding) and method.has_density
-    )
-    return "encoder" if has_density else DEFAULT_ESTIMATOR
+    encodes = method.latent > 0 and isinstance(method, likelihood_estimators.Encoding)
+    return "encoder" if encodes and method.has_density else DEFAULT_ESTIMATOR
 
 
 def _request(method: Method, request: EvaluationSettings, samples: int | None) -> EvaluationSettings:

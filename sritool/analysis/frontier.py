@@ -60,15 +60,9 @@ def frontier(
     mixed: bool = False,
     against: Path | None = None,
 ) -> Frontier:
-    """Measure both figures of each run on the same sentences; what is on record is looked up.
+    """Measure both figures of each run on the same sentences, as `compare` has it; what is on record is looked up.
 
-    Args:
-        checkpoints: Checkpoints or run folders.
-        request: How they are measured; its metrics are not read.
-        device: Where the models run.
-        report: Is told of the sentences done.
-        mixed: Take runs of different corpora.
-        against: The run that paired differences are to, as `compare` has it.
+    The request's metrics are not read.
 
     Raises:
         DataError: The corpora differ, or nothing could be measured.
@@ -84,18 +78,11 @@ def frontier(
             notes.append(f"{row.name}: left out, as it has no likelihood")
             continue
         figures = (nll.value, nll.standard_error, rate.value, rate.standard_error)
-        paired = found.differences(row)
         counted = (nll.sentences, nll.draws, nll.estimator, found.against)
-        point = Point(row.name, row.evaluation.method, *figures, *counted)
-        if set(METRICS) <= paired.keys():
-            of_nll, of_rate = (paired[name] for name in METRICS)
-            point = point._replace(
-                nll_diff=of_nll.value,
-                nll_diff_se=of_nll.standard_error,
-                posterior_kl_diff=of_rate.value,
-                posterior_kl_diff_se=of_rate.standard_error,
-            )
-        points.append(point)
+        paired = found.differences(row)
+        both = [paired[name] for name in METRICS] if {*METRICS} <= paired.keys() else []
+        differences = [number for one in both for number in (one.value, one.standard_error)]
+        points.append(Point(row.name, row.evaluation.method, *figures, *counted, *differences))
     if not points:
         raise DataError("no run has both figures; give other runs")
     evaluation = found.rows[0].evaluation

@@ -5,7 +5,7 @@ Source: Pang et al. 2021, section 4.2; Shen et al. 2020 have a like measure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,24 +15,23 @@ import torch
 from numpy.typing import NDArray
 
 from sritool.analysis.noisy_text import NoisyText, make_noisy, read_noisy, write_noisy
-from sritool.data.batches import Batch, collate, evaluation_batches
+from sritool.data.batches import collate, evaluation_batches
 from sritool.data.noise import check_kind
+from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.data.tokenizer import offsets_of
 from sritool.errors import NumericalError, UsageError
-from sritool.evaluation.batches import over_batches
+from sritool.evaluation.batches import measured_batches, told_as
 from sritool.evaluation.collapse import ignores_z
 from sritool.evaluation.estimates import NATS
 from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.evaluations_on_record import load_hashed
-from sritool.evaluation.metrics import Estimate, derangement, mean_estimate
+from sritool.evaluation.metrics import Array, Estimate, derangement, mean_estimate
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Text, choose_sentences, read_text
+from sritool.model.conditional import Conditional
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import each_once, run_name, run_names
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 VERSION = 1  # of what is kept of a run that was stopped
 COUNTS = (0, 1, 2, 3, 4)
@@ -89,85 +88,54 @@ class Sentences(NamedTuple):
     data: str
 
 
-class NoisyLosses:
-    """Losses of clean sentences under one model's codes of noisy ones."""
+def losses_of(
+    model: TrainedModel,
+    clean: Sentences,
+    noisy: NoisyText,
+    request: Request,
+    finished: FinishedBatches,
+    report: Report,
+) -> dict[str, Array]:
+    """Measure −log p(x|z) of each clean sentence in nats, a mean over its chains.
 
-    def __init__(
-        self,
-        model: TrainedModel,
-        sentences: Sentences,
-        versions: Sequence[Sequence[str]],
-        chains: int,
-        seed: int,
-    ) -> None:
-        """Spell the noisy sentences in the model's vocabulary.
+    Returns:
+        `recon`, with z of the clean sentence first, shape [sentences, 1 + versions]; `permuted`, with z of another
+        clean sentence, shape [sentences], unless there is one sentence only.
 
-        Args:
-            model: A trained model.
-            sentences: The clean sentences.
-            versions: Noisy texts of all sentences, for each number of changes.
-            chains: Codes a sentence.
-            seed: Of the chains' noise.
-        """
-        self.model, self.sentences, self.chains, self.seed = model, sentences, chains, seed
-        self.lengths = sentences.split.lengths[sentences.places]
-        cut = ~sentences.split.ended[sentences.places]
-        self.versions = [without_ends(model.split(texts), cut) for texts in versions]
+    Raises:
+        NumericalError: A loss is not finite.
+    """
+    method, seed, like = model.method, request.seed, model.generator.output_bias
+    cut = ~clean.split.ended[clean.places]
+    versions = [without_ends(model.split(texts), cut) for texts in noisy.noisy.values()]
+    parts = evaluation_batches(clean.split.lengths[clean.places], request.batch_size)
 
-    def over(self, batch_size: int, finished: FinishedBatches, report: Report) -> dict[str, Array]:
-        """Measure −log p(x|z) of each clean sentence in nats, a mean over its chains.
+    def conditional(split: Split, places: Indices, part: Indices) -> Conditional:
+        keys = torch.from_numpy(clean.keys[part])
+        return method.conditional(collate(split, places)._replace(examples=keys).to(model.device))
 
-        Args:
-            batch_size: Sentences side by side.
-            finished: Batches that were measured before.
-            report: Is told of the sentences done.
-
-        Returns:
-            `recon`, with z of the clean sentence first, shape [sentences, 1 + versions]; `permuted`, with z of
-            another clean sentence, shape [sentences], unless there is one sentence only.
-
-        Raises:
-            NumericalError: A loss is not finite.
-        """
-        parts = evaluation_batches(self.lengths, batch_size)
-
-        def fill(stage: str, work: Callable[[Indices], Mapping[str, torch.Tensor]]) -> dict[str, Array]:
-            rows: dict[str, Array] = {}
-            for part, found in over_batches(stage, parts, work, report, finished):
-                for name, values in found.items():
-                    rows.setdefault(name, np.empty((len(self.lengths), *values.shape[1:])))[part] = values
-            return rows
-
-        rows = fill("noisy reconstruction", self._infer)
-        codes = rows.pop("codes")
-        if len(codes) > 1:
-            others = codes[derangement(len(codes), self.seed)]
-            rows |= fill("permuted codes", lambda part: self._permuted(part, others[part]))
-        return rows
-
-    def _infer(self, part: Indices) -> dict[str, torch.Tensor]:
+    def infer(part: Indices) -> dict[str, torch.Tensor]:
         """Codes of the clean sentences, and losses with codes of every version, from the same noise."""
-        method = self.model.method
-        clean = method.conditional(self._clean(part))
-        codes = method.posterior(clean, self.seed, self.chains)
-        losses = [-clean.log_likelihood(codes).mean(0)]
-        for version in self.versions:
-            noisy = method.conditional(self._batch(version, part, part))
-            z = method.posterior(noisy, self.seed, self.chains)
-            losses.append(-clean.log_likelihood(z).mean(0))
+        own = conditional(clean.split, clean.places[part], part)
+        codes = method.posterior(own, seed, request.chains)
+        losses = [-own.log_likelihood(codes).mean(0)]
+        for version in versions:
+            z = method.posterior(conditional(version, part, part), seed, request.chains)
+            losses.append(-own.log_likelihood(z).mean(0))
         return {"recon": torch.stack(losses, 1), "codes": codes.transpose(0, 1)}
 
-    def _permuted(self, part: Indices, codes: Array) -> dict[str, torch.Tensor]:
-        like = self.model.generator.output_bias
-        z = torch.from_numpy(codes).to(like.device, like.dtype).transpose(0, 1)
-        return {"permuted": -self.model.method.conditional(self._clean(part)).log_likelihood(z).mean(0)}
+    rows = measured_batches("noisy reconstruction", parts, infer, report, finished)
+    codes = rows.pop("codes")
+    if len(codes) > 1:
+        others = codes[derangement(len(codes), seed)]
 
-    def _clean(self, part: Indices) -> Batch:
-        return self._batch(self.sentences.split, self.sentences.places[part], part)
+        def permuted(part: Indices) -> dict[str, torch.Tensor]:
+            z = torch.from_numpy(others[part]).to(like.device, like.dtype).transpose(0, 1)
+            own = conditional(clean.split, clean.places[part], part)
+            return {"permuted": -own.log_likelihood(z).mean(0)}
 
-    def _batch(self, split: Split, places: Indices, part: Indices) -> Batch:
-        keys = torch.from_numpy(self.sentences.keys[part])
-        return collate(split, places)._replace(examples=keys).to(self.model.device)
+        rows |= measured_batches("permuted codes", parts, permuted, report, finished)
+    return rows
 
 
 def without_ends(split: Split, cut: NDArray[np.bool_]) -> Split:
@@ -181,12 +149,6 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
     """Measure each checkpoint on the same noisy sentences; a model without z among several is left out.
 
     Every k has the same noise of the chain, so that an increase over k = 0 is due to the changed words alone.
-
-    Args:
-        checkpoints: Checkpoints or run folders.
-        request: What is measured, and on what.
-        device: Where the models run.
-        report: Is told of the sentences done.
 
     Raises:
         UsageError: The noise is unknown, or no model has a z.
@@ -205,7 +167,7 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
     names = dict(zip((model.path for model, _ in models), run_names(paths), strict=True))
     left_out = [f"{names[m.path]}: left out, as {m.method.name} has no z" for m, _ in models if not m.latent]
     if request.text is None and request.noisy is None:
-        require_one_corpus([model for model, _ in able], "measure")
+        require_one_corpus([model for model, _ in able], "measure them one by one")
     text = read_text(request.text) if request.text else None
     noisy = read_noisy(request.noisy, request.counts, request.limit) if request.noisy else None
     models.clear()
@@ -215,9 +177,9 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
         sentences, noisy = _sentences(model, request, counts, text, noisy)
         if request.write is not None and not found:
             write_noisy(noisy, request.write)
-        label = f"{names[model.path]}: " if several else ""
-        measured = _measure(model, content, sentences, noisy, request, label, report)
-        found.append(measured._replace(run=names[model.path]))
+        name = names[model.path]
+        told = told_as(report, f"{name}: " if several else "")
+        found.append(_measure(model, content, sentences, noisy, request, name, told))
     return Measured(found, [*again, *left_out])
 
 
@@ -242,49 +204,41 @@ def _measure(
     sentences: Sentences,
     noisy: NoisyText,
     request: Request,
-    label: str,
+    name: str,
     report: Report,
 ) -> NoisyRecon:
-    """One run's row; batches that a stopped measurement finished are not done again."""
-    counts, split, places = (0, *noisy.noisy), sentences.split, sentences.places
+    """The row of the run of this name; batches that a stopped measurement finished are not done again."""
+    split, counts = sentences.split, (0, *noisy.noisy)
     settings = ("noisy-recon", VERSION, request.chains, request.seed, request.batch_size)
-    kind = model.arithmetic
-    chosen = (split.ids, split.offsets, places, sentences.keys)
-    finished = FinishedBatches(model.path, content, *chosen, noisy.noisy, settings, kind)
-    work = NoisyLosses(model, sentences, list(noisy.noisy.values()), request.chains, request.seed)
+    chosen = (split.ids, split.offsets, sentences.places, sentences.keys)
+    finished = FinishedBatches(model.path, content, *chosen, noisy.noisy, settings, model.arithmetic)
     try:
-        rows = work.over(
-            request.batch_size, finished, lambda stage, done, total: report(label + stage, done, total)
-        )
+        rows = losses_of(model, sentences, noisy, request, finished, report)
     except NumericalError as error:
         raise NumericalError(f"{run_name(model.path)}: {error}") from error
     finished.remove()
-    recon = rows["recon"]
+    recon, notes = rows["recon"], list[str]()
     origin = (NATS, request.chains, model.method.posterior_name)
     permuted = None
     if "permuted" in rows:
         permuted = mean_estimate("permuted", rows["permuted"] - recon[:, 0], *origin)
-    short = [0, *(None if noisy.short is None else noisy.short[k] for k in counts[1:])]
+        if ignores_z([permuted]):
+            cost = f"{permuted.value:z.2f} ± {permuted.standard_error:.2f}"
+            flat = (
+                f"the generator ignores z (another sentence's z costs {cost} nats), so that its row is flat"
+            )
+            notes.append(f"{flat}: that is no robustness")
     return NoisyRecon(
-        run=run_name(model.path),
+        run=name,
         method=model.method.name,
         data=sentences.data,
-        total=len(sentences.split),
+        total=len(split),
         noise=noisy.kind,
         counts=counts,
         recon=[mean_estimate("recon", column, *origin) for column in recon.T],
         increase=[mean_estimate("increase", column - recon[:, 0], *origin) for column in recon.T],
         changed=[noisy.changed(k) for k in counts],
-        short=short,
+        short=[0, *(None if noisy.short is None else noisy.short[k] for k in counts[1:])],
         permuted=permuted,
-        notes=list(_notes(permuted, finished)),
+        notes=[*notes, *finished.notes()],
     )
-
-
-def _notes(permuted: Estimate | None, finished: FinishedBatches) -> Iterator[str]:
-    if permuted is not None and ignores_z([permuted]):
-        yield (
-            f"the generator ignores z (another sentence's z costs {permuted.value:z.2f} ± "
-            f"{permuted.standard_error:.2f} nats), so that its row is flat: that is no robustness"
-        )
-    yield from finished.notes()

@@ -35,14 +35,9 @@ class NoisyText(NamedTuple):
 def make_noisy(
     texts: Sequence[str], chosen: NDArray[np.int64], kind: str, counts: Sequence[int], seed: int
 ) -> NoisyText:
-    """Make noisy versions of the chosen sentences.
+    """Make noisy versions of the chosen sentences [n], with each number of changes; `replace` draws from all texts.
 
-    Args:
-        texts: All sentences; `replace` draws from their words.
-        chosen: Indices of those that get noise. Shape [n].
-        kind: Of noise.
-        counts: The numbers of changes k.
-        seed: Of the noise, which depends on the words and the index of a sentence too.
+    The noise depends on the seed and on the words and the index of a sentence.
     """
     unigram = Unigram(texts) if kind == "replace" else None
     clean = [texts[index].split() for index in chosen]
@@ -58,22 +53,17 @@ def make_noisy(
 
 
 def write_noisy(text: NoisyText, path: Path) -> None:
-    """Write a TSV of k, index, noisy and clean sentence, by k, whole or not at all.
-
-    Raises:
-        SritoolError: It cannot be written.
-    """
-    rows = [HEADER, *((k, *row) for k in (0, *text.noisy) for row in _rows(text, k))]
+    """Write a TSV of k, index, noisy and clean sentence, by k, whole or not at all. Raises: SritoolError."""
+    rows: list[tuple[object, ...]] = [HEADER]
+    for k, noisy in {0: text.clean, **text.noisy}.items():
+        rows += ((k, *row) for row in zip(text.indices.tolist(), noisy, text.clean, strict=True))
     write_output(path, ("\t".join(map(str, row)).encode() + b"\n" for row in rows))
 
 
 def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | None = None) -> NoisyText:
     """Read what `write_noisy` wrote, or anybody wrote like it; the header may be missing, and k = 0 too.
 
-    Args:
-        path: A TSV file.
-        counts: The numbers of changes to take; None: all.
-        limit: Take only so many sentences, the first ones.
+    Only the numbers of changes `counts` are taken, if given, and the first `limit` sentences.
 
     Raises:
         DataError: A row cannot be read, or the sentences are not the same for every k.
@@ -103,11 +93,6 @@ def read_noisy(path: Path, counts: Sequence[int] | None = None, limit: int | Non
     by_k = {k: [noisy[k][index] for index in chosen] for k in wanted if k}
     indices = np.array(chosen, dtype=np.int64)
     return NoisyText(path.name, indices, [clean[index] for index in chosen], by_k, None)
-
-
-def _rows(text: NoisyText, k: int) -> Iterator[tuple[int, str, str]]:
-    noisy = text.noisy[k] if k else text.clean
-    return zip(text.indices.tolist(), noisy, text.clean, strict=True)
 
 
 def _parsed(path: Path) -> Iterator[tuple[int, int, int, str, str]]:

@@ -70,7 +70,7 @@ def ppl_draws(
         likelihood_estimators.check_estimator(name)
         if not any(_fits(name, model) for model, _ in models):
             likelihood_estimators.check_estimator(name, models[0][0].method)
-    require_one_corpus([model for model, _ in models], "draw")
+    require_one_corpus([model for model, _ in models], "draw them one by one")
     points: list[Point] = []
     notes: list[str] = []
     data = ""
@@ -93,20 +93,17 @@ def _requests(
     model: TrainedModel, content: str, request: EvaluationSettings, wanted: Sequence[str]
 ) -> Iterator[EvaluationSettings]:
     """One for each estimator: those wanted, or the default one and those on record."""
-    chosen = choose_sentences(model, request.split, None, request.limit, request.data_dir)
     if not model.latent:
         yield replace(request, estimator=DEFAULT_ESTIMATOR)
         return
+    chosen = choose_sentences(model, request.split, None, request.limit, request.data_dir)
     for name, estimator in likelihood_estimators.ESTIMATORS.items():
         own = replace(request, estimator=name, likelihood=LikelihoodConfig(samples=estimator.samples))
-        if not _fits(name, model):
+        asked = name in (wanted or (DEFAULT_ESTIMATOR,))
+        if not _fits(name, model) or (wanted and not asked):
             continue
-        if name in (wanted or (DEFAULT_ESTIMATOR,)):
+        if asked or not record_of(model, content, chosen, own).missing(request.metrics):
             yield own
-        elif not wanted:
-            kept = record_of(model, content, chosen, own)
-            if not kept.missing(request.metrics):
-                yield own
 
 
 def _points(run: str, estimate: Estimate) -> Iterator[Point]:

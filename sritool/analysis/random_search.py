@@ -15,16 +15,9 @@ from typing import Any, NamedTuple
 
 from sritool.analysis.reproduction.measures import Measure, evaluation
 from sritool.analysis.reproduction.on_record import measured
-from sritool.analysis.reproduction.plan import (
-    Plan,
-    PlannedRun,
-    Request,
-    method_of,
-    planned_run,
-    recipe_name,
-)
+from sritool.analysis.reproduction.plan import Plan, PlannedRun, Request, planned_run, recipe_name
 from sritool.analysis.reproduction.states import State, state_of
-from sritool.analysis.reproduction.tables import PaperTable, Variation
+from sritool.analysis.reproduction.tables import PaperTable, Variation, method_of
 from sritool.analysis.search_space import EXAMPLES, Over, parse_over, uniform
 from sritool.config.presets import DEFAULT_PRESET, PRESETS
 from sritool.config.recipes import DEFAULT_RECIPE, DESCRIPTION, OF_PRESET, read_recipe
@@ -171,10 +164,6 @@ def _trial(
 def results(search: Search, device: str) -> list[Result]:
     """Return what is there of all trials, the best first and those that are not measured last.
 
-    Args:
-        search: The search.
-        device: Where the trials are measured.
-
     Raises:
         UsageError: A folder has a run with other settings than the trial of its name.
     """
@@ -216,10 +205,8 @@ def verdict(found: Sequence[Result]) -> list[str]:
     elif paired is None:
         line = f"{name} is the best of {count}, and trial 0, the recipe as it is, is not among them"
     elif paired.is_clear:
-        line = f"{name} is better than trial 0, the recipe as it is, on these sentences"
-        line += (
-            f"; as the best of {count}, each at its best epoch on them, it looks a little better than it is"
-        )
+        line = f"{name} is better than trial 0, the recipe as it is, on these sentences; as the best of {count}, "
+        line += "each at its best epoch on them, it looks a little better than it is"
     else:
         line = f"{name} is within two standard errors of trial 0, the recipe as it is: it may be no better"
     return [

@@ -12,20 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from sritool.data.batches import collate, evaluation_batches
+from sritool.data.sampling import Indices
 from sritool.errors import UsageError
 from sritool.evaluation import likelihood_estimators
-from sritool.evaluation.batches import Indices, over_batches
+from sritool.evaluation.batches import measured_batches
 from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.evaluations_on_record import key_of, load_hashed
-from sritool.evaluation.metrics import mean_estimate
+from sritool.evaluation.metrics import Array, mean_and_error
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Chosen, choose_sentences
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.likelihood.rate_distortion import curve_betas, rate_distortion
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import run_names
-
-Array = NDArray[np.float64]
 
 _ROWS = 512  # chains that are annealed at a time
 _BATCH = 8  # sentences side by side, so that progress moves and a stop loses little
@@ -58,16 +57,9 @@ class Curves(NamedTuple):
 def rate_distortion_curves(
     checkpoints: Sequence[Path], request: EvaluationSettings, largest: float, device: str, report: Report
 ) -> Curves:
-    """Anneal each run on the same sentences with the same noise.
+    """Anneal each run on the same sentences with the same noise, up to the β of the last point.
 
-    Batches that a run of before had finished are not annealed again.
-
-    Args:
-        checkpoints: Checkpoints or run folders.
-        request: Which sentences, how many rungs; `likelihood.samples` is the number of chains.
-        largest: β of the last point.
-        device: Where the models run.
-        report: Is told of the sentences done.
+    Batches that a run of before had finished are not annealed again. `likelihood.samples` is the number of chains.
 
     Raises:
         UsageError: `largest` is not a positive number.
@@ -77,7 +69,7 @@ def rate_distortion_curves(
     if not 0 < largest < float("inf"):
         raise UsageError(f"the largest β is {largest}; give more than 0, like 1, the model's posterior")
     models = [load_hashed(path, device) for path in checkpoints]
-    require_one_corpus([model for model, _ in models], "draw")
+    require_one_corpus([model for model, _ in models], "draw them one by one")
     points: list[Point] = []
     notes: list[str] = []
     records: list[FinishedBatches] = []
@@ -95,9 +87,8 @@ def rate_distortion_curves(
         said = (*on_order(own), *_on_weights(figures, request), *records[-1].notes())
         notes += [f"{name}: {note}" for note in said]
         data = f"{chosen.data}, {len(chosen.examples)} of {len(chosen.split)} sentences"
-    for (
-        finished
-    ) in records:  # only now, so that a run that is stopped at a later model keeps the earlier ones
+    # Only now, so that a run that is stopped at a later model keeps the earlier ones.
+    for finished in records:
         finished.remove()
     return Curves(points, data, notes)
 
@@ -142,12 +133,8 @@ def _anneal(
         )
         return {name: values.t() for name, values in curve._asdict().items()}
 
-    lengths, figures = chosen.split.lengths[chosen.examples], dict[str, Array]()
-    batches = list(_batches(model, lengths, request))
-    for part, found in over_batches(label, batches, work, report, finished):
-        for name, values in found.items():
-            figures.setdefault(name, np.empty((len(lengths), values.shape[1])))[part] = values
-    return figures
+    batches = list(_batches(model, chosen.split.lengths[chosen.examples], request))
+    return measured_batches(label, batches, work, report, finished)
 
 
 def _batches(
@@ -166,11 +153,9 @@ def _points(
     betas = curve_betas(largest).tolist() if model.latent else [1.0]
     chains = request.likelihood.samples if model.latent else 0
     for beta, rates, distortions in zip(betas, figures["rate"].T, figures["distortion"].T, strict=True):
-        rate = mean_estimate("rate", rates, "nats/sentence", chains, "ais")
-        distortion = mean_estimate("distortion", distortions, "nats/sentence", chains, "ais")
-        values = (rate.value, rate.standard_error, distortion.value, distortion.standard_error)
-        nll = rate.value + distortion.value if beta == 1 else None
-        yield Point(name, model.method.name, beta, *values, nll, len(rates), chains)
+        rate, distortion = mean_and_error(rates), mean_and_error(distortions)
+        nll = rate[0] + distortion[0] if beta == 1 else None
+        yield Point(name, model.method.name, beta, *rate, *distortion, nll, len(rates), chains)
 
 
 def _on_weights(figures: Mapping[str, Array], request: EvaluationSettings) -> Iterator[str]:

@@ -7,26 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sritool.errors import DataError, NumericalError, UsageError
 from sritool.evaluation import likelihood_estimators
+from sritool.evaluation.batches import told_as
 from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
 from sritool.evaluation.collapse import collapse_note
 from sritool.evaluation.estimates import likelihood_curve
 from sritool.evaluation.evaluations_on_record import Evaluations, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure, origin_of
-from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.metrics import Array, Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.sentences import Chosen, Text, choose_sentences, read_text
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSettings, check_metrics
 from sritool.processes import measuring
 from sritool.runs.model import Report, TrainedModel, load_model
 from sritool.runs.names import run_name, run_names
-
-Array = NDArray[np.float64]
 
 CHAINS = 16  # of annealing, each way
 
@@ -50,12 +46,6 @@ def evaluate(
     checkpoints: Sequence[Path], settings: EvaluationSettings, device: str, report: Report
 ) -> list[Evaluation]:
     """Measure each checkpoint on the same sentences with the same noise.
-
-    Args:
-        checkpoints: Files or run folders.
-        settings: What is measured, on which sentences, and how.
-        device: cpu, cuda:0, ….
-        report: Is told of the sentences done.
 
     Raises:
         UsageError: No metric, or an unknown one, or the refinement of what has no encoder.
@@ -108,16 +98,11 @@ def evaluate_model(
     wanted = settings.metrics if settings.again else kept.missing(settings.metrics, paired)
     measured, notes = None, []
     if wanted:
-        finished = kept.batches(replace(settings, metrics=wanted))
+        asked = replace(settings, metrics=wanted)
+        finished, told = kept.batches(asked), told_as(report, label)
         try:
             measured = measure(
-                model.method,
-                chosen.split,
-                chosen.examples,
-                replace(settings, metrics=wanted),
-                lambda stage, done, total: report(label + stage, done, total),
-                finished,
-                model.tokenizer,
+                model.method, chosen.split, chosen.examples, asked, told, finished, model.tokenizer
             )
         except NumericalError as error:
             raise NumericalError(f"{run_name(model.path)}: {error}") from error
@@ -180,28 +165,16 @@ def certify(
     return found
 
 
-def require_one_corpus(models: Sequence[TrainedModel], work: str = "evaluate") -> None:
-    """Refuse models that were trained on different corpora, and so have no split in common.
-
-    Args:
-        models: To be compared.
-        work: What is to be done with them, as the advice has it.
-
-    Raises:
-        DataError: The corpora differ.
-    """
+def require_one_corpus(models: Sequence[TrainedModel], advice: str = "evaluate them one by one") -> None:
+    """Refuse models that were trained on different corpora, and so have no split in common. Raises: DataError."""
     corpora = {model.path: model.checkpoint.corpus for model in models}
-    hashes = {corpus["content_hash"] for corpus in corpora.values()}
-    if len(hashes) > 1:
+    if len({corpus["content_hash"] for corpus in corpora.values()}) > 1:
         names = ", ".join(f"{run_name(path)}: {corpus['name']}" for path, corpus in corpora.items())
-        raise DataError(f"the runs were trained on different corpora ({names}); {work} them one by one")
+        raise DataError(f"the runs were trained on different corpora ({names}); {advice}")
 
 
 def _rows(
-    model: TrainedModel,
-    chosen: Chosen,
-    figures: SentenceFigures,
-    lines: Sequence[str] | None,
+    model: TrainedModel, chosen: Chosen, figures: SentenceFigures, lines: Sequence[str] | None
 ) -> list[dict[str, object]]:
     columns = figures.columns()
     if "log_likelihood" in columns:

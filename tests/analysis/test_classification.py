@@ -12,8 +12,9 @@ import pytest
 
 from sritool.analysis import classification as task
 from sritool.analysis import classifiers as classification
-from sritool.analysis.classification import MAJORITY, WORDS, Classification, classify, draw
+from sritool.analysis.classification import MAJORITY, WORDS, Classification, classify
 from sritool.analysis.classification_data import Request
+from sritool.analysis.classification_plan import draw
 from sritool.analysis.classifiers import Accuracy, wilson
 from sritool.data.sampling import seeded_choice
 from sritool.errors import DataError, UsageError
@@ -195,7 +196,7 @@ def test_on_how_many_labels_c_was_chosen_is_said(
     checkpoint: Path, files: Request, encoded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = "the machines' C is chosen on 12 of the labels where there are more"
-    monkeypatch.setattr("sritool.analysis.classification.CHOSEN_ON", 12)
+    monkeypatch.setattr("sritool.analysis.classification_plan.CHOSEN_ON", 12)
     assert said not in run(checkpoint, files).notes
     assert said in run(checkpoint, dataclasses.replace(files, labelled=(), counts=(13,), draws=1)).notes
 

@@ -15,14 +15,7 @@ from sritool._version import __version__
 from sritool.analysis.comparison import Row
 from sritool.analysis.reproduction.on_record import Document, measured
 from sritool.analysis.reproduction.outputs import this_machine
-from sritool.analysis.reproduction.plan import (
-    RUNS_DIR,
-    STEPS,
-    TEMPERATURES,
-    Plan,
-    PlannedRun,
-    fairness,
-)
+from sritool.analysis.reproduction.plan import RUNS_DIR, STEPS, TEMPERATURES, Plan, PlannedRun, fairness
 from sritool.analysis.reproduction.published import NAMES, SOURCE, published
 from sritool.analysis.reproduction.states import State, train_words
 from sritool.config.recipes import DEFAULT_RECIPE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +19,7 @@ EVALUATED = ("ppl", "nll", "recon", "posterior-kl", "kl", "au", "permuted")
 OWN = ("ppl", "nll", "au-naive")
 """What is measured once more as a method was published: by its own estimator, with the published count of units."""
 
-LINES, POINTS = (
-    100,
-    6,
-)  # of Table 2: pairs of draws from the prior, and sentences of a line, both ends included
+LINES, POINTS = 100, 6  # of Table 2: pairs of draws from the prior; sentences of a line, both ends included
 SHOWN_LINES, SHOWN_SAMPLES = 2, 10  # that a table shows
 SAMPLES = 1000  # that Table 3's figures are of
 SWAPS = 4
@@ -69,35 +67,10 @@ def evaluation(metrics: Sequence[str], estimator: str = DEFAULT_ESTIMATOR, split
     return Measure(words, needs_z=False, metrics=tuple(metrics), split=split, estimator=estimator)
 
 
-def noisy_recon() -> Measure:
-    """Table 4's."""
-    return Measure(("noisy-recon", "--k", f"0-{SWAPS}"), _of_noisy)
-
-
 def classification(as_published: bool = False) -> Measure:
     """Table 5's, from as many labels as there are; `as_published`: by the classifiers of the authors' code."""
     own = ("--pca", "4", "--no-standardize", "--naming", "authors") if as_published else ()
     return Measure(("classify", *own), lambda rows: _of_classification(rows, as_published))
-
-
-def interpolation() -> Measure:
-    """Table 2's: greedy sentences on straight lines between draws of the prior."""
-    return Measure(
-        ("interpolate", "-n", str(LINES), "--points", str(POINTS)), _of_interpolation, _shown_lines
-    )
-
-
-def samples() -> Measure:
-    """Table 3's sentences, greedy, with codes from the prior."""
-    return Measure(
-        ("sample", "-n", str(SHOWN_SAMPLES)), sentences=lambda rows: [row["sample"] for row in rows]
-    )
-
-
-def sample_figures() -> Measure:
-    """What stands beside them: figures of many such sentences."""
-    metrics = "unique,distinct-1,distinct-2,self-bleu"
-    return Measure(("sample", "-n", str(SAMPLES), "--metrics", metrics), _of_samples)
 
 
 def latent_map(sentences: int | None) -> Measure:
@@ -114,20 +87,13 @@ def _of_noisy(rows: Printed) -> list[Figure]:
 
 
 def _of_classification(rows: Printed, own: bool) -> list[Figure]:
-    return [
-        Figure(
-            accuracy_from(row["labels"]),
-            100 * row["accuracy"],
-            100 * _spread(row),
-            row["classifier"],
-            row["draws"],
-            row["sentences"],
-            row["of"],
-            own=own,
-        )
-        for row in rows
-        if row["method"] is not None and row["labels"] is not None
-    ]
+    found = []
+    for row in rows:
+        if row["method"] is not None and row["labels"] is not None:
+            about = (row["classifier"], row["draws"], row["sentences"], row["of"])
+            figures = (100 * row["accuracy"], 100 * _spread(row))
+            found.append(Figure(accuracy_from(row["labels"]), *figures, *about, own=own))
+    return found
 
 
 def _spread(row: Mapping[str, Any]) -> float:
@@ -138,22 +104,14 @@ def _spread(row: Mapping[str, Any]) -> float:
 
 
 def _of_interpolation(rows: Printed) -> list[Figure]:
-    by_line: dict[int, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_line.setdefault(row["pair"], []).append(row)
-    lines = list(by_line.values())
+    lines = [list(line) for _, line in itertools.groupby(rows, lambda row: row["pair"])]
+    edits = [statistics.fmean(row["edits"] for row in line[1:]) for line in lines]
+    repeated = [100 * statistics.fmean(row["repeated"] for row in line[1:]) for line in lines]
+    distinct = [100 * len({row["sentence"] for row in line}) / len(line) for line in lines]
     return [
-        _mean(
-            "edits between neighbours", [statistics.fmean(row["edits"] for row in one[1:]) for one in lines]
-        ),
-        _mean(
-            "neighbours that repeat",
-            [100 * statistics.fmean(row["repeated"] for row in one[1:]) for one in lines],
-        ),
-        _mean(
-            "distinct sentences of a line",
-            [100 * len({row["sentence"] for row in one}) / len(one) for one in lines],
-        ),
+        _mean("edits between neighbours", edits),
+        _mean("neighbours that repeat", repeated),
+        _mean("distinct sentences of a line", distinct),
     ]
 
 
@@ -161,10 +119,6 @@ def _mean(name: str, of_lines: Sequence[float]) -> Figure:
     """The mean over lines: the neighbours on one line depend on each other."""
     error = statistics.stdev(of_lines) / math.sqrt(len(of_lines)) if len(of_lines) > 1 else math.nan
     return Figure(name, statistics.fmean(of_lines), error, "greedy", draws=len(of_lines))
-
-
-def _shown_lines(rows: Printed) -> list[str]:
-    return [row["sentence"] for row in rows if row["pair"] <= SHOWN_LINES]
 
 
 def _of_samples(rows: Printed) -> list[Figure]:
@@ -192,3 +146,24 @@ def _peaks(density: Sequence[float]) -> int:
     from scipy.signal import find_peaks
 
     return len(find_peaks(density, height=_PEAK * max(density))[0])
+
+
+NOISY_RECON = Measure(("noisy-recon", "--k", f"0-{SWAPS}"), _of_noisy)
+"""Table 4's."""
+
+INTERPOLATION = Measure(
+    ("interpolate", "-n", str(LINES), "--points", str(POINTS)),
+    _of_interpolation,
+    lambda rows: [row["sentence"] for row in rows if row["pair"] <= SHOWN_LINES],
+)
+"""Table 2's: greedy sentences on straight lines between draws of the prior."""
+
+SHOWN_SENTENCES = Measure(
+    ("sample", "-n", str(SHOWN_SAMPLES)), sentences=lambda rows: [row["sample"] for row in rows]
+)
+"""Table 3's, greedy, with codes from the prior."""
+
+SAMPLE_FIGURES = Measure(
+    ("sample", "-n", str(SAMPLES), "--metrics", "unique,distinct-1,distinct-2,self-bleu"), _of_samples
+)
+"""What stands beside them: figures of many such sentences."""

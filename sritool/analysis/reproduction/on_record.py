@@ -18,13 +18,7 @@ Document = dict[str, Any]
 
 
 def measured(plan: Plan, run: PlannedRun, state: State) -> tuple[Document, Row | None]:
-    """Return what was measured of a run, and the same to be compared with others sentence by sentence.
-
-    Args:
-        plan: Of which the run is.
-        run: A run.
-        state: How far it is.
-    """
+    """Return what was measured of a run of a plan, and the same to be compared with others sentence by sentence."""
     known = state.known
     if known is None:
         return {}, None
@@ -72,32 +66,20 @@ def _lacking(plan: Plan, row: Row) -> list[str]:
     """A line on figures that have no paired difference, as their record is of before there were any."""
     known = [estimate.metric for estimate in row.evaluation.estimates]
     lacking = [name for name in plan.table.differences if name in known and name not in row.evaluation.terms]
-    return (
-        [f"no differences of {', '.join(lacking)}: its record lacks them; evaluate --again"]
-        if lacking
-        else []
-    )
+    if not lacking:
+        return []
+    return [f"no differences of {', '.join(lacking)}: its record lacks them; evaluate --again"]
 
 
 def _figure(estimate: Estimate, total: int, own: bool) -> Figure:
-    as_published = {"au-naive": "au"} if own else {}
-    return Figure(
-        as_published.get(estimate.metric, estimate.metric),
-        estimate.value,
-        estimate.standard_error,
-        estimate.estimator,
-        estimate.draws,
-        estimate.sentences,
-        total,
-        estimate.reliability.half if estimate.reliability else None,
-        own,
-    )
+    name, half = estimate.metric, estimate.reliability.half if estimate.reliability else None
+    shown = (estimate.value, estimate.standard_error, estimate.estimator, estimate.draws, estimate.sentences)
+    return Figure("au" if own and name == "au-naive" else name, *shown, total, half, own)
 
 
 def _values(figure: Figure) -> Document:
-    return {name: _plain(value) for name, value in figure._asdict().items()}
-
-
-def _plain(value: Any) -> Any:
     """As JSON has it: what is not finite as null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figure._asdict().items()
+    }

@@ -6,6 +6,7 @@ under a key of the checkpoint's content and the command's words.
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -26,24 +27,16 @@ class Outputs(Record):
         super().__init__(records_folder(checkpoint) / NAME)
 
     def rows(self, content: str, words: Sequence[str]) -> list[dict[str, Any]] | None:
-        """Return what a command printed; None if that is not on record.
-
-        Args:
-            content: Hash of the checkpoint.
-            words: The command's, with everything that its figures depend on.
-        """
-        key, found = _key(content, words), None
-        for entry in self.read(lambda entry: entry if entry.get("key") == key else None):
-            if entry is not None:
-                found = list(entry["rows"])
-        return found
+        """Return what the command of these words printed of the checkpoint with this hash; None if it is not kept."""
+        key = _key(content, words)
+        found = [entry["rows"] for entry in self.read(dict) if entry.get("key") == key]
+        return list(found[-1]) if found else None
 
     def add(
         self, content: str, words: Sequence[str], rows: Sequence[Mapping[str, Any]], seconds: float
     ) -> None:
         """Keep what a command printed, and how long it took here."""
-        about = {"key": _key(content, words), "command": list(words), "rows": list(rows)}
-        self._note(about, seconds)
+        self._note({"key": _key(content, words), "command": list(words), "rows": list(rows)}, seconds)
 
     def trained(self, words: Sequence[str], seconds: float, machine: Mapping[str, str]) -> None:
         """Note that this machine trained the run for so many seconds."""
@@ -67,13 +60,7 @@ def _key(content: str, words: Sequence[str]) -> str:
 
 
 def this_machine(device: str) -> dict[str, str]:
-    """Return what times depend on: processor, its cores, the GPU if that is used, and versions.
-
-    Args:
-        device: cpu, cuda:0, ….
-    """
-    import os
-
+    """Return what times depend on: processor, its cores, the GPU if the device is one, and versions."""
     import torch
 
     found = {"processor": _processor(), "cores": str(os.cpu_count() or 1), "system": platform.system()}

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sritool.analysis.comparison import published_estimator
-from sritool.analysis.reproduction import measures
 from sritool.analysis.reproduction.measures import Measure
-from sritool.analysis.reproduction.tables import WORK_ORDER, PaperTable, Variation, table_of, variations
+from sritool.analysis.reproduction.tables import (
+    WORK_ORDER,
+    PaperTable,
+    Variation,
+    forgets_its_start,
+    measures_of,
+    table_of,
+    variations,
+)
 from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
 from sritool.config.settings import RunConfig
 from sritool.config.values import flat, plain
-from sritool.data.tokenizer import FIRST_PREDICTED
-from sritool.errors import DataError, UsageError, suggestion
+from sritool.errors import UsageError, suggestion
 from sritool.evaluation.record import fingerprint
-from sritool.evaluation.settings import DEFAULT_ESTIMATOR
-from sritool.methods.base import Method
-from sritool.methods.registry import METHODS, build_method
+from sritool.methods.registry import METHODS
 from sritool.training.configure import gather, resolve_config, shown
 from sritool.training.plan import RUN_NAME
 
@@ -29,11 +32,10 @@ DATA_DIR, RUNS_DIR = Path("data"), Path("runs")
 
 STEPS, TEMPERATURES = (2, 4, 8, 20), (0.2, 0.5, 0.8, 1.0)
 
+# What no run is compared by: a limit, what is measured meanwhile, names, and a digest that training takes.
 _NO_OUTCOME = re.compile(
     r"recipe|training\.(minutes|save_every|measure_every|precision|seed)|validation\..*|warm_start\.digest"
 )
-"""Settings that are no part of what a run is compared by: a limit, what is measured meanwhile, names, and a digest
-that training takes."""
 
 STOPPING = ("training.epochs", "training.patience", "training.select", "training.sentences")
 
@@ -92,16 +94,10 @@ class Plan(NamedTuple):
         return tuple(found)
 
     def measure_words(self, measure: Measure, run: str) -> tuple[str, ...]:
-        """Return the words that measure a run.
-
-        Args:
-            measure: What is measured.
-            run: Its folder.
-        """
+        """Return the words that measure the run in a folder."""
         command = measure.words[:2] if measure.words[0] == "plot" else measure.words[:1]
         words = (*command, run, *measure.words[len(command) :])
-        limited = measure.words[0] in ("evaluate", "noisy-recon", "classify")
-        if self.request.limit and limited:
+        if self.request.limit and measure.words[0] in ("evaluate", "noisy-recon", "classify"):
             words += ("--limit", str(self.request.limit))
         return words
 
@@ -121,7 +117,12 @@ def make_plan(request: Request) -> Plan:
     if table.varied and any(method != "sri" for method in methods):
         raise UsageError(f"{request.table} varies the chain, which sri alone has; leave --methods out")
     request = replace(request, corpus=corpus, methods=tuple(dict.fromkeys(methods)))
-    runs = list(_runs(request, table))
+    runs = [
+        _run(request, table, method, variation, seed)
+        for seed in request.seeds
+        for method in request.methods
+        for variation in variations(table, request.steps, request.temperatures)
+    ]
     known = [*(run.name for run in runs), *(run.short for run in runs)]
     for name in request.use:
         if name not in known:
@@ -134,54 +135,32 @@ def make_plan(request: Request) -> Plan:
 
 
 def widened(plan: Plan, rows: Iterable[tuple[str, str, int]]) -> Plan:
-    """Return a plan of the same table with more runs.
-
-    Args:
-        plan: What was asked for.
-        rows: Method, name of the variation, and seed of runs that are to be in it too.
-    """
+    """Return a plan of the same table with more runs: rows of method, name of the variation, and seed."""
     request, rows = plan.request, list(rows)
     names = [name for _, name, _ in rows]
-    both = {
-        "methods": (*request.methods, *(method for method, _, _ in rows)),
-        "seeds": (*request.seeds, *(seed for _, _, seed in rows)),
-        "steps": (*request.steps, *(int(name[1:]) for name in names if name.startswith("k"))),
-        "temperatures": (
-            *request.temperatures,
-            *(float(name[3:]) for name in names if name.startswith("tau")),
-        ),
+    more: dict[str, Iterable[Any]] = {
+        "methods": (method for method, _, _ in rows),
+        "seeds": (seed for _, _, seed in rows),
+        "steps": (int(name[1:]) for name in names if name.startswith("k")),
+        "temperatures": (float(name[3:]) for name in names if name.startswith("tau")),
     }
-    unique = {name: tuple(dict.fromkeys(values)) for name, values in both.items()}
-    return make_plan(replace(request, **unique))  # type: ignore[arg-type]
+    both: dict[str, Any] = {
+        name: tuple(dict.fromkeys((*getattr(request, name), *values))) for name, values in more.items()
+    }
+    return make_plan(replace(request, **both))
 
 
-def _runs(request: Request, table: PaperTable) -> Iterator[PlannedRun]:
+def _run(request: Request, table: PaperTable, method: str, variation: Variation, seed: int) -> PlannedRun:
     corpus = Path(request.corpus).name
-    for seed in request.seeds:
-        for method in request.methods:
-            for variation in variations(table, request.steps, request.temperatures):
-                yield _run(request, table, corpus, method, variation, seed)
-
-
-def _run(
-    request: Request, table: PaperTable, corpus: str, method: str, variation: Variation, seed: int
-) -> PlannedRun:
     name = "-".join(filter(None, (corpus, method, variation.name, recipe_name(request), f"s{seed}")))
     run = planned_run(request, name, method, variation, seed)
-    return run._replace(measures=_measures(request, table, run.config))
+    return run._replace(measures=measures_of(table, run.config, request.limit, request.own))
 
 
 def planned_run(
     request: Request, name: str, method: str, variation: Variation, seed: int | None = None
 ) -> PlannedRun:
-    """Plan the training of a run, of which nothing is measured.
-
-    Args:
-        request: Its corpus, recipe and settings.
-        name: Of its folder.
-        method: Its method.
-        variation: What it has beside the request's settings.
-        seed: None: as the settings say.
+    """Plan the training of a run of this name, of which nothing is measured; seed None: as the settings say.
 
     Raises:
         UsageError: A setting is refused, or no run can be called so.
@@ -195,8 +174,8 @@ def planned_run(
         chosen += ("--seed", str(seed))
     if "--langevin-steps" in variation.words:
         flags["sampler"] = {"steps": int(variation.words[1])}
-    corpus = Path(request.corpus).name
-    config = resolve_config(corpus, method, gather(assignments=assignments, flags=flags))
+    given = gather(assignments=assignments, flags=flags)
+    config = resolve_config(Path(request.corpus).name, method, given)
     unlimited = ("--set", "training.minutes=0") if config.training.minutes else ()  # all stop by one rule
     if not RUN_NAME.fullmatch(name):
         raise UsageError(f"a run cannot be called {name!r}; give a name, corpus or recipe of other letters")
@@ -212,31 +191,6 @@ def recipe_name(request: Request) -> str:
         own = read_recipe(name)
         name, parts = Path(name).stem, [repr(own.tables), *parts]
     return f"{name}-{fingerprint(*parts)[:6]}" if parts else name
-
-
-def _measures(request: Request, table: PaperTable, config: RunConfig) -> tuple[Measure, ...]:
-    latent = config.generator.latent
-    found = [one for one in table.measures(request.limit) if latent or not one.needs_z]
-    if found and found[0].recorded and forgets_its_start(config):
-        found[0] = measures.evaluation([name for name in measures.EVALUATED if name != "kl"])
-    if request.own and found and found[0].recorded:
-        estimator = published_estimator(method_of(config))
-        if estimator != DEFAULT_ESTIMATOR:
-            found.append(measures.evaluation(measures.OWN, estimator))
-    elif request.own and table.labelled:
-        found.append(measures.classification(as_published=True))
-    return tuple(found)
-
-
-def forgets_its_start(config: RunConfig) -> bool:
-    """Whether a chain's density given its noise is nearly a point's, so that `kl` says nothing about x."""
-    return config.method == "sri" and config.sampler.exponential and 1.0 in config.sampler.schedule()
-
-
-def method_of(config: RunConfig) -> Method:
-    """Return the method of a configuration, as small as can be."""
-    sizes = replace(config.generator, embedding=1, hidden=1, layers=1)
-    return build_method(replace(config, generator=sizes), FIRST_PREDICTED + 2)
 
 
 def config_hash(config: RunConfig) -> str:
@@ -261,11 +215,18 @@ def fairness(plan: Plan) -> list[str]:
     watched.remove("generator.latent")  # a language model has none
     apart = [name for name in watched if len({repr(config[name]) for config in configs.values()}) > 1]
     sizes = ", ".join(f"{name} {first[f'generator.{name}']}" for name in ("embedding", "hidden", "layers"))
-    count = first["training.sentences"]
+    count, patience = first["training.sentences"], first["training.patience"]
+    ended = f"or {patience} epochs without a better validation" if patience else "not before its plan ends"
+    rule = {
+        "training.epochs": f"after {first['training.epochs']} epochs",
+        "training.patience": ended,
+        "training.select": f"the best epoch by validation {first['training.select']}",
+    }
+    stops = ", ".join(text for name, text in rule.items() if name not in apart)
     found = [
         f"the same for all methods: the data ({plan.request.corpus}, {f'{count:,}' if count else 'all'} training "
-        f"sentences); the generator ({sizes}); when training stops ({_rule(first, apart)}); the estimator of p(x), "
-        "adaptive, with its draws"
+        f"sentences); the generator ({sizes}); when training stops ({stops}); the estimator of p(x), adaptive, with "
+        "its draws"
     ]
     if "kl" in plan.table.columns and any(forgets_its_start(run.config) for run in plan.runs):
         found.append(
@@ -276,29 +237,3 @@ def fairness(plan: Plan) -> list[str]:
         values = ", ".join(f"{method} {config[name]}" for method, config in configs.items())
         found.append(f"the recipe {plan.request.recipe} sets {name} by method: {values}")
     return found
-
-
-def _rule(config: Mapping[str, Any], apart: Sequence[str]) -> str:
-    """When training stops, as far as that is the same for all."""
-    patience = config["training.patience"]
-    words = {
-        "training.epochs": f"after {config['training.epochs']} epochs",
-        "training.patience": f"or {patience} epochs without a better validation"
-        if patience
-        else "not before its plan ends",
-        "training.select": f"the best epoch by validation {config['training.select']}",
-    }
-    return ", ".join(text for name, text in words.items() if name not in apart)
-
-
-def require_labels(plan: Plan, labels: tuple[str, ...]) -> None:
-    """Check that a corpus has what a table needs.
-
-    Raises:
-        DataError: It has no labels.
-    """
-    if plan.table.labelled and not labels:
-        raise DataError(
-            f"{plan.request.table} tells classes apart, and corpus {plan.request.corpus} has no labels; "
-            "give --corpus with labels, like yelp"
-        )

@@ -85,37 +85,20 @@ def accuracy_from(labels: int) -> str:
 
 
 def published(table: str, corpus: str, method: str, metric: str) -> Published | None:
-    """Return the paper's figure; None where it has none.
+    """Return the paper's figure; None where it has none, as of other corpora than the built-in ones.
 
-    Args:
-        table: Like `table1`.
-        corpus: Its name; the paper's figures are of the built-in corpora.
-        method: Its name.
-        metric: Like `ppl`, or what `recon_after` and `accuracy_from` give.
+    The table is called like `table1`, the metric like `ppl`, or what `recon_after` and `accuracy_from` give.
     """
-    return _figures(table, corpus).get((method, metric))
-
-
-def _figures(table: str, corpus: str) -> dict[tuple[str, str], Published]:
-    """Of one table and corpus, by method and metric."""
-    values: dict[tuple[str, str], float | None] = {}
+    rows: dict[str, tuple[float | None, ...]] = {}
     if table == "table1" and corpus in _CORPORA:
         first = 4 * list(_CORPORA).index(corpus)
-        for method, row in _TABLE_1.items():
-            values |= {(method, name): row[first + place] for place, name in enumerate(_COLUMNS)}
-        of_corpus, columns = f"{_CORPORA[corpus]} ", _COLUMNS
+        rows = {name: row[first : first + 4] for name, row in _TABLE_1.items()}
+        columns = {name: f"{_CORPORA[corpus]} {shown}" for name, shown in _COLUMNS.items()}
     elif table == "table4" and corpus == "snli":
-        columns = {recon_after(k): f"k = {k}" for k in (1, 2, 3, 4)}
-        values = {(m, c): row[i] for m, row in _TABLE_4.items() for i, c in enumerate(columns)}
-        of_corpus = ""
+        rows, columns = {**_TABLE_4}, {recon_after(k): f"k = {k}" for k in (1, 2, 3, 4)}
     elif table == "table5" and corpus == "yelp":
-        columns = {accuracy_from(n): f"{n:,} labels" for n in LABELS}
-        values = {(m, c): row[i] for m, row in _TABLE_5.items() for i, c in enumerate(columns)}
-        of_corpus = ""
-    return {
-        (method, metric): Published(
-            float(value), f"Table {table[-1]}, {NAMES[method]}, {of_corpus}{columns[metric]}"
-        )
-        for (method, metric), value in values.items()
-        if value is not None
-    }
+        rows, columns = {**_TABLE_5}, {accuracy_from(n): f"{n:,} labels" for n in LABELS}
+    if method not in rows or metric not in columns:
+        return None
+    value, source = rows[method][list(columns).index(metric)], f"Table {table[-1]}, {NAMES[method]}"
+    return None if value is None else Published(float(value), f"{source}, {columns[metric]}")

@@ -74,14 +74,7 @@ def is_done(known: Known, measure: Measure) -> bool:
 
 
 def train_words(plan: Plan, run: PlannedRun, state: State, folder: Path | None) -> tuple[str, ...]:
-    """Return the words that train a run, or go on with the one that was taken in its place.
-
-    Args:
-        plan: Its plan.
-        run: The run.
-        state: How far it is.
-        folder: What the words call the folder that was taken; None where none was.
-    """
+    """Return the words that train a run, or go on with the one in `folder` that was taken in its place."""
     if folder is None or state.folder == plan.request.runs_dir / run.name:
         return run.words
     limit = ("--set", "training.minutes=0") if run.config.training.minutes else ()
@@ -89,12 +82,7 @@ def train_words(plan: Plan, run: PlannedRun, state: State, folder: Path | None) 
 
 
 def state_of(plan: Plan, run: PlannedRun, device: str = "cpu") -> State:
-    """Look how far a run is.
-
-    Args:
-        plan: Names the folders.
-        run: One of its runs.
-        device: Where it will be measured: figures of another kind of device are others.
+    """Look how far a run is; figures of another kind of device than where it will be measured are others.
 
     Raises:
         CheckpointError: A checkpoint is damaged.
@@ -142,11 +130,12 @@ def _checkpoint(folder: Path, name: str) -> Checkpoint | None:
 
 
 def _check(plan: Plan, run: PlannedRun, folder: Path, found: Checkpoint) -> None:
-    wrong = (
-        f"of method {found.config.method}" if found.config.method != run.method else "",
-        f"on corpus {found.corpus['name']}" if found.corpus["name"] != Path(plan.request.corpus).name else "",
-    )
-    for what in filter(None, wrong):
+    what = ""
+    if found.config.method != run.method:
+        what = f"of method {found.config.method}"
+    elif found.corpus["name"] != Path(plan.request.corpus).name:
+        what = f"on corpus {found.corpus['name']}"
+    if what:
         raise UsageError(f"--use {run.short}={folder}: the run is {what}; give one as {run.name} is planned")
 
 
@@ -174,9 +163,9 @@ def _known(plan: Plan, run: PlannedRun, folder: Path, device: str) -> Known | No
         raise
     training = training_of(model, plan.request.data_dir)
     done = dict(_on_record(plan, run, model, content))
-    best_after = float(model.checkpoint.progress["seconds"])
-    checkpoint = model.checkpoint
-    return Known(model.path, content, checkpoint.config, training, best_after, checkpoint.corpus, done)
+    found = model.checkpoint
+    best_after = float(found.progress["seconds"])
+    return Known(model.path, content, found.config, training, best_after, found.corpus, done)
 
 
 def _on_record(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
+from sritool.analysis.comparison import published_estimator
 from sritool.analysis.reproduction import measures
 from sritool.analysis.reproduction.measures import EVALUATED, Measure
 from sritool.analysis.reproduction.published import LABELS, NAMES, accuracy_from, recon_after
+from sritool.config.settings import RunConfig
+from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.errors import UsageError, suggestion
+from sritool.evaluation.settings import DEFAULT_ESTIMATOR
+from sritool.methods.base import Method
+from sritool.methods.registry import build_method
 
 
 class Variation(NamedTuple):
@@ -52,7 +59,7 @@ TABLES = {
         "Sentences on a line between two draws of the prior",
         "snli",
         ("vae-fb", "sri"),
-        lambda limit: (measures.interpolation(),),
+        lambda limit: (measures.INTERPOLATION,),
         ("edits between neighbours", "neighbours that repeat", "distinct sentences of a line"),
         says="FB-VAE repeats its first sentence, SRI does not.",
     ),
@@ -60,7 +67,7 @@ TABLES = {
         "Samples",
         "snli",
         ("vae-fb", "sri"),
-        lambda limit: (measures.samples(), measures.sample_figures()),
+        lambda limit: (measures.SHOWN_SENTENCES, measures.SAMPLE_FIGURES),
         ("unique", "distinct-1", "distinct-2", "self-bleu"),
         says="Ten samples, to be read.",
     ),
@@ -68,7 +75,7 @@ TABLES = {
         "Reconstruction of sentences from noisy ones",
         "snli",
         _WITH_Z,
-        lambda limit: (measures.noisy_recon(),),
+        lambda limit: (measures.NOISY_RECON,),
         (*(recon_after(k) for k in range(measures.SWAPS + 1)), "permuted"),
     ),
     "table5": PaperTable(
@@ -115,11 +122,7 @@ TABLES = {
 
 
 def table_of(name: str) -> PaperTable:
-    """Return a table by its name.
-
-    Raises:
-        UsageError: There is none.
-    """
+    """Return a table by its name. Raises: UsageError if there is none."""
     if name not in TABLES:
         raise UsageError(f"no table {name!r}{suggestion(name, TABLES)}")
     return TABLES[name]
@@ -128,19 +131,37 @@ def table_of(name: str) -> PaperTable:
 def variations(table: PaperTable, steps: tuple[int, ...], temperatures: tuple[float, ...]) -> list[Variation]:
     """Return how the runs of each method differ: not at all first, then in K alone, then in τ alone.
 
-    Args:
-        table: Where nothing is varied there is one variation, which is none.
-        steps: Values of K.
-        temperatures: Values of τ, constant in training, and the same at evaluation.
+    A temperature is constant in training, and the same at evaluation.
     """
     found = [Variation()]
     if table.varied:
         found += [Variation(f"k{k}", ("--langevin-steps", str(k))) for k in steps]
-        found += [
-            Variation(
-                f"tau{tau:g}",
-                ("--set", f"sampler.temperature={tau:g}", "--set", f"sampler.evaluation_temperature={tau:g}"),
-            )
-            for tau in temperatures
-        ]
+        for tau in temperatures:
+            both = (f"sampler.temperature={tau:g}", f"sampler.evaluation_temperature={tau:g}")
+            found.append(Variation(f"tau{tau:g}", ("--set", both[0], "--set", both[1])))
     return found
+
+
+def measures_of(table: PaperTable, config: RunConfig, limit: int | None, own: bool) -> tuple[Measure, ...]:
+    """Return what is measured of a run of a table, with `own` by the publications' estimators too."""
+    found = [one for one in table.measures(limit) if config.generator.latent or not one.needs_z]
+    recorded = bool(found) and found[0].recorded
+    if recorded and forgets_its_start(config):
+        found[0] = measures.evaluation([name for name in measures.EVALUATED if name != "kl"])
+    estimator = published_estimator(method_of(config))
+    if own and recorded and estimator != DEFAULT_ESTIMATOR:
+        found.append(measures.evaluation(measures.OWN, estimator))
+    elif own and table.labelled:
+        found.append(measures.classification(as_published=True))
+    return tuple(found)
+
+
+def forgets_its_start(config: RunConfig) -> bool:
+    """Whether a chain's density given its noise is nearly a point's, so that `kl` says nothing about x."""
+    return config.method == "sri" and config.sampler.exponential and 1.0 in config.sampler.schedule()
+
+
+def method_of(config: RunConfig) -> Method:
+    """Return the method of a configuration, as small as can be."""
+    sizes = replace(config.generator, embedding=1, hidden=1, layers=1)
+    return build_method(replace(config, generator=sizes), FIRST_PREDICTED + 2)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from sritool.analysis.classification import COUNTS
 from sritool.analysis.classification_data import Request
+from sritool.analysis.classification_plan import COUNTS
 from sritool.analysis.reproduction.measures import LINES, MAP, POINTS, SAMPLES, SWAPS, Measure
-from sritool.analysis.reproduction.plan import Plan, PlannedRun, require_labels
+from sritool.analysis.reproduction.plan import Plan, PlannedRun
 from sritool.analysis.reproduction.states import State, settings_of
-from sritool.config.settings import RunConfig
 from sritool.data.corpus_info import SplitInfo
 from sritool.data.preprocess import tiny_in_memory
 from sritool.data.store import Corpus, find_corpus, load_corpus
+from sritool.errors import DataError
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR
 from sritool.model.device import resolve_device
 from sritool.training.cost import RunCost, cost_of
@@ -40,8 +38,11 @@ def corpus_of(plan: Plan) -> Corpus | None:
     check_corpus(name, data_dir)
     path = find_corpus(name, data_dir)
     corpus = load_corpus(path) if path is not None else tiny_in_memory() if name == "tiny" else None
-    if corpus is not None:
-        require_labels(plan, corpus.info.labels)
+    if corpus is not None and plan.table.labelled and not corpus.info.labels:
+        raise DataError(
+            f"{plan.request.table} tells classes apart, and corpus {name} has no labels; "
+            "give --corpus with labels, like yelp"
+        )
     return corpus
 
 
@@ -49,13 +50,6 @@ class Estimates:
     """Seconds of the steps of a plan; each kind of run is tried once."""
 
     def __init__(self, plan: Plan, corpus: Corpus, device: str) -> None:
-        """Prepare.
-
-        Args:
-            plan: What is to be worked off.
-            corpus: Prepared.
-            device: Where.
-        """
         self._plan, self._corpus = plan, corpus
         self._device = resolve_device(device, None)
         self._costs: dict[str, RunCost] = {}
@@ -74,7 +68,7 @@ class Estimates:
 
     def measuring(self, run: PlannedRun, measure: Measure) -> float:
         """Return the seconds that a measure takes, by the passes through the generator that it needs."""
-        passes = _PASSES[measure.words[0]](self, run, measure)
+        passes = self._passes(run, measure)
         cost = self._cost(run)
         a_pass = cost.seconds_a_step / (run.config.training.batch_size * cost.method.work().training)
         return START + passes * a_pass
@@ -89,7 +83,7 @@ class Estimates:
         return sorted({cost.method.name for cost in self._costs.values() if cost.beside})
 
     def _cost(self, run: PlannedRun) -> RunCost:
-        key = repr(_without_seed(run.config))
+        key = repr(replace(run.config, training=replace(run.config.training, seed=0)))
         if key not in self._costs:
             self._costs[key] = cost_of(run.config, self._corpus, self._device)
         return self._costs[key]
@@ -105,6 +99,22 @@ class Estimates:
         """Passes of one draw of a sentence's z; `work` counts two."""
         return self._cost(run).method.work().inference / 2
 
+    def _passes(self, run: PlannedRun, measure: Measure) -> float:
+        """Forward passes of one sentence through the generator that a measure takes, roughly."""
+        match measure.words[0]:
+            case "evaluate":
+                return self._of_evaluation(run, measure)
+            case "noisy-recon":
+                return 2 * (SWAPS + 2) * (1 + self._chain(run)) * self._sentences("test")
+            case "classify":
+                return self._of_classification(run)
+            case "plot":
+                return (1 + self._chain(run)) * min(MAP, self._sentences("test"))
+            case "interpolate":
+                return 4.0 * LINES * POINTS
+            case _:
+                return 4.0 * SAMPLES
+
     def _of_evaluation(self, run: PlannedRun, measure: Measure) -> float:
         settings, method = settings_of(self._plan, measure), self._cost(run).method
         metrics, sentences = settings.metrics, self._sentences(settings.split)
@@ -119,43 +129,12 @@ class Estimates:
         found += with_density * settings.kl_count(sentences) * ("kl" in metrics)
         return found + self._chain(run) * _UNIT_CHAINS * sentences * ("au" in metrics)
 
-    def _of_noisy(self, run: PlannedRun, measure: Measure) -> float:
-        return 2 * (SWAPS + 2) * (1 + self._chain(run)) * self._sentences("test")
-
-    def _of_classification(self, run: PlannedRun, measure: Measure) -> float:
+    def _of_classification(self, run: PlannedRun) -> float:
         chains = _CHAINS if run.method == "sri" else 1
         most, of = self._sentences("train"), self._split("train").sentences
-        left = math.prod(
-            (1 - count / of) ** Request.draws for count in COUNTS if count <= most
-        )  # share in no draw
-        sentences = (
-            self._sentences("test") + self._sentences("valid") + min(most, _CLUSTERED) + of * (1 - left)
-        )
-        return chains * (1 + self._chain(run)) * sentences
-
-    def _of_map(self, run: PlannedRun, measure: Measure) -> float:
-        return (1 + self._chain(run)) * min(MAP, self._sentences("test"))
-
-    def _of_lines(self, run: PlannedRun, measure: Measure) -> float:
-        return 4.0 * LINES * POINTS
-
-    def _of_samples(self, run: PlannedRun, measure: Measure) -> float:
-        return 4.0 * SAMPLES
-
-
-_PASSES: dict[str, Callable[[Any, PlannedRun, Measure], float]] = {
-    "evaluate": Estimates._of_evaluation,
-    "noisy-recon": Estimates._of_noisy,
-    "classify": Estimates._of_classification,
-    "plot": Estimates._of_map,
-    "interpolate": Estimates._of_lines,
-    "sample": Estimates._of_samples,
-}
-"""Command -> forward passes of one sentence through the generator that it takes, roughly."""
-
-
-def _without_seed(config: RunConfig) -> RunConfig:
-    return replace(config, training=replace(config.training, seed=0))
+        in_no_draw = math.prod((1 - count / of) ** Request.draws for count in COUNTS if count <= most)
+        sentences = self._sentences("test") + self._sentences("valid") + min(most, _CLUSTERED)
+        return chains * (1 + self._chain(run)) * (sentences + of * (1 - in_no_draw))
 
 
 def rounded(seconds: float) -> float:

@@ -37,10 +37,10 @@ def test_lines_are_told_apart_by_their_sentences() -> None:
         for pair, (line, changes) in enumerate(zip(lines, edits, strict=True), 1)
         for text, changed in zip(line, changes, strict=True)
     ]
-    found = {figure.metric: figure.value for figure in measures.interpolation().read(rows)}
+    found = {figure.metric: figure.value for figure in measures.INTERPOLATION.read(rows)}
     assert found["edits between neighbours"] == 2
     assert found["neighbours that repeat"] == 25
-    errors = {figure.metric: figure.standard_error for figure in measures.interpolation().read(rows)}
+    errors = {figure.metric: figure.standard_error for figure in measures.INTERPOLATION.read(rows)}
     assert errors["neighbours that repeat"] == 25, "of the two lines' means, 50 and 0"
     assert found["distinct sentences of a line"] == pytest.approx(100 * (2 / 3 + 1) / 2)
 
@@ -48,7 +48,7 @@ def test_lines_are_told_apart_by_their_sentences() -> None:
 def test_losses_by_the_number_of_swaps() -> None:
     shared = {"permuted": 9.0, "permuted se": 0.1, "estimator": "x", "draws": 2, "sentences": 10, "of": 20}
     rows = [{"k": k, "recon": 30.0 + k, "recon se": 0.5, **shared} for k in (0, 1)]
-    found = measures.noisy_recon().read(rows)
+    found = measures.NOISY_RECON.read(rows)
     assert [(one.metric, one.value) for one in found] == [
         (recon_after(0), 30),
         (recon_after(1), 31),

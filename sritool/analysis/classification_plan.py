@@ -1,0 +1,182 @@
+"""Which sentences a classification learns from, names clusters by, and is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sritool.analysis.classification_data import Request, Sentences, Sources, in_other, read_sources
+from sritool.analysis.classifiers import CHOSEN_ON, Accuracy, Classes, confusion
+from sritool.data.sampling import Indices, seeded_choice
+from sritool.errors import DataError, UsageError
+from sritool.runs.model import TrainedModel
+
+COUNTS = (0, 100, 1000, 10_000)  # labels, as in the paper's Table 5
+
+Head = tuple[str, str, str]
+"""What tells rows apart: the run, or the name of a row that gives a scale; its method; a classifier."""
+
+
+class Overlap(NamedTuple):
+    """Sentences of one source whose text is in another too."""
+
+    source: str
+    other: str
+    sentences: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.sentences:,} of {self.of:,} sentences of {self.source} recur in {self.other}"
+
+
+class Part(NamedTuple):
+    """Some sentences of a source."""
+
+    source: Sentences
+    rows: Indices
+
+    def __str__(self) -> str:
+        chosen, of = len(self.rows), len(self.source)
+        return f"{f'{chosen:,} of' if chosen < of else 'all'} {of:,} sentences of {self.source.name}"
+
+
+class Plan(NamedTuple):
+    """Which sentences take part."""
+
+    sources: Sources
+    test: Part
+    valid: Part | None  # which names clusters; None: there are none
+    train: Part | None  # which is clustered
+    draws: dict[int, list[Part]]  # number of labels, as asked for -> the draws of sentences that have them
+    overlaps: list[Overlap]
+
+    def labels(self, part: Part) -> Classes:
+        """The classes of some sentences, as numbers."""
+        return self.sources.numbers(part.source)[part.rows]
+
+    def row(
+        self, head: Head, labels: int | None, sizes: Sequence[int], predictions: Sequence[Classes]
+    ) -> Accuracy:
+        """What the predictions of every draw, each from so many labelled sentences, amount to."""
+        true, classes = self.labels(self.test), len(self.sources.classes)
+        shares = tuple(float((predicted == true).mean()) for predicted in predictions)
+        table = np.sum([confusion(true, predicted, classes) for predicted in predictions], axis=0)
+        return Accuracy(*head, labels, round(float(np.mean(sizes))), shares, table)
+
+
+def make_plan(models: Sequence[TrainedModel], request: Request) -> Plan:
+    """Read all sources and choose sentences.
+
+    Raises:
+        DataError: A source is missing or has no labels.
+        UsageError: More labels are asked for than there are.
+    """
+    if not (request.wants_clusters or request.wants_labels):
+        raise UsageError(
+            "no labels and no clusters leave nothing to do; leave --no-zero out, or give --labels"
+        )
+    sources = read_sources(models, request)
+    usable, overlaps = usable_of(sources, request, models[0])
+    draws = draws_of(request, [Part(one, usable[one]) for one in sources.labelled])
+    test = Part(sources.test, seeded_choice(len(sources.test), request.limit))
+    valid, train = sources.valid, sources.train
+    if valid is None or train is None or not request.wants_clusters:
+        return Plan(sources, test, None, None, draws, overlaps)
+    bound = min(request.train_sentences, request.limit or request.train_sentences)
+    rows, classes = seeded_choice(len(train), bound, among=usable[train]), len(sources.classes)
+    if len(rows) < classes:
+        raise DataError(
+            f"{len(rows)} sentences of {train.name} are too few for {classes} clusters; "
+            "give more: --train-sentences, --limit"
+        )
+    if request.components is not None and request.components > len(rows):
+        raise UsageError(
+            f"--pca {request.components} is more than the {len(rows)} sentences that are clustered; give fewer"
+        )
+    naming = Part(valid, seeded_choice(len(valid), request.limit, among=usable[valid]))
+    return Plan(sources, test, naming, Part(train, rows), draws, overlaps)
+
+
+def draws_of(request: Request, usable: Sequence[Part]) -> dict[int, list[Part]]:
+    """Return the draws by their number of labels: files by their size, or as many of one file as are asked for.
+
+    `usable` are the sentences of each labelled source that may take part.
+
+    Raises:
+        UsageError: There are several files to draw from, or fewer sentences than labels asked for.
+    """
+    if request.labelled and request.counts is None:
+        sizes = sorted({len(part.source) for part in usable})
+        return {size: [part for part in usable if len(part.source) == size] for size in sizes}
+    if not request.wants_labels:
+        return {}
+    if len(usable) > 1:
+        raise UsageError("--labels draws from one file; give --labelled once, or leave --labels out")
+    source, pool = usable[0]
+    most = min(len(pool), request.limit or len(pool))
+    wanted = request.counts or [count for count in COUNTS if count <= most]
+    return {
+        count: [
+            Part(source, draw(pool, len(source), count, request.seed, number))
+            for number in range(request.draws)
+        ]
+        for count in sorted({*wanted} - {0})
+    }
+
+
+def draw(usable: Indices, of: int, count: int, seed: int, number: int) -> Indices:
+    """Choose `count` of the usable ones of `of` sentences at random, in their order, as draw `number` of a seed.
+
+    A larger draw holds the smaller, and which are drawn depends little on those that are not usable.
+
+    Raises:
+        UsageError: There are not so many.
+    """
+    if count > len(usable):
+        raise UsageError(
+            f"{count:,} labels cannot be drawn from {len(usable):,} sentences; give --labels fewer"
+        )
+    return seeded_choice(of, count, [seed, number], usable)
+
+
+def notes_of(plan: Plan, request: Request) -> list[str]:
+    """Tell what was left out, and how the rest was done."""
+    dropout = " with dropout" if request.chain_dropout else ""
+    scaled = "" if request.standardize else ", not standardised"
+    notes = [f"codes are means of {request.chains} chains{dropout}, or an encoder's own{scaled}"]
+    for labels, draws in plan.draws.items():
+        if any(len(np.unique(plan.labels(drawn))) < 2 for drawn in draws):
+            notes.append(f"a draw of {labels:,} labels is of one class, which is then the answer to all")
+    if any(len(drawn.rows) > CHOSEN_ON for draws in plan.draws.values() for drawn in draws):
+        notes.append(f"the machines' C is chosen on {CHOSEN_ON:,} of the labels where there are more")
+    if plan.train is not None:
+        named = "named by" if request.naming == "hungarian" else "each named by its most confident of"
+        notes += [f"clusters of {plan.train}", f"{named} {plan.valid}"]
+    notes += [f"{overlap}{', and are left out' if request.deduplicate else ''}" for overlap in plan.overlaps]
+    if plan.overlaps and not request.deduplicate:
+        notes.append("leave them out with --deduplicate")
+    return notes
+
+
+def usable_of(
+    sources: Sources, request: Request, model: TrainedModel
+) -> tuple[dict[Sentences, Indices], list[Overlap]]:
+    """Tell which sentences of each source may take part, and which sources have sentences of test.
+
+    Raises:
+        DataError: A source has no others, and they are to be left out.
+    """
+    usable: dict[Sentences, Indices] = {}
+    overlaps: list[Overlap] = []
+    for source in dict.fromkeys((sources.valid, sources.train, *sources.labelled)):
+        if source is None:
+            continue
+        recurs = in_other(source, sources.test, model)
+        if recurs.any():
+            overlaps.append(Overlap(source.name, sources.test.name, int(recurs.sum()), len(source)))
+        if request.deduplicate and recurs.all():
+            raise DataError(f"every sentence of {source.name} recurs in test; give another file")
+        usable[source] = np.flatnonzero(~recurs) if request.deduplicate else np.arange(len(source))
+    return usable, overlaps
