@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,15 +25,13 @@ from sritool.data.blocks import read_blocks, text_blocks
 from sritool.errors import DataError
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.evaluation.sentences import read_text
-from sritool.runs.model import Report, TrainedModel
-
-Floats = NDArray[np.float32]
+from sritool.runs.model import Floats, Report, TrainedModel
 
 FORMS = ("tsv", "plain", "csv", "json", "npy")  # plain: tsv without a header
 _BY_SUFFIX = {".npy": "npy", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv"}
 _MAGIC = b"\x93NUMPY"
 _OTHER = "give codes of this model"
-_SEPARATORS = {"\t": "tabs", ",": "commas"}
+_WRITTEN = "give codes as sritool encode writes them"
 
 
 class Encoded(NamedTuple):
@@ -47,15 +46,15 @@ class Encoded(NamedTuple):
         return self.codes.reshape(-1, self.codes.shape[-1])
 
     def beside(self, with_text: bool) -> dict[str, list[object]]:
-        """Return columns that tell the rows of `flat` apart.
+        """Return columns that tell the rows of `flat` apart: line and chain, from 1, where a line has several rows.
 
-        They are line and chain, from 1, where a line has several rows, and with `with_text` the sentence.
+        With `with_text` there is the sentence too.
         """
         count, rows, _ = self.codes.shape
         columns: dict[str, list[object]] = {}
         if rows > 1:
-            columns["line"] = [line + 1 for line in range(count) for _ in range(rows)]
-            columns["chain"] = [chain + 1 for _ in range(count) for chain in range(rows)]
+            columns["line"] = [line for line in range(1, count + 1) for _ in range(rows)]
+            columns["chain"] = list(range(1, rows + 1)) * count
         if with_text:
             columns["sentence"] = [text for text in self.sentences for _ in range(rows)]
         return columns
@@ -65,13 +64,6 @@ def encode_text(
     model: TrainedModel, text: Path, how: CodeSettings, batch_size: int, report: Report
 ) -> Encoded:
     """Encode every line of a text, an empty line too; codes of a long text are kept on the disk.
-
-    Args:
-        model: A trained model.
-        text: A file, or "-" for standard input.
-        how: How codes are drawn.
-        batch_size: Sentences side by side.
-        report: Is told of the sentences done.
 
     Raises:
         UsageError: The model has no z.
@@ -89,11 +81,7 @@ def column_names(latent: int) -> list[str]:
 
 
 def read_codes(path: Path | str, latent: int) -> Floats:
-    """Read codes in any of the forms; the content tells which one it is.
-
-    Args:
-        path: A file, or "-" for standard input.
-        latent: Dimensions that a code must have.
+    """Read codes from a file or "-", in any of the forms; the content tells which one it is.
 
     Returns:
         Codes in the order of the file, at least one. Shape [n, latent], float32.
@@ -106,7 +94,7 @@ def read_codes(path: Path | str, latent: int) -> Floats:
     where = "standard input" if piped else str(path)
     data = sys.stdin.buffer.read() if piped else b"".join(read_blocks(Path(path)))
     if not data.strip():
-        raise DataError(f"{where} is empty; give codes as sritool encode writes them")
+        raise DataError(f"{where} is empty; {_WRITTEN}")
     if data.startswith(_MAGIC):
         return _finite(_parse_npy(data, where, latent), where, "row")
     text = b"".join(text_blocks([data], where)).decode()
@@ -126,15 +114,12 @@ def form_of(path: Path) -> str:
 def code_lines(
     codes: Floats, form: str, beside: Mapping[str, Sequence[object]] | None = None
 ) -> Iterator[str]:
-    """Write codes as lines of text.
+    """Yield lines of text with their ends, the header first where the form has one.
 
     Args:
         codes: Shape [n, latent].
         form: One of FORMS but npy.
         beside: What else is known of each code, by name: columns before z1, or keys before z.
-
-    Yields:
-        Lines with their ends, the header first where the form has one.
     """
     beside = beside or {}
     others = list(zip(*beside.values(), strict=True)) if beside else [()] * len(codes)
@@ -169,15 +154,14 @@ def _parse_table(lines: Sequence[str], where: str, latent: int) -> Floats:
         columns, first = _columns_of(header, where, latent), 2
         rows = rows[1:]
     if not rows:
-        raise DataError(
-            f"{where} has a header and no codes below it; give codes as sritool encode writes them"
-        )
+        raise DataError(f"{where} has a header and no codes below it; {_WRITTEN}")
     width = len(header) if first == 2 else latent
     codes = np.empty((len(rows), latent), dtype=np.float64)
     for number, row in enumerate(rows, first):
         if len(row) != width:
             has = f"{len(row)} {'column' if len(row) == 1 else 'columns'} (parted by {separator})"
-            raise DataError(f"{where} line {number} has {has}, not {width}{_needed(first, latent)}")
+            advice = "; mend it" if first == 2 else f", which the model's codes have; {_OTHER}"
+            raise DataError(f"{where} line {number} has {has}, not {width}{advice}")
         try:
             codes[number - first] = [float(row[column]) for column in columns]
         except ValueError:
@@ -186,21 +170,16 @@ def _parse_table(lines: Sequence[str], where: str, latent: int) -> Floats:
     return _finite(codes, where, "line", first)
 
 
-def _needed(first: int, latent: int) -> str:
-    return "; mend it" if first == 2 else f", which the model's codes have; {_OTHER}"
-
-
 def _cells(lines: Sequence[str], where: str) -> tuple[list[list[str]], str]:
     """The cells of each line, and what parts them: tabs, or else commas, or else any white space."""
-    for separator, name in _SEPARATORS.items():
-        if separator in lines[0]:
-            if separator == "\t":
-                return [line.rstrip("\r").split("\t") if line.strip() else [] for line in lines], name
-            try:
-                return list(csv.reader(io.StringIO("\n".join(lines), newline=""), strict=True)), name
-            except csv.Error as error:
-                raise DataError(f"{where} is not CSV ({error}); mend it") from error
-    return [line.split() for line in lines], "white space"
+    if "\t" in lines[0]:
+        return [line.rstrip("\r").split("\t") if line.strip() else [] for line in lines], "tabs"
+    if "," not in lines[0]:
+        return [line.split() for line in lines], "white space"
+    try:
+        return list(csv.reader(io.StringIO("\n".join(lines), newline=""), strict=True)), "commas"
+    except csv.Error as error:
+        raise DataError(f"{where} is not CSV ({error}); mend it") from error
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
@@ -256,20 +235,15 @@ def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
     """The array of a .npy file; nothing is allocated before its header agrees with its length."""
     file = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, kind = read_header(file)
+        form = np.lib.format
+        readers = {(1, 0): form.read_array_header_1_0, (2, 0): form.read_array_header_2_0}
+        shape, _, kind = readers[form.read_magic(file)](file)
     except Exception as error:  # its header is a Python literal, which can be wrong in many ways
         reason = " ".join(str(error).split())[:80]
         raise DataError(f"{where} is a damaged .npy file ({reason}); write it again") from error
     if kind.kind not in "fiu":
         raise DataError(f"{where} holds {kind}, not numbers; save codes as float32 [n, {latent}]")
-    count = 1
-    for size in shape:
-        count *= int(size)
+    count = math.prod(shape)
     if len(data) - file.tell() != count * kind.itemsize:
         raise DataError(f"{where} is cut short, or its header is wrong; write it again")
     if len(shape) not in (1, 2, 3) or shape[-1] != latent:
@@ -277,7 +251,7 @@ def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
             f"{where} has shape {list(shape)}, and the model's codes have {latent} dimensions; {_OTHER}"
         )
     if not count:
-        raise DataError(f"{where} has no codes; give codes as sritool encode writes them")
+        raise DataError(f"{where} has no codes; {_WRITTEN}")
     file.seek(0)
     array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array.reshape(-1, latent)

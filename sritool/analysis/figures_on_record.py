@@ -17,9 +17,8 @@ from sritool.runs.bundled import records_folder
 from sritool.runs.model import Report, TrainedModel
 
 WITHOUT_Z = ("ppl", "nll")  # all there is to measure on a language model
-WEIGHTED = frozenset(
-    name for name, needs in NEEDS.items() if "likelihood" in needs
-)  # all that depends on log p(x)
+WEIGHTED = frozenset(name for name, needs in NEEDS.items() if "likelihood" in needs)
+"""All that depends on log p(x)."""
 
 
 class Figures(NamedTuple):
@@ -35,12 +34,12 @@ def figures_of(
 ) -> list[Figures]:
     """Take the figures on record, each on the most sentences there are, and measure the usual ones that are missing.
 
-    What is on record of fewer sentences than the request's limit is not taken.
+    What is on record of fewer sentences than the request's limit is not taken; what is measured now is of that many.
 
     Args:
         model: A trained model.
         content: Hash of the checkpoint's file.
-        request: How figures are measured; its limit is for what is measured now.
+        request: How figures are measured.
         report: Is told of the sentences done.
 
     Returns:
@@ -77,11 +76,7 @@ def figures_on_record(
 ) -> Iterator[Figures]:
     """Take what is kept of this very checkpoint and split, the whole split first; no metric twice.
 
-    Args:
-        model: A trained model.
-        content: Hash of the checkpoint's file.
-        request: How figures are measured; what is on record of fewer sentences than its limit is not taken.
-        usual: Metrics that are wanted together.
+    The metrics `usual` are wanted together. Other arguments are as `figures_of` has them.
 
     Raises:
         DataError: The corpus is not there.

@@ -94,16 +94,9 @@ def posterior_draws(
     report: Report = lambda *_: None,
     label: str = "drawing",
 ) -> Draws:
-    """Draw from the posteriors p(z|x) of sentences, as the estimator `adaptive` does.
+    """Draw from the posteriors p(z|x) of the chosen sentences [n], as the estimator `adaptive` does.
 
-    Args:
-        model: A model with a z.
-        split: Where the sentences are.
-        chosen: Their indices. Shape [n].
-        seed: Of all noise.
-        repeats: Codes of each sentence.
-        report: Is told of the sentences done.
-        label: What it is told.
+    The seed is of all noise; each sentence gets `repeats` codes; `label` is what progress is told under.
 
     Raises:
         NumericalError: A draw or a weight is not finite.
@@ -157,34 +150,12 @@ def fit_gaussian(codes: Tensor, diagonal: bool = False) -> Gaussian:
     return Gaussian(kept * mean, scale.square().sum(1).sqrt().diag() if diagonal else scale)
 
 
-def needs_diagonal(model: TrainedModel) -> bool:
-    """Whether the encoder's q(z|x) is a Gaussian with a diagonal covariance, which only a diagonal scale keeps so."""
-    return isinstance(model.method, EncoderMethod) and not model.method.is_point
-
-
-def moved_weights(draws: Draws, gaussian: Gaussian) -> Tensor:
-    """Log weights under the Gaussian in place of N(0, I), nats: [draws, n]."""
-    own = gaussian.log_density(draws.z.flatten(0, 1)).view_as(draws.log_weights)
-    return draws.log_weights + own - log_prior(draws.z)
-
-
 def fit_prior(
-    model: TrainedModel,
-    sentences: int,
-    limit: int | None,
-    seed: int,
-    data_dir: Path,
-    report: Report = lambda *_: None,
+    model: TrainedModel, sentences: int, limit: int | None, seed: int, data_dir: Path, report: Report
 ) -> FittedPrior:
-    """Fit to training sentences, and judge by validation sentences.
+    """Fit to so many training sentences, and judge by `limit` validation sentences, or by all.
 
-    Args:
-        model: Its p(x|z) and its way to infer z.
-        sentences: Training sentences to fit to, at most.
-        limit: Validation sentences to judge by; None: all.
-        seed: Of the choice of sentences and of all draws.
-        data_dir: Folder of prepared corpora.
-        report: Is told of the sentences done.
+    The seed is of the choice of sentences and of all draws.
 
     Raises:
         UsageError: The model has no z.
@@ -196,22 +167,20 @@ def fit_prior(
     train, valid = training_split(corpus, model.checkpoint.config), corpus.split("valid")
     chosen = seeded_choice(len(train), sentences)
     codes = posterior_draws(model, train, chosen, seed, REPEATS, report, "fitting").codes
-    gaussian = fit_gaussian(codes, needs_diagonal(model))
-    held_out = seeded_choice(len(valid), limit)
-    return judged(
-        gaussian, len(chosen), posterior_draws(model, valid, held_out, seed, 1, report, "measuring")
-    )
+    # Of an encoder's q(z|x) with a diagonal covariance, only a diagonal scale keeps that.
+    diagonal = isinstance(model.method, EncoderMethod) and not model.method.is_point
+    gaussian = fit_gaussian(codes, diagonal)
+    draws = posterior_draws(model, valid, seeded_choice(len(valid), limit), seed, 1, report, "measuring")
+    return judged(gaussian, len(chosen), draws)
 
 
 def judged(gaussian: Gaussian, trained: int, draws: Draws) -> FittedPrior:
-    """Measure what a Gaussian is worth on sentences that it was not fitted to.
+    """Measure what a Gaussian is worth by draws for sentences that it was not fitted to; both priors weigh the same.
 
-    Args:
-        gaussian: The prior.
-        trained: Sentences that it was fitted to.
-        draws: Of the other sentences; both priors weigh the same ones.
+    It was fitted to `trained` others.
     """
-    moved, count = moved_weights(draws, gaussian), len(draws.z)
+    density = gaussian.log_density(draws.z.flatten(0, 1)).view_as(draws.log_weights)
+    moved, count = draws.log_weights + density - log_prior(draws.z), len(draws.z)
     before, after = (math.log(count) - torch.logsumexp(one, 0) for one in (draws.log_weights, moved))
     changes = (before, after, after - before)
     old, new, change = (
@@ -226,10 +195,6 @@ def folded_weights(weights: Mapping[str, Tensor], gaussian: Gaussian) -> dict[st
 
     The generator's maps take A and b in. Those of an encoder give the code of u, q(u|x): with a diagonal A its
     variances too, else its mean alone. The Fisher information of a chain's preconditioner becomes Aᵀ F A.
-
-    Args:
-        weights: Of a method's modules.
-        gaussian: b and A.
     """
     shift, scale = gaussian
     old = {name: value.double().cpu() for name, value in weights.items()}
@@ -258,10 +223,7 @@ def folded_weights(weights: Mapping[str, Tensor], gaussian: Gaussian) -> dict[st
 def folded(checkpoint: Checkpoint, gaussian: Gaussian, source: str) -> Checkpoint:
     """Return the checkpoint of the model with the Gaussian in its maps; its training cannot be resumed.
 
-    Args:
-        checkpoint: Of the model that the Gaussian was fitted to.
-        gaussian: Its new prior.
-        source: SHA-256 of its file.
+    `source` is the SHA-256 of the file of the model that the Gaussian was fitted to.
     """
     config = checkpoint.config
     weights = folded_weights(checkpoint.weights, gaussian)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -37,10 +38,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         ("tokenizer", checkpoint.tokenizer.kind),
         ("vocabulary", len(checkpoint.tokenizer)),
         ("parameters", sum(p.numel() for p in method.modules.parameters())),
-        *_average(checkpoint),
-        *_preconditioner(checkpoint),
-        *_stage(checkpoint),
-        *_fitted_prior(checkpoint),
+        *_beside(checkpoint),
         ("epochs done", progress["epoch"]),
         ("steps done", progress["step"]),
         ("seconds of training", round(float(progress["seconds"]), 1)),
@@ -59,31 +57,18 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
     return rows + [row for row in flat(shown(checkpoint.config)).items() if "." in row[0]]
 
 
-def _average(checkpoint: Checkpoint) -> list[tuple[str, object]]:
-    """Which weights the file has, where the run averages them."""
-    if not checkpoint.config.optimizer.ema_decay:
-        return []
-    is_last = checkpoint.trainer is not None
-    return [("weights", f"as last updated; {BEST} has their average" if is_last else "averaged")]
-
-
-def _preconditioner(checkpoint: Checkpoint) -> list[tuple[str, object]]:
-    """How sharp the posterior is beside the prior, by direction, as the chain of a preconditioned sampler has it."""
+def _beside(checkpoint: Checkpoint) -> Iterator[tuple[str, object]]:
+    """What only some checkpoints have."""
+    config, progress = checkpoint.config, checkpoint.progress
+    if config.optimizer.ema_decay:
+        is_last = checkpoint.trainer is not None
+        yield "weights", f"as last updated; {BEST} has their average" if is_last else "averaged"
     fisher = checkpoint.weights.get(f"{PRECONDITIONER}.fisher")
-    if fisher is None or not bool(fisher.isfinite().all()):
-        return []
-    values: list[float] = torch.linalg.eigvalsh(fisher.double()).tolist()
-    return [("Fisher information of z, least and largest eigenvalue", f"{values[0]:.3g}, {values[-1]:.3g}")]
-
-
-def _fitted_prior(checkpoint: Checkpoint) -> list[tuple[str, object]]:
-    """Which file fit-prior made this one from."""
-    source = str(checkpoint.progress.get("prior_fitted_from", ""))
-    return [("prior fitted to the codes of the checkpoint with SHA-256", source[:12])] if source else []
-
-
-def _stage(checkpoint: Checkpoint) -> list[tuple[str, object]]:
-    """What the epochs are of, where a method begins as something else."""
-    if not checkpoint.progress.get("pretraining"):
-        return []
-    return [("stage", f"autoencoder, of {pretraining_epochs(checkpoint.config)} epochs")]
+    if fisher is not None and bool(fisher.isfinite().all()):
+        values: list[float] = torch.linalg.eigvalsh(fisher.double()).tolist()
+        yield "Fisher information of z, least and largest eigenvalue", f"{values[0]:.3g}, {values[-1]:.3g}"
+    if progress.get("pretraining"):
+        yield "stage", f"autoencoder, of {pretraining_epochs(config)} epochs"
+    if progress.get("prior_fitted_from"):
+        source = str(progress["prior_fitted_from"])[:12]
+        yield "prior fitted to the codes of the checkpoint with SHA-256", source

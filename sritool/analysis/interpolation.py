@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from sritool.data.readers import read_sentences
 from sritool.errors import DataError, UsageError
+from sritool.evaluation.metrics import mean_and_error
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.model.decoding import DecodingConfig
 from sritool.model.random import Stream
@@ -23,6 +23,7 @@ from sritool.runs.model import Decoded, Floats, Report, TrainedModel
 STRANGERS = 200  # pairs of independent samples that the distance of neighbours is held against
 
 Pair = tuple[str, str]
+_Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,7 @@ def prior_pairs(model: TrainedModel, n: int, seed: int) -> Floats:
 def sentence_pairs(
     model: TrainedModel, pairs: Sequence[Pair], chains: int, seed: int, report: Report | None = None
 ) -> Floats:
-    """Encode pairs of sentences.
-
-    Args:
-        model: A trained model.
-        pairs: Two sentences each.
-        chains: Chains whose mean is a sentence's code.
-        seed: Of the chains' noise.
-        report: Is told of the sentences done.
-
-    Returns:
-        Codes of both ends. Shape [n, 2, latent].
+    """Encode pairs of sentences, each by the mean of its chains: [n, 2, latent].
 
     Raises:
         UsageError: The model has no z.
@@ -102,11 +93,7 @@ def read_pairs(text: Path | str) -> list[Pair]:
 
 
 def parse_pair(line: str, where: str) -> Pair:
-    """Split a line into two sentences at its tab.
-
-    Raises:
-        DataError: There is not one tab; the message begins with `where`.
-    """
+    """Split a line into two sentences at its tab. Raises: DataError, which begins with `where`, if it has not one."""
     parts = line.split("\t")
     if len(parts) != 2:
         count = "no tab" if len(parts) == 1 else f"{len(parts) - 1} tabs"
@@ -150,13 +137,7 @@ def interpolate_once(
 ) -> list[str]:
     """Decode one line: between two sentences, or between two draws of the prior.
 
-    Args:
-        model: A trained model.
-        way: Points, and whether they lie on a line or an arc.
-        seed: Of the draws of the prior, the chains' noise and words that are drawn.
-        config: How codes are decoded.
-        between: The sentences whose codes are the ends; None: draws of the prior.
-        chains: Chains whose mean is a sentence's code.
+    A sentence's code is the mean of its chains. The seed is of the draws, of the chains' noise and of drawn words.
     """
     ends = sentence_pairs(model, [between], chains, seed) if between else prior_pairs(model, 1, seed)
     return [sentence.text for sentence in interpolate(model, ends, way, config, seed)[0]]
@@ -187,28 +168,15 @@ def smoothness(
 ) -> Smoothness:
     """Measure how smoothly lines change, beside pairs of independent samples, which do not depend on the lines.
 
-    Args:
-        model: The model that decoded the lines.
-        lines: Sentences of each line.
-        config: How the lines were decoded.
-        seed: Of the independent samples.
+    Lines are sentences that the model decoded by `config`; the seed is of the independent samples.
     """
-    means = [float(np.mean(edits(line))) for line in lines]
+    means = np.array([np.mean(edits(line)) for line in lines])
     everyone = torch.arange(2 * STRANGERS)
     codes = Stream(seed, "interpolation strangers").normal(everyone, model.latent).numpy()
     others = model.decode(codes, config, seed)
-    strangers = [edits(others[i : i + 2])[0] for i in range(0, len(others), 2)]
+    strangers = np.array([edits(others[i : i + 2])[0] for i in range(0, len(others), 2)])
     distinct = float(np.mean([len(set(line)) / len(line) for line in lines]))
-    return Smoothness(*_mean(means), *_mean(strangers), distinct)
-
-
-def _mean(values: Sequence[float]) -> tuple[float, float]:
-    """The mean and its standard error."""
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return float(np.mean(values)), error
-
-
-_Doubles = NDArray[np.float64]
+    return Smoothness(*mean_and_error(means), *mean_and_error(strangers), distinct)
 
 
 def codes_between(first: Floats, last: Floats, points: int, spherical: bool = False) -> Floats:
@@ -235,9 +203,9 @@ def codes_between(first: Floats, last: Floats, points: int, spherical: bool = Fa
 
 
 def _arc(a: _Doubles, b: _Doubles, t: _Doubles) -> _Doubles:
-    norms = np.linalg.norm(a), np.linalg.norm(b)
-    if not norms[0] or not norms[1]:
-        return (1 - t) * a + t * b
+    line, norms = (1 - t) * a + t * b, (np.linalg.norm(a), np.linalg.norm(b))
+    if not all(norms):
+        return line
     u, v = a / norms[0], b / norms[1]
     across = v - (u @ v) * u
     angle = np.arctan2(np.linalg.norm(across), u @ v)
@@ -246,7 +214,7 @@ def _arc(a: _Doubles, b: _Doubles, t: _Doubles) -> _Doubles:
         axis[np.abs(u).argmin()] = 1.0
         across = axis - (u @ axis) * u
         if np.linalg.norm(across) < 1e-7:
-            return (1 - t) * a + t * b
+            return line
     across /= np.linalg.norm(across)
     directions: _Doubles = np.cos(t * angle) * u + np.sin(t * angle) * across
     return ((1 - t) * norms[0] + t * norms[1]) * directions

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from sritool.data.split import Split
 from sritool.errors import NumericalError, ShapeError, UsageError
+from sritool.evaluation.metrics import Array
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.model.random import Stream
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import run_name
-
-Array = NDArray[np.float64]
 
 GRID = 201  # points of a density
 FEWEST = 20  # sentences: of fewer, neither maps nor densities tell anything
@@ -201,18 +200,11 @@ def map_both(
 
 
 def embed(codes: NDArray[np.floating], seed: int = 0, perplexity: float = 30.0) -> NDArray[np.float64]:
-    """Place codes in the plane by t-SNE: near codes lie near each other, far distances mean little.
+    """Place codes [n, latent] in the plane [n, 2] by t-SNE: near codes lie near each other, far ones tell little.
 
     Equal codes have one place. The same codes, seed and versions of NumPy and scikit-learn give the same places: it
     runs in one thread, because the order of a sum over threads, and with it the map, changes from run to run.
-
-    Args:
-        codes: Shape [n, latent].
-        seed: Of t-SNE.
-        perplexity: About how many neighbours count; at most a third of the other distinct codes.
-
-    Returns:
-        Places. Shape [n, 2].
+    The perplexity is about how many neighbours count; at most a third of the other distinct codes.
 
     Raises:
         ShapeError: This is no table of codes.

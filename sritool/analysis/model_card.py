@@ -43,9 +43,7 @@ class CardFacts(NamedTuple):
 def gather_facts(path: Path, data_dir: Path) -> CardFacts:
     """Collect what is known of a checkpoint; nothing is measured.
 
-    Args:
-        path: The checkpoint.
-        data_dir: Folder of prepared corpora; without the model's own there, no evaluation on record is known.
+    Without the model's own corpus in `data_dir`, no evaluation on record is known.
     """
     model, content = load_hashed(path, "cpu")
     checkpoint = model.checkpoint

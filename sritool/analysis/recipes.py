@@ -18,13 +18,10 @@ def list_recipes() -> list[tuple[str, str]]:
 def side_by_side(recipe: str, preset: str, everything: bool = False) -> list[list[Any]]:
     """Return rows of a setting and its value for each method, in the order of METHODS; None: it does not read it.
 
-    Args:
-        recipe: A name, or the path of a file.
-        preset: Of whose corpora.
-        everything: Also what is the same for all methods that read it and the same as in the default recipe.
+    Without `everything`, what is the same for all methods that read it and as in the default recipe is left out.
 
     Raises:
-        UsageError: There is no such recipe or preset, or the recipe has a mistake.
+        UsageError: There is no such recipe (a name or a file) or preset, or the recipe has a mistake.
     """
     by_method = [_settings(recipe, preset, method) for method in METHODS]
     usual = [_settings(DEFAULT_RECIPE, preset, method) for method in METHODS]
@@ -33,20 +30,12 @@ def side_by_side(recipe: str, preset: str, everything: bool = False) -> list[lis
     for name in names:
         values = [settings.get(name) for settings in by_method]
         differ = any(value != other for value in values for other in values if None not in (value, other))
-        if (
-            everything
-            or name == "training.epochs"
-            or differ
-            or values != [settings.get(name) for settings in usual]
-        ):
+        changed = values != [settings.get(name) for settings in usual]
+        if everything or name == "training.epochs" or differ or changed:
             rows.append([name, *values])
     return rows
 
 
 def _settings(recipe: str, preset: str, method: str) -> dict[str, Any]:
-    given = Given(stored={"recipe": recipe, "preset": preset})
-    return {
-        name: value
-        for name, value in flat(shown(resolve_config(preset, method, given))).items()
-        if "." in name
-    }
+    config = resolve_config(preset, method, Given(stored={"recipe": recipe, "preset": preset}))
+    return {name: value for name, value in flat(shown(config)).items() if "." in name}

@@ -102,12 +102,6 @@ class RunReport:
 def gather(checkpoint: Path, request: Request, device: str, report: Report) -> RunReport:
     """Measure all parts of the page, or look them up beside the checkpoint.
 
-    Args:
-        checkpoint: A checkpoint or run folder.
-        request: What is on the page.
-        device: Where the model runs.
-        report: Is told of the sentences done.
-
     Raises:
         DataError: The corpus is not there.
         UsageError: As the parts have it.

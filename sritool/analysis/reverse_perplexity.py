@@ -54,14 +54,9 @@ LM = RunConfig(
 def reverse_perplexity(
     model: TrainedModel, sentences: Sequence[str], real: Split, report: Report, label: str = "lm on samples"
 ) -> Estimate:
-    """Return the perplexity of real sentences, in the model's own vocabulary, under an lm trained on these sentences.
+    """Return the perplexity of real sentences under a language model trained on these sentences.
 
-    Args:
-        model: The model whose vocabulary counts.
-        sentences: What the language model learns from.
-        real: What it predicts.
-        report: Is told of the sentences done.
-        label: What progress is told under.
+    Words are those of the model, whose vocabulary counts; `label` is what progress is told under.
 
     Raises:
         UsageError: There are fewer than `FEWEST` sentences.
@@ -69,7 +64,7 @@ def reverse_perplexity(
     check_enough(len(sentences))
     valid = sentences[::VALID_EVERY]
     train = [text for i, text in enumerate(sentences) if i % VALID_EVERY]
-    corpus = _InMemory(model, {"train": model.split(train), "valid": model.split(valid)})
+    corpus = _in_memory(model, {"train": model.split(train), "valid": model.split(valid)})
     with tempfile.TemporaryDirectory(prefix="sritool-") as folder:
         Trainer(corpus, LM, Path(folder), model.device, Limits(), _shown(report, label, len(train))).run()
         lm = load_model(Path(folder) / BEST, str(model.device))
@@ -80,11 +75,7 @@ def reverse_perplexity(
 
 
 def check_enough(sentences: int) -> None:
-    """Check the number of sentences.
-
-    Raises:
-        UsageError: There are fewer than `FEWEST`.
-    """
+    """Check the number of sentences. Raises: UsageError for fewer than `FEWEST`."""
     if sentences < FEWEST:
         raise UsageError(
             f"reverse-ppl needs at least {FEWEST} sentences to train on, not {sentences}; raise -n"
@@ -103,43 +94,38 @@ def _shown(report: Report, label: str, sentences: int) -> Callable[[events.Event
     return show
 
 
-class _InMemory(Corpus):
-    """Sentences in a model's vocabulary, that were never written to a disk."""
-
-    def __init__(self, model: TrainedModel, splits: dict[str, Split]) -> None:
-        prepared = model.checkpoint.corpus
-        info = CorpusInfo(
-            name="samples",
-            source="samples",
-            tokenizer=model.tokenizer.kind,
-            vocabulary=len(model.tokenizer),
-            max_length=int(prepared["max_length"]),
-            min_count=1,
-            vocab_size=None,
-            lowercase=bool(prepared["lowercase"]),
-            split_punctuation=bool(prepared["split_punctuation"]),
-            drop_long=False,
-            labels=(),
-            notes=(),
-            splits={name: _counts(split) for name, split in splits.items()},
-            content_hash=content_hash(model.tokenizer, splits, ()),
-        )
-        super().__init__(Path("samples"), info, model.tokenizer, splits=splits)
+def _in_memory(model: TrainedModel, splits: dict[str, Split]) -> Corpus:
+    """Sentences in a model's vocabulary as a corpus."""
+    prepared = model.checkpoint.corpus
+    info = CorpusInfo(
+        name="samples",
+        source="samples",
+        tokenizer=model.tokenizer.kind,
+        vocabulary=len(model.tokenizer),
+        max_length=int(prepared["max_length"]),
+        min_count=1,
+        vocab_size=None,
+        lowercase=bool(prepared["lowercase"]),
+        split_punctuation=bool(prepared["split_punctuation"]),
+        drop_long=False,
+        labels=(),
+        notes=(),
+        splits={name: _counts(split) for name, split in splits.items()},
+        content_hash=content_hash(model.tokenizer, splits, ()),
+    )
+    return Corpus(Path("samples"), info, model.tokenizer, splits=splits)
 
 
 def _counts(split: Split) -> SplitInfo:
     """Counts of sentences that were decoded, so that no word is new and nothing is cut."""
     ends = int((split.ids == EOS).sum())
+    lost = dict.fromkeys(("oov", "empty", "dropped", "truncated", "cleaned"), 0)
     return SplitInfo(
         sentences=len(split),
         words=int(split.words.sum()) - ends,
         tokens=split.predictions - ends,
         predictions=split.predictions,
         unknown=int((split.ids == UNK).sum()),
-        oov=0,
-        empty=0,
-        dropped=0,
-        truncated=0,
-        cleaned=0,
         longest=int(split.lengths.max(initial=0)),
+        **lost,
     )

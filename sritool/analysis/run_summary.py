@@ -48,13 +48,8 @@ def summarise(
 ) -> Summary:
     """Measure best.pt on a seeded choice of test sentences (valid without a test split), and show samples of it.
 
-    Args:
-        corpus: What the run was trained on.
-        folder: The run's.
-        device: Where the model runs.
-        seed: Of the sentences, the noise and the samples.
-        report: Is told of the sentences done.
-        seconds: What all of it may take. As many sentences are measured as fit, `validation.final_sentences` at most.
+    As many sentences are measured as fit into the seconds that all of it may take, at most
+    `validation.final_sentences`. The seed is of the sentences, the noise and the samples.
     """
     began = time.monotonic()
     model = load_model(folder / BEST, device)

@@ -16,6 +16,7 @@ from sritool.data.sampling import seeded_choice
 from sritool.data.split import Split
 from sritool.errors import UsageError, suggestion
 from sritool.evaluation.measure import measure
+from sritool.evaluation.metrics import mean_and_error
 from sritool.evaluation.sentences import Text, prepared_corpus
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
@@ -84,13 +85,9 @@ def parse_metrics(text: str) -> tuple[str, ...]:
 
 
 def real_text(model: TrainedModel, text: Text | None, data_dir: Path, training: bool) -> Real:
-    """Take the test split of the model's corpus, or valid where there is none; or a user's own text.
+    """Take a user's own text, or the test split of the model's corpus, or valid where there is none.
 
-    Args:
-        model: A trained model.
-        text: The user's own text, if any.
-        data_dir: Folder of prepared corpora.
-        training: Whether sentences to train on are asked for too.
+    Sentences to train on come from the corpus alone, where they are asked for.
 
     Raises:
         DataError: The corpus is not there.
@@ -149,22 +146,19 @@ def figures(
         ):
             rows.append(Row(name, value, other, f"nats {unit}, {how}"))
     if "reverse-ppl" in metrics and real is not None:
-        ours = reverse(model, sentences, real, report, "lm on samples")
-        theirs = None
+
+        def reverse(texts: Sequence[str], label: str) -> Figure:
+            found = reverse_perplexity(model, texts, real.split, report, label)
+            return Figure(found.value, found.standard_error, len(texts))
+
+        ours, theirs = reverse(sentences, "lm on samples"), None
         if reference and real.training is not None:
-            texts = chosen_texts(model, real.training, len(sentences))
-            theirs = reverse(model, texts, real, report, "lm on real sentences")
+            theirs = reverse(chosen_texts(model, real.training, len(sentences)), "lm on real sentences")
         elif reference:
             notes.append("reverse-ppl of real sentences needs the prepared corpus: leave --text out for it")
         of = f"{real.name}, {real.split.predictions:,} predictions (with </s>)"
         rows.append(Row("reverse-ppl", ours, theirs, f"lm trained on them, of {of}"))
     return Figures(rows, notes)
-
-
-def reverse(model: TrainedModel, sentences: Sequence[str], real: Real, report: Report, label: str) -> Figure:
-    """Train an lm on these sentences, and measure its perplexity on real text."""
-    found = reverse_perplexity(model, sentences, real.split, report, label)
-    return Figure(found.value, found.standard_error, len(sentences))
 
 
 def varied(name: str, sentences: Sequence[str]) -> Figure:
@@ -178,26 +172,14 @@ def varied(name: str, sentences: Sequence[str]) -> Figure:
 def scores(
     model: TrainedModel, sentences: Sequence[str], seed: int, report: Report, label: str
 ) -> tuple[Figure, Figure]:
-    """Measure −log p(x) under the model, as `evaluate` does.
-
-    Args:
-        model: The model.
-        sentences: Texts.
-        seed: Of the estimator's noise.
-        report: Is told of the sentences done.
-        label: What progress is told under.
-
-    Returns:
-        Nats a sentence, and nats a token.
-    """
+    """Measure −log p(x) under the model, as `evaluate` does: in nats a sentence, and in nats a token."""
     split = model.split(sentences)
     settings = EvaluationSettings(("nll", "ppl"), seed=seed)
     everything = np.arange(len(split))
     found = measure(
         model.method, split, everything, settings, lambda _, *given: report(f"nll of {label}", *given)
     )
-    nll = next(each for each in found.estimates if each.metric == "nll")
-    ppl = next(each for each in found.estimates if each.metric == "ppl")
+    nll, ppl = (next(one for one in found.estimates if one.metric == name) for name in settings.metrics)
     per_token = Figure(math.log(ppl.value), ppl.standard_error / ppl.value, len(split))
     return Figure(nll.value, nll.standard_error, len(split)), per_token
 
@@ -240,50 +222,28 @@ def self_bleu(sentences: Sequence[Words]) -> Figure:
         return Figure(math.nan, math.nan, len(sentences))
     from sacrebleu.metrics import BLEU
 
-    others, lengths = _Others(), Counter(len(words) for words in sentences)
-    counts = [_ngrams(words) for words in sentences]
+    counts, lengths = [_ngrams(words) for words in sentences], Counter(len(words) for words in sentences)
+    # The most often that an n-gram occurs in one sentence, and in another one.
+    most: dict[tuple[str, ...], tuple[int, int]] = {}
     for own in counts:
-        others.add(own)
+        for ngram, count in own.items():
+            first, second = most.get(ngram, (0, 0))
+            most[ngram] = (count, first) if count > first else (first, max(count, second))
     scores = []
     for words, own in zip(sentences, counts, strict=True):
         correct, total = [0] * _ORDER, [max(0, len(words) - n) for n in range(_ORDER)]
         for ngram, count in own.items():
-            correct[len(ngram) - 1] += min(count, others.most(ngram, count))
-        length = _closest(len(words), lengths)
-        found = BLEU.compute_bleu(
-            correct,
-            total,
-            len(words),
-            length,
-            smooth_method="exp",
-            effective_order=True,
-            max_ngram_order=_ORDER,
-        )
+            first, second = most[ngram]
+            correct[len(ngram) - 1] += min(count, second if count == first else first)
+        how = {"smooth_method": "exp", "effective_order": True, "max_ngram_order": _ORDER}
+        found = BLEU.compute_bleu(correct, total, len(words), _closest(len(words), lengths), **how)
         scores.append(found.score)
-    error = float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
-    return Figure(float(np.mean(scores)), error, len(scores))
+    return Figure(*mean_and_error(np.array(scores)), len(scores))
 
 
 def _ngrams(words: Words) -> Counter[tuple[str, ...]]:
     """How often each n-gram of one to four words occurs."""
     return Counter(tuple(words[i : i + n]) for n in range(1, _ORDER + 1) for i in range(len(words) - n + 1))
-
-
-class _Others:
-    """The most often that an n-gram occurs in one sentence, and in one of all the others."""
-
-    def __init__(self) -> None:
-        self._two: dict[tuple[str, ...], tuple[int, int]] = {}
-
-    def add(self, counts: Counter[tuple[str, ...]]) -> None:
-        for ngram, count in counts.items():
-            first, second = self._two.get(ngram, (0, 0))
-            self._two[ngram] = (count, first) if count > first else (first, max(count, second))
-
-    def most(self, ngram: tuple[str, ...], own: int) -> int:
-        """In one sentence that is not the one in which it occurs `own` times."""
-        first, second = self._two[ngram]
-        return second if own == first else first
 
 
 def _closest(length: int, lengths: Counter[int]) -> int:

@@ -30,20 +30,9 @@ class Score(NamedTuple):
 def score(
     model: TrainedModel, text: Path, seed: int, likelihood: LikelihoodConfig, batch_size: int, report: Report
 ) -> Iterator[list[Score]]:
-    """Score every line of a text, some lines at a time, so that a long text's figures come as they are known.
+    """Yield scores of some lines of a file or "-" at a time, so that a long text's figures come as they are known.
 
     Order and number of lines are kept; an empty line is </s> alone. All of the text is read before the first figure.
-
-    Args:
-        model: A trained model.
-        text: A file, or "-" for standard input.
-        seed: Of the estimator's noise.
-        likelihood: Settings of the estimator.
-        batch_size: Sentences side by side.
-        report: Is told of the sentences done.
-
-    Yields:
-        Scores of some lines.
     """
     sentences = read_text(text).lines
     split = model.split(sentences)
@@ -55,9 +44,7 @@ def score(
             report(what, begin + done * count // max(of, 1), len(split))
 
         measured = measure(model.method, split, rows, settings, tell)
-        yield [
-            Score(
-                float(value), int(split.lengths[i]), int((split.targets(int(i)) == UNK).sum()), sentences[i]
-            )
-            for i, value in zip(rows, measured.figures.log_likelihood, strict=True)
-        ]
+        log_p = measured.figures.log_likelihood.tolist()
+        unknown = [int((split.targets(int(i)) == UNK).sum()) for i in rows]
+        counts = split.lengths[rows].tolist(), unknown
+        yield [Score(*line) for line in zip(log_p, *counts, sentences[begin : begin + PART], strict=True)]

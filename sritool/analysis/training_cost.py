@@ -32,12 +32,7 @@ class Training(NamedTuple):
 
 
 def training_of(model: TrainedModel, data_dir: Path) -> Training:
-    """Tell what the run that a checkpoint belongs to took so far, by the last.pt and metrics.jsonl beside it.
-
-    Args:
-        model: A trained model.
-        data_dir: Folder of prepared corpora.
-    """
+    """Tell what the run that a checkpoint belongs to took so far, by the last.pt and metrics.jsonl beside it."""
     config, folder, last = model.checkpoint.config, model.path.parent, model.checkpoint
     in_its_folder = model.path.name in (BEST, LAST)
     if in_its_folder:
@@ -57,11 +52,13 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
         left = f"its training has not ended: {done} of {planned} epochs"
     of = prepared_corpus(model, data_dir).info.splits["train"].sentences
     return Training(
-        sum(parameter.numel() for parameter in model.method.modules.parameters()),
-        statistics.median(speeds) if speeds else None,
-        float(last.progress["seconds"]),
-        *(done, planned),
-        *(min(config.training.sentences or of, of), of),
-        left,
-        config.pretraining.encoder if model.method.pretrains else "",
+        parameters=sum(parameter.numel() for parameter in model.method.modules.parameters()),
+        tokens_per_second=statistics.median(speeds) if speeds else None,
+        seconds=float(last.progress["seconds"]),
+        epochs=done,
+        planned=planned,
+        sentences=min(config.training.sentences or of, of),
+        of=of,
+        left=left,
+        encoder=config.pretraining.encoder if model.method.pretrains else "",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -40,13 +39,9 @@ class Curves(NamedTuple):
 
 
 def read_curves(runs: Sequence[Path], runs_dir: Path) -> Curves:
-    """Read the validations of runs, and the training loss between them.
+    """Read the validations of runs, and the training loss between them; without z there are no curves of OF_Z.
 
-    A run without z has no curves of OF_Z.
-
-    Args:
-        runs: Run folders, or checkpoints in them; none: the newest run.
-        runs_dir: Folder of runs.
+    Runs are folders or checkpoints in them; none: the newest run.
 
     Raises:
         CheckpointError: There is no such run.
@@ -156,8 +151,8 @@ def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
 def by_line(points: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
     """Return the points of each (run, metric), in their order."""
     lines: dict[tuple[str, str], list[Point]] = {}
-    for key, group in itertools.groupby(points, lambda point: (point.run, point.metric)):
-        lines.setdefault(key, []).extend(group)
+    for point in points:
+        lines.setdefault((point.run, point.metric), []).append(point)
     return lines
 
 

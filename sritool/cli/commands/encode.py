@@ -20,7 +20,8 @@ from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
-    from sritool.analysis.codes import Encoded, Floats
+    from sritool.analysis.codes import Encoded
+    from sritool.runs.model import Floats
 
 SHOWN = 6  # dimensions that a table for people has room for
 ENDINGS = (".npy", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")  # that tell a format
