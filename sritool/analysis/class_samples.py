@@ -119,8 +119,7 @@ def sample_class(
 def class_number(corpus: Corpus, label: str) -> int:
     """Return the number of a label in a corpus; 0 and 1 stand for negative and positive where these are the labels.
 
-    Raises:
-        UsageError: There is no such label; the message names those that there are.
+    Raises: UsageError if there is no such label; the message names those that there are.
     """
     names = corpus.info.labels
     if len(names) < 2:
@@ -140,8 +139,7 @@ def class_number(corpus: Corpus, label: str) -> int:
 def fit_and_rest(labels: Classes, number: int, name: str) -> tuple[Indices, Indices]:
     """Choose the sentences of a class that are fitted, and return all others, for the classifiers to learn from.
 
-    Raises:
-        DataError: The class has too few sentences.
+    Raises: DataError if the class has too few sentences.
     """
     there = np.flatnonzero(labels == number)
     if len(there) < FEWEST:

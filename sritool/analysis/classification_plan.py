@@ -103,9 +103,7 @@ def draws_of(request: Request, usable: Sequence[Part]) -> dict[int, list[Part]]:
     """Return the draws by their number of labels: files by their size, or as many of one file as are asked for.
 
     `usable` are the sentences of each labelled source that may take part.
-
-    Raises:
-        UsageError: There are several files to draw from, or fewer sentences than labels asked for.
+    Raises: UsageError if there are several files to draw from, or fewer sentences than labels asked for.
     """
     if request.labelled and request.counts is None:
         sizes = sorted({len(part.source) for part in usable})
@@ -130,9 +128,7 @@ def draw(usable: Indices, of: int, count: int, seed: int, number: int) -> Indice
     """Choose `count` of the usable ones of `of` sentences at random, in their order, as draw `number` of a seed.
 
     A larger draw holds the smaller, and which are drawn depends little on those that are not usable.
-
-    Raises:
-        UsageError: There are not so many.
+    Raises: UsageError if there are not so many.
     """
     if count > len(usable):
         raise UsageError(
@@ -165,8 +161,7 @@ def usable_of(
 ) -> tuple[dict[Sentences, Indices], list[Overlap]]:
     """Tell which sentences of each source may take part, and which sources have sentences of test.
 
-    Raises:
-        DataError: A source has no others, and they are to be left out.
+    Raises: DataError if a source has no others, and they are to be left out.
     """
     usable: dict[Sentences, Indices] = {}
     overlaps: list[Overlap] = []

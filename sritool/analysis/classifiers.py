@@ -121,14 +121,10 @@ class Clusters:
     def __init__(
         self, codes: Floats, classes: int, seed: int, components: int | None = None, standardize: bool = True
     ) -> None:
-        """Fit the mixture to codes, at least as many as classes.
+        """Fit the mixture to codes [n, latent], at least as many as classes.
 
-        Args:
-            codes: Shape [n, latent].
-            classes: Number of components.
-            seed: Of the fit.
-            components: Principal components of the codes to keep; None: all.
-            standardize: Whether every dimension is brought to mean 0 and variance 1 first.
+        `components` is how many principal components of the codes to keep, all if None; `standardize` brings every
+        dimension to mean 0 and variance 1 first.
         """
         from sklearn.decomposition import PCA
         from sklearn.mixture import GaussianMixture
@@ -158,15 +154,10 @@ class Clusters:
 def svm_classes(
     codes: Floats, labels: Classes, wanted: Floats, kernel: str, seed: int, standardize: bool = True
 ) -> Classes:
-    """Tell classes by a support vector machine on codes.
+    """Tell the classes of wanted codes by a support vector machine on labelled ones.
 
-    Args:
-        codes: Labelled codes. Shape [n, latent].
-        labels: Their classes. Shape [n].
-        wanted: Codes whose classes are returned. Shape [m, latent].
-        kernel: One of KERNELS.
-        seed: Of the folds that C is chosen by.
-        standardize: Whether every dimension is brought to mean 0 and variance 1 first.
+    Codes have the shape [n, latent] and classes [n]. The seed is of the folds that C is chosen by. `standardize`
+    brings every dimension to mean 0 and variance 1 first.
     """
     steps = [*_scaler(standardize), _machine(kernel, seed)]
     return _classes(steps, codes.astype(np.float64), labels, wanted.astype(np.float64), COSTS[kernel], seed)

@@ -201,8 +201,7 @@ def compare(
 def reference_index(paths: Sequence[Path], models: Sequence[TrainedModel], against: Path | None) -> int:
     """Return which run the others are compared with: `against`, or else the language model, or else the first.
 
-    Raises:
-        UsageError: `against` is none of the runs.
+    Raises: UsageError if `against` is none of the runs.
     """
     if against is None:
         return next((i for i, model in enumerate(models) if model.method.name == "lm"), 0)

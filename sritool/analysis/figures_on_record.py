@@ -36,12 +36,6 @@ def figures_of(
 
     What is on record of fewer sentences than the request's limit is not taken; what is measured now is of that many.
 
-    Args:
-        model: A trained model.
-        content: Hash of the checkpoint's file.
-        request: How figures are measured.
-        report: Is told of the sentences done.
-
     Returns:
         Sets that have no metric in common. All metrics that use importance weights are of the same sentences, so that
         ppl and nll on a page agree.
@@ -76,10 +70,8 @@ def figures_on_record(
 ) -> Iterator[Figures]:
     """Take what is kept of this very checkpoint and split, the whole split first; no metric twice.
 
-    The metrics `usual` are wanted together. Other arguments are as `figures_of` has them.
-
-    Raises:
-        DataError: The corpus is not there.
+    `content` is the hash of the checkpoint's file. The metrics `usual` are wanted together.
+    Raises: DataError if the corpus is not there.
     """
     of_interest = set(NEEDS) if model.latent else set(WITHOUT_Z)
     _, enough, _ = choose_sentences(model, request.split, None, request.limit, request.data_dir)

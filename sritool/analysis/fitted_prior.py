@@ -97,9 +97,7 @@ def posterior_draws(
     """Draw from the posteriors p(z|x) of the chosen sentences [n], as the estimator `adaptive` does.
 
     The seed is of all noise; each sentence gets `repeats` codes; `label` is what progress is told under.
-
-    Raises:
-        NumericalError: A draw or a weight is not finite.
+    Raises: NumericalError if a draw or a weight is not finite.
     """
     config, method = LikelihoodConfig(), model.method
     root = method.root
@@ -125,13 +123,10 @@ def posterior_draws(
 
 
 def fit_gaussian(codes: Tensor, diagonal: bool = False) -> Gaussian:
-    """Fit by moments, shrunk to N(0, I) as far as the moments' own noise explains the difference.
+    """Fit to codes [repeats, n, latent] by moments, shrunk to N(0, I) as far as noise explains the difference.
 
-    The noise is that between sentences: the codes of one sentence lie near each other.
-
-    Args:
-        codes: Of each sentence. Shape [repeats, n, latent].
-        diagonal: Leave the covariances between dimensions out.
+    The noise is that between sentences: the codes of one sentence lie near each other. `diagonal` leaves the
+    covariances between dimensions out.
 
     Source: as `moment_match`.
     """

@@ -21,8 +21,7 @@ from sritool.training.validation import loss_of
 def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
     """Describe a checkpoint as (field, value) rows: method, corpus, sizes, progress, best validation, settings.
 
-    Raises:
-        CheckpointError: It is no checkpoint, or is damaged.
+    Raises: CheckpointError if it is none, or is damaged.
     """
     checkpoint = load_checkpoint(path)
     method = method_without_memory(checkpoint, path)

@@ -28,11 +28,7 @@ _Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Way:
-    """How to go from one code to another.
-
-    Raises:
-        UsageError: There are fewer than two points.
-    """
+    """How to go from one code to another. Raises: UsageError if there are fewer than two points."""
 
     points: int = 7  # both ends included
     spherical: bool = False  # along the arc
@@ -53,10 +49,9 @@ class Smoothness(NamedTuple):
 
 
 def prior_pairs(model: TrainedModel, n: int, seed: int) -> Floats:
-    """Draw n pairs of codes from the prior; the first of more pairs are the same. Shape [n, 2, latent].
+    """Draw n pairs of codes from the prior: [n, 2, latent]; the first of more pairs are the same.
 
-    Raises:
-        UsageError: The model has no z.
+    Raises: UsageError if the model has no z.
     """
     model.require_latent("interpolate")
     return model.prior(2 * n, seed).reshape(n, 2, model.latent)
@@ -67,8 +62,7 @@ def sentence_pairs(
 ) -> Floats:
     """Encode pairs of sentences, each by the mean of its chains: [n, 2, latent].
 
-    Raises:
-        UsageError: The model has no z.
+    Raises: UsageError if the model has no z.
     """
     model.require_latent("interpolate")
     split = model.split([sentence for pair in pairs for sentence in pair])
@@ -80,8 +74,7 @@ def sentence_pairs(
 def read_pairs(text: Path | str) -> list[Pair]:
     """Read pairs of sentences from a file or "-", one pair a line, a tab between the two.
 
-    Raises:
-        DataError: A line is no pair; the message names it.
+    Raises: DataError, which names the line, if that is no pair.
     """
     where = "standard input" if str(text) == "-" else str(text)
     try:
@@ -109,18 +102,9 @@ def interpolate(
     seed: int,
     report: Report | None = None,
 ) -> list[list[Decoded]]:
-    """Decode the sentences of each line between two codes, both ends included.
+    """Decode `way.points` sentences of each line between two codes, both ends included.
 
-    Args:
-        model: A trained model.
-        ends: First and last code of each line. Shape [n, 2, latent].
-        way: Points, and whether they lie on a line or an arc.
-        config: How codes are decoded.
-        seed: Of words that are drawn.
-        report: Is told of the sentences done.
-
-    Returns:
-        n lists of `way.points` sentences.
+    `ends` are the first and the last code of each line: [n, 2, latent]. The seed is of words that are drawn.
     """
     lines = [codes_between(first, last, way.points, way.spherical) for first, last in ends]
     found = model.decode_whole(np.concatenate(lines), config, seed, report=report)
@@ -180,21 +164,12 @@ def smoothness(
 
 
 def codes_between(first: Floats, last: Floats, points: int, spherical: bool = False) -> Floats:
-    """Return codes on the line from one code to another, or on the arc; both ends are included and exact.
+    """Return codes [points, latent] on the line from one code [latent] to another, or on the arc, with exact ends.
 
     The arc turns the direction at an even rate (Shoemake 1985, slerp) and goes evenly from the one norm to the other,
     so that the codes on the way are as far from 0 as the ends are, as draws of the prior are. A zero has no
     direction: the other's is taken. Opposite directions have no shortest arc: one through the coordinate axis that
     is nearest to a right angle is taken, or, in one dimension, the line.
-
-    Args:
-        first: Shape [latent].
-        last: Shape [latent].
-        points: At least 2.
-        spherical: Go along the arc.
-
-    Returns:
-        Shape [points, latent], float32.
     """
     a, b, t = first.astype(np.float64), last.astype(np.float64), np.linspace(0.0, 1.0, points)[:, None]
     codes = _arc(a, b, t) if spherical else (1 - t) * a + t * b

@@ -34,12 +34,11 @@ class Point(NamedTuple):
 
 
 class Dimension(NamedTuple):
-    """One dimension of the aggregate posterior, whose prior has 0, 1, 0 and 0."""
+    """One dimension of the aggregate posterior, whose prior has 0, 1 and 0."""
 
     dimension: int  # from 1
     mean: float
     deviation: float
-    kurtosis: float  # in excess of a normal's
     ks: float  # Kolmogorov and Smirnov's distance to N(0, 1)
 
 
@@ -68,9 +67,8 @@ class AggregatePosterior(NamedTuple):
         curves = [("density", str(row + 1), density) for row, density in enumerate(self.densities)]
         for part, name, density in [*curves, ("prior", "N(0, 1)", prior)]:
             if not np.isnan(density).any():
-                found += [
-                    Point(part, name, *map(float, pair)) for pair in zip(self.grid, density, strict=True)
-                ]
+                points = np.stack([self.grid, density], 1).tolist()
+                found += [Point(part, name, x, y) for x, y in points]
         return found + [Point("deviation", str(one.dimension), one.deviation, 1.0) for one in self.dimensions]
 
     @property
@@ -102,14 +100,8 @@ def aggregate(
 ) -> AggregatePosterior:
     """Draw the aggregate posterior, map it and its control, and set its marginals against the prior's.
 
-    Args:
-        model: A trained model.
-        split: Sentences.
-        examples: Indices in the split, 20 or more. Shape [n].
-        seed: Of the draws and the maps.
-        report: Is told of the sentences done.
-        labels: Names of the corpus' labels, by number.
-        batch_size: Sentences side by side.
+    It is of 20 or more sentences of a split, `examples` [n]. Labels are the names of the corpus' labels, by number;
+    the seed is of the draws and the maps.
 
     Raises:
         UsageError: The model has no z, or there are fewer sentences.
@@ -180,11 +172,10 @@ def density(values: Array, grid: Array) -> Array:
 
 def dimension_of(number: int, values: Array) -> Dimension:
     """Measure how far one dimension is from N(0, 1)."""
-    from scipy.stats import kstest, kurtosis
+    from scipy.stats import kstest
 
     deviation = float(values.std(ddof=1)) if len(values) > 1 and np.ptp(values) else 0.0
-    excess = float(kurtosis(values)) if deviation else 0.0
-    return Dimension(number, float(values.mean()), deviation, excess, float(kstest(values, "norm").statistic))
+    return Dimension(number, float(values.mean()), deviation, float(kstest(values, "norm").statistic))
 
 
 def map_both(

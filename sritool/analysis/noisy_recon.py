@@ -98,12 +98,9 @@ def losses_of(
 ) -> dict[str, Array]:
     """Measure −log p(x|z) of each clean sentence in nats, a mean over its chains.
 
-    Returns:
-        `recon`, with z of the clean sentence first, shape [sentences, 1 + versions]; `permuted`, with z of another
-        clean sentence, shape [sentences], unless there is one sentence only.
-
-    Raises:
-        NumericalError: A loss is not finite.
+    Returns `recon`, with z of the clean sentence first: [sentences, 1 + versions]; and `permuted`, with z of another
+    clean sentence: [sentences], unless there is one sentence only.
+    Raises: NumericalError if a loss is not finite.
     """
     method, seed, like = model.method, request.seed, model.generator.output_bias
     cut = ~clean.split.ended[clean.places]

@@ -51,12 +51,8 @@ def ppl_draws(
 ) -> PplDraws:
     """Measure one metric of each run by each estimator, or look it up; what is measured is kept on record.
 
-    Args:
-        checkpoints: Checkpoints or run folders.
-        request: Its one metric is ppl or nll; its estimator and `likelihood.samples` are not read.
-        wanted: Estimators, for the runs that they fit; none: `adaptive`, and those on record with their usual M.
-        device: Where the models run.
-        report: Is told of the sentences done.
+    The request's one metric is ppl or nll; its estimator and `likelihood.samples` are not read. Estimators are wanted
+    for the runs that they fit; none: `adaptive`, and those on record with their usual M.
 
     Raises:
         UsageError: The metric is unknown, or an estimator fits no run.

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sritool.analysis.reproduction.measures import Measure, evaluation
+from sritool.analysis.reproduction.measures import evaluation
 from sritool.analysis.reproduction.on_record import measured
 from sritool.analysis.reproduction.plan import Plan, PlannedRun, Request, planned_run, recipe_name
 from sritool.analysis.reproduction.states import State, state_of
@@ -66,9 +66,9 @@ class Result(NamedTuple):
     @property
     def loss(self) -> float:
         """The figure, with the sign that makes the lowest the best; ∞ where there is none."""
-        value = self.estimate.value if self.estimate is not None else math.nan
-        sign = -1 if self.estimate is not None and self.estimate.metric == "elbo" else 1
-        return sign * value if math.isfinite(value) else math.inf
+        if self.estimate is None or not math.isfinite(self.estimate.value):
+            return math.inf
+        return -self.estimate.value if self.estimate.metric == "elbo" else self.estimate.value
 
 
 def make_search(
@@ -99,11 +99,10 @@ def make_search(
     mark = fingerprint(recipe_name(request), seed, *sorted(map(repr, spaces)))[:6]
     stem = name or f"{Path(request.corpus).name}-{method}-tune-{mark}"
     metric = chosen_by(method_of(base.config))
-    measures = (evaluation((metric,), split="valid"),)
     found: list[Trial] = []
     for number in range(trials):
         drawn = {one.key: one.value(uniform(seed, number, one.key)) for one in spaces if number}
-        found.append(_trial(request, f"{stem}-{number:03}", number, drawn, found, measures))
+        found.append(_trial(request, f"{stem}-{number:03}", number, drawn, found, metric))
     table = PaperTable("Random search", "", (method,), lambda limit: (), (metric,), differences=(metric,))
     plan = Plan(request, table, [trial.run for trial in found if trial.run is not None])
     return Search(plan, metric, found, keys, fixed)
@@ -142,12 +141,7 @@ def _variation(drawn: Mapping[str, str], name: str = "") -> Variation:
 
 
 def _trial(
-    request: Request,
-    name: str,
-    number: int,
-    drawn: Mapping[str, str],
-    before: Sequence[Trial],
-    measures: tuple[Measure, ...],
+    request: Request, name: str, number: int, drawn: Mapping[str, str], before: Sequence[Trial], metric: str
 ) -> Trial:
     try:
         run = planned_run(request, name, request.methods[0], _variation(drawn, f"{number:03}"))
@@ -158,14 +152,13 @@ def _trial(
     for other in before:
         if other.run is not None and other.run.config == run.config:
             return Trial(number, drawn, None, f"as trial {other.number}")
-    return Trial(number, drawn, run._replace(measures=measures))
+    return Trial(number, drawn, run._replace(measures=(evaluation((metric,), split="valid"),)))
 
 
 def results(search: Search, device: str) -> list[Result]:
     """Return what is there of all trials, the best first and those that are not measured last.
 
-    Raises:
-        UsageError: A folder has a run with other settings than the trial of its name.
+    Raises: UsageError if a folder has a run with other settings than the trial of its name.
     """
     found, reference = [], None
     for trial in search.trials:
@@ -173,17 +166,16 @@ def results(search: Search, device: str) -> list[Result]:
         if state.apart:
             other = f"{state.folder} is of another search: it has {state.apart[0]}"
             raise UsageError(f"{other}; give this one another --name")
-        notes, row = [], None
+        values, row = dict[str, Any](), None
         if trial.run is not None and state.trained:
             values, row = measured(search.plan, trial.run, state)
-            notes = values["notes"]
         if row is None:
             found.append(Result(trial, state))
             continue
         reference = row if trial.number == 0 else reference
         paired = row.minus(reference, True).get(search.metric) if reference is not None else None
         estimate = next(one for one in row.evaluation.estimates if one.metric == search.metric)
-        collapsed = any(note.startswith(IGNORES_Z) for note in notes)
+        collapsed = any(note.startswith(IGNORES_Z) for note in values["notes"])
         found.append(Result(trial, state, estimate, paired, collapsed))
     return sorted(found, key=lambda one: (one.loss, one.trial.number))
 

@@ -57,9 +57,7 @@ def reverse_perplexity(
     """Return the perplexity of real sentences under a language model trained on these sentences.
 
     Words are those of the model, whose vocabulary counts; `label` is what progress is told under.
-
-    Raises:
-        UsageError: There are fewer than `FEWEST` sentences.
+    Raises: UsageError for fewer than `FEWEST` sentences.
     """
     check_enough(len(sentences))
     valid = sentences[::VALID_EVERY]

@@ -67,13 +67,9 @@ class Figures(NamedTuple):
 
 
 def parse_metrics(text: str) -> tuple[str, ...]:
-    """Read names with commas between, or `all`.
+    """Read names with commas between, or `all`, into the order of `METRICS`.
 
-    Returns:
-        The names in the order of `METRICS`.
-
-    Raises:
-        UsageError: A name is unknown, or there is none.
+    Raises: UsageError if a name is unknown, or there is none.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
@@ -88,9 +84,7 @@ def real_text(model: TrainedModel, text: Text | None, data_dir: Path, training: 
     """Take a user's own text, or the test split of the model's corpus, or valid where there is none.
 
     Sentences to train on come from the corpus alone, where they are asked for.
-
-    Raises:
-        DataError: The corpus is not there.
+    Raises: DataError if the corpus is not there.
     """
     if text is not None:
         return Real(text.name, model.split(text.lines), None)
@@ -111,19 +105,10 @@ def figures(
     """Measure sentences, and with `reference` real ones.
 
     The figures change with the number of sentences, so that equally many samples and real sentences are compared.
-    Where there are fewer real sentences, only as many samples are used, except for reverse perplexity.
+    Where there are fewer real sentences, only as many samples are used, except for reverse perplexity. Real text is
+    needed for that and for `reference`; the seed is of the noise of nll.
 
-    Args:
-        model: The model that the sentences are of.
-        sentences: Samples.
-        metrics: Some of METRICS.
-        seed: Of the noise of nll.
-        report: Is told of the sentences done.
-        real: Needed for reverse perplexity and for `reference`.
-        reference: Measure real sentences too.
-
-    Raises:
-        UsageError: There are too few sentences for reverse perplexity.
+    Raises: UsageError if there are too few sentences for reverse perplexity.
     """
     if "reverse-ppl" in metrics:
         check_enough(len(sentences))

@@ -43,8 +43,7 @@ class Over:
 def parse_over(text: str) -> Over:
     """Return what `KEY=LOW..HIGH`, `KEY=LOW..HIGH:log` or `KEY=A,B,C` says.
 
-    Raises:
-        UsageError: It says nothing of the kind, or the range is empty.
+    Raises: UsageError if it says nothing of the kind, or the range is empty.
     """
     key, _, values = (part.strip() for part in text.partition("="))
     if not key or not values:

@@ -83,9 +83,7 @@ def _without_z(config: Path) -> bool:
 def metrics_file(run: Path | None, runs_dir: Path) -> Path:
     """Find the metrics.jsonl of a run, which may be too young for a checkpoint.
 
-    Raises:
-        CheckpointError: There is no such run.
-        DataError: It has no metrics.
+    Raises: CheckpointError if there is no such run, DataError if it has no metrics.
     """
     if run is not None:
         for path in (run, run / METRICS, runs_dir / run / METRICS):
@@ -99,13 +97,9 @@ def metrics_file(run: Path | None, runs_dir: Path) -> Path:
 
 
 def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Read the records of a metrics.jsonl; a line that is being written is left out.
+    """Return the records of a metrics.jsonl in the order of their steps, and the number of damaged lines.
 
-    Returns:
-        Records in the order of their steps, and the number of damaged lines.
-
-    Raises:
-        DataError: The file cannot be read.
+    A line that is being written is left out. Raises: DataError if the file cannot be read.
     """
     try:
         whole, _, _ = path.read_bytes().rpartition(b"\n")

@@ -47,17 +47,11 @@ def traverse(
 ) -> Traversal:
     """Decode a code greedily with one coordinate at each of `points` values from −reach to reach.
 
-    Args:
-        model: A trained model.
-        sentence: Its code is moved; None: the prior's first draw.
-        dimensions: Coordinates, from 1; none: the FEW that change the most words.
-        points: Values a dimension.
-        reach: Largest value, in standard deviations of the prior.
-        seed: Of the draw, or of the chains' noise.
-        max_length: Words of a decoded sentence at most.
+    The code is that of the sentence, or else the prior's first draw; the seed is of the draw, or of the chain's
+    noise. Dimensions are told from 1; none: the FEW that change the most words. A reach is in standard deviations of
+    the prior. A decoded sentence has `max_length` words at most.
 
-    Raises:
-        UsageError: The model has no z, there is no such dimension, or no code has such a reach.
+    Raises: UsageError if the model has no z, there is no such dimension, or no code has such a reach.
     """
     model.require_latent("move a code")
     if not 0 < reach <= FARTHEST:

@@ -71,9 +71,7 @@ def certify(
     """Bracket log p(x) of `count` sentences simulated from the model, and say whether `adaptive` lies inside.
 
     There are so many independent chains of annealing a sentence; more `rungs` narrow the bracket.
-
-    Raises:
-        UsageError: The model has no z (its likelihood is exact), or a number is too small.
+    Raises: UsageError if the model has no z (its likelihood is exact), or a number is too small.
     """
     model.require_latent("certify")
     for name, value, least in (("certify", count, 2), ("rungs", settings.rungs, 1), ("chains", chains, 1)):

@@ -103,14 +103,8 @@ def sentence_terms(
 ) -> Array | None:
     """Return each sentence's term of an estimate: the figure is their mean, with the standard error of that.
 
-    Args:
-        metric: Name of the estimate.
-        figures: Of all sentences.
-        log_likelihood: Of each, in nats; None: from all draws. Shape [n].
-
-    Returns:
-        Shape [n], NaN where a sentence was not measured; None where the estimate has no terms, or needs characters
-        that are not known.
+    They are from all draws, or from these log p̂(x) [n] in nats. Shape [n], NaN where a sentence was not measured;
+    None where the estimate has no terms, or needs characters that are not known.
     """
     log_p = figures.log_likelihood if log_likelihood is None else log_likelihood
     size = figures.size

@@ -94,9 +94,9 @@ def evaluate_model(
         paired: Whether the terms of each sentence are needed, to compare with another run.
     """
     chosen = choose_sentences(model, settings.split, text, settings.limit, settings.data_dir)
-    kept, total = record_of(model, content, chosen, settings), len(chosen.split)
+    kept = record_of(model, content, chosen, settings)
     wanted = settings.metrics if settings.again else kept.missing(settings.metrics, paired)
-    measured, notes = None, []
+    measured, notes = None, list[str]()
     if wanted:
         asked = replace(settings, metrics=wanted)
         finished, told = kept.batches(asked), told_as(report, label)
@@ -109,16 +109,21 @@ def evaluate_model(
         kept.add(wanted, measured, _about(model, chosen, settings))
         finished.remove()
         notes = list(finished.notes())
-    estimates, of_figures = kept.get(settings.metrics)
-    verdict = filter(None, [collapse_note(model.checkpoint, estimates)])
-    notes = [*verdict, *of_figures, *notes, *kept.notes_on(settings.metrics, wanted)]
-    rows, curve, name = [], [], model.method.name
-    if measured is not None:
-        figures, origin = measured.figures, origin_of(model.method, settings)
-        rows = _rows(model, chosen, figures, text and text.lines)
-        curve = likelihood_curve(figures, origin) if is_measured(figures.log_likelihood) else []
-    terms = kept.terms(settings.metrics)
-    return Evaluation(run_name(model.path), name, chosen.data, total, estimates, rows, notes, curve, terms)
+    found = looked_up(model, chosen, kept, settings.metrics)
+    found.notes.extend([*notes, *kept.notes_on(settings.metrics, wanted)])
+    if measured is None:
+        return found
+    figures, origin = measured.figures, origin_of(model.method, settings)
+    curve = likelihood_curve(figures, origin) if is_measured(figures.log_likelihood) else []
+    return found._replace(sentences=_rows(model, chosen, figures, text and text.lines), curve=curve)
+
+
+def looked_up(model: TrainedModel, chosen: Chosen, kept: Evaluations, metrics: Sequence[str]) -> Evaluation:
+    """The figures on record of some metrics, with the terms of each sentence."""
+    estimates, notes = kept.get(metrics)
+    notes = [*filter(None, [collapse_note(model.checkpoint, estimates)]), *notes]
+    head = run_name(model.path), model.method.name, chosen.data, len(chosen.split)
+    return Evaluation(*head, estimates, [], notes, [], kept.terms(metrics))
 
 
 def record_of(model: TrainedModel, content: str, chosen: Chosen, settings: EvaluationSettings) -> Evaluations:
@@ -153,8 +158,7 @@ def certify(
 ) -> list[tuple[str, Certificate]]:
     """Bracket `adaptive` of each checkpoint on `count` sentences simulated from it, by the run's name.
 
-    Raises:
-        UsageError: A model has no z, or another estimator is asked for.
+    Raises: UsageError if a model has no z, or another estimator is asked for.
     """
     if settings.estimator != DEFAULT_ESTIMATOR:
         raise UsageError(f"--certify is for {DEFAULT_ESTIMATOR}; leave --estimator out")
@@ -179,15 +183,12 @@ def _rows(
     columns = figures.columns()
     if "log_likelihood" in columns:
         columns = {"nll": -columns.pop("log_likelihood"), **columns}
+    places = chosen.examples.tolist()
+    texts = [lines[index] for index in places] if lines is not None else model.texts(chosen.split, places)
     rows = []
-    for row, index in enumerate(chosen.examples):
-        text = (
-            lines[index]
-            if lines is not None
-            else model.tokenizer.decode(chosen.split.targets(int(index)).tolist())
-        )
+    for row, (index, text) in enumerate(zip(places, texts, strict=True)):
         values = {name: float(array[row]) for name, array in columns.items()}
         counts = {name: int(values.pop(name)) for name in ("predictions", "words")}
         counts["words"] -= int(chosen.split.ended[index])  # </s> is a prediction and no word
-        rows.append({"index": int(index), **counts, **values, "sentence": text})
+        rows.append({"index": index, **counts, **values, "sentence": text})
     return rows

@@ -60,8 +60,7 @@ def weighted_draws(
 def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
     """Refuse an estimator that does not exist, or that does not fit the method; the caller takes `others`.
 
-    Raises:
-        UsageError: The estimator is refused.
+    Raises: UsageError.
     """
     if name in others:
         return

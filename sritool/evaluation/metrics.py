@@ -81,12 +81,7 @@ def mean_estimate(metric: str, values: Array, unit: str, draws: int, estimator: 
 def rate_terms(log_likelihood: Array, counts: Array) -> Array:
     """Each sentence's term of the rate −Σ log p(x) / Σ counts, in nats: they have the ratio's mean and error.
 
-    Args:
-        log_likelihood: log p(x) in nats. Shape [n].
-        counts: Of what the rate is per, in each sentence. Shape [n].
-
-    Returns:
-        Shape [n], by the delta method for a ratio of sums; all infinite where the rate is.
+    Both are of each sentence: [n]. Terms are by the delta method for a ratio of sums; all infinite where the rate is.
     """
     rate = -log_likelihood.sum() / counts.sum()
     if not math.isfinite(rate):

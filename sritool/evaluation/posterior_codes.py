@@ -108,8 +108,7 @@ def codes_of_text(
 ) -> Floats:
     """Draw codes of sentences given as text, which are not kept on the disk: [n, how.rows, latent].
 
-    Raises:
-        UsageError: The model has no z, or chains is below 1.
+    Raises: UsageError if the model has no z, or chains is below 1.
     """
     split = model.split(sentences)
     return codes_of_split(model, split, np.arange(len(split)), how, batch_size, keep=False)

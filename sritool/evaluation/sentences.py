@@ -69,8 +69,7 @@ def choose_sentences(
 ) -> Chosen:
     """A seeded choice of a split of the corpus that the model was trained on, or the first sentences of a text.
 
-    Raises:
-        DataError: The corpus is not there, is another one, or there is no sentence.
+    Raises: DataError if the corpus is not there or is another one, or if there is no sentence.
     """
     if text is not None:
         found, name = model.split(text.lines), text.name
@@ -88,10 +87,7 @@ def prepared_corpus(model: TrainedModel, data_dir: Path) -> Corpus:
     """The very corpus that the model was trained on: in `data_dir`, or where training found it.
 
     A folder other than the usual one has been asked for by the user, and must have it. The bundled corpus need not
-    be there: it is made anew.
-
-    Raises:
-        DataError: It is not there.
+    be there: it is made anew. Raises: DataError if it is not there.
     """
     trained = model.checkpoint.corpus
     path = find_corpus(str(trained["name"]), data_dir)

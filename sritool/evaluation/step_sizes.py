@@ -18,22 +18,8 @@ from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.errors import NumericalError, UsageError
+from sritool.inference import step_search as search
 from sritool.inference.langevin import draw_noise
-from sritool.inference.step_search import (
-    DEFAULT_GRIDS,
-    NAMES,
-    PRECONDITIONED_GRIDS,
-    Candidate,
-    Choice,
-    Family,
-    Figure,
-    Row,
-    Values,
-    ascend,
-    choose,
-    remarks,
-    rows_of,
-)
 from sritool.inference.step_size import DENSITY_CHAINS, Sides, measure_schedule
 from sritool.methods.base import Method
 from sritool.methods.sri import ShortRunInference
@@ -73,7 +59,7 @@ class Tuning:
 class Tuned(NamedTuple):
     """All schedules measured, and what to make of them."""
 
-    rows: list[Row]
+    rows: list[search.Row]
     names: tuple[str, ...]  # of the numbers that name a schedule
     objective: str
     temperature: float
@@ -83,7 +69,7 @@ class Tuned(NamedTuple):
     seconds: float
 
     @property
-    def chosen(self) -> Row:
+    def chosen(self) -> search.Row:
         return next(row for row in self.rows if row.chosen)
 
     def record(self) -> dict[str, object]:
@@ -113,7 +99,7 @@ class Tuned(NamedTuple):
             return f"step sizes are now {sizes}: the chains of those before diverge"
         return f"step sizes are now {sizes}: {gain._replace(value=-gain.value)} nats a sentence"
 
-    def _lost(self) -> Figure:
+    def _lost(self) -> search.Figure:
         """Gain of the schedule before over the chosen one."""
         return next(row for row in self.rows if row.present).gain(self.objective)
 
@@ -135,7 +121,7 @@ def tune(
             f"give --chains of at least {method.latent + 1}, better 200, or --objective given-noise"
         )
     base = dataclasses.replace(sampler, steps=tuning.steps or sampler.steps).schedule()
-    family = Family(tuning.shape, tuple(base))
+    family = search.Family(tuning.shape, tuple(base))
     temperature = sampler.evaluation_temperature if tuning.temperature is None else tuning.temperature
     bench = _Bench(method, split, examples, tuning, temperature, report or (lambda *_: None))
     candidates = family.candidates(grids_of(sampler)[family.shape] if tuning.grid is None else tuning.grid)
@@ -146,7 +132,7 @@ def tune(
             f"takes {sampler.largest_step:g} at most; give smaller numbers"
         )
     candidates = [each for each in candidates if each not in too_large]
-    names = NAMES[family.shape]
+    names = search.NAMES[family.shape]
     ascent = 2 * tuning.gradient_steps * len(names)
     bench.total = len(examples) * ((len(candidates) + bool(ascent)) * tuning.chains + ascent * bench.few)
     sides = bench.measure(candidates)
@@ -154,9 +140,9 @@ def tune(
         candidates.append(_ascended(bench, family, candidates, sides))
         sides += bench.measure(candidates[-1:])
     choice = _choice(candidates, sides, tuning)
-    rows = rows_of(candidates, sides, choice.position, family.base)
+    rows = search.rows_of(candidates, sides, choice.position, family.base)
     folds = "every schedule folds; the one that folds least is marked: try smaller steps"
-    notes = [*([folds] if choice.folds else []), *remarks(rows, tuning.objective)]
+    notes = [*([folds] if choice.folds else []), *search.remarks(rows, tuning.objective)]
     settings = (tuning.objective, temperature, len(examples), tuning.chains)
     return Tuned(rows, names, *settings, notes, time.monotonic() - began)
 
@@ -194,7 +180,7 @@ class _Bench:
         least = 2 * method.latent if tuning.objective == "entropy" else 8
         self.few = min(tuning.chains, max(least, tuning.chains // 4))
 
-    def measure(self, candidates: Sequence[Candidate], ascent: int | None = None) -> list[Sides]:
+    def measure(self, candidates: Sequence[search.Candidate], ascent: int | None = None) -> list[Sides]:
         """Sides of each schedule, all of one length, on common random numbers: [examples] in float64 each.
 
         A step of an ascent, which `ascent` counts, has noise of its own.
@@ -219,33 +205,33 @@ class _Bench:
         return [Sides(*table) for table in tables]
 
 
-def grids_of(sampler: SamplerConfig) -> dict[str, Values]:
+def grids_of(sampler: SamplerConfig) -> dict[str, search.Values]:
     """Return what a search tries, by the shape of the schedule."""
-    return PRECONDITIONED_GRIDS if sampler.preconditioned else DEFAULT_GRIDS
+    return search.PRECONDITIONED_GRIDS if sampler.preconditioned else search.DEFAULT_GRIDS
 
 
 def _objective(sides: Sides, tuning: Tuning) -> float:
     return float((sides.upper if tuning.objective == "entropy" else sides.lower).mean())
 
 
-def _choice(candidates: Sequence[Candidate], sides: Sequence[Sides], tuning: Tuning) -> Choice:
+def _choice(candidates: Sequence[search.Candidate], sides: Sequence[Sides], tuning: Tuning) -> search.Choice:
     eligible = [k for k, candidate in enumerate(candidates) if candidate.values is not None]
     values = [_objective(sides[k], tuning) for k in eligible]
-    found = choose(values, [float(sides[k].folded.mean()) for k in eligible], tuning.allow_folded)
+    found = search.choose(values, [float(sides[k].folded.mean()) for k in eligible], tuning.allow_folded)
     if found is None:
         raise NumericalError("the chains of every schedule diverge; try smaller steps with --range or --grid")
     return found._replace(position=eligible[found.position])
 
 
 def _ascended(
-    bench: _Bench, family: Family, candidates: Sequence[Candidate], sides: Sequence[Sides]
-) -> Candidate:
+    bench: _Bench, family: search.Family, candidates: Sequence[search.Candidate], sides: Sequence[Sides]
+) -> search.Candidate:
     """Where stochastic gradient ascent arrives from the grid's best."""
     tuning = bench.tuning
     start = candidates[_choice(candidates, sides, tuning).position].values
     assert start is not None
 
-    def objective(values: Values, index: int) -> float:
+    def objective(values: search.Values, index: int) -> float:
         candidate = family.candidate(values)
         if max(candidate.schedule) > sampler_of(bench.method).largest_step:
             return -math.inf
@@ -253,4 +239,4 @@ def _ascended(
         folds = float(measured.folded.mean()) > 0 and not tuning.allow_folded
         return -math.inf if folds else _objective(measured, tuning)
 
-    return family.candidate(ascend(objective, start, tuning.gradient_steps), " by gradient")
+    return family.candidate(search.ascend(objective, start, tuning.gradient_steps), " by gradient")

@@ -128,7 +128,11 @@ def _head(
         "run": state.folder.name if state.folder else run.name,
         "status": status,
         "epochs": [state.epochs, (state.known.config if state.known else run.config).training.epochs],
-        "published": dict(_published(plan, run)),
+        "published": {
+            metric: found._asdict()
+            for metric in (() if run.variation.name else plan.table.columns)  # the paper has no variations
+            if (found := published(plan.request.table, plan.request.corpus, run.method, metric))
+        },
         "commands": [_shown(run.words), *map(_shown, commands.values())],
         "left": [
             *([] if state.trained else [_shown(train_words(plan, run, state, taken))]),
@@ -137,14 +141,6 @@ def _head(
         "estimated seconds": seconds,
         "not as planned": list(state.apart),
     }
-
-
-def _published(plan: Plan, run: PlannedRun) -> Iterator[tuple[str, Document]]:
-    """The paper's figures of a method, by metric; it has none of our variations."""
-    for metric in plan.table.columns if not run.variation.name else ():
-        found = published(plan.request.table, plan.request.corpus, run.method, metric)
-        if found is not None:
-            yield metric, found._asdict()
 
 
 def _differences(plan: Plan, run: PlannedRun, row: Row, rows: Sequence[Row | None]) -> Iterator[Document]:

@@ -105,8 +105,7 @@ class Plan(NamedTuple):
 def make_plan(request: Request) -> Plan:
     """Plan a table.
 
-    Raises:
-        UsageError: There is no such table, method, recipe or setting, or a name of `use` is not in the plan.
+    Raises: UsageError if there is no such table, method, recipe or setting, or the plan no run of a name in `use`.
     """
     table = table_of(request.table)
     corpus = request.corpus or table.corpus
@@ -162,8 +161,7 @@ def planned_run(
 ) -> PlannedRun:
     """Plan the training of a run of this name, of which nothing is measured; seed None: as the settings say.
 
-    Raises:
-        UsageError: A setting is refused, or no run can be called so.
+    Raises: UsageError if a setting is refused, or no run can be called so.
     """
     settings = tuple(word for text in request.settings for word in ("--set", text))
     assignments = [*(word for word in variation.words if "=" in word), *request.settings]

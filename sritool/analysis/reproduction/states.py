@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,17 +12,15 @@ from sritool.analysis.reproduction.plan import Plan, PlannedRun, differing
 from sritool.analysis.training_cost import Training, training_of
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.errors import CheckpointError, UsageError
-from sritool.evaluation.collapse import collapse_note
-from sritool.evaluation.evaluate import Evaluation, record_of
-from sritool.evaluation.evaluations_on_record import Evaluations, load_hashed
+from sritool.evaluation.evaluate import looked_up, record_of
+from sritool.evaluation.evaluations_on_record import load_hashed
 from sritool.evaluation.likelihood_estimators import ESTIMATORS
-from sritool.evaluation.sentences import Chosen, choose_sentences
+from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.locks import Lock
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import BEST, LAST, LOCK
 from sritool.runs.model import TrainedModel
-from sritool.runs.names import run_name
 
 
 class Known(NamedTuple):
@@ -62,15 +60,13 @@ class State(NamedTuple):
 
     def missing(self, run: PlannedRun) -> list[Measure]:
         """Return what is still to be measured of it."""
-        if self.known is None:
-            return list(run.measures)
-        return [one for one in run.measures if not is_done(self.known, one)]
+        done = self.known.done if self.known is not None else {}
 
+        def is_done(measure: Measure) -> bool:
+            found = done.get(measure.words)
+            return found is not None and (not measure.recorded or {*measure.metrics} <= {*found[0]})
 
-def is_done(known: Known, measure: Measure) -> bool:
-    """Whether all of a measure is on record."""
-    found = known.done.get(measure.words)
-    return found is not None and (not measure.recorded or set(measure.metrics) <= set(found[0]))
+        return [measure for measure in run.measures if not is_done(measure)]
 
 
 def train_words(plan: Plan, run: PlannedRun, state: State, folder: Path | None) -> tuple[str, ...]:
@@ -91,7 +87,7 @@ def state_of(plan: Plan, run: PlannedRun, device: str = "cpu") -> State:
     folder, named = _folder(plan, run)
     if folder is None:
         return State(in_use=_in_use(plan.request.runs_dir / run.name))
-    last = _checkpoint(folder, LAST) or _checkpoint(folder, BEST)
+    last = _newest(folder)
     if last is None:
         return State()
     if named:
@@ -119,14 +115,15 @@ def _folder(plan: Plan, run: PlannedRun) -> tuple[Path | None, bool]:
     if not plan.request.usual:
         return None, False
     usual = runs_dir / f"{Path(plan.request.corpus).name}-{run.method}"  # as train names it
-    found = _checkpoint(usual, LAST) or _checkpoint(usual, BEST)
+    found = _newest(usual)
     if found and found.config.training.seed == run.seed and not differing(found.config, run.config):
         return usual, False
     return None, False
 
 
-def _checkpoint(folder: Path, name: str) -> Checkpoint | None:
-    return load_checkpoint(folder / name) if (folder / name).is_file() else None
+def _newest(folder: Path) -> Checkpoint | None:
+    paths = [folder / name for name in (LAST, BEST) if (folder / name).is_file()]
+    return load_checkpoint(paths[0]) if paths else None
 
 
 def _check(plan: Plan, run: PlannedRun, folder: Path, found: Checkpoint) -> None:
@@ -180,19 +177,11 @@ def _on_record(
             missing = kept.missing(settings.metrics)
             there = tuple(name for name in settings.metrics if name not in missing)
             if there:
-                yield measure.words, (there, _looked_up(model, chosen, kept, there))
+                yield measure.words, (there, looked_up(model, chosen, kept, there))
         else:
             rows = outputs.rows(content, plan.measure_words(measure, ""))
             if rows is not None:
                 yield measure.words, rows
-
-
-def _looked_up(model: TrainedModel, chosen: Chosen, kept: Evaluations, metrics: Sequence[str]) -> Evaluation:
-    """The figures on record of some metrics, with the terms of each sentence."""
-    estimates, notes = kept.get(metrics)
-    notes = [*filter(None, [collapse_note(model.checkpoint, estimates)]), *notes]
-    head = run_name(model.path), model.method.name, chosen.data, len(chosen.split)
-    return Evaluation(*head, estimates, [], notes, [], kept.terms(metrics))
 
 
 def settings_of(plan: Plan, measure: Measure) -> EvaluationSettings:
