@@ -107,9 +107,8 @@ def sample_class(
     number = class_number(corpus, label)
     labels = _labels(corpus, "train")
     fitted, rest = fit_and_rest(labels, number, corpus.info.labels[number])
-    draws = codes_of_split(
-        model, corpus.split("train"), fitted, DRAW, report=told_as(report, after=" fitted")
-    )
+    told = told_as(report, after=" fitted")
+    draws = codes_of_split(model, corpus.split("train"), fitted, DRAW, report=told)
     noise = model.prior(n, seed)
     wished = model.decode_whole(fit_density(draws[:, 0]).codes(noise, seed), config, seed, report=report)
     plain = model.decode_whole(noise, config, seed, report=report)
@@ -154,9 +153,8 @@ def balanced(labels: Classes, count: int, among: Indices) -> Indices:
     """Choose equally many sentences of each class among these, at most `count` in all; labels are of all [n]."""
     classes, sizes = np.unique(labels[among], return_counts=True)
     each = min(int(sizes.min()), count // len(classes))
-    chosen = [
-        seeded_choice(len(labels), each, seed=1, among=among[labels[among] == number]) for number in classes
-    ]
+    of_each = (among[labels[among] == number] for number in classes)
+    chosen = [seeded_choice(len(labels), each, seed=1, among=these) for these in of_each]
     return np.sort(np.concatenate(chosen))
 
 
@@ -178,21 +176,16 @@ def _judged(
     read = model.split(texts)
 
     def codes(split: Split, rows: Indices, what: str, keep: bool = True) -> Floats:
-        return codes_of_split(model, split, rows, READ, report=told_as(report, after=f" {what}"), keep=keep)[
-            :, 0
-        ]
+        told = told_as(report, after=f" {what}")
+        return codes_of_split(model, split, rows, READ, report=told, keep=keep)[:, 0]
 
     known = {judge: balanced(labels, count, rest) for judge, count in LEARNT.items()}
     learnt = codes(train, known["codes"], "labelled")
-    wanted = np.concatenate(
-        [codes(read, np.arange(len(read)), "samples", keep=False), codes(held_out, real, name)]
-    )
-    wanted_texts = [*texts, *model.texts(held_out, real)]
+    wanted = codes(read, np.arange(len(read)), "samples", keep=False), codes(held_out, real, name)
+    learnt_texts, wanted_texts = model.texts(train, known["words"]), [*texts, *model.texts(held_out, real)]
     verdicts = {
-        "codes": svm_classes(learnt, labels[known["codes"]], wanted, kernel="linear", seed=0),
-        "words": word_classes(
-            model.texts(train, known["words"]), labels[known["words"]], wanted_texts, seed=0
-        ),
+        "codes": svm_classes(learnt, labels[known["codes"]], np.concatenate(wanted), kernel="linear", seed=0),
+        "words": word_classes(learnt_texts, labels[known["words"]], wanted_texts, seed=0),
     }
     n = len(wished)
     by_codes, by_words = ([names[k] for k in found[:n].tolist()] for found in verdicts.values())
@@ -221,9 +214,8 @@ def share_notes(samples: ClassSamples) -> list[str]:
             if share.judge == judge
         ]
         lines.append(f"taken for {samples.label} by {judge}: {', '.join(told)}")
-    real = [
-        share for share in samples.shares if share.judge == "codes" and share.sentences.startswith("real")
-    ]
+    by_codes = [share for share in samples.shares if share.judge == "codes"]
+    real = [share for share in by_codes if share.sentences.startswith("real")]
     if real and real[0].of < FEWEST:
         lines.append(f"{real[0].of} real sentences are too few to say whether the codes tell the class")
     elif real and real[0].interval.low <= 1 / samples.classes:

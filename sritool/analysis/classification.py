@@ -55,9 +55,7 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
             )
     plan = make_plan(models, request)
     true = plan.labels(plan.test)
-    commonest = np.full(
-        len(true), int(np.bincount(true).argmax())
-    )  # the most that one and the same answer gets
+    commonest = np.full(len(true), int(np.bincount(true).argmax()))  # one and the same answer to all
     rows = [plan.row((MAJORITY, "", "constant"), None, [0], [commonest]), *word_rows(plan, request, report)]
     for model, name in zip(models, run_names(kept), strict=True):
         rows += code_rows(plan, request, model, name, told_as(report, f"{name}: " if len(models) > 1 else ""))
@@ -67,10 +65,8 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
                 "what its codes tell is not what it generates from"
             )
     notes += notes_of(plan, request)
-    source, tested = plan.test
-    return Classification(
-        plan.sources.classes, source.name, len(tested), len(source), rows, plan.overlaps, notes
-    )
+    (source, tested), classes = plan.test, plan.sources.classes
+    return Classification(classes, source.name, len(tested), len(source), rows, plan.overlaps, notes)
 
 
 def word_rows(plan: Plan, request: Request, report: Report) -> Iterator[Accuracy]:

@@ -176,10 +176,9 @@ def aligned(
     labels = set().union(*given.values())
     sentiments = SENTIMENTS if labels <= {*SENTIMENTS, *SENTIMENTS.values()} else {}
     names = {label: sentiments.get(label, label) for label in labels}
+    own = {source: {names[label] for label in of_source} for source, of_source in given.items()}
     for source in given:
-        _check_names(
-            source, test, {names[label] for label in given[source]}, {names[label] for label in given[test]}
-        )
+        _check_names(source, test, own[source], own[test])
     classes = sorted({*names.values()})
     if len(classes) < 2:
         raise DataError(

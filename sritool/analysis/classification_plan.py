@@ -115,13 +115,12 @@ def draws_of(request: Request, usable: Sequence[Part]) -> dict[int, list[Part]]:
     source, pool = usable[0]
     most = min(len(pool), request.limit or len(pool))
     wanted = request.counts or [count for count in COUNTS if count <= most]
-    return {
-        count: [
-            Part(source, draw(pool, len(source), count, request.seed, number))
-            for number in range(request.draws)
-        ]
-        for count in sorted({*wanted} - {0})
-    }
+
+    def drawn(count: int) -> list[Part]:
+        numbers = range(request.draws)
+        return [Part(source, draw(pool, len(source), count, request.seed, number)) for number in numbers]
+
+    return {count: drawn(count) for count in sorted({*wanted} - {0})}
 
 
 def draw(usable: Indices, of: int, count: int, seed: int, number: int) -> Indices:

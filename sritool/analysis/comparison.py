@@ -178,10 +178,9 @@ def compare(
         training = training_of(model, request.data_dir)
         corpus = model.checkpoint.corpus
         rows.append(Row(name, str(corpus["name"]), str(corpus["content_hash"]), found, training))
-    weighed = [
-        e for row in rows if (e := row.likelihood) and (e.estimator != "exact" or request.estimator == OWN)
-    ]
-    kinds = {(estimate.estimator, estimate.draws) for estimate in weighed}
+    weighed = [row.likelihood for row in rows if row.likelihood is not None]
+    by_own = request.estimator == OWN
+    kinds = {(one.estimator, one.draws) for one in weighed if by_own or one.estimator != "exact"}
     of_runs = [(row.name, note) for row in rows for note in _notes_on(row)]
     notes += _grouped(of_runs, [row.name for row in rows])
     if len(set(recipes)) > 1:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sritool.data.readers import read_sentences
 from sritool.errors import DataError, UsageError
 from sritool.evaluation.metrics import mean_and_error
-from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
+from sritool.evaluation.posterior_codes import CodeSettings, codes_of_text
 from sritool.model.decoding import DecodingConfig
 from sritool.model.random import Stream
 from sritool.runs.model import Decoded, Floats, Report, TrainedModel
@@ -65,9 +65,8 @@ def sentence_pairs(
     Raises: UsageError if the model has no z.
     """
     model.require_latent("interpolate")
-    split = model.split([sentence for pair in pairs for sentence in pair])
-    how = CodeSettings(chains=chains, seed=seed)
-    codes = codes_of_split(model, split, np.arange(len(split)), how, report=report, keep=False)
+    sentences = [sentence for pair in pairs for sentence in pair]
+    codes = codes_of_text(model, sentences, CodeSettings(chains=chains, seed=seed), report=report)
     return codes.reshape(len(pairs), 2, model.latent)
 
 

@@ -82,7 +82,7 @@ def ppl_draws(
 
 def _fits(estimator: str, model: TrainedModel) -> bool:
     """Whether a model can be measured so; without z its figure is exact whatever is asked for."""
-    return not (model.latent and likelihood_estimators.ESTIMATORS[estimator].needs(model.method))
+    return not model.latent or likelihood_estimators.ESTIMATORS[estimator].fits(model.method)
 
 
 def _requests(

@@ -126,10 +126,8 @@ def figures(
         own = scores(model, few, seed, report, "samples")
         others = scores(model, beside, seed, report, "real sentences") if beside else (None, None)
         how = f"adaptive, M = {LikelihoodConfig().samples}" if model.latent else "exact"
-        for name, value, other, unit in zip(
-            ("nll", "nll-per-token"), own, others, ("a sentence", "a token, </s> too"), strict=True
-        ):
-            rows.append(Row(name, value, other, f"nats {unit}, {how}"))
+        rows.append(Row("nll", own[0], others[0], f"nats a sentence, {how}"))
+        rows.append(Row("nll-per-token", own[1], others[1], f"nats a token, </s> too, {how}"))
     if "reverse-ppl" in metrics and real is not None:
 
         def reverse(texts: Sequence[str], label: str) -> Figure:

@@ -20,8 +20,8 @@ from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.data.tokenizer import EOS, offsets_of
 from sritool.errors import UsageError
-from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import measured_batches
+from sritool.evaluation.likelihood_estimators import weighted_draws
 from sritool.evaluation.metrics import Array, Estimate, mean_estimate
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.likelihood.ais import anneal, anneal_reverse, ladder
@@ -110,10 +110,8 @@ def _bracket(
     model: TrainedModel, conditional: Conditional, codes: Tensor, settings: EvaluationSettings, chains: int
 ) -> dict[str, Tensor]:
     examples, seed = conditional.batch.examples, settings.seed
-    starts = model.method.posterior(conditional, settings.seed, max(2, settings.likelihood.modes))
-    adaptive = likelihood_figures(
-        likelihood_estimators.weighted_draws(model.method, conditional, starts, settings)
-    )
+    starts = model.method.posterior(conditional, seed, max(2, settings.likelihood.modes))
+    adaptive = likelihood_figures(weighted_draws(model.method, conditional, starts, settings))
     steps = ladder(conditional, examples, model.latent, codes.dtype, settings.rungs, seed)
     lower = anneal(conditional, steps, examples, chains, seed)
     upper = anneal_reverse(conditional, steps, codes, examples, chains, seed)

@@ -36,7 +36,8 @@ class Estimator(NamedTuple):
 
     samples: int  # M unless asked otherwise
     draw: Draw
-    needs: Callable[[Method], str]  # what it needs and the method has not, "" if nothing
+    fits: Callable[[Method], bool] = lambda method: True
+    needs: str = ""  # what a method that it does not fit lacks
 
 
 def weighted_draws(
@@ -67,11 +68,9 @@ def check_estimator(name: str, method: Method | None = None, others: Sequence[st
     if name not in ESTIMATORS:
         names = [*(known for known in ESTIMATORS if known != "exact"), *others]
         raise UsageError(f"no estimator {name!r}{suggestion(name, names)}")
-    needs = ESTIMATORS[name].needs(method) if method is not None and method.latent else ""
-    if method is not None and needs:
-        raise UsageError(
-            f"estimator {name} needs {needs}, not {method.name}; take --estimator {DEFAULT_ESTIMATOR}"
-        )
+    if method is not None and method.latent and not ESTIMATORS[name].fits(method):
+        needs = f"{ESTIMATORS[name].needs}, not {method.name}"
+        raise UsageError(f"estimator {name} needs {needs}; take --estimator {DEFAULT_ESTIMATOR}")
 
 
 def largest_batch(method: Method, settings: EvaluationSettings, time: int) -> int:
@@ -124,20 +123,15 @@ def _exact(
     return exact(conditional, starts[0])
 
 
-def _needs_chain(method: Method) -> str:
-    return "" if method.name == "sri" else "a method with a chain"
-
-
-def _needs_density(method: Method) -> str:
-    has_density = isinstance(method, Encoding) and not getattr(method, "is_point", False)
-    return "" if has_density else "a method whose encoder gives a distribution"
+def _encodes_with_density(method: Method) -> bool:
+    return isinstance(method, Encoding) and not getattr(method, "is_point", False)
 
 
 ESTIMATORS = {
-    "adaptive": Estimator(100, _adaptive, lambda _: ""),
-    "sri": Estimator(10, _sri, _needs_chain),
-    "ais": Estimator(16, _ais, lambda _: ""),
-    "encoder": Estimator(500, _encoder, _needs_density),
-    "exact": Estimator(2, _exact, lambda _: "a model without z"),
+    "adaptive": Estimator(100, _adaptive),
+    "sri": Estimator(10, _sri, lambda method: method.name == "sri", "a method with a chain"),
+    "ais": Estimator(16, _ais),
+    "encoder": Estimator(500, _encoder, _encodes_with_density, "a method whose encoder gives a distribution"),
+    "exact": Estimator(2, _exact, lambda method: method.latent == 0, "a model without z"),
 }
 """Name -> estimator, in the order in which they are told."""

@@ -104,14 +104,18 @@ def codes_of_split(
 
 
 def codes_of_text(
-    model: TrainedModel, sentences: Sequence[str], how: CodeSettings, batch_size: int = 64
+    model: TrainedModel,
+    sentences: Sequence[str],
+    how: CodeSettings,
+    batch_size: int = 64,
+    report: Report | None = None,
 ) -> Floats:
     """Draw codes of sentences given as text, which are not kept on the disk: [n, how.rows, latent].
 
     Raises: UsageError if the model has no z, or chains is below 1.
     """
     split = model.split(sentences)
-    return codes_of_split(model, split, np.arange(len(split)), how, batch_size, keep=False)
+    return codes_of_split(model, split, np.arange(len(split)), how, batch_size, report, keep=False)
 
 
 def _draw(model: TrainedModel, batch: Batch, how: CodeSettings) -> torch.Tensor:

@@ -114,8 +114,8 @@ def _head(
 ) -> Document:
     """What is known of a run whether or not it was trained: its name, its commands, how far it is."""
     missing = state.missing(run)
-    taken = state.folder and RUNS_DIR / state.folder.name
-    commands = {one: plan.measure_words(one, str(RUNS_DIR / run.name)) for one in run.measures}
+    taken, planned = state.folder and RUNS_DIR / state.folder.name, RUNS_DIR / run.name
+    commands = [run.words, *(plan.measure_words(one, str(planned)) for one in run.measures)]
     status = "done" if state.trained and not missing else "not run"
     if status != "done" and (state.known is not None or state.in_use):
         status = "not measured" if state.trained else "training"
@@ -133,10 +133,10 @@ def _head(
             for metric in (() if run.variation.name else plan.table.columns)  # the paper has no variations
             if (found := published(plan.request.table, plan.request.corpus, run.method, metric))
         },
-        "commands": [_shown(run.words), *map(_shown, commands.values())],
+        "commands": [_shown(words) for words in commands],
         "left": [
             *([] if state.trained else [_shown(train_words(plan, run, state, taken))]),
-            *(_shown(plan.measure_words(one, str(taken or RUNS_DIR / run.name))) for one in missing),
+            *(_shown(plan.measure_words(one, str(taken or planned))) for one in missing),
         ],
         "estimated seconds": seconds,
         "not as planned": list(state.apart),
