@@ -112,7 +112,7 @@ def sample_class(
     noise = model.prior(n, seed)
     wished = model.decode_whole(fit_density(draws[:, 0]).codes(noise, seed), config, seed, report=report)
     plain = model.decode_whole(noise, config, seed, report=report)
-    return _judged(model, corpus, number, rest, wished, plain, report)
+    return _judged(model, corpus, number, rest, [*wished, *plain], report)
 
 
 def class_number(corpus: Corpus, label: str) -> int:
@@ -159,20 +159,14 @@ def balanced(labels: Classes, count: int, among: Indices) -> Indices:
 
 
 def _judged(
-    model: TrainedModel,
-    corpus: Corpus,
-    number: int,
-    rest: Indices,
-    wished: list[Decoded],
-    plain: list[Decoded],
-    report: Report,
+    model: TrainedModel, corpus: Corpus, number: int, rest: Indices, samples: list[Decoded], report: Report
 ) -> ClassSamples:
-    """Read samples of the class and of the prior again, beside real sentences of the class."""
+    """Read samples again, n of the class and n of the prior, beside real sentences of the class."""
     train, labels, names = corpus.split("train"), _labels(corpus, "train"), corpus.info.labels
     name = corpus.info.held_out
     held_out, of_class = corpus.split(name), np.flatnonzero(_labels(corpus, name) == number)
     real = seeded_choice(len(held_out), TESTED, among=of_class)
-    texts = [sentence.text for sentence in (*wished, *plain)]
+    texts = [sentence.text for sentence in samples]
     read = model.split(texts)
 
     def codes(split: Split, rows: Indices, what: str, keep: bool = True) -> Floats:
@@ -187,7 +181,7 @@ def _judged(
         "codes": svm_classes(learnt, labels[known["codes"]], np.concatenate(wanted), kernel="linear", seed=0),
         "words": word_classes(learnt_texts, labels[known["words"]], wanted_texts, seed=0),
     }
-    n = len(wished)
+    n = len(samples) // 2
     by_codes, by_words = ([names[k] for k in found[:n].tolist()] for found in verdicts.values())
     parts = {
         "samples": slice(0, n),
@@ -200,7 +194,7 @@ def _judged(
         for part, rows in parts.items()
         if len(found[rows])
     ]
-    return ClassSamples(names[number], len(names), wished, by_codes, by_words, shares)
+    return ClassSamples(names[number], len(names), samples[:n], by_codes, by_words, shares)
 
 
 def share_notes(samples: ClassSamples) -> list[str]:

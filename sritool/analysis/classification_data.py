@@ -168,9 +168,7 @@ def aligned(
     """Give the labels of all sources one set of names; 0 and 1 are a sentiment where another source says so.
 
     The labels of `train` are read only where it is among `labelled`.
-
-    Raises:
-        DataError: A source's labels are none of test's, or there is one label only, or too many.
+    Raises: DataError if a source's labels are none of test's, or there is one label only, or too many.
     """
     given = {source: {*(source.labels or ())} for source in (test, valid, *labelled) if source is not None}
     labels = set().union(*given.values())

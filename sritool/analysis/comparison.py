@@ -25,11 +25,8 @@ from sritool.runs.names import each_once, run_names
 
 OWN = "own"  # in place of one estimator: the one that each method was published with
 TRAINING_COLUMNS = ("parameters", "tokens/s", "time", "epochs")
-DEFAULT_COLUMNS = (
-    *("ppl", "recon", "au", "kl"),  # the paper's
-    *("nll", "posterior-kl", "mi", "permuted"),
-    *TRAINING_COLUMNS,
-)
+# The paper's four are the first.
+DEFAULT_COLUMNS = ("ppl", "recon", "au", "kl", "nll", "posterior-kl", "mi", "permuted", *TRAINING_COLUMNS)
 
 BETTER = {
     **dict.fromkeys(("ppl", "ppl-word", "nll", "bpc", "bpb", "recon"), -1),
@@ -148,14 +145,9 @@ def compare(
 ) -> Comparison:
     """Measure each run on the same sentences with the same noise, or look its figures up where they are on record.
 
-    Args:
-        checkpoints: Checkpoints or run folders.
-        request: What is measured, and how; its estimator may be `own`.
-        device: Where the models run.
-        report: Is told of the sentences done.
-        samples: Draws in place of each estimator's usual number.
-        mixed: Take runs of different corpora, each on its own.
-        against: The run that paired differences are to; None: the language model, or else the first run.
+    The request's estimator may be `own`; `samples` are draws in place of each estimator's usual number. With `mixed`,
+    runs of different corpora are taken, each on its own. Paired differences are to the run `against`; None: to the
+    language model, or else the first run.
 
     Raises:
         DataError: The corpora differ and `mixed` is not set.
@@ -187,10 +179,10 @@ def compare(
         by_run = (f"{row.name} {recipe}" for row, recipe in zip(rows, recipes, strict=True))
         notes.append(f"trained by different recipes: {', '.join(by_run)}")
     if not one_corpus:
-        beyond = (
+        apart = (
             "no figure of one compares with that of another, and their sentences have no paired difference"
         )
-        notes.append(f"the corpora differ: {beyond}")
+        notes.append(f"the corpora differ: {apart}")
     if len(kinds) > 1:
         notes.append(f"the estimators differ: {', '.join(WEIGHTED)} do not compare between them")
     to = rows[reference].name if paired else ""

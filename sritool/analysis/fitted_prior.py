@@ -17,19 +17,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from sritool.config.settings import LikelihoodConfig
 from sritool.data.batches import collate, evaluation_batches
-from sritool.data.sampling import seeded_choice
+from sritool.data.sampling import Indices, seeded_choice
 from sritool.data.split import Split
 from sritool.evaluation.batches import over_batches
+from sritool.evaluation.likelihood_estimators import weighted_draws
 from sritool.evaluation.metrics import Estimate, mean_estimate
 from sritool.evaluation.paired import ERRORS
 from sritool.evaluation.sentences import prepared_corpus
+from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.langevin import log_prior
-from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.importance import resample
 from sritool.likelihood.proposal import effective_sample_size
 from sritool.methods.encoder_method import EncoderMethod
@@ -88,7 +87,7 @@ class FittedPrior(NamedTuple):
 def posterior_draws(
     model: TrainedModel,
     split: Split,
-    chosen: NDArray[np.int64],
+    chosen: Indices,
     seed: int = 0,
     repeats: int = 1,
     report: Report = lambda *_: None,
@@ -99,16 +98,13 @@ def posterior_draws(
     The seed is of all noise; each sentence gets `repeats` codes; `label` is what progress is told under.
     Raises: NumericalError if a draw or a weight is not finite.
     """
-    config, method = LikelihoodConfig(), model.method
-    root = method.root
-    covariance = None if root is None else root @ root.t()
+    settings, method = EvaluationSettings(seed=seed), model.method
 
-    def work(part: NDArray[np.int64]) -> dict[str, Tensor]:
+    def work(part: Indices) -> dict[str, Tensor]:
         batch = collate(split, chosen[part]).to(model.device)
         conditional, examples = method.conditional(batch), batch.examples
-        starts = method.posterior(conditional, seed, config.modes)
-        rough = method.rough(conditional)
-        drawn = adaptive_draws(conditional, starts, seed, examples, config, covariance, rough)
+        starts = method.posterior(conditional, seed, settings.likelihood.modes)
+        drawn = weighted_draws(method, conditional, starts, settings)
         codes = [resample(drawn, seed + repeat, examples)[0] for repeat in range(repeats)]
         return {
             "z": drawn.z.transpose(0, 1),

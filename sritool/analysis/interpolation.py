@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sritool.data.readers import read_sentences
 from sritool.errors import DataError, UsageError
-from sritool.evaluation.metrics import mean_and_error
+from sritool.evaluation.metrics import Array, mean_and_error
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_text
 from sritool.model.decoding import DecodingConfig
 from sritool.model.random import Stream
@@ -23,7 +22,6 @@ from sritool.runs.model import Decoded, Floats, Report, TrainedModel
 STRANGERS = 200  # pairs of independent samples that the distance of neighbours is held against
 
 Pair = tuple[str, str]
-_Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,7 @@ def codes_between(first: Floats, last: Floats, points: int, spherical: bool = Fa
     return codes.astype(np.float32)
 
 
-def _arc(a: _Doubles, b: _Doubles, t: _Doubles) -> _Doubles:
+def _arc(a: Array, b: Array, t: Array) -> Array:
     line, norms = (1 - t) * a + t * b, (np.linalg.norm(a), np.linalg.norm(b))
     if not all(norms):
         return line
@@ -190,5 +188,5 @@ def _arc(a: _Doubles, b: _Doubles, t: _Doubles) -> _Doubles:
         if np.linalg.norm(across) < 1e-7:
             return line
     across /= np.linalg.norm(across)
-    directions: _Doubles = np.cos(t * angle) * u + np.sin(t * angle) * across
+    directions: Array = np.cos(t * angle) * u + np.sin(t * angle) * across
     return ((1 - t) * norms[0] + t * norms[1]) * directions

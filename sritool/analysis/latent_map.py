@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.errors import NumericalError, ShapeError, UsageError
 from sritool.evaluation.metrics import Array
@@ -92,7 +93,7 @@ class AggregatePosterior(NamedTuple):
 def aggregate(
     model: TrainedModel,
     split: Split,
-    examples: NDArray[np.int64],
+    examples: Indices,
     seed: int,
     report: Report,
     labels: Sequence[str] = (),
@@ -147,7 +148,7 @@ def control_of(count: int, latent: int, seed: int) -> Array:
     return drawn
 
 
-def names_of(split: Split, examples: NDArray[np.int64], labels: Sequence[str]) -> list[str]:
+def names_of(split: Split, examples: Indices, labels: Sequence[str]) -> list[str]:
     """Name each sentence by its label or, without labels, its length in words; a label that is a number says so."""
     if split.labels is not None and labels:
         named = [f"label {label}" if label.isdecimal() else label for label in labels]
@@ -190,7 +191,7 @@ def map_both(
     return places, control_places
 
 
-def embed(codes: NDArray[np.floating], seed: int = 0, perplexity: float = 30.0) -> NDArray[np.float64]:
+def embed(codes: NDArray[np.floating], seed: int = 0, perplexity: float = 30.0) -> Array:
     """Place codes [n, latent] in the plane [n, 2] by t-SNE: near codes lie near each other, far ones tell little.
 
     Equal codes have one place. The same codes, seed and versions of NumPy and scikit-learn give the same places: it

@@ -80,21 +80,17 @@ class Measured(NamedTuple):
 
 
 class Sentences(NamedTuple):
-    """The clean sentences as a model has them."""
+    """The clean sentences as a model has them, and the noisy ones."""
 
     split: Split
     places: Indices  # in the split
     keys: Indices  # of the noise of their chains
     data: str
+    noisy: NoisyText
 
 
 def losses_of(
-    model: TrainedModel,
-    clean: Sentences,
-    noisy: NoisyText,
-    request: Request,
-    finished: FinishedBatches,
-    report: Report,
+    model: TrainedModel, clean: Sentences, request: Request, finished: FinishedBatches, report: Report
 ) -> dict[str, Array]:
     """Measure −log p(x|z) of each clean sentence in nats, a mean over its chains.
 
@@ -104,7 +100,7 @@ def losses_of(
     """
     method, seed, like = model.method, request.seed, model.generator.output_bias
     cut = ~clean.split.ended[clean.places]
-    versions = [without_ends(model.split(texts), cut) for texts in noisy.noisy.values()]
+    versions = [without_ends(model.split(texts), cut) for texts in clean.noisy.noisy.values()]
     parts = evaluation_batches(clean.split.lengths[clean.places], request.batch_size)
 
     def conditional(split: Split, places: Indices, part: Indices) -> Conditional:
@@ -171,46 +167,41 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
     several, found = len(able) > 1, list[NoisyRecon]()
     while able:  # each is let go when it is measured
         model, content = able.pop(0)
-        sentences, noisy = _sentences(model, request, counts, text, noisy)
+        sentences = _sentences(model, request, counts, text, noisy)
+        noisy = sentences.noisy
         if request.write is not None and not found:
             write_noisy(noisy, request.write)
         name = names[model.path]
         told = told_as(report, f"{name}: " if several else "")
-        found.append(_measure(model, content, sentences, noisy, request, name, told))
+        found.append(_measure(model, content, sentences, request, name, told))
     return Measured(found, [*again, *left_out])
 
 
 def _sentences(
     model: TrainedModel, request: Request, counts: Sequence[int], text: Text | None, noisy: NoisyText | None
-) -> tuple[Sentences, NoisyText]:
+) -> Sentences:
     """The clean sentences of a model, and the noisy ones, made if they are not there yet."""
     if request.noisy is not None and noisy is not None:
         split = model.split(noisy.clean)
-        places = np.arange(len(split))
-        return Sentences(split, places, noisy.indices, request.noisy.name), noisy
+        return Sentences(split, np.arange(len(split)), noisy.indices, request.noisy.name, noisy)
     chosen = choose_sentences(model, request.split, text, request.limit, request.data_dir)
     if noisy is None:
         texts = text.lines if text is not None else model.texts(chosen.split, range(len(chosen.split)))
         noisy = make_noisy(texts, chosen.examples, request.kind, counts, request.seed)
-    return Sentences(chosen.split, chosen.examples, chosen.examples, chosen.data), noisy
+    return Sentences(chosen.split, chosen.examples, chosen.examples, chosen.data, noisy)
 
 
 def _measure(
-    model: TrainedModel,
-    content: str,
-    sentences: Sentences,
-    noisy: NoisyText,
-    request: Request,
-    name: str,
-    report: Report,
+    model: TrainedModel, content: str, sentences: Sentences, request: Request, name: str, report: Report
 ) -> NoisyRecon:
     """The row of the run of this name; batches that a stopped measurement finished are not done again."""
-    split, counts = sentences.split, (0, *noisy.noisy)
+    split, places, keys, data, noisy = sentences
+    counts = (0, *noisy.noisy)
     settings = ("noisy-recon", VERSION, request.chains, request.seed, request.batch_size)
-    chosen = (split.ids, split.offsets, sentences.places, sentences.keys)
+    chosen = (split.ids, split.offsets, places, keys)
     finished = FinishedBatches(model.path, content, *chosen, noisy.noisy, settings, model.arithmetic)
     try:
-        rows = losses_of(model, sentences, noisy, request, finished, report)
+        rows = losses_of(model, sentences, request, finished, report)
     except NumericalError as error:
         raise NumericalError(f"{run_name(model.path)}: {error}") from error
     finished.remove()
@@ -221,14 +212,12 @@ def _measure(
         permuted = mean_estimate("permuted", rows["permuted"] - recon[:, 0], *origin)
         if ignores_z([permuted]):
             cost = f"{permuted.value:z.2f} ± {permuted.standard_error:.2f}"
-            flat = (
-                f"the generator ignores z (another sentence's z costs {cost} nats), so that its row is flat"
-            )
-            notes.append(f"{flat}: that is no robustness")
+            ignored = f"the generator ignores z (another sentence's z costs {cost} nats)"
+            notes.append(f"{ignored}, so that its row is flat: that is no robustness")
     return NoisyRecon(
         run=name,
         method=model.method.name,
-        data=sentences.data,
+        data=data,
         total=len(split),
         noise=noisy.kind,
         counts=counts,

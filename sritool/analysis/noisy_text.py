@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sritool.data.noise import Unigram, versions
 from sritool.data.readers import read_text
+from sritool.data.sampling import Indices
 from sritool.errors import DataError, UsageError
 from sritool.files import write_output
 
@@ -21,7 +21,7 @@ class NoisyText(NamedTuple):
     """Sentences and what noise made of them, words joined by one space."""
 
     kind: str  # of noise, or the name of the file that it came from
-    indices: NDArray[np.int64]  # of the sentences where they come from: the keys of a chain's noise
+    indices: Indices  # of the sentences where they come from: the keys of a chain's noise
     clean: list[str]
     noisy: dict[int, list[str]]  # by the number k of changes, 1 or more
     short: dict[int, int] | None  # k -> sentences that have no room for so many; None: nobody knows
@@ -33,7 +33,7 @@ class NoisyText(NamedTuple):
 
 
 def make_noisy(
-    texts: Sequence[str], chosen: NDArray[np.int64], kind: str, counts: Sequence[int], seed: int
+    texts: Sequence[str], chosen: Indices, kind: str, counts: Sequence[int], seed: int
 ) -> NoisyText:
     """Make noisy versions of the chosen sentences [n], with each number of changes; `replace` draws from all texts.
 

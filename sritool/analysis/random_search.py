@@ -76,16 +76,11 @@ def make_search(
 ) -> Search:
     """Plan a search; what a trial draws depends on seed, number and setting alone.
 
-    Args:
-        request: Corpus, one method, recipe, settings of all trials, and folders.
-        over: A text a setting, as `parse_over` takes it.
-        trials: How many, with trial 0, which is the recipe as it is.
-        epochs: Of all trials; None: as the recipe says.
-        seed: Of the draws.
-        name: The runs' names begin with it; None: with one that this search alone has.
+    The request has the corpus, one method, the recipe and settings of all trials, and folders; `over` has a text a
+    setting, as `parse_over` takes it. Trial 0 is the recipe as it is. Epochs None: as the recipe says. The runs'
+    names begin with `name`; None: with one that this search alone has.
 
-    Raises:
-        UsageError: A range, its setting, or a setting of all trials is refused.
+    Raises: UsageError if a range, its setting, or a setting of all trials is refused.
     """
     fixed, method = request.settings, request.methods[0]
     planned = (f"training.epochs={epochs}",) if epochs else ()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from sritool.data.batches import collate, evaluation_batches
+from sritool.data.batches import collate
 from sritool.data.sampling import Indices
 from sritool.errors import UsageError
-from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import measured_batches
 from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.evaluations_on_record import key_of, load_hashed
+from sritool.evaluation.likelihood_estimators import fitting_batches
 from sritool.evaluation.metrics import Array, mean_and_error
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Chosen, choose_sentences
@@ -81,7 +79,11 @@ def rate_distortion_curves(
         given = (request.rungs, request.likelihood.samples, request.batch_size, largest)
         records.append(FinishedBatches(model.path, "rate-distortion", key, *given))
         label = f"{name}: annealing" if len(checkpoints) > 1 else "annealing"
-        figures = _anneal(model, chosen, request, largest, label, report, records[-1])
+        size = min(request.batch_size, _BATCH, max(1, _ROWS // request.likelihood.samples))
+        lengths = chosen.split.lengths[chosen.examples]
+        batches = list(fitting_batches(model.method, request, lengths, size))
+        work = _annealing(model, chosen, request, largest)
+        figures = measured_batches(label, batches, work, report, records[-1])
         own = list(_points(name, model, figures, request, largest))
         points += own
         said = (*on_order(own), *_on_weights(figures, request), *records[-1].notes())
@@ -108,16 +110,10 @@ def on_order(points: Sequence[Point]) -> list[str]:
     ]
 
 
-def _anneal(
-    model: TrainedModel,
-    chosen: Chosen,
-    request: EvaluationSettings,
-    largest: float,
-    label: str,
-    report: Report,
-    finished: FinishedBatches,
-) -> dict[str, Array]:
-    """Figures of each sentence by name, [sentences, points] each; without z one point."""
+def _annealing(
+    model: TrainedModel, chosen: Chosen, request: EvaluationSettings, largest: float
+) -> Callable[[Indices], Mapping[str, torch.Tensor]]:
+    """What gives figures of the sentences of a batch by name, [batch, points] each; without z one point."""
     method, latent = model.method, model.latent
     dtype = method.generator.output_bias.dtype
 
@@ -127,24 +123,11 @@ def _anneal(
         if not latent:
             exact = -conditional.log_likelihood(torch.zeros(len(part), 0, dtype=dtype, device=model.device))
             return {"rate": torch.zeros_like(exact).unsqueeze(1), "distortion": exact.unsqueeze(1)}
-        chains, seed = request.likelihood.samples, request.seed
-        curve = rate_distortion(
-            conditional, batch.examples, latent, dtype, request.rungs, chains, seed, largest
-        )
+        sizes = request.rungs, request.likelihood.samples
+        curve = rate_distortion(conditional, batch.examples, latent, dtype, *sizes, request.seed, largest)
         return {name: values.t() for name, values in curve._asdict().items()}
 
-    batches = list(_batches(model, chosen.split.lengths[chosen.examples], request))
-    return measured_batches(label, batches, work, report, finished)
-
-
-def _batches(
-    model: TrainedModel, lengths: NDArray[np.int64], request: EvaluationSettings
-) -> Iterator[Indices]:
-    """Batches that fit into the memory, each of at most so many chains."""
-    size = min(request.batch_size, _BATCH, max(1, _ROWS // request.likelihood.samples))
-    for part in evaluation_batches(lengths, size):
-        fitting = likelihood_estimators.largest_batch(model.method, request, int(lengths[part[0]]))
-        yield from (part[i : i + fitting] for i in range(0, len(part), fitting))
+    return work
 
 
 def _points(

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sritool._version import __version__
 from sritool.analysis.figures_on_record import Figures, figures_of, in_order, notes_on
 from sritool.analysis.interpolation import Way, interpolate_once
@@ -21,7 +18,7 @@ from sritool.data.tokenizer import EOS
 from sritool.errors import DataError
 from sritool.evaluation.collapse import IGNORES_Z, collapse_note, ignores_z
 from sritool.evaluation.evaluations_on_record import load_hashed
-from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.metrics import Array, Estimate
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.evaluation.sentences import choose_sentences, prepared_corpus
 from sritool.evaluation.settings import EvaluationSettings
@@ -52,8 +49,8 @@ class Request:
 class Map(NamedTuple):
     """Posterior means in the plane, beside as many draws of the prior laid out in the same way."""
 
-    places: NDArray[np.float64]  # [n, 2]
-    control: NDArray[np.float64]  # [n, 2]
+    places: Array  # [n, 2]
+    control: Array  # [n, 2]
     lengths: list[int]  # [n], tokens without </s>
     labels: list[str] | None  # [n], where the corpus has them
     sentences: list[str] | None  # [n], where they may be shown

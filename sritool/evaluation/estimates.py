@@ -163,14 +163,9 @@ def _with_curve(estimate: Callable[[Array], Estimate], values: Array, figures: S
         (first_draws(whole.draws, part), estimate(column).value)
         for part, column in zip(CURVE, values.T, strict=True)
     )
-    reliability = Reliability(
-        float(sizes.mean()),
-        float(np.quantile(sizes, 0.1)),
-        float(tails.mean()),
-        float(np.quantile(tails, 0.9)),
-        curve,
-    )
-    return whole._replace(reliability=reliability)
+    even = float(sizes.mean()), float(np.quantile(sizes, 0.1))
+    heavy = float(tails.mean()), float(np.quantile(tails, 0.9))
+    return whole._replace(reliability=Reliability(*even, *heavy, curve))
 
 
 def _active_units(metric: str, figures: SentenceFigures, origin: Origin) -> list[Estimate]:

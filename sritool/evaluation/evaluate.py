@@ -84,14 +84,8 @@ def evaluate_model(
 ) -> Evaluation:
     """Measure one checkpoint: what is on record beside it is looked up, the rest is measured and kept.
 
-    Args:
-        model: The checkpoint's model.
-        content: Hash of the checkpoint's file.
-        settings: What is measured, on which sentences, and how.
-        text: The sentences, in place of the split.
-        label: Goes before what is reported.
-        report: Is told of the sentences done.
-        paired: Whether the terms of each sentence are needed, to compare with another run.
+    `content` is the hash of the checkpoint's file. A text takes the place of the split; the label goes before what is
+    reported. With `paired`, the terms of each sentence are needed, to compare with another run.
     """
     chosen = choose_sentences(model, settings.split, text, settings.limit, settings.data_dir)
     kept = record_of(model, content, chosen, settings)

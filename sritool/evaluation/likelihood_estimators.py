@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from sritool.data.batches import evaluation_batches
+from sritool.data.sampling import Indices
 from sritool.errors import UsageError, suggestion
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.likelihood import ais
@@ -80,6 +82,15 @@ def largest_batch(method: Method, settings: EvaluationSettings, time: int) -> in
     if settings.estimator == "ais" and method.latent:
         rows //= settings.likelihood.samples
     return max(1, rows)
+
+
+def fitting_batches(
+    method: Method, settings: EvaluationSettings, lengths: Indices, size: int
+) -> Iterator[Indices]:
+    """Batches of at most `size` sentences of these lengths, none larger than the settings' memory allows."""
+    for part in evaluation_batches(lengths, size):
+        fitting = largest_batch(method, settings, int(lengths[part[0]]))
+        yield from (part[i : i + fitting] for i in range(0, len(part), fitting))
 
 
 def _adaptive(

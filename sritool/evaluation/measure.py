@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.data.text_size import text_size
 from sritool.data.tokenizer import Tokenizer
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.estimates import Origin, estimates_of, sentence_terms
-from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.metrics import Array, Estimate
 from sritool.evaluation.notes import Note, notes_on
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures
@@ -36,7 +34,7 @@ class Measured(NamedTuple):
     notes: list[Note]
 
     @property
-    def terms(self) -> dict[str, NDArray[np.float64]]:
+    def terms(self) -> dict[str, Array]:
         """Terms of each sentence of the estimates that have some, by the estimate's name; [n] each."""
         found = {e.metric: sentence_terms(e.metric, self.figures) for e in self.estimates}
         return {name: terms for name, terms in found.items() if terms is not None}
@@ -80,7 +78,7 @@ def _without(names: Sequence[str], reason: str) -> Note:
 def measure(
     method: Method,
     split: Split,
-    examples: NDArray[np.int64],
+    examples: Indices,
     settings: EvaluationSettings,
     report: Report | None = None,
     finished: FinishedBatches | None = None,

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sritool._version import __version__
 from sritool.config.values import plain
@@ -50,7 +49,7 @@ class CodeSettings(NamedTuple):
 def codes_of_split(
     model: TrainedModel,
     split: Split,
-    examples: NDArray[np.int64],
+    examples: Indices,
     how: CodeSettings = CodeSettings(),  # noqa: B008 - a named tuple, nobody can change it
     batch_size: int = 64,
     report: Report | None = None,

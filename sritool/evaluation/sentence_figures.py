@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sritool.data.sampling import Indices
 from sritool.data.text_size import TextSize
 from sritool.evaluation.metrics import Array
 from sritool.likelihood.importance import CURVE
@@ -68,7 +68,7 @@ class SentenceFigures:
         """KL(p(z|x) ‖ p(z)) from all draws."""
         return self.posterior_kl_curve[:, -1]
 
-    def fill(self, chosen: NDArray[np.int64], found: Mapping[str, Array]) -> None:
+    def fill(self, chosen: Indices, found: Mapping[str, Array]) -> None:
         """Write figures of the chosen sentences, by name; shapes [chosen, …]."""
         for name, values in found.items():
             if name not in self._measured:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sritool.data.blocks import name_of
 from sritool.data.preprocess import DEFAULT_DATA_DIR, tiny_in_memory
 from sritool.data.readers import read_sentences
-from sritool.data.sampling import seeded_choice
+from sritool.data.sampling import Indices, seeded_choice
 from sritool.data.split import Split
 from sritool.data.store import Corpus, find_corpus, load_corpus
 from sritool.data.tokenizer import SPECIALS, UNK
@@ -28,7 +27,7 @@ class Chosen(NamedTuple):
     """Sentences of a split."""
 
     split: Split
-    examples: NDArray[np.int64]  # their indices, in order
+    examples: Indices  # their indices, in order
     data: str  # what they are called: `ptb valid`, or the name of a text
 
 

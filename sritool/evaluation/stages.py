@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 
-from sritool.data.batches import collate, evaluation_batches
+from sritool.data.batches import collate
 from sritool.data.sampling import Indices, seeded_choice
 from sritool.data.split import Split
-from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.active_units import chains_decide
 from sritool.evaluation.batches import over_batches
+from sritool.evaluation.likelihood_estimators import fitting_batches, weighted_draws
 from sritool.evaluation.metrics import Array, derangement
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
@@ -68,12 +68,10 @@ class Stages:
             self._over("density of q", chosen, self._density, _DENSITY_BATCH)
         if "means" in needs and not self.method.has_exact_mean and len(every) > 1:
             self._half_means(every)
-        for column, name, need in (
-            ("mi", "posterior", "information"),
-            ("kl_information", "own", "own codes"),
-        ):
-            if need in needs:
-                self._information(column, name)
+        if "information" in needs:
+            self._information("mi", "posterior")
+        if "own codes" in needs:
+            self._information("kl_information", "own")
         if "aggregate" in needs and len(every) >= FEWEST:
             codes = self.figures.posterior_code
             self.figures.fill(every, {"kl_aggregate": aggregate_terms(codes, self.settings.seed)})
@@ -93,28 +91,21 @@ class Stages:
             batch = collate(self.split, self.examples[part]).to(device)
             return work(self.method.conditional(batch), part)
 
-        return over_batches(label, self._parts(chosen, largest), of_part, self.report, self.finished)
+        size, lengths = self.settings.batch_size, self.split.lengths[self.examples[chosen]]
+        parts = fitting_batches(self.method, self.settings, lengths, min(size, largest or size))
+        batches = [chosen[part] for part in parts]
+        return over_batches(label, batches, of_part, self.report, self.finished)
 
     def _choice(self, count: int) -> Indices:
         """The same order for every count, so that `kl` is measured on some of the sentences of `mi`."""
         return seeded_choice(len(self.examples), count, self.settings.seed)
-
-    def _parts(self, chosen: Indices, largest: int | None) -> Sequence[Indices]:
-        """Batches of the chosen rows, no larger than the memory allows."""
-        size = min(self.settings.batch_size, largest or self.settings.batch_size)
-        lengths = self.split.lengths[self.examples[chosen]]
-        parts = []
-        for part in evaluation_batches(lengths, size):
-            fitting = likelihood_estimators.largest_batch(self.method, self.settings, int(lengths[part[0]]))
-            parts += [chosen[part[i : i + fitting]] for i in range(0, len(part), fitting)]
-        return parts
 
     def _infer(self, conditional: Conditional, part: Indices) -> dict[str, torch.Tensor]:
         """Draws of q(z|x), their reconstruction, and the likelihood with proposals started at them."""
         settings, needs = self.settings, self.settings.needs
         if not self.method.latent:
             nothing = self.method.posterior(conditional, settings.seed, 1)
-            drawn = likelihood_estimators.weighted_draws(self.method, conditional, nothing, settings)
+            drawn = weighted_draws(self.method, conditional, nothing, settings)
             return {"recon": -drawn.log_conditional[0], **importance.likelihood_figures(drawn)._asdict()}
         starts = max(self.chains, settings.likelihood.modes) if "likelihood" in needs else self.chains
         draws = self.method.posterior(conditional, settings.seed, starts)
@@ -132,7 +123,7 @@ class Stages:
         if "encoder" in needs and self.method.refinement is not None:
             found |= self._encoder(conditional)
         if "likelihood" in needs:
-            drawn = likelihood_estimators.weighted_draws(self.method, conditional, draws, settings)
+            drawn = weighted_draws(self.method, conditional, draws, settings)
             found |= importance.likelihood_figures(drawn)._asdict()
             if "posterior codes" in needs:
                 code, value = importance.resample(drawn, settings.seed, conditional.batch.examples)

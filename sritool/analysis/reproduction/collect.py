@@ -38,13 +38,9 @@ def document(
 ) -> Document:
     """Make the document of a plan from what is there; nothing is measured.
 
-    Args:
-        plan: All its runs.
-        states: How far each is, in the same order.
-        corpus: Prepared; None where it is not there.
-        device: Where the models run; figures of another kind of device are not found.
-        left: Seconds that what is left of a run will take; None: not known.
-        before: Rows of the document that was there, which stay where the run is not found any more.
+    States are in the order of the runs. There may be no corpus yet. Figures of another kind of device are not found.
+    `left` gives the seconds that what is left of a run will take, None where that is not known. Rows of the document
+    `before` stay where the run is not found any more.
     """
     rows = [measured(plan, run, state) for run, state in zip(plan.runs, states, strict=True)]
     texts = _texts(corpus) if any(one.get("sentences") for one, _ in rows) else set()
