@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sritool.data.sampling import Indices
 from sritool.data.split import Split
-from sritool.errors import NumericalError, ShapeError, UsageError
+from sritool.errors import UsageError
 from sritool.evaluation.metrics import Array
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.model.random import Stream
@@ -191,17 +191,12 @@ def map_both(
     return places, control_places
 
 
-def embed(codes: NDArray[np.floating], seed: int = 0, perplexity: float = 30.0) -> Array:
-    """Place codes [n, latent] in the plane [n, 2] by t-SNE: near codes lie near each other, far ones tell little.
+def embed(codes: NDArray[np.floating], seed: int = 0) -> Array:
+    """Place codes [n, latent], three or more, in the plane [n, 2] by t-SNE: near codes lie near each other.
 
     Equal codes have one place. The same codes, seed and versions of NumPy and scikit-learn give the same places: it
     runs in one thread, because the order of a sum over threads, and with it the map, changes from run to run.
-    The perplexity is about how many neighbours count; at most a third of the other distinct codes.
-
-    Raises:
-        ShapeError: This is no table of codes.
-        UsageError: There are fewer than 3 codes, or the perplexity is not positive.
-        NumericalError: A code is not finite.
+    About 30 neighbours count, but at most a third of the other distinct codes.
 
     Source: van der Maaten and Hinton 2008, by scikit-learn, from the first two principal components.
     """
@@ -209,15 +204,6 @@ def embed(codes: NDArray[np.floating], seed: int = 0, perplexity: float = 30.0) 
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     points = np.asarray(codes, dtype=np.float64)
-    if points.ndim != 2 or not points.shape[1]:
-        raise ShapeError(f"codes to map have the shape [n, latent], not {list(points.shape)}")
-    if len(points) < FEWEST_ON_MAP:
-        raise UsageError(f"a map needs {FEWEST_ON_MAP} codes or more, not {len(points)}; take more sentences")
-    if not perplexity > 0:
-        raise UsageError(f"perplexity is positive, not {perplexity:g}; give about 30")
-    if not np.isfinite(points).all():
-        bad = int((~np.isfinite(points).all(axis=1)).sum())
-        raise NumericalError(f"{bad} of {len(points)} codes are not finite; look at how they were inferred")
     distinct, place = np.unique(points, axis=0, return_inverse=True)
     place = place.reshape(-1)
     if len(distinct) < FEWEST_ON_MAP:  # t-SNE divides by a spread that they may not have
@@ -225,7 +211,7 @@ def embed(codes: NDArray[np.floating], seed: int = 0, perplexity: float = 30.0) 
         return np.stack([line, np.zeros_like(line)], axis=1)[place]
     if distinct.shape[1] == 1:  # two components are asked for
         distinct = np.hstack([distinct, np.zeros_like(distinct)])
-    bounded = min(perplexity, (len(distinct) - 1) / 3)
+    perplexity = min(30.0, (len(distinct) - 1) / 3)
     with threadpool_limits(1):
-        found = TSNE(2, perplexity=bounded, init="pca", random_state=seed).fit_transform(distinct)
+        found = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(distinct)
     return np.asarray(found, dtype=np.float64)[place]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import torch
 from sritool.data.batches import collate
 from sritool.data.sampling import Indices
 from sritool.errors import UsageError
-from sritool.evaluation.batches import measured_batches
+from sritool.evaluation.batches import Work, measured_batches
 from sritool.evaluation.evaluate import require_one_corpus
 from sritool.evaluation.evaluations_on_record import key_of, load_hashed
 from sritool.evaluation.likelihood_estimators import fitting_batches
@@ -110,9 +110,7 @@ def on_order(points: Sequence[Point]) -> list[str]:
     ]
 
 
-def _annealing(
-    model: TrainedModel, chosen: Chosen, request: EvaluationSettings, largest: float
-) -> Callable[[Indices], Mapping[str, torch.Tensor]]:
+def _annealing(model: TrainedModel, chosen: Chosen, request: EvaluationSettings, largest: float) -> Work:
     """What gives figures of the sentences of a batch by name, [batch, points] each; without z one point."""
     method, latent = model.method, model.latent
     dtype = method.generator.output_bias.dtype

@@ -18,30 +18,24 @@ from sritool.runs.model import Report
 _MAY_LACK = ("pareto_k", "effective_sample_size", "log_likelihood_signed", "sign_ratio", "folded_share")
 
 
+Work = Callable[[Indices], Mapping[str, Tensor]]
+"""Sentences of a batch → figures of them by name, [batch, …] each."""
+
+
 def over_batches(
     label: str,
     batches: Sequence[Indices],
-    work: Callable[[Indices], Mapping[str, Tensor]],
+    work: Work,
     report: Report,
     finished: FinishedBatches | None = None,
 ) -> Iterator[tuple[Indices, dict[str, Array]]]:
-    """Measure batch by batch, and yield each batch with its figures as soon as it is done.
+    """Measure batch by batch, and yield each batch with its figures in float64 as soon as it is done.
 
-    A batch that a measurement before this one finished is taken from `finished`; a new one is written down there.
-    Within `measuring_together`, each process measures every so many of the others, and all of them get all figures.
+    A batch that a measurement before this one finished is taken from `finished`; a new one is written down there,
+    under the label, which progress is told under too. Within `measuring_together`, each process measures every so
+    many of the others, and all of them get all figures.
 
-    Args:
-        label: What is done; progress is told under it, and batches are kept under it.
-        batches: Indices of the sentences of each batch.
-        work: From these indices to figures by name. Shapes [batch, …].
-        report: Is told of the sentences done.
-        finished: Batches that were done before.
-
-    Yields:
-        The indices of a batch, and its figures in float64.
-
-    Raises:
-        NumericalError: A sentence has a figure that is not finite.
+    Raises: NumericalError if a sentence has a figure that is not finite.
     """
     done, total = 0, sum(len(batch) for batch in batches)
     left = []
@@ -83,7 +77,7 @@ def _require_finite(label: str, found: Mapping[str, Array]) -> None:
 def measured_batches(
     label: str,
     batches: Sequence[Indices],
-    work: Callable[[Indices], Mapping[str, Tensor]],
+    work: Work,
     report: Report,
     finished: FinishedBatches | None = None,
 ) -> dict[str, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,23 +34,21 @@ _ROWS_A_SENTENCE = 8  # chains at a time, for each sentence that a batch may hav
 _SLOW, _SLOW_BATCH = ("sri", "ais"), 8
 
 
+@dataclass
 class Stages:
     """Measures the sentences `examples` of a split."""
 
-    def __init__(
-        self,
-        method: Method,
-        split: Split,
-        examples: Indices,
-        settings: EvaluationSettings,
-        report: Report,
-        finished: FinishedBatches | None,
-    ) -> None:
-        self.method, self.split, self.examples, self.settings = method, split, examples, settings
-        self.report, self.finished = report, finished
-        self.chains = settings.posterior_draws
-        counts = (split.lengths[examples].astype(np.float64), split.words[examples].astype(np.float64))
-        self.figures = SentenceFigures(*counts)
+    method: Method
+    split: Split
+    examples: Indices
+    settings: EvaluationSettings
+    report: Report
+    finished: FinishedBatches | None
+
+    def __post_init__(self) -> None:
+        lengths, words = self.split.lengths[self.examples], self.split.words[self.examples]
+        self.chains = self.settings.posterior_draws
+        self.figures = SentenceFigures(lengths.astype(np.float64), words.astype(np.float64))
 
     def run(self) -> SentenceFigures:
         """Measure all that the metrics need."""

@@ -26,7 +26,7 @@ from sritool.analysis.latent_map import (
 from sritool.data.batches import collate
 from sritool.data.split import Split
 from sritool.data.store import Corpus
-from sritool.errors import NumericalError, ShapeError, SritoolError, UsageError
+from sritool.errors import UsageError
 from sritool.runs.model import TrainedModel, load_model
 
 NewRun = Callable[..., Any]
@@ -186,19 +186,3 @@ def test_few_codes_and_one_dimension(shape: tuple[int, int]) -> None:
     found = embed(codes)
     assert np.isfinite(found).all()
     assert len(np.unique(found, axis=0)) == len(codes)
-
-
-@pytest.mark.parametrize(
-    ("codes", "options", "error", "message"),
-    [
-        (np.zeros((2, 4)), {}, UsageError, "3 codes or more, not 2"),
-        (np.zeros(7), {}, ShapeError, r"\[n, latent\], not \[7\]"),
-        (np.full((5, 4), np.nan), {}, NumericalError, "5 of 5 codes"),
-        (np.eye(5), {"perplexity": 0.0}, UsageError, "perplexity"),
-    ],
-)
-def test_what_has_no_map(
-    codes: np.ndarray, options: dict[str, float], error: type[SritoolError], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        embed(codes, **options)
