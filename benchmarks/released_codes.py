@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sritool.analysis.classifiers import Classes, Clusters, Floats, svm_classes
+from sritool.analysis.classifiers import Classes, Clusters, Floats, Naming, svm_classes
 
-SETTINGS = (
+SETTINGS: tuple[tuple[int | None, bool, Naming], ...] = (
     (4, False, "authors"),  # as in the released code
     (4, False, "hungarian"),
     (4, True, "hungarian"),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.analysis.classifiers import KERNELS, NAMINGS
+from sritool.analysis.classifiers import Kernel, Naming
 from sritool.data.blocks import name_of
 from sritool.data.corpora.official_files import SENTIMENTS
 from sritool.data.fields import FieldNames
@@ -87,8 +87,8 @@ class Request:
     chain_dropout: bool = False  # in the chains of codes, as while training
     standardize: bool = True  # every dimension of codes, before they are clustered or learnt from
     components: int | None = None  # principal ones that are clustered
-    naming: str = "hungarian"
-    kernel: str = "linear"
+    naming: Naming = "hungarian"
+    kernel: Kernel = "linear"
     seed: int = 0
     batch_size: int = 64
     data_dir: Path = Path("data")
@@ -102,11 +102,6 @@ class Request:
     def wants_labels(self) -> bool:
         """Whether there is a column with labels, if no file has them."""
         return self.counts is None or any(self.counts)
-
-    def __post_init__(self) -> None:
-        for name, value, known in (("kernel", self.kernel, KERNELS), ("naming", self.naming, NAMINGS)):
-            if value not in known:
-                raise UsageError(f"no {name} {value!r}; choose one of {', '.join(known)}")
 
 
 def read_sources(models: Sequence[TrainedModel], request: Request) -> Sources:

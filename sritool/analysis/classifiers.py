@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Classes = NDArray[np.int64]
 
-KERNELS = ("linear", "rbf")
-NAMINGS = ("hungarian", "authors")
+Kernel = Literal["linear", "rbf"]
+Naming = Literal["hungarian", "authors"]
 COSTS = {"linear": (1.0, 10.0, 0.1, 100.0, 0.01, 0.001), "rbf": (1.0, 10.0, 0.1)}
 """C of the machine, by its kernel; of those that are equally good the first is taken, as few labels cannot tell them
 apart and one far from 1 fits badly."""
@@ -143,8 +143,8 @@ class Clusters:
         found: NDArray[np.float64] = self._pipeline.predict_proba(codes.astype(np.float64))
         return found
 
-    def names(self, codes: Floats, labels: Classes, naming: str) -> Classes:
-        """Give each component a class, in a way of NAMINGS, by codes [n, latent] of sentences with known classes."""
+    def names(self, codes: Floats, labels: Classes, naming: Naming) -> Classes:
+        """Give each component a class, by codes [n, latent] of sentences whose classes are known."""
         probabilities = self.probabilities(codes)
         if naming == "authors":
             return name_by_confidence(probabilities, labels)
@@ -152,7 +152,7 @@ class Clusters:
 
 
 def svm_classes(
-    codes: Floats, labels: Classes, wanted: Floats, kernel: str, seed: int, standardize: bool = True
+    codes: Floats, labels: Classes, wanted: Floats, kernel: Kernel, seed: int, standardize: bool = True
 ) -> Classes:
     """Tell the classes of wanted codes by a support vector machine on labelled ones.
 
@@ -183,7 +183,7 @@ def _scaler(standardize: bool) -> list[Any]:
     return [StandardScaler()] if standardize else []
 
 
-def _machine(kernel: str, seed: int) -> Any:
+def _machine(kernel: Kernel, seed: int) -> Any:
     from sklearn.svm import SVC, LinearSVC
 
     # Few dimensions and many sentences: the primal problem; it needs no seed, and always ends.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sritool.config.settings import LikelihoodConfig
-from sritool.errors import UsageError
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.evaluate import evaluate_model, record_of, require_one_corpus
 from sritool.evaluation.evaluations_on_record import load_hashed
@@ -17,8 +16,6 @@ from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import run_names
-
-METRICS = ("ppl", "nll")
 
 
 class Point(NamedTuple):
@@ -55,12 +52,10 @@ def ppl_draws(
     for the runs that they fit; none: `adaptive`, and those on record with their usual M.
 
     Raises:
-        UsageError: The metric is unknown, or an estimator fits no run.
+        UsageError: An estimator fits no run.
         DataError: The corpora differ.
     """
     (metric,) = request.metrics
-    if metric not in METRICS:
-        raise UsageError(f"no curve of {metric!r}; give {' or '.join(METRICS)}")
     models = [load_hashed(path, device) for path in checkpoints]
     for name in wanted:
         likelihood_estimators.check_estimator(name)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from sritool.config.samplers import with_schedule
-from sritool.config.settings import SamplerConfig
+from sritool.config.settings import SamplerConfig, TuneObjective
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import Indices
 from sritool.data.split import Split
@@ -27,8 +27,6 @@ from sritool.model.random import Stream
 from sritool.runs.checkpoint import save_checkpoint
 from sritool.runs.model import Report, TrainedModel
 
-OBJECTIVES = ("entropy", "given-noise")
-
 
 @dataclass(frozen=True)
 class Tuning:
@@ -36,7 +34,7 @@ class Tuning:
 
     shape: str = "checkpoint"
     grid: tuple[float, ...] | None = None  # numbers that name schedules of the shape; None: its own
-    objective: str = "entropy"  # the upper side; or "given-noise", the lower one
+    objective: TuneObjective = "entropy"  # the upper side; given-noise: the lower one
     allow_folded: bool = False
     chains: int = 200  # a sentence
     density_chains: int = DENSITY_CHAINS  # of them, with Hessians
@@ -48,10 +46,6 @@ class Tuning:
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise UsageError(f"unknown objective {self.objective!r}; give {' or '.join(OBJECTIVES)}")
-        if self.steps is not None and self.steps < 1:
-            raise UsageError(f"the chain has {self.steps} steps; give at least 1")
         if self.temperature is not None and not (0 <= self.temperature < math.inf):
             raise UsageError(f"the temperature is {self.temperature}; give 0 or more")
 

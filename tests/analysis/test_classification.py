@@ -214,10 +214,6 @@ def test_names_by_the_most_confident_are_another_answer(
     monkeypatch.setattr(task.Clusters, "names", watched)
     run(checkpoint, dataclasses.replace(files, naming="authors", components=2))
     assert asked == ["authors"] * 2
-    with pytest.raises(UsageError, match="no naming 'best'"):
-        dataclasses.replace(files, naming="best")
-    with pytest.raises(UsageError, match="no kernel 'cubic'"):
-        dataclasses.replace(files, kernel="cubic")
 
 
 def test_what_recurs_in_test_is_counted_and_left_out(

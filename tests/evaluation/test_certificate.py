@@ -157,16 +157,6 @@ def test_progress_is_told(model: TrainedModel) -> None:
     assert [(done, total) for _, done, total in told] == [(0, 10), (4, 10), (8, 10), (10, 10)]
 
 
-@pytest.mark.parametrize(
-    ("numbers", "message"),
-    [((1, 5, 5), "certify is 1"), ((5, 0, 5), "rungs is 0"), ((5, 5, 0), "chains is 0")],
-)
-def test_numbers_that_are_too_small(model: TrainedModel, numbers: tuple[int, int, int], message: str) -> None:
-    count, rungs, chains = numbers
-    with pytest.raises(UsageError, match=message):
-        certify(model, count, chains, replace(SETTINGS, rungs=rungs), lambda *_: None)
-
-
 def test_a_language_model_needs_no_certificate(
     begin_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
