@@ -60,10 +60,8 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
     for model, name in zip(models, run_names(kept), strict=True):
         rows += code_rows(plan, request, model, name, told_as(report, f"{name}: " if len(models) > 1 else ""))
         if has_collapsed(model.checkpoint):
-            notes.append(
-                f"{name}: its generator ignored z when it was last validated; "
-                "what its codes tell is not what it generates from"
-            )
+            ignored = f"{name}: its generator ignored z when it was last validated"
+            notes.append(f"{ignored}; what its codes tell is not what it generates from")
     notes += notes_of(plan, request)
     (source, tested), classes = plan.test, plan.sources.classes
     return Classification(classes, source.name, len(tested), len(source), rows, plan.overlaps, notes)

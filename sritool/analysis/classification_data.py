@@ -187,15 +187,11 @@ def aligned(
 
 def _check_names(source: Sentences, test: Sentences, own: set[str], of_test: set[str]) -> None:
     if own.isdisjoint(of_test):
-        raise DataError(
-            f"the labels of {source.name} ({_some(own)}) are none of {test.name}'s ({_some(of_test)}); "
-            "give files with the same labels"
-        )
+        none = f"the labels of {source.name} ({_some(own)}) are none of {test.name}'s ({_some(of_test)})"
+        raise DataError(f"{none}; give files with the same labels")
     if len(own) == 1 and source is not test:
-        raise DataError(
-            f"{source.name} has one label only ({own.pop()}), from which no classes can be told apart; "
-            "give a file with sentences of each"
-        )
+        one = f"{source.name} has one label only ({own.pop()}), from which no classes can be told apart"
+        raise DataError(f"{one}; give a file with sentences of each")
 
 
 def _some(labels: set[str]) -> str:

@@ -114,12 +114,9 @@ def form_of(path: Path) -> str:
 def code_lines(
     codes: Floats, form: str, beside: Mapping[str, Sequence[object]] | None = None
 ) -> Iterator[str]:
-    """Yield lines of text with their ends, the header first where the form has one.
+    """Yield codes [n, latent] as lines with their ends, in any of FORMS but npy, the header first where there is one.
 
-    Args:
-        codes: Shape [n, latent].
-        form: One of FORMS but npy.
-        beside: What else is known of each code, by name: columns before z1, or keys before z.
+    What else is known of each code stands `beside` it, by name: columns before z1, or keys before z.
     """
     beside = beside or {}
     others = list(zip(*beside.values(), strict=True)) if beside else [()] * len(codes)
@@ -198,9 +195,8 @@ def _columns_of(header: Sequence[str], where: str, latent: int) -> list[int]:
     there = sum(1 for name in header if name[:1] == "z" and name[1:].isdigit())
     if any(name not in place for name in names) or there != latent:
         if not there:
-            raise DataError(
-                f"{where} line 1 is neither numbers nor a header with columns z1 … z{latent}; mend it"
-            )
+            neither = f"is neither numbers nor a header with columns z1 … z{latent}"
+            raise DataError(f"{where} line 1 {neither}; mend it")
         columns = "column" if there == 1 else "columns"
         raise DataError(f"{where} has {there} {columns} of z, and the model's codes have {latent}; {_OTHER}")
     return [place[name] for name in names]
@@ -215,13 +211,11 @@ def _parse_json(lines: Sequence[str], where: str, latent: int) -> NDArray[np.flo
             raise DataError(f"{where} line {number} is not JSON ({error}); mend or remove it") from error
         z = record.get("z") if isinstance(record, dict) else None
         if not isinstance(z, list):
-            raise DataError(
-                f'{where} line {number} has no list under "z"; write {{"z": [...]}} on every line'
-            )
+            advice = 'write {"z": [...]} on every line'
+            raise DataError(f'{where} line {number} has no list under "z"; {advice}')
         if len(z) != latent:
-            raise DataError(
-                f"{where} line {number} has {len(z)} numbers, and the model's codes have {latent}; {_OTHER}"
-            )
+            numbers = f"{len(z)} numbers, and the model's codes have {latent}"
+            raise DataError(f"{where} line {number} has {numbers}; {_OTHER}")
         if any(isinstance(value, bool) or not isinstance(value, int | float) for value in z):
             raise DataError(f"{where} line {number} has something else than numbers in its z; mend it")
         try:
@@ -247,9 +241,8 @@ def _parse_npy(data: bytes, where: str, latent: int) -> NDArray[Any]:
     if len(data) - file.tell() != count * kind.itemsize:
         raise DataError(f"{where} is cut short, or its header is wrong; write it again")
     if len(shape) not in (1, 2, 3) or shape[-1] != latent:
-        raise DataError(
-            f"{where} has shape {list(shape)}, and the model's codes have {latent} dimensions; {_OTHER}"
-        )
+        there = f"shape {list(shape)}, and the model's codes have {latent} dimensions"
+        raise DataError(f"{where} has {there}; {_OTHER}")
     if not count:
         raise DataError(f"{where} has no codes; {_WRITTEN}")
     file.seek(0)

@@ -128,9 +128,8 @@ def runs_of_newest_corpus(runs_dir: Path) -> ComparableRuns:
             else:
                 paths.append(path)
     if not paths:
-        raise CheckpointError(
-            f"no run in {runs_dir}/ is further than its pretraining; wait, or train on with --resume"
-        )
+        young = f"no run in {runs_dir}/ is further than its pretraining"
+        raise CheckpointError(f"{young}; wait, or train on with --resume")
     return ComparableRuns(paths, elsewhere, begun)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sritool.evaluation.evaluate import evaluate_model, record_of
 from sritool.evaluation.evaluations_on_record import NAME, Evaluations, metric_of
 from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.notes import ON_WEIGHTS
 from sritool.evaluation.record import Record
 from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
@@ -17,8 +18,6 @@ from sritool.runs.bundled import records_folder
 from sritool.runs.model import Report, TrainedModel
 
 WITHOUT_Z = ("ppl", "nll")  # all there is to measure on a language model
-WEIGHTED = frozenset(name for name, needs in NEEDS.items() if "likelihood" in needs)
-"""All that depends on log p(x)."""
 
 
 class Figures(NamedTuple):
@@ -81,13 +80,13 @@ def figures_on_record(
         count = len(chosen.examples)
         if count >= len(enough):
             found.append((limit, count, record_of(model, content, chosen, replace(request, limit=limit))))
-    weighted = [name for name in usual if name in WEIGHTED]
+    weighted = [name for name in usual if name in ON_WEIGHTS]
     whole = (count for _, count, kept in found if not kept.missing(weighted))
     of_weighted = next(whole, len(enough))  # else they are measured on as many
     known: set[str] = set()
     for limit, count, kept in found:
         names = of_interest - known - set(kept.missing(NEEDS))
-        names -= WEIGHTED if count != of_weighted else set()
+        names -= set(ON_WEIGHTS) if count != of_weighted else set()
         estimates, notes = kept.get(names)
         if estimates:
             yield Figures(limit, estimates, notes)

@@ -173,10 +173,8 @@ def judged(gaussian: Gaussian, trained: int, draws: Draws) -> FittedPrior:
     density = gaussian.log_density(draws.z.flatten(0, 1)).view_as(draws.log_weights)
     moved, count = draws.log_weights + density - log_prior(draws.z), len(draws.z)
     before, after = (math.log(count) - torch.logsumexp(one, 0) for one in (draws.log_weights, moved))
-    changes = (before, after, after - before)
-    old, new, change = (
-        mean_estimate("nll", values.numpy(), "nats/sentence", count, "adaptive") for values in changes
-    )
+    made = ("nats/sentence", count, "adaptive")
+    old, new, change = (mean_estimate("nll", one.numpy(), *made) for one in (before, after, after - before))
     sizes = [float(effective_sample_size(one).mean()) for one in (draws.log_weights, moved)]
     return FittedPrior(gaussian, trained, old, new, change, *sizes)
 

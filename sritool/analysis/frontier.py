@@ -68,9 +68,8 @@ def frontier(
         DataError: The corpora differ, or nothing could be measured.
         UsageError: As `evaluate` has it.
     """
-    found = compare(
-        checkpoints, replace(request, metrics=METRICS), device, report, mixed=mixed, against=against
-    )
+    request = replace(request, metrics=METRICS)
+    found = compare(checkpoints, request, device, report, mixed=mixed, against=against)
     points, notes = [], list(found.notes)
     for row in found.rows:
         nll, rate = row.estimate("nll"), row.estimate("posterior-kl")
@@ -85,7 +84,5 @@ def frontier(
         points.append(Point(row.name, row.evaluation.method, *figures, *counted, *differences))
     if not points:
         raise DataError("no run has both figures; give other runs")
-    evaluation = found.rows[0].evaluation
-    return Frontier(
-        points, f"{evaluation.data}, {points[0].sentences} of {evaluation.total} sentences", notes
-    )
+    first = found.rows[0].evaluation
+    return Frontier(points, f"{first.data}, {points[0].sentences} of {first.total} sentences", notes)

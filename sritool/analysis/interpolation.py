@@ -56,7 +56,7 @@ def prior_pairs(model: TrainedModel, n: int, seed: int) -> Floats:
 
 
 def sentence_pairs(
-    model: TrainedModel, pairs: Sequence[Pair], chains: int, seed: int, report: Report | None = None
+    model: TrainedModel, pairs: Sequence[Pair], chains: int, seed: int, report: Report = lambda *_: None
 ) -> Floats:
     """Encode pairs of sentences, each by the mean of its chains: [n, 2, latent].
 
@@ -97,7 +97,7 @@ def interpolate(
     way: Way,
     config: DecodingConfig,
     seed: int,
-    report: Report | None = None,
+    report: Report = lambda *_: None,
 ) -> list[list[Decoded]]:
     """Decode `way.points` sentences of each line between two codes, both ends included.
 

@@ -60,8 +60,8 @@ def gather_facts(path: Path, data_dir: Path) -> CardFacts:
     except DataError:
         split, sets, sentences = "test", [], {}
     estimates = in_order(sets)
-    trained = [record for record in checkpoint.metrics if not record.get("pretraining")]
-    last = trained[-1] if trained else {}
+    records = reversed(checkpoint.metrics)
+    last: dict[str, Any] = next((one for one in records if not one.get("pretraining")), {})
     collapsed = collapse_note(checkpoint, estimates)
     known = "permuted" in last or any(estimate.metric == "permuted" for estimate in estimates)
     return CardFacts(

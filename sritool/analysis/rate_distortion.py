@@ -102,12 +102,10 @@ def on_order(points: Sequence[Point]) -> list[str]:
     """
     steps = list(pairwise(points))
     back = sum(after.rate < before.rate or after.distortion > before.distortion for before, after in steps)
-    if not back:
-        return []
-    return [
-        f"{back} of {len(steps)} steps along the curve go back in rate or distortion, which no model's does: that is "
-        "Monte Carlo error; take more --chains and --rungs"
-    ]
+    wrong = (
+        f"{back} of {len(steps)} steps along the curve go back in rate or distortion, which no model's does"
+    )
+    return [f"{wrong}: that is Monte Carlo error; take more --chains and --rungs"] if back else []
 
 
 def _annealing(model: TrainedModel, chosen: Chosen, request: EvaluationSettings, largest: float) -> Work:
@@ -145,7 +143,5 @@ def _on_weights(figures: Mapping[str, Array], request: EvaluationSettings) -> It
         return
     size, chains = float(figures["effective_sample_size"][:, -1].mean()), request.likelihood.samples
     if size < _EVEN * chains:
-        yield (
-            f"effective sample size {size:.1f} of {chains} chains at the largest β, so that the curve lies above the "
-            "model's; --rungs higher brings it down"
-        )
+        uneven = f"effective sample size {size:.1f} of {chains} chains at the largest β"
+        yield f"{uneven}, so that the curve lies above the model's; --rungs higher brings it down"

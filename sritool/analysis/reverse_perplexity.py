@@ -75,9 +75,8 @@ def reverse_perplexity(
 def check_enough(sentences: int) -> None:
     """Check the number of sentences. Raises: UsageError for fewer than `FEWEST`."""
     if sentences < FEWEST:
-        raise UsageError(
-            f"reverse-ppl needs at least {FEWEST} sentences to train on, not {sentences}; raise -n"
-        )
+        needed = f"at least {FEWEST} sentences to train on, not {sentences}"
+        raise UsageError(f"reverse-ppl needs {needed}; raise -n")
 
 
 def _shown(report: Report, label: str, sentences: int) -> Callable[[events.Event], None]:

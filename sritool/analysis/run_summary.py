@@ -119,10 +119,7 @@ def _level(
 def _in_a_line(level: Level, most: int, method: Method) -> str:
     draws = f", {level.likelihood.samples} draws each" if method.latent else ""
     if level.sentences == most:
-        return (
-            f"fewer draws than the settings ask for{draws}, to end in time; `sritool evaluate` takes them all"
-        )
-    return (
-        f"measured on {level.sentences} of the {most} sentences that the settings ask for{draws}, to end in time; "
-        "`sritool evaluate` measures all"
-    )
+        what, all_of_it = "fewer draws than", "takes them all"
+    else:
+        what, all_of_it = f"measured on {level.sentences} of the {most} sentences that", "measures all"
+    return f"{what} the settings ask for{draws}, to end in time; `sritool evaluate` {all_of_it}"

@@ -158,10 +158,11 @@ def scores(
     """Measure −log p(x) under the model, as `evaluate` does: in nats a sentence, and in nats a token."""
     split = model.split(sentences)
     settings = EvaluationSettings(("nll", "ppl"), seed=seed)
-    everything = np.arange(len(split))
-    found = measure(
-        model.method, split, everything, settings, lambda _, *given: report(f"nll of {label}", *given)
-    )
+
+    def told(_: str, done: int, total: int) -> None:
+        report(f"nll of {label}", done, total)
+
+    found = measure(model.method, split, np.arange(len(split)), settings, told)
     nll, ppl = (next(one for one in found.estimates if one.metric == name) for name in settings.metrics)
     per_token = Figure(math.log(ppl.value), ppl.standard_error / ppl.value, len(split))
     return Figure(nll.value, nll.standard_error, len(split)), per_token

@@ -151,6 +151,4 @@ def by_line(points: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
 
 
 def _number(value: object) -> float | None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        return None
-    return float(value)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -69,10 +69,8 @@ def traverse(
     codes = np.tile(code, (len(tried), points, 1))
     for row, dimension in enumerate(tried):
         codes[row, :, dimension - 1] = values
-    texts = model.decode(
-        np.concatenate([code[None], codes.reshape(-1, model.latent)]), DecodingConfig(max_length=max_length)
-    )
-    base, moved = texts[0], texts[1:]
+    every = np.concatenate([code[None], codes.reshape(-1, model.latent)])
+    base, *moved = model.decode(every, DecodingConfig(max_length=max_length))
     steps = [
         Step(tried[k // points], float(values[k % points]), count_changed(base, text), text)
         for k, text in enumerate(moved)

@@ -146,16 +146,12 @@ def _certificate(rows: dict[str, Array], settings: EvaluationSettings, chains: i
 
 def _verdict(above: Estimate, below: Estimate, high_enough: bool, low_enough: bool) -> str:
     if not high_enough:
-        return (
-            f"adaptive lies {-above.value:.3f} ± {above.standard_error:.3f} nats a sentence below annealing, "
-            "which is a lower bound itself: take --samples higher"
-        )
+        far = f"{-above.value:.3f} ± {above.standard_error:.3f} nats a sentence below annealing"
+        return f"adaptive lies {far}, which is a lower bound itself: take --samples higher"
     if not low_enough:
         return (
             f"adaptive lies {-below.value:.3f} ± {below.standard_error:.3f} nats a sentence above reverse annealing, "
             "an upper bound: do not trust it, and report this"
         )
-    return (
-        f"adaptive lies inside the bracket; it is at most {max(0.0, below.value):.3f} ± "
-        f"{below.standard_error:.3f} nats a sentence too low"
-    )
+    most = f"{max(0.0, below.value):.3f} ± {below.standard_error:.3f}"
+    return f"adaptive lies inside the bracket; it is at most {most} nats a sentence too low"

@@ -47,11 +47,7 @@ def weighted_draws(
 ) -> WeightedDraws:
     """Draw z with weights w whose mean is p(x), by the estimator that the settings name; without z it is exact.
 
-    Args:
-        method: The trained model.
-        conditional: p(x|·) of a batch.
-        starts: Draws of the method's own q(z|x). Shape [chains, batch, latent].
-        settings: Names the estimator and M.
+    Starts are draws of the method's own q(z|x): [chains, batch, latent].
 
     Returns:
         M weighted draws of each sentence; `likelihood_figures` gives log p̂(x) in nats.

@@ -86,14 +86,9 @@ def measure(
 ) -> Measured:
     """Measure a method on these sentences of a split, without dropout, in float32.
 
-    Args:
-        method: The trained model.
-        split: Sentences.
-        examples: Indices in the split, which are the keys of the noise too. Shape [n].
-        settings: What is measured, and how.
-        report: Is told of the sentences done.
-        finished: Batches that were measured before; those of this call are written down there.
-        tokenizer: What made the ids; without it, bits per character and byte are not measured.
+    `examples` [n] are indices in the split, and the keys of the noise too. Batches of `finished` were measured
+    before; those of this call are written down there. Without the tokenizer that made the ids, bits per character
+    and byte are not measured.
 
     Raises:
         UsageError: An unknown metric, or an estimator or a refinement that the method cannot have.

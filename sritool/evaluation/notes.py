@@ -28,7 +28,8 @@ class Note(NamedTuple):
     metrics: tuple[str, ...]  # that it is about
 
 
-_ON_WEIGHTS = tuple(name for name, needs in NEEDS.items() if "likelihood" in needs)
+ON_WEIGHTS = tuple(name for name, needs in NEEDS.items() if "likelihood" in needs)
+"""Metrics that depend on log p(x)."""
 
 
 def notes_on(
@@ -42,7 +43,7 @@ def notes_on(
     notes += _of_kl(figures, metrics, method)
     notes += _broken_bound(figures)
     notes += _of_correction(figures, metrics)
-    notes += [Note(text, _ON_WEIGHTS) for text in _of_weights(figures, origin)]
+    notes += [Note(text, ON_WEIGHTS) for text in _of_weights(figures, origin)]
     return notes
 
 
@@ -77,10 +78,8 @@ def _of_information(figures: SentenceFigures, metrics: set[str]) -> Iterator[Not
             count = int((~np.isnan(terms)).sum())
             yield Note(f"{name} is at most log {count} = {math.log(count):.2f} nats", (name,))
     if metrics & {"mi-upper", "kl-aggregate"} and figures.kl_aggregate.any():
-        fitted = (
-            "kl-aggregate is that of a Gaussian fitted to codes of other sentences: the least that there is"
-        )
-        yield Note(fitted, ("mi-upper", "kl-aggregate"))
+        fitted = "that of a Gaussian fitted to codes of other sentences: the least that there is"
+        yield Note(f"kl-aggregate is {fitted}", ("mi-upper", "kl-aggregate"))
 
 
 def _of_correction(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note]:
@@ -153,10 +152,8 @@ def _of_chains(figures: SentenceFigures, uneven: bool) -> str:
         return shown + "few chains carry the weight, so that the ppl is too high, by nobody knows how much"
     if not uneven:
         return shown + "the ppl is too low, as |det| of one branch is not the density; ppl-signed is unbiased"
-    return (
-        shown + "few chains carry the weight, which makes the ppl too high, and folds make it too low: "
-        "it bounds nothing"
-    )
+    both = "few chains carry the weight, which makes the ppl too high, and folds make it too low"
+    return f"{shown}{both}: it bounds nothing"
 
 
 def _count(size: float) -> str:

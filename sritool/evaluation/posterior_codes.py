@@ -52,19 +52,12 @@ def codes_of_split(
     examples: Indices,
     how: CodeSettings = CodeSettings(),  # noqa: B008 - a named tuple, nobody can change it
     batch_size: int = 64,
-    report: Report | None = None,
+    report: Report = lambda *_: None,
     keep: bool = True,
 ) -> Floats:
-    """Draw codes of these sentences of a split, the noise of each keyed by its index there.
+    """Draw codes of these sentences [n] of a split, the noise of each keyed by its index there.
 
-    Args:
-        model: A trained model.
-        split: Sentences.
-        examples: Indices in the split. Shape [n].
-        how: How codes are drawn.
-        batch_size: Sentences side by side.
-        report: Is told of the sentences done.
-        keep: Look for codes on the disk, and keep new ones there.
+    With `keep`, codes are looked for on the disk, and new ones kept there.
 
     Returns:
         Codes in the order of `examples`. Shape [n, how.rows, latent], float32.
@@ -90,8 +83,7 @@ def codes_of_split(
         return {"code": _draw(model, collate(split, examples[missing[part]]).to(model.device), how)}
 
     def told(label: str, done: int, _: int) -> None:
-        if report is not None:
-            report(label, before + done, len(examples))
+        report(label, before + done, len(examples))
 
     batches = evaluation_batches(split.lengths[examples[missing]], batch_size)
     for part, found in over_batches("encoding", batches, draw, told):
@@ -107,7 +99,7 @@ def codes_of_text(
     sentences: Sequence[str],
     how: CodeSettings,
     batch_size: int = 64,
-    report: Report | None = None,
+    report: Report = lambda *_: None,
 ) -> Floats:
     """Draw codes of sentences given as text, which are not kept on the disk: [n, how.rows, latent].
 

@@ -52,9 +52,8 @@ def unknown_words(model: TrainedModel, lines: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(words))
     alone = model.split(distinct)
     marked = SPECIALS[UNK]  # by the text itself
-    lacking = [
-        word for index, word in enumerate(distinct) if word != marked and (alone.targets(index) == UNK).any()
-    ]
+    unknown = {word for index, word in enumerate(distinct) if (alone.targets(index) == UNK).any()}
+    lacking = [word for word in distinct if word in unknown and word != marked]
     if not lacking:
         return ""
     among = set(lacking)

@@ -189,7 +189,7 @@ def test_different_corpora_only_when_asked_for(
 
     monkeypatch.setattr(task, "load_hashed", load)
     monkeypatch.setattr(training_cost, "prepared_corpus", lambda *_: corpus)
-    monkeypatch.setattr(sentences, "prepared_split", lambda _model, name, _: corpus.split(name))
+    monkeypatch.setattr(sentences, "prepared_corpus", lambda *_: corpus)
     paths = [trained[name] / BEST for name in ("sri", "lm")]
     with pytest.raises(DataError, match=r"sri: toy, lm: other.*--mixed"):
         compare(paths, FEW, "cpu", quiet)
