@@ -24,8 +24,7 @@ if str(ROOT) not in sys.path:
 
 from sritool.cli.app import COMMANDS, global_options  # noqa: E402
 from sritool.cli.commands.plot import KINDS  # noqa: E402
-from sritool.cli.lazy_group import unwrapped  # noqa: E402
-from sritool.cli.signatures import flat  # noqa: E402
+from sritool.cli.signatures import documentation, flat  # noqa: E402
 
 TARGET = ROOT / "docs" / "commands.md"
 COMMAND = "python docs/reference.py"
@@ -158,7 +157,7 @@ def usage(words: str, parameters: list[Parameter]) -> str:
 def description(function: Callable[..., Any]) -> Iterator[str]:
     """A docstring's paragraphs; neighbouring examples become one block of code."""
     examples: list[str] = []
-    for paragraph in [*unwrapped(function.__doc__ or "").split("\n\n"), ""]:
+    for paragraph in [*documentation(function)[0].split("\n\n"), ""]:
         if EXAMPLE.fullmatch(paragraph):
             examples.append(paragraph)
             continue
@@ -224,7 +223,7 @@ def contents(
         yield f"**{panel}**"
         lines = []
         for name in (name for name, its in names.items() if its == panel):
-            summary = escaped(unwrapped(functions[name].__doc__ or "").split("\n\n")[0])
+            summary = escaped(documentation(functions[name])[0].split("\n\n")[0])
             lines.append(f"- [`{before}{name}`]({anchor(before + name)}): {summary}")
         yield "\n".join(lines)
 

@@ -7,7 +7,6 @@ options that several commands share (`sritool.cli.options`); the first line of i
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from sritool.cli.signatures import flat
+from sritool.cli.signatures import documentation, flat
 from sritool.errors import UsageError, suggestion
 
 CONTEXT_SETTINGS = {"help_option_names": ["--help", "-h"]}
@@ -106,11 +105,5 @@ class LazyGroup(TyperGroup):
 
 
 def help_of(function: Callable[..., None]) -> str:
-    """Return a function's docstring as help, with brackets that Rich does not take for markup."""
-    return unwrapped(function.__doc__ or "").replace("[", r"\[")
-
-
-def unwrapped(docstring: str) -> str:
-    """Return a docstring with each paragraph in one line: Typer keeps line ends and wraps again."""
-    paragraphs = inspect.cleandoc(docstring).split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+    """Return what a command does as help, with brackets that Rich does not take for markup."""
+    return documentation(function)[0].replace("[", r"\[")

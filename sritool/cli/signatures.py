@@ -1,23 +1,38 @@
-"""What several commands share is declared once, as a frozen dataclass whose annotated fields are options.
+"""What Typer needs to know of a command, from its signature and its docstring.
 
     @dataclass(frozen=True)
     class DeviceOptions:
-        device: Annotated[str, option("cpu, cuda:0, mps or auto.")] = "auto"
+        '''Where the work is done.
 
-    def score(*, device: DeviceOptions, samples: Annotated[int, option("Draws.", min=2)] = 100) -> None: ...
+        Attributes:
+            device: cpu, cuda:0, mps or auto.
+        '''
 
-Typer reads a command from its parameters alone. So it is given `flat(score)`, which has the parameters `device` and
-`samples`, and which puts the record together before it calls `score`.
+        device: str = "auto"
+
+    def score(*, device: DeviceOptions, samples: Annotated[int | None, typer.Option(min=2)] = None) -> None:
+        '''Score sentences.
+
+        Args:
+            samples: Draws of z. [default: as trained]
+        '''
+
+What several commands share is declared once, as a frozen dataclass whose fields are options. Typer reads a command
+from its parameters alone: it is given `flat(score)`, which has the parameters `device` and `samples`, and which puts
+the record together before it calls `score`. An option's help is what the docstring says of it. Words that the help
+shows in place of its default stand at the end.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -36,21 +51,22 @@ MOST = {
 MOST_OTHERWISE = 1_000_000_000_000
 
 
-def option(text: str, *names: str, panel: str | None = None, **how: Any) -> Any:
-    """Return an option for an annotation.
+def in_panel(heading: str) -> Callable[..., Any]:
+    """Return `typer.Option` for options that stand under a heading of their own in the help."""
+    return functools.partial(typer.Option, rich_help_panel=heading)
+
+
+def documentation(documented: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """Return what a docstring says of a command, a paragraph a line, and of each parameter in its section `Args`.
 
     Args:
-        text: Its help.
-        *names: Its spellings, where they are not `--` and the parameter's name.
-        panel: The heading that it stands under in the help; see `in_panel`.
-        **how: As for `typer.Option`: metavar, envvar, min, show_default and others.
+        documented: A command, or a record of options, whose section is `Attributes`.
     """
-    return typer.Option(*names, help=text, rich_help_panel=panel, **how)
-
-
-def in_panel(heading: str) -> Callable[..., Any]:
-    """Return `option` for options that stand under a heading of their own in the help."""
-    return functools.partial(option, panel=heading)
+    docstring = inspect.cleandoc(documented.__doc__ or "")
+    before, section, *_ = *re.split(r"^(?:Args|Attributes):\n", docstring, flags=re.MULTILINE), ""
+    paragraphs = [" ".join(paragraph.split("\n")) for paragraph in before.strip().split("\n\n")]
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, flags=re.MULTILINE)
+    return "\n\n".join(paragraphs), {name: " ".join(text.split()) for name, text in entries}
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,19 +81,13 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     parameters: list[inspect.Parameter] = []
     records: dict[str, type[Any]] = {}
     hints = typing.get_type_hints(command, include_extras=True)
+    texts = documentation(command)[1]
     for name, own in inspect.signature(command).parameters.items():
         if dataclasses.is_dataclass(hints[name]):
             records[name] = typing.cast("type[Any]", hints[name])
-            types = typing.get_type_hints(hints[name], include_extras=True)
-            shared = [
-                (field.name, types[field.name], field.default) for field in dataclasses.fields(hints[name])
-            ]
+            parameters += _fields(records[name])
         else:
-            shared = [(name, hints[name], own.default)]
-        parameters += [
-            inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for one, annotation, default in shared
-        ]
+            parameters.append(_parameter(name, hints[name], own.default, texts))
 
     @functools.wraps(command)
     def flattened(**given: Any) -> None:
@@ -90,6 +100,27 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     flattened.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flattened.__annotations__ = {one.name: one.annotation for one in parameters}
     return flattened
+
+
+def _fields(record: type[Any]) -> list[inspect.Parameter]:
+    """The fields of a record as parameters; those that it inherits have their help from where they stand."""
+    hints = typing.get_type_hints(record, include_extras=True)
+    texts: dict[str, str] = {}
+    for base in reversed(record.__mro__):
+        texts |= documentation(base)[1]
+    return [_parameter(one.name, hints[one.name], one.default, texts) for one in dataclasses.fields(record)]
+
+
+def _parameter(name: str, annotation: Any, default: Any, texts: Mapping[str, str]) -> inspect.Parameter:
+    """A parameter as Typer reads it, with its help; a plain type is an option that needs nothing else."""
+    if name in texts:
+        plain = typing.get_origin(annotation) is not Annotated
+        kind, info = (annotation, typer.Option()) if plain else typing.get_args(annotation)
+        info = copy.copy(info)  # other commands may share it
+        info.help, *shown = re.split(r" \[default: (.*)\]$", texts[name])
+        info.show_default = shown[0] if shown else info.show_default
+        annotation = Annotated[kind, info]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def typed(ctx: typer.Context) -> dict[str, str]:

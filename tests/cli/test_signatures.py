@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from sritool.cli.signatures import flat
+from sritool.cli.signatures import documentation, flat
 from sritool.errors import UsageError
 
 
@@ -31,6 +31,53 @@ def test_a_record_stands_for_its_fields() -> None:
     assert flattened.__doc__ == "Do it."
     flattened(seed=4, name="a", points=2)
     assert got == [(Shared(4, "a"), 2)]
+
+
+@dataclass(frozen=True)
+class Described:
+    """Options.
+
+    Attributes:
+        seed: Seed of
+            every draw. [default: the run's]
+        plain: An option without more to it.
+    """
+
+    seed: Annotated[int | None, typer.Option("--seed", min=0)] = None
+    plain: str = ""
+
+
+@dataclass(frozen=True)
+class Inherited(Described):
+    """The same.
+
+    Attributes:
+        plain: Other words.
+    """
+
+
+def test_help_comes_from_docstrings() -> None:
+    def command(ctx: typer.Context, *, shared: Inherited, points: int = 3) -> None:
+        """Do it.
+
+        At
+        once.
+
+        Args:
+            points: Points [a, b] on the way.
+        """
+
+    assert documentation(command)[0] == "Do it.\n\nAt once."
+    options = {
+        name: parameter.annotation.__metadata__[0]
+        for name, parameter in inspect.signature(flat(command)).parameters.items()
+        if name != "ctx"
+    }
+    assert [(name, info.help, info.show_default, info.min) for name, info in options.items()] == [
+        ("seed", "Seed of every draw.", "the run's", 0),
+        ("plain", "Other words.", True, None),
+        ("points", "Points [a, b] on the way.", True, None),
+    ]
 
 
 @pytest.mark.parametrize("given", [{"seed": 1 << 63}, {"points": 10**8}, {"points": 10**5000}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from sritool.cli.app import COMMANDS, CommandGroup, with_pairs_joined, with_resume_spelled_out
 from sritool.cli.commands.plot import KINDS, KindGroup
+from sritool.cli.signatures import documentation
 
 WORDS = [*(name for name in COMMANDS if name != "plot"), *(f"plot {kind}" for kind in KINDS)]
 
@@ -46,6 +48,14 @@ def test_names_variables_and_bounds_are_those_that_the_parser_has(reference: Mod
         for one in shown
     }
     assert {pair for pair in taken if "--help" not in pair[0]} == told
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_every_parameter_says_what_it_does(reference: ModuleType, words: str) -> None:
+    """Its help stands in a docstring, apart from it; a name there that no parameter has is a slip."""
+    function = function_of(reference, words)
+    assert all(one.text for one in reference.parameters_of(function))
+    assert {*documentation(function)[1]} <= {*inspect.signature(function).parameters}
 
 
 @pytest.mark.parametrize("words", WORDS)

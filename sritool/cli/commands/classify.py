@@ -32,106 +32,25 @@ def classify(
     ctx: typer.Context,
     *,
     models: SharedModelsOptions,
-    labelled: Annotated[
-        list[str] | None,
-        data_option(
-            "Learn from the labels in these files: label<TAB>text, or .csv and .jsonl with a "
-            "label. Files of one size count as draws. Without it, labels are drawn from train.",
-            metavar="FILE…",
-        ),
-    ] = None,
-    test: Annotated[
-        Path | None, data_option("Labelled test sentences, in place of the corpus' own.", metavar="FILE")
-    ] = None,
-    valid: Annotated[
-        Path | None,
-        data_option(
-            "Labelled sentences that name the clusters, in place of the corpus' own.", metavar="FILE"
-        ),
-    ] = None,
-    train: Annotated[
-        Path | None,
-        data_option(
-            "Sentences to cluster and to draw labels from, in place of the corpus' own.", metavar="FILE"
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None,
-        data_option(
-            "How many labels to learn from; 0 for clusters.",
-            metavar="N,…",
-            show_default="0,100,1000,10000, as far as there are; with --labelled the whole files",
-        ),
-    ] = None,
-    draws: Annotated[int, data_option("Draws of labels, and seeds of the clusters.", min=1)] = 5,
-    zero: Annotated[
-        bool | None,
-        data_option(
-            "Cluster without labels, or do not.",
-            "--zero/--no-zero",
-            show_default="yes, unless --labels are given without 0",
-        ),
-    ] = None,
-    train_sentences: Annotated[int, data_option("Sentences of train to cluster.", min=2)] = 10_000,
-    limit: Annotated[
-        int | None,
-        data_option(
-            "At most this many sentences of each of train, valid and test; --labels draw from all of train.",
-            min=1,
-            show_default="all of valid and test",
-        ),
-    ] = None,
-    deduplicate: Annotated[
-        bool,
-        data_option(
-            "Leave out sentences of train, valid and labelled files that are in test too.",
-            "--deduplicate/--keep-duplicates",
-        ),
-    ] = False,
+    labelled: Annotated[list[str] | None, data_option(metavar="FILE…")] = None,
+    test: Annotated[Path | None, data_option(metavar="FILE")] = None,
+    valid: Annotated[Path | None, data_option(metavar="FILE")] = None,
+    train: Annotated[Path | None, data_option(metavar="FILE")] = None,
+    labels: Annotated[str | None, data_option(metavar="N,…")] = None,
+    draws: Annotated[int, data_option(min=1)] = 5,
+    zero: Annotated[bool | None, data_option("--zero/--no-zero")] = None,
+    train_sentences: Annotated[int, data_option(min=2)] = 10_000,
+    limit: Annotated[int | None, data_option(min=1)] = None,
+    deduplicate: Annotated[bool, data_option("--deduplicate/--keep-duplicates")] = False,
     text_key: Annotated[str | None, column_option("text", data_option)] = None,
     label_key: Annotated[str | None, column_option("label", data_option)] = None,
-    chains: Annotated[
-        int, classifier_option("Chains whose mean is a sentence's code; an encoder has its own mean.", min=1)
-    ] = 20,
-    chain_dropout: Annotated[
-        bool,
-        classifier_option(
-            "Drop words' features in the steps of the chains, as in training. The authors' code does.",
-            "--chain-dropout/--no-chain-dropout",
-        ),
-    ] = False,
-    standardize: Annotated[
-        bool,
-        classifier_option(
-            "Bring every dimension of the codes to mean 0 and variance 1 first. The authors' code does not.",
-            "--standardize/--no-standardize",
-        ),
-    ] = True,
-    kernel: Annotated[
-        Literal["linear", "rbf"], classifier_option("Kernel of the support vector machine; rbf is slow.")
-    ] = "linear",
-    pca: Annotated[
-        int | None,
-        classifier_option(
-            "Cluster this many principal components; the authors take 4.",
-            min=1,
-            show_default="all dimensions",
-        ),
-    ] = None,
-    naming: Annotated[
-        Literal["hungarian", "authors"],
-        classifier_option(
-            "How clusters get their names. hungarian: so that most of valid is right. authors: "
-            "from the label of each one's most confident sentence."
-        ),
-    ] = "hungarian",
-    confusion: Annotated[
-        bool,
-        file_option(
-            "Print the confusion matrix: below the accuracies, or in TSV, CSV and JSON in their place.",
-            "--confusion",
-        ),
-    ] = False,
+    chains: Annotated[int, classifier_option(min=1)] = 20,
+    chain_dropout: Annotated[bool, classifier_option("--chain-dropout/--no-chain-dropout")] = False,
+    standardize: Annotated[bool, classifier_option("--standardize/--no-standardize")] = True,
+    kernel: Annotated[Literal["linear", "rbf"], classifier_option()] = "linear",
+    pca: Annotated[int | None, classifier_option(min=1)] = None,
+    naming: Annotated[Literal["hungarian", "authors"], classifier_option()] = "hungarian",
+    confusion: Annotated[bool, file_option("--confusion")] = False,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     data_dir: DataDirOpt = Path("data"),
@@ -150,6 +69,29 @@ def classify(
 
     Only sentences that take part are encoded. Their codes are kept in latents/ beside each checkpoint: a command that
     was stopped goes on where it was, and another one on the same sentences finds them there.
+
+    Args:
+        labelled: Learn from the labels in these files: label<TAB>text, or .csv and .jsonl with a label. Files of one
+            size count as draws. Without it, labels are drawn from train.
+        test: Labelled test sentences, in place of the corpus' own.
+        valid: Labelled sentences that name the clusters, in place of the corpus' own.
+        train: Sentences to cluster and to draw labels from, in place of the corpus' own.
+        labels: How many labels to learn from; 0 for clusters. [default: 0,100,1000,10000, as far as there are; with
+            --labelled the whole files]
+        draws: Draws of labels, and seeds of the clusters.
+        zero: Cluster without labels, or do not. [default: yes, unless --labels are given without 0]
+        train_sentences: Sentences of train to cluster.
+        limit: At most this many sentences of each of train, valid and test; --labels draw from all of train.
+            [default: all of valid and test]
+        deduplicate: Leave out sentences of train, valid and labelled files that are in test too.
+        chains: Chains whose mean is a sentence's code; an encoder has its own mean.
+        chain_dropout: Drop words' features in the steps of the chains, as in training. The authors' code does.
+        standardize: Bring every dimension of the codes to mean 0 and variance 1 first. The authors' code does not.
+        kernel: Kernel of the support vector machine; rbf is slow.
+        pca: Cluster this many principal components; the authors take 4. [default: all dimensions]
+        naming: How clusters get their names. hungarian: so that most of valid is right. authors: from the label of
+            each one's most confident sentence.
+        confusion: Print the confusion matrix: below the accuracies, or in TSV, CSV and JSON in their place.
     """
     from sritool.analysis import classification as task
     from sritool.analysis.classification_data import Request

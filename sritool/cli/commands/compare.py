@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import typer
+
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.processes import SharedComparedOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit_all, panels
-from sritool.cli.signatures import option
 from sritool.cli.tables.comparison import comparison_table, differences_table, in_order, weights_table
 from sritool.cli.tables.figures import FOR_PEOPLE
 
@@ -17,41 +18,11 @@ from sritool.cli.tables.figures import FOR_PEOPLE
 def compare(
     *,
     models: SharedComparedOptions,
-    metrics: Annotated[
-        str | None,
-        option(
-            "Columns, in this order, with commas between: any metric of evaluate, and parameters, "
-            "tokens/s, time, epochs; or all.",
-            metavar="NAMES",
-            show_default="ppl,recon,au,kl,nll,posterior-kl,mi,permuted,parameters,tokens/s,time,epochs",
-        ),
-    ] = None,
-    sort: Annotated[
-        str | None,
-        option(
-            "Order of the rows: by run, by method or by a column, the best first, or the "
-            "lowest where none is better.",
-            metavar="COLUMN",
-            show_default="as given",
-        ),
-    ] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="NAMES")] = None,
+    sort: Annotated[str | None, typer.Option(metavar="COLUMN")] = None,
     split: SplitOpt = "test",
-    estimator: Annotated[
-        str,
-        option(
-            "How p(x) is estimated, the same for all runs, as in evaluate; or own: as each "
-            "method was published, sri by its chain and the others by their encoder.",
-            metavar="NAME",
-        ),
-    ] = "adaptive",
-    samples: Annotated[
-        int | None,
-        option(
-            "Draws of z per sentence that p(x) is estimated from.",
-            min=2,
-            show_default="adaptive 100, sri 10, ais 16, encoder 500",
-        ),
-    ] = None,
+    estimator: Annotated[str, typer.Option(metavar="NAME")] = "adaptive",
+    samples: Annotated[int | None, typer.Option(min=2)] = None,
     measurement: MeasurementOptions,
     output: OutputOptions,
 ) -> None:
@@ -74,6 +45,16 @@ def compare(
     how hard a sentence is cancels, so that it is far smaller than that of a figure. A star stands beside what is
     beyond two of them. half the draws: by how much that raises nll (ppl where nll is not shown), for a run whose
     weights say that more draws would lower it further.
+
+    Args:
+        metrics: Columns, in this order, with commas between: any metric of evaluate, and parameters, tokens/s, time,
+            epochs; or all. [default: ppl,recon,au,kl,nll,posterior-kl,mi,permuted,parameters,tokens/s,time,epochs]
+        sort: Order of the rows: by run, by method or by a column, the best first, or the lowest where none is better.
+            [default: as given]
+        estimator: How p(x) is estimated, the same for all runs, as in evaluate; or own: as each method was published,
+            sri by its chain and the others by their encoder.
+        samples: Draws of z per sentence that p(x) is estimated from. [default: adaptive 100, sri 10, ais 16, encoder
+            500]
     """
     from sritool.analysis import comparison as task
     from sritool.cli.progress import KEPT

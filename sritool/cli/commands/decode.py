@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import typer
+
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_collapse
 from sritool.cli.render import emit
-from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 
 
 def decode(
     *,
     model: ModelOptions,
-    codes: Annotated[
-        str,
-        option(
-            "Codes from a file, or - for stdin: TSV, CSV or numbers with spaces between, with or "
-            "without a header, JSON lines with z, or .npy.",
-            metavar="FILE|-",
-        ),
-    ] = "-",
+    codes: Annotated[str, typer.Option(metavar="FILE|-")] = "-",
     seed: SeedOpt = 0,
     decoding: DecodingOptions,
     output: OutputOptions,
@@ -35,6 +29,10 @@ def decode(
     sritool decode runs/tiny-sri --codes codes.npy --temperature 0.8
 
     The sentences come in the order of the codes; in a pipe one a line, and nothing else.
+
+    Args:
+        codes: Codes from a file, or - for stdin: TSV, CSV or numbers with spaces between, with or without a header,
+            JSON lines with z, or .npy.
     """
     from sritool.analysis.codes import read_codes
 

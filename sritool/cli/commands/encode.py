@@ -14,7 +14,7 @@ from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import tell_collapse, tell_unknown
 from sritool.cli.options.processes import SharedModelOptions
 from sritool.cli.render import emit, fits, resolve_format, write_lines
-from sritool.cli.signatures import option, typed
+from sritool.cli.signatures import typed
 from sritool.cli.streams import say, tell_typed, write_bytes
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
@@ -30,11 +30,10 @@ CHAINS = 20  # that a mean is taken over
 CodesFormatOpt = Annotated[
     Literal["auto", "table", "tsv", "plain", "json", "csv", "npy", "markdown", "latex"],
     file_option(
-        "auto (a table of the first dimensions on a terminal, TSV in a pipe, or what the ending of "
-        "--output tells), table, tsv, plain (TSV without its header), json (lines), npy, csv, markdown "
-        "or latex.",
         "--format",
         "-f",
+        help="auto (a table of the first dimensions on a terminal, TSV in a pipe, or what the ending of --output "
+        "tells), table, tsv, plain (TSV without its header), json (lines), npy, csv, markdown or latex.",
         envvar="SRITOOL_FORMAT",
         metavar="FORMAT",
     ),
@@ -46,33 +45,11 @@ def encode(
     *,
     model: SharedModelOptions,
     text: TextOpt = "-",
-    chains: Annotated[
-        int | None,
-        option(
-            "Draw this many codes for each sentence, each with its own noise.",
-            min=1,
-            show_default=f"1; with --mean {CHAINS}",
-        ),
-    ] = None,
-    mean: Annotated[
-        bool,
-        option(
-            "Give one code a sentence, the mean of its chains (of an encoder, its own mean), or every draw.",
-            "--mean/--draws",
-        ),
-    ] = False,
-    chain_dropout: Annotated[
-        bool,
-        option(
-            "Drop words' features in the steps of a chain, as in training.",
-            "--chain-dropout/--no-chain-dropout",
-        ),
-    ] = False,
+    chains: Annotated[int | None, typer.Option(min=1, show_default=f"1; with --mean {CHAINS}")] = None,
+    mean: Annotated[bool, typer.Option("--mean/--draws")] = False,
+    chain_dropout: Annotated[bool, typer.Option("--chain-dropout/--no-chain-dropout")] = False,
     seed: SeedOpt = 0,
-    output: Annotated[
-        Path | None,
-        file_option("Write to a file: .npy, .jsonl, .csv, or else TSV.", "--output", "-o", metavar="FILE"),
-    ] = None,
+    output: Annotated[Path | None, file_option("--output", "-o", metavar="FILE")] = None,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     fmt: CodesFormatOpt = "auto",
     quiet: QuietOpt = False,
@@ -87,6 +64,12 @@ def encode(
     columns line and chain before them (.npy: lines by chains by dimensions). JSON lines have the sentence too. An
     empty line is an empty sentence. Codes of a long text are kept in latents/ beside the checkpoint, so
     that the same command goes on where it was stopped.
+
+    Args:
+        chains: Draw this many codes for each sentence, each with its own noise.
+        mean: Give one code a sentence, the mean of its chains (of an encoder, its own mean), or every draw.
+        chain_dropout: Drop words' features in the steps of a chain, as in training.
+        output: Write to a file: .npy, .jsonl, .csv, or else TSV.
     """
     from sritool.analysis.codes import encode_text
     from sritool.cli.progress import task_progress

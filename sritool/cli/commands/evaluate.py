@@ -13,7 +13,7 @@ from sritool.cli.options.measurement import MeasurementOptions, RefinementOption
 from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit, emit_all, fits
-from sritool.cli.signatures import in_panel, option, typed
+from sritool.cli.signatures import in_panel, typed
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.metrics import (
@@ -35,36 +35,24 @@ estimator_option = in_panel("Estimator")
 
 @dataclass(frozen=True)
 class EstimationOptions:
-    """How p(x) is estimated, and from how many draws."""
+    """How p(x) is estimated, and from how many draws.
 
-    estimator: Annotated[
-        str,
-        estimator_option(
-            "How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, "
-            "annealing from the prior; encoder. A model without z is exact.",
-            metavar="NAME",
-        ),
-    ] = "adaptive"
-    samples: Annotated[
-        int | None,
-        estimator_option(
-            "Draws of z per sentence that p(x) is estimated from; chains of sri and ais.",
-            min=2,
-            show_default="adaptive 100, sri 10, ais 16, encoder 500",
-        ),
-    ] = None
-    pilots: Annotated[
-        int,
-        estimator_option(
-            "Draws of z per sentence in each round that fits adaptive's proposal; they are not "
-            "part of the estimate.",
-            min=2,
-        ),
-    ] = 64
-    chains: Annotated[
-        int, estimator_option("Codes inferred per sentence, for recon, permuted and au.", min=2)
-    ] = 2
-    rungs: Annotated[int, estimator_option("Steps of annealing, for ais and --certify.", min=1)] = 200
+    Attributes:
+        estimator: How p(x) is estimated: adaptive; sri, the paper's, with the chain as proposal; ais, annealing from
+            the prior; encoder. A model without z is exact.
+        samples: Draws of z per sentence that p(x) is estimated from; chains of sri and ais. [default: adaptive 100,
+            sri 10, ais 16, encoder 500]
+        pilots: Draws of z per sentence in each round that fits adaptive's proposal; they are not part of the
+            estimate.
+        chains: Codes inferred per sentence, for recon, permuted and au.
+        rungs: Steps of annealing, for ais and --certify.
+    """
+
+    estimator: Annotated[str, estimator_option(metavar="NAME")] = "adaptive"
+    samples: Annotated[int | None, estimator_option(min=2)] = None
+    pilots: Annotated[int, estimator_option(min=2)] = 64
+    chains: Annotated[int, estimator_option(min=2)] = 2
+    rungs: Annotated[int, estimator_option(min=1)] = 200
 
     def settings(self) -> dict[str, Any]:
         """Return the fields of `EvaluationSettings` that these options give.
@@ -92,32 +80,12 @@ def evaluate(
     ctx: typer.Context,
     *,
     models: SharedModelsOptions,
-    metrics: Annotated[
-        str | None,
-        option(
-            "Any of ppl, nll, bpc, bpb, posterior-kl, mi, mi-upper, kl-aggregate, recon, permuted, elbo, elbo-gain, "
-            "kl, kl-information, kl-contraction, au, au-naive, with commas between, or all.",
-            metavar="NAMES",
-            show_default="ppl,nll,posterior-kl,recon,permuted,au",
-        ),
-    ] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="NAMES")] = None,
     source: SourceOptions,
-    per_sentence: Annotated[
-        bool, option("Print one row per sentence in place of the metrics.", "--per-sentence")
-    ] = False,
-    curve: Annotated[
-        bool, option("Print ppl and nll against the number of draws instead.", "--curve")
-    ] = False,
+    per_sentence: Annotated[bool, typer.Option("--per-sentence")] = False,
+    curve: Annotated[bool, typer.Option("--curve")] = False,
     estimation: EstimationOptions,
-    certify: Annotated[
-        int | None,
-        estimator_option(
-            "Check adaptive instead: bracket log p(x) of N sentences drawn from the model "
-            "between two bounds.",
-            min=2,
-            metavar="N",
-        ),
-    ] = None,
+    certify: Annotated[int | None, estimator_option(min=2, metavar="N")] = None,
     refining: RefinementOptions,
     measurement: MeasurementOptions,
     output: OutputOptions,
@@ -146,6 +114,14 @@ def evaluate(
 
     An evaluation that was stopped goes on where it was: give the same command again. A finished one is on record in
     evaluations.jsonl beside the checkpoint, and the same command answers from there.
+
+    Args:
+        metrics: Any of ppl, nll, bpc, bpb, posterior-kl, mi, mi-upper, kl-aggregate, recon, permuted, elbo,
+            elbo-gain, kl, kl-information, kl-contraction, au, au-naive, with commas between, or all. [default:
+            ppl,nll,posterior-kl,recon,permuted,au]
+        per_sentence: Print one row per sentence in place of the metrics.
+        curve: Print ppl and nll against the number of draws instead.
+        certify: Check adaptive instead: bracket log p(x) of N sentences drawn from the model between two bounds.
     """
     from sritool.cli.progress import KEPT
     from sritool.evaluation import evaluate as task

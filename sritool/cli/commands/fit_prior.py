@@ -20,8 +20,8 @@ measure_option = in_panel("Measurement")
 def fit_prior(
     *,
     model: ModelOptions,
-    sentences: Annotated[int, measure_option("Training sentences to fit to.", min=2)] = 1000,
-    limit: Annotated[int, measure_option("Validation sentences to judge by.", min=2)] = 256,
+    sentences: Annotated[int, measure_option(min=2)] = 1000,
+    limit: Annotated[int, measure_option(min=2)] = 256,
     seed: SeedOpt = 0,
     new: NewCheckpointOptions,
     data_dir: DataDirOpt = Path("data"),
@@ -38,6 +38,10 @@ def fit_prior(
     fitted prior adds to it, with the error of the paired difference; below 0 is better. ess: effective sample size.
     Nothing is written unless the nll falls by more than two standard errors. An encoder with variances gets a
     diagonal Gaussian, which keeps its q(z|x) a diagonal one; ae without noise and sri get a full covariance.
+
+    Args:
+        sentences: Training sentences to fit to.
+        limit: Validation sentences to judge by.
     """
     from sritool.analysis import fitted_prior
     from sritool.evaluation.evaluations_on_record import load_hashed

@@ -27,41 +27,12 @@ CHAINS = 5  # that the code of a sentence is the mean of
 def interpolate(
     *,
     model: ModelOptions,
-    between: Annotated[
-        list[str] | None,
-        path_option(
-            "Two sentences to go between; may be given more than once.",
-            metavar='"A" "B"',
-            show_default="draws from the prior",
-        ),
-    ] = None,
-    text: Annotated[
-        str | None,
-        path_option(
-            "Pairs of sentences from a file, or - for stdin: one pair a line, a tab between the two.",
-            metavar="FILE|-",
-        ),
-    ] = None,
-    n: Annotated[
-        int | None,
-        path_option("How many pairs of draws from the prior.", "--n", "-n", min=1, show_default="3"),
-    ] = None,
-    points: Annotated[int, path_option("Sentences on the way, both ends included.", min=2)] = 7,
-    spherical: Annotated[
-        bool,
-        path_option(
-            "Go along the arc, with norms between those of the ends, or along the straight line.",
-            "--spherical/--linear",
-        ),
-    ] = False,
-    chains: Annotated[
-        int | None,
-        path_option(
-            "Draws of z whose mean is a sentence's code; an encoder has its own mean.",
-            min=1,
-            show_default=str(CHAINS),
-        ),
-    ] = None,
+    between: Annotated[list[str] | None, path_option(metavar='"A" "B"')] = None,
+    text: Annotated[str | None, path_option(metavar="FILE|-")] = None,
+    n: Annotated[int | None, path_option("--n", "-n", min=1)] = None,
+    points: Annotated[int, path_option(min=2)] = 7,
+    spherical: Annotated[bool, path_option("--spherical/--linear")] = False,
+    chains: Annotated[int | None, path_option(min=1, show_default=str(CHAINS))] = None,
     seed: SeedOpt = 0,
     decoding: DecodingOptions,
     output: OutputOptions,
@@ -75,6 +46,14 @@ def interpolate(
     It goes between the codes of two sentences or, without any given, between two draws from the prior. Beside each
     sentence stands how many words were inserted, deleted or replaced since the one before it; = marks a repeated one.
     The note below gives the mean and, as a scale, the same for two independent samples of the model.
+
+    Args:
+        between: Two sentences to go between; may be given more than once. [default: draws from the prior]
+        text: Pairs of sentences from a file, or - for stdin: one pair a line, a tab between the two.
+        n: How many pairs of draws from the prior. [default: 3]
+        points: Sentences on the way, both ends included.
+        spherical: Go along the arc, with norms between those of the ends, or along the straight line.
+        chains: Draws of z whose mean is a sentence's code; an encoder has its own mean.
     """
     from sritool.analysis import interpolation as task
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from sritool.cli.options import values
 from sritool.cli.options.files import OutputOptions, check_writable
 from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SourceOptions
 from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.render import emit, emit_all, panels
-from sritool.cli.signatures import option
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.noisy_recon import increase_table, long_table, recon_table
@@ -20,39 +21,12 @@ from sritool.errors import UsageError
 def noisy_recon(
     *,
     models: SharedModelsOptions,
-    counts: Annotated[
-        str | None,
-        option(
-            "How many changes: a list, a range or both, like 0-4 or 1,2,5-8; 0 is always among them.",
-            "--k",
-            metavar="LIST",
-            show_default="0-4, or all of --noisy",
-        ),
-    ] = None,
-    noise: Annotated[
-        NoiseKind | None,
-        option(
-            "swap: two words change places; drop: a word is left out; replace: a word of the "
-            "same text takes its place, drawn by how often it occurs there.",
-            metavar="KIND",
-            show_default="swap",
-        ),
-    ] = None,
+    counts: Annotated[str | None, typer.Option("--k", metavar="LIST")] = None,
+    noise: Annotated[NoiseKind | None, typer.Option(metavar="KIND")] = None,
     source: SourceOptions,
-    noisy: Annotated[
-        Path | None,
-        option("Noisy sentences from a file that --write-noisy wrote, in place of --split.", metavar="FILE"),
-    ] = None,
-    write_noisy: Annotated[
-        Path | None,
-        option(
-            "Write the noisy sentences to this file: TSV of k, index, noisy and clean sentence.",
-            metavar="FILE",
-        ),
-    ] = None,
-    chains: Annotated[
-        int, option("Codes inferred per sentence, over which the loss is averaged.", min=1)
-    ] = 2,
+    noisy: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+    write_noisy: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+    chains: Annotated[int, typer.Option(min=1)] = 2,
     sentences: SentencesOptions,
     output: OutputOptions,
 ) -> None:
@@ -72,6 +46,15 @@ def noisy_recon(
     swapped. </s> is never changed. Runs without z (lm) are left out.
 
     A measurement that was stopped goes on where it was: give the same command again.
+
+    Args:
+        counts: How many changes: a list, a range or both, like 0-4 or 1,2,5-8; 0 is always among them. [default: 0-4,
+            or all of --noisy]
+        noise: swap: two words change places; drop: a word is left out; replace: a word of the same text takes its
+            place, drawn by how often it occurs there. [default: swap]
+        noisy: Noisy sentences from a file that --write-noisy wrote, in place of --split.
+        write_noisy: Write the noisy sentences to this file: TSV of k, index, noisy and clean sentence.
+        chains: Codes inferred per sentence, over which the loss is averaged.
     """
     from sritool.analysis import noisy_recon as task
     from sritool.cli.progress import KEPT

@@ -10,7 +10,7 @@ import typer
 
 from sritool.cli.options.files import DataDirOpt, FormatOpt, RunsDirOpt, column_option, file_option
 from sritool.cli.options.measurement import SeedOpt
-from sritool.cli.signatures import in_panel, option
+from sritool.cli.signatures import in_panel
 from sritool.cli.streams import tell_typed
 
 if TYPE_CHECKING:
@@ -25,136 +25,35 @@ word_option = in_panel("Words and sentences")
 
 def preprocess(
     inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME|FILE…|hf://OWNER/NAME|-",
-            help="A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, a data set of "
-            "the Hugging Face hub (hf://OWNER/NAME or hf://OWNER/NAME/CONFIGURATION), or - for stdin.",
-            show_default=False,
-        ),
+        list[str] | None, typer.Argument(metavar="NAME|FILE…|hf://OWNER/NAME|-", show_default=False)
     ] = None,
-    name: Annotated[
-        str | None, option("Name of a corpus of your own, and of its folder in --data-dir.")
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        option("Folder with the files of a built-in corpus, or with your own.", "--from", metavar="DIR"),
-    ] = None,
-    train: Annotated[
-        list[Path] | None, option("The training text; once more for each further file.", metavar="FILE|-")
-    ] = None,
-    valid: Annotated[
-        list[Path] | None, option("The validation text; without it, cut from train.", metavar="FILE|-")
-    ] = None,
-    test: Annotated[
-        list[Path] | None, option("The test text; without it, cut from train.", metavar="FILE|-")
-    ] = None,
-    valid_share: Annotated[
-        float | None,
-        reading_option("Share of the training text to cut off for validation.", show_default="0.05"),
-    ] = None,
-    test_share: Annotated[
-        float | None, reading_option("Share of the training text to cut off for test.", show_default="0.05")
-    ] = None,
+    name: str | None = None,
+    folder: Annotated[Path | None, typer.Option("--from", metavar="DIR")] = None,
+    train: Annotated[list[Path] | None, typer.Option(metavar="FILE|-")] = None,
+    valid: Annotated[list[Path] | None, typer.Option(metavar="FILE|-")] = None,
+    test: Annotated[list[Path] | None, typer.Option(metavar="FILE|-")] = None,
+    valid_share: Annotated[float | None, reading_option()] = None,
+    test_share: Annotated[float | None, reading_option()] = None,
     input_format: Annotated[
-        Literal["text", "tsv", "csv", "jsonl", "parquet"] | None,
-        reading_option(
-            "text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. "
-            "jsonl: an object a line, or one array of objects. parquet: columns. All but parquet may be "
-            "compressed: gzip, bzip2, xz, zstd.",
-            show_default="by the file's ending",
-        ),
+        Literal["text", "tsv", "csv", "jsonl", "parquet"] | None, reading_option()
     ] = None,
     text_key: Annotated[str | None, column_option("text", reading_option)] = None,
     label_key: Annotated[str | None, column_option("label", reading_option)] = None,
-    streaming: Annotated[
-        bool,
-        reading_option(
-            "Read a data set of the Hugging Face hub as it is worked on, and keep its files nowhere: for one that "
-            "does not fit a disk.",
-            "--streaming",
-        ),
-    ] = False,
-    no_labels: Annotated[
-        bool, reading_option("Take no column, key or first word for a label.", "--no-labels")
-    ] = False,
-    lowercase: Annotated[
-        bool | None,
-        word_option(
-            "Turn capitals into small letters.",
-            "--lowercase/--keep-case",
-            show_default="keep; lowercase for snli, yahoo and yelp",
-        ),
-    ] = None,
-    split_punctuation: Annotated[
-        bool | None,
-        word_option(
-            'Separate punctuation from words: "runs." becomes "runs .".',
-            "--split-punctuation/--keep-punctuation",
-            show_default="keep",
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        str | None,
-        word_option(
-            "word: white space separates words. unigram, bpe: SentencePiece, for raw text. Or the path of a "
-            "SentencePiece model of your own, which is used as it is.",
-            show_default="word",
-            metavar="KIND|FILE.model",
-        ),
-    ] = None,
-    vocab_size: Annotated[
-        int | None,
-        word_option(
-            "Largest vocabulary: words, <unk> included, or pieces.",
-            min=2,
-            show_default="all words, or 8000 pieces; 20000 words of snli, yahoo and yelp",
-        ),
-    ] = None,
-    min_count: Annotated[
-        int | None,
-        word_option(
-            "Words rarer than this in train become <unk>.",
-            min=1,
-            show_default="2; 1 for tiny, ptb and text that has <unk> itself",
-        ),
-    ] = None,
-    like: Annotated[
-        str | None,
-        word_option(
-            "Take the vocabulary or pieces of this corpus or run as they are, its cleaning, and a corpus's way with "
-            "long lines, so that figures compare.",
-            metavar="CORPUS|RUN",
-        ),
-    ] = None,
-    vocab: Annotated[
-        Path | None,
-        word_option("Take the words of this file as the vocabulary, a word a line.", metavar="FILE"),
-    ] = None,
-    max_length: Annotated[
-        int | None, word_option("Longest sentence, in words or pieces.", min=1, show_default="200")
-    ] = None,
-    truncate: Annotated[
-        bool | None,
-        word_option("Cut longer sentences, or leave them out.", "--truncate/--drop", show_default="truncate"),
-    ] = None,
-    chunk: Annotated[
-        int | None,
-        word_option(
-            "Make sentences of this many words or pieces of a longer line, such as a document, and lose nothing; its "
-            "label goes to each.",
-            min=1,
-        ),
-    ] = None,
+    streaming: Annotated[bool, reading_option("--streaming")] = False,
+    no_labels: Annotated[bool, reading_option("--no-labels")] = False,
+    lowercase: Annotated[bool | None, word_option("--lowercase/--keep-case")] = None,
+    split_punctuation: Annotated[bool | None, word_option("--split-punctuation/--keep-punctuation")] = None,
+    tokenizer: Annotated[str | None, word_option(metavar="KIND|FILE.model")] = None,
+    vocab_size: Annotated[int | None, word_option(min=2)] = None,
+    min_count: Annotated[int | None, word_option(min=1)] = None,
+    like: Annotated[str | None, word_option(metavar="CORPUS|RUN")] = None,
+    vocab: Annotated[Path | None, word_option(metavar="FILE")] = None,
+    max_length: Annotated[int | None, word_option(min=1)] = None,
+    truncate: Annotated[bool | None, word_option("--truncate/--drop")] = None,
+    chunk: Annotated[int | None, word_option(min=1)] = None,
     seed: SeedOpt = 0,
-    workers: Annotated[
-        int,
-        option(
-            "Processes that cut a large text into words or pieces; the corpus is the same with any number.",
-            min=1,
-        ),
-    ] = 1,
-    force: Annotated[bool, file_option("Replace another corpus of this name.", "--force")] = False,
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+    force: Annotated[bool, file_option("--force")] = False,
     data_dir: DataDirOpt = Path("data"),
     runs_dir: RunsDirOpt = Path("runs"),
     fmt: FormatOpt = "auto",
@@ -174,6 +73,40 @@ def preprocess(
     The program makes tiny itself. It fetches ptb, snli, yahoo and yelp from the Hugging Face hub, unless --from names
     a folder with their files; so it does with a data set that hf:// names. Preparing asks the network for nothing
     else.
+
+    Args:
+        inputs: A built-in corpus (tiny, ptb, snli, yahoo, yelp), your own files, a folder of them, a data set of the
+            Hugging Face hub (hf://OWNER/NAME or hf://OWNER/NAME/CONFIGURATION), or - for stdin.
+        name: Name of a corpus of your own, and of its folder in --data-dir.
+        folder: Folder with the files of a built-in corpus, or with your own.
+        train: The training text; once more for each further file.
+        valid: The validation text; without it, cut from train.
+        test: The test text; without it, cut from train.
+        valid_share: Share of the training text to cut off for validation. [default: 0.05]
+        test_share: Share of the training text to cut off for test. [default: 0.05]
+        input_format: text: a sentence a line. tsv: label<TAB>text, or columns with a header; csv likewise. jsonl: an
+            object a line, or one array of objects. parquet: columns. All but parquet may be compressed: gzip, bzip2,
+            xz, zstd. [default: by the file's ending]
+        streaming: Read a data set of the Hugging Face hub as it is worked on, and keep its files nowhere: for one
+            that does not fit a disk.
+        no_labels: Take no column, key or first word for a label.
+        lowercase: Turn capitals into small letters. [default: keep; lowercase for snli, yahoo and yelp]
+        split_punctuation: Separate punctuation from words: "runs." becomes "runs .". [default: keep]
+        tokenizer: word: white space separates words. unigram, bpe: SentencePiece, for raw text. Or the path of a
+            SentencePiece model of your own, which is used as it is. [default: word]
+        vocab_size: Largest vocabulary: words, <unk> included, or pieces. [default: all words, or 8000 pieces; 20000
+            words of snli, yahoo and yelp]
+        min_count: Words rarer than this in train become <unk>. [default: 2; 1 for tiny, ptb and text that has <unk>
+            itself]
+        like: Take the vocabulary or pieces of this corpus or run as they are, its cleaning, and a corpus's way with
+            long lines, so that figures compare.
+        vocab: Take the words of this file as the vocabulary, a word a line.
+        max_length: Longest sentence, in words or pieces. [default: 200]
+        truncate: Cut longer sentences, or leave them out. [default: truncate]
+        chunk: Make sentences of this many words or pieces of a longer line, such as a document, and lose nothing; its
+            label goes to each.
+        workers: Processes that cut a large text into words or pieces; the corpus is the same with any number.
+        force: Replace another corpus of this name.
     """
     from sritool.cli.options.vocabulary import given_vocabulary
     from sritool.cli.render import emit

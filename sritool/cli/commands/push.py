@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sritool.cli.options.files import DataDirOpt, RunsDirOpt
-from sritool.cli.options.models import checkpoint_argument, find_named
+from sritool.cli.options.models import find_named
 from sritool.cli.render import write_lines
-from sritool.cli.signatures import option
 from sritool.cli.streams import say
 from sritool.errors import SritoolError, UsageError
 
@@ -23,34 +22,12 @@ CARD = "README.md"
 
 def push(
     *,
-    checkpoint: Annotated[
-        Path,
-        checkpoint_argument(
-            "A checkpoint file, a run folder, tiny-sri, which comes with sritool, or hf://user/name."
-        ),
-    ],
-    name: Annotated[str, typer.Argument(metavar="USER/NAME", help="The model on the hub; made if need be.")],
-    private: Annotated[
-        bool, option("Hide a model that is made now from others.", "--private/--public")
-    ] = False,
-    license_name: Annotated[
-        str | None,
-        option(
-            "Licence of the model, as the hub spells it, like mit; without it the card names none.",
-            "--license",
-            metavar="ID",
-        ),
-    ] = None,
-    dry_run: Annotated[bool, option("Send nothing, and print the card.", "--dry-run")] = False,
-    folder: Annotated[
-        Path | None,
-        option(
-            "Send nothing, and write all that would be sent into this folder.",
-            "--output",
-            "-o",
-            metavar="FOLDER",
-        ),
-    ] = None,
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="USER/NAME")],
+    private: Annotated[bool, typer.Option("--private/--public")] = False,
+    license_name: Annotated[str | None, typer.Option("--license", metavar="ID")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run")] = False,
+    folder: Annotated[Path | None, typer.Option("--output", "-o", metavar="FOLDER")] = None,
     data_dir: DataDirOpt = Path("data"),
     runs_dir: RunsDirOpt = Path("runs"),
 ) -> None:
@@ -63,6 +40,14 @@ def push(
     Every command then takes hf://USER/NAME for a checkpoint, or hf://USER/NAME@REVISION. The card has the figures
     that evaluate measured and kept, so run it first. The training text is never sent; its vocabulary is in the
     checkpoint. The token is read by the hub's own client: from HF_TOKEN, or where `hf auth login` put it.
+
+    Args:
+        checkpoint: A checkpoint file, a run folder, tiny-sri, which comes with sritool, or hf://user/name.
+        name: The model on the hub; made if need be.
+        private: Hide a model that is made now from others.
+        license_name: Licence of the model, as the hub spells it, like mit; without it the card names none.
+        dry_run: Send nothing, and print the card.
+        folder: Send nothing, and write all that would be sent into this folder.
     """
     from sritool.analysis.model_card import gather_facts
     from sritool.cli.model_card import render

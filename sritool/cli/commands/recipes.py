@@ -9,23 +9,13 @@ import typer
 from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt
 from sritool.cli.render import emit, emit_all, panels, resolve_format
-from sritool.cli.signatures import option
 
 
 def recipes(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE", help="Its name, or the path of one's own TOML file.", show_default=False
-        ),
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="RECIPE", show_default=False)] = None,
     *,
-    preset: Annotated[
-        str, option("Show it for corpora of this preset: ptb, snli, captions, yelp, yahoo or tiny.")
-    ] = "captions",
-    everything: Annotated[
-        bool, option("Show also the settings that are the same for all methods, and usual.", "--all")
-    ] = False,
+    preset: str = "captions",
+    everything: Annotated[bool, typer.Option("--all")] = False,
     fmt: FormatOpt = "auto",
 ) -> None:
     """List the recipes of `train --recipe`, or show one: where its methods differ, or it differs from `ours`.
@@ -35,6 +25,11 @@ def recipes(
     sritool recipes published --preset ptb
 
     A setting is empty for a method that does not read it.
+
+    Args:
+        name: Its name, or the path of one's own TOML file.
+        preset: Show it for corpora of this preset: ptb, snli, captions, yelp, yahoo or tiny.
+        everything: Show also the settings that are the same for all methods, and usual.
     """
     from sritool.analysis.recipes import list_recipes, side_by_side
     from sritool.methods.registry import METHODS

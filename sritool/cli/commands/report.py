@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from sritool.cli.options.files import DataDirOpt, QuietOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.signatures import option
 from sritool.cli.streams import say, write_bytes
 from sritool.errors import UsageError
 
@@ -18,21 +19,12 @@ from sritool.errors import UsageError
 def report(
     *,
     model: ModelOptions,
-    output: Annotated[
-        str,
-        file_option(
-            "File of the page, replaced if it exists; - for stdout.", "-o", "--output", metavar="FILE|-"
-        ),
-    ] = "report.html",
+    output: Annotated[str, file_option("-o", "--output", metavar="FILE|-")] = "report.html",
     split: SplitOpt = "test",
-    limit: Annotated[
-        int, option("Sentences on which figures are measured that are not on record.", min=2)
-    ] = 256,
-    map_sentences: Annotated[int, option("Sentences in the map of codes, at most.", min=3)] = 1000,
-    n: Annotated[int, option("Sentences to draw; the page shows the first 20.", "--n", "-n", min=1)] = 500,
-    no_sentences: Annotated[
-        bool, option("Leave sentences of the corpus out of the page.", "--no-sentences")
-    ] = False,
+    limit: Annotated[int, typer.Option(min=2)] = 256,
+    map_sentences: Annotated[int, typer.Option(min=3)] = 1000,
+    n: Annotated[int, typer.Option("--n", "-n", min=1)] = 500,
+    no_sentences: Annotated[bool, typer.Option("--no-sentences")] = False,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     data_dir: DataDirOpt = Path("data"),
@@ -48,6 +40,13 @@ def report(
 
     The page holds sentences of the corpus, in the map and beside their reconstructions; --no-sentences leaves them
     out.
+
+    Args:
+        output: File of the page, replaced if it exists; - for stdout.
+        limit: Sentences on which figures are measured that are not on record.
+        map_sentences: Sentences in the map of codes, at most.
+        n: Sentences to draw; the page shows the first 20.
+        no_sentences: Leave sentences of the corpus out of the page.
     """
     from sritool.analysis.report import Request, gather
     from sritool.cli.progress import KEPT, task_progress

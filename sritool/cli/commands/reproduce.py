@@ -26,68 +26,20 @@ FOR_ESTIMATES = 30.0  # seconds of a budget that must be left to try how long th
 
 def reproduce(
     ctx: typer.Context,
-    table: Annotated[
-        str,
-        typer.Argument(
-            metavar="TABLE",
-            help="table1, table2, table3, table4, table5, figure1, k-ablation or cost; or page, for a page of "
-            "all that was written before.",
-        ),
-    ],
+    table: Annotated[str, typer.Argument(metavar="TABLE")],
     *,
-    corpus: Annotated[
-        str | None,
-        plan_option(
-            "Corpus: a built-in one, or one that you prepared.", metavar="NAME", show_default="the paper's"
-        ),
-    ] = None,
-    methods: Annotated[
-        str | None,
-        plan_option("Methods, with commas between.", metavar="NAMES", show_default="the paper's"),
-    ] = None,
-    seeds: Annotated[
-        str, plan_option("Seeds of training, with commas between; a run each.", metavar="LIST")
-    ] = "0",
-    steps: Annotated[
-        str | None,
-        plan_option("K of k-ablation, with commas between.", metavar="LIST", show_default="2,4,8,20"),
-    ] = None,
-    temperatures: Annotated[
-        str | None,
-        plan_option("τ of k-ablation, with commas between.", metavar="LIST", show_default="0.2,0.5,0.8,1"),
-    ] = None,
-    limit: Annotated[
-        int | None, plan_option("Only this many test sentences; without it, all.", min=2)
-    ] = None,
-    estimator: Annotated[
-        Literal["adaptive", "own"],
-        plan_option(
-            "adaptive: one for all methods. own: that of each method's publication beside it.", metavar="NAME"
-        ),
-    ] = "adaptive",
-    use: Annotated[
-        list[str] | None,
-        plan_option(
-            "Take a run that is there for one of the plan: its name, or sri where there is one seed. Repeatable.",
-            metavar="NAME=RUN",
-        ),
-    ] = None,
-    no_run: Annotated[
-        bool, work_option("Train and measure nothing: write what is there.", "--no-run")
-    ] = False,
-    unfinished: Annotated[
-        bool, work_option("Measure runs too whose training has not come to its end.", "--unfinished")
-    ] = False,
-    out: Annotated[
-        Path,
-        file_option("Folder of the tables: TABLE-CORPUS-RECIPE.json, .tsv and .md.", "--out", metavar="DIR"),
-    ] = Path("results/reproduction"),
-    write: Annotated[
-        Path | None,
-        file_option(
-            "For page: write it between the marks in this file, in place of stdout.", metavar="FILE.md"
-        ),
-    ] = None,
+    corpus: Annotated[str | None, plan_option(metavar="NAME")] = None,
+    methods: Annotated[str | None, plan_option(metavar="NAMES")] = None,
+    seeds: Annotated[str, plan_option(metavar="LIST")] = "0",
+    steps: Annotated[str | None, plan_option(metavar="LIST")] = None,
+    temperatures: Annotated[str | None, plan_option(metavar="LIST")] = None,
+    limit: Annotated[int | None, plan_option(min=2)] = None,
+    estimator: Annotated[Literal["adaptive", "own"], plan_option(metavar="NAME")] = "adaptive",
+    use: Annotated[list[str] | None, plan_option(metavar="NAME=RUN")] = None,
+    no_run: Annotated[bool, work_option("--no-run")] = False,
+    unfinished: Annotated[bool, work_option("--unfinished")] = False,
+    out: Annotated[Path, file_option("--out", metavar="DIR")] = Path("results/reproduction"),
+    write: Annotated[Path | None, file_option(metavar="FILE.md")] = None,
     given: PlanOptions,
     device: DeviceOptions,
     data_dir: DataDirOpt = Path("data"),
@@ -113,6 +65,22 @@ def reproduce(
     sentences. table5: classification. figure1: the aggregate posterior. k-ablation: steps K and temperature τ of the
     chain. cost: what training took. All methods get the same data, generator, rule for stopping and estimator, unless
     a recipe sets them apart; the plan says so.
+
+    Args:
+        table: table1, table2, table3, table4, table5, figure1, k-ablation or cost; or page, for a page of all that
+            was written before.
+        corpus: Corpus: a built-in one, or one that you prepared. [default: the paper's]
+        methods: Methods, with commas between. [default: the paper's]
+        seeds: Seeds of training, with commas between; a run each.
+        steps: K of k-ablation, with commas between. [default: 2,4,8,20]
+        temperatures: τ of k-ablation, with commas between. [default: 0.2,0.5,0.8,1]
+        limit: Only this many test sentences; without it, all.
+        estimator: adaptive: one for all methods. own: that of each method's publication beside it.
+        use: Take a run that is there for one of the plan: its name, or sri where there is one seed. Repeatable.
+        no_run: Train and measure nothing: write what is there.
+        unfinished: Measure runs too whose training has not come to its end.
+        out: Folder of the tables: TABLE-CORPUS-RECIPE.json, .tsv and .md.
+        write: For page: write it between the marks in this file, in place of stdout.
     """
     began = time.monotonic()
     form = output.format()

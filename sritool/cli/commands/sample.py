@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from sritool.cli.formats import Table, readable
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import DataDirOpt, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_collapse
 from sritool.cli.render import emit, fits
-from sritool.cli.signatures import in_panel, option
+from sritool.cli.signatures import in_panel
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.figures import FOR_PEOPLE, with_error
 from sritool.errors import UsageError
@@ -29,45 +31,13 @@ SHOWN, MEASURED = 10, 1000  # sentences without -n
 def sample(
     *,
     model: ModelOptions,
-    n: Annotated[
-        int | None, option("How many sentences.", "--n", "-n", min=1, show_default="10; 1000 for --metrics")
-    ] = None,
-    codes: Annotated[
-        str | None,
-        option(
-            "Decode these codes in place of draws from the prior: a file as encode writes it.",
-            metavar="FILE|-",
-        ),
-    ] = None,
-    label: Annotated[
-        str | None,
-        option(
-            "Draw sentences of this class of a labelled corpus: codes as its training sentences have, and what two "
-            "classifiers say of the outcome.",
-            "--class",
-            metavar="LABEL",
-        ),
-    ] = None,
+    n: Annotated[int | None, typer.Option("--n", "-n", min=1)] = None,
+    codes: Annotated[str | None, typer.Option(metavar="FILE|-")] = None,
+    label: Annotated[str | None, typer.Option("--class", metavar="LABEL")] = None,
     seed: SeedOpt = 0,
-    metrics: Annotated[
-        str | None,
-        figures_option(
-            "Print figures about the sentences in their place: unique, distinct-1, distinct-2, "
-            "self-bleu, nll, reverse-ppl, with commas between, or all.",
-            metavar="NAMES",
-        ),
-    ] = None,
-    reference: Annotated[
-        bool, figures_option("Print the same figures of as many real sentences beside them.", "--reference")
-    ] = False,
-    text: Annotated[
-        str | None,
-        figures_option(
-            "The real sentences, one a line, for --reference and reverse-ppl.",
-            metavar="FILE|-",
-            show_default="the test split, or valid where there is none",
-        ),
-    ] = None,
+    metrics: Annotated[str | None, figures_option(metavar="NAMES")] = None,
+    reference: Annotated[bool, figures_option("--reference")] = False,
+    text: Annotated[str | None, figures_option(metavar="FILE|-")] = None,
     decoding: DecodingOptions,
     data_dir: DataDirOpt = Path("data"),
     output: OutputOptions,
@@ -85,6 +55,17 @@ def sample(
 
     With --class, tables have the class that each sample is taken for: by a classifier of codes, once the sample is
     encoded again, and by one of words alone. Below stands the share of each, with its 95 % interval.
+
+    Args:
+        n: How many sentences. [default: 10; 1000 for --metrics]
+        codes: Decode these codes in place of draws from the prior: a file as encode writes it.
+        label: Draw sentences of this class of a labelled corpus: codes as its training sentences have, and what two
+            classifiers say of the outcome.
+        metrics: Print figures about the sentences in their place: unique, distinct-1, distinct-2, self-bleu, nll,
+            reverse-ppl, with commas between, or all.
+        reference: Print the same figures of as many real sentences beside them.
+        text: The real sentences, one a line, for --reference and reverse-ppl. [default: the test split, or valid
+            where there is none]
     """
     from sritool.analysis.class_samples import sample_class, share_notes
 

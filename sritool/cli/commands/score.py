@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from sritool.cli.formats import Table, lines_of
 from sritool.cli.options.files import OutputOptions, TextOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import emit, write_lines
-from sritool.cli.signatures import option
 from sritool.cli.streams import bars_hidden, tell_typed
 from sritool.cli.tables.figures import FOR_PEOPLE
 
@@ -27,7 +28,7 @@ def score(
     *,
     model: ModelOptions,
     text: TextOpt = "-",
-    samples: Annotated[int, option("Draws of z per sentence that p(x) is estimated from.", min=2)] = 100,
+    samples: Annotated[int, typer.Option(min=2)] = 100,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     output: OutputOptions,
@@ -39,6 +40,9 @@ def score(
     A row for every line, in the order of the lines: log_p, the tokens predicted (the end of the sentence is one),
     how many of them the vocabulary lacks, and the line. An empty line is an empty sentence. The rows of a long text
     are printed as soon as they are known, except as a table, markdown or latex.
+
+    Args:
+        samples: Draws of z per sentence that p(x) is estimated from.
     """
     from sritool.analysis.score import score as score_lines
     from sritool.config.settings import LikelihoodConfig

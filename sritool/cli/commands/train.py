@@ -27,81 +27,22 @@ settings_option = in_panel("Settings")
 
 def train(
     ctx: typer.Context,
-    corpus: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A built-in corpus (tiny, ptb, snli, yahoo, yelp) or one that you prepared."
-        ),
-    ],
+    corpus: Annotated[str, typer.Argument(metavar="NAME")],
     *,
     settings: TrainingOptions,
     max_time: Annotated[
-        float | None,
-        run_option(
-            "Time for the whole command, with preparation, validation and final measures: 90s, "
-            "9m, 1h30m or 00:09:00. Training stops and is saved in time.",
-            parser=duration,
-            metavar="TIME",
-            envvar="SRITOOL_MAX_TIME",
-        ),
+        float | None, run_option(parser=duration, metavar="TIME", envvar="SRITOOL_MAX_TIME")
     ] = None,
-    max_steps: Annotated[int | None, run_option("Save and stop at this step.", min=1)] = None,
-    resume: Annotated[
-        str | None,
-        run_option(
-            "Go on with the run that is named; with auto, or no value, with the newest of this "
-            "corpus and method (of --name, where that is given), or a new one where there is none.",
-            metavar="[auto|PATH]",
-        ),
-    ] = None,
-    name: Annotated[str | None, run_option("Name of the run folder.", show_default="CORPUS-METHOD")] = None,
-    sources: Annotated[
-        list[Path] | None,
-        run_option(
-            "A run (or its .pt file) of any method whose weights this one takes over, also for new text: words "
-            "that both vocabularies have keep theirs. vae-fb and vae-fbp take only the encoder from a run of ae. "
-            "Or a folder with the files of a built-in corpus that is not prepared yet. Repeatable.",
-            "--from",
-            metavar="RUN|DIR",
-        ),
-    ] = None,
-    logs: Annotated[
-        list[str] | None,
-        run_option(
-            "Write the records of metrics.jsonl elsewhere too, as they come: csv, tensorboard, wandb (optional "
-            "packages), or some of them with commas between. Repeatable.",
-            "--log",
-            metavar="KIND",
-        ),
-    ] = None,
-    summary: Annotated[
-        bool, run_option("At the end, measure on test sentences and show samples.", "--summary/--no-summary")
-    ] = True,
-    config: Annotated[
-        Path | None,
-        settings_option(
-            "Settings as --print-config writes them, or some of them.",
-            envvar="SRITOOL_CONFIG",
-            metavar="FILE.toml",
-        ),
-    ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        settings_option(
-            "Any setting that --print-config shows, like sampler.steps=10; repeatable.",
-            "--set",
-            metavar="KEY=VALUE",
-        ),
-    ] = None,
-    print_config: Annotated[
-        bool, settings_option("Print all settings as TOML and exit.", "--print-config")
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        settings_option(
-            "Prepare the corpus if need be, print sizes, memory and time, and exit.", "--dry-run"
-        ),
-    ] = False,
+    max_steps: Annotated[int | None, run_option(min=1)] = None,
+    resume: Annotated[str | None, run_option(metavar="[auto|PATH]")] = None,
+    name: Annotated[str | None, run_option()] = None,
+    sources: Annotated[list[Path] | None, run_option("--from", metavar="RUN|DIR")] = None,
+    logs: Annotated[list[str] | None, run_option("--log", metavar="KIND")] = None,
+    summary: Annotated[bool, run_option("--summary/--no-summary")] = True,
+    config: Annotated[Path | None, settings_option(envvar="SRITOOL_CONFIG", metavar="FILE.toml")] = None,
+    assignments: Annotated[list[str] | None, settings_option("--set", metavar="KEY=VALUE")] = None,
+    print_config: Annotated[bool, settings_option("--print-config")] = False,
+    dry_run: Annotated[bool, settings_option("--dry-run")] = False,
     device: ProcessOptions,
     data_dir: DataDirOpt = Path("data"),
     runs_dir: RunsDirOpt = Path("runs"),
@@ -125,6 +66,25 @@ def train(
 
     A setting comes from its flag, else from --set, else from its variable (SRITOOL_EPOCHS for --epochs), else
     from --config, else from the recipe, else from the preset.
+
+    Args:
+        corpus: A built-in corpus (tiny, ptb, snli, yahoo, yelp) or one that you prepared.
+        max_time: Time for the whole command, with preparation, validation and final measures: 90s, 9m, 1h30m or
+            00:09:00. Training stops and is saved in time.
+        max_steps: Save and stop at this step.
+        resume: Go on with the run that is named; with auto, or no value, with the newest of this corpus and method
+            (of --name, where that is given), or a new one where there is none.
+        name: Name of the run folder. [default: CORPUS-METHOD]
+        sources: A run (or its .pt file) of any method whose weights this one takes over, also for new text: words
+            that both vocabularies have keep theirs. vae-fb and vae-fbp take only the encoder from a run of ae. Or a
+            folder with the files of a built-in corpus that is not prepared yet. Repeatable.
+        logs: Write the records of metrics.jsonl elsewhere too, as they come: csv, tensorboard, wandb (optional
+            packages), or some of them with commas between. Repeatable.
+        summary: At the end, measure on test sentences and show samples.
+        config: Settings as --print-config writes them, or some of them.
+        assignments: Any setting that --print-config shows, like sampler.steps=10; repeatable.
+        print_config: Print all settings as TOML and exit.
+        dry_run: Prepare the corpus if need be, print sizes, memory and time, and exit.
     """
     began = time.monotonic()
     from sritool.cli.job import ending_together, launch, seconds_before

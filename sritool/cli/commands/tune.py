@@ -24,47 +24,16 @@ search_option = in_panel("Search")
 
 
 def tune(
-    corpus: Annotated[
-        str, typer.Argument(metavar="NAME", help="A built-in corpus, or one that you prepared.")
-    ],
+    corpus: Annotated[str, typer.Argument(metavar="NAME")],
     *,
-    over: Annotated[
-        list[str] | None,
-        search_option(
-            "A setting to search and its values: a range, as sampler.steps=5..20, with :log evenly by its "
-            "logarithm, as optimizer.learning_rate=0.0005..0.01:log; or choices, as generator.dropout=0.1,0.2,0.4. "
-            "Repeatable.",
-            metavar="KEY=VALUES",
-        ),
-    ] = None,
-    method: Annotated[str, search_option("Method of all trials.", "--method", "-m", metavar="NAME")] = "sri",
-    epochs: Annotated[
-        int | None,
-        search_option("Planned epochs of a trial; schedules span them.", min=1, show_default="the recipe's"),
-    ] = None,
-    trials: Annotated[
-        int, search_option("Trials, the recipe as it is (trial 0) among them.", min=1, max=MOST_TRIALS)
-    ] = 12,
-    seed: Annotated[
-        int, search_option("Seed of what trials draw; that of training is training.seed.", min=0)
-    ] = 0,
-    name: Annotated[
-        str | None,
-        search_option(
-            "Runs are called NAME-000, NAME-001 and so on.",
-            show_default="CORPUS-METHOD-tune and a mark of the search",
-        ),
-    ] = None,
-    write: Annotated[
-        Path | None,
-        file_option("Write the record of the search there, after each trial.", "--write", metavar="FILE.md"),
-    ] = None,
-    best: Annotated[
-        Path | None,
-        file_option(
-            "Write the best trial's settings there, for train --recipe.", "--best", metavar="FILE.toml"
-        ),
-    ] = None,
+    over: Annotated[list[str] | None, search_option(metavar="KEY=VALUES")] = None,
+    method: Annotated[str, search_option("--method", "-m", metavar="NAME")] = "sri",
+    epochs: Annotated[int | None, search_option(min=1)] = None,
+    trials: Annotated[int, search_option(min=1, max=MOST_TRIALS)] = 12,
+    seed: Annotated[int, search_option(min=0)] = 0,
+    name: Annotated[str | None, search_option()] = None,
+    write: Annotated[Path | None, file_option("--write", metavar="FILE.md")] = None,
+    best: Annotated[Path | None, file_option("--best", metavar="FILE.toml")] = None,
     given: PlanOptions,
     device: DeviceOptions,
     data_dir: DataDirOpt = Path("data"),
@@ -87,6 +56,18 @@ def tune(
     trial that fails is shown with the reason, and the search goes on.
 
     --best has the settings of the best trial as a recipe, without the number of epochs.
+
+    Args:
+        corpus: A built-in corpus, or one that you prepared.
+        over: A setting to search and its values: a range, as sampler.steps=5..20, with :log evenly by its logarithm,
+            as optimizer.learning_rate=0.0005..0.01:log; or choices, as generator.dropout=0.1,0.2,0.4. Repeatable.
+        method: Method of all trials.
+        epochs: Planned epochs of a trial; schedules span them. [default: the recipe's]
+        trials: Trials, the recipe as it is (trial 0) among them.
+        seed: Seed of what trials draw; that of training is training.seed.
+        name: Runs are called NAME-000, NAME-001 and so on. [default: CORPUS-METHOD-tune and a mark of the search]
+        write: Write the record of the search there, after each trial.
+        best: Write the best trial's settings there, for train --recipe.
     """
     began = time.monotonic()
     form = output.format()

@@ -24,61 +24,22 @@ def tune_step(
     *,
     model: ModelOptions,
     shape: Annotated[
-        Literal["checkpoint", "constant", "geometric"] | None,
-        schedule_option(
-            "checkpoint: the model's step sizes times a factor. constant: the same size for "
-            "all steps. geometric: from s_0 down to s_K by equal factors, for all pairs.",
-            metavar="NAME",
-            show_default="checkpoint; constant with --grid or --range",
-        ),
+        Literal["checkpoint", "constant", "geometric"] | None, schedule_option(metavar="NAME")
     ] = None,
-    grid: Annotated[
-        str | None,
-        schedule_option(
-            "Step sizes (or factors) to try, with commas between.", metavar="NUMBERS", show_default="by shape"
-        ),
-    ] = None,
-    range_: Annotated[
-        str | None,
-        schedule_option(
-            "The same, as COUNT numbers from LOW to HIGH in equal ratios.",
-            "--range",
-            metavar="LOW:HIGH:COUNT",
-        ),
-    ] = None,
-    langevin_steps: Annotated[
-        int | None, schedule_option("Steps K of the chain.", min=1, show_default="the model's")
-    ] = None,
-    gradient_steps: Annotated[
-        int, schedule_option("Improve the best schedule by this many steps of gradient ascent.", min=0)
-    ] = 0,
-    objective: Annotated[
-        Literal["entropy", "given-noise"],
-        schedule_option(
-            "entropy: choose by the upper side. given-noise: by the lower one, as the paper says.",
-            metavar="NAME",
-        ),
-    ] = "entropy",
-    allow_folded: Annotated[
-        bool, schedule_option("Let a schedule that folds be chosen too.", "--allow-folded/--no-folded")
-    ] = False,
-    temperature: Annotated[
-        float | None,
-        measure_option(
-            "Temperature of the chain's noise; the paper has 1.", show_default="the model's at evaluation"
-        ),
-    ] = None,
-    limit: Annotated[int, measure_option("How many sentences to measure on.", min=1)] = 8,
-    chains: Annotated[int, measure_option("Chains per sentence; more than z has dimensions.", min=2)] = 200,
-    split: Annotated[
-        Split | None, measure_option("Split of the prepared corpus.", show_default="valid")
-    ] = None,
+    grid: Annotated[str | None, schedule_option(metavar="NUMBERS")] = None,
+    range_: Annotated[str | None, schedule_option("--range", metavar="LOW:HIGH:COUNT")] = None,
+    langevin_steps: Annotated[int | None, schedule_option(min=1)] = None,
+    gradient_steps: Annotated[int, schedule_option(min=0)] = 0,
+    objective: Annotated[Literal["entropy", "given-noise"], schedule_option(metavar="NAME")] = "entropy",
+    allow_folded: Annotated[bool, schedule_option("--allow-folded/--no-folded")] = False,
+    temperature: Annotated[float | None, measure_option()] = None,
+    limit: Annotated[int, measure_option(min=1)] = 8,
+    chains: Annotated[int, measure_option(min=2)] = 200,
+    split: Annotated[Split | None, measure_option()] = None,
     text: TextOpt = None,
     seed: SeedOpt = 0,
     new: NewCheckpointOptions,
-    plot: Annotated[
-        Path | None, file_option("Draw both sides against the step size: .png, .svg or .pdf.", metavar="FILE")
-    ] = None,
+    plot: Annotated[Path | None, file_option(metavar="FILE")] = None,
     data_dir: DataDirOpt = Path("data"),
     output: OutputOptions,
 ) -> None:
@@ -97,6 +58,22 @@ def tune_step(
     small. recon: -log p(x|z) at the end of the chain. kl: KL of the chain, given its noise, to the prior. folded:
     steps that are not one-to-one, where lower is no bound. unstable: steps that would lead uphill without their
     noise. accept: what a Metropolis test (MALA) of each step would accept.
+
+    Args:
+        shape: checkpoint: the model's step sizes times a factor. constant: the same size for all steps. geometric:
+            from s_0 down to s_K by equal factors, for all pairs. [default: checkpoint; constant with --grid or
+            --range]
+        grid: Step sizes (or factors) to try, with commas between. [default: by shape]
+        range_: The same, as COUNT numbers from LOW to HIGH in equal ratios.
+        langevin_steps: Steps K of the chain. [default: the model's]
+        gradient_steps: Improve the best schedule by this many steps of gradient ascent.
+        objective: entropy: choose by the upper side. given-noise: by the lower one, as the paper says.
+        allow_folded: Let a schedule that folds be chosen too.
+        temperature: Temperature of the chain's noise; the paper has 1. [default: the model's at evaluation]
+        limit: How many sentences to measure on.
+        chains: Chains per sentence; more than z has dimensions.
+        split: Split of the prepared corpus. [default: valid]
+        plot: Draw both sides against the step size: .png, .svg or .pdf.
     """
     from sritool.cli.plots.style import check_picture, save
     from sritool.cli.plots.tune_step import draw

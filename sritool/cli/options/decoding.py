@@ -20,43 +20,27 @@ FEW = 512  # sentences that are there before a progress bar could be read
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """The options that sample, interpolate and decode share."""
+    """The options that sample, interpolate and decode share.
 
-    greedy: Annotated[
-        bool | None,
-        decoding_option(
-            "Take the likeliest next word, or draw one.",
-            "--greedy/--ancestral",
-            show_default="greedy; ancestral with one of the next three options, and for a model without z",
-        ),
-    ] = None
-    temperature: Annotated[
-        float | None,
-        decoding_option(
-            "Draw from the words' probabilities sharpened (below 1) or flattened (above).", show_default="1"
-        ),
-    ] = None
-    top_k: Annotated[
-        int | None, decoding_option("Draw among the k likeliest words.", min=1, show_default="all")
-    ] = None
-    top_p: Annotated[
-        float | None,
-        decoding_option("Draw among the fewest words that have this probability together.", show_default="1"),
-    ] = None
-    beam: Annotated[
-        int | None,
-        decoding_option(
-            "Beam search for the likeliest sentence with this many hypotheses; 1 is greedy.",
-            min=1,
-            show_default="1",
-        ),
-    ] = None
-    max_length: Annotated[int, decoding_option("Longest sentence, in tokens without </s>.", min=1)] = 200
+    Attributes:
+        greedy: Take the likeliest next word, or draw one. [default: greedy; ancestral with one of the next three
+            options, and for a model without z]
+        temperature: Draw from the words' probabilities sharpened (below 1) or flattened (above). [default: 1]
+        top_k: Draw among the k likeliest words. [default: all]
+        top_p: Draw among the fewest words that have this probability together. [default: 1]
+        beam: Beam search for the likeliest sentence with this many hypotheses; 1 is greedy. [default: 1]
+        max_length: Longest sentence, in tokens without </s>.
+        no_unk: Never choose <unk>: the other words share its probability.
+    """
 
-    no_unk: Annotated[
-        bool,
-        decoding_option("Never choose <unk>: the other words share its probability.", "--no-unk"),
-    ] = False
+    greedy: Annotated[bool | None, decoding_option("--greedy/--ancestral")] = None
+    temperature: Annotated[float | None, decoding_option()] = None
+    top_k: Annotated[int | None, decoding_option(min=1)] = None
+    top_p: Annotated[float | None, decoding_option()] = None
+    beam: Annotated[int | None, decoding_option(min=1)] = None
+    max_length: Annotated[int, decoding_option(min=1)] = 200
+
+    no_unk: Annotated[bool, decoding_option("--no-unk")] = False
 
     def config(self) -> DecodingConfig:
         """Return what is asked for: greedy, unless words are to be drawn or an option that draws is given.

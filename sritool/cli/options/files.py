@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+
 from sritool.cli.formats import Format
 from sritool.cli.progress import task_progress
 from sritool.cli.render import resolve_format
-from sritool.cli.signatures import in_panel, option
+from sritool.cli.signatures import in_panel
 from sritool.errors import FULL, SritoolError, UsageError
 
 file_option = in_panel("Files and output")
@@ -27,30 +29,32 @@ TRIAL_BYTES = 4096  # that a disk with room takes
 FormatOpt = Annotated[
     Format,
     file_option(
-        "auto (a table on a terminal, TSV in a pipe), table, tsv, plain (TSV without its header), json "
-        "(lines), csv, markdown or latex.",
         "--format",
         "-f",
+        help="auto (a table on a terminal, TSV in a pipe), table, tsv, plain (TSV without its header), json "
+        "(lines), csv, markdown or latex.",
         envvar="SRITOOL_FORMAT",
         metavar="FORMAT",
     ),
 ]
 
 QuietOpt = Annotated[
-    bool, file_option("Show no progress on stderr.", "--quiet/--no-quiet", "-q", envvar="SRITOOL_QUIET")
+    bool, file_option("--quiet/--no-quiet", "-q", help="Show no progress on stderr.", envvar="SRITOOL_QUIET")
 ]
 
 DataDirOpt = Annotated[
-    Path, file_option("Folder of prepared corpora.", "--data-dir", envvar="SRITOOL_DATA_DIR")
+    Path, file_option("--data-dir", help="Folder of prepared corpora.", envvar="SRITOOL_DATA_DIR")
 ]
 
-RunsDirOpt = Annotated[Path, file_option("Folder of training runs.", "--runs-dir", envvar="SRITOOL_RUNS_DIR")]
+RunsDirOpt = Annotated[
+    Path, file_option("--runs-dir", help="Folder of training runs.", envvar="SRITOOL_RUNS_DIR")
+]
 
 TextOpt = Annotated[
     str | None,
-    option(
-        "Sentences from a file, one a line, or - for stdin; .tsv, .csv and .jsonl are read as by preprocess.",
+    typer.Option(
         "--text",
+        help="Sentences from a file, one a line, or - for stdin; .tsv, .csv and .jsonl are read as by preprocess.",
         metavar="FILE|-",
         show_default=False,
     ),
@@ -59,19 +63,22 @@ TextOpt = Annotated[
 
 def column_option(what: str, make: Callable[..., Any]) -> Any:
     """Return the option that says where a table has its text or label; `make` puts it under a heading."""
-    text = f"Column or key of the {what}, by name or number."
     usual = "by its name, or what stands in it"
-    return make(text, f"--{what}-column", f"--{what}-key", show_default=usual)
+    text = f"Column or key of the {what}, by name or number."
+    return make(f"--{what}-column", f"--{what}-key", help=text, show_default=usual)
 
 
 @dataclass(frozen=True)
 class NewCheckpointOptions:
-    """Where a changed checkpoint goes, if anywhere."""
+    """Where a changed checkpoint goes, if anywhere.
 
-    write: Annotated[
-        Path | None, file_option("Write the changed checkpoint to this file.", metavar="NEW.pt")
-    ] = None
-    force: Annotated[bool, file_option("Replace NEW.pt if it exists.", "--force/--no-force")] = False
+    Attributes:
+        write: Write the changed checkpoint to this file.
+        force: Replace NEW.pt if it exists.
+    """
+
+    write: Annotated[Path | None, file_option(metavar="NEW.pt")] = None
+    force: Annotated[bool, file_option("--force/--no-force")] = False
 
     def check(self, source: Path) -> None:
         """Check before the work whether the checkpoint can be written.

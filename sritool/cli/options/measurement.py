@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import typer
+
 from sritool.cli.options.files import DataDirOpt, TextOpt
 from sritool.cli.options.models import device_option
 from sritool.cli.options.values import size
-from sritool.cli.signatures import in_panel, option
+from sritool.cli.signatures import in_panel
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,13 +19,15 @@ if TYPE_CHECKING:
 
 refinement_option = in_panel("Refinement of an encoder")
 
-SeedOpt = Annotated[int, option("Seed of every random draw.", "--seed", min=0, envvar="SRITOOL_SEED")]
+SeedOpt = Annotated[
+    int, typer.Option("--seed", help="Seed of every random draw.", min=0, envvar="SRITOOL_SEED")
+]
 
 BatchSizeOpt = Annotated[
     int,
-    option(
-        "Sentences worked on side by side; changes speed and memory, not results.",
+    typer.Option(
         "--batch-size",
+        help="Sentences worked on side by side; changes speed and memory, not results.",
         min=1,
         envvar="SRITOOL_BATCH_SIZE",
     ),
@@ -33,14 +37,18 @@ BATCH_SIZE = 64
 
 NoiseKind = Literal["swap", "drop", "replace"]
 Split = Literal["train", "valid", "test"]
-SplitOpt = Annotated[Split, option("Split of the prepared corpus.", "--split")]
+SplitOpt = Annotated[Split, typer.Option("--split", help="Split of the prepared corpus.")]
 
 
 @dataclass(frozen=True)
 class SentencesOptions:
-    """How many sentences of a prepared corpus are measured on, and with which draws."""
+    """How many sentences of a prepared corpus are measured on, and with which draws.
 
-    limit: Annotated[int | None, option("Only this many sentences; without it, all.", min=1)] = None
+    Attributes:
+        limit: Only this many sentences; without it, all.
+    """
+
+    limit: Annotated[int | None, typer.Option(min=1)] = None
     seed: SeedOpt = 0
     batch_size: BatchSizeOpt = BATCH_SIZE
     data_dir: DataDirOpt = Path("data")
@@ -48,28 +56,26 @@ class SentencesOptions:
 
 @dataclass(frozen=True)
 class MeasurementOptions(SentencesOptions):
-    """The same for measurements that are kept on record."""
+    """The same for measurements that are kept on record.
 
-    again: Annotated[
-        bool, option("Measure again what is on record in evaluations.jsonl beside a checkpoint.", "--again")
-    ] = False
-    memory: Annotated[
-        int,
-        device_option(
-            "Memory to use, roughly, like 4G or 500M; changes speed, not results.",
-            parser=size,
-            metavar="SIZE",
-            envvar="SRITOOL_MEMORY",
-            show_default="4G",
-        ),
-    ] = 4 << 30
+    Attributes:
+        again: Measure again what is on record in evaluations.jsonl beside a checkpoint.
+        memory: Memory to use, roughly, like 4G or 500M; changes speed, not results. [default: 4G]
+    """
+
+    again: Annotated[bool, typer.Option("--again")] = False
+    memory: Annotated[int, device_option(parser=size, metavar="SIZE", envvar="SRITOOL_MEMORY")] = 4 << 30
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Where the sentences come from: a split of the prepared corpus, or a text."""
+    """Where the sentences come from: a split of the prepared corpus, or a text.
 
-    split: Annotated[Split | None, option("Split of the prepared corpus.", show_default="test")] = None
+    Attributes:
+        split: Split of the prepared corpus. [default: test]
+    """
+
+    split: Split | None = None
     text: TextOpt = None
 
     def settings(self) -> dict[str, Any]:
@@ -85,37 +91,23 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class RefinementOptions:
-    """Steps from an encoder's q(z|x) towards the posterior."""
+    """Steps from an encoder's q(z|x) towards the posterior.
 
-    refine_steps: Annotated[
-        int | None,
-        refinement_option(
-            "Refine each sentence's q(z|x) by N steps, from the encoder's; 0: the encoder "
-            "alone. With svi, elbo-gain is measured too: what the steps gain.",
-            min=0,
-            metavar="N",
-            show_default="sa-vae as trained, others 0",
-        ),
-    ] = None
+    Attributes:
+        refine_steps: Refine each sentence's q(z|x) by N steps, from the encoder's; 0: the encoder alone. With svi,
+            elbo-gain is measured too: what the steps gain. [default: sa-vae as trained, others 0]
+        refine: svi: climb a sentence's own elbo in mean and variance (an ae's log p(x|z), in the mean alone).
+            langevin: a chain from the encoder's mean for each code, which has no kl and no elbo. preconditioned: such
+            a chain, its steps scaled by the encoder's variances; not for ae, which has none. [default: svi]
+        refine_rate: Rate of svi, or step size of a chain. [default: svi refinement.rate of the run, langevin 0.01,
+            preconditioned from 0.9 down to 0.12]
+    """
+
+    refine_steps: Annotated[int | None, refinement_option(min=0, metavar="N")] = None
     refine: Annotated[
-        Literal["svi", "langevin", "preconditioned"] | None,
-        refinement_option(
-            "svi: climb a sentence's own elbo in mean and variance (an ae's log p(x|z), in the mean "
-            "alone). langevin: a chain from the encoder's mean for each code, which has no kl and no "
-            "elbo. preconditioned: such a chain, its steps scaled by the encoder's variances; not for "
-            "ae, which has none.",
-            metavar="KIND",
-            show_default="svi",
-        ),
+        Literal["svi", "langevin", "preconditioned"] | None, refinement_option(metavar="KIND")
     ] = None
-    refine_rate: Annotated[
-        float | None,
-        refinement_option(
-            "Rate of svi, or step size of a chain.",
-            metavar="R",
-            show_default="svi refinement.rate of the run, langevin 0.01, preconditioned from 0.9 down to 0.12",
-        ),
-    ] = None
+    refine_rate: Annotated[float | None, refinement_option(metavar="R")] = None
 
     def refinement(self) -> Refinement | None:
         """Return what is asked for; None: each method's own.

@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sritool.cli.options.files import RunsDirOpt
-from sritool.cli.signatures import in_panel, option
+from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
 
 if TYPE_CHECKING:
@@ -22,28 +22,17 @@ device_option = in_panel("Device")
 
 @dataclass(frozen=True)
 class DeviceOptions:
-    """Where the work is done."""
+    """Where the work is done.
 
-    gpu: Annotated[
-        str | None,
-        device_option(
-            "CUDA device by its number, like 0; wins over --device.", metavar="N", envvar="SRITOOL_GPU"
-        ),
-    ] = None
-    device: Annotated[
-        str,
-        device_option(
-            "cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.",
-            metavar="NAME",
-            envvar="SRITOOL_DEVICE",
-        ),
-    ] = "auto"
-    threads: Annotated[
-        int | None,
-        device_option(
-            "CPU threads; without it, as many as there are cores.", min=1, envvar="SRITOOL_THREADS"
-        ),
-    ] = None
+    Attributes:
+        gpu: CUDA device by its number, like 0; wins over --device.
+        device: cpu, cuda:0, mps, or auto: a CUDA GPU if there is one, else the CPU.
+        threads: CPU threads; without it, as many as there are cores.
+    """
+
+    gpu: Annotated[str | None, device_option(metavar="N", envvar="SRITOOL_GPU")] = None
+    device: Annotated[str, device_option(metavar="NAME", envvar="SRITOOL_DEVICE")] = "auto"
+    threads: Annotated[int | None, device_option(min=1, envvar="SRITOOL_THREADS")] = None
 
     def open_device(self) -> str:
         """Bound PyTorch's threads, and return the device's full name.
@@ -95,22 +84,17 @@ def tell_bundled(given: Path, found: Path) -> None:
         say(f"{given} is no file or run here: taking the model of this name that comes with sritool")
 
 
-def checkpoint_argument(text: str, envvar: str | None = None) -> Any:
-    """Return the argument that names checkpoints."""
-    return typer.Argument(metavar="CKPT", envvar=envvar, help=text, show_default=False)
-
-
 @dataclass(frozen=True)
 class CheckpointOptions:
-    """One checkpoint."""
+    """One checkpoint.
+
+    Attributes:
+        checkpoint: A checkpoint file, a run folder, tiny-sri, which comes with sritool, or hf://user/name on the
+            Hugging Face hub; without one, the newest run.
+    """
 
     checkpoint: Annotated[
-        Path | None,
-        checkpoint_argument(
-            "A checkpoint file, a run folder, tiny-sri, which comes with sritool, or hf://user/name on the "
-            "Hugging Face hub; without one, the newest run.",
-            envvar="SRITOOL_CHECKPOINT",
-        ),
+        Path | None, typer.Argument(metavar="CKPT", envvar="SRITOOL_CHECKPOINT", show_default=False)
     ] = None
     runs_dir: RunsDirOpt = Path("runs")
 
@@ -127,15 +111,14 @@ class CheckpointOptions:
 
 @dataclass(frozen=True)
 class CheckpointsOptions:
-    """One checkpoint or several."""
+    """One checkpoint or several.
 
-    checkpoints: Annotated[
-        list[Path] | None,
-        checkpoint_argument(
-            "Checkpoint files, run folders, tiny-sri, which comes with sritool, or hf://user/name on the "
-            "Hugging Face hub; without one, that of SRITOOL_CHECKPOINT, or the newest run.",
-        ),
-    ] = None
+    Attributes:
+        checkpoints: Checkpoint files, run folders, tiny-sri, which comes with sritool, or hf://user/name on the
+            Hugging Face hub; without one, that of SRITOOL_CHECKPOINT, or the newest run.
+    """
+
+    checkpoints: Annotated[list[Path] | None, typer.Argument(metavar="CKPT", show_default=False)] = None
     runs_dir: RunsDirOpt = Path("runs")
 
     def named(self) -> list[Path]:
@@ -174,27 +157,20 @@ class ModelsOptions(CheckpointsOptions, DeviceOptions):
 
 @dataclass(frozen=True)
 class ComparedOptions(CheckpointsOptions):
-    """Models side by side: several, or all that were trained on one corpus."""
+    """Models side by side: several, or all that were trained on one corpus.
 
-    checkpoints: Annotated[
-        list[Path] | None,
-        checkpoint_argument(
-            "Checkpoint files, run folders, tiny-sri, which comes with sritool, or hf://user/name on the "
-            "Hugging Face hub; without one, all runs on the newest run's corpus."
-        ),
-    ] = None
-    mixed: Annotated[
-        bool, option("Allow runs of different corpora, whose figures do not compare.", "--mixed")
-    ] = False
+    Attributes:
+        checkpoints: Checkpoint files, run folders, tiny-sri, which comes with sritool, or hf://user/name on the
+            Hugging Face hub; without one, all runs on the newest run's corpus.
+        mixed: Allow runs of different corpora, whose figures do not compare.
+        against: The run that paired differences are to, on the same sentences and draws: one of the runs, or one
+            more. [default: the lm among them, or else the first]
+    """
 
-    against: Annotated[
-        Path | None,
-        option(
-            "The run that paired differences are to, on the same sentences and draws: one of the runs, or one more.",
-            metavar="RUN",
-            show_default="the lm among them, or else the first",
-        ),
-    ] = None
+    checkpoints: Annotated[list[Path] | None, typer.Argument(metavar="CKPT", show_default=False)] = None
+    mixed: Annotated[bool, typer.Option("--mixed")] = False
+
+    against: Annotated[Path | None, typer.Option(metavar="RUN")] = None
 
     def find_with_reference(self) -> tuple[list[Path], Path | None]:
         """Return what `find_all` does and the checkpoint of --against, which comes first if it is not among them."""

@@ -14,24 +14,16 @@ work_option = in_panel("Working it off")
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What all runs of a plan have, and how it is worked off."""
+    """What all runs of a plan have, and how it is worked off.
 
-    recipe: Annotated[
-        str, plan_option("Recipe of all runs, as in train: a name, or the path of one's own.", metavar="NAME")
-    ] = "ours"
-    assignments: Annotated[
-        list[str] | None,
-        plan_option("A setting of all runs, as in train; repeatable.", "--set", metavar="KEY=VALUE"),
-    ] = None
-    dry_run: Annotated[
-        bool,
-        work_option("Print the plan, with its commands and the time of each here, and exit.", "--dry-run"),
-    ] = False
-    budget: Annotated[
-        float | None,
-        work_option(
-            "Time for the whole command: 90s, 9m or 8h. It stops in time; the same command goes on.",
-            parser=duration,
-            metavar="TIME",
-        ),
-    ] = None
+    Attributes:
+        recipe: Recipe of all runs, as in train: a name, or the path of one's own.
+        assignments: A setting of all runs, as in train; repeatable.
+        dry_run: Print the plan, with its commands and the time of each here, and exit.
+        budget: Time for the whole command: 90s, 9m or 8h. It stops in time; the same command goes on.
+    """
+
+    recipe: Annotated[str, plan_option(metavar="NAME")] = "ours"
+    assignments: Annotated[list[str] | None, plan_option("--set", metavar="KEY=VALUE")] = None
+    dry_run: Annotated[bool, work_option("--dry-run")] = False
+    budget: Annotated[float | None, work_option(parser=duration, metavar="TIME")] = None

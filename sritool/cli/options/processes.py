@@ -25,34 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProcessOptions(DeviceOptions):
-    """Where the work is done, and by how many processes."""
+    """Where the work is done, and by how many processes.
 
-    gpu: Annotated[
-        str | None,
-        device_option(
-            "CUDA device by its number, like 0, or several, like 0,1,2: a process on each. Wins over --device.",
-            metavar="N[,N…]",
-            envvar="SRITOOL_GPU",
-        ),
-    ] = None
-    processes: Annotated[
-        int | None,
-        device_option(
-            "Processes on this machine that share each batch; on CPUs, or on the first GPUs.",
-            min=1,
-            envvar="SRITOOL_PROCESSES",
-            show_default="1, or one for each --gpu",
-        ),
-    ] = None
+    Attributes:
+        gpu: CUDA device by its number, like 0, or several, like 0,1,2: a process on each. Wins over --device.
+        processes: Processes on this machine that share each batch; on CPUs, or on the first GPUs. [default: 1, or one
+            for each --gpu]
+        peer_timeout: Of several processes, end where one does not answer for so long: 90s, 10m, 1h. [default: 10m]
+    """
+
+    gpu: Annotated[str | None, device_option(metavar="N[,N…]", envvar="SRITOOL_GPU")] = None
+    processes: Annotated[int | None, device_option(min=1, envvar="SRITOOL_PROCESSES")] = None
     peer_timeout: Annotated[
-        float,
-        device_option(
-            "Of several processes, end where one does not answer for so long: 90s, 10m, 1h.",
-            parser=duration,
-            metavar="TIME",
-            envvar="SRITOOL_PEER_TIMEOUT",
-            show_default="10m",
-        ),
+        float, device_option(parser=duration, metavar="TIME", envvar="SRITOOL_PEER_TIMEOUT")
     ] = 600.0
 
     def devices(self, place: Place | None) -> list[torch.device]:

@@ -9,28 +9,22 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from sritool.cli.options.models import device_option
-from sritool.cli.signatures import in_panel, option
+from sritool.cli.signatures import in_panel
 
 run_option = in_panel("This run")
 
 
-def setting(
-    path: str, text: str, default: str = "", *, flag: str = "", short: str = "", declare: Any = option
-) -> Any:
+def setting(path: str, *flags: str, declare: Any = typer.Option) -> Any:
     """Return an option that gives a setting. Presets hold the default; here it is only shown.
 
     Args:
         path: The setting, as in --set.
-        text: Its help.
-        default: What the help shows as its default.
-        flag: If it is not `--` and the last part of the path. The variable is named after it, like SRITOOL_FLAG.
-        short: A one-letter flag too, like -m.
-        declare: `option`, or what `in_panel` gives.
+        *flags: The flags, if not `--` and the last part of the path. The variable is named after the first of them.
+        declare: `typer.Option`, or what `in_panel` gives.
     """
-    flag = flag or f"--{path.rpartition('.')[2].replace('_', '-')}"
-    variable = f"SRITOOL_{flag[2:].upper().replace('-', '_')}"
-    flags = [flag, *([short] if short else [])]
-    info = declare(text, *flags, envvar=variable, show_envvar=False, show_default=default or False)
+    flags = flags or (f"--{path.rpartition('.')[2].replace('_', '-')}",)
+    variable = f"SRITOOL_{flags[0][2:].upper().replace('-', '_')}"
+    info = declare(*flags, envvar=variable, show_envvar=False, show_default=False)
     info.setting_path = path
     return info
 
@@ -45,197 +39,85 @@ device_setting = partial(setting, declare=device_option)
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Settings that have an option of their own; None where it is not given."""
+    """Settings that have an option of their own; None where it is not given.
 
-    method: Annotated[
-        str | None,
-        model_setting(
-            "method",
-            "sri: short-run inference. lm: a language model, without z. With an encoder: ae, vae-anneal, "
-            "vae-cyclical, vae-lagging, sa-vae, vae-fbp, vae-fb.",
-            "sri",
-            short="-m",
-        ),
-    ] = None
-    preset: Annotated[
-        str | None,
-        model_setting(
-            "preset",
-            "Sizes and plan: ptb, snli, captions, yelp, yahoo or tiny.",
-            "that of the corpus, or captions",
-        ),
-    ] = None
-    recipe: Annotated[
-        str | None,
-        model_setting(
-            "recipe",
-            "Plan of training: ours, published (each method by its own publication's plan), regularised (against "
-            "overfitting), large (the same, with a larger generator), or the path of one's own TOML file. "
-            "`sritool recipes` lists them.",
-            "ours",
-        ),
-    ] = None
-    embedding: Annotated[
-        int | None,
-        model_setting("generator.embedding", "Width of a word's embedding.", "by recipe and preset"),
-    ] = None
-    embeddings: Annotated[
-        str | None,
-        model_setting(
-            "warm_start.embeddings",
-            "File of word vectors that the embeddings begin with: text of word2vec, GloVe or fastText, compressed or "
-            "not. --embedding is then their width.",
-            "none",
-        ),
-    ] = None
-    hidden: Annotated[
-        int | None, model_setting("generator.hidden", "Width of the LSTM.", "by recipe and preset")
-    ] = None
-    layers: Annotated[
-        int | None,
-        model_setting("generator.layers", "Layers of the LSTM, all of one width.", "1, but 2 by large"),
-    ] = None
-    latent: Annotated[
-        int | None, model_setting("generator.latent", "Dimensions of the sentence's code z.", "32")
-    ] = None
-    dropout: Annotated[
-        float | None,
-        model_setting(
-            "generator.dropout", "Dropout rate on the LSTM's inputs and outputs.", "by recipe and preset"
-        ),
-    ] = None
-    sampler: Annotated[
-        str | None,
-        chain_setting(
-            "sampler.name",
-            "Named settings of the chain that infers z. exponential: few steps, scaled by the posterior's mean "
-            "covariance, by an integrator that is exact for it. preconditioned: such steps by Euler's, at lower "
-            "temperature. paper: as the paper says. authors: as their code does; yelp: as it does for Yelp. "
-            "tempered: as authors, with more noise in the second half.",
-            "exponential",
-            flag="--sampler",
-        ),
-    ] = None
-    theta_gradient: Annotated[
-        str | None,
-        chain_setting(
-            "sampler.theta_gradient",
-            "Where the generator learns. end: at the chain's last z. path: at every z on the way too.",
-            "by sampler",
-        ),
-    ] = None
-    langevin_steps: Annotated[
-        int | None,
-        chain_setting(
-            "sampler.steps", "Steps K of a sentence's chain.", "by sampler", flag="--langevin-steps"
-        ),
-    ] = None
-    words: Annotated[
-        int | None,
-        chain_setting(
-            "sampler.words",
-            "In training chains, the softmax runs over the targets and this many words drawn "
-            "at random, in place of the whole vocabulary. 0 takes all words, and so does a "
-            "vocabulary of less than three times as many. The generator's own update always "
-            "takes all.",
-            "by sampler",
-        ),
-    ] = None
-    tune_step_every: Annotated[
-        int | None,
-        chain_setting(
-            "training.tune_step_every",
-            "Tune the step sizes again after this many epochs, as tune-step does; 0: never.",
-            "by sampler",
-        ),
-    ] = None
-    tune_objective: Annotated[
-        str | None,
-        chain_setting(
-            "training.tune_objective",
-            "With --tune-step-every: choose them by entropy, or by given-noise, as the paper says; see tune-step.",
-            "by sampler",
-        ),
-    ] = None
-    ramp: Annotated[
-        str | None,
-        encoder_setting("kl.ramp", "How the KL term's weight rises to 1: linear or sigmoid.", "linear"),
-    ] = None
-    target_kl: Annotated[
-        float | None,
-        encoder_setting(
-            "free_bits.target",
-            "Nats a sentence up to which the KL costs nothing: of vae-fbp as a whole, of "
-            "vae-fb shared out among the dimensions.",
-            "8 for vae-fb, 3 for vae-fbp",
-            flag="--target-kl",
-        ),
-    ] = None
+    Attributes:
+        method: sri: short-run inference. lm: a language model, without z. With an encoder: ae, vae-anneal,
+            vae-cyclical, vae-lagging, sa-vae, vae-fbp, vae-fb. [default: sri]
+        preset: Sizes and plan: ptb, snli, captions, yelp, yahoo or tiny. [default: that of the corpus, or captions]
+        recipe: Plan of training: ours, published (each method by its own publication's plan), regularised (against
+            overfitting), large (the same, with a larger generator), or the path of one's own TOML file. `sritool
+            recipes` lists them. [default: ours]
+        embedding: Width of a word's embedding. [default: by recipe and preset]
+        embeddings: File of word vectors that the embeddings begin with: text of word2vec, GloVe or fastText,
+            compressed or not. --embedding is then their width. [default: none]
+        hidden: Width of the LSTM. [default: by recipe and preset]
+        layers: Layers of the LSTM, all of one width. [default: 1, but 2 by large]
+        latent: Dimensions of the sentence's code z. [default: 32]
+        dropout: Dropout rate on the LSTM's inputs and outputs. [default: by recipe and preset]
+        sampler: Named settings of the chain that infers z. exponential: few steps, scaled by the posterior's mean
+            covariance, by an integrator that is exact for it. preconditioned: such steps by Euler's, at lower
+            temperature. paper: as the paper says. authors: as their code does; yelp: as it does for Yelp. tempered:
+            as authors, with more noise in the second half. [default: exponential]
+        theta_gradient: Where the generator learns. end: at the chain's last z. path: at every z on the way too.
+            [default: by sampler]
+        langevin_steps: Steps K of a sentence's chain. [default: by sampler]
+        words: In training chains, the softmax runs over the targets and this many words drawn at random, in place of
+            the whole vocabulary. 0 takes all words, and so does a vocabulary of less than three times as many. The
+            generator's own update always takes all. [default: by sampler]
+        tune_step_every: Tune the step sizes again after this many epochs, as tune-step does; 0: never. [default: by
+            sampler]
+        tune_objective: With --tune-step-every: choose them by entropy, or by given-noise, as the paper says; see
+            tune-step. [default: by sampler]
+        ramp: How the KL term's weight rises to 1: linear or sigmoid. [default: linear]
+        target_kl: Nats a sentence up to which the KL costs nothing: of vae-fbp as a whole, of vae-fb shared out among
+            the dimensions. [default: 8 for vae-fb, 3 for vae-fbp]
+        pretraining_epochs: Epochs as a plain autoencoder, before those of --epochs, for vae-fb and vae-fbp; 0: the
+            recipe's share of --epochs, a third by ours. [default: 0]
+        freeze: Parts that stay as they are when training begins, with commas between: embedding, recurrence, latent
+            (the maps of z), output, generator, encoder. [default: none]
+        epochs: Planned passes over the corpus; schedules span them. [default: by recipe and preset]
+        batch_size: Sentences in a batch, over all processes. [default: 64, but 32 by published]
+        accumulate: Parts of a batch, computed one after another where it does not fit memory; the result is the same.
+            [default: 1]
+        learning_rate: Learning rate at the start. [default: by recipe]
+        seed: Seed of every random draw. [default: 0]
+        patience: Stop after this many epochs without a better validation, by what best.pt is chosen by: the NLL, of
+            ae the reconstruction, with training.select=elbo the ELBO. 0: never. [default: 5, but 0 by published]
+        save_every: Steps between saves of last.pt. [default: by preset]
+        precision: Precision of matrix products in training: float32, bfloat16 (output layer), tf32 (CUDA), or auto:
+            the fastest here. [default: auto]
+    """
+
+    method: Annotated[str | None, model_setting("method", "--method", "-m")] = None
+    preset: Annotated[str | None, model_setting("preset")] = None
+    recipe: Annotated[str | None, model_setting("recipe")] = None
+    embedding: Annotated[int | None, model_setting("generator.embedding")] = None
+    embeddings: Annotated[str | None, model_setting("warm_start.embeddings")] = None
+    hidden: Annotated[int | None, model_setting("generator.hidden")] = None
+    layers: Annotated[int | None, model_setting("generator.layers")] = None
+    latent: Annotated[int | None, model_setting("generator.latent")] = None
+    dropout: Annotated[float | None, model_setting("generator.dropout")] = None
+    sampler: Annotated[str | None, chain_setting("sampler.name", "--sampler")] = None
+    theta_gradient: Annotated[str | None, chain_setting("sampler.theta_gradient")] = None
+    langevin_steps: Annotated[int | None, chain_setting("sampler.steps", "--langevin-steps")] = None
+    words: Annotated[int | None, chain_setting("sampler.words")] = None
+    tune_step_every: Annotated[int | None, chain_setting("training.tune_step_every")] = None
+    tune_objective: Annotated[str | None, chain_setting("training.tune_objective")] = None
+    ramp: Annotated[str | None, encoder_setting("kl.ramp")] = None
+    target_kl: Annotated[float | None, encoder_setting("free_bits.target", "--target-kl")] = None
     pretraining_epochs: Annotated[
-        int | None,
-        encoder_setting(
-            "pretraining.epochs",
-            "Epochs as a plain autoencoder, before those of --epochs, for vae-fb and vae-fbp; "
-            "0: the recipe's share of --epochs, a third by ours.",
-            "0",
-            flag="--pretraining-epochs",
-        ),
+        int | None, encoder_setting("pretraining.epochs", "--pretraining-epochs")
     ] = None
-    freeze: Annotated[
-        str | None,
-        plan_setting(
-            "optimizer.freeze",
-            "Parts that stay as they are when training begins, with commas between: embedding, recurrence, latent "
-            "(the maps of z), output, generator, encoder.",
-            "none",
-        ),
-    ] = None
-    epochs: Annotated[
-        int | None,
-        plan_setting(
-            "training.epochs", "Planned passes over the corpus; schedules span them.", "by recipe and preset"
-        ),
-    ] = None
-    batch_size: Annotated[
-        int | None,
-        plan_setting(
-            "training.batch_size", "Sentences in a batch, over all processes.", "64, but 32 by published"
-        ),
-    ] = None
-    accumulate: Annotated[
-        int | None,
-        plan_setting(
-            "training.accumulate",
-            "Parts of a batch, computed one after another where it does not fit memory; the result is the same.",
-            "1",
-        ),
-    ] = None
-    learning_rate: Annotated[
-        float | None,
-        plan_setting("optimizer.learning_rate", "Learning rate at the start.", "by recipe"),
-    ] = None
-    seed: Annotated[int | None, plan_setting("training.seed", "Seed of every random draw.", "0")] = None
-    patience: Annotated[
-        int | None,
-        plan_setting(
-            "training.patience",
-            "Stop after this many epochs without a better validation, by what best.pt is chosen by: the NLL, of ae "
-            "the reconstruction, with training.select=elbo the ELBO. 0: never.",
-            "5, but 0 by published",
-        ),
-    ] = None
-    save_every: Annotated[
-        int | None, run_setting("training.save_every", "Steps between saves of last.pt.", "by preset")
-    ] = None
-    precision: Annotated[
-        str | None,
-        device_setting(
-            "training.precision",
-            "Precision of matrix products in training: float32, bfloat16 (output layer), tf32 "
-            "(CUDA), or auto: the fastest here.",
-            "auto",
-        ),
-    ] = None
+    freeze: Annotated[str | None, plan_setting("optimizer.freeze")] = None
+    epochs: Annotated[int | None, plan_setting("training.epochs")] = None
+    batch_size: Annotated[int | None, plan_setting("training.batch_size")] = None
+    accumulate: Annotated[int | None, plan_setting("training.accumulate")] = None
+    learning_rate: Annotated[float | None, plan_setting("optimizer.learning_rate")] = None
+    seed: Annotated[int | None, plan_setting("training.seed")] = None
+    patience: Annotated[int | None, plan_setting("training.patience")] = None
+    save_every: Annotated[int | None, run_setting("training.save_every")] = None
+    precision: Annotated[str | None, device_setting("training.precision")] = None
 
     def by_source(self, ctx: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the settings of the environment and those of flags, as nested values.

@@ -12,7 +12,6 @@ from sritool.cli.options.models import CheckpointsOptions, tell_bundled
 from sritool.cli.options.values import names
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
-from sritool.cli.signatures import option
 from sritool.cli.streams import say
 from sritool.cli.tables.reading import read_rows
 from sritool.errors import UsageError
@@ -29,14 +28,7 @@ def curves(
     ctx: typer.Context,
     *,
     models: CheckpointsOptions,
-    metrics: Annotated[
-        str | None,
-        option(
-            "Only these panels, with commas between: nll, posterior-kl, recon, au, permuted, train recon.",
-            metavar="NAMES",
-            show_default="all",
-        ),
-    ] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="NAMES")] = None,
     picture: ReadablePictureOptions,
 ) -> None:
     """Training curves of runs: validations and training loss.
@@ -48,6 +40,10 @@ def curves(
     The numbers come from metrics.jsonl, also while a run goes on. Bands are ± 1 standard error over the validation
     sentences. The training loss on record, which is the mean of the epoch so far, is pale; smoothed it is strong.
     Some methods begin as an autoencoder: those epochs come before 0.
+
+    Args:
+        metrics: Only these panels, with commas between: nll, posterior-kl, recon, au, permuted, train recon.
+            [default: all]
     """
     from sritool.analysis.training_curves import METRIC_NAMES, Curves, Point, metrics_file, read_curves
 

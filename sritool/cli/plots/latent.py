@@ -14,7 +14,6 @@ from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, S
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import BLACK, BLUE, COLOURS, GREY, MARKS, look, new_canvas, plain
-from sritool.cli.signatures import option
 from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def latent(
     *,
     model: ModelOptions,
     split: SplitOpt = "test",
-    limit: Annotated[int, option("How many sentences, one code each; 20 or more.", min=1)] = 1000,
+    limit: Annotated[int, typer.Option(min=1)] = 1000,
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     data_dir: DataDirOpt = Path("data"),
@@ -45,6 +44,9 @@ def latent(
     from the prior. t-SNE shows clumps in anything: only what the map of the codes has, and that of the prior has not,
     is the model's. In --show-data, part is posterior or control for places on the maps, density and
     deviation for each dimension, and prior.
+
+    Args:
+        limit: How many sentences, one code each; 20 or more.
     """
     from sritool.analysis.latent_map import Point, aggregate
     from sritool.cli.progress import KEPT, task_progress

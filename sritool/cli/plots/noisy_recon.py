@@ -15,7 +15,6 @@ from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SplitOp
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
-from sritool.cli.signatures import option
 from sritool.cli.tables.noisy_recon import CHANGES, long_table, measured_on
 from sritool.cli.tables.reading import read_rows
 
@@ -47,18 +46,10 @@ def noisy_recon(
     ctx: typer.Context,
     *,
     models: ModelsOptions,
-    counts: Annotated[
-        str | None,
-        option(
-            "How many changes, as in noisy-recon; 0 is always among them.",
-            "--k",
-            metavar="LIST",
-            show_default="0-4",
-        ),
-    ] = None,
-    noise: Annotated[NoiseKind, option("swap, drop or replace, as in noisy-recon.", metavar="KIND")] = "swap",
+    counts: Annotated[str | None, typer.Option("--k", metavar="LIST")] = None,
+    noise: Annotated[NoiseKind, typer.Option(metavar="KIND")] = "swap",
     split: SplitOpt = "test",
-    chains: Annotated[int, option("Codes inferred per sentence, as in noisy-recon.", min=1)] = 2,
+    chains: Annotated[int, typer.Option(min=1)] = 2,
     sentences: SentencesOptions,
     picture: ReadablePictureOptions,
     quiet: QuietOpt = False,
@@ -71,6 +62,11 @@ def noisy_recon(
 
     It shows recon against k, the number of changes, and the increase over k = 0. The numbers are those of
     noisy-recon, measured now or, with --data, taken from its table.
+
+    Args:
+        counts: How many changes, as in noisy-recon; 0 is always among them. [default: 0-4]
+        noise: swap, drop or replace, as in noisy-recon.
+        chains: Codes inferred per sentence, as in noisy-recon.
     """
     from sritool.analysis import noisy_recon as task
     from sritool.cli.progress import KEPT, task_progress

@@ -13,7 +13,7 @@ from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt, file_option
 from sritool.cli.plots.style import check_picture, save
 from sritool.cli.render import emit, resolve_format
-from sritool.cli.signatures import option, typed
+from sritool.cli.signatures import typed
 from sritool.cli.streams import say
 from sritool.errors import DataError, UsageError
 
@@ -27,27 +27,17 @@ OF_DRAWING = {"title", "output", "show_data", "fmt", "data", "quiet", "metrics"}
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """Where a picture and its numbers go."""
+    """Where a picture and its numbers go.
 
-    title: Annotated[
-        str | None, option("Title of the picture.", metavar="TEXT", show_default="what is measured")
-    ] = None
-    output: Annotated[
-        Path | None,
-        file_option(
-            "The picture: .png, .svg or .pdf.",
-            "--output",
-            "-o",
-            metavar="FILE",
-            show_default="KIND.png, unless --show-data",
-        ),
-    ] = None
-    show_data: Annotated[
-        bool,
-        file_option(
-            "Print the numbers that are drawn; draw them only if -o is given as well.", "--show-data"
-        ),
-    ] = False
+    Attributes:
+        title: Title of the picture. [default: what is measured]
+        output: The picture: .png, .svg or .pdf. [default: KIND.png, unless --show-data]
+        show_data: Print the numbers that are drawn; draw them only if -o is given as well.
+    """
+
+    title: Annotated[str | None, typer.Option(metavar="TEXT")] = None
+    output: Annotated[Path | None, file_option("--output", "-o", metavar="FILE")] = None
+    show_data: Annotated[bool, file_option("--show-data")] = False
     fmt: FormatOpt = "auto"
 
     def open(self, kind: str) -> PictureFile:
@@ -72,14 +62,13 @@ class PictureOptions:
 
 @dataclass(frozen=True)
 class ReadablePictureOptions(PictureOptions):
-    """The same for a picture that is also drawn from a table of its numbers."""
+    """The same for a picture that is also drawn from a table of its numbers.
 
-    data: Annotated[
-        str | None,
-        file_option(
-            "Draw these numbers, as --show-data prints them: TSV, CSV or JSON lines.", metavar="FILE|-"
-        ),
-    ] = None
+    Attributes:
+        data: Draw these numbers, as --show-data prints them: TSV, CSV or JSON lines.
+    """
+
+    data: Annotated[str | None, file_option(metavar="FILE|-")] = None
 
     def open_for(self, ctx: typer.Context) -> PictureFile:
         """Do what `open` does, and find out whether the numbers come from one place.

@@ -15,7 +15,6 @@ from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
-from sritool.cli.signatures import option
 from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
@@ -30,15 +29,8 @@ def ppl_draws(
     ctx: typer.Context,
     *,
     models: ModelsOptions,
-    metric: Annotated[Literal["ppl", "nll"], option("The figure.")] = "ppl",
-    estimators: Annotated[
-        str | None,
-        option(
-            "Some of adaptive, sri, ais, encoder, with commas between; what is not on record is measured.",
-            metavar="NAMES",
-            show_default="adaptive, and beside it those on record",
-        ),
-    ] = None,
+    metric: Literal["ppl", "nll"] = "ppl",
+    estimators: Annotated[str | None, typer.Option(metavar="NAMES")] = None,
     split: SplitOpt = "test",
     measurement: MeasurementOptions,
     picture: ReadablePictureOptions,
@@ -53,6 +45,11 @@ def ppl_draws(
     It shows the figures from the first M/8, M/4, M/2 and all M draws, as evaluate keeps them in evaluations.jsonl;
     what is not on record is measured. A line that still falls has too few draws, and its perplexity is too high (by
     Jensen's inequality). The figure of a model without z is exact.
+
+    Args:
+        metric: The figure.
+        estimators: Some of adaptive, sri, ais, encoder, with commas between; what is not on record is measured.
+            [default: adaptive, and beside it those on record]
     """
     from sritool.analysis import ppl_draws as task
     from sritool.cli.progress import KEPT, task_progress

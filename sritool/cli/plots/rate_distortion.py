@@ -14,7 +14,6 @@ from sritool.cli.options.measurement import SentencesOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
-from sritool.cli.signatures import option
 from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
@@ -40,15 +39,9 @@ def rate_distortion(
     ctx: typer.Context,
     *,
     models: ModelsOptions,
-    chains: Annotated[
-        int, option("Chains of annealing a sentence; more bring the curve down to the model's.", min=1)
-    ] = 8,
-    rungs: Annotated[
-        int, option("Steps of annealing, beside the points; more bring the curve down faster.", min=1)
-    ] = 200,
-    beta: Annotated[
-        float, option("β of the last point: 1 is the model's posterior, more goes beyond it.", metavar="B")
-    ] = 1.0,
+    chains: Annotated[int, typer.Option(min=1)] = 8,
+    rungs: Annotated[int, typer.Option(min=1)] = 200,
+    beta: Annotated[float, typer.Option(metavar="B")] = 1.0,
     split: SplitOpt = "test",
     sentences: SentencesOptions,
     picture: ReadablePictureOptions,
@@ -64,6 +57,11 @@ def rate_distortion(
     has the least distortion at every rate, whatever codes the method's own encoder or chain gives. It runs from the
     prior (beta = 0) to the model's posterior (beta = 1), where rate is posterior-kl and rate + distortion is nll.
     Rate is an upper bound: the curve drawn lies on or above the model's. A model without z is one point at rate 0.
+
+    Args:
+        chains: Chains of annealing a sentence; more bring the curve down to the model's.
+        rungs: Steps of annealing, beside the points; more bring the curve down faster.
+        beta: β of the last point: 1 is the model's posterior, more goes beyond it.
     """
     from sritool.analysis import rate_distortion as task
     from sritool.cli.progress import KEPT, task_progress

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from sritool.cli.formats import Table
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions, tell_unknown
 from sritool.cli.options.values import counts
 from sritool.cli.plots.picture import PictureOptions
 from sritool.cli.plots.style import BLUE, GREY, MEDIUM, ORANGE, SMALL, look, plain, renderer_of
-from sritool.cli.signatures import option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -24,26 +25,12 @@ COLUMNS = ("dimension", "value", "changed", "sentence")
 def traversal(
     *,
     model: ModelOptions,
-    sentence: Annotated[
-        str | None,
-        option(
-            "Move the code of this sentence.",
-            metavar="TEXT",
-            show_default="the prior's first draw, by --seed",
-        ),
-    ] = None,
-    dims: Annotated[
-        str | None,
-        option(
-            "Dimensions to move along, from 1, with commas between.",
-            metavar="NUMBERS",
-            show_default="the three that change the most words",
-        ),
-    ] = None,
-    points: Annotated[int, option("Sentences for each dimension.", min=2)] = 7,
-    reach: Annotated[float, option("Largest value, in standard deviations of the prior.", min=0.01)] = 3.0,
+    sentence: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
+    dims: Annotated[str | None, typer.Option(metavar="NUMBERS")] = None,
+    points: Annotated[int, typer.Option(min=2)] = 7,
+    reach: Annotated[float, typer.Option(min=0.01)] = 3.0,
     seed: SeedOpt = 0,
-    max_length: Annotated[int, option("Longest sentence, in tokens.", min=1)] = 200,
+    max_length: Annotated[int, typer.Option(min=1)] = 200,
     picture: PictureOptions,
 ) -> None:
     """Latent traversal: what a code decodes to as one coordinate moves.
@@ -54,6 +41,13 @@ def traversal(
 
     One coordinate after another goes from -3 to 3, and decoding is greedy. Words that the code itself does not decode
     to are bold; changed counts them, or the missing words where those are more.
+
+    Args:
+        sentence: Move the code of this sentence. [default: the prior's first draw, by --seed]
+        dims: Dimensions to move along, from 1, with commas between. [default: the three that change the most words]
+        points: Sentences for each dimension.
+        reach: Largest value, in standard deviations of the prior.
+        max_length: Longest sentence, in tokens.
     """
     from sritool.analysis.traversal import traverse
     from sritool.runs.names import run_name

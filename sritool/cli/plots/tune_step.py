@@ -15,7 +15,6 @@ from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.plots.picture import ReadablePictureOptions
 from sritool.cli.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, look, new_canvas, plain, series
-from sritool.cli.signatures import option
 from sritool.cli.tables.tune_step import exact_table, tuned_from_table
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ def tune_step(
     ctx: typer.Context,
     *,
     model: ModelOptions,
-    limit: Annotated[int, option("How many sentences to measure on.", min=1)] = 8,
-    chains: Annotated[int, option("Chains per sentence; more than z has dimensions.", min=2)] = 200,
+    limit: Annotated[int, typer.Option(min=1)] = 8,
+    chains: Annotated[int, typer.Option(min=2)] = 200,
     seed: SeedOpt = 0,
     data_dir: DataDirOpt = Path("data"),
     picture: ReadablePictureOptions,
@@ -45,6 +44,10 @@ def tune_step(
     Without --data it measures the model's own schedule times some factors on validation sentences, as tune-step does
     with its defaults. For other schedules, give the table of tune-step as --data. The picture is that of
     tune-step --plot.
+
+    Args:
+        limit: How many sentences to measure on.
+        chains: Chains per sentence; more than z has dimensions.
     """
     from sritool.cli.progress import Progress
     from sritool.evaluation.sentences import choose_sentences
