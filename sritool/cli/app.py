@@ -137,14 +137,10 @@ SHARED = ("train", "evaluate", "compare", "encode", "noisy-recon", "classify")
 
 
 def require_one_process(command: str, world_size: str) -> None:
-    """Refuse to be one of several processes, as torchrun starts them, where each would do all the work again.
-
-    Args:
-        command: Its name.
-        world_size: How many processes there are, as torchrun has it in the environment; "" outside of it.
+    """Refuse to be one of several processes, each of which would do all the work again.
 
     Raises:
-        UsageError: There are several.
+        UsageError: `world_size`, as torchrun has it in the environment, is more than one; it is "" outside of it.
     """
     if command not in SHARED and world_size.isdecimal() and int(world_size) > 1:
         raise UsageError(

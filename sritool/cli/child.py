@@ -74,12 +74,7 @@ class Children(StopRequest):
         self._running: subprocess.Popen[str] | None = None
 
     def run(self, words: Sequence[str], seconds: float | None = None) -> Done:
-        """Run `sritool WORDS` to its end.
-
-        Args:
-            words: The command's.
-            seconds: Time that it may take; it is then asked to stop.
-        """
+        """Run `sritool WORDS` to its end; after so many seconds, if they are given, it is asked to stop."""
         began, in_time = time.monotonic(), True
         process = subprocess.Popen(
             command_of(words),

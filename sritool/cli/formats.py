@@ -17,7 +17,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 Format = Literal["auto", "table", "tsv", "plain", "json", "csv", "markdown", "latex"]
@@ -57,6 +57,12 @@ class Table(NamedTuple):
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     note: str = ""
+
+    @classmethod
+    def of(cls, title: str, records: Sequence[Mapping[str, object]], note: str = "") -> Table:
+        """Return a table of records, cells by column; the same columns in all of them."""
+        columns = [*records[0]] if records else []
+        return cls(title, columns, [[record[name] for name in columns] for record in records], note)
 
 
 def lines_of(table: Table, fmt: str, named: bool = False) -> Iterator[str]:

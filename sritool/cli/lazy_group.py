@@ -35,9 +35,6 @@ def refuse_repeated(given: Sequence[Any]) -> None:
     """Raise UsageError for an option that takes one value and was given more than once.
 
     A plain flag may be repeated, since nothing is lost; one of a pair, such as --lowercase/--keep-case, may not.
-
-    Args:
-        given: Parameters of the command, each as often as it was given.
     """
     for param, times in Counter(given).items():
         single = param.param_type_name == "option" and not param.multiple and not param.count
@@ -82,9 +79,7 @@ class LazyGroup(TyperGroup):
     def build(cls, name: str, summary_only: bool = False) -> Any:
         """Return the Typer command of a module: `tune-step` is the function `tune_step` of `tune_step`.
 
-        Args:
-            name: One of `headings`.
-            summary_only: Without its options, for the list of commands.
+        For the list of commands a summary is enough, without its options.
         """
         function_name = name.replace("-", "_")
         module = importlib.import_module(f"{cls.package}.{function_name}")

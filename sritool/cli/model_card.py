@@ -16,13 +16,7 @@ VALIDATION = ("nll", "posterior-kl", "recon", "permuted")
 
 
 def render(facts: CardFacts, name: str, license_name: str | None) -> str:
-    """Return a model card.
-
-    Args:
-        facts: What is known of the model.
-        name: user/name on the hub.
-        license_name: The user's choice; nothing is said of a licence without one.
-    """
+    """Return the model card of `name`, user/name on the hub; without a licence nothing is said of one."""
     parts = (front_matter(facts, license_name), *body(facts, name))
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 

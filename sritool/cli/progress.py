@@ -63,14 +63,7 @@ class Rate:
 
 
 class Progress:
-    """A context manager whose `update` shows how far the work is.
-
-    Args:
-        label: What is going on, like `epoch 3/40`.
-        unit: What is counted, in the plural, like `steps`.
-        quiet: Show nothing.
-        clock: Seconds that only grow, replaced in tests.
-    """
+    """A context manager whose `update` shows how far the work is, like `epoch 3/40` and a count of steps."""
 
     def __init__(
         self,
@@ -171,11 +164,7 @@ class Progress:
 
 @contextlib.contextmanager
 def task_progress(quiet: bool, kept: str = "") -> Iterator[Callable[[str, int, int], None]]:
-    """Show the progress of a task that counts sentences.
-
-    Args:
-        quiet: Show nothing.
-        kept: What to say when Ctrl-C ends the task.
+    """Show the progress of a task that counts sentences; on Ctrl-C, say what is kept.
 
     Yields:
         The function to report with: what is going on, how many sentences are done, of how many.

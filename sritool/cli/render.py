@@ -30,11 +30,7 @@ NARROWEST_TEXT = 24
 
 
 def emit(table: Table, fmt: str = "auto") -> None:
-    """Print a table on stdout.
-
-    Args:
-        table: What to print.
-        fmt: One of FORMATS; auto is a drawn table on a terminal and TSV otherwise.
+    """Print a table on stdout, in one of FORMATS; auto is a drawn table on a terminal and TSV otherwise.
 
     Raises:
         UsageError: There is no such format.
@@ -108,13 +104,13 @@ def fits(table: Table, console: Console | None = None) -> bool:
     return Measurement.get(console, unbounded, in_columns(table)).minimum <= console.width
 
 
-def panels(table: Table, fmt: str) -> list[Table]:
-    """A drawn table that is too wide as several, one below the other, each with the first column.
+def emit_panels(tables: Sequence[Table], fmt: str) -> None:
+    """Print tables on stdout in a format other than auto; a drawn table that is too wide becomes several."""
+    emit_all([part for table in tables for part in panels(table, fmt)], fmt)
 
-    Args:
-        table: What to print.
-        fmt: Any format but auto; only a drawn table has a width.
-    """
+
+def panels(table: Table, fmt: str) -> list[Table]:
+    """A drawn table that is too wide as several, one below the other, each with the first column."""
     if fmt != "table" or fits(table):
         return [table]
 

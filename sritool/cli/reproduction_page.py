@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sritool.analysis.reproduction.collect import FORMAT
+from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli.formats import markdown_lines
 from sritool.cli.render import write_lines
 from sritool.cli.tables.reproduction import PAPER, Document, label, machine_line, tables_of
@@ -21,9 +23,7 @@ BEGIN, END = "<!-- sritool reproduce page: begin -->", "<!-- sritool reproduce p
 def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]:
     """Return a page of several documents in Markdown: a heading each, its tables and pictures, and its command.
 
-    Args:
-        documents: In order.
-        folder: Where their pictures lie, seen from the page; "": beside it.
+    The pictures lie in `folder`, seen from the page; "": beside it.
     """
     for found in documents:
         yield f"### {found['table']}: {found['title']}, {found['corpus']}, recipe `{found['recipe']}`\n\n"
@@ -51,8 +51,6 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         DataError: It is none, or cannot be read.
     """
-    from sritool.analysis.reproduction.collect import FORMAT
-
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -63,17 +61,11 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def page_of(folder: Path, seen: str = "") -> str:
-    """Return a page of all tables in a folder, in the paper's order.
-
-    Args:
-        folder: Where `reproduce` wrote them.
-        seen: The folder as seen from the page.
+    """Return a page of all tables in a folder, in the paper's order; `seen` is the folder as seen from the page.
 
     Raises:
         DataError: There is none, or one is damaged.
     """
-    from sritool.analysis.reproduction.tables import TABLES
-
     found = [read_document(path) for path in sorted(folder.glob("*.json"))]
     if not found:
         raise DataError(f"no table in {folder}; write one first, as with: sritool reproduce table1 --no-run")
@@ -84,8 +76,6 @@ def page_of(folder: Path, seen: str = "") -> str:
 
 def _unwritten(written: set[str]) -> Iterator[str]:
     """What is said of tables of which there is no document."""
-    from sritool.analysis.reproduction.tables import TABLES
-
     for name, table in TABLES.items():
         if name not in written:
             yield f"### {name}: {table.title}, {table.corpus}\n\nNot run: `sritool reproduce {name}`; "

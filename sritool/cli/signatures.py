@@ -31,7 +31,7 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -132,6 +132,20 @@ def typed(ctx: typer.Context) -> dict[str, str]:
             is_option = param.param_type_name == "option"
             spelling[str(param.name)] = max(param.opts, key=len) if is_option else str(param.metavar)
     return spelling
+
+
+def refuse_idle(ctx: typer.Context, rules: Iterable[tuple[bool, Iterable[str], str]]) -> None:
+    """Raise UsageError for an option on the command line that would have no effect.
+
+    Args:
+        ctx: Of the command.
+        rules: Whether a rule holds, the parameters that then have no effect, and the message, `{}` for the option.
+    """
+    given = typed(ctx)
+    for holds, parameters, message in rules:
+        for name in parameters:
+            if holds and name in given:
+                raise UsageError(message.format(given[name]))
 
 
 def check_numbers(given: Mapping[str, object]) -> None:

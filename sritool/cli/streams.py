@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
-class _Stream(io.TextIOWrapper):
-    """A text stream that throws everything away from its first failure on."""
+class Stderr(io.TextIOWrapper):
+    """stderr, which never fails: it throws everything away from its first failure on."""
 
     def write(self, text: str) -> int:
         try:
@@ -48,7 +48,7 @@ class _Stream(io.TextIOWrapper):
         super().flush()
 
 
-class Stdout(_Stream):
+class Stdout(Stderr):
     """stdout. Raises, in place of an OSError: SritoolError, unless only the reader of a pipe has gone."""
 
     def fail(self, error: OSError) -> None:
@@ -58,17 +58,13 @@ class Stdout(_Stream):
             raise SritoolError(f"cannot write the output: {reason}; send it where there is room") from error
 
 
-class Stderr(_Stream):
-    """stderr, which never fails."""
-
-
 def write_bytes(content: bytes) -> None:
     """Write to stdout what is no text, after the text that was written before."""
     sys.stdout.flush()
     try:
         sys.stdout.buffer.write(content)
     except OSError as error:
-        if not isinstance(sys.stdout, _Stream):
+        if not isinstance(sys.stdout, Stdout):
             raise
         sys.stdout.fail(error)
     sys.stdout.flush()

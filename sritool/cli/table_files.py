@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from sritool.analysis.latent_map import Point
+from sritool.analysis.reproduction.collect import document, key_of
+from sritool.analysis.reproduction.outputs import this_machine
+from sritool.analysis.reproduction.plan import Plan, PlannedRun, recipe_name, widened
+from sritool.analysis.reproduction.states import State, state_of, train_words
+from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, rounded
 from sritool.cli.formats import Table, lines_of
+from sritool.cli.plots.latent import draw
+from sritool.cli.plots.style import save
 from sritool.cli.reproduction_page import page_lines, read_document
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.reproduction import figures_table
 from sritool.cli.units import format_roughly
 from sritool.errors import DataError, SritoolError
 from sritool.files import cannot_write, write_output
-
-if TYPE_CHECKING:
-    from sritool.analysis.reproduction.plan import Plan, PlannedRun
-    from sritool.analysis.reproduction.states import State
 
 
 class TableFiles:
@@ -29,9 +34,6 @@ class TableFiles:
         Raises:
             UsageError, DataError: There can be no such corpus, or it has no labels where they are needed.
         """
-        from sritool.analysis.reproduction.plan import recipe_name
-        from sritool.analysis.reproduction.time_estimates import corpus_of
-
         corpus_of(plan)
         request = plan.request
         parts = [request.table, Path(request.corpus).name, recipe_name(request)]
@@ -49,12 +51,6 @@ class TableFiles:
         Raises:
             SritoolError: The files cannot be written.
         """
-        from sritool.analysis.reproduction.collect import document
-        from sritool.analysis.reproduction.outputs import this_machine
-        from sritool.analysis.reproduction.plan import widened
-        from sritool.analysis.reproduction.states import state_of
-        from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, rounded
-
         known, machine = self._known()  # another command may have written it since this one began
         plan = widened(self._asked, known)
         corpus = corpus_of(plan)
@@ -85,30 +81,22 @@ class TableFiles:
 
     def _draw(self, found: dict[str, Any], run: PlannedRun, state: State) -> None:
         """Draw the aggregate posterior of a run, where that was measured, and name the picture in its row."""
-        from sritool.analysis.reproduction.collect import key_of
-
         maps = [one.words for one in run.measures if one.words[0] == "plot"]
         points = state.known.done.get(maps[0]) if maps and state.known is not None else None
         if points is None:
             return
-        from sritool.analysis.latent_map import Point
-        from sritool.cli.plots.latent import draw
-        from sritool.cli.plots.style import save
-
         path = self._stem.with_name(f"{self._stem.name}-{run.short}-s{run.seed}.png")
         save(draw([Point(**point) for point in points], f"{run.name} on {found['corpus']}"), path)
         for row in found["rows"]:
             if key_of(row) == (run.method, run.variation.name, run.seed):
                 row["picture"] = path.name
 
-    def _write(self, ending: str, lines: Sequence[str] | Iterator[str]) -> None:
+    def _write(self, ending: str, lines: Iterable[str]) -> None:
         path = self._stem.with_name(self._stem.name + ending)
         write_output(path, ["".join(lines).encode()])
 
     def _known(self) -> tuple[dict[tuple[str, str, int], dict[str, Any]], dict[str, str]]:
         """The rows of the document that is there, and the machine that it was written on."""
-        from sritool.analysis.reproduction.collect import key_of
-
         try:
             found = read_document(self._stem.with_name(self._stem.name + ".json"))
         except DataError:
@@ -119,32 +107,34 @@ class TableFiles:
 def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:
     """Return the plan: a row a command, with how far it is and how long the rest takes on this machine.
 
-    Args:
-        plan: What would be worked off.
-        device: Where.
-        fmt: Any format but auto.
-        told: Lines on the plan, which come before its time.
+    The lines on the plan, `told`, come before its time.
     """
-    from sritool.analysis.reproduction.states import state_of
-    from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, rounded
-    from sritool.cli.working_off import plan_rows
-
     corpus = corpus_of(plan)
     estimates = Estimates(plan, corpus, device) if corpus is not None else None
-    states = [state_of(plan, run, device) for run in plan.runs]
-
-    def left(run: PlannedRun, state: State, measure: Any) -> float | None:
-        if estimates is None:
-            return None
-        of_step = estimates.training(run, state) if measure is None else estimates.measuring(run, measure)
-        return rounded(of_step)
-
-    rows: list[list[object]] = []
+    rows: list[dict[str, object]] = []
     total = 0.0
-    for name, step, how, seconds, command in plan_rows(plan, states, left):
+
+    def add(run: str, step: str, state: str, seconds: float | None, words: Sequence[str]) -> None:
+        nonlocal total
         total += seconds or 0.0
-        people = None if seconds is None else format_roughly(seconds)
-        rows.append([name, step, how, people if fmt in FOR_PEOPLE else seconds, command])
+        row: dict[str, object] = {"run": run, "step": step, "state": state}
+        if fmt in FOR_PEOPLE:
+            row["time"] = None if seconds is None else format_roughly(seconds)
+        else:
+            row["seconds"] = seconds
+        rows.append(row | {"command": shlex.join(["sritool", *plan.locate(words)])})
+
+    for run in plan.runs:
+        state = state_of(plan, run, device)
+        name = state.folder.name if state.folder else run.name
+        left = 0.0 if state.trained else estimates and rounded(estimates.training(run, state))
+        add(name, "train", state.progress(run), left, train_words(plan, run, state, state.folder))
+        missing = state.missing(run)
+        for measure in run.measures:
+            due = measure in missing
+            left = 0.0 if not due else estimates and rounded(estimates.measuring(run, measure))
+            words = plan.measure_words(measure, str(state.folder or plan.request.runs_dir / run.name))
+            add(name, words[0], "to do" if due else "done", left, words)
     in_all = (
         f"about {format_roughly(total)} in all on this machine, at most: training may end before its plan"
     )
@@ -152,6 +142,4 @@ def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:
         in_all = f"no times, as {plan.request.corpus} is not prepared yet: sritool preprocess {plan.request.corpus}"
     elif uncounted := estimates.uncounted():
         in_all += f"; {', '.join(uncounted)} takes longer, as updates of its encoder alone are not counted"
-    time_column = "time" if fmt in FOR_PEOPLE else "seconds"
-    columns = ["run", "step", "state", time_column, "command"]
-    return Table(f"Plan of {plan.request.table}", columns, rows, "\n".join([*told, in_all]))
+    return Table.of(f"Plan of {plan.request.table}", rows, "\n".join([*told, in_all]))

@@ -78,12 +78,7 @@ class Watch:
             say(event.text, label="warning" if event.warning else "")
 
     def report(self, stop: Callable[[], int | None], kept: str = "") -> Callable[[str, int, int], None]:
-        """A task's report, shown as progress; a signal ends the task, as there is nothing to save.
-
-        Args:
-            stop: The signal that came, or None.
-            kept: What to say then of the work that is not lost.
-        """
+        """A task's report, shown as progress; a signal ends the task, and `kept` says what is not lost."""
 
         def show(label: str, done: int, total: int) -> None:
             number = stop()
@@ -147,13 +142,7 @@ def chosen_precision(plan: Plan, precision: str) -> str:
 
 
 def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
-    """Why a run ended, in one line.
-
-    Args:
-        outcome: How it ended.
-        resumed: The checkpoint that it went on from.
-        clock: The option or setting that limits its time.
-    """
+    """Why a run ended, in one line; `clock` is the option or setting that limits its time."""
     ends = {
         "done": "finished the plan",
         "early stop": "stopped early: validation no longer gets better",

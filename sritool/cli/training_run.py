@@ -42,14 +42,6 @@ def lead(
 ) -> tuple[str, Summary | None]:
     """Train a run, alone or as the first of several processes.
 
-    Args:
-        plan: The run.
-        runs_dir: Where its folder is, or comes to be.
-        corpus: What it is trained on.
-        where: The device of this process.
-        processes: Of which this is the first.
-        wishes: When it stops, and what is shown.
-
     Returns:
         The run's name, and what was measured at its end; None: nothing.
     """
@@ -105,13 +97,7 @@ def follow(
 ) -> None:
     """Share the work of a run that the first process leads, and do nothing else.
 
-    Args:
-        processes: Of which this is not the first.
-        corpus: Its name; the first process has prepared it.
-        data_dir: Where it is.
-        where: The device of this process.
-        threads: How many this process takes, by the width of the generator.
-        max_steps: Where the run is to stop.
+    The first process has prepared the corpus. `threads` says how many to take, by the width of the generator.
 
     Raises:
         DataError: The corpus is not on this machine.

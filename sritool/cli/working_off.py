@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
-from sritool.cli.child import Children
+from sritool.analysis.reproduction.measures import Measure
+from sritool.analysis.reproduction.outputs import Outputs, this_machine
+from sritool.analysis.reproduction.plan import Plan, PlannedRun
+from sritool.analysis.reproduction.states import State, state_of, train_words
+from sritool.cli.child import Children, Done
 from sritool.cli.streams import say
 from sritool.errors import Interrupted, SritoolError
-
-if TYPE_CHECKING:
-    from sritool.analysis.reproduction.measures import Measure
-    from sritool.analysis.reproduction.plan import Plan, PlannedRun
-    from sritool.analysis.reproduction.states import State
-    from sritool.cli.child import Done
 
 LEAST = 15.0
 """Seconds that must be left for another command to begin."""
@@ -62,10 +59,7 @@ class Worker:
         self.failed: dict[str, Done] = {}
 
     def work(self, written: Callable[[], object]) -> bool:
-        """Work the plan off.
-
-        Args:
-            written: Called after each run that was worked on, to write down what is there.
+        """Work the plan off; `written` is called after each run that was worked on, to write down what is there.
 
         Returns:
             Whether it came to its end; False if the time was over.
@@ -94,7 +88,7 @@ class Worker:
         if state.in_use:
             self._tell(f"{run.name}: another process trains it; left to that one")
             return True
-        words = _train_words(self._plan, run, state)
+        words = self._plan.locate(train_words(self._plan, run, state, state.folder))
         left = self._left()
         limited = ("--max-time", f"{max(1, round(left))}s") if left is not None else ()
         began = time.monotonic()
@@ -111,15 +105,11 @@ class Worker:
 
     def _note(self, run: PlannedRun, after: State, seconds: float) -> None:
         """Write down which machine trained a run for so long, unless that was another process."""
-        from sritool.analysis.reproduction.outputs import Outputs, this_machine
-
         if after.known is not None and not after.in_use:
             Outputs(after.known.path).trained(run.words, seconds, this_machine(self._device))
 
     def _measure(self, run: PlannedRun, state: State, measure: Measure) -> bool:
         """Measure a run; False where the time is over."""
-        from sritool.analysis.reproduction.outputs import Outputs
-
         if not self._has_time():
             return False
         assert state.folder is not None
@@ -159,8 +149,6 @@ class Worker:
         self.failed.setdefault(run.name, done)
 
     def _state(self, run: PlannedRun) -> State:
-        from sritool.analysis.reproduction.states import state_of
-
         return state_of(self._plan, run, self._device)
 
     def _left(self) -> float | None:
@@ -173,39 +161,3 @@ class Worker:
     def _tell(self, text: str) -> None:
         if not self._quiet:
             say(text)
-
-
-def _train_words(plan: Plan, run: PlannedRun, state: State) -> tuple[str, ...]:
-    """The words that train a run, or go on with the one that was taken in its place, with the folders."""
-    from sritool.analysis.reproduction.states import train_words
-
-    return plan.locate(train_words(plan, run, state, state.folder))
-
-
-def plan_rows(
-    plan: Plan, states: Sequence[State], left: Callable[[PlannedRun, State, Measure | None], float | None]
-) -> Iterator[tuple[str, str, str, float | None, str]]:
-    """Yield the steps of a plan: run, step, state, seconds that are left, and the command.
-
-    Args:
-        plan: The plan.
-        states: How far each of its runs is.
-        left: Seconds of training a run, or of a measure of it.
-    """
-    for run, state in zip(plan.runs, states, strict=True):
-        seconds = 0.0 if state.trained else left(run, state, None)
-        name = state.folder.name if state.folder else run.name
-        yield (
-            name,
-            "train",
-            state.progress(run),
-            seconds,
-            shlex.join(["sritool", *_train_words(plan, run, state)]),
-        )
-        missing = state.missing(run)
-        folder = str(state.folder or plan.request.runs_dir / run.name)
-        for measure in run.measures:
-            due = measure in missing
-            words = plan.locate(plan.measure_words(measure, folder))
-            time_left = left(run, state, measure) if due else 0.0
-            yield name, words[0], "to do" if due else "done", time_left, shlex.join(["sritool", *words])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,14 +14,13 @@ from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.options.values import counts
 from sritool.cli.render import emit_all, panels
-from sritool.cli.signatures import in_panel, typed
+from sritool.cli.signatures import in_panel, refuse_idle
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.analysis.classification import Classification
-    from sritool.analysis.classification_data import Request
 
 data_option = in_panel("Labelled sentences")
 classifier_option = in_panel("Classifiers")
@@ -121,32 +120,19 @@ def classify(
         batch_size=batch_size,
         data_dir=data_dir,
     )
-    check_used(request, typed(ctx))
+    for_clusters = ["valid", "pca", "naming", "train_sentences", *(["train"] if request.labelled else [])]
+    no_clusters = "{} is for clusters, and there are none; leave it out, or give --zero"
+    no_labels = "{} is for learning from labels, and --labels 0 has none; leave one of them out"
+    rules = (
+        (not request.wants_clusters, for_clusters, no_clusters),
+        (not request.wants_labels, ("labelled", "kernel"), no_labels),
+    )
+    refuse_idle(ctx, rules)
     with models.measuring() as where:
         paths = replace(models, checkpoints=checkpoints).find("classifying with")
         with output.progress("what is encoded is kept; the same command goes on from there") as report:
             found = task.classify(paths, request, where, report)
         show(found, form, confusion)
-
-
-def check_used(request: Request, given: Mapping[str, str]) -> None:
-    """Raise UsageError for what is given and would have no effect.
-
-    Args:
-        request: What was asked for.
-        given: Parameters on the command line, each with its spelling.
-    """
-    for_clusters = ["valid", "pca", "naming", "train_sentences", *(["train"] if request.labelled else [])]
-    for name in for_clusters:
-        if name in given and not request.wants_clusters:
-            raise UsageError(
-                f"{given[name]} is for clusters, and there are none; leave it out, or give --zero"
-            )
-    for name in ("labelled", "kernel"):
-        if name in given and not request.wants_labels:
-            raise UsageError(
-                f"{given[name]} is for learning from labels, and --labels 0 has none; leave one of them out"
-            )
 
 
 def checkpoints_and_files(

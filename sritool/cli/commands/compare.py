@@ -10,7 +10,7 @@ from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.processes import SharedComparedOptions
 from sritool.cli.options.values import names
-from sritool.cli.render import emit_all, panels
+from sritool.cli.render import emit_panels
 from sritool.cli.tables.comparison import comparison_table, differences_table, in_order, weights_table
 from sritool.cli.tables.figures import FOR_PEOPLE
 
@@ -76,12 +76,8 @@ def compare(
             found = task.compare(paths, request, where, report, samples, models.mixed, against)
         found = found._replace(rows=in_order(found.rows, sort))
         table = comparison_table(found, columns, form)
-        people = form in FOR_PEOPLE
-        below = [
-            differences_table(found, columns) if people else None,
-            weights_table(found) if form == "table" else None,
-        ]
-        tables = [table._replace(note=""), *filter(None, below)]
-        notes = filter(None, (*(each.note for each in tables), table.note))
-        tables = [part for each in tables for part in panels(each._replace(note=""), form)]
-        emit_all([*tables[:-1], tables[-1]._replace(note="\n".join(notes))], form)
+        differences = differences_table(found, columns) if form in FOR_PEOPLE else None
+        weights = weights_table(found) if form == "table" else None
+        notes = [each.note for each in (differences, weights, table) if each and each.note]
+        *above, last = [each._replace(note="") for each in (table, differences, weights) if each]
+        emit_panels([*above, last._replace(note="\n".join(notes))], form)

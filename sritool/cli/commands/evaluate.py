@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from sritool.cli.options.measurement import MeasurementOptions, RefinementOption
 from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit, emit_all, fits
-from sritool.cli.signatures import in_panel, typed
+from sritool.cli.signatures import in_panel, refuse_idle
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.metrics import (
@@ -25,7 +24,6 @@ from sritool.cli.tables.metrics import (
     runs_table,
     sentence_table,
 )
-from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.evaluation.evaluate import Evaluation
@@ -128,7 +126,17 @@ def evaluate(
     from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
 
     form = output.format()
-    check_used(typed(ctx), estimation.estimator, certify is not None, curve)
+    estimator, of_model = (
+        estimation.estimator,
+        "--certify brackets log p(x) of sentences drawn from the model",
+    )
+    rules = (
+        (certify is not None, NOT_OF_CERTIFICATE, f"{of_model}; leave {{}} out"),
+        (curve, ("metrics", "per_sentence"), "--curve prints ppl and nll alone; leave {} out"),
+        (estimator != "adaptive", ("pilots",), "only adaptive has pilots; leave {} out"),
+        (estimator != "ais" and not certify, ("rungs",), "only ais and --certify have rungs; leave {} out"),
+    )
+    refuse_idle(ctx, rules)
     refinement = refining.refinement()
     chosen = {**source.settings(), **estimation.settings()}
     with models.measuring() as where:
@@ -152,27 +160,6 @@ def evaluate(
             emit(curve_table(found, form), form)
         else:
             show(found, form)
-
-
-def check_used(given: Mapping[str, str], estimator: str, certify: bool, curve: bool) -> None:
-    """Raise UsageError for what is given and would have no effect.
-
-    Args:
-        given: Parameters on the command line, each with its spelling.
-        estimator: Of p(x).
-        certify: Whether the bracket is printed.
-        curve: Whether the curve is.
-    """
-    idle = (
-        (certify, NOT_OF_CERTIFICATE, "--certify brackets log p(x) of sentences drawn from the model"),
-        (curve, ("metrics", "per_sentence"), "--curve prints ppl and nll alone"),
-        (estimator != "adaptive", ("pilots",), "only adaptive has pilots"),
-        (estimator != "ais" and not certify, ("rungs",), "only ais and --certify have rungs"),
-    )
-    for holds, parameters, why in idle:
-        for name in parameters:
-            if holds and name in given:
-                raise UsageError(f"{why}; leave {given[name]} out")
 
 
 def show(found: list[Evaluation], fmt: str) -> None:

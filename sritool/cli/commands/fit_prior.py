@@ -8,7 +8,7 @@ from typing import Annotated
 from sritool.cli.options.files import DataDirOpt, NewCheckpointOptions, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.render import emit_all, panels
+from sritool.cli.render import emit_panels
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
 from sritool.cli.tables.fitted_prior import prior_table
@@ -61,7 +61,7 @@ def fit_prior(
         f"{run_name(path)} on {opened.checkpoint.corpus['name']}, fitted to {fitted.trained} training sentences, "
         f"judged by {fitted.before.sentences} validation sentences"
     )
-    emit_all(panels(prior_table(fitted, title, form), form), form)
+    emit_panels([prior_table(fitted, title, form)], form)
     if new.write is not None and not fitted.is_better:
         raise SritoolError(f"{new.write} is not written; keep {path}")
     if new.write is not None:

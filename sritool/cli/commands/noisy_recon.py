@@ -11,7 +11,7 @@ from sritool.cli.options import values
 from sritool.cli.options.files import OutputOptions, check_writable
 from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SourceOptions
 from sritool.cli.options.processes import SharedModelsOptions
-from sritool.cli.render import emit, emit_all, panels
+from sritool.cli.render import emit, emit_panels
 from sritool.cli.streams import tell_typed
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.noisy_recon import increase_table, long_table, recon_table
@@ -82,7 +82,6 @@ def noisy_recon(
         with output.progress(KEPT) as report:
             found = task.noisy_recon(paths, request, where, report)
         if form in FOR_PEOPLE:
-            tables = recon_table(found.runs), increase_table(found.runs, found.notes)
-            emit_all([part for table in tables for part in panels(table, form)], form)
+            emit_panels([recon_table(found.runs), increase_table(found.runs, found.notes)], form)
         else:
             emit(long_table(*found), form)

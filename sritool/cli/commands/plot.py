@@ -43,11 +43,7 @@ def plot() -> None:
 
 
 def build_group(heading: str) -> Any:
-    """Return the command `plot` with its kinds below it.
-
-    Args:
-        heading: What it stands under in `sritool --help`.
-    """
+    """Return the command `plot`, with its kinds below it, for a heading of `sritool --help`."""
     group = typer.Typer(
         name="plot",
         cls=KindGroup,

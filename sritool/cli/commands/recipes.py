@@ -8,7 +8,7 @@ import typer
 
 from sritool.cli.formats import Table
 from sritool.cli.options.files import FormatOpt
-from sritool.cli.render import emit, emit_all, panels, resolve_format
+from sritool.cli.render import emit, emit_panels, resolve_format
 
 
 def recipes(
@@ -41,7 +41,7 @@ def recipes(
     rows = side_by_side(name, preset, everything)
     if form == "table":  # a schedule of many steps would take the width of three methods
         rows = [[_ends(cell) for cell in row] for row in rows]
-    emit_all(panels(Table(f"{name}, for {preset}", ("setting", *METHODS), rows), form), form)
+    emit_panels([Table(f"{name}, for {preset}", ("setting", *METHODS), rows)], form)
 
 
 def _ends(cell: object) -> object:

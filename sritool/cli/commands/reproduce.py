@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,8 +13,8 @@ from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, fil
 from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.plans import PlanOptions, plan_option, work_option
 from sritool.cli.options.values import counts, names, numbers
-from sritool.cli.render import emit, emit_all, panels
-from sritool.cli.signatures import typed
+from sritool.cli.render import emit, emit_panels
+from sritool.cli.signatures import refuse_idle, typed
 from sritool.cli.streams import say
 from sritool.cli.tables.reproduction import tables_of
 from sritool.errors import UsageError
@@ -84,8 +84,15 @@ def reproduce(
     """
     began = time.monotonic()
     form = output.format()
-    check_used(typed(ctx), table == PAGE, no_run)
-    if table == PAGE:
+    is_page = table == PAGE
+    not_of_page = [name for name in typed(ctx) if name not in OF_PAGE]
+    rules = (
+        (is_page, not_of_page, "page is made of what is in --out alone; leave {} out"),
+        (not is_page, ("write",), "{} is for page; leave it out"),
+        (no_run, ("unfinished", "budget"), "--no-run trains and measures nothing; leave it or {} out"),
+    )
+    refuse_idle(ctx, rules)
+    if is_page:
         from sritool.cli.reproduction_page import write_page
 
         write_page(out, write)
@@ -130,26 +137,9 @@ def reproduce(
                 say("the time is over; the same command goes on from here")
     in_time = given.budget is None or time.monotonic() - began < given.budget - FOR_ESTIMATES
     found = files.write(estimate="all" if no_run else "new" if in_time else "none")
-    emit_all([part for each in tables_of(found, form) for part in panels(each, form)], form)
+    emit_panels(tables_of(found, form), form)
     if worker is not None and worker.failed:
         raise worker.failure()
-
-
-def check_used(given: Mapping[str, str], page: bool, no_run: bool) -> None:
-    """Raise UsageError for what is given and would have no effect.
-
-    Args:
-        given: Parameters on the command line, each with its spelling.
-        page: Whether a page is written, and no table made.
-        no_run: Whether only what is there is written.
-    """
-    for name, spelling in given.items():
-        if page and name not in OF_PAGE:
-            raise UsageError(f"page is made of what is in --out alone; leave {spelling} out")
-        if not page and name == "write":
-            raise UsageError("--write is for page; leave it out")
-        if no_run and name in ("unfinished", "budget"):
-            raise UsageError(f"--no-run trains and measures nothing; leave it or {spelling} out")
 
 
 def pairs(given: Sequence[str]) -> dict[str, Path]:

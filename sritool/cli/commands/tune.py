@@ -12,7 +12,7 @@ import typer
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, check_writable, file_option
 from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.plans import PlanOptions
-from sritool.cli.render import emit, emit_all, panels
+from sritool.cli.render import emit, emit_panels
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
 from sritool.errors import UsageError
@@ -126,6 +126,6 @@ def tune(
     winner = best_of(found)
     if best is not None and winner is not None:
         write_output(best, [to_toml(recipe_of(search, winner)).encode()])
-    emit_all(panels(trials_table(search, found, worker.failed, form), form), form)
+    emit_panels([trials_table(search, found, worker.failed, form)], form)
     if any(winner is None or done.code not in OF_SETTINGS for done in worker.failed.values()):
         raise worker.failure()

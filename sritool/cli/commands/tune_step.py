@@ -10,7 +10,7 @@ from sritool.cli.options import values
 from sritool.cli.options.files import DataDirOpt, NewCheckpointOptions, OutputOptions, TextOpt, file_option
 from sritool.cli.options.measurement import SeedOpt, Split
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.render import emit_all, panels
+from sritool.cli.render import emit_panels
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say, tell_typed
 from sritool.cli.tables.tune_step import steps_table
@@ -76,12 +76,10 @@ def tune_step(
         plot: Draw both sides against the step size: .png, .svg or .pdf.
     """
     from sritool.cli.plots.style import check_picture, save
-    from sritool.cli.plots.tune_step import draw
-    from sritool.cli.progress import Progress
+    from sritool.cli.plots.tune_step import draw, measure
     from sritool.evaluation.sentences import choose_sentences, read_text
-    from sritool.evaluation.step_sizes import Tuning, sampler_of, tune, write_tuned
+    from sritool.evaluation.step_sizes import Tuning, sampler_of, write_tuned
     from sritool.runs.model import load_model
-    from sritool.runs.names import run_name
 
     form = output.format()
     if text and split:
@@ -107,24 +105,12 @@ def tune_step(
     with new.hold():
         opened = load_model(path, where)
         sampler = sampler_of(opened.method)
-        chosen = choose_sentences(
-            opened, split or "valid", read_text(Path(text)) if text else None, limit, data_dir
-        )
-        with Progress("measuring", "chains", output.quiet) as bar:
-            tuned = tune(
-                opened.method,
-                chosen.split,
-                chosen.examples,
-                tuning,
-                lambda _, done, total: bar.update(done, total),
-            )
+        own = read_text(Path(text)) if text else None
+        chosen = choose_sentences(opened, split or "valid", own, limit, data_dir)
+        tuned, title = measure(opened, chosen, tuning, output.quiet)
         if new.write is not None:  # before the table, whose reader may go: `| head -1`
             write_tuned(opened, tuned.chosen.schedule, new.write)
-    title = (
-        f"{run_name(path)} on {chosen.data}, {tuned.sentences} of {len(chosen.split)} sentences, "
-        f"{tuned.chains} chains each, τ {tuned.temperature:g}"
-    )
-    emit_all(panels(steps_table(tuned, title, form), form), form)
+    emit_panels([steps_table(tuned, title, form)], form)
     if new.write is not None:
         kept = sampler.evaluation_temperature
         say(f"wrote {new.write} with the step sizes of {tuned.chosen.label}")

@@ -65,14 +65,7 @@ class DecodingOptions:
         return DecodingConfig(**always, **drawn)  # type: ignore[arg-type]
 
     def table(self, name: str, found: Sequence[Decoded], form: str, notes: Sequence[str] = ()) -> Table:
-        """Return sentences with whether each ended; the sentences alone where a line is to hold nothing else.
-
-        Args:
-            name: Of their column.
-            found: The sentences.
-            form: As `OutputOptions.lines_format` has it.
-            notes: What is said of them beside how many are cut.
-        """
+        """Return sentences with whether each ended; in the form `plain` the sentences alone."""
         note = "; ".join(filter(None, [*notes, self.cut_note(found)]))
         if form == "plain":
             return Table("", (name,), [[sentence.text] for sentence in found], note)

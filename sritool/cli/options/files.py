@@ -81,14 +81,7 @@ class NewCheckpointOptions:
     force: Annotated[bool, file_option("--force/--no-force")] = False
 
     def check(self, source: Path) -> None:
-        """Check before the work whether the checkpoint can be written.
-
-        Args:
-            source: The one that it is made from.
-
-        Raises:
-            UsageError: It cannot.
-        """
+        """Raise UsageError, before the work, if the checkpoint that is made from `source` cannot be written."""
         target = self.write
         if target is None:
             return
@@ -103,11 +96,7 @@ class NewCheckpointOptions:
         check_writable(target, "--write")
 
     def hold(self) -> AbstractContextManager[object]:
-        """Keep a training away where the file is a run's own best.pt or last.pt.
-
-        Raises:
-            UsageError: It is in use.
-        """
+        """Keep a training away where the file is a run's own best.pt or last.pt; raise UsageError if it is in use."""
         from sritool.runs.folder import BEST, LAST, hold
 
         if self.write is None or self.write.resolve().name not in (BEST, LAST):

@@ -71,13 +71,19 @@ def find_named(given: Path, runs_dir: Path) -> Path:
     return path
 
 
-def tell_bundled(given: Path, found: Path) -> None:
-    """Say on stderr if a name stands for a model that came with sritool.
+def find_all_named(named: Sequence[Path], runs_dir: Path, doing: str) -> list[Path]:
+    """Return the checkpoint files that are named; without any, the newest run's, told on stderr after `doing`."""
+    from sritool.runs.folder import find_checkpoint
 
-    Args:
-        given: What the user named.
-        found: The file of a run that it was taken for.
-    """
+    if named:
+        return [find_named(path, runs_dir) for path in named]
+    newest = find_checkpoint(None, runs_dir)
+    say(f"{doing} {newest}")
+    return [newest]
+
+
+def tell_bundled(given: Path, found: Path) -> None:
+    """Say on stderr if the name `given` stands for a model that came with sritool, whose file is `found`."""
     from sritool.runs.bundled import is_bundled
 
     if is_bundled(found) and not given.exists():
@@ -99,14 +105,9 @@ class CheckpointOptions:
     runs_dir: RunsDirOpt = Path("runs")
 
     def find(self, doing: str) -> Path:
-        """Return the checkpoint's file; the newest run's is told on stderr, after `doing`."""
-        from sritool.runs.folder import find_checkpoint
-
-        if self.checkpoint is not None:
-            return find_named(self.checkpoint, self.runs_dir)
-        newest = find_checkpoint(None, self.runs_dir)
-        say(f"{doing} {newest}")
-        return newest
+        """Return the checkpoint's file; without one given, the newest run's, told on stderr after `doing`."""
+        named = [] if self.checkpoint is None else [self.checkpoint]
+        return find_all_named(named, self.runs_dir, doing)[0]
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,7 @@ class CheckpointsOptions:
 
     def find(self, doing: str) -> list[Path]:
         """Return the checkpoints' files; without any given, the newest run's, told on stderr after `doing`."""
-        from sritool.runs.folder import find_checkpoint
-
-        if named := self.named():
-            return [find_named(path, self.runs_dir) for path in named]
-        newest = find_checkpoint(None, self.runs_dir)
-        say(f"{doing} {newest}")
-        return [newest]
+        return find_all_named(self.named(), self.runs_dir, doing)
 
 
 @dataclass(frozen=True)
@@ -169,7 +164,6 @@ class ComparedOptions(CheckpointsOptions):
 
     checkpoints: Annotated[list[Path] | None, typer.Argument(metavar="CKPT", show_default=False)] = None
     mixed: Annotated[bool, typer.Option("--mixed")] = False
-
     against: Annotated[Path | None, typer.Option(metavar="RUN")] = None
 
     def find_with_reference(self) -> tuple[list[Path], Path | None]:
@@ -208,8 +202,7 @@ def tell_collapse(model: TrainedModel) -> None:
     """Say on stderr if the generator ignores z, so that its codes say nothing about a sentence."""
     from sritool.evaluation.collapse import collapse_note
 
-    note = collapse_note(model.checkpoint)
-    if note:
+    if note := collapse_note(model.checkpoint):
         say(note)
 
 
@@ -217,6 +210,5 @@ def tell_unknown(model: TrainedModel, sentences: Sequence[str]) -> None:
     """Say on stderr which words of a user's sentences the model reads as <unk>."""
     from sritool.evaluation.sentences import unknown_words
 
-    note = unknown_words(model, sentences)
-    if note:
+    if note := unknown_words(model, sentences):
         say(note)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from sritool.cli.options.models import (
     CheckpointOptions,
     CheckpointsOptions,
@@ -16,6 +18,7 @@ from sritool.cli.options.models import (
     device_option,
 )
 from sritool.cli.options.values import duration
+from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +52,6 @@ class ProcessOptions(DeviceOptions):
         Raises:
             UsageError: There are no such devices, or another number of processes than --processes says.
         """
-        from sritool.errors import UsageError
         from sritool.model.device import devices_of_processes
 
         if place is not None and self.processes not in (None, place.local_size):
@@ -66,17 +68,15 @@ class ProcessOptions(DeviceOptions):
         return join(place, device, self.peer_timeout)
 
     def enough_threads(self, hidden: int, processes: int) -> int | None:
-        """Return how many threads this process takes; None: as PyTorch chooses.
+        """Return the threads of this process, one of several on this machine; None: as PyTorch chooses.
 
         Args:
             hidden: Width of the generator.
-            processes: On this machine.
+            processes: How many there are.
         """
         from sritool.model.device import enough_threads, threads_of_process
 
-        if self.threads is not None:
-            return self.threads
-        return enough_threads(hidden) or threads_of_process(processes)
+        return self.threads or enough_threads(hidden) or threads_of_process(processes)
 
     @contextlib.contextmanager
     def measuring(self) -> Iterator[str]:
@@ -89,8 +89,6 @@ class ProcessOptions(DeviceOptions):
             UsageError: There are no such devices.
             typer.Exit: The job has ended.
         """
-        import typer
-
         from sritool.cli.job import ending_together, launch
         from sritool.cli.streams import silent
         from sritool.model.device import set_threads, threads_of_process
@@ -101,7 +99,7 @@ class ProcessOptions(DeviceOptions):
         if place is None and len(devices) > 1:
             raise typer.Exit(launch(len(devices), sys.argv[1:]))
         where = devices[place.local_rank if place else 0]
-        set_threads(self.threads if self.threads is not None else threads_of_process(len(devices)))
+        set_threads(self.threads or threads_of_process(len(devices)))
         processes = self.join(place, where)
         with (
             ending_together(processes),

@@ -120,11 +120,7 @@ class TrainingOptions:
     precision: Annotated[str | None, device_setting("training.precision")] = None
 
     def by_source(self, ctx: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the settings of the environment and those of flags, as nested values.
-
-        Args:
-            ctx: The parser's context, which knows where each value is from.
-        """
+        """Return the settings of the environment and those of flags, as nested values."""
         from sritool.config.values import merge, nested
 
         variables: dict[str, Any] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import typer
 
@@ -11,23 +13,22 @@ from sritool.errors import UsageError
 
 LONGEST_RANGE = 1000
 
+Number = TypeVar("Number", int, float)
+
 
 def duration(text: str | float) -> float:
     """Seconds, for an option like `--max-time 9m`."""
-    if isinstance(text, int | float):
-        return float(text)
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    return _parsed(text, parse_duration) if isinstance(text, str) else float(text)
 
 
 def size(text: str | int) -> int:
     """Bytes, for an option like `--memory 4G`."""
-    if isinstance(text, int):
-        return text
+    return _parsed(text, parse_bytes) if isinstance(text, str) else text
+
+
+def _parsed(text: str, parse: Callable[[str], Number]) -> Number:
     try:
-        return parse_bytes(text)
+        return parse(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

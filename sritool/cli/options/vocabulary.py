@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sritool.data.tokenizer import Tokenizer
 
 LEARNT = ("tokenizer", "vocab_size", "min_count")
-"""Options that say how a vocabulary is learnt."""
+"""Options that say how a vocabulary is learnt; the first one may also name a model."""
 
 
 def given_vocabulary(
@@ -37,41 +37,27 @@ def given_vocabulary(
     from sritool.data.tokenizer import OWN_MODEL
     from sritool.data.vocabulary import read_pieces, read_words
 
-    asked, model = dict(asked), asked["tokenizer"]
-    if isinstance(model, str) and model not in TOKENIZERS:
-        _require_alone(model, like, vocab, asked)
-        return read_pieces(Path(model)), {"tokenizer": OWN_MODEL}
-    named = "--like" if like is not None else "--vocab"
-    if like is not None and vocab is not None:
-        raise UsageError("--like and --vocab both name the vocabulary; leave one of them out")
+    model = asked["tokenizer"]
     learnt = [f"--{name.replace('_', '-')}" for name in LEARNT if asked[name] is not None]
-    if (like is not None or vocab is not None) and learnt:
-        raise UsageError(f"{named} takes a vocabulary as it is; leave {learnt[0]} out")
+    taken = [name for name, value in (("--like", like), ("--vocab", vocab)) if value is not None]
+    if isinstance(model, str) and model not in TOKENIZERS:
+        if not Path(model).exists() and not model.endswith(".model"):
+            raise UsageError(
+                f"--tokenizer {quoted(model)}: there is no such tokenizer{suggestion(model, TOKENIZERS)}; "
+                "a SentencePiece model is the path of its .model file"
+            )
+        if others := [*taken, *learnt[1:]]:
+            raise UsageError(f"--tokenizer {model} takes a model as it is; leave {others[0]} out")
+        return read_pieces(Path(model)), {"tokenizer": OWN_MODEL}
+    if len(taken) == 2:
+        raise UsageError("--like and --vocab both name the vocabulary; leave one of them out")
+    if taken and learnt:
+        raise UsageError(f"{taken[0]} takes a vocabulary as it is; leave {learnt[0]} out")
     if like is not None:
         return _like(like, data_dir, runs_dir)
     if vocab is not None:
         return read_words(vocab), {"tokenizer": "word"}
     return None, {}
-
-
-def _require_alone(model: str, like: str | None, vocab: Path | None, asked: Mapping[str, object]) -> None:
-    """Raise UsageError where a tokenizer is no model's path, or something else says what the vocabulary is."""
-    from sritool.data.options import TOKENIZERS
-
-    if not Path(model).exists() and not model.endswith(".model"):
-        raise UsageError(
-            f"--tokenizer {quoted(model)}: there is no such tokenizer{suggestion(model, TOKENIZERS)}; "
-            "a SentencePiece model is the path of its .model file"
-        )
-    others = {
-        "--like": like,
-        "--vocab": vocab,
-        "--vocab-size": asked["vocab_size"],
-        "--min-count": asked["min_count"],
-    }
-    for name, value in others.items():
-        if value is not None:
-            raise UsageError(f"--tokenizer {model} takes a model as it is; leave {name} out")
 
 
 def _like(name: str, data_dir: Path, runs_dir: Path) -> tuple[Tokenizer, dict[str, Any]]:

@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sritool.cli.formats import Table
-from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ComparedModelsOptions
 from sritool.cli.plots.labels import place_labels
-from sritool.cli.plots.picture import ReadablePictureOptions
+from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import COLOURS, MARKS, legend_below, look, new_canvas, plain
-from sritool.cli.tables.figures import figure_columns
-from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
     from sritool.analysis.frontier import Point
+    from sritool.runs.model import Report
 
-FIGURES = figure_columns(("nll", "posterior-kl"), people=False)
+FIGURES = ("nll", "nll se", "posterior-kl", "posterior-kl se")
 DIFFERENCES = ("nll diff", "nll diff se", "posterior-kl diff", "posterior-kl diff se")
 COLUMNS = ("run", "method", *FIGURES, "sentences", "draws", "estimator", "against", *DIFFERENCES)
 
@@ -34,8 +31,7 @@ def frontier(
     models: ComparedModelsOptions,
     split: SplitOpt = "test",
     measurement: MeasurementOptions,
-    picture: ReadablePictureOptions,
-    quiet: QuietOpt = False,
+    picture: MeasuredPictureOptions,
 ) -> None:
     """Frontier of NLL against posterior KL, one point a run.
 
@@ -47,21 +43,15 @@ def frontier(
     to --against, sentence by sentence, and not those of each figure alone, which are far larger.
     """
     from sritool.analysis import frontier as task
-    from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.settings import EvaluationSettings
 
-    out = picture.open_for(ctx)
-    if picture.data is not None:
-        found = task.Frontier(read_rows(picture.data, COLUMNS, task.Point), "", [])
-    else:
+    def measure(report: Report) -> task.Frontier:
         where = models.open_device()
         request = EvaluationSettings(split=split, **vars(measurement))
         paths, against = models.find_with_reference()
-        with task_progress(quiet, KEPT) as report:
-            found = task.frontier(paths, request, where, report, models.mixed, against)
-    heading = picture.heading(found.data)
-    table = Table(heading, COLUMNS, found.points)
-    out.write(lambda: draw(found.points, heading), table, found.notes)
+        return task.frontier(paths, request, where, report, models.mixed, against)
+
+    picture.draw_points(ctx, COLUMNS, task.Point, measure, draw)
 
 
 METHODS = ("sri", "vae-fb", "lm", "vae-anneal", "ae", "vae-cyclical", "vae-fbp", "vae-lagging", "sa-vae")

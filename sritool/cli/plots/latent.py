@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sritool.cli.formats import Table
-from sritool.cli.options.files import DataDirOpt, QuietOpt
+from sritool.cli.options.files import DataDirOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt, SplitOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.plots.picture import ReadablePictureOptions
+from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import BLACK, BLUE, COLOURS, GREY, MARKS, look, new_canvas, plain
-from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
     from sritool.analysis.latent_map import Point
+    from sritool.runs.model import Report
 
 COLUMNS = ("part", "name", "x", "y")
 
@@ -33,8 +32,7 @@ def latent(
     seed: SeedOpt = 0,
     batch_size: BatchSizeOpt = BATCH_SIZE,
     data_dir: DataDirOpt = Path("data"),
-    picture: ReadablePictureOptions,
-    quiet: QuietOpt = False,
+    picture: MeasuredPictureOptions,
 ) -> None:
     """Aggregate posterior against the prior: t-SNE and densities.
 
@@ -49,25 +47,19 @@ def latent(
         limit: How many sentences, one code each; 20 or more.
     """
     from sritool.analysis.latent_map import Point, aggregate
-    from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.sentences import choose_sentences, prepared_corpus
     from sritool.runs.names import run_name
 
-    out = picture.open_for(ctx)
-    heading, notes = picture.title or "", list[str]()
-    if picture.data is not None:
-        points = read_rows(picture.data, COLUMNS, Point)
-    else:
+    def measure(report: Report) -> tuple[list[Point], str, list[str]]:
         opened = model.load("drawing")
         opened.require_latent("draw the aggregate posterior")
         chosen = choose_sentences(opened, split, None, limit, data_dir)
         labels = prepared_corpus(opened, data_dir).info.labels
-        with task_progress(quiet, KEPT) as report:
-            found = aggregate(opened, chosen.split, chosen.examples, seed, report, labels, batch_size)
-        points, notes = found.rows(), found.notes
+        found = aggregate(opened, chosen.split, chosen.examples, seed, report, labels, batch_size)
         count = f"{len(chosen.examples)} of {len(chosen.split)} sentences"
-        heading = picture.heading(f"{run_name(opened.path)} on {chosen.data}, {count}")
-    out.write(lambda: draw(points, heading), Table(heading, COLUMNS, points), notes)
+        return found.rows(), f"{run_name(opened.path)} on {chosen.data}, {count}", found.notes
+
+    picture.draw_points(ctx, COLUMNS, Point, measure, draw)
 
 
 LENGTHS = "cividis"  # grows lighter without a change of hue that some do not see
@@ -76,12 +68,7 @@ MARGIN = 1.08
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
-    """Draw three panels. The two maps have the same scale, without a unit, as t-SNE has none.
-
-    Args:
-        points: As `AggregatePosterior.rows` gives them.
-        title: Above the panels; may be empty.
-    """
+    """Draw three panels. The two maps have the same scale, without a unit, as t-SNE has none."""
     with look():
         canvas, (codes, control, marginals) = new_canvas((16.0, 5.2), 1, 3, width_ratios=(1.12, 1, 1.2))
         draw_places(canvas, codes, [point for point in points if point.part == "posterior"])

@@ -10,11 +10,11 @@ import typer
 
 from sritool.cli.formats import Table
 from sritool.cli.options import values
-from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
-from sritool.cli.plots.picture import ReadablePictureOptions
+from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
+from sritool.cli.progress import KEPT, task_progress
 from sritool.cli.tables.noisy_recon import CHANGES, long_table, measured_on
 from sritool.cli.tables.reading import read_rows
 
@@ -51,8 +51,7 @@ def noisy_recon(
     split: SplitOpt = "test",
     chains: Annotated[int, typer.Option(min=1)] = 2,
     sentences: SentencesOptions,
-    picture: ReadablePictureOptions,
-    quiet: QuietOpt = False,
+    picture: MeasuredPictureOptions,
 ) -> None:
     """Loss of clean sentences where z comes from noisy ones.
 
@@ -69,7 +68,6 @@ def noisy_recon(
         chains: Codes inferred per sentence, as in noisy-recon.
     """
     from sritool.analysis import noisy_recon as task
-    from sritool.cli.progress import KEPT, task_progress
 
     out = picture.open_for(ctx)
     notes = list[str]()
@@ -87,7 +85,7 @@ def noisy_recon(
         )
         where = models.open_device()
         paths = models.find("reconstructing with")
-        with task_progress(quiet, KEPT) as report:
+        with task_progress(picture.quiet, KEPT) as report:
             found = task.noisy_recon(paths, request, where, report)
         heading = picture.heading(measured_on(found.runs[0]))
         table = long_table(*found)._replace(title=heading)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sritool.cli.formats import Table
-from sritool.cli.options.files import FormatOpt, file_option
+from sritool.cli.options.files import FormatOpt, QuietOpt, file_option
 from sritool.cli.plots.style import check_picture, save
+from sritool.cli.progress import KEPT, task_progress
 from sritool.cli.render import emit, resolve_format
-from sritool.cli.signatures import typed
+from sritool.cli.signatures import refuse_idle, typed
 from sritool.cli.streams import say
-from sritool.errors import DataError, UsageError
+from sritool.cli.tables.reading import read_rows
+from sritool.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
+
+    from sritool.runs.model import Report
 
 
 OF_DRAWING = {"title", "output", "show_data", "fmt", "data", "quiet", "metrics"}
@@ -41,10 +45,7 @@ class PictureOptions:
     fmt: FormatOpt = "auto"
 
     def open(self, kind: str) -> PictureFile:
-        """Find out, before the work, whether the picture can be written.
-
-        Args:
-            kind: The command's name, which the file has unless -o is given.
+        """Find out, before the work, whether the picture can be written; without -o it is named after its kind.
 
         Raises:
             UsageError: It cannot, or there is no such format.
@@ -73,19 +74,48 @@ class ReadablePictureOptions(PictureOptions):
     def open_for(self, ctx: typer.Context) -> PictureFile:
         """Do what `open` does, and find out whether the numbers come from one place.
 
-        Args:
-            ctx: Of the command. What the environment says of measuring does not count.
-
         Raises:
             UsageError: They come from a table and are to be measured, or the picture cannot be written.
         """
         out = self.open(str(ctx.info_name))
         if self.data is None:
             return out
-        for name, spelling in typed(ctx).items():
-            if name not in OF_DRAWING:
-                raise UsageError(f"--data takes the numbers from a table; leave it or {spelling} out")
+        of_measuring = [name for name in typed(ctx) if name not in OF_DRAWING]
+        refuse_idle(ctx, [(True, of_measuring, "--data takes the numbers from a table; leave it or {} out")])
         return replace(out, data="standard input" if self.data == "-" else self.data)
+
+
+@dataclass(frozen=True)
+class MeasuredPictureOptions(ReadablePictureOptions):
+    """The same for numbers whose measuring takes a while."""
+
+    quiet: QuietOpt = False
+
+    def draw_points(
+        self,
+        ctx: typer.Context,
+        columns: Sequence[str],
+        kind: type[Any],
+        measure: Callable[[Report], tuple[Sequence[Any], str, Sequence[str]]],
+        draw: Callable[[Sequence[Any], str], Canvas],
+    ) -> None:
+        """Draw points that are measured or, with --data, read.
+
+        Args:
+            ctx: Of the command.
+            columns: Of the points' table, one for each field.
+            kind: The named tuple that a point is.
+            measure: Returns the points, what they were measured on, and notes.
+            draw: Draws points under a title.
+        """
+        out = self.open_for(ctx)
+        if self.data is not None:
+            points, measured_on, notes = read_rows(self.data, columns, kind), "", []
+        else:
+            with task_progress(self.quiet, KEPT) as report:
+                points, measured_on, notes = measure(report)
+        heading = self.heading(measured_on)
+        out.write(lambda: draw(points, heading), Table(heading, columns, points), notes)
 
 
 @dataclass(frozen=True)

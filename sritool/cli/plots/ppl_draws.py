@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sritool.cli.formats import Table
-from sritool.cli.options import values
-from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
-from sritool.cli.plots.picture import ReadablePictureOptions
+from sritool.cli.options.values import names
+from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
-from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
     from sritool.analysis.ppl_draws import Point
+    from sritool.runs.model import Report
 
 COLUMNS = ("run", "estimator", "metric", "draws", "value", "se", "sentences", "predictions")
 
@@ -33,8 +31,7 @@ def ppl_draws(
     estimators: Annotated[str | None, typer.Option(metavar="NAMES")] = None,
     split: SplitOpt = "test",
     measurement: MeasurementOptions,
-    picture: ReadablePictureOptions,
-    quiet: QuietOpt = False,
+    picture: MeasuredPictureOptions,
 ) -> None:
     """Perplexity against M, the draws it is estimated from.
 
@@ -52,21 +49,14 @@ def ppl_draws(
             [default: adaptive, and beside it those on record]
     """
     from sritool.analysis import ppl_draws as task
-    from sritool.cli.progress import KEPT, task_progress
     from sritool.evaluation.settings import EvaluationSettings
 
-    out = picture.open_for(ctx)
-    if picture.data is not None:
-        found = task.PplDraws(read_rows(picture.data, COLUMNS, task.Point), "", [])
-    else:
+    def measure(report: Report) -> task.PplDraws:
         request = EvaluationSettings(metrics=(metric,), split=split, **vars(measurement))
         where = models.open_device()
-        paths = models.find("drawing")
-        with task_progress(quiet, KEPT) as report:
-            found = task.ppl_draws(paths, request, values.names(estimators or ""), where, report)
-    heading = picture.heading(found.data)
-    table = Table(heading, COLUMNS, found.points)
-    out.write(lambda: draw(found.points, heading), table, found.notes)
+        return task.ppl_draws(models.find("drawing"), request, names(estimators or ""), where, report)
+
+    picture.draw_points(ctx, COLUMNS, task.Point, measure, draw)
 
 
 LABELS = {"ppl": "perplexity per token", "nll": "NLL (nats/sentence)"}

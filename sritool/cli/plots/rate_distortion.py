@@ -8,31 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sritool.cli.formats import Table
-from sritool.cli.options.files import QuietOpt
 from sritool.cli.options.measurement import SentencesOptions, SplitOpt
 from sritool.cli.options.models import ModelsOptions
-from sritool.cli.plots.picture import ReadablePictureOptions
+from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
-from sritool.cli.tables.reading import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
     from sritool.analysis.rate_distortion import Point
+    from sritool.runs.model import Report
 
-COLUMNS = (
-    "run",
-    "method",
-    "beta",
-    "rate",
-    "rate se",
-    "distortion",
-    "distortion se",
-    "nll",
-    "sentences",
-    "chains",
-)
+RATE, DISTORTION = ("rate", "rate se"), ("distortion", "distortion se")
+COLUMNS = ("run", "method", "beta", *RATE, *DISTORTION, "nll", "sentences", "chains")
 
 
 def rate_distortion(
@@ -44,8 +32,7 @@ def rate_distortion(
     beta: Annotated[float, typer.Option(metavar="B")] = 1.0,
     split: SplitOpt = "test",
     sentences: SentencesOptions,
-    picture: ReadablePictureOptions,
-    quiet: QuietOpt = False,
+    picture: MeasuredPictureOptions,
 ) -> None:
     """Rate-distortion curve of each run, from one annealing run: what more nats in z would buy.
 
@@ -64,28 +51,18 @@ def rate_distortion(
         beta: β of the last point: 1 is the model's posterior, more goes beyond it.
     """
     from sritool.analysis import rate_distortion as task
-    from sritool.cli.progress import KEPT, task_progress
     from sritool.config.settings import LikelihoodConfig
     from sritool.evaluation.settings import EvaluationSettings
 
-    out = picture.open_for(ctx)
-    if picture.data is not None:
-        found = task.Curves(read_rows(picture.data, COLUMNS, task.Point), "", [])
-    else:
+    def measure(report: Report) -> task.Curves:
+        likelihood = LikelihoodConfig(samples=chains)
         request = EvaluationSettings(
-            split=split,
-            estimator="ais",
-            rungs=rungs,
-            likelihood=LikelihoodConfig(samples=chains),
-            **vars(sentences),
+            split=split, estimator="ais", rungs=rungs, likelihood=likelihood, **vars(sentences)
         )
         where = models.open_device()
-        paths = models.find("annealing")
-        with task_progress(quiet, KEPT) as report:
-            found = task.rate_distortion_curves(paths, request, beta, where, report)
-    heading = picture.heading(found.data)
-    table = Table(heading, COLUMNS, found.points)
-    out.write(lambda: draw(found.points, heading), table, found.notes)
+        return task.rate_distortion_curves(models.find("annealing"), request, beta, where, report)
+
+    picture.draw_points(ctx, COLUMNS, task.Point, measure, draw)
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:

@@ -81,13 +81,7 @@ def new_canvas(
 ) -> tuple[Canvas, Any]:
     """A canvas with constrained layout and its axes: one, or an array of them as `subplots` gives it.
 
-    To be called, and drawn on, in `look()`.
-
-    Args:
-        size: Width and height, inches.
-        rows: Axes below each other.
-        columns: Axes side by side.
-        **how: For `subplots`, like sharex=True.
+    To be called, and drawn on, in `look()`. The size is in inches; `how` goes to `subplots`, like sharex=True.
     """
     from matplotlib.figure import Figure
 
@@ -98,15 +92,7 @@ def new_canvas(
 def legend_below(
     canvas: Canvas, handles: Sequence[Any], names: Sequence[str], columns: int, title: str
 ) -> None:
-    """Write one legend below all axes.
-
-    Args:
-        canvas: The picture.
-        handles: What was drawn.
-        names: What each is called.
-        columns: How many stand side by side, at most.
-        title: What marks, bars and bands mean.
-    """
+    """Write one legend below all axes; its title says what marks, bars and bands mean."""
     columns = min(columns, len(names))
     canvas.legend(handles, names, loc="outside lower center", ncols=columns, title=title)
 
@@ -138,12 +124,7 @@ def renderer_of(canvas: Canvas) -> Any:
 
 
 def rendered(canvas: Canvas, ending: str) -> bytes:
-    """A picture as the bytes of its file: the same picture, the same bytes.
-
-    Args:
-        canvas: The picture.
-        ending: One of ENDINGS.
-    """
+    """A picture as the bytes of a file with one of ENDINGS: the same picture, the same bytes."""
     out = io.BytesIO()
     with look(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sritool.cli.options.files import DataDirOpt, QuietOpt
+from sritool.cli.options.files import DataDirOpt
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
-from sritool.cli.plots.picture import ReadablePictureOptions
+from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, look, new_canvas, plain, series
 from sritool.cli.tables.tune_step import exact_table, tuned_from_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from sritool.evaluation.step_sizes import Tuned
+    from sritool.evaluation.sentences import Chosen
+    from sritool.evaluation.step_sizes import Tuned, Tuning
     from sritool.inference.step_search import Figure, Row
+    from sritool.runs.model import TrainedModel
 
 
 def tune_step(
@@ -32,8 +34,7 @@ def tune_step(
     chains: Annotated[int, typer.Option(min=2)] = 200,
     seed: SeedOpt = 0,
     data_dir: DataDirOpt = Path("data"),
-    picture: ReadablePictureOptions,
-    quiet: QuietOpt = False,
+    picture: MeasuredPictureOptions,
 ) -> None:
     """Step-size curve: both sides of the objective of tune-step.
 
@@ -49,10 +50,8 @@ def tune_step(
         limit: How many sentences to measure on.
         chains: Chains per sentence; more than z has dimensions.
     """
-    from sritool.cli.progress import Progress
     from sritool.evaluation.sentences import choose_sentences
-    from sritool.evaluation.step_sizes import Tuning, sampler_of, tune
-    from sritool.runs.names import run_name
+    from sritool.evaluation.step_sizes import Tuning, sampler_of
 
     out = picture.open_for(ctx)
     heading = picture.title or ""
@@ -62,20 +61,26 @@ def tune_step(
         opened = model.load("drawing")
         sampler_of(opened.method)
         chosen = choose_sentences(opened, "valid", None, limit, data_dir)
-        with Progress("measuring", "chains", quiet) as bar:
-            tuned = tune(
-                opened.method,
-                chosen.split,
-                chosen.examples,
-                Tuning(chains=chains, seed=seed),
-                lambda _, done, total: bar.update(done, total),
-            )
-        count = f"{tuned.sentences} of {len(chosen.split)} sentences, {tuned.chains} chains each"
-        heading = picture.heading(
-            f"{run_name(opened.path)} on {chosen.data}, {count}, τ {tuned.temperature:g}"
-        )
+        tuned, measured_on = measure(opened, chosen, Tuning(chains=chains, seed=seed), picture.quiet)
+        heading = picture.heading(measured_on)
     table = exact_table(tuned, heading, "")
     out.write(lambda: draw(tuned, heading), table, tuned.notes)
+
+
+def measure(opened: TrainedModel, chosen: Chosen, tuning: Tuning, quiet: bool) -> tuple[Tuned, str]:
+    """Return schedules with their figures, and what was measured on, for a title."""
+    from sritool.cli.progress import Progress
+    from sritool.evaluation.step_sizes import tune
+    from sritool.runs.names import run_name
+
+    with Progress("measuring", "chains", quiet) as bar:
+
+        def report(label: str, done: int, total: int) -> None:
+            bar.update(done, total)
+
+        tuned = tune(opened.method, chosen.split, chosen.examples, tuning, report)
+    count = f"{tuned.sentences} of {len(chosen.split)} sentences, {tuned.chains} chains each"
+    return tuned, f"{run_name(opened.path)} on {chosen.data}, {count}, τ {tuned.temperature:g}"
 
 
 MOST_NAMES = 9  # at an axis

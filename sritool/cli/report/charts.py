@@ -52,10 +52,8 @@ def hover_text(text: str) -> str:
 def curve_charts(points: Sequence[Point], latent: int, saved_after: int) -> list[tuple[str, Chart]]:
     """A chart for each of PANELS that has points, with its title.
 
-    Args:
-        points: Validations and training losses.
-        latent: Dimensions of z, the most active units that there can be.
-        saved_after: Epochs before the checkpoint.
+    There are at most as many active units as dimensions of z; a line shows after how many epochs the checkpoint was
+    saved.
     """
     charts = []
     for title, unit, lines in PANELS:

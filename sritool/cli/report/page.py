@@ -55,12 +55,7 @@ SHOWN = 20  # samples
 
 
 def render(found: RunReport, made: str) -> str:
-    """The whole page.
-
-    Args:
-        found: What to show. The page depends on it alone, but for the date.
-        made: The date, as it is to stand there.
-    """
+    """The whole page. It depends on what was found alone, but for the date at which it was made."""
     import jinja2
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs

@@ -10,13 +10,10 @@ from sritool.cli.formats import Best, Table
 from sritool.cli.tables.figures import (
     FOR_PEOPLE,
     HALF,
-    RELIABILITY,
-    WEIGHTS,
     difference_text,
-    figure_cells,
     figure_columns,
     half_of,
-    reliability_cells,
+    reliability_of,
     shown,
     weights_of,
     with_error,
@@ -33,19 +30,13 @@ ON_WEIGHTS = ": effective sample size "
 
 
 def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Table:
-    """One row a run; figures and their errors in one column for people, in two for programs.
-
-    Args:
-        found: The runs and their figures.
-        columns: As `check_columns` takes them.
-        fmt: Any format but auto.
-    """
+    """One row a run; figures and their errors in one column for people, in two for programs."""
     names = shown_columns(found.rows, columns)
-    cells = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found, names)
+    rows = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found, names)
     notes = [note for note in found.notes if fmt in ("markdown", "latex") or ON_WEIGHTS not in note]
-    if fmt in FOR_PEOPLE and any(isinstance(cell, Best) for row in cells[1] for cell in row):
+    if fmt in FOR_PEOPLE and any(isinstance(cell, Best) for row in rows for cell in row.values()):
         notes.append("the best of a column stands out; figures that round to the same are equally good")
-    return Table(title_of(found), *cells, "\n".join(notes))
+    return Table.of(title_of(found), rows, "\n".join(notes))
 
 
 def differences_table(found: Comparison, columns: Sequence[str]) -> Table | None:
@@ -73,8 +64,8 @@ def differences_table(found: Comparison, columns: Sequence[str]) -> Table | None
 def weights_table(found: Comparison) -> Table | None:
     """For a terminal: how far each run's likelihood can be believed; None where nothing was weighed."""
     pairs = [(row.name, row.estimate("nll") or row.likelihood) for row in found.rows]
-    rows = [(name, e.metric, *weights_of(e)) for name, e in pairs if e and e.reliability]
-    return Table("Weights", ("run", "of", *WEIGHTS), rows) if rows else None
+    rows = [{"run": name, "of": e.metric, **weights_of(e)} for name, e in pairs if e and e.reliability]
+    return Table.of("Weights", rows) if rows else None
 
 
 def shown_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
@@ -86,12 +77,7 @@ def shown_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
 
 
 def in_order(rows: Sequence[Row], sort: str | None) -> list[Row]:
-    """Sorted: the best first where a column has a best, else the lowest; runs without a figure last.
-
-    Args:
-        rows: The runs.
-        sort: `run`, `method` or a column; None: as they are.
-    """
+    """Sorted: the best first where a column has a best, else the lowest; runs without a figure last."""
     from sritool.analysis.comparison import BETTER
 
     if sort is None:
@@ -122,75 +108,53 @@ def value_of(row: Row, name: str) -> float | None:
     return estimate and estimate.value
 
 
-def for_people(found: Comparison, names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows; the best of a column stands out where its figures compare."""
+def for_people(found: Comparison, names: Sequence[str]) -> list[dict[str, object]]:
+    """A row a run; the best of a column stands out where its figures compare."""
     from sritool.analysis.comparison import TRAINING_COLUMNS
 
-    metrics = [name for name in names if name not in TRAINING_COLUMNS]
-    training = [name for name in names if name in TRAINING_COLUMNS]
-    part = any(row.training.sentences < row.training.of for row in found.rows)
-    columns = ["run", "method", *(["corpus"] if not found.one_corpus else []), *metrics, "estimator"]
     halves = [half_of(row.evaluation.estimates) for row in found.rows]
-    columns += [*([HALF] if any(halves) else []), *(["trained on"] if part else []), *training]
+    part = any(row.training.sentences < row.training.of for row in found.rows)
     best = {name: best_of(found, name) for name in names}
-    cells: list[list[object]] = []
-    for row, half in zip(found.rows, halves, strict=True):
-
-        def cell(name: str, row: Row = row) -> object:
-            return Best(cell_of(row, name)) if row.name in best[name] else cell_of(row, name)
-
-        corpus = [row.corpus] if not found.one_corpus else []
-        cells.append([row.name, row.evaluation.method, *corpus, *map(cell, metrics), estimator_of(row)])
-        cells[-1] += [
-            *([half] if any(halves) else []),
-            *([row.training.sentences] if part else []),
-            *map(cell, training),
-        ]
-    return columns, cells
+    rows = []
+    for run, half in zip(found.rows, halves, strict=True):
+        cells = {name: cell_of(run, name) for name in names}
+        cells = {name: Best(cell) if run.name in best[name] else cell for name, cell in cells.items()}
+        row: dict[str, object] = {"run": run.name, "method": run.evaluation.method}
+        row |= {} if found.one_corpus else {"corpus": run.corpus}
+        row |= {name: cells[name] for name in names if name not in TRAINING_COLUMNS}
+        row["estimator"] = estimator_of(run)
+        row |= {HALF: half} if any(halves) else {}
+        row |= {"trained on": run.training.sentences} if part else {}
+        rows.append(row | {name: cells[name] for name in names if name in TRAINING_COLUMNS})
+    return rows
 
 
-def for_programs(found: Comparison, names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows, in full and with what each figure rests on; after a figure, the paired difference."""
+def for_programs(found: Comparison, names: Sequence[str]) -> list[dict[str, object]]:
+    """A row a run, in full and with what each figure rests on; after a figure, the paired difference."""
     from sritool.analysis.comparison import TRAINING_COLUMNS
     from sritool.evaluation.paired import PAIRED
 
-    metrics = [name for name in names if name not in TRAINING_COLUMNS]
-    training = [name for name in names if name in TRAINING_COLUMNS]
-    columns = ["run", "method", "corpus"]
-    for name in metrics:
-        columns += figure_columns([name], people=False)
-        if found.against and name.removesuffix("-word") in PAIRED:
-            columns += [f"{name} diff", f"{name} diff se"]
-    columns += [
-        *(["against"] if found.against else []),
-        "estimator",
-        "draws",
-        "data",
-        "sentences",
-        "of",
-        "predictions",
-        *RELIABILITY,
-    ]
-    columns += ["training sentences", "training split"]
-    for name in training:
-        columns += {"epochs": ["epochs", "planned epochs"], "time": ["seconds"]}.get(name, [name])
-    cells: list[list[object]] = []
-    for row in found.rows:
-        own, likelihood, differences = row.evaluation, row.likelihood, found.differences(row)
+    rows = []
+    for run in found.rows:
+        own, likelihood, differences = run.evaluation, run.likelihood, found.differences(run)
         first = likelihood or next(iter(own.estimates), None)
-        line: list[object] = [row.name, own.method, row.corpus]
-        for name in metrics:
-            line += figure_cells(row.estimate(name), people=False)
-            if f"{name} diff" in columns:
-                line += differences[name][:2] if name in differences else (None, None)
-        line += [found.against] if found.against else []
-        line += [first and first.estimator, first and first.draws, own.data, measured(own), own.total]
-        line.append(predictions_of(own.estimates))
-        line += [*reliability_cells(likelihood), row.training.sentences, row.training.of]
-        for name in training:
-            line += [value_of(row, name), *([row.training.planned] if name == "epochs" else [])]
-        cells.append(line)
-    return columns, cells
+        row: dict[str, object] = {"run": run.name, "method": own.method, "corpus": run.corpus}
+        for name in (name for name in names if name not in TRAINING_COLUMNS):
+            row |= figure_columns(name, run.estimate(name), people=False)
+            if found.against and name.removesuffix("-word") in PAIRED:
+                paired = differences.get(name)
+                row[f"{name} diff"] = paired and paired.value
+                row[f"{name} diff se"] = paired and paired.standard_error
+        row |= {"against": found.against} if found.against else {}
+        row |= {"estimator": first and first.estimator, "draws": first and first.draws}
+        row |= {"data": own.data, "sentences": measured(own), "of": own.total}
+        row |= {"predictions": predictions_of(own.estimates), **reliability_of(likelihood)}
+        row |= {"training sentences": run.training.sentences, "training split": run.training.of}
+        for name in (name for name in names if name in TRAINING_COLUMNS):
+            row["seconds" if name == "time" else name] = value_of(run, name)
+            row |= {"planned epochs": run.training.planned} if name == "epochs" else {}
+        rows.append(row)
+    return rows
 
 
 def cell_of(row: Row, name: str) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import readable
@@ -15,7 +15,7 @@ FOR_PEOPLE = ("table", "markdown", "latex")
 """Formats in which the title says what every row shares, and a figure stands with its error."""
 
 RELIABILITY = ("half", "ess", "ess decile", "pareto k", "pareto k decile")
-"""Columns, for programs, of a figure that rests on importance weights: see `reliability_cells`."""
+"""Columns, for programs, of a figure that rests on importance weights: at M/2, effective sample size and k̂."""
 
 HALF = "half the draws"
 """Column, for people: how much higher a figure is from half the draws, where more draws would change it further."""
@@ -33,25 +33,26 @@ def raised_by_half(estimate: Estimate) -> str | None:
     return None if estimate.unsettled is None else f"{estimate.unsettled:+.3f}"
 
 
-WEIGHTS = ("at M/2", "at M", "ESS, worst decile", "Pareto k, worst decile")
-"""Columns, for people, of a figure that rests on importance weights: see `weights_of`."""
-
-
-def weights_of(estimate: Estimate) -> tuple[str | None, ...]:
-    """The cells of WEIGHTS for a figure that rests on importance weights."""
+def weights_of(estimate: Estimate) -> dict[str, object]:
+    """For people, by column: how far the weights under a figure can be believed; it must rest on some."""
     r = estimate.reliability
     assert r is not None
-    sizes = both(r.effective, r.effective_decile), both(r.pareto_k, r.pareto_k_decile)
-    return (readable(r.half), readable(estimate.value), *sizes)
+    return {
+        "at M/2": readable(r.half),
+        "at M": readable(estimate.value),
+        "ESS, worst decile": both(r.effective, r.effective_decile),
+        "Pareto k, worst decile": both(r.pareto_k, r.pareto_k_decile),
+    }
 
 
-def reliability_cells(estimate: Estimate | None) -> tuple[float | None, ...]:
-    """A figure at M/2, effective sample size and k̂, each with its worst decile; None without weights."""
-    reliability = estimate.reliability if estimate else None
-    if reliability is None:
-        return (None,) * len(RELIABILITY)
-    sizes = reliability.effective, reliability.effective_decile
-    return (reliability.half, *map(known, (*sizes, reliability.pareto_k, reliability.pareto_k_decile)))
+def reliability_of(estimate: Estimate | None) -> dict[str, object]:
+    """For programs, by the columns of RELIABILITY: the same of any figure, None in all of them without weights."""
+    r = estimate.reliability if estimate else None
+    if r is None:
+        return dict.fromkeys(RELIABILITY)
+    sizes = r.effective, r.effective_decile, r.pareto_k, r.pareto_k_decile
+    known = (None if math.isnan(size) else size for size in sizes)  # what could be estimated
+    return dict(zip(RELIABILITY, (r.half, *known), strict=True))
 
 
 def both(value: float, decile: float) -> str | None:
@@ -59,30 +60,24 @@ def both(value: float, decile: float) -> str | None:
     return None if math.isnan(value) else f"{readable(value)}, {readable(decile)}"
 
 
-def known(value: float) -> float | None:
-    """None for what could not be estimated."""
-    return None if math.isnan(value) else value
-
-
 def figure(estimate: Estimate) -> float:
     """The value, a whole number where it is a count."""
-    return (
-        int(estimate.value)
-        if estimate.unit == "dimensions" and math.isfinite(estimate.value)
-        else estimate.value
-    )
+    is_count = estimate.unit == "dimensions" and math.isfinite(estimate.value)
+    return int(estimate.value) if is_count else estimate.value
 
 
-def figure_columns(names: Sequence[str], people: bool) -> list[str]:
-    """Return the columns of figures: one each for people, and one for its error beside it for programs."""
-    return list(names) if people else [column for name in names for column in (name, f"{name} se")]
-
-
-def figure_cells(estimate: Estimate | None, people: bool) -> list[object]:
-    """Return the cells of a figure below `figure_columns`; empty where it was not measured."""
+def figure_columns(name: str, estimate: Estimate | None, people: bool) -> dict[str, object]:
+    """Return a figure by column, with its error beside it for programs; None where it was not measured."""
     if people:
-        return [estimate and shown(estimate)]
-    return [figure(estimate), estimate.standard_error] if estimate else [None, None]
+        return {name: estimate and shown(estimate)}
+    return {name: estimate and figure(estimate), f"{name} se": estimate and estimate.standard_error}
+
+
+def value_columns(estimate: Estimate, people: bool) -> dict[str, object]:
+    """Return a figure by column where its name stands in another one."""
+    if people:
+        return {"value ± se": shown(estimate)}
+    return {"value": figure(estimate), "se": estimate.standard_error}
 
 
 def shown(estimate: Estimate) -> str:

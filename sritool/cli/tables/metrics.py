@@ -10,13 +10,12 @@ from sritool.cli.tables.figures import (
     FOR_PEOPLE,
     HALF,
     RELIABILITY,
-    WEIGHTS,
-    figure_cells,
     figure_columns,
     half_of,
     raised_by_half,
-    reliability_cells,
+    reliability_of,
     shown,
+    value_columns,
     weights_of,
 )
 
@@ -29,16 +28,7 @@ if TYPE_CHECKING:
 def metrics_table(
     run: str, data: str, total: int, estimates: Sequence[Estimate], notes: Sequence[str], fmt: str
 ) -> Table:
-    """One row a metric, with what it rests on.
-
-    Args:
-        run: Its name.
-        data: What was measured on.
-        total: Sentences there, measured or not.
-        estimates: The figures.
-        notes: Lines below the table.
-        fmt: Any format but auto.
-    """
+    """One row a metric, with what it rests on; the columns are there even if nothing could be measured."""
     people = fmt in FOR_PEOPLE
     most = max((e.sentences for e in estimates), default=0)
     # The title says on how many; a table of the other formats is copied without it.
@@ -50,8 +40,11 @@ def metrics_table(
         unit = e.unit.removesuffix("/sentence") if fmt == "table" else e.unit
         counts = [e.sentences, total] if counted else []
         half = [raised_by_half(e)] if halves else []
-        rows.append([e.metric, *figure_cells(e, people), *half, unit, *counts, e.draws, e.estimator])
-        rows[-1] += [] if people else [e.predictions, run, data, *reliability_cells(e), e.bound or None]
+        rows.append(
+            [e.metric, *value_columns(e, people).values(), *half, unit, *counts, e.draws, e.estimator]
+        )
+        if not people:
+            rows[-1] += [e.predictions, run, data, *reliability_of(e).values(), e.bound or None]
     columns = [
         "metric",
         *(["value ± se"] if people else ["value", "se"]),
@@ -70,32 +63,33 @@ def reliability_table(estimates: Sequence[Estimate]) -> Table | None:
     if not weighted:
         return None
     title = f"Weights of {weighted[0].estimator}, M = {weighted[0].draws} draws a sentence"
-    return Table(title, ("metric", *WEIGHTS), [(e.metric, *weights_of(e)) for e in weighted])
+    return Table.of(title, [{"metric": e.metric, **weights_of(e)} for e in weighted])
 
 
 def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
     """One row a run; figures and their errors in one column for people, in two for programs."""
-    metrics, people = metrics_of(found), fmt in FOR_PEOPLE
-    counted = fmt != "table"  # whose title says it, and stays with it
-    halves = [half_of(run.estimates) if people else None for run in found]
-    rows: list[list[object]] = []
-    for run, half in zip(found, halves, strict=True):
+    people = fmt in FOR_PEOPLE
+    halves = {run.run: half_of(run.estimates) for run in found}
+    rows = []
+    for run in found:
         by_name = {estimate.metric: estimate for estimate in run.estimates}
         likelihood = likelihood_of(run)
-        row: list[object] = [run.run, run.method]
-        row += [cell for metric in metrics for cell in figure_cells(by_name.get(metric), people)]
-        row += [half] if any(halves) else []
-        row += [measured(run), run.total] if counted else []
-        row.append((likelihood or run.estimates[0]).estimator)
-        programs = [predictions_of(run.estimates), run.data, *reliability_cells(likelihood)]
-        rows.append(row if people else [*row, *programs])
-    columns = ["run", "method", *figure_columns(metrics, people), *([HALF] if any(halves) else [])]
-    columns += [
-        *(["sentences", "of"] if counted else []),
-        "estimator",
-        *([] if people else ["predictions", "data", *RELIABILITY]),
-    ]
-    return Table(shared_title(found), columns, rows, "\n".join(notes_of(found)))
+        row: dict[str, object] = {"run": run.run, "method": run.method}
+        for metric in metrics_of(found):
+            row |= figure_columns(metric, by_name.get(metric), people)
+        if people and any(halves.values()):
+            row[HALF] = halves[run.run]
+        if fmt != "table":  # whose title says it, and stays with it
+            row |= {"sentences": measured(run), "of": run.total}
+        row["estimator"] = (likelihood or run.estimates[0]).estimator
+        if not people:
+            row |= {
+                "predictions": predictions_of(run.estimates),
+                "data": run.data,
+                **reliability_of(likelihood),
+            }
+        rows.append(row)
+    return Table.of(shared_title(found), rows, "\n".join(notes_of(found)))
 
 
 def metrics_down_table(found: Sequence[Evaluation]) -> Table:
@@ -126,35 +120,31 @@ def curve_table(found: Sequence[Evaluation], fmt: str) -> Table:
     """PPL and NLL against the number of draws, from the same draws: M/8, M/4, M/2, M."""
     people = fmt in FOR_PEOPLE
     rows = [
-        [run.run, ppl.estimator, ppl.draws, *figure_cells(ppl, people), *figure_cells(nll, people)]
-        + ([] if people else [ppl.predictions])
+        {
+            "run": run.run,
+            "estimator": ppl.estimator,
+            "draws": ppl.draws,
+            **figure_columns("ppl", ppl, people),
+            **figure_columns("nll", nll, people),
+            **({} if people else {"predictions": ppl.predictions}),
+        }
         for run in found
         for ppl, nll in run.curve
     ]
-    columns = ["run", "estimator", "draws", *figure_columns(("ppl", "nll"), people)]
-    columns += [] if people else ["predictions"]
-    return Table(f"{shared_title(found)}, by draws a sentence", columns, rows, "\n".join(notes_of(found)))
+    return Table.of(f"{shared_title(found)}, by draws a sentence", rows, "\n".join(notes_of(found)))
 
 
 def certificate_table(found: Sequence[tuple[str, Certificate]], fmt: str) -> Table:
     """log p(x) of sentences of the model itself between its bounds, and whether `adaptive` lies inside."""
-    people = fmt in FOR_PEOPLE
-    rows: list[list[object]] = []
+    rows = []
     for run, bracket in found:
         bounds = [bracket.lower, bracket.adaptive, bracket.upper]
         for e in (*bounds, bracket.width, bracket.above_lower, bracket.below_upper):
-            rows.append([run, e.metric, *figure_cells(e, people), e.unit, e.draws, e.estimator])
+            row = {"run": run, "quantity": e.metric, **value_columns(e, fmt in FOR_PEOPLE)}
+            rows.append(row | {"unit": e.unit, "draws": e.draws, "estimator": e.estimator})
     first = found[0][1]
-    columns = [
-        "run",
-        "quantity",
-        *(["value ± se"] if people else ["value", "se"]),
-        "unit",
-        "draws",
-        "estimator",
-    ]
     title = f"{first.sentences} sentences drawn from each model, {first.rungs} rungs, {first.chains} chains"
-    return Table(title, columns, rows, "\n".join(f"{run}: {bracket.verdict}" for run, bracket in found))
+    return Table.of(title, rows, "\n".join(f"{run}: {bracket.verdict}" for run, bracket in found))
 
 
 def metrics_of(found: Sequence[Evaluation]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sritool.cli.formats import Table
-from sritool.cli.tables.figures import figure_cells, figure_columns, shown
+from sritool.cli.tables.figures import figure_columns, shown
 
 if TYPE_CHECKING:
     from sritool.analysis.noisy_recon import NoisyRecon
@@ -30,19 +30,18 @@ def increase_table(found: Sequence[NoisyRecon], beside: Sequence[str] = ()) -> T
 
 def long_table(found: Sequence[NoisyRecon], beside: Sequence[str] = ()) -> Table:
     """For programs: a row each run and k."""
-    figures = figure_columns(("recon", "increase", "permuted"), people=False)
-    columns = ["run", "method", "noise", "k", *figures, "changed", "short"]
-    columns += ["sentences", "of", "draws", "estimator", "data"]
-    rows: list[list[object]] = []
+    rows = []
     for run in found:
         for place, k in enumerate(run.counts):
             recon = run.recon[place]
-            row: list[object] = [run.run, run.method, run.noise, k]
-            for estimate in (recon, run.increase[place], run.permuted):
-                row += figure_cells(estimate, people=False)
-            rows.append([*row, run.changed[place], run.short[place]])
-            rows[-1] += [recon.sentences, run.total, recon.draws, recon.estimator, run.data]
-    return Table("recon from noisy sentences", columns, rows, "\n".join(notes_of(found, beside)))
+            row: dict[str, object] = {"run": run.run, "method": run.method, "noise": run.noise, "k": k}
+            row |= figure_columns("recon", recon, people=False)
+            row |= figure_columns("increase", run.increase[place], people=False)
+            row |= figure_columns("permuted", run.permuted, people=False)
+            row |= {"changed": run.changed[place], "short": run.short[place]}
+            row |= {"sentences": recon.sentences, "of": run.total, "draws": recon.draws}
+            rows.append(row | {"estimator": recon.estimator, "data": run.data})
+    return Table.of("recon from noisy sentences", rows, "\n".join(notes_of(found, beside)))
 
 
 def notes_of(found: Sequence[NoisyRecon], beside: Sequence[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sritool._version import __version__
 from sritool.cli.formats import Best, Table, exact, markdown_lines
-from sritool.cli.tables.figures import FOR_PEOPLE, difference_text, figure_cells
+from sritool.cli.tables.figures import FOR_PEOPLE, difference_text, figure_columns
 from sritool.cli.tables.reproduction import machine_line
 
 if TYPE_CHECKING:
@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 
 def trials_table(search: Search, found: Sequence[Result], failed: Mapping[str, Done], fmt: str) -> Table:
-    """Return a row a trial, the best first.
-
-    Args:
-        search: The search.
-        found: What is there of its trials, sorted.
-        failed: Runs whose command failed, with how.
-        fmt: Any format but auto.
-    """
+    """Return a row a trial, the best first; `failed` has the runs whose command failed, with how."""
     from sritool.analysis.random_search import verdict
 
     title = f"Random search: {search.plan.request.corpus}, {search.plan.request.methods[0]}"
@@ -34,7 +27,7 @@ def trials_table(search: Search, found: Sequence[Result], failed: Mapping[str, D
     if fmt in FOR_PEOPLE and found[0].estimate is not None:
         rows[0][search.metric] = Best(rows[0][search.metric])
     note = [*verdict(found), *(["*: beyond two standard errors"] if fmt in FOR_PEOPLE else [])]
-    return Table(title, [*rows[0]], [[*row.values()] for row in rows], "\n".join(note))
+    return Table.of(title, rows, "\n".join(note))
 
 
 def _for_people(search: Search, one: Result) -> dict[str, object]:
@@ -43,7 +36,7 @@ def _for_people(search: Search, one: Result) -> dict[str, object]:
     return {
         "trial": one.trial.number,
         **dict(zip(_short(search.keys), map(exact, search.values(one.trial)), strict=True)),
-        search.metric: figure_cells(one.estimate, True)[0],
+        **figure_columns(search.metric, one.estimate, people=True),
         "minus trial 0": cell,
         "epochs": state.epochs if state.folder else None,
         "steps": state.steps if state.folder else None,
@@ -61,15 +54,13 @@ def _short(keys: Sequence[str]) -> list[str]:
 
 def _for_programs(search: Search, one: Result) -> dict[str, object]:
     state, paired = one.state, one.difference
-    value, error = figure_cells(one.estimate, False)
     return {
         "trial": one.trial.number,
-        "run": one.trial.run.name if one.trial.run is not None else None,
+        "run": one.trial.run and one.trial.run.name,
         **dict(zip(search.keys, search.values(one.trial), strict=True)),
-        search.metric: value,
-        f"{search.metric} se": error,
-        f"{search.metric} diff": paired.value if paired is not None else None,
-        f"{search.metric} diff se": paired.standard_error if paired is not None else None,
+        **figure_columns(search.metric, one.estimate, people=False),
+        f"{search.metric} diff": paired and paired.value,
+        f"{search.metric} diff se": paired and paired.standard_error,
         "epochs": state.epochs,
         "steps": state.steps,
         "seconds": state.seconds,
@@ -88,13 +79,7 @@ def _state(one: Result, failed: Mapping[str, Done]) -> str:
 
 
 def record_lines(table: Table, command: str, machine: Mapping[str, str]) -> Iterator[str]:
-    """Return the record of a search in Markdown.
-
-    Args:
-        table: Of its trials, for people.
-        command: What makes it again.
-        machine: Where it was made.
-    """
+    """Return the record of a search in Markdown, with its trials for people and the command that makes it again."""
     yield f"## {table.title}\n\n```sh\n{command}\n```\n\n"
     yield f"{time.strftime('%Y-%m-%d', time.gmtime())}, sritool {__version__}, {machine_line(machine)}.\n\n"
     yield from markdown_lines(table._replace(title=""))

@@ -15,10 +15,7 @@ Row = TypeVar("Row")
 
 
 def read_table(source: str) -> list[dict[str, Any]]:
-    """The rows of a table by column, cells as text or as JSON has them.
-
-    Args:
-        source: A file, or - for stdin.
+    """The rows of a table in a file, or - for stdin, by column; cells as text or as JSON has them.
 
     Raises:
         DataError: It cannot be read, or has no row.

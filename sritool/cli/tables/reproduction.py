@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from textwrap import shorten
 from typing import Any
 
@@ -28,18 +29,8 @@ def tables_of(found: Document, fmt: str) -> list[Table]:
     """Return all tables of a document, in a format other than auto."""
     if fmt not in FOR_PEOPLE:
         return [figures_table(found)]
-    return [
-        table
-        for table in (
-            beside_table(found),
-            sentences_table(found),
-            differences_table(found),
-            seeds_table(found),
-            training_table(found),
-            missing_table(found),
-        )
-        if table.rows
-    ]
+    makers = (beside_table, sentences_table, differences_table, seeds_table, training_table, missing_table)
+    return [table for table in (make(found) for make in makers) if table.rows]
 
 
 def beside_table(found: Document) -> Table:
@@ -117,17 +108,9 @@ def cell(figure: Mapping[str, Any]) -> str:
 def label(found: Document, entry: Entry) -> str:
     """Name a row: the paper's name, how the run varies, and its seed where there are several."""
     several = len({other["seed"] for other in found["rows"]}) > 1
-    parts = [
-        entry["name"],
-        entry["variation"] and varied(entry["variation"]),
-        f"seed {entry['seed']}" if several else "",
-    ]
+    varied = entry["variation"].replace("tau", "τ = ").replace("k", "K = ")  # of `k8` and `tau0.5`
+    parts = [entry["name"], varied, f"seed {entry['seed']}" if several else ""]
     return ", ".join(filter(None, parts)) + (" †" if entry["status"] == "training" else "")
-
-
-def varied(name: str) -> str:
-    """`K = 8` of `k8`, `τ = 0.5` of `tau0.5`."""
-    return f"τ = {name[3:]}" if name.startswith("tau") else f"K = {name[1:]}"
 
 
 def _notes(found: Document) -> Iterator[str]:
@@ -145,17 +128,11 @@ def _notes(found: Document) -> Iterator[str]:
 def sentences_table(found: Document) -> Table:
     """The sentences of Tables 2 and 3, a column a run."""
     entries = [entry for entry in found["rows"] if entry.get("sentences")]
-    longest = max((len(entry["sentences"]) for entry in entries), default=0)
-    rows: list[list[object]] = [
-        [number + 1, *(_sentence(entry["sentences"], number) for entry in entries)]
-        for number in range(longest)
+    cut = [
+        [shorten(sentence, LONGEST, placeholder=" …") for sentence in entry["sentences"]] for entry in entries
     ]
+    rows = [[number, *cells] for number, cells in enumerate(zip_longest(*cut), 1)]
     return Table("Sentences", ["", *(label(found, entry) for entry in entries)], rows)
-
-
-def _sentence(sentences: Sequence[str], number: int) -> str | None:
-    """One of them, cut to what a cell has room for."""
-    return shorten(sentences[number], LONGEST, placeholder=" …") if number < len(sentences) else None
 
 
 def differences_table(found: Document) -> Table:
@@ -176,61 +153,58 @@ def differences_table(found: Document) -> Table:
 def seeds_table(found: Document) -> Table:
     """How far the seeds of a method lie apart."""
     rows = [
-        [
-            ", ".join(filter(None, (one["method"], one["variation"]))),
-            one["metric"],
-            one["seeds"],
-            one["mean"],
-            one["sd"],
-            one["least"],
-            one["most"],
-        ]
+        {
+            "method": ", ".join(filter(None, (one["method"], one["variation"]))),
+            "figure": one["metric"],
+            "seeds": one["seeds"],
+            "mean": one["mean"],
+            "standard deviation": one["sd"],
+            "least": one["least"],
+            "most": one["most"],
+        }
         for one in found["seeds"]
         if one["metric"] in found["columns"]
     ]
-    columns = ["method", "figure", "seeds", "mean", "standard deviation", "least", "most"]
-    return Table("Over seeds", columns, rows)
+    return Table.of("Over seeds", rows)
 
 
 def training_table(found: Document) -> Table:
     """What was trained, for how long, on what."""
-    rows: list[list[object]] = []
-    for entry in found["rows"]:
-        training = entry.get("training")
-        if training:
-            machines = "; ".join(machine_line(one) for one in entry["machines"])
-            epochs = f"{training['epochs']}/{training['planned epochs']}"
-            times = training["hours"], training["tokens/s"]
-            rows.append(
-                [label(found, entry), entry["run"], epochs, *times, machines or None, entry["settings"]]
-            )
-    columns = ["method", "run", "epochs", "hours", "tokens/s", "machine", "settings"]
-    note = "machine: where reproduce trained it; not noted of runs from elsewhere" if rows else ""
-    return Table("Training", columns, rows, note)
+    rows = [
+        {
+            "method": label(found, entry),
+            "run": entry["run"],
+            "epochs": f"{training['epochs']}/{training['planned epochs']}",
+            "hours": training["hours"],
+            "tokens/s": training["tokens/s"],
+            "machine": "; ".join(machine_line(one) for one in entry["machines"]) or None,
+            "settings": entry["settings"],
+        }
+        for entry in found["rows"]
+        if (training := entry.get("training"))
+    ]
+    return Table.of("Training", rows, "machine: where reproduce trained it; not noted of runs from elsewhere")
 
 
 def machine_line(one: Mapping[str, str]) -> str:
     """A machine in a line."""
-    return ", ".join(
-        filter(None, (one.get("gpu") or one.get("processor"), f"PyTorch {one.get('torch', '?')}"))
-    )
+    processor = one.get("gpu") or one.get("processor")
+    return ", ".join(filter(None, (processor, f"PyTorch {one.get('torch', '?')}")))
 
 
 def missing_table(found: Document) -> Table:
     """What is not run, with its time and its commands."""
-    rows: list[list[object]] = []
-    for entry in found["rows"]:
-        if entry["status"] == "done":
-            continue
-        rows.append(
-            [
-                label(found, entry),
-                state_of(entry),
-                about(entry["estimated seconds"]),
-                " && ".join(entry["left"]),
-            ]
-        )
-    return Table("Not run", ["method", "state", "time", "commands that are left"], rows)
+    rows = [
+        {
+            "method": label(found, entry),
+            "state": state_of(entry),
+            "time": about(entry["estimated seconds"]),
+            "commands that are left": " && ".join(entry["left"]),
+        }
+        for entry in found["rows"]
+        if entry["status"] != "done"
+    ]
+    return Table.of("Not run", rows)
 
 
 def about(seconds: float | None) -> str | None:
@@ -239,31 +213,29 @@ def about(seconds: float | None) -> str | None:
 
 
 _FIGURE = ("metric", "value", "standard_error", "own", "estimator", "draws", "sentences", "of", "half")
-_PROGRAMS = ("table", "corpus", "recipe", "method", "variation", "seed", "run", "status")
 
 
 def figures_table(found: Document) -> Table:
     """For programs: a row a figure, and one without figure for a run that has none."""
-    rows: list[list[object]] = []
+    rows = []
     for entry in found["rows"]:
-        head = [found["table"], found["corpus"], found["recipe"]]
-        head += [entry[name] for name in ("method", "variation", "seed", "run", "status")]
         differences = {(one["metric"], one["against"]): one for one in entry.get("differences", ())}
-        training = entry.get("training", {})
-        tail = [training.get("hours"), entry.get("settings"), entry["estimated seconds"]]
-        tail.append(" && ".join(entry["commands"]))
         shown = [*entry.get("figures", ())]
         known = {figure["metric"] for figure in shown}
         shown += [{"metric": name} for name in entry["published"] if name not in known]
         for figure in shown or [{}]:
-            paired: list[object] = []
+            row = {name: found[name] for name in ("table", "corpus", "recipe")}
+            row |= {name: entry[name] for name in ("method", "variation", "seed", "run", "status")}
+            row |= {"se" if name == "standard_error" else name: figure.get(name) for name in _FIGURE}
+            theirs = entry["published"].get(figure.get("metric"), {})
+            row |= {"paper": theirs.get("value"), "source": theirs.get("source")}
             for against in ("lm", "sri"):
                 one = {} if figure.get("own") else differences.get((figure.get("metric"), against), {})
-                paired += [one.get("value"), one.get("standard_error")]
-            theirs = entry["published"].get(figure.get("metric"), {})
-            own = [figure.get(name) for name in _FIGURE]
-            rows.append([*head, *own, theirs.get("value"), theirs.get("source"), *paired, *tail])
-    columns = [*_PROGRAMS, *("se" if name == "standard_error" else name for name in _FIGURE)]
-    columns += ["paper", "source", "minus lm", "minus lm se", "minus sri", "minus sri se"]
-    columns += ["training hours", "settings", "estimated seconds left", "commands"]
-    return Table(str(found["title"]), columns, rows)
+                row[f"minus {against}"] = one.get("value")
+                row[f"minus {against} se"] = one.get("standard_error")
+            row["training hours"] = entry.get("training", {}).get("hours")
+            row["settings"] = entry.get("settings")
+            row["estimated seconds left"] = entry["estimated seconds"]
+            row["commands"] = " && ".join(entry["commands"])
+            rows.append(row)
+    return Table.of(str(found["title"]), rows)

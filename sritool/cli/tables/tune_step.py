@@ -20,13 +20,7 @@ SIDES = ("upper", "upper_gain", "lower", "lower_gain", "recon", "kl")
 
 
 def steps_table(tuned: Tuned, title: str, fmt: str) -> Table:
-    """One row a schedule.
-
-    Args:
-        tuned: The schedules and their figures.
-        title: What was measured on.
-        fmt: Any format but auto.
-    """
+    """One row a schedule, under a title that says what was measured on."""
     note = "; ".join(tuned.notes)
     if fmt not in FOR_PEOPLE:
         return exact_table(tuned, title, note)
@@ -110,10 +104,7 @@ SHAPES = {
 
 
 def tuned_from_table(source: str) -> Tuned:
-    """Return the figures in a table for programs.
-
-    Args:
-        source: A file, or - for stdin.
+    """Return the figures in a table for programs, from a file or stdin.
 
     Raises:
         DataError: It is no such table, or holds schedules of several shapes.
