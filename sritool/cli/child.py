@@ -19,10 +19,7 @@ from typing import NamedTuple
 from sritool.cli.error_messages import REASON
 from sritool.cli.signals import StopRequest
 
-_GRACE = 330.0
-"""Seconds that a process has to save once its time is over, a little more than it gives its own processes."""
-
-
+_GRACE = 330.0  # seconds to save once its time is over, a little more than a process gives its own processes
 OURS, KEPT = "SRITOOL_", ("SRITOOL_DEBUG", "SRITOOL_MEMORY", "SRITOOL_PROCESSES", "SRITOOL_PEER_TIMEOUT")
 """How our variables begin, and those that change no figure."""
 
@@ -41,11 +38,6 @@ main()
 def command_of(words: Sequence[str]) -> list[str]:
     """Return the command line of `sritool WORDS`, by this very program."""
     return [sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), *words]
-
-
-def plain_environment() -> dict[str, str]:
-    """Return the environment without variables that would change what a command line says, like SRITOOL_EPOCHS."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(OURS) or name in KEPT}
 
 
 class Done(NamedTuple):
@@ -76,13 +68,15 @@ class Children(StopRequest):
     def run(self, words: Sequence[str], seconds: float | None = None) -> Done:
         """Run `sritool WORDS` to its end; after so many seconds, if they are given, it is asked to stop."""
         began, in_time = time.monotonic(), True
+        # Variables like SRITOOL_EPOCHS would change what the command line says.
+        kept = {name: os.environ[name] for name in os.environ if not name.startswith(OURS) or name in KEPT}
         process = subprocess.Popen(
             command_of(words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**plain_environment(), REASON: "1"},
+            env={**kept, REASON: "1"},
             start_new_session=True,
         )
         self._running = process

@@ -36,10 +36,8 @@ LATEX_ESCAPES = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ", "\r": " ", "\t": " "}
     | {"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "–": "--"}
-    | {
-        "[": "{[}",
-        "*": "{*}",
-    }  # at the head of a row, the \\\\ before it would take them for its own argument
+    # At the head of a row, the \\\\ before it would take them for its own argument.
+    | {"[": "{[}", "*": "{*}"}
     | {"‖": r"$\Vert$", "Δ": r"$\Delta$", "τ": r"$\tau$", "θ": r"$\theta$", "²": "$^2$", "½": r"$\frac12$"}
 )
 

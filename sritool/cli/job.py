@@ -25,12 +25,9 @@ from sritool.errors import EndedElsewhereError
 if TYPE_CHECKING:
     from sritool.processes import Processes
 
-_OURS = "sritool-"
-"""Jobs that `launch` began have names that begin so."""
-_BEGAN = "SRITOOL_JOB_BEGAN"
-"""Variable with the time at which the command began, for its processes."""
-_GRACE = 300
-"""Seconds that processes have to save after a signal; after one of them failed, torch gives the others 30."""
+_OURS = "sritool-"  # names of jobs that `launch` began begin so
+_BEGAN = "SRITOOL_JOB_BEGAN"  # variable with the time at which the command began, for its processes
+_GRACE = 300  # seconds to save after a signal; after one process failed, torch gives the others 30
 
 
 def seconds_before(environment: Mapping[str, str] = os.environ) -> float:
@@ -39,17 +36,10 @@ def seconds_before(environment: Mapping[str, str] = os.environ) -> float:
 
 
 def launch(number: int, words: Sequence[str], began: float | None = None) -> int:
-    """Run `sritool WORDS` in several processes on this machine, until all have ended.
+    """Run `sritool WORDS` in several processes on this machine, until all have ended; return the exit code.
 
-    A signal that comes meanwhile goes on to all of them, which save and end.
-
-    Args:
-        number: How many.
-        words: The command line after the program's name.
-        began: When this command began, as `time.monotonic` has it; None: now.
-
-    Returns:
-        The exit code: of the process that ended first with another one than 0.
+    It is that of the process that ended first with another one than 0. A signal that comes meanwhile goes on to all
+    of them, which save and end. The command began at `began`, as `time.monotonic` has it, or else now.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

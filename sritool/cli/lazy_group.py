@@ -45,17 +45,11 @@ def refuse_repeated(given: Sequence[Any]) -> None:
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are the modules of a package.
-
-    Attributes:
-        package: Name of the package.
-        headings: Command -> the heading that it stands under in the help, in the order shown.
-        noun: What a command of this group is called in an error.
-    """
+    """A group whose commands are the modules of a package."""
 
     package: ClassVar[str]
-    headings: ClassVar[dict[str, str]]
-    noun: ClassVar[str]
+    headings: ClassVar[dict[str, str]]  # command -> what it stands under in the help, in the order shown
+    noun: ClassVar[str]  # what a command is called in an error
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(self.headings)

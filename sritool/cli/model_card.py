@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,11 @@ VALIDATION = ("nll", "posterior-kl", "recon", "permuted")
 
 def render(facts: CardFacts, name: str, license_name: str | None) -> str:
     """Return the model card of `name`, user/name on the hub; without a licence nothing is said of one."""
-    parts = (front_matter(facts, license_name), *body(facts, name))
-    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
-
-
-def front_matter(facts: CardFacts, license_name: str | None) -> str:
-    """Return what the hub reads: library, tags and licence."""
     tags = ["text-generation", "latent-variable-model", "lstm", facts.checkpoint.config.method]
     tags += ["short-run-inference"] if facts.checkpoint.config.method == "sri" else []
     lines = ["library_name: sritool", *([f"license: {license_name}"] if license_name else []), "tags:"]
-    return "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
+    for_the_hub = "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
+    return "\n\n".join(part.strip("\n") for part in (for_the_hub, *body(facts, name)) if part) + "\n"
 
 
 def body(facts: CardFacts, name: str) -> Iterator[str]:
@@ -74,47 +70,38 @@ def text_form(facts: CardFacts) -> str:
     """Return how text has to look."""
     corpus, kind = facts.checkpoint.corpus, facts.checkpoint.tokenizer.kind
     units = "Words are what spaces separate" if kind == "word" else f"Text is cut into pieces ({kind})"
-    more = [
-        *(["text is lowercased"] if corpus["lowercase"] else []),
-        *(["punctuation is cut off the words"] if corpus["split_punctuation"] else []),
-        f"sentences are cut at {corpus['max_length']} tokens",
-    ]
+    more = ["text is lowercased"] if corpus["lowercase"] else []
+    more += ["punctuation is cut off the words"] if corpus["split_punctuation"] else []
+    more.append(f"sentences are cut at {corpus['max_length']} tokens")
     return f"{units}; {', '.join(more)}. The model does this itself."
 
 
 def figures(facts: CardFacts) -> Iterator[str]:
     """Yield the figures on record with their standard errors, or what is known without."""
     of = f" of {facts.total:,}" if facts.total else ""
-    rows = [
-        [
-            estimate.metric,
-            shown(estimate),
-            estimate.unit,
-            f"{estimate.sentences:,}{of}",
-            estimate.estimator,
-        ]
-        for estimate in facts.estimates
-    ]
+    columns = ("metric", "value ± se", "unit", "sentences", "estimator")
+    rows = [(e.metric, shown(e), e.unit, f"{e.sentences:,}{of}", e.estimator) for e in facts.estimates]
     if rows:
-        table = Table("", ("metric", "value ± se", "unit", "sentences", "estimator"), rows)
+        table = Table("", columns, rows)
         yield f"On {_code(facts.data)}, by `sritool evaluate`; standard errors are over sentences."
         yield "".join(lines_of(table, "markdown"))
         yield "\n".join(f"- {note}" for note in facts.notes)
     else:
         yield "No evaluation of these weights is on record."
-    last = [name for name in VALIDATION if isinstance(facts.validated.get(name), float)]
-    if last:
-        told = ", ".join(
-            f"{name} {with_error(facts.validated[name], _error(facts.validated.get(f'{name} se')))}"
-            for name in last
-        )
-        yield f"At its last validation, in nats a sentence: {told}."
-    if facts.uses_z is not None:
+    last = {name: value for name, value in facts.validated.items() if isinstance(value, float)}
+    told = [
+        f"{name} {with_error(last[name], last.get(f'{name} se', math.nan))}"
+        for name in VALIDATION
+        if name in last
+    ]
+    if told:
+        yield f"At its last validation, in nats a sentence: {', '.join(told)}."
+    if facts.uses_z is not None and facts.collapsed:
+        yield f"**Is z used?** {facts.collapsed[:1].upper()}{facts.collapsed[1:]}."
+    elif facts.uses_z is not None:
         yield (
-            f"**Is z used?** {facts.collapsed[:1].upper()}{facts.collapsed[1:]}."
-            if facts.collapsed
-            else "**Is z used?** Yes: another sentence's z in place of a sentence's own costs the reconstruction "
-            "more than 0.1 nats and two standard errors (`permuted`)."
+            "**Is z used?** Yes: another sentence's z in place of a sentence's own costs the reconstruction more "
+            "than 0.1 nats and two standard errors (`permuted`)."
         )
 
 
@@ -166,7 +153,3 @@ def unit_of(facts: CardFacts) -> str:
 
 def _code(text: object) -> str:
     return f"`{str(text).replace('`', '')}`"
-
-
-def _error(value: object) -> float:
-    return value if isinstance(value, float) else float("nan")

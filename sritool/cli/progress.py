@@ -63,7 +63,7 @@ class Rate:
 
 
 class Progress:
-    """A context manager whose `update` shows how far the work is, like `epoch 3/40` and a count of steps."""
+    """A context manager whose `update` shows how far the work is: what goes on, and a count of some unit."""
 
     def __init__(
         self,

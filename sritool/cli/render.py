@@ -22,11 +22,8 @@ from sritool.cli.streams import bars_hidden, console_of, say
 from sritool.errors import UsageError
 
 HEADER_STYLE = "bold"
-UNBOUNDED_WIDTH = 100_000
-"""Width of a drawn table that goes into a pipe or file, in characters: nothing is wrapped or cut there."""
-
-NARROWEST_TEXT = 24
-"""Columns a wrapped text keeps, in characters, before a table becomes records."""
+UNBOUNDED_WIDTH = 100_000  # characters of a drawn table in a pipe or file: nothing is wrapped or cut there
+NARROWEST_TEXT = 24  # characters that a wrapped text keeps before a table becomes records
 
 
 def emit(table: Table, fmt: str = "auto") -> None:
@@ -44,24 +41,19 @@ def emit_all(tables: Sequence[Table], fmt: str = "auto") -> None:
     fmt = resolve_format(fmt)
     with bars_hidden():
         for number, table in enumerate(tables):
-            print_table(table, fmt, first=number == 0, named=len(tables) > 1)
+            if any(len(row) != len(table.columns) for row in table.rows):
+                raise ValueError(f"table {table.title!r} has a row that does not fit its columns")
+            if number and fmt != "json":
+                sys.stdout.write("\n")
+            note = "\n".join(filter(None, (table.note, undefined_note(table, fmt))))
+            if fmt == "table":
+                draw(table._replace(note=note))
+                continue
+            write_lines(lines_of(table, fmt, named=len(tables) > 1))
+            sys.stdout.flush()  # keeps the order where stdout and stderr go to the same file
+            if note:
+                say(note)
         sys.stdout.flush()
-
-
-def print_table(table: Table, fmt: str, first: bool, named: bool) -> None:
-    """Print one of several tables."""
-    if any(len(row) != len(table.columns) for row in table.rows):
-        raise ValueError(f"table {table.title!r} has a row that does not fit its columns")
-    table = table._replace(note="\n".join(filter(None, (table.note, undefined_note(table, fmt)))))
-    if not first and fmt != "json":
-        sys.stdout.write("\n")
-    if fmt == "table":
-        draw(table)
-        return
-    write_lines(lines_of(table, fmt, named))
-    sys.stdout.flush()  # keeps the order where stdout and stderr go to the same file
-    if table.note:
-        say(table.note)
 
 
 def write_lines(lines: Iterable[str]) -> None:

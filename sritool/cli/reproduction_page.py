@@ -46,11 +46,7 @@ def page_lines(documents: Sequence[Document], folder: str = "") -> Iterator[str]
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Read a document that `reproduce` wrote.
-
-    Raises:
-        DataError: It is none, or cannot be read.
-    """
+    """Read a document that `reproduce` wrote; raise DataError if it is none, or cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -61,33 +57,24 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def page_of(folder: Path, seen: str = "") -> str:
-    """Return a page of all tables in a folder, in the paper's order; `seen` is the folder as seen from the page.
-
-    Raises:
-        DataError: There is none, or one is damaged.
-    """
+    """Return a page of all tables in a folder, which lies at `seen` from the page; raise DataError without any."""
     found = [read_document(path) for path in sorted(folder.glob("*.json"))]
     if not found:
         raise DataError(f"no table in {folder}; write one first, as with: sritool reproduce table1 --no-run")
     order = list(TABLES)
     found.sort(key=lambda one: (order.index(one["table"]), one["corpus"], one["recipe"]))
-    return "".join(page_lines(found, seen)) + "".join(_unwritten({one["table"] for one in found}))
-
-
-def _unwritten(written: set[str]) -> Iterator[str]:
-    """What is said of tables of which there is no document."""
-    for name, table in TABLES.items():
-        if name not in written:
-            yield f"### {name}: {table.title}, {table.corpus}\n\nNot run: `sritool reproduce {name}`; "
-            yield f"its commands and their times: `sritool reproduce {name} --dry-run`\n\n"
+    written = {one["table"] for one in found}
+    rest = (
+        f"### {name}: {table.title}, {table.corpus}\n\nNot run: `sritool reproduce {name}`; "
+        f"its commands and their times: `sritool reproduce {name} --dry-run`\n\n"
+        for name, table in TABLES.items()
+        if name not in written
+    )
+    return "".join([*page_lines(found, seen), *rest])
 
 
 def write_page(folder: Path, target: Path | None) -> None:
-    """Print a page, or write it between the marks of a file.
-
-    Raises:
-        DataError: There is no table, or the file has no marks.
-    """
+    """Print a page, or write it between the marks of a file; raise DataError without tables or marks."""
     if target is None:
         write_lines([page_of(folder, folder.as_posix())])
         return

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
-class Stderr(io.TextIOWrapper):
-    """stderr, which never fails: it throws everything away from its first failure on."""
+class _Stream(io.TextIOWrapper):
+    """A text stream that throws everything away from its first failure on."""
 
     def write(self, text: str) -> int:
         try:
@@ -48,7 +48,7 @@ class Stderr(io.TextIOWrapper):
         super().flush()
 
 
-class Stdout(Stderr):
+class Stdout(_Stream):
     """stdout. Raises, in place of an OSError: SritoolError, unless only the reader of a pipe has gone."""
 
     def fail(self, error: OSError) -> None:
@@ -56,6 +56,10 @@ class Stdout(Stderr):
         if not isinstance(error, BrokenPipeError):
             reason = error.strerror or type(error).__name__
             raise SritoolError(f"cannot write the output: {reason}; send it where there is room") from error
+
+
+class Stderr(_Stream):
+    """stderr, which never fails."""
 
 
 def write_bytes(content: bytes) -> None:
@@ -98,7 +102,6 @@ def _taken(stream: TextIO) -> tuple[object, str, str]:
 
 
 STYLES = {"error": "bold red", "warning": "yellow"}
-
 
 _stderr_console: Console | None = None
 

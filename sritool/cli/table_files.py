@@ -114,7 +114,7 @@ def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:
     rows: list[dict[str, object]] = []
     total = 0.0
 
-    def add(run: str, step: str, state: str, seconds: float | None, words: Sequence[str]) -> None:
+    def add(run: str, step: str, state: str, seconds: float | None, words: tuple[str, ...]) -> None:
         nonlocal total
         total += seconds or 0.0
         row: dict[str, object] = {"run": run, "step": step, "state": state}
@@ -127,12 +127,15 @@ def plan_table(plan: Plan, device: str, fmt: str, told: Sequence[str]) -> Table:
     for run in plan.runs:
         state = state_of(plan, run, device)
         name = state.folder.name if state.folder else run.name
-        left = 0.0 if state.trained else estimates and rounded(estimates.training(run, state))
+        left: float | None = 0.0
+        if not state.trained:
+            left = rounded(estimates.training(run, state)) if estimates else None
         add(name, "train", state.progress(run), left, train_words(plan, run, state, state.folder))
         missing = state.missing(run)
         for measure in run.measures:
-            due = measure in missing
-            left = 0.0 if not due else estimates and rounded(estimates.measuring(run, measure))
+            due, left = measure in missing, 0.0
+            if due:
+                left = rounded(estimates.measuring(run, measure)) if estimates else None
             words = plan.measure_words(measure, str(state.folder or plan.request.runs_dir / run.name))
             add(name, words[0], "to do" if due else "done", left, words)
     in_all = (

@@ -136,11 +136,6 @@ def beginning(plan: Plan, folder: Path, processes: int = 1) -> str:
     return f"{nothing}training {plan.config.method} on {plan.start.corpus}, in {folder}{by}"
 
 
-def chosen_precision(plan: Plan, precision: str) -> str:
-    """Return the precision that `auto` chose, as it decides the last digits of a run."""
-    return f", products in {precision}" if plan.config.training.precision == "auto" else ""
-
-
 def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
     """Why a run ended, in one line; `clock` is the option or setting that limits its time."""
     ends = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sritool.analysis.run_summary import Summary, summarise
 from sritool.cli.signals import StopRequest
 from sritool.cli.streams import say
-from sritool.cli.training_progress import Watch, advice_for_longer, beginning, chosen_precision, ending
+from sritool.cli.training_progress import Watch, advice_for_longer, beginning, ending
 from sritool.config.settings import RunConfig
 from sritool.data.store import Corpus, find_corpus, load_corpus
 from sritool.errors import DataError
@@ -60,8 +60,10 @@ def lead(
         limits = Limits(wishes.max_steps, deadline, stop)
         processes.first(lambda: [str(folder), plan.config.generator.hidden])
         trainer = Trainer(corpus, plan.config, folder, where, limits, watch, plan.resume, live, processes)
-        precision = chosen_precision(plan, trainer.state.config.training.precision)
-        say(beginning(plan, folder, processes.size) + precision)
+        # What `auto` chose decides the last digits of a run.
+        chosen = f", products in {trainer.state.config.training.precision}"
+        of_auto = plan.config.training.precision == "auto"
+        say(beginning(plan, folder, processes.size) + (chosen if of_auto else ""))
         if changes := plan.changes():
             say(f"from here on with other settings: {'; '.join(changes)}")
         if restarts() is not None and plan.resume is None:
@@ -80,11 +82,6 @@ def lead(
             shown = summarise(corpus, folder, str(where), seed, report, seconds)
         processes.first(lambda: None)  # the others wait for this before they end
     return folder.name, shown
-
-
-def dismiss(processes: Processes) -> None:
-    """Tell the processes that follow that there is nothing to train."""
-    processes.first(list)
 
 
 def follow(

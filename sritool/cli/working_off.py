@@ -6,6 +6,7 @@ import json
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from sritool.analysis.reproduction.measures import Measure
 from sritool.analysis.reproduction.outputs import Outputs, this_machine
@@ -15,48 +16,24 @@ from sritool.cli.child import Children, Done
 from sritool.cli.streams import say
 from sritool.errors import Interrupted, SritoolError
 
-LEAST = 15.0
-"""Seconds that must be left for another command to begin."""
-
-_LAST = 15.0
-"""Seconds of a budget, a seventh of it at most, that are kept to write the table."""
+LEAST = 15.0  # seconds that must be left for another command to begin
+_LAST = 15.0  # seconds of a budget, a seventh of it at most, that are kept to write the table
 
 
+@dataclass
 class Worker:
-    """One pass over a plan; it ends when all is done, its time is over, or a signal comes.
+    """One pass over a plan; it ends when all is done, its time is over, or a signal comes."""
 
-    Attributes:
-        failed: Runs whose command failed, with how; the others are run all the same.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        device: str,
-        extra: Sequence[str],
-        seconds: float | None,
-        unfinished: bool,
-        quiet: bool,
-        began: float,
-        children: Children,
-    ) -> None:
-        """Prepare.
-
-        Args:
-            plan: What is worked off.
-            device: The full name of it.
-            extra: Words about the device, which go to every command.
-            seconds: Time for all of it; None: no limit.
-            unfinished: Measure runs too whose training has not come to its end.
-            quiet: Tell commands to show no progress.
-            began: time.monotonic() at the start.
-            children: Runs the commands.
-        """
-        self._plan, self._device, self._children = plan, device, children
-        self._extra = (*extra, *(["--quiet"] if quiet else []))
-        self._quiet, self._unfinished = quiet, unfinished
-        self._end = None if seconds is None else began + seconds - min(_LAST, seconds / 7)
-        self.failed: dict[str, Done] = {}
+    plan: Plan
+    device: str  # its full name
+    extra: Sequence[str]  # words about the device, which go to every command
+    seconds: float | None  # for all of it; None: no limit
+    unfinished: bool  # measure runs too whose training has not come to its end
+    quiet: bool  # tell commands to show no progress
+    began: float  # time.monotonic() at the start
+    children: Children
+    # Runs whose command failed; the others are run all the same.
+    failed: dict[str, Done] = field(default_factory=dict)
 
     def work(self, written: Callable[[], object]) -> bool:
         """Work the plan off; `written` is called after each run that was worked on, to write down what is there.
@@ -67,14 +44,14 @@ class Worker:
         Raises:
             Interrupted: A signal came; the command that ran has saved and ended.
         """
-        for run in self._plan.runs:
+        for run in self.plan.runs:
             if not self._has_time():
                 return False
             before = self._state(run)
             if not before.trained and not self._train(run, before):
                 return False
             state = self._state(run)
-            measured = state.known is not None and (state.trained or self._unfinished)
+            measured = state.known is not None and (state.trained or self.unfinished)
             missing = state.missing(run) if measured else []
             for measure in missing:
                 if not self._measure(run, state, measure):
@@ -88,7 +65,7 @@ class Worker:
         if state.in_use:
             self._tell(f"{run.name}: another process trains it; left to that one")
             return True
-        words = self._plan.locate(train_words(self._plan, run, state, state.folder))
+        words = self.plan.locate(train_words(self.plan, run, state, state.folder))
         left = self._left()
         limited = ("--max-time", f"{max(1, round(left))}s") if left is not None else ()
         began = time.monotonic()
@@ -106,7 +83,7 @@ class Worker:
     def _note(self, run: PlannedRun, after: State, seconds: float) -> None:
         """Write down which machine trained a run for so long, unless that was another process."""
         if after.known is not None and not after.in_use:
-            Outputs(after.known.path).trained(run.words, seconds, this_machine(self._device))
+            Outputs(after.known.path).trained(run.words, seconds, this_machine(self.device))
 
     def _measure(self, run: PlannedRun, state: State, measure: Measure) -> bool:
         """Measure a run; False where the time is over."""
@@ -114,7 +91,7 @@ class Worker:
             return False
         assert state.folder is not None
         assert state.known is not None
-        words = self._plan.locate(self._plan.measure_words(measure, str(state.folder)))
+        words = self.plan.locate(self.plan.measure_words(measure, str(state.folder)))
         done = self._run(run, words, ("--format", "json"), self._left())
         if not done.in_time:
             return False
@@ -122,15 +99,15 @@ class Worker:
             self._failed(run, done)
         elif not measure.recorded:
             rows = [json.loads(line) for line in done.output.splitlines()]
-            key = self._plan.measure_words(measure, "")
+            key = self.plan.measure_words(measure, "")
             Outputs(state.known.path).add(state.known.content, key, rows, done.seconds)
         return True
 
     def _run(self, run: PlannedRun, words: Sequence[str], more: Sequence[str], seconds: float | None) -> Done:
         self._tell(shlex.join(["sritool", *words]))
-        done = self._children.run([*words, *more, *self._extra], seconds)
-        if self._children.received is not None:
-            number = self._children.received
+        done = self.children.run([*words, *more, *self.extra, *(["--quiet"] if self.quiet else [])], seconds)
+        if self.children.received is not None:
+            number = self.children.received
             raise Interrupted(number, "stopped; the same command goes on from here")
         return done
 
@@ -149,15 +126,17 @@ class Worker:
         self.failed.setdefault(run.name, done)
 
     def _state(self, run: PlannedRun) -> State:
-        return state_of(self._plan, run, self._device)
+        return state_of(self.plan, run, self.device)
 
     def _left(self) -> float | None:
-        return None if self._end is None else self._end - time.monotonic()
+        if self.seconds is None:
+            return None
+        return self.began + self.seconds - min(_LAST, self.seconds / 7) - time.monotonic()
 
     def _has_time(self) -> bool:
         left = self._left()
         return left is None or left > LEAST
 
     def _tell(self, text: str) -> None:
-        if not self._quiet:
+        if not self.quiet:
             say(text)

@@ -15,14 +15,17 @@ from sritool.analysis.random_search import Result, make_search
 from sritool.analysis.reproduction.plan import Request
 from sritool.analysis.reproduction.states import State
 from sritool.analysis.samples import METRICS as SAMPLE_METRICS
-from sritool.cli.commands import preprocess
-from sritool.cli.tables import classification, fitted_prior, noisy_recon, random_search, tune_step
+from sritool.cli.commands import fit_prior, preprocess
+from sritool.cli.tables import classification, noisy_recon, random_search, tune_step
 from sritool.cli.tables.figures import RELIABILITY
+from sritool.data.corpus_info import SplitInfo
+from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.settings import NEEDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.DOTALL | re.MULTILINE))
+NLL = Estimate("nll", 30.0, 1.0, "nats/sentence", 2, 1, "exact")
 NAME = re.compile(r"`([^`]+)`")
 SHARED = {"run", "method", "sentences", "of", "draws", "estimator", "data", "se", "noise"}
 
@@ -84,12 +87,18 @@ def test_the_columns_of_tune_step_have_entries() -> None:
 
 
 def test_the_columns_of_fit_prior_have_entries() -> None:
-    names = {name for name in fitted_prior.COLUMNS if not name.endswith(" se")}
+    sizes = {"size_before": 1.0, "size_after": 1.0}
+    fitted: Any = SimpleNamespace(before=NLL, after=NLL, change=NLL, is_better=True, **sizes)
+    names = {name for name in fit_prior.prior_table(fitted, "", "tsv").columns if not name.endswith(" se")}
     assert entries("Columns of fit-prior") == names
 
 
 def test_the_columns_of_noisy_recon_have_entries() -> None:
-    names = {name for name in noisy_recon.long_table([nothing()]).columns if not name.endswith(" se")}
+    of_k = {"counts": [0], "recon": [NLL], "increase": [NLL], "changed": [0], "short": [0]}
+    run: Any = SimpleNamespace(
+        run="", method="", noise="swap", permuted=NLL, total=2, data="", notes=[], **of_k
+    )
+    names = {name for name in noisy_recon.long_table([run]).columns if not name.endswith(" se")}
     assert entries("Columns of noisy-recon") == names - SHARED | {"noise"}
 
 
@@ -99,12 +108,12 @@ def test_the_columns_of_classify_have_entries() -> None:
 
 
 def test_the_columns_of_preprocess_have_entries() -> None:
+    splits = {"train": SplitInfo(*[0] * 11)}
     info = SimpleNamespace(
-        name="", source="", tokenizer="bpe", splits={}, labels=(), notes=(), vocabulary=0, chunk=True
+        name="", source="", tokenizer="bpe", splits=splits, labels=(), notes=(), vocabulary=0, chunk=True
     )
-    table = preprocess.corpus_table(
-        SimpleNamespace(info=info, path="", fresh=False, seconds=0.0, frequent=(), examples=())
-    )
+    prepared: Any = SimpleNamespace(info=info, path="", fresh=False, seconds=0.0, frequent=(), examples=())
+    table = preprocess.corpus_table(prepared)
     known = entries("Columns of sample, decode, interpolate, score and preprocess") | entries(
         "Beside a figure"
     )

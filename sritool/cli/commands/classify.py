@@ -20,7 +20,7 @@ from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
-    from sritool.analysis.classification import Classification
+    pass
 
 data_option = in_panel("Labelled sentences")
 classifier_option = in_panel("Classifiers")
@@ -132,7 +132,10 @@ def classify(
         paths = replace(models, checkpoints=checkpoints).find("classifying with")
         with output.progress("what is encoded is kept; the same command goes on from there") as report:
             found = task.classify(paths, request, where, report)
-        show(found, form, confusion)
+        # The confusion matrix stands below the accuracies for people, in their place for programs.
+        tables = [] if confusion and form not in FOR_PEOPLE else [accuracy_table(found, form)]
+        parts = [part for table in tables for part in panels(table, form)]
+        emit_all([*parts, *(confusion_tables(found, form) if confusion else [])], form)
 
 
 def checkpoints_and_files(
@@ -145,12 +148,3 @@ def checkpoints_and_files(
         raise UsageError(f"{stray[0]} is no checkpoint; give labelled sentences with --labelled")
     files = (*(Path(name) for name in labelled or ()), *stray)
     return [path for path in given if path not in stray], files
-
-
-def show(found: Classification, form: str, confusion: bool) -> None:
-    """Print the accuracies; the confusion matrix below them for people, in their place for programs."""
-    if confusion and form not in FOR_PEOPLE:
-        emit_all(confusion_tables(found, form), form)
-        return
-    tables = panels(accuracy_table(found, form), form)
-    emit_all([*tables, *(confusion_tables(found, form) if confusion else [])], form)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,7 +22,6 @@ from sritool.errors import UsageError
 
 if TYPE_CHECKING:
     from sritool.analysis.codes import Encoded
-    from sritool.runs.model import Floats
 
 SHOWN = 6  # dimensions that a table for people has room for
 ENDINGS = (".npy", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")  # that tell a format
@@ -119,38 +119,36 @@ def output_form(fmt: str, output: Path | None) -> str:
 
 def write(found: Encoded, form: str, output: Path) -> None:
     """Write the codes into a file."""
-    from sritool.analysis.codes import code_lines, npy_bytes
     from sritool.files import write_output
 
-    if form == "npy":
-        write_output(output, [npy_bytes(array_of(found))])
-    else:
-        lines = code_lines(found.flat, form, found.beside(with_text=form == "json"))
-        write_output(output, (line.encode() for line in lines))
+    write_output(output, content(found, form))
     count, rows, latent = found.codes.shape
     say(f"wrote {output}: {count * rows:,} codes of {latent} dimensions")
 
 
 def show(found: Encoded, form: str) -> None:
     """Print the codes on stdout."""
-    from sritool.analysis.codes import FORMS, code_lines, npy_bytes
-
     if form in FOR_PEOPLE:
         shown = SHOWN
         while shown > 1 and form == "table" and not fits(first_dimensions(found, shown)):
             shown -= 1
         emit(first_dimensions(found, shown), form)
     elif form == "npy":
-        write_bytes(npy_bytes(array_of(found)))
+        write_bytes(b"".join(content(found, form)))
     else:
-        assert form in FORMS
-        write_lines(code_lines(found.flat, form, found.beside(with_text=form == "json")))
+        write_lines(line.decode() for line in content(found, form))
         sys.stdout.flush()
 
 
-def array_of(found: Encoded) -> Floats:
-    """Return the codes as [lines, latent], or [lines, chains, latent] where there are several chains."""
-    return found.codes if found.codes.shape[1] > 1 else found.codes[:, 0]
+def content(found: Encoded, form: str) -> Iterator[bytes]:
+    """Yield what a file of codes holds; an array is [lines, latent], or [lines, chains, latent] of several chains."""
+    from sritool.analysis.codes import code_lines, npy_bytes
+
+    if form == "npy":
+        yield npy_bytes(found.codes if found.codes.shape[1] > 1 else found.codes[:, 0])
+    else:
+        lines = code_lines(found.flat, form, found.beside(with_text=form == "json"))
+        yield from (line.encode() for line in lines)
 
 
 def first_dimensions(found: Encoded, shown: int) -> Table:

@@ -53,11 +53,7 @@ class EstimationOptions:
     rungs: Annotated[int, estimator_option(min=1)] = 200
 
     def settings(self) -> dict[str, Any]:
-        """Return the fields of `EvaluationSettings` that these options give.
-
-        Raises:
-            UsageError: There is no such estimator.
-        """
+        """Return fields of `EvaluationSettings`; raise UsageError for an estimator that there is not."""
         from sritool.config.settings import LikelihoodConfig
         from sritool.evaluation.likelihood_estimators import ESTIMATORS, check_estimator
 

@@ -154,32 +154,15 @@ def corpus_table(prepared: PreparedCorpus) -> Table:
     from sritool.cli.formats import Table
 
     info = prepared.info
-    pieces = info.tokenizer != "word"
-    columns = ["split", "sentences", "words", *(["pieces"] if pieces else []), "predictions", "OOV share"]
-    columns += [
-        "empty",
-        "dropped",
-        "truncated",
-        "longest",
-        *(["documents cut", "parts"] if info.chunk else []),
-    ]
-    rows = [
-        [
-            split,
-            counts.sentences,
-            counts.words,
-            *([counts.tokens] if pieces else []),
-            counts.predictions,
-            counts.oov_share,
-            counts.empty,
-            counts.dropped,
-            counts.truncated,
-            counts.longest,
-            *([counts.chunked, counts.parts] if info.chunk else []),
-        ]
-        for split, counts in info.splits.items()
-    ]
-    return Table(f"Corpus {info.name}, from {info.source}", columns, rows, note=_note(prepared))
+    rows = []
+    for split, counts in info.splits.items():
+        row = {"split": split, "sentences": counts.sentences, "words": counts.words}
+        row |= {"pieces": counts.tokens} if info.tokenizer != "word" else {}
+        row |= {"predictions": counts.predictions, "OOV share": counts.oov_share, "empty": counts.empty}
+        row |= {"dropped": counts.dropped, "truncated": counts.truncated, "longest": counts.longest}
+        row |= {"documents cut": counts.chunked, "parts": counts.parts} if info.chunk else {}
+        rows.append(row)
+    return Table.of(f"Corpus {info.name}, from {info.source}", rows, _note(prepared))
 
 
 def _note(prepared: PreparedCorpus) -> str:

@@ -53,7 +53,10 @@ def report(
     from sritool.cli.report.page import render, utc
     from sritool.files import write_output
 
-    check_output(output)
+    if output != "-":
+        check_writable(Path(output))
+    elif sys.stdout.isatty():
+        raise UsageError("-o - is for a pipe, and stdout is a terminal; give a file, like -o report.html")
     where = model.open_device()
     path = model.find("reporting on")
     request = Request(split, limit, map_sentences, n, not no_sentences, seed, batch_size, data_dir)
@@ -68,12 +71,3 @@ def report(
         say(f"wrote {'the page' if output == '-' else output}, {len(content) / 1e6:.1f} MB")
     if found.map and found.map.sentences:
         say("the page contains sentences of the corpus; --no-sentences leaves them out")
-
-
-def check_output(output: str) -> None:
-    """Raise UsageError if the page cannot go there; to be called before the work."""
-    if output == "-":
-        if sys.stdout.isatty():
-            raise UsageError("-o - is for a pipe, and stdout is a terminal; give a file, like -o report.html")
-        return
-    check_writable(Path(output))

@@ -11,7 +11,7 @@ import typer
 
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, file_option
 from sritool.cli.options.models import DeviceOptions
-from sritool.cli.options.plans import PlanOptions, plan_option, work_option
+from sritool.cli.options.training import PlanOptions, plan_option, work_option
 from sritool.cli.options.values import counts, names, numbers
 from sritool.cli.render import emit, emit_panels
 from sritool.cli.signatures import refuse_idle, typed

@@ -88,7 +88,7 @@ def train(
     """
     began = time.monotonic()
     from sritool.cli.job import ending_together, launch, seconds_before
-    from sritool.cli.training_run import Wishes, dismiss, follow, lead
+    from sritool.cli.training_run import Wishes, follow, lead
     from sritool.model.device import set_threads
     from sritool.processes import place_in_job, restarts
     from sritool.runs.live_logs import check_live_logs
@@ -121,7 +121,7 @@ def train(
         set_threads(device.enough_threads(plan.config.generator.hidden, len(devices)))
         if print_config:
             typer.echo(plan.toml(), nl=False)
-            dismiss(processes)
+            processes.first(list)  # tells the others that there is nothing to train
             return
         prepared = prepare_corpus(plan, data_dir, source, say)
         if dry_run:
@@ -129,7 +129,7 @@ def train(
             progress = None if plan.resume is None else plan.resume.progress
             rows = describe(plan.config, prepared, where, number, progress)
             emit(Table("Plan", ("quantity", "value", "unit"), rows), form)
-            dismiss(processes)
+            processes.first(list)
             return
         if place is None and len(devices) > 1:
             raise typer.Exit(launch(len(devices), sys.argv[1:], began))

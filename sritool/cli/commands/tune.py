@@ -11,7 +11,7 @@ import typer
 
 from sritool.cli.options.files import DataDirOpt, OutputOptions, RunsDirOpt, check_writable, file_option
 from sritool.cli.options.models import DeviceOptions
-from sritool.cli.options.plans import PlanOptions
+from sritool.cli.options.training import PlanOptions
 from sritool.cli.render import emit, emit_panels
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say

@@ -39,7 +39,6 @@ class DecodingOptions:
     top_p: Annotated[float | None, decoding_option()] = None
     beam: Annotated[int | None, decoding_option(min=1)] = None
     max_length: Annotated[int, decoding_option(min=1)] = 200
-
     no_unk: Annotated[bool, decoding_option("--no-unk")] = False
 
     def config(self) -> DecodingConfig:
@@ -60,8 +59,12 @@ class DecodingOptions:
         if self.greedy and first:
             raise UsageError(f"{first} is for ancestral decoding; leave it or --greedy out")
         greedy = not drawn if self.greedy is None else self.greedy
-        always = {"greedy": greedy, "beam": self.beam or 1}
-        always |= {"max_length": self.max_length, "no_unk": self.no_unk}
+        always = {
+            "greedy": greedy,
+            "beam": self.beam or 1,
+            "max_length": self.max_length,
+            "no_unk": self.no_unk,
+        }
         return DecodingConfig(**always, **drawn)  # type: ignore[arg-type]
 
     def table(self, name: str, found: Sequence[Decoded], form: str, notes: Sequence[str] = ()) -> Table:

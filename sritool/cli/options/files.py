@@ -37,19 +37,15 @@ FormatOpt = Annotated[
         metavar="FORMAT",
     ),
 ]
-
 QuietOpt = Annotated[
     bool, file_option("--quiet/--no-quiet", "-q", help="Show no progress on stderr.", envvar="SRITOOL_QUIET")
 ]
-
 DataDirOpt = Annotated[
     Path, file_option("--data-dir", help="Folder of prepared corpora.", envvar="SRITOOL_DATA_DIR")
 ]
-
 RunsDirOpt = Annotated[
     Path, file_option("--runs-dir", help="Folder of training runs.", envvar="SRITOOL_RUNS_DIR")
 ]
-
 TextOpt = Annotated[
     str | None,
     typer.Option(

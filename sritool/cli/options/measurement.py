@@ -22,7 +22,6 @@ refinement_option = in_panel("Refinement of an encoder")
 SeedOpt = Annotated[
     int, typer.Option("--seed", help="Seed of every random draw.", min=0, envvar="SRITOOL_SEED")
 ]
-
 BatchSizeOpt = Annotated[
     int,
     typer.Option(
@@ -79,11 +78,7 @@ class SourceOptions:
     text: TextOpt = None
 
     def settings(self) -> dict[str, Any]:
-        """Return the fields of a settings record that these options give: `split`, and `text` as a path.
-
-        Raises:
-            UsageError: Both are given.
-        """
+        """Return the fields `split`, and `text` as a path, of a settings record; raise UsageError for both."""
         if self.text and self.split:
             raise UsageError("--split is for the prepared corpus; leave it or --text out")
         return {"split": self.split or "test", "text": Path(self.text) if self.text else None}
@@ -110,11 +105,7 @@ class RefinementOptions:
     refine_rate: Annotated[float | None, refinement_option(metavar="R")] = None
 
     def refinement(self) -> Refinement | None:
-        """Return what is asked for; None: each method's own.
-
-        Raises:
-            UsageError: The options do not go together.
-        """
+        """Return what is asked for; None: each method's own. Raise UsageError for what does not go together."""
         from sritool.inference.refinement import KINDS, Refinement
 
         steps, kind, rate = self.refine_steps, self.refine, self.refine_rate

@@ -35,11 +35,7 @@ class DeviceOptions:
     threads: Annotated[int | None, device_option(min=1, envvar="SRITOOL_THREADS")] = None
 
     def open_device(self) -> str:
-        """Bound PyTorch's threads, and return the device's full name.
-
-        Raises:
-            UsageError: There is no such device.
-        """
+        """Bound PyTorch's threads, and return the device's full name; raise UsageError if there is none."""
         from sritool.model.device import resolve_device, set_threads
 
         where = resolve_device(self.device, self.gpu)

@@ -44,10 +44,7 @@ class ProcessOptions(DeviceOptions):
     ] = 600.0
 
     def devices(self, place: Place | None) -> list[torch.device]:
-        """Return the device of each process on this machine.
-
-        Args:
-            place: Which process this is of a job that has begun; None: it has not.
+        """Return the device of each process on this machine; `place` is which one this is of a job that has begun.
 
         Raises:
             UsageError: There are no such devices, or another number of processes than --processes says.
@@ -68,11 +65,9 @@ class ProcessOptions(DeviceOptions):
         return join(place, device, self.peer_timeout)
 
     def enough_threads(self, hidden: int, processes: int) -> int | None:
-        """Return the threads of this process, one of several on this machine; None: as PyTorch chooses.
+        """Return how many threads this process takes, one of several on this machine, by the generator's width.
 
-        Args:
-            hidden: Width of the generator.
-            processes: How many there are.
+        None: as PyTorch chooses.
         """
         from sritool.model.device import enough_threads, threads_of_process
 

@@ -1,4 +1,7 @@
-"""Options of `train` that give settings: each has a flag, a variable, a key for --set and one in a TOML file."""
+"""Options of `train` that give settings, and those of commands that train by a plan of plain commands.
+
+A setting has a flag, a variable, a key for --set and one in a TOML file.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from sritool.cli.options.models import device_option
+from sritool.cli.options.values import duration
 from sritool.cli.signatures import in_panel
 
+plan_option = in_panel("Plan")
+work_option = in_panel("Working it off")
 run_option = in_panel("This run")
 
 
@@ -32,7 +38,7 @@ def setting(path: str, *flags: str, declare: Any = typer.Option) -> Any:
 model_setting = partial(setting, declare=in_panel("Model"))
 chain_setting = partial(setting, declare=in_panel("Short-run chain"))
 encoder_setting = partial(setting, declare=in_panel("Encoder methods"))
-plan_setting = partial(setting, declare=in_panel("Plan"))
+plan_setting = partial(setting, declare=plan_option)
 run_setting = partial(setting, declare=run_option)
 device_setting = partial(setting, declare=device_option)
 
@@ -140,3 +146,20 @@ def setting_paths() -> dict[str, str]:
     """Return the setting that each field of `TrainingOptions` gives, like `sampler.steps`."""
     hints = get_type_hints(TrainingOptions, include_extras=True)
     return {field.name: hints[field.name].__metadata__[0].setting_path for field in fields(TrainingOptions)}
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What all runs of a plan have, and how it is worked off.
+
+    Attributes:
+        recipe: Recipe of all runs, as in train: a name, or the path of one's own.
+        assignments: A setting of all runs, as in train; repeatable.
+        dry_run: Print the plan, with its commands and the time of each here, and exit.
+        budget: Time for the whole command: 90s, 9m or 8h. It stops in time; the same command goes on.
+    """
+
+    recipe: Annotated[str, plan_option(metavar="NAME")] = "ours"
+    assignments: Annotated[list[str] | None, plan_option("--set", metavar="KEY=VALUE")] = None
+    dry_run: Annotated[bool, work_option("--dry-run")] = False
+    budget: Annotated[float | None, work_option(parser=duration, metavar="TIME")] = None

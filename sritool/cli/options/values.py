@@ -39,11 +39,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:
-    """Numbers of a list like `0.2,0.5`, each once.
-
-    Raises:
-        UsageError: It is no such list.
-    """
+    """Numbers of a list like `0.2,0.5`, each once; raise UsageError for what is no such list."""
     try:
         found = tuple(dict.fromkeys(map(float, names(text))))
     except ValueError:
@@ -54,11 +50,7 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def counts(text: str, option: str) -> tuple[int, ...]:
-    """Whole numbers of a list like `0,2,5-8`.
-
-    Raises:
-        UsageError: It is no such list.
-    """
+    """Whole numbers of a list like `0,2,5-8`; raise UsageError for what is no such list."""
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = (piece.strip() for piece in part.partition("-"))

@@ -89,7 +89,8 @@ def noisy_recon(
             found = task.noisy_recon(paths, request, where, report)
         heading = picture.heading(measured_on(found.runs[0]))
         table = long_table(*found)._replace(title=heading)
-        rows = [cells_of(dict(zip(table.columns, row, strict=True))) for row in table.rows]
+        records = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+        rows = [Cells(*(record[column] for column in COLUMNS)) for record in records]  # type: ignore[arg-type]
         # A table that is printed has them below it.
         notes = [] if picture.show_data else table.note.splitlines()
     out.write(lambda: draw(rows, heading), table, notes)
@@ -99,11 +100,6 @@ def heading_of(rows: Sequence[Cells]) -> str:
     """What a table was measured on, where it says so and has one answer."""
     told = {f"{row.data}, {row.sentences} of {row.of} sentences" if row.data else "" for row in rows}
     return told.pop() if len(told) == 1 else ""
-
-
-def cells_of(row: dict[str, object]) -> Cells:
-    """Return what is drawn of a row of the table of noisy-recon."""
-    return Cells(*(row[column] for column in COLUMNS))  # type: ignore[arg-type]
 
 
 def draw(rows: Sequence[Cells], title: str) -> Canvas:

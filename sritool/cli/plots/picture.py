@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from sritool.runs.model import Report
 
 
+Measured = tuple[Sequence[Any], str, Sequence[str]]
+"""Points, what they were measured on, and notes."""
+
 OF_DRAWING = {"title", "output", "show_data", "fmt", "data", "quiet", "metrics"}
 """Parameters that have a meaning where numbers come from a table; the others say what to measure, and how."""
 
@@ -96,7 +99,7 @@ class MeasuredPictureOptions(ReadablePictureOptions):
         ctx: typer.Context,
         columns: Sequence[str],
         kind: type[Any],
-        measure: Callable[[Report], tuple[Sequence[Any], str, Sequence[str]]],
+        measure: Callable[[Report], Measured],
         draw: Callable[[Sequence[Any], str], Canvas],
     ) -> None:
         """Draw points that are measured or, with --data, read.
@@ -105,34 +108,28 @@ class MeasuredPictureOptions(ReadablePictureOptions):
             ctx: Of the command.
             columns: Of the points' table, one for each field.
             kind: The named tuple that a point is.
-            measure: Returns the points, what they were measured on, and notes.
+            measure: Measures them, and reports how far it is.
             draw: Draws points under a title.
         """
         out = self.open_for(ctx)
         if self.data is not None:
-            points, measured_on, notes = read_rows(self.data, columns, kind), "", []
+            found: Measured = read_rows(self.data, columns, kind), "", ()
         else:
             with task_progress(self.quiet, KEPT) as report:
-                points, measured_on, notes = measure(report)
+                found = measure(report)
+        points, measured_on, notes = found
         heading = self.heading(measured_on)
         out.write(lambda: draw(points, heading), Table(heading, columns, points), notes)
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture to be written, and its numbers to be printed.
+    """A picture to be written, and its numbers to be printed."""
 
-    Args:
-        path: Where the picture goes; None: nowhere.
-        format: Of the numbers, not auto.
-        show_data: Whether they are printed.
-        data: The table that they come from; None: they were measured.
-    """
-
-    path: Path | None
-    format: str
+    path: Path | None  # None: nowhere
+    format: str  # of the numbers, not auto
     show_data: bool
-    data: str | None = None
+    data: str | None = None  # the table that they come from; None: they were measured
 
     def write(self, draw: Callable[[], Canvas], table: Table, notes: Sequence[str] = ()) -> None:
         """Print the numbers if asked for, and draw them.

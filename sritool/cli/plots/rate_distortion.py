@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sritool.analysis.rate_distortion import Point
     from sritool.runs.model import Report
 
-RATE, DISTORTION = ("rate", "rate se"), ("distortion", "distortion se")
-COLUMNS = ("run", "method", "beta", *RATE, *DISTORTION, "nll", "sentences", "chains")
+FIGURES = ("rate", "rate se", "distortion", "distortion se", "nll")
+COLUMNS = ("run", "method", "beta", *FIGURES, "sentences", "chains")
 
 
 def rate_distortion(

@@ -133,11 +133,7 @@ def rendered(canvas: Canvas, ending: str) -> bytes:
 
 
 def save(canvas: Canvas, path: Path) -> None:
-    """Write a picture in the format of the file's ending, whole or not at all.
-
-    Raises:
-        SritoolError: It cannot be written.
-    """
+    """Write a picture in the format of its ending, whole or not at all; raise SritoolError if that cannot be."""
     from sritool.files import write_output
 
     write_output(path, [rendered(canvas, path.suffix.lower())])

@@ -116,23 +116,12 @@ def map_chart(found: Map) -> Chart:
 
 def control_chart(found: Map) -> Chart:
     """Draws of the prior laid out in the same way."""
-    trace = {
-        "type": "scatter",
-        "mode": "markers",
-        "hoverinfo": "skip",
-        "x": _rounded(found.control[:, 0]),
-        "y": _rounded(found.control[:, 1]),
-        "marker": {"size": 5, "color": GREY, "opacity": 0.7},
-    }
+    trace = _marks(found.control, {"hoverinfo": "skip", "marker": {"size": 5, "color": GREY, "opacity": 0.7}})
     return {"data": [trace], "layout": _plane() | {"margin": {"l": 8, "r": 8, "t": 34, "b": 8}}}
 
 
 def _points(found: Map, texts: Sequence[str], rows: Sequence[int]) -> Chart:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": _rounded(found.places[list(rows), 0]),
-        "y": _rounded(found.places[list(rows), 1]),
+    how: Chart = {
         "customdata": list(rows),
         "hovertext": [texts[i] for i in rows],
         "hoverinfo": "text",
@@ -140,6 +129,12 @@ def _points(found: Map, texts: Sequence[str], rows: Sequence[int]) -> Chart:
         "selected": {"marker": {"size": 11, "opacity": 1}},
         "unselected": {"marker": {"opacity": 0.08}},
     }
+    return _marks(found.places[list(rows)], how)
+
+
+def _marks(places: Any, how: Chart) -> Chart:
+    x, y = ([round(float(value), 3) for value in axis] for axis in (places[:, 0], places[:, 1]))
+    return {"type": "scatter", "mode": "markers", "x": x, "y": y, **how}
 
 
 def _line(points: Sequence[Point], name: str, number: int) -> Chart:
@@ -205,7 +200,3 @@ def _upright(epoch: float) -> Chart:
     """Where the checkpoint was saved."""
     place = {"x0": epoch, "x1": epoch, "y0": 0, "y1": 1, "yref": "paper"}
     return {"type": "line", **place, "line": {"color": GREY, "width": 1, "dash": "dot"}}
-
-
-def _rounded(values: Any) -> list[float]:
-    return [round(float(value), 3) for value in values]

@@ -21,7 +21,6 @@ from sritool.cli.tables.figures import figure, with_error
 from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
-    from sritool.analysis.figures_on_record import Figures
     from sritool.analysis.report import RunReport
     from sritool.evaluation.metrics import Estimate
 
@@ -71,16 +70,31 @@ def render(found: RunReport, made: str) -> str:
         lstrip_blocks=True,
     )
     scripts = [get_plotlyjs(), _template("report.js")]
+    curves = curve_charts(found.curves, found.config.generator.latent, found.epoch)
+    line = found.interpolation or []
+    # All strings but these are escaped.
+    trusted = {"style": _template("report.css"), "plotly": scripts[0], "script": scripts[1]}
+    trusted["data"] = script_json(_data(found, [chart for _, chart in curves]))
     return environment.from_string(_template("report.html.j2")).render(
-        _content(found)
-        | {
-            "made": made,
-            "policy": _policy(scripts),
-            "style": Markup(_template("report.css")),
-            "plotly": Markup(scripts[0]),
-            "script": Markup(scripts[1]),
-            "data": Markup(script_json(_data(found))),
-        }
+        found=found,
+        made=made,
+        policy=_policy(scripts),
+        head=head_rows(found),
+        measured=max((estimate.sentences for estimate in found.estimates), default=0),
+        mixed=len({estimate.sentences for estimate in found.estimates}) > 1,
+        metrics=[_metric_row(estimate) for estimate in found.estimates],
+        charts=[title for title, _ in curves],
+        epochs=epoch_table(found),
+        samples=found.samples[:SHOWN],
+        drawn=len(found.samples),
+        unique=len(set(found.samples)),
+        share=100 * len(set(found.samples)) / max(1, len(found.samples)),
+        interpolation=[
+            (f"{i / (len(line) - 1):.3g}", text, i > 0 and text == line[i - 1]) for i, text in enumerate(line)
+        ],
+        commands=commands(found),
+        left_out={part: f"{LEFT_OUT[part]} not here: {why}." for part, why in found.left_out.items()},
+        **{name: Markup(text) for name, text in trusted.items()},
     )
 
 
@@ -88,39 +102,35 @@ def head_rows(found: RunReport) -> list[tuple[str, str]]:
     """What the run is: (name, value)."""
     config, training = found.config, found.training
     splits = ", ".join(f"{split.sentences:,} {name}" for name, split in found.corpus.splits.items())
-    some = training.sentences < training.of
     size = config.generator
-    rows = [
-        ("File", str(found.path)),
-        ("Method", found.method),
-        ("Corpus", f"{found.corpus.name}: {splits} sentences"),
-        ("Trained on", f"{training.sentences:,} of {training.of:,} sentences") if some else ("", ""),
-        ("Vocabulary", f"{found.corpus.vocabulary:,} ({found.tokenizer} tokenizer)"),
-        (
-            "Model",
-            f"LSTM of {size.hidden} units, embedding {size.embedding}, "
-            f"{f'z of {size.latent} dimensions' if size.latent else 'no z'}, {training.parameters:,} parameters",
-        ),
-        (
-            "Sampler",
-            f"{found.config.sampler.name}: {config.sampler.steps} Langevin steps, "
-            f"τ {config.sampler.evaluation_temperature:g} where measured",
+    rows = {
+        "File": str(found.path),
+        "Method": found.method,
+        "Corpus": f"{found.corpus.name}: {splits} sentences",
+    }
+    if training.sentences < training.of:
+        rows["Trained on"] = f"{training.sentences:,} of {training.of:,} sentences"
+    rows["Vocabulary"] = f"{found.corpus.vocabulary:,} ({found.tokenizer} tokenizer)"
+    rows["Model"] = (
+        f"LSTM of {size.hidden} units, embedding {size.embedding}, "
+        f"{f'z of {size.latent} dimensions' if size.latent else 'no z'}, {training.parameters:,} parameters"
+    )
+    if found.method == "sri":
+        rows["Sampler"] = (
+            f"{config.sampler.name}: {config.sampler.steps} Langevin steps, "
+            f"τ {config.sampler.evaluation_temperature:g} where measured"
         )
-        if found.method == "sri"
-        else ("Codes from", found.posterior),
-        (
-            "Optimiser",
-            f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
-            f"batch {config.training.batch_size}, seed {config.training.seed}",
-        ),
-        (
-            "Epochs",
-            f"{training.epochs} of {training.planned} done in {format_duration(training.seconds)}; "
-            f"this checkpoint after {found.epoch} ({found.steps:,} updates)",
-        ),
-        ("Saved", utc(found.written)),
-    ]
-    return [(name, value) for name, value in rows if name and value]
+    elif found.posterior:
+        rows["Codes from"] = found.posterior
+    rows["Optimiser"] = (
+        f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
+        f"batch {config.training.batch_size}, seed {config.training.seed}"
+    )
+    rows["Epochs"] = (
+        f"{training.epochs} of {training.planned} done in {format_duration(training.seconds)}; "
+        f"this checkpoint after {found.epoch} ({found.steps:,} updates)"
+    )
+    return [*rows.items(), ("Saved", utc(found.written))]
 
 
 def commands(found: RunReport) -> list[tuple[str, list[str]]]:
@@ -138,27 +148,20 @@ def commands(found: RunReport) -> list[tuple[str, list[str]]]:
         own += [option, value] if value != getattr(defaults, name) else []
     own += [] if request.sentences else ["--no-sentences"]
     lines: list[tuple[str, list[object]]] = [
-        ("This page", ["report", run, *split, *own, *seed, *data, "-o", "report.html"]),
-        *(
-            ("Metrics", ["evaluate", run, *split, *_asked(figures), *seed, *data])
-            for figures in found.figures
-        ),
-        ("Training", ["plot", "curves", run]),
-        ("Samples", ["sample", run, "-n", request.samples, *seed]),
+        ("This page", ["report", run, *split, *own, *seed, *data, "-o", "report.html"])
     ]
+    for figures in found.figures:
+        metrics = dict.fromkeys(e.metric for e in figures.estimates if not e.metric.endswith("-word"))
+        asked = ["--metrics", ",".join(metrics), *(["--limit", figures.limit] if figures.limit else [])]
+        lines.append(("Metrics", ["evaluate", run, *split, *asked, *seed, *data]))
+    lines.append(("Training", ["plot", "curves", run]))
+    lines.append(("Samples", ["sample", run, "-n", request.samples, *seed]))
     if found.interpolation:
-        lines.append(
-            ("Interpolation", ["interpolate", run, "-n", 1, "--points", len(found.interpolation), *seed])
-        )
+        points = len(found.interpolation)
+        lines.append(("Interpolation", ["interpolate", run, "-n", 1, "--points", points, *seed]))
     if found.map and found.map.of >= FEWEST:
         lines.append(("A map of single draws", ["plot", "latent", run, *split, *seed, *data]))
     return [(part, ["sritool", *(shlex.quote(str(word)) for word in words)]) for part, words in lines]
-
-
-def _asked(figures: Figures) -> list[object]:
-    """The options that these figures were measured with."""
-    metrics = dict.fromkeys(e.metric for e in figures.estimates if not e.metric.endswith("-word"))
-    return ["--metrics", ",".join(metrics), *(["--limit", figures.limit] if figures.limit else [])]
 
 
 def utc(seconds: float) -> str:
@@ -166,40 +169,13 @@ def utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
-def _content(found: RunReport) -> dict[str, Any]:
-    """What the template is filled with, plain text all of it."""
-    line = found.interpolation or []
-    return {
-        "found": found,
-        "head": head_rows(found),
-        "measured": _counted(found),
-        "mixed": len({estimate.sentences for estimate in found.estimates}) > 1,
-        "metrics": [_metric_row(estimate) for estimate in found.estimates],
-        "charts": [title for title, _ in _curves(found)],
-        "epochs": epoch_table(found),
-        "samples": found.samples[:SHOWN],
-        "drawn": len(found.samples),
-        "unique": len(set(found.samples)),
-        "share": 100 * len(set(found.samples)) / max(1, len(found.samples)),
-        "interpolation": [
-            (f"{i / (len(line) - 1):.3g}", text, i > 0 and text == line[i - 1]) for i, text in enumerate(line)
-        ],
-        "commands": commands(found),
-        "left_out": {part: f"{LEFT_OUT[part]} not here: {why}." for part, why in found.left_out.items()},
-    }
-
-
-def _data(found: RunReport) -> dict[str, Any]:
+def _data(found: RunReport, curves: Sequence[Chart]) -> dict[str, Any]:
     """What the page's script reads."""
-    charts = {f"curve-{number}": chart for number, (_, chart) in enumerate(_curves(found))}
+    charts = {f"curve-{number}": chart for number, chart in enumerate(curves)}
     if found.map is not None:
         charts |= {"map": map_chart(found.map), "control": control_chart(found.map)}
     sentences = found.map.sentences if found.map else None
     return {"charts": charts, "sentences": [visible(text) for text in sentences] if sentences else None}
-
-
-def _curves(found: RunReport) -> list[tuple[str, Chart]]:
-    return curve_charts(found.curves, found.config.generator.latent, found.epoch)
 
 
 def epoch_table(found: RunReport) -> tuple[list[str], list[list[str]]]:
@@ -229,11 +205,6 @@ def _metric_row(estimate: Estimate) -> dict[str, str]:
         "meaning": MEANINGS.get(estimate.metric, ""),
         "by": estimate.estimator + drawn,
     }
-
-
-def _counted(found: RunReport) -> int:
-    """Sentences that the metrics rest on, at most."""
-    return max((estimate.sentences for estimate in found.estimates), default=0)
 
 
 def _template(name: str) -> str:

@@ -73,17 +73,11 @@ def legend(found: Classification) -> str:
     several = f"± standard deviation over {over} draws (0: seeds), in brackets their range" if draws else ""
     one = "of one draw in brackets its 95 % interval"
     single = any(len(row.shares) == 1 and row.labels is not None for row in found.rows)
-    few = (
-        f"{found.tested} test sentences alone leave ± {100 * _widest(found):.0f} %"
-        if found.tested < _FEW
-        else ""
-    )
-    return "; ".join(part for part in (several, one if single else "", few) if part)
-
-
-def _widest(found: Classification) -> float:
-    """Half of the widest 95 % interval over test sentences."""
-    return max(row.interval.high - row.interval.low for row in found.rows) / 2
+    parts = [several, one if single else ""]
+    if found.tested < _FEW:
+        widest = max(row.interval.high - row.interval.low for row in found.rows) / 2
+        parts.append(f"{found.tested} test sentences alone leave ± {100 * widest:.0f} %")
+    return "; ".join(filter(None, parts))
 
 
 def confusion_tables(found: Classification, fmt: str) -> list[Table]:

@@ -23,7 +23,6 @@ from sritool.cli.units import format_duration
 
 if TYPE_CHECKING:
     from sritool.analysis.comparison import Comparison, Row
-    from sritool.evaluation.metrics import Estimate
 
 ON_WEIGHTS = ": effective sample size "
 """In the note on a run's weights, which its own table or columns hold."""
@@ -159,18 +158,15 @@ def for_programs(found: Comparison, names: Sequence[str]) -> list[dict[str, obje
 
 def cell_of(row: Row, name: str) -> object:
     """A figure as people read it."""
-    training = row.training
+    training, value = row.training, value_of(row, name)
     if name == "time":
         text = format_duration(training.seconds)
         return text if training.seconds >= 3600 else f"0:{text:0>5}"  # hours for all: 47:36 is none
     if name == "epochs":
         return f"{training.epochs}/{training.planned}"
-    if name == "tokens/s":
-        return None if training.tokens_per_second is None else round(training.tokens_per_second)
-    if name == "parameters":
-        return training.parameters
-    estimate = row.estimate(name)
-    return estimate and shown(estimate)
+    if estimate := row.estimate(name):
+        return shown(estimate)
+    return value and round(value)  # of training
 
 
 def estimator_of(row: Row) -> str | None:
@@ -201,14 +197,11 @@ def best_of(found: Comparison, name: str) -> set[str]:
     estimate = row.estimate(name)
     if BETTER[name] > 0 and estimate and estimate.value <= 2 * estimate.standard_error:
         return set()
-    places = decimals(estimate) if estimate else 0
+    # As many decimals as are shown.
+    text = with_error(estimate.value, estimate.standard_error) if estimate else ""
+    places = len(text.partition(" ")[0].partition(".")[2])
     equal = {run for run, value in known.items() if round(value, places) == round(known[winner], places)}
     return equal if len(equal) < len(known) else set()
-
-
-def decimals(estimate: Estimate) -> int:
-    """Places after the point with which an estimate is shown."""
-    return len(with_error(estimate.value, estimate.standard_error).partition(" ")[0].partition(".")[2])
 
 
 def title_of(found: Comparison) -> str:

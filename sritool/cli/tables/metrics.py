@@ -40,9 +40,8 @@ def metrics_table(
         unit = e.unit.removesuffix("/sentence") if fmt == "table" else e.unit
         counts = [e.sentences, total] if counted else []
         half = [raised_by_half(e)] if halves else []
-        rows.append(
-            [e.metric, *value_columns(e, people).values(), *half, unit, *counts, e.draws, e.estimator]
-        )
+        value = value_columns(e, people).values()
+        rows.append([e.metric, *value, *half, unit, *counts, e.draws, e.estimator])
         if not people:
             rows[-1] += [e.predictions, run, data, *reliability_of(e).values(), e.bound or None]
     columns = [
@@ -83,11 +82,8 @@ def runs_table(found: Sequence[Evaluation], fmt: str) -> Table:
             row |= {"sentences": measured(run), "of": run.total}
         row["estimator"] = (likelihood or run.estimates[0]).estimator
         if not people:
-            row |= {
-                "predictions": predictions_of(run.estimates),
-                "data": run.data,
-                **reliability_of(likelihood),
-            }
+            row |= {"predictions": predictions_of(run.estimates), "data": run.data}
+            row |= reliability_of(likelihood)
         rows.append(row)
     return Table.of(shared_title(found), rows, "\n".join(notes_of(found)))
 
@@ -119,18 +115,12 @@ def sentence_table(found: Sequence[Evaluation]) -> Table:
 def curve_table(found: Sequence[Evaluation], fmt: str) -> Table:
     """PPL and NLL against the number of draws, from the same draws: M/8, M/4, M/2, M."""
     people = fmt in FOR_PEOPLE
-    rows = [
-        {
-            "run": run.run,
-            "estimator": ppl.estimator,
-            "draws": ppl.draws,
-            **figure_columns("ppl", ppl, people),
-            **figure_columns("nll", nll, people),
-            **({} if people else {"predictions": ppl.predictions}),
-        }
-        for run in found
-        for ppl, nll in run.curve
-    ]
+    rows = []
+    for run in found:
+        for ppl, nll in run.curve:
+            row: dict[str, object] = {"run": run.run, "estimator": ppl.estimator, "draws": ppl.draws}
+            row |= figure_columns("ppl", ppl, people) | figure_columns("nll", nll, people)
+            rows.append(row if people else row | {"predictions": ppl.predictions})
     return Table.of(f"{shared_title(found)}, by draws a sentence", rows, "\n".join(notes_of(found)))
 
 

@@ -15,14 +15,9 @@ from sritool.cli.units import format_roughly
 Document = Mapping[str, Any]
 Entry = Mapping[str, Any]
 
-PAPER = "paper: "
-"""Before what the paper says in words."""
-
-LONGEST = 120
-"""Characters of a sentence that are shown."""
-
-OWN = ", own estimator"
-"""After the name of a figure by the estimator that its method was published with."""
+PAPER = "paper: "  # before what the paper says in words
+LONGEST = 120  # characters of a sentence that are shown
+OWN = ", own estimator"  # after the name of a figure by the estimator that its method was published with
 
 
 def tables_of(found: Document, fmt: str) -> list[Table]:
@@ -79,11 +74,9 @@ def _difference(figure: Mapping[str, Any] | None, paper: float | None) -> str | 
     return f"{figure['value'] - paper:+.2f}".replace("-", "−")
 
 
-def _columns(found: Document) -> Iterator[str]:
-    for name in found["columns"]:
-        yield name
-        yield name + OWN
-    yield from (f"nll{OWN}",) if "nll" not in found["columns"] else ()
+def _columns(found: Document) -> list[str]:
+    names = [name + own for name in found["columns"] for own in ("", OWN)]
+    return names if "nll" in names else [*names, f"nll{OWN}"]
 
 
 def _values(entry: Entry) -> dict[str, Mapping[str, Any]]:

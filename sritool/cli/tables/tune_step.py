@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import make_dataclass
+from typing import TYPE_CHECKING, Any
 
 from sritool.cli.formats import Table
 from sritool.cli.tables.figures import FOR_PEOPLE
@@ -20,15 +21,10 @@ SIDES = ("upper", "upper_gain", "lower", "lower_gain", "recon", "kl")
 
 
 def steps_table(tuned: Tuned, title: str, fmt: str) -> Table:
-    """One row a schedule, under a title that says what was measured on."""
+    """One row a schedule; for people the choice is marked, and so is the schedule that the model has."""
     note = "; ".join(tuned.notes)
     if fmt not in FOR_PEOPLE:
         return exact_table(tuned, title, note)
-    return Table(title, *people_columns(tuned), note)
-
-
-def people_columns(tuned: Tuned) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Names and cells; the choice is marked, and so is the schedule that the model has."""
     rows = [
         (
             f"{'*' if row.chosen else ' '} {row.label}{' (now)' if row.present and row.values else ''}",
@@ -45,13 +41,26 @@ def people_columns(tuned: Tuned) -> tuple[tuple[str, ...], list[tuple[str, ...]]
         for row in tuned.rows
     ]
     names = ("step", "upper", "gain", "lower", "gain", "recon", "kl", "folded", "unstable", "accept")
-    return names, [tuple(cells) for cells in zip(*map(aligned, zip(*rows, strict=True)), strict=True)]
+    return Table(title, names, list(zip(*map(aligned, zip(*rows, strict=True)), strict=True)), note)
 
 
 def aligned(cells: tuple[str, ...]) -> list[str]:
     """Return the cells aligned at the right, or as they are in a column of names."""
     widest = max(map(len, cells))
     return [cell if cell[:2] in ("* ", "  ") else cell.rjust(widest) for cell in cells]
+
+
+FIELDS = {
+    "step": str,
+    **dict.fromkeys(("s_0", "s_K"), float),
+    **dict.fromkeys((name for side in SIDES for name in (side, f"{side}_se")), float),
+    **dict.fromkeys(("folded", "unstable", "accept"), float),
+    **dict.fromkeys(("chosen", "now"), bool),
+}
+Cells: type[Any] = make_dataclass("Cells", FIELDS.items())
+"""A row of the table for programs."""
+
+COLUMNS = tuple(name if name in ("s_0", "s_K") else name.replace("_", " ") for name in FIELDS)
 
 
 def exact_table(tuned: Tuned, title: str, note: str) -> Table:
@@ -66,33 +75,6 @@ def exact_table(tuned: Tuned, title: str, note: str) -> Table:
     ]
     return Table(title, COLUMNS, rows, note)
 
-
-class Cells(NamedTuple):
-    """A row of the table for programs."""
-
-    step: str
-    s_0: float
-    s_K: float  # noqa: N815 - the column's name
-    upper: float
-    upper_se: float
-    upper_gain: float
-    upper_gain_se: float
-    lower: float
-    lower_se: float
-    lower_gain: float
-    lower_gain_se: float
-    recon: float
-    recon_se: float
-    kl: float
-    kl_se: float
-    folded: float
-    unstable: float
-    accept: float
-    chosen: bool
-    now: bool
-
-
-COLUMNS = tuple(name if name in ("s_0", "s_K") else name.replace("_", " ") for name in Cells._fields)
 
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?"
 SHAPES = {
