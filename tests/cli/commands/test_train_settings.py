@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import tomllib
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import pytest
 from typer.testing import Result
 
 from sritool.cli.commands.train import train as train_command
-from sritool.cli.options.training import TrainingOptions, setting_paths
+from sritool.cli.options.training import setting_paths
+from sritool.cli.signatures import flat
 from sritool.config.presets import PRESETS, layered
 from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
 from sritool.config.samplers import DEFAULT_SAMPLER
@@ -142,9 +142,9 @@ def test_flag_before_set_before_variable_before_file_before_recipe_before_preset
 
 
 def test_defaults_in_the_help_are_the_defaults() -> None:
-    hints = typing.get_type_hints(TrainingOptions, include_extras=True)
+    options = inspect.signature(flat(train_command)).parameters
     usual = plain(RunConfig())
-    told = {name: hints[name].__metadata__[0].show_default for name in PATHS}
+    told = {name: options[name].annotation.__metadata__[0].show_default for name in PATHS}
     recipes = {name: read_recipe(name) for name in bundled_recipes()}
     for name, default in told.items():
         if name in ("method", "preset", "recipe", "sampler", "target_kl", "freeze", "embeddings"):
