@@ -116,7 +116,8 @@ class Watch:
         best = " · best so far" if event.best else ""
         if not self._quiet:
             spent = format_duration(event.seconds)
-            say(f"{stage(event)} {event.epoch}/{event.epochs}: {shown}{best} · after {spent}")
+            before = "" if event.ended else ", before its end"
+            say(f"{stage(event)} {event.epoch}/{event.epochs}{before}: {shown}{best} · after {spent}")
             say(f"  sample: {shorten(event.sample, SHOWN, placeholder=' …')}")
             self._show().settle()
 
@@ -153,8 +154,8 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
         return f"{outcome.folder} {why}; to go further, give more {more}"
     if outcome.reason == "max-time" and outcome.updates == 0:
         return (
-            f"no time was left for a step before {clock}: measuring and saving take the rest; give more of it, "
-            f"or --no-summary; {outcome.folder} stays at step {outcome.steps}"
+            f"no time was left for a step before {clock}, as measuring and saving take a part of it; give more; "
+            f"{outcome.folder} stays at step {outcome.steps}"
         )
     still = ", still as an autoencoder" if outcome.pretraining else ""
     return (
@@ -164,10 +165,10 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
     )
 
 
-def advice_for_longer(config: RunConfig) -> str:
-    """Return what to type for a longer run, where the settings limit this one to some minutes."""
-    minutes, epochs = config.training.minutes, config.training.epochs
+def advice_for_longer(config: RunConfig, share: float) -> str:
+    """Return what to type for a longer run, where the settings limit this one to a share of its plan."""
+    minutes, epochs = config.training.minutes, max(1, round(4 * share * config.training.epochs))
     return (
         f"training.minutes held this run to {minutes:g} minutes; one of four times as long learns more: "
-        f"the same command with --max-time {4 * minutes:g}m --epochs {4 * epochs}"
+        f"the same command with --max-time {4 * minutes:g}m --epochs {epochs}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -72,7 +73,9 @@ def lead(
         outcome = trainer.run()
         say(ending(outcome, plan.resume, "--max-time" if by_option else "training.minutes"))
         if not by_option and outcome.reason == "max-time":
-            say(advice_for_longer(plan.config))
+            training = plan.config.training
+            planned = training.epochs * math.ceil(len(trainer.state.train) / training.batch_size)
+            say(advice_for_longer(plan.config, outcome.steps / planned))
         shown = None
         if wishes.summary and not outcome.pretraining:
             report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")

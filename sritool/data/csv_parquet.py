@@ -76,6 +76,10 @@ def _parse_rows(
     width = len(columns.header or ())
     body = chain(first, numbered)
     if columns.header:
+        if columns.label is not None:
+            advice = (
+                f"column {columns.header[columns.label]!r} is empty there; fill it, or take none: --no-labels"
+            )
         next(row for _, row in body if is_filled(row))
 
     def pairs() -> Iterator[tuple[str, str]]:

@@ -10,7 +10,8 @@ from sritool.runs.checkpoint import Checkpoint
 
 COLLAPSE_NATS = 0.1
 _LARGEST_ERROR = 0.2  # nats: of a figure that is less sure nothing follows
-IGNORES_Z = f"the generator ignores z: permuted is below {COLLAPSE_NATS} nats and two standard errors"
+_BOUND = f"permuted is below {COLLAPSE_NATS} nats, or within two standard errors of that"
+IGNORES_Z = f"the generator ignores z, or nearly: {_BOUND}"
 
 
 def costs_nothing(permuted: float, error: float) -> bool:

@@ -160,7 +160,7 @@ class BetweenEpochs:
         try:
             if may_measure and self.times.fits_validation():
                 began = state.seconds()
-                self.log.epoch(self._measure(), {}, True, began)
+                self.log.epoch(self._measure(), {}, True, began, ended=False)
         except Stop as stop:
             if stop.signal is not None:
                 raise interrupted(state, stop.signal) from None

@@ -35,6 +35,7 @@ class Epoch(NamedTuple):
     seconds: float  # of training so far, validation included
     sample: str  # from one code of the prior, the same each time
     pretraining: bool = False
+    ended: bool = True  # False: training stops in the midst of it
 
 
 class Measuring(NamedTuple):

@@ -113,7 +113,14 @@ class RunLog:
         """While a validation runs."""
         self.observer(events.Measuring(f"validation: {label}", done, total))
 
-    def epoch(self, estimates: Sequence[Estimate], own: dict[str, float], better: bool, began: float) -> None:
+    def epoch(
+        self,
+        estimates: Sequence[Estimate],
+        own: dict[str, float],
+        better: bool,
+        began: float,
+        ended: bool = True,
+    ) -> None:
         """Log a validation.
 
         Args:
@@ -121,6 +128,7 @@ class RunLog:
             own: What the method learnt of itself.
             better: Whether it is the best so far.
             began: Seconds that the run had taken when it began.
+            ended: Whether the epoch is over.
         """
         state, position = self.state, self.state.position
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
@@ -142,7 +150,7 @@ class RunLog:
         with state.averaged():
             sample = sample_of(state.method, state.corpus.tokenizer)
         told = (position.epoch + 1, state.epochs, list(estimates), better, state.seconds(), sample)
-        self.observer(events.Epoch(*told, position.pretraining))
+        self.observer(events.Epoch(*told, position.pretraining, ended))
         if position.pretraining:  # an autoencoder has no posterior to collapse
             return
         warning = collapse(estimates, position.epoch + 1)

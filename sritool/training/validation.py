@@ -95,7 +95,8 @@ def collapse(estimates: Sequence[Estimate], epochs_done: int) -> str | None:
     permuted = next(estimate for estimate in estimates if estimate.metric == "permuted")
     return (
         f"posterior collapse: another sentence's z costs only {permuted.value:z.2f} ± "
-        f"{permuted.standard_error:.2f} nats; the generator ignores z"
+        f"{permuted.standard_error:.2f} nats; the generator ignores z so far; "
+        "after a short training more --epochs may change that"
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
+
+from sritool.runs.bundled import FOLDER
 
 Invoke = Callable[..., Result]
 
@@ -48,6 +51,16 @@ def test_the_command_works_in_an_empty_folder_and_says_which_model_it_takes(
     assert result.stdout
     assert f"{NAME} is no file or run here" in result.stderr
     assert not {path.name for path in tmp_path.iterdir()} - {"cache", "data"}
+
+
+def test_a_run_of_its_name_goes_first_and_is_told(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(FOLDER / NAME, tmp_path / "runs" / NAME)
+    monkeypatch.chdir(tmp_path)
+    result = invoke("sample", NAME, "-n", "1")
+    assert result.exit_code == 0, result.stderr
+    assert f"taking your runs/{NAME}/best.pt, not the model {NAME} that comes with sritool" in result.stderr
 
 
 def test_it_cannot_be_resumed(invoke: Invoke) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from sritool.cli.progress import task_progress
-from sritool.cli.training_progress import Watch, ending
+from sritool.cli.training_progress import Watch, advice_for_longer, ending
+from sritool.config.settings import RunConfig
+from sritool.config.values import build
 from sritool.evaluation.metrics import Estimate
 from sritool.training.events import Epoch, Measuring, Note, Step
 from sritool.training.loop import Outcome
@@ -65,6 +67,18 @@ def test_without_a_code_only_the_likelihood_is_told(capsys: pytest.CaptureFixtur
     with Watch(False) as watch:
         watch(Epoch(2, 3, estimates, False, 5.0, "a heron"))
     assert capsys.readouterr().err == "epoch 2/3: nll 30.00 ± 0.50 · after 0:05\n  sample: a heron\n"
+
+
+def test_an_epoch_that_has_not_ended_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with Watch(False) as watch:
+        watch(Epoch(1, 3, [estimate("nll", 30.0, 0)], True, 5.0, "a heron", ended=False))
+    assert capsys.readouterr().err.startswith("epoch 1/3, before its end: nll 30.00")
+
+
+def test_longer_runs_are_advised_by_what_this_one_came_to() -> None:
+    config = build(RunConfig, {"training": {"minutes": 2.5, "epochs": 8}})
+    for share, told in ((0.1, "--max-time 10m --epochs 3"), (0.5, "--max-time 10m --epochs 16")):
+        assert advice_for_longer(config, share).endswith(told)
 
 
 @pytest.mark.parametrize(

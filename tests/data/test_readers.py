@@ -108,6 +108,11 @@ def test_csv_cells_of_a_megabyte() -> None:
         (b"label\ttext\na\tb\n\tc\n", "tsv", "x line 3 has no label"),
         (b"label\ttext\na\tb\tc\n", "tsv", "x line 2 has 3 columns, its header 2"),
         (b"a,b\nalone\n", "csv", "x row 2 has no label"),
+        (
+            b"mood,text\n" + b"glad,a b c\nsad,c d e\n" * 6 + b",e f g\n",
+            "csv",
+            "x row 14 has no label; column 'mood' is empty there",
+        ),
         (b'a,"b', "csv", "x is not CSV"),
         (b'{"text": "a"}\n{"text": \n', "jsonl", "x line 2 is not JSON"),
         (b"[" * 100_000, "jsonl", "x line 1 is not JSON"),

@@ -79,11 +79,13 @@ def find_all_named(named: Sequence[Path], runs_dir: Path, doing: str) -> list[Pa
 
 
 def tell_bundled(given: Path, found: Path) -> None:
-    """Say on stderr if the name `given` stands for a model that came with sritool, whose file is `found`."""
-    from sritool.runs.bundled import is_bundled
+    """Say on stderr which one the name `given` of a model that came with sritool stands for; its file is `found`."""
+    from sritool.runs.bundled import bundled_run, is_bundled
 
     if is_bundled(found) and not given.exists():
         say(f"{given} is no file or run here: taking the model of this name that comes with sritool")
+    elif bundled_run(str(given)) is not None and not is_bundled(found):
+        say(f"taking your {found}, not the model {given} that comes with sritool")
 
 
 @dataclass(frozen=True)
