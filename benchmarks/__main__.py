@@ -5,51 +5,45 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
-from benchmarks import (
-    chain,
-    chain_ends,
-    corpora,
-    equality,
-    evaluate,
-    growth,
-    preprocess,
-    processes,
-    sample,
-    scale,
-    schedules,
-    train,
-    vocabulary,
-    words,
-)
-from benchmarks.options import add_command, context_of
+from benchmarks.options import context_of
 from benchmarks.report import machine, show
 from sritool.errors import SritoolError
 
-BENCHMARKS = {
-    "chain": chain,
-    "train": train,
-    "evaluate": evaluate,
-    "sample": sample,
-    "preprocess": preprocess,
-    "growth": growth,
-    "corpora": corpora,
-    "equality": equality,
-    "scale": scale,
-    "processes": processes,
-    "words": words,
-    "schedules": schedules,
-    "chain-ends": chain_ends,
-    "vocabulary": vocabulary,
-}
+BENCHMARKS = (
+    "chain",
+    "train",
+    "evaluate",
+    "sample",
+    "preprocess",
+    "growth",
+    "corpora",
+    "equality",
+    "scale",
+    "processes",
+    "words",
+    "schedules",
+    "chain-ends",
+    "vocabulary",
+)
+
+
+def module_of(name: str) -> Any:
+    """The module of a benchmark: it has a docstring for `--help`, `add_options`, and `run`."""
+    return import_module(f"benchmarks.{name.replace('-', '_')}")
 
 
 def parser() -> argparse.ArgumentParser:
     """One sub-command a benchmark."""
     top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = top.add_subparsers(dest="benchmark", required=True)
-    for name, module in BENCHMARKS.items():
-        add_command(commands, name, module)
+    for name in BENCHMARKS:
+        module, form = module_of(name), argparse.RawDescriptionHelpFormatter
+        text = module.__doc__.strip()
+        command = commands.add_parser(name, help=text.splitlines()[0], description=text, formatter_class=form)
+        module.add_options(command)
     return top
 
 
@@ -59,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         context = context_of(arguments)
         described = machine(context.device)
-        report = BENCHMARKS[arguments.benchmark].run(context, arguments)
+        report = module_of(arguments.benchmark).run(context, arguments)
     except SritoolError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

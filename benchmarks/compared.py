@@ -7,14 +7,16 @@ see all words. The training step of `vae-anneal` takes part in every comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from benchmarks import child
 from benchmarks.options import Context
 from benchmarks.ours import run_config
+from benchmarks.report import Report
 from benchmarks.shapes import Shape
 from benchmarks.timing import Run, alternate, ratio, spread
 from sritool.cli.formats import Table
@@ -26,25 +28,10 @@ SAMPLERS = ("authors", "preconditioned", ALL_WORDS)
 VAE = "vae-anneal"
 COLUMNS = ("shape", "step", "K", "ms", f"÷ {VAE}", f"{AUTHORS} ÷ this", f"{PLAIN} ÷ this", "peak MiB")
 
-Build = Callable[[str, Shape, str, torch.device, int | None], Run]
-"""One run of a variant, "who, kind": (variant, shape, precision, device, K or None for the sampler's own)."""
-
-
-class Variant(NamedTuple):
-    """Whose step, and of what kind."""
-
-    who: str
-    kind: str
-
-    @classmethod
-    def of(cls, name: str) -> Variant:
-        """From "who, kind"."""
-        return cls(*name.split(", ", 1))
-
-    @property
-    def name(self) -> str:
-        """The way back."""
-        return ", ".join(self)
+Variant = tuple[str, str]
+"""Whose step, and of what kind."""
+Build = Callable[[Variant, Shape, str, torch.device, int | None], Run]
+"""One run of a variant: (variant, shape, precision, device, K or None for the sampler's own)."""
 
 
 def config_of(kind: str, shape: Shape, precision: str, steps: int | None) -> RunConfig:
@@ -55,19 +42,13 @@ def config_of(kind: str, shape: Shape, precision: str, steps: int | None) -> Run
     return run_config(shape, sampler=sampler, steps=steps, precision=precision, all_words=kind == ALL_WORDS)
 
 
-def chain_length(kind: str, shape: Shape, steps: int | None) -> int:
-    """K; 0 where there is no chain."""
-    return config_of(kind, shape, "float32", steps).sampler.steps if kind in SAMPLERS else 0
-
-
 def variants(kinds: Sequence[str]) -> list[Variant]:
     """All that take turns: the plain loops see all words, so that one serves both forms of a sampler."""
-    found = dict.fromkeys([*kinds, VAE])
     plain = dict.fromkeys(_plain_kind(kind) for kind in kinds)
     return [
-        *(Variant(AUTHORS, kind) for kind in plain if kind in SAMPLERS),
-        *(Variant(PLAIN, kind) for kind in plain),
-        *(Variant(OURS, kind) for kind in found),
+        *((AUTHORS, kind) for kind in plain if kind in SAMPLERS),
+        *((PLAIN, kind) for kind in plain),
+        *((OURS, kind) for kind in dict.fromkeys([*kinds, VAE])),
     ]
 
 
@@ -91,71 +72,66 @@ def measure(
     Args: precision: "float32" or "bfloat16", as resolved; runs_chains: a run is a whole chain, and one step of it is
           reported.
     """
-    lengths = {kind: chain_length(kind, shape, steps) for kind in (*kinds, VAE)}
-    chosen = variants(kinds)
-    runs = {variant.name: build(variant.name, shape, precision, device, steps) for variant in chosen}
+    lengths = {
+        kind: config_of(kind, shape, precision, steps).sampler.steps for kind in kinds if kind in SAMPLERS
+    }
+    runs = {variant: build(variant, shape, precision, device, steps) for variant in variants(kinds)}
     seconds = alternate(runs, rounds, device, most_seconds)
-    for variant in chosen:
-        count = max(1, lengths.get(variant.kind, 0)) if runs_chains else 1
-        seconds[variant.name] = [value / count for value in seconds[variant.name]]
+    for (who, kind), times in seconds.items():
+        count = lengths.get(kind, 1) if runs_chains else 1
+        seconds[who, kind] = [value / count for value in times]
     records = []
     for kind in kinds:
-        times, plain = seconds[Variant(OURS, kind).name], _plain_kind(kind)
+        times, plain = seconds[OURS, kind], _plain_kind(kind)
+        others = {who: seconds.get((who, plain)) for who in (AUTHORS, PLAIN)}
+        measured = {who: found for who, found in {OURS: times, **others}.items() if found}
         records.append(
             {
                 "shape": shape.name,
                 "step": kind,
                 "precision": precision,
-                "K": lengths[kind],
+                "K": lengths.get(kind, 0),
                 "rounds": len(times),
-                "ms": {
-                    who: spread(seconds[name]).scaled(1000)._asdict()
-                    for who, other in ((OURS, kind), (AUTHORS, plain), (PLAIN, plain))
-                    if (name := Variant(who, other).name) in seconds
-                },
-                f"this / {VAE}": ratio(times, seconds[Variant(OURS, VAE).name])._asdict(),
-                f"{AUTHORS} / this": _ratio(seconds, Variant(AUTHORS, plain), times),
-                f"{PLAIN} / this": _ratio(seconds, Variant(PLAIN, plain), times),
+                "ms": {who: spread(found).scaled(1000)._asdict() for who, found in measured.items()},
+                f"this / {VAE}": ratio(times, seconds[OURS, VAE])._asdict(),
+                **{f"{who} / this": found and ratio(found, times)._asdict() for who, found in others.items()},
                 "memory": None,
             }
         )
     return records
 
 
-def _ratio(seconds: Mapping[str, list[float]], over: Variant, times: list[float]) -> dict[str, float] | None:
-    return ratio(seconds[over.name], times)._asdict() if over.name in seconds else None
-
-
-def add_memory(
-    benchmark: str, records: list[dict[str, Any]], shape: Shape, context: Context, steps: int | None
-) -> None:
-    """The peak of sritool's step, in a process of its own; on the CPU."""
-    if context.device.type != "cpu":
-        return
-    for record in records:
-        name = Variant(OURS, record["step"]).name
-        threads = torch.get_num_threads()
-        record["memory"] = child.ask(benchmark, name, shape, record["precision"], threads, steps)
-
-
 def table_of(title: str, records: list[dict[str, Any]], note: str) -> Table:
     """For people: the least time, and medians of the ratios."""
-    rows = [
-        (
-            record["shape"],
-            record["step"],
-            record["K"] or None,
-            record["ms"][OURS]["minimum"],
-            *(
-                figures and round(figures["median"], 2)
-                for figures in (
-                    record[f"this / {VAE}"],
-                    record[f"{AUTHORS} / this"],
-                    record[f"{PLAIN} / this"],
-                )
-            ),
-            record["memory"] and round(record["memory"]["peak MiB"]),
-        )
-        for record in records
-    ]
+    rows = []
+    for record in records:
+        ratios = (record[f"this / {VAE}"], record[f"{AUTHORS} / this"], record[f"{PLAIN} / this"])
+        medians = (figures and round(figures["median"], 2) for figures in ratios)
+        memory = record["memory"] and round(record["memory"]["peak MiB"])
+        ms = record["ms"][OURS]["minimum"]
+        rows.append((record["shape"], record["step"], record["K"] or None, ms, *medians, memory))
     return Table(title, COLUMNS, rows, note)
+
+
+def report_of(
+    benchmark: str,
+    title: str,
+    build: Build,
+    kinds: Sequence[str],
+    context: Context,
+    arguments: argparse.Namespace,
+    runs_chains: bool = False,
+) -> Report:
+    """All shapes. On the CPU with the peak of memory of sritool's step, each in a process of its own."""
+    steps, device = arguments.steps, context.device
+    report = Report(benchmark, context.settings(steps=steps), {"steps": []})
+    for shape in context.shapes:
+        precision, size = context.precision_of(shape), (context.rounds, context.most_seconds, steps)
+        records = measure(build, kinds, shape, precision, device, *size, runs_chains)
+        if device.type == "cpu" and not arguments.no_memory:
+            for record in records:
+                record["memory"] = child.ask(benchmark, (OURS, record["step"]), shape, precision, steps)
+        report.results["steps"] += records
+        note = f"{shape.sizes}; output layer in {precision}; {records[0]['rounds']} rounds"
+        report.tables.append(table_of(f"{title}, {shape.name}", records, note))
+    return report

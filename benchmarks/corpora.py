@@ -18,11 +18,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.child import memory_of_process
 from benchmarks.growth import slope_of
 from benchmarks.options import Context, add_common
 from benchmarks.preprocess import write_text
@@ -53,17 +55,12 @@ def first_batch(folder: Path, share: float = 0.0) -> None:
     collate(split, batches[int(share * len(batches))])
 
 
-def all_batches(folder: Path) -> None:
-    """Every batch of an epoch of training."""
-    split = opened(folder)
-    for batch in training_batches(split.lengths, BATCH, 0, 1):
-        collate(split, batch)
-
-
-def all_of_evaluation(folder: Path) -> None:
-    """Every batch of an evaluation of the same sentences."""
-    split = opened(folder)
-    for batch in evaluation_batches(split.lengths, BATCH):
+def all_batches(folder: Path, is_training: bool) -> None:
+    """Every batch of an epoch of training, or of an evaluation of the same sentences."""
+    lengths = (split := opened(folder)).lengths
+    for batch in (
+        training_batches(lengths, BATCH, 0, 1) if is_training else evaluation_batches(lengths, BATCH)
+    ):
         collate(split, batch)
 
 
@@ -71,8 +68,8 @@ STAGES: dict[str, Callable[[Path], object]] = {
     "open": opened,
     "first batch": first_batch,
     "resume in the middle": lambda folder: first_batch(folder, 0.5),
-    "epoch": all_batches,
-    "evaluation": all_of_evaluation,
+    "epoch": lambda folder: all_batches(folder, is_training=True),
+    "evaluation": lambda folder: all_batches(folder, is_training=False),
 }
 
 
@@ -82,37 +79,23 @@ def prepare(folder: Path, workers: int) -> None:
     preprocess_corpus("made", source, data_dir=folder, force=True, workers=workers)
 
 
-class Watch:
-    """While entered, the time and the peak of memory of this process."""
+def watched(task: Callable[[], object]) -> dict[str, float]:
+    """Time and peak of memory of this process while it does a task."""
+    before, used, clock = memory_of_process("RssAnon"), _processor(), time.perf_counter()
+    peak, over = before, threading.Event()
 
-    def __enter__(self) -> Watch:
-        self._before = self.peak = _anonymous()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        self._clock, self._used = time.perf_counter(), _processor()
-        return self
+    def look() -> None:
+        nonlocal peak
+        while not over.wait(0.01):
+            peak = max(peak, memory_of_process("RssAnon"))
 
-    def __exit__(self, *_: object) -> None:
-        self.seconds = time.perf_counter() - self._clock
-        self.processor = _processor() - self._used
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.01):
-            self.peak = max(self.peak, _anonymous())
-
-    def figures(self) -> dict[str, float]:
-        """For the report."""
-        return {"processor s": self.processor, "s": self.seconds, "peak MiB": self.peak - self._before}
-
-
-def _anonymous() -> float:
-    """MiB; nothing where there is no /proc."""
-    path = Path("/proc/self/status")
-    lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
-    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+    thread = threading.Thread(target=look)
+    thread.start()
+    task()
+    seconds, processor = time.perf_counter() - clock, _processor() - used
+    over.set()
+    thread.join()
+    return {"processor s": processor, "s": seconds, "peak MiB": peak - before}
 
 
 def _processor() -> float:
@@ -129,16 +112,11 @@ def ask(stage: str, folder: Path, workers: int) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
-def answer(stage: str, folder: Path, workers: int) -> dict[str, float]:
-    """What `ask` returns, measured in this very process."""
-    with Watch() as watch:
-        prepare(folder, workers) if stage == PREPROCESS else STAGES[stage](folder)
-    return watch.figures()
-
-
 def main() -> None:
-    """Print what `answer` returns of the stage, folder and number of workers on the command line."""
-    print(json.dumps(answer(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))
+    """Print the figures of the stage, folder and number of workers on the command line, for `ask`."""
+    stage, folder, workers = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    task = partial(prepare, folder, workers) if stage == PREPROCESS else partial(STAGES[stage], folder)
+    print(json.dumps(watched(task)))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -155,10 +133,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(context: Context, arguments: argparse.Namespace) -> Report:
     """All sizes."""
     sizes = sorted(arguments.lines)
-    counts = {
-        f"{PREPROCESS}, {workers} worker{'s' if workers > 1 else ''}": workers
-        for workers in arguments.workers
-    }
+    counts = {f"{PREPROCESS}, {n} worker{'s' if n > 1 else ''}": n for n in arguments.workers}
     found: dict[str, list[dict[str, float]]] = {stage: [] for stage in (*counts, *STAGES)}
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
@@ -171,53 +146,31 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
                 figures.append({name: min(each[name] for each in several) for name in several[0]})
                 say(f"{size:,} lines, {stage}: {figures[-1]['processor s']:.2f} s")
     settings = {name: getattr(arguments, name) for name in ("lines", "words", "vocabulary", "workers")}
-    records = [
-        {"stage": stage, "lines": sizes, **_columns(figures), "slopes": _slopes(sizes, figures)}
-        for stage, figures in found.items()
-    ]
-    report = Report("corpora", settings, {"stages": records})
-    report.tables.append(table_of(sizes, records, f"lines of about {arguments.words} words; {_SLOPES}"))
-    return report
+    records = []
+    for stage, figures in found.items():
+        columns = {name: [each[name] for each in figures] for name in figures[0]}
+        records.append({"stage": stage, "lines": sizes, **columns, "slopes": _slopes(sizes, columns)})
+    note = f"lines of about {arguments.words} words; {_SLOPES}"
+    return Report("corpora", settings, {"stages": records}, [table_of(sizes, records, note)])
 
 
-def _columns(figures: Sequence[dict[str, float]]) -> dict[str, list[float]]:
-    return {name: [each[name] for each in figures] for name in figures[0]}
-
-
-def _slopes(sizes: Sequence[int], figures: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+def _slopes(sizes: Sequence[int], columns: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     """Of log time and log memory on log lines; what is below a hundredth of a second or a MiB counts as that."""
-    least = {"processor s": 0.01, "peak MiB": 1.0}
-    if len(sizes) < 2:
-        return {}
-    return {
-        name: slope_of(sizes, np.maximum([each[name] for each in figures], floor).tolist())
-        for name, floor in least.items()
-    }
-
-
-def _both(slope: dict[str, float] | None) -> str | None:
-    return None if slope is None else f"{slope['exponent']:.2f}, {slope['last_doubling']:.2f}"
+    least = {"processor s": 0.01, "peak MiB": 1.0} if len(sizes) > 1 else {}
+    return {name: slope_of(sizes, np.maximum(columns[name], low).tolist()) for name, low in least.items()}
 
 
 def table_of(sizes: Sequence[int], records: Sequence[dict[str, Any]], note: str) -> Table:
     """For people."""
-    rows = [
-        (
-            record["stage"],
-            *(round(value, 2) for value in record["processor s"]),
-            round(record["s"][-1], 1),
-            _both(record["slopes"].get("processor s")),
-            *(round(value) for value in record["peak MiB"]),
-            _both(record["slopes"].get("peak MiB")),
-        )
-        for record in records
-    ]
-    columns = (
-        "stage",
-        *(f"processor s, {size:,}" for size in sizes),
-        f"s by the clock, {sizes[-1]:,}",
-        "slope",
-        *(f"MiB, {size:,}" for size in sizes),
-        "slope of memory",
-    )
+    rows = []
+    for record in records:
+        slopes = {
+            name: f"{slope['exponent']:.2f}, {slope['last_doubling']:.2f}"
+            for name, slope in record["slopes"].items()
+        }
+        seconds = [*(round(value, 2) for value in record["processor s"]), round(record["s"][-1], 1)]
+        memory = [round(value) for value in record["peak MiB"]]
+        rows.append((record["stage"], *seconds, slopes.get("processor s"), *memory, slopes.get("peak MiB")))
+    of_time = (*(f"processor s, {size:,}" for size in sizes), f"s by the clock, {sizes[-1]:,}", "slope")
+    columns = ("stage", *of_time, *(f"MiB, {size:,}" for size in sizes), "slope of memory")
     return Table("growth with the lines of a corpus", columns, rows, note)

@@ -20,7 +20,7 @@ from benchmarks.ours import method_of, run_config
 from benchmarks.reference import reference_of
 from benchmarks.report import Report
 from benchmarks.shapes import PRESET_SHAPES, Shape, random_batch
-from benchmarks.timing import Run, alternate, ratio, spread
+from benchmarks.timing import Run, Spread, alternate, ratio, spread
 from sritool.cli.formats import Table
 from sritool.config.settings import LikelihoodConfig
 from sritool.inference.chain_density import chain_density
@@ -54,12 +54,14 @@ class Ours:
         """∇²_z of every sentence at one z each."""
         return self.method.conditional(self.batch).hessian(self.codes)
 
+    def chain(self) -> tuple[list[float], Tensor]:
+        """Step sizes and noise of one chain a sentence."""
+        schedule = self.config.sampler.schedule()
+        return schedule, torch.randn(len(schedule), *self.codes.shape, device=self.codes.device)
+
     def density(self) -> object:
         """One chain a sentence and its density, a Hessian at each step."""
-        conditional = self.method.conditional(self.batch)
-
-        schedule = self.config.sampler.schedule()
-        noise = torch.randn(len(schedule), *self.codes.shape, device=self.codes.device)
+        conditional, (schedule, noise) = self.method.conditional(self.batch), self.chain()
         chain = short_run(log_joint_of(conditional), self.codes, schedule, noise, 0.2, keep_path=True)
         return chain_density(conditional, chain)
 
@@ -77,9 +79,7 @@ class Authors:
     def build(self) -> None:
         """The chain with its graph."""
         self.end = self.start  # lets go of the graph before
-        schedule = self.ours.config.sampler.schedule()
-        noise = torch.randn(len(schedule), *self.start.shape, device=self.start.device)
-        self.end = chain_with_graph(self.model, self.ours.batch, self.start, schedule, noise, 0.2)
+        self.end = chain_with_graph(self.model, self.ours.batch, self.start, *self.ours.chain(), 0.2)
 
     def passes(self) -> None:
         """`PASSES` rows of the Jacobian."""
@@ -89,16 +89,9 @@ class Authors:
             self.turn += 1
 
 
-def measure(
-    shape: Shape,
-    device: torch.device,
-    rounds: int,
-    most_seconds: float,
-    sentences: int,
-    authors_sentences: int,
-) -> list[dict[str, Any]]:
+def measure(shape: Shape, context: Context, sentences: int, authors_sentences: int) -> list[dict[str, Any]]:
     """One record a quantity: ms a sentence, and the authors' time over it for the density."""
-    many, few = Ours(shape, sentences, device), Ours(shape, authors_sentences, device)
+    many, few = (Ours(shape, count, context.device) for count in (sentences, authors_sentences))
     authors = Authors(few)
     runs: dict[str, Run] = {
         "graph": authors.build,
@@ -109,30 +102,29 @@ def measure(
         "adaptive": many.adaptive,
         "adaptive, bfloat16": lambda: many.adaptive("bfloat16"),
     }
-    seconds = alternate(runs, rounds, device, most_seconds)
+    seconds = alternate(runs, context.rounds, context.device, context.most_seconds)
     needed = authors_sentences * shape.latent / PASSES
     pairs = zip(seconds["graph"], seconds["passes"], strict=True)
-    theirs = [(graph + needed * passes) / authors_sentences for graph, passes in pairs]
-    ours = {name: [t / sentences for t in times] for name, times in seconds.items()}
-    ours["density, few"] = [t / authors_sentences for t in seconds["density, few"]]
+    counted = [graph + needed * passes for graph, passes in pairs]
 
-    def record(what: str, count: int, times: Sequence[float], against: bool) -> dict[str, Any]:
+    def record(what: str, count: int, times: Sequence[float], against: bool = False) -> dict[str, Any]:
+        own, theirs = ([t / n for t in each] for each, n in ((times, count), (counted, authors_sentences)))
         return {
             "shape": shape.name,
             "what": what,
             "sentences": count,
             "rounds": len(times),
-            "ms a sentence": spread(times).scaled(1000)._asdict(),
-            "authors / this": ratio(theirs, times)._asdict() if against else None,
+            "ms a sentence": spread(own).scaled(1000)._asdict(),
+            "authors / this": ratio(theirs, own)._asdict() if against else None,
         }
 
     return [
-        record("density, authors' B·d passes (counted)", authors_sentences, theirs, True),
-        record("density, sritool", authors_sentences, ours["density, few"], True),
-        record("density, sritool", sentences, ours["density"], True),
-        record("Hessian at one z, sritool", sentences, ours["hessian"], False),
-        record("adaptive likelihood, sritool", sentences, ours["adaptive"], False),
-        record("the same, pilots in bfloat16", sentences, ours["adaptive, bfloat16"], False),
+        record("density, authors' B·d passes (counted)", authors_sentences, counted, True),
+        record("density, sritool", authors_sentences, seconds["density, few"], True),
+        record("density, sritool", sentences, seconds["density"], True),
+        record("Hessian at one z, sritool", sentences, seconds["hessian"]),
+        record("adaptive likelihood, sritool", sentences, seconds["adaptive"]),
+        record("the same, pilots in bfloat16", sentences, seconds["adaptive, bfloat16"]),
     ]
 
 
@@ -148,14 +140,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(context: Context, arguments: argparse.Namespace) -> Report:
     """All shapes."""
     counts = {"sentences": arguments.sentences, "authors_sentences": arguments.authors_sentences}
-    report = Report("evaluate", {**context.settings(), **counts, "passes run": PASSES}, {"times": []})
+    report = Report("evaluate", context.settings(**counts, **{"passes run": PASSES}), {"times": []})
     for shape in context.shapes:
-        records = measure(shape, context.device, context.rounds, context.most_seconds, **counts)
+        records = measure(shape, context, **counts)
         report.results["times"] += records
         rows = []
         for record in records:
             ms, against = record["ms a sentence"], record["authors / this"]
-            text = against and f"{against['median']:.1f} ({against['lower']:.1f}–{against['upper']:.1f})"
+            text = against and Spread(**against).text(1)
             rows.append((record["what"], record["sentences"], ms["minimum"], ms["median"], text))
         columns = ("what", "sentences", "ms a sentence, min", "median", "authors ÷ this")
         note = f"{shape.sizes}; float32; {records[0]['rounds']} rounds"

@@ -7,16 +7,16 @@ The sampler is the paper's; beside it stands the floor of matrix products.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import linregress
 
-from benchmarks.chain import Steps, floor_steps, our_steps
+from benchmarks.floor import langevin_floor
 from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
+from benchmarks.ours import our_chain, run_config
 from benchmarks.report import Report
 from benchmarks.shapes import Shape
 from benchmarks.timing import Run, alternate, spread
@@ -24,79 +24,45 @@ from sritool.cli.formats import Table
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SIZES = ("batch", "length", "vocabulary", "hidden")
-WHO: dict[str, Steps] = {"ours": our_steps, "floor": floor_steps}
-
-Points = dict[int, Run]
-"""Runs by size."""
 
 
-def of_shape(
-    shape: Shape, name: str, who: str, precision: str, device: torch.device, steps: int
-) -> Callable[[], Points]:
-    """Chains of `steps` steps on shapes in which one size differs."""
-
-    def build() -> Points:
-        points: Points = {}
-        for factor in FACTORS:
-            size = max(1, round(factor * getattr(shape, name)))
-            points[size] = WHO[who](replace(shape, **{name: size}), precision, device, steps)
-        return points
-
-    return build
+def our_steps(shape: Shape, precision: str, device: torch.device, steps: int) -> Run:
+    """sritool's chain of so many steps under the paper's sampler."""
+    return our_chain(run_config(shape, sampler="paper", steps=steps, precision=precision), shape, device)
 
 
-def of_chain(
-    shape: Shape, who: str, precision: str, device: torch.device, steps: int
-) -> Callable[[], Points]:
-    """Chains of different lengths on one shape."""
-
-    def build() -> Points:
-        lengths = [max(1, round(factor * steps)) for factor in FACTORS]
-        return {length: WHO[who](shape, precision, device, length) for length in lengths}
-
-    return build
+WHO: dict[str, Callable[[Shape, str, torch.device, int], Run]] = {"ours": our_steps, "floor": langevin_floor}
 
 
-def measure(
-    shape: Shape, precision: str, device: torch.device, rounds: int, most_seconds: float, steps: int
-) -> list[dict[str, Any]]:
+def grown(size: int) -> list[int]:
+    """A quarter of it to four times as much."""
+    return [max(1, round(factor * size)) for factor in FACTORS]
+
+
+def measure(shape: Shape, precision: str, context: Context, steps: int) -> list[dict[str, Any]]:
     """One record a size that grows, a variant and a quantity of time."""
-    records = []
-    for who in WHO:
+    device, records = context.device, []
+
+    def medians(points: Mapping[int, Run]) -> dict[int, float]:
+        """Size → ms."""
+        most_seconds = context.most_seconds / (len(WHO) * (len(SIZES) + 1))
+        seconds = alternate(points, context.rounds, device, most_seconds)
+        return {size: 1000 * spread(times).median for size, times in seconds.items()}
+
+    def add(who: str, name: str, what: str, ms: Mapping[int, float]) -> None:
+        sizes, values = list(ms), list(ms.values())
+        record = {"shape": shape.name, "precision": precision, "variant": who, "grows": name, "time of": what}
+        records.append({**record, "sizes": sizes, "ms": values, "slope": slope_of(sizes, values)})
+
+    for who, build in WHO.items():
         for name in SIZES:
-            points = of_shape(shape, name, who, precision, device, steps)()
-            times = _medians(points, rounds, device, most_seconds)
-            records.append(
-                _record(shape, precision, who, name, "step", [(size, t / steps) for size, t in times])
-            )
-        chains = _medians(of_chain(shape, who, precision, device, steps)(), rounds, device, most_seconds)
-        records.append(_record(shape, precision, who, "K", "step", [(size, t / size) for size, t in chains]))
-        records.append(_record(shape, precision, who, "K", "chain", chains))
+            shapes = {size: Shape(**vars(shape) | {name: size}) for size in grown(getattr(shape, name))}
+            chains = medians({size: build(one, precision, device, steps) for size, one in shapes.items()})
+            add(who, name, "step", {size: ms / steps for size, ms in chains.items()})
+        chains = medians({length: build(shape, precision, device, length) for length in grown(steps)})
+        add(who, "K", "step", {length: ms / length for length, ms in chains.items()})
+        add(who, "K", "chain", chains)
     return records
-
-
-def _medians(
-    points: Points, rounds: int, device: torch.device, most_seconds: float
-) -> list[tuple[int, float]]:
-    """(size, ms), in rising order."""
-    seconds = alternate({str(size): run for size, run in points.items()}, rounds, device, most_seconds)
-    return sorted((int(size), 1000 * spread(times).median) for size, times in seconds.items())
-
-
-def _record(
-    shape: Shape, precision: str, who: str, name: str, what: str, times: list[tuple[int, float]]
-) -> dict[str, Any]:
-    sizes, values = zip(*times, strict=True)
-    return {
-        "shape": shape.name,
-        "precision": precision,
-        "variant": who,
-        "grows": name,
-        "time of": what,
-        "sizes": sizes,
-        "ms": values,
-        "slope": slope_of(sizes, values),
-    }
 
 
 def slope_of(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float]:
@@ -120,11 +86,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
     """All shapes."""
-    report = Report("growth", {**context.settings(), "steps": arguments.steps}, {"slopes": []})
+    report = Report("growth", context.settings(steps=arguments.steps), {"slopes": []})
     for shape in context.shapes:
         precision = context.precision_of(shape)
-        part = context.most_seconds / (len(WHO) * (len(SIZES) + 1))
-        records = measure(shape, precision, context.device, context.rounds, part, arguments.steps)
+        records = measure(shape, precision, context, arguments.steps)
         report.results["slopes"] += records
         report.tables.append(table_of(shape, precision, records))
     return report
@@ -132,19 +97,19 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
 
 def table_of(shape: Shape, precision: str, records: list[dict[str, Any]]) -> Table:
     """For people."""
-    rows = [
-        (
+    rows = []
+    for record in records:
+        sizes, ms, slope = record["sizes"], record["ms"], record["slope"]
+        what = (
             record["variant"],
             record["grows"],
-            f"{record['sizes'][0]}–{record['sizes'][-1]}",
+            f"{sizes[0]}–{sizes[-1]}",
             record["time of"],
-            record["ms"][0],
-            record["ms"][-1],
-            f"{record['slope']['exponent']:.2f} ± {record['slope']['standard_error']:.2f}",
-            f"{record['slope']['last_doubling']:.2f}",
+            ms[0],
+            ms[-1],
         )
-        for record in records
-    ]
+        exponent = f"{slope['exponent']:.2f} ± {slope['standard_error']:.2f}"
+        rows.append((*what, exponent, f"{slope['last_doubling']:.2f}"))
     columns = ("variant", "grows", "from–to", "time of", "ms, first", "ms, last", "slope", "last doubling")
     note = f"about {shape.sizes}; output layer in {precision}; slope of log time on log size, medians"
     return Table(f"growth, {shape.name}", columns, rows, note)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,19 +15,6 @@ from benchmarks.shapes import SHAPES, Shape, shapes_named
 from sritool.config.settings import Precision
 from sritool.errors import UsageError
 from sritool.model.device import resolve_device, resolve_precision, set_threads
-
-
-def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
-    """A sub-command of a module that has `add_options`: its docstring is the help."""
-    text = (module.__doc__ or "").strip()
-    one: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text.splitlines()[0],
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_options(one)
-    return one
 
 
 @dataclass(frozen=True)
@@ -44,13 +31,10 @@ class Context:
         """What training on this shape would choose."""
         return resolve_precision(self.precision, self.device, shape.hidden, shape.tokens, shape.vocabulary)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, **more: Any) -> dict[str, Any]:
         """For the report."""
-        return {
-            "shapes": {shape.name: vars(shape) for shape in self.shapes},
-            "rounds": self.rounds,
-            "precision asked": self.precision,
-        }
+        shapes = {shape.name: vars(shape) for shape in self.shapes}
+        return {"shapes": shapes, "rounds": self.rounds, "precision asked": self.precision, **more}
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +47,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def add_shapes(parser: argparse.ArgumentParser, shapes: Sequence[str]) -> None:
     """For models: which batches, and where."""
-    parser.add_argument(
-        "--shape", nargs="+", default=list(shapes), metavar="NAME", help=f"of {', '.join(SHAPES)}"
-    )
+    known = f"of {', '.join(SHAPES)}"
+    parser.add_argument("--shape", nargs="+", default=list(shapes), metavar="NAME", help=known)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
 
 
@@ -77,24 +60,27 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 def add_timing(parser: argparse.ArgumentParser, rounds: int = 15) -> None:
     """For what is timed."""
     parser.add_argument("--rounds", type=int, default=rounds, help="alternating runs of each variant")
-    parser.add_argument(
-        "--most-seconds",
-        type=float,
-        default=240.0,
-        help="begin no round of a shape after this time, but three",
-    )
+    limit = "begin no round of a shape after this time, but three"
+    parser.add_argument("--most-seconds", type=float, default=240.0, help=limit)
+
+
+def add_steps(parser: argparse.ArgumentParser) -> None:
+    """For training steps and chains whose memory is measured too."""
+    parser.add_argument("--steps", type=int, help="Langevin steps of a chain; the sampler's own by default")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the peaks of memory")
 
 
 def context_of(arguments: argparse.Namespace) -> Context:
     """Raises: UsageError for a shape, device or count that cannot be."""
-    rounds = getattr(arguments, "rounds", 1)
-    if rounds < 1:
-        raise UsageError(f"--rounds {rounds}: give at least 1")
+    defaults = {"rounds": 1, "device": "cpu", "shape": [], "most_seconds": math.inf, "precision": "auto"}
+    given: dict[str, Any] = defaults | vars(arguments)
+    if given["rounds"] < 1:
+        raise UsageError(f"--rounds {given['rounds']}: give at least 1")
     set_threads(arguments.threads)
     return Context(
-        resolve_device(getattr(arguments, "device", "cpu")),
-        tuple(shapes_named(getattr(arguments, "shape", []))),
-        rounds,
-        getattr(arguments, "most_seconds", float("inf")),
-        getattr(arguments, "precision", "auto"),
+        resolve_device(given["device"]),
+        tuple(shapes_named(given["shape"])),
+        given["rounds"],
+        given["most_seconds"],
+        given["precision"],
     )

@@ -22,6 +22,8 @@ from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.methods.sri import ShortRunInference
 from sritool.model.theta_gradient import ThetaGradient
+from sritool.processes import Processes
+from sritool.training.shared_gradients import BatchGradients
 
 CLOCK = Clock(seed=0, epoch=0, step=1, progress=0.0)
 BATCHES = 8  # different batches that a run goes through in turn
@@ -41,14 +43,10 @@ def run_config(
     """
     latent = 0 if method == "lm" else shape.latent
     sizes = {"embedding": shape.embedding, "hidden": shape.hidden, "latent": latent, "dropout": shape.dropout}
-    values = layered(shape.preset, sampler if method == "sri" else None, method)
-    values = merge(
-        values, {"generator": sizes, "training": {"batch_size": shape.batch, "precision": precision}}
-    )
+    own = {"generator": sizes, "training": {"batch_size": shape.batch, "precision": precision}}
     if method == "sri":
-        own = ({"steps": steps} if steps else {}) | ({"words": 0} if all_words else {})
-        values = merge(values, {"sampler": own})
-    return build(RunConfig, values)
+        own["sampler"] = ({"steps": steps} if steps else {}) | ({"words": 0} if all_words else {})
+    return build(RunConfig, merge(layered(shape.preset, sampler if method == "sri" else None, method), own))
 
 
 def batches(shape: Shape, device: torch.device) -> Callable[[], Batch]:
@@ -80,11 +78,19 @@ def optimizer_of(method: Method, device: torch.device) -> torch.optim.Optimizer:
 
 
 class OurStep:
-    """sritool's training step, whole: collation, θ's gradient with the chain, clipping and Adam."""
+    """sritool's training step, whole: collation, θ's gradient with the chain, clipping and Adam.
 
-    def __init__(self, config: RunConfig, shape: Shape, device: torch.device) -> None:
+    Several processes that make it together share each batch.
+    """
+
+    def __init__(
+        self, config: RunConfig, shape: Shape, device: torch.device, processes: Processes | None = None
+    ) -> None:
+        processes = processes or Processes()
         self.method = method_of(config, shape, device)
+        self.method.processes = processes
         self._config = config
+        self._gradients = BatchGradients(self.method, config, device, processes)
         self._optimizer = optimizer_of(self.method, device)
         self._following = batches(shape, device)
         self._steps = itertools.count(1)
@@ -93,7 +99,7 @@ class OurStep:
         """One update, at step numbers at which the trainer measures nothing besides."""
         every = self._config.training.measure_every
         step = next(number for number in self._steps if not every or number % every)
-        self.method.gradients(self._following(), CLOCK._replace(step=step))
+        self._gradients.compute(self._following(), CLOCK._replace(step=step), False)
         bound = self._config.optimizer.clip or math.inf
         torch.nn.utils.clip_grad_norm_(self.method.modules.parameters(), bound)
         self._optimizer.step()

@@ -107,22 +107,13 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
         runs = runs_on(path, Path(name) / "data")
         seconds = alternate(runs, context.rounds, torch.device("cpu"), context.most_seconds)
     ours = seconds["sritool preprocess"]
-    records = [
-        {
-            "variant": variant,
-            "words a second": words / spread(times).median,
-            "seconds": spread(times)._asdict(),
-            "sritool / this": ratio(ours, times)._asdict(),
-        }
-        for variant, times in seconds.items()
-    ]
+    records, rows = [], []
+    for variant, times in seconds.items():
+        took, over = spread(times), ratio(ours, times)
+        figures = {"words a second": words / took.median, "seconds": took._asdict()}
+        records.append({"variant": variant, **figures, "sritool / this": over._asdict()})
+        rows.append((variant, round(words / took.median), took.median, over.text()))
     settings = {"rounds": context.rounds, **sizes, "words in all": words, "bytes": size}
-    report = Report("preprocess", settings, {"variants": records})
-    rows = [
-        (variant, round(words / spread(times).median), spread(times).median, ratio(ours, times).text())
-        for variant, times in seconds.items()
-    ]
     note = f"{words:,} words in {arguments.lines:,} lines, {size:,} bytes; median of {len(ours)} rounds"
-    columns = ("variant", "words/s", "s", "sritool ÷ this")
-    report.tables.append(Table("preprocessing", columns, rows, note))
-    return report
+    table = Table("preprocessing", ("variant", "words/s", "s", "sritool ÷ this"), rows, note)
+    return Report("preprocess", settings, {"variants": records}, [table])

@@ -8,7 +8,6 @@ process, sums included: what the clock would say at best, on cores that are free
 from __future__ import annotations
 
 import argparse
-import math
 import multiprocessing
 import os
 import tempfile
@@ -19,45 +18,24 @@ from typing import Any
 import torch
 
 from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
-from benchmarks.ours import CLOCK, batches, method_of, optimizer_of, run_config
+from benchmarks.ours import OurStep, run_config
 from benchmarks.report import Report
 from benchmarks.shapes import Shape
 from benchmarks.timing import ratio, spread
 from sritool.cli.formats import Table
 from sritool.config.settings import RunConfig
 from sritool.process_group import Group
-from sritool.processes import Processes
-from sritool.training.shared_gradients import BatchGradients
 
 KINDS = ("sri", "lm", "vae-anneal")
 _CPU = torch.device("cpu")
 
 
-class SharedStep:
-    """sritool's training step, whole, by all of some processes."""
-
-    def __init__(self, config: RunConfig, shape: Shape, processes: Processes) -> None:
-        self._method = method_of(config, shape, _CPU)
-        self._method.processes = processes
-        self._gradients = BatchGradients(self._method, config, _CPU, processes)
-        self._optimizer = optimizer_of(self._method, _CPU)
-        self._following, self._bound = batches(shape, _CPU), config.optimizer.clip or math.inf
-        self._step = 0
-
-    def __call__(self) -> None:
-        """One update, at step numbers at which the trainer measures nothing besides."""
-        self._step = self._step % 40 + 1
-        self._gradients.compute(self._following(), CLOCK._replace(step=self._step), False)
-        torch.nn.utils.clip_grad_norm_(self._method.modules.parameters(), self._bound)
-        self._optimizer.step()
-        self._method.after_update()
-
-    def timed(self, steps: int) -> tuple[float, float]:
-        """Seconds of a step, by the clock and by the processor."""
-        wall, processor = time.perf_counter(), time.process_time()
-        for _ in range(steps):
-            self()
-        return (time.perf_counter() - wall) / steps, (time.process_time() - processor) / steps
+def timed(step: OurStep, steps: int) -> tuple[float, float]:
+    """Seconds of a step, by the clock and by the processor."""
+    wall, processor = time.perf_counter(), time.process_time()
+    for _ in range(steps):
+        step()
+    return (time.perf_counter() - wall) / steps, (time.process_time() - processor) / steps
 
 
 def _member(folder: str, rank: int, size: int, config: RunConfig, shape: Shape, plan: Any, told: Any) -> None:
@@ -69,12 +47,12 @@ def _member(folder: str, rank: int, size: int, config: RunConfig, shape: Shape, 
     rounds, steps, most_seconds = plan
     torch.set_num_threads(1)
     processes = Group(FileStore(f"{folder}/store", size), rank, size, _CPU)
-    alone, together = SharedStep(config, shape, Processes()), SharedStep(config, shape, processes)
+    alone, together = OurStep(config, shape, _CPU), OurStep(config, shape, _CPU, processes)
     found, began = [], time.monotonic()
     for number in range(rounds + 1):  # the first one warms up
-        by_one = processes.first(lambda: alone.timed(steps))
+        by_one = processes.first(lambda: timed(alone, steps))
         processes.barrier()
-        wall, processor = together.timed(steps)
+        wall, processor = timed(together, steps)
         busiest = max(processes.gather(processor))
         if number:
             found.append((tuple(by_one), (wall, busiest)))
@@ -90,14 +68,11 @@ def measure(config: RunConfig, shape: Shape, size: int, plan: tuple[int, int, fl
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
-        members = [
-            context.Process(
-                target=_member, args=(folder, rank, size, config, shape, plan, there), daemon=True
-            )
-            for rank in range(size)
-        ]
-        for member in members:
-            member.start()
+        members = []
+        for rank in range(size):
+            given = (folder, rank, size, config, shape, plan, there)
+            members.append(context.Process(target=_member, args=given, daemon=True))
+            members[rank].start()
         there.close()
         found: list[Any] = here.recv()
         for member in members:
@@ -119,14 +94,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
     """All shapes."""
-    settings = {**context.settings(), "processes": arguments.processes, "threads of each": 1}
-    report, size = Report("processes", settings, {"steps": []}), arguments.processes
+    size, plan = arguments.processes, (context.rounds, arguments.steps, context.most_seconds)
+    settings = context.settings(**{"processes": size, "threads of each": 1})
+    report = Report("processes", settings, {"steps": []})
     for preset in context.shapes:
         shape, rows = replace(preset, batch=arguments.batch or preset.batch), []
         for kind in arguments.kind:
-            precision = context.precision_of(shape)
-            config = run_config(shape, kind, "preconditioned", precision=precision)
-            plan = context.rounds, arguments.steps, context.most_seconds
+            config = run_config(shape, kind, "preconditioned", precision=context.precision_of(shape))
             found = measure(config, shape, size, plan)
             row: list[object] = [kind]
             for which in range(2):  # clock and processor

@@ -63,8 +63,8 @@ def fastest_form(shape: Shape, precision: str, device: torch.device) -> str:
         output = Output(shape.hidden, shape.vocabulary - FIRST_PREDICTED).to(device)
         output.form = form
         runs[form] = lambda layer=output: F.cross_entropy(layer(hidden), targets).backward()
-    medians = {form: spread(times).median for form, times in alternate(runs, _TRIALS, device).items()}
-    return min(medians, key=lambda form: medians[form])
+    times = alternate(runs, _TRIALS, device)
+    return min(times, key=lambda form: spread(times[form]).median)
 
 
 class Reference(nn.Module):
@@ -139,11 +139,6 @@ def root_of(fisher: Tensor) -> Tensor:
     return root
 
 
-def draw_noise(sampler: SamplerConfig, size: int, latent: int, device: torch.device) -> Tensor:
-    """z_0 and the noise of each step: [steps + 1, size, latent]."""
-    return torch.randn(sampler.steps + 1, size, latent, device=device)
-
-
 def langevin_chain(
     model: Reference,
     batch: Batch,
@@ -191,7 +186,7 @@ def train_step(
     """
     like, steps, size = model.output.weight, sampler.schedule(), len(batch.examples)
     if draws is None:
-        draws = draw_noise(sampler, size, model.config.latent, like.device)
+        draws = torch.randn(sampler.steps + 1, size, model.config.latent, device=like.device)
     at_end = sampler.theta_gradient == "end"
     root = None if fisher is None else root_of(fisher)
     optimizer.zero_grad()

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,17 +20,7 @@ from sritool.cli.render import emit_all
 from sritool.cli.streams import say
 
 FORMATS = ("auto", "table", "tsv", "markdown", "json")
-FLAGS = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "avx512_fp16",
-    "amx_tile",
-    "amx_bf16",
-    "asimd",
-    "bf16",
-)
+INSTRUCTIONS = re.compile(r"\b(avx2|avx512(?:f|_vnni|_bf16|_fp16)|amx_(?:tile|bf16)|asimd|bf16)\b")
 
 
 @dataclass
@@ -45,14 +36,16 @@ class Report:
 
 def machine(device: torch.device) -> dict[str, Any]:
     """The hardware and software that the figures are of."""
+    processor = _cpuinfo()
+    flags = processor.get("flags", processor.get("Features", ""))
     found: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "cpu": _cpu_model(),
+        "cpu": processor.get("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "cores allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "instructions": _instructions(),
+        "instructions": INSTRUCTIONS.findall(flags),
         "onednn": torch.backends.mkldnn.is_available(),
         "mkl": torch.backends.mkl.is_available(),
         "load average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
@@ -67,24 +60,12 @@ def machine(device: torch.device) -> dict[str, Any]:
     return found
 
 
-def _cpuinfo() -> str:
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the last of the cores."""
     path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _cpu_model() -> str:
-    for line in _cpuinfo().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _instructions() -> list[str]:
-    for line in _cpuinfo().splitlines():
-        if line.startswith(("flags", "Features")):
-            there = set(line.partition(":")[2].split())
-            return [flag for flag in FLAGS if flag in there]
-    return []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    pairs = (line.partition(":")[::2] for line in lines)
+    return {name.strip(): value.strip() for name, value in pairs}
 
 
 def _headline(described: Mapping[str, Any]) -> str:

@@ -67,18 +67,11 @@ def step_seconds(devices: int, batch: int, cluster: Cluster, seed: int = 0) -> f
 def measured_line(shape: Shape, method: str, precision: str, context: Context) -> tuple[float, float, int]:
     """`fixed` and `each`, in seconds, from steps on batches of three sizes in turn; and the model's parameters."""
     sizes = [max(1, round(shape.batch * share)) for share in SHARES]
-    steps = {
-        str(size): OurStep(
-            run_config(shape, method, "preconditioned", precision=precision),
-            replace(shape, batch=size),
-            context.device,
-        )
-        for size in sizes
-    }
+    config = run_config(shape, method, "preconditioned", precision=precision)
+    steps = {size: OurStep(config, replace(shape, batch=size), context.device) for size in sizes}
     times = alternate(steps, context.rounds, context.device, context.most_seconds)
-    medians = [spread(times[str(size)]).median for size in sizes]
-    each, fixed = np.polyfit(sizes, medians, 1)
-    parameters = sum(p.numel() for p in steps[str(sizes[0])].method.modules.parameters())
+    each, fixed = np.polyfit(sizes, [spread(times[size]).median for size in sizes], 1)
+    parameters = sum(p.numel() for p in steps[sizes[0]].method.modules.parameters())
     return max(float(fixed), 0.0), float(each), parameters
 
 
@@ -92,16 +85,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--batch", type=int, nargs="+", help="of all devices; the shape's, and 8 times that")
     parser.add_argument("--fixed-ms", type=float, help="of an update; measured here by default")
-    parser.add_argument(
-        "--sentence-ms", type=float, help="of an update, a sentence; measured here by default"
+    each, link = (
+        "of an update, a sentence; measured here by default",
+        "a second, of the slowest link (10: assumed)",
     )
-    parser.add_argument(
-        "--gigabytes", type=float, default=10.0, help="a second, of the slowest link (10: assumed)"
-    )
+    parser.add_argument("--sentence-ms", type=float, help=each)
+    parser.add_argument("--gigabytes", type=float, default=10.0, help=link)
     parser.add_argument("--latency-us", type=float, default=20.0, help="of a message (20: assumed)")
-    parser.add_argument(
-        "--jitter", type=float, default=0.05, help="of a device's time, relative (0.05: assumed)"
-    )
+    jitter = "of a device's time, relative (0.05: assumed)"
+    parser.add_argument("--jitter", type=float, default=0.05, help=jitter)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
@@ -110,18 +102,12 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
     for shape in context.shapes:
         fixed, each, parameters = measured_line(shape, arguments.method, context.precision_of(shape), context)
         given = (arguments.fixed_ms, arguments.sentence_ms)
-        if given[0] is not None:
-            fixed = given[0] / 1000
-        if given[1] is not None:
-            each = given[1] / 1000
-        cluster = Cluster(
-            fixed,
-            each,
-            4.0 * parameters,
-            1e9 * arguments.gigabytes,
-            1e-6 * arguments.latency_us,
-            arguments.jitter,
+        fixed, each = (
+            found if asked is None else asked / 1000
+            for found, asked in zip((fixed, each), given, strict=True)
         )
+        link = (1e9 * arguments.gigabytes, 1e-6 * arguments.latency_us)
+        cluster = Cluster(fixed, each, 4.0 * parameters, *link, arguments.jitter)
         records = [
             {"shape": shape.name, "batch": batch, "devices": devices, **figures_of(devices, batch, cluster)}
             for batch in arguments.batch or (shape.batch, 8 * shape.batch)

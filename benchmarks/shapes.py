@@ -46,9 +46,8 @@ def _of_preset(name: str, vocabulary: int, length: int) -> Shape:
     values = PRESETS[name]
     sizes = GeneratorConfig(**values["generator"])
     batch = values.get("training", {}).get("batch_size", 32)
-    return Shape(
-        name, name, vocabulary, length, batch, sizes.embedding, sizes.hidden, sizes.latent, sizes.dropout
-    )
+    widths = (sizes.embedding, sizes.hidden, sizes.latent, sizes.dropout)
+    return Shape(name, name, vocabulary, length, batch, *widths)
 
 
 # Mean length with </s> and vocabulary of the training split as `sritool preprocess` counts them, but for snli

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
+Key = TypeVar("Key", bound=Hashable)
 Run = Callable[[], object]
 LEAST_ROUNDS = 3  # even where the time is up
 
@@ -43,47 +43,40 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
     return spread([a / b for a, b in zip(over, under, strict=True)])
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait for what a GPU has been given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def seconds_of(run: Run, device: torch.device) -> float:
     """Time of one call: of the processor on one thread, which other processes change least; else of the clock."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     now = time.process_time if alone else time.perf_counter
-    synchronise(device)
+
+    def wait_for_gpu() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    wait_for_gpu()
     begin = now()
     run()
-    synchronise(device)
+    wait_for_gpu()
     return now() - begin
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 def alternate(
-    runs: Mapping[str, Run], rounds: int, device: torch.device, most_seconds: float = float("inf")
-) -> dict[str, list[float]]:
+    runs: Mapping[Key, Run], rounds: int, device: torch.device, most_seconds: float = float("inf")
+) -> dict[Key, list[float]]:
     """Seconds of every run in each round; one round more goes before, for warming up, and is not counted.
 
     Args: most_seconds: no round begins after this time, but for the first `LEAST_ROUNDS`.
     """
     for run in runs.values():
         run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    times: dict[Key, list[float]] = {name: [] for name in runs}
     begin = time.perf_counter()
-    with _no_collection():
+    gc.disable()
+    try:
         for counted in range(rounds):
             if counted >= LEAST_ROUNDS and time.perf_counter() - begin > most_seconds:
                 break
             for name, run in runs.items():
                 times[name].append(seconds_of(run, device))
+    finally:
+        gc.enable()
     return times

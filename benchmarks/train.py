@@ -10,18 +10,8 @@ import argparse
 
 import torch
 
-from benchmarks.compared import (
-    AUTHORS,
-    OURS,
-    SAMPLERS,
-    VAE,
-    Variant,
-    add_memory,
-    config_of,
-    measure,
-    table_of,
-)
-from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
+from benchmarks.compared import AUTHORS, OURS, SAMPLERS, VAE, Variant, config_of, report_of
+from benchmarks.options import Context, add_common, add_precision, add_shapes, add_steps, add_timing
 from benchmarks.ours import OurStep, batches
 from benchmarks.reference import Reference, fastest_form, train_step, train_step_lm
 from benchmarks.reference_vae import ReferenceVae, train_step_vae
@@ -32,9 +22,9 @@ from benchmarks.timing import Run
 KINDS = (*SAMPLERS, "lm", VAE)
 
 
-def build(variant: str, shape: Shape, precision: str, device: torch.device, steps: int | None) -> Run:
+def build(variant: Variant, shape: Shape, precision: str, device: torch.device, steps: int | None) -> Run:
     """One whole step of a variant."""
-    who, kind = Variant.of(variant)
+    who, kind = variant
     config = config_of(kind, shape, precision, steps)
     if who == OURS:
         return OurStep(config, shape, device)
@@ -60,21 +50,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_shapes(parser, PRESET_SHAPES)
     add_precision(parser)
     add_timing(parser)
-    parser.add_argument("--steps", type=int, help="Langevin steps of a chain; the sampler's own by default")
+    add_steps(parser)
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS), help="of training step")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the peaks of memory")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
     """All shapes."""
-    report = Report("train", {**context.settings(), "steps": arguments.steps}, {"steps": []})
-    for shape in context.shapes:
-        precision, device = context.precision_of(shape), context.device
-        size = (context.rounds, context.most_seconds, arguments.steps)
-        records = measure(build, arguments.kind, shape, precision, device, *size)
-        if not arguments.no_memory:
-            add_memory("train", records, shape, context, arguments.steps)
-        report.results["steps"] += records
-        note = f"{shape.sizes}; output layer in {precision}; {records[0]['rounds']} rounds"
-        report.tables.append(table_of(f"training step, {shape.name}", records, note))
-    return report
+    return report_of("train", "training step", build, arguments.kind, context, arguments)

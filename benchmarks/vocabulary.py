@@ -18,11 +18,11 @@ from benchmarks import child
 from benchmarks.compared import ALL_WORDS, OURS, VAE, Variant, config_of
 from benchmarks.evaluate import Ours
 from benchmarks.growth import slope_of
-from benchmarks.options import Context, add_common, add_precision, add_shapes, add_timing
+from benchmarks.options import Context, add_common, add_precision, add_shapes, add_steps, add_timing
 from benchmarks.ours import OurStep
 from benchmarks.report import Report
 from benchmarks.shapes import Shape
-from benchmarks.timing import Run, alternate, spread
+from benchmarks.timing import Run, alternate
 from sritool.cli.formats import Table
 
 ADAPTIVE = "adaptive likelihood"
@@ -31,15 +31,15 @@ SENTENCES = 4  # that the likelihood is estimated of
 VOCABULARIES = (10_000, 30_000, 100_000)
 
 
-def build(variant: str, shape: Shape, precision: str, device: torch.device, steps: int | None) -> Run:
+def build(variant: Variant, shape: Shape, precision: str, device: torch.device, steps: int | None) -> Run:
     """One whole step, or one likelihood of some sentences; a first one, which makes lasting memory, is behind."""
-    if Variant.of(variant).kind == ADAPTIVE:
-        run = Ours(shape, SENTENCES, device).adaptive
-        run()
-        return run
-    step = OurStep(config_of(Variant.of(variant).kind, shape, precision, steps), shape, device)
-    step()
-    return step
+    kind = variant[1]
+    if kind == ADAPTIVE:
+        run: Run = Ours(shape, SENTENCES, device).adaptive
+    else:
+        run = OurStep(config_of(kind, shape, precision, steps), shape, device)
+    run()
+    return run
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,70 +48,48 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_shapes(parser, ("ptb",))
     add_precision(parser)
     add_timing(parser, rounds=5)
-    parser.add_argument("--steps", type=int, help="Langevin steps of a chain; the sampler's own by default")
+    add_steps(parser)
     parser.add_argument("--vocabulary", type=int, nargs="+", default=list(VOCABULARIES), metavar="WORDS")
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS), help="of step")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the peaks of memory")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
     """All shapes."""
     sizes = sorted(arguments.vocabulary)
-    settings = {**context.settings(), "vocabularies": sizes, "steps": arguments.steps}
+    settings = context.settings(vocabularies=sizes, steps=arguments.steps)
     report = Report("vocabulary", settings, {"steps": []})
     for shape in context.shapes:
-        precision = context.precision_of(shape)
-        for kind in arguments.kind:
-            record = measure(kind, shape, sizes, precision, context, arguments)
-            report.results["steps"].append(record)
-        report.tables.append(table_of(shape, sizes, precision, report.results["steps"]))
+        shapes, precision = [replace(shape, vocabulary=size) for size in sizes], context.precision_of(shape)
+        records = [measure(kind, shapes, precision, context, arguments) for kind in arguments.kind]
+        report.results["steps"] += records
+        report.tables.append(table_of(shape, sizes, precision, records))
     return report
 
 
 def measure(
-    kind: str,
-    shape: Shape,
-    sizes: list[int],
-    precision: str,
-    context: Context,
-    arguments: argparse.Namespace,
+    kind: str, shapes: list[Shape], precision: str, context: Context, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Least ms a step and the peak of memory at each size, and the slope."""
-    name, shapes = Variant(OURS, kind).name, [replace(shape, vocabulary=size) for size in sizes]
-    steps, device = arguments.steps, context.device
-    runs = {str(each.vocabulary): build(name, each, precision, device, steps) for each in shapes}
+    steps, device, sizes = arguments.steps, context.device, [each.vocabulary for each in shapes]
+    runs = {each.vocabulary: build((OURS, kind), each, precision, device, steps) for each in shapes}
     seconds = alternate(runs, context.rounds, device, context.most_seconds)
-    times = [1000 * spread(seconds[str(size)]).minimum for size in sizes]
+    times = [1000 * min(seconds[size]) for size in sizes]
     runs.clear()
     memory = None
     if device.type == "cpu" and not arguments.no_memory:
-        threads = torch.get_num_threads()
-        memory = [child.ask("vocabulary", name, each, precision, threads, steps) for each in shapes]
-    slope = slope_of(sizes, times) if len(sizes) > 1 else None
-    return {"shape": shape.name, "step": kind, "sizes": sizes, "ms": times, "slope": slope, "memory": memory}
+        memory = [child.ask("vocabulary", (OURS, kind), each, precision, steps) for each in shapes]
+    slope, name = slope_of(sizes, times) if len(sizes) > 1 else None, shapes[0].name
+    return {"shape": name, "step": kind, "sizes": sizes, "ms": times, "slope": slope, "memory": memory}
 
 
 def table_of(shape: Shape, sizes: list[int], precision: str, records: list[dict[str, Any]]) -> Table:
     """For people."""
-    rows = [
-        (
-            record["step"],
-            *(round(value, 1) for value in record["ms"]),
-            record["slope"] and round(record["slope"]["exponent"], 2),
-            *(
-                found and round(found["peak MiB"])
-                for found in (record["memory"] or [None] * len(record["sizes"]))
-            ),
-        )
-        for record in records
-        if record["shape"] == shape.name
-    ]
-    columns = (
-        "step",
-        *(f"ms, {size:,}" for size in sizes),
-        "slope",
-        *(f"peak MiB, {size:,}" for size in sizes),
-    )
+    rows = []
+    for record in records:
+        slope = record["slope"] and round(record["slope"]["exponent"], 2)
+        peaks = [found and round(found["peak MiB"]) for found in record["memory"] or [None] * len(sizes)]
+        rows.append((record["step"], *(round(ms, 1) for ms in record["ms"]), slope, *peaks))
+    times, memory = ([f"{what}, {size:,}" for size in sizes] for what in ("ms", "peak MiB"))
     whole = ", ".join(f"{shape.tokens * size * 4 / (1 << 20):,.0f}" for size in sizes)
     note = f"{shape.sizes} but V; output layer in {precision}; [tokens, vocabulary] would take {whole} MiB"
-    return Table(f"vocabulary, {shape.name}", columns, rows, note)
+    return Table(f"vocabulary, {shape.name}", ("step", *times, "slope", *memory), rows, note)
