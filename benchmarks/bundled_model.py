@@ -28,18 +28,9 @@ def train_again(name: str) -> None:
     """
     place = FOLDER / name
     with tempfile.TemporaryDirectory() as folder:
-        words = [
-            "train",
-            "tiny",
-            "--config",
-            str(place / CONFIG),
-            "--name",
-            name,
-            "--threads",
-            "1",
-            "--no-summary",
-        ]
-        subprocess.run([sys.executable, "-P", "-m", "sritool", *words], cwd=folder, check=True)
+        words = ["train", "tiny", "--name", name, "--threads", "1", "--no-summary"]
+        command = [sys.executable, "-P", "-m", "sritool", *words, "--config", str(place / CONFIG)]
+        subprocess.run(command, cwd=folder, check=True)
         run = Path(folder) / "runs" / name
         shutil.copyfile(run / METRICS, place / METRICS)
         save_checkpoint(portable(load_checkpoint(run / BEST)), place / BEST)

@@ -24,7 +24,7 @@ from benchmarks.compared import SAMPLERS, measure, table_of
 from benchmarks.ours import CLOCK, method_of, run_config
 from benchmarks.report import machine
 from benchmarks.shapes import SHAPES, Shape, random_batch
-from benchmarks.timing import Run, Spread, alternate, ratio, spread
+from benchmarks.timing import Run, alternate, ratio, spread
 from sritool.cli.formats import Table, lines_of, native
 from sritool.methods import sri
 from sritool.model.device import products_in
@@ -98,18 +98,11 @@ def passes(shape: Shape, precision: str) -> dict[str, Run]:
 def compared(title: str, note: str, runs: dict[str, Run], rounds: int) -> Result:
     """Milliseconds of runs that take turns, and the first one's ratio to each."""
     seconds = alternate(runs, rounds, DEVICE)
-    first = next(iter(seconds.values()))
-    figures = {
-        name: {
-            "ms": spread(times).scaled(1000)._asdict(),
-            "first / this": ratio(first, times)._asdict(),
-        }
-        for name, times in seconds.items()
-    }
-    rows = [
-        (name, found["ms"]["minimum"], found["ms"]["median"], Spread(**found["first / this"]).text())
-        for name, found in figures.items()
-    ]
+    first, figures, rows = next(iter(seconds.values())), {}, []
+    for name, times in seconds.items():
+        ms, over = spread(times).scaled(1000), ratio(first, times)
+        figures[name] = {"ms": ms._asdict(), "first / this": over._asdict()}
+        rows.append((name, ms.minimum, ms.median, over.text()))
     return Table(title, ("variant", "ms min", "ms median", "first ÷ this"), rows, note), figures
 
 
@@ -118,20 +111,16 @@ def tests() -> Result:
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "tests/gpu"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr.strip()[-200:]
-    return Table("pytest -m gpu", ("exit code", "last line"), [(done.returncode, last)]), {
-        "exit code": done.returncode,
-        "output": done.stdout[-6000:],
-    }
+    table = Table("pytest -m gpu", ("exit code", "last line"), [(done.returncode, last)])
+    return table, {"exit code": done.returncode, "output": done.stdout[-6000:]}
 
 
 def jobs(names: list[str], rounds: int) -> dict[str, Job]:
     """What is run, in order, by name."""
     found: dict[str, Job] = {"tests": tests}
     for shape in (SHAPES[name] for name in names):
-        for padded in (False, True):
-            found[f"equality {shape.name} {'padded' if padded else 'even'}"] = partial(
-                _equality, shape, padded
-            )
+        for form, padded in (("even", False), ("padded", True)):
+            found[f"equality {shape.name} {form}"] = partial(_equality, shape, padded)
         found[f"recurrence {shape.name}"] = partial(_recurrences, shape, rounds)
         for precision in PRECISIONS:
             found[f"pass {shape.name} {precision}"] = partial(_passes, shape, precision, rounds)
@@ -155,9 +144,8 @@ def _equality(shape: Shape, padded: bool) -> Result:
     rows = [(name, max(errors)) for name, errors in record["errors by step"].items()]
     rows.append(("z_K, float64", record["chain difference"]))
     title = f"relative error against autograd, {shape.name}, {'padded' if padded else 'even'}"
-    return Table(
-        title, ("precision", "largest error"), rows, "broken" if record["broken"] else "held"
-    ), record
+    held = "broken" if record["broken"] else "held"
+    return Table(title, ("precision", "largest error"), rows, held), record
 
 
 def _chain(shape: Shape, rounds: int) -> Result:

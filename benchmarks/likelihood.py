@@ -14,8 +14,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from sritool.data.store import load_corpus
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.ais import anneal, ladder
 from sritool.likelihood.importance import LikelihoodFigures, WeightedDraws, likelihood_figures
-from sritool.model.conditional import Conditional
+from sritool.model.conditional import Conditional, Evaluation, Weights
 from sritool.model.random import Stream
 from sritool.runs.model import TrainedModel
 
@@ -38,23 +39,18 @@ BATCH = 32
 DRAWS_AT_A_TIME = 16
 
 
-class Counted:
+class Counted(Conditional):
     """A conditional that counts what it is asked, in draws of one sentence."""
 
-    def __init__(self, conditional: Conditional) -> None:
-        self.conditional = conditional
-        self.values = self.gradients = 0
+    values = gradients = 0
 
     def log_likelihood(self, z: Tensor) -> Tensor:
         self.values += z[..., 0].numel()
-        return self.conditional.log_likelihood(z)
+        return super().log_likelihood(z)
 
-    def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, z: Tensor, *given: Any, **named: Any) -> Evaluation:
         self.gradients += z[..., 0].numel()
-        return self.conditional.evaluate(z)
-
-    def hessian(self, z: Tensor) -> Tensor:
-        return self.conditional.hessian(z)
+        return super().evaluate(z, *given, **named)
 
 
 class Row(NamedTuple):
@@ -67,46 +63,37 @@ class Row(NamedTuple):
     seconds: float
 
 
-Estimator = Callable[[TrainedModel, Conditional, Counted], LikelihoodFigures]
+Estimator = Callable[[TrainedModel, Counted], LikelihoodFigures]
 
 
-def from_prior(draws: int) -> Estimator:
+def from_prior(model: TrainedModel, target: Counted, draws: int) -> LikelihoodFigures:
     """Draws of the prior, whose density cancels."""
-
-    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> LikelihoodFigures:
-        examples, parts = conditional.batch.examples, []
-        for first in range(0, draws, DRAWS_AT_A_TIME):
-            here = min(DRAWS_AT_A_TIME, draws - first)
-            flat = Stream(0, "gold", first).normal(examples, here * model.latent)
-            z = flat.view(len(examples), here, model.latent).transpose(0, 1)
-            parts.append(target.log_likelihood(z))
-        return weighed(torch.cat(parts).double())
-
-    return estimate
+    examples, parts = target.batch.examples, []
+    for first in range(0, draws, DRAWS_AT_A_TIME):
+        here = min(DRAWS_AT_A_TIME, draws - first)
+        flat = Stream(0, "gold", first).normal(examples, here * model.latent)
+        z = flat.view(len(examples), here, model.latent).transpose(0, 1)
+        parts.append(target.log_likelihood(z))
+    return weighed(torch.cat(parts).double())
 
 
-def by_annealing(rungs: int, chains: int, seed: int) -> Estimator:
+def by_annealing(
+    model: TrainedModel, target: Counted, rungs: int, chains: int, seed: int
+) -> LikelihoodFigures:
     """Forward annealing."""
-
-    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> LikelihoodFigures:
-        examples = conditional.batch.examples
-        steps = ladder(target, examples, model.latent, torch.float32, rungs, seed)
-        return weighed(anneal(target, steps, examples, chains, seed).log_weights)
-
-    return estimate
+    examples = target.batch.examples
+    steps = ladder(target, examples, model.latent, torch.float32, rungs, seed)
+    return weighed(anneal(target, steps, examples, chains, seed).log_weights)
 
 
-def by_adaptive(config: LikelihoodConfig, seed: int) -> Estimator:
+def by_adaptive(
+    model: TrainedModel, target: Counted, config: LikelihoodConfig, seed: int
+) -> LikelihoodFigures:
     """`adaptive`, its chains' ends not counted."""
-
-    def estimate(model: TrainedModel, conditional: Conditional, target: Counted) -> LikelihoodFigures:
-        starts, root = model.method.posterior(conditional, seed, config.modes), model.method.root
-        covariance = None if root is None else root @ root.t()
-        return likelihood_figures(
-            adaptive_draws(target, starts, seed, conditional.batch.examples, config, covariance)
-        )
-
-    return estimate
+    batch, method = target.batch, model.method
+    starts, root = method.posterior(method.conditional(batch), seed, config.modes), method.root
+    covariance = None if root is None else root @ root.t()
+    return likelihood_figures(adaptive_draws(target, starts, seed, batch.examples, config, covariance))
 
 
 def weighed(log_weights: Tensor) -> LikelihoodFigures:
@@ -117,17 +104,13 @@ def weighed(log_weights: Tensor) -> LikelihoodFigures:
 def measured(name: str, estimator: Estimator, model: TrainedModel, split: Split, chosen: np.ndarray) -> Row:
     """The estimator on the chosen sentences, batch by batch."""
     parts: list[LikelihoodFigures] = []
-    order = [chosen[part] for part in evaluation_batches(split.lengths[chosen], BATCH)]
     values, gradients, begin = 0, 0, time.perf_counter()
-    for examples in order:
-        conditional = model.method.conditional(collate(split, examples).to(model.device))
-        target = Counted(conditional)
-        parts.append(estimator(model, conditional, target))
+    for part in evaluation_batches(split.lengths[chosen], BATCH):
+        target = Counted(Weights(model.generator), collate(split, chosen[part]).to(model.device))
+        parts.append(estimator(model, target))
         values, gradients = values + target.values, gradients + target.gradients
-    seconds = time.perf_counter() - begin
-    found = LikelihoodFigures(
-        *(torch.cat([column.double() for column in columns]) for columns in zip(*parts, strict=True))
-    )
+    seconds, columns = time.perf_counter() - begin, zip(*parts, strict=True)
+    found = LikelihoodFigures(*(torch.cat([part.double() for part in column]) for column in columns))
     return Row(name, found, values / len(chosen), gradients / len(chosen), seconds)
 
 
@@ -136,19 +119,9 @@ def shown(row: Row, gold: Row) -> str:
     difference = row.found.log_likelihood - gold.found.log_likelihood
     error = float(difference.std() / math.sqrt(len(difference)))
     size, tail = row.found.effective_sample_size, row.found.pareto_k
-    cells = (
-        row.name,
-        f"{-float(row.found.log_likelihood.mean()):.3f}",
-        f"{-float(difference.mean()):+.3f}",
-        f"{error:.3f}",
-        f"{float(size.mean()):.1f}",
-        f"{float(size.quantile(0.1)):.1f}",
-        f"{float(tail.mean()):.2f}",
-        f"{row.values:.0f}",
-        f"{row.gradients:.0f}",
-        f"{row.seconds:.1f}",
-    )
-    return "\t".join(cells)
+    nll = f"{-float(row.found.log_likelihood.mean()):.3f}\t{-float(difference.mean()):+.3f}\t{error:.3f}"
+    weights = f"{float(size.mean()):.1f}\t{float(size.quantile(0.1)):.1f}\t{float(tail.mean()):.2f}"
+    return f"{row.name}\t{nll}\t{weights}\t{row.values:.0f}\t{row.gradients:.0f}\t{row.seconds:.1f}"
 
 
 def main() -> None:
@@ -160,17 +133,18 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=16, help="of annealing")
     parser.add_argument("--draws", type=int, default=4000, help="from the prior")
     parser.add_argument("--seed", type=int, default=0, help="of adaptive and annealing")
-    arguments = parser.parse_args()
-    model = sritool.load(arguments.run)
+    given = parser.parse_args()
+    model = sritool.load(given.run)
     split = load_corpus(Path(str(model.checkpoint.corpus["path"]))).split("test")
-    chosen = seeded_choice(len(split), arguments.limit)
-    base, seed = LikelihoodConfig(), arguments.seed
-    rungs, chains = arguments.rungs, arguments.chains
-    estimators = {f"ais, {rungs} rungs, {chains} chains": by_annealing(rungs, chains, seed)}
+    chosen = seeded_choice(len(split), given.limit)
+    base, chains = LikelihoodConfig(), {"rungs": given.rungs, "chains": given.chains, "seed": given.seed}
+    estimators: dict[str, Estimator] = {
+        f"ais, {given.rungs} rungs, {given.chains} chains": partial(by_annealing, **chains)
+    }
     for config in (base, replace(base, rounds=1), replace(base, pilots=100), replace(base, samples=1000)):
         name = f"adaptive, at most {config.rounds} × {config.pilots} pilots, {config.samples} draws"
-        estimators[name] = by_adaptive(config, seed)
-    estimators |= {f"prior, {n} draws": from_prior(n) for n in (100, arguments.draws) if n}
+        estimators[name] = partial(by_adaptive, config=config, seed=given.seed)
+    estimators |= {f"prior, {n} draws": partial(from_prior, draws=n) for n in (100, given.draws) if n}
     print("estimator\tnll\t− ais\tse of that\tess\tworst decile\tk̂\tvalues\tgradients\tseconds", flush=True)
     gold: Row | None = None
     for name, estimator in estimators.items():

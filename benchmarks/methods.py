@@ -55,14 +55,9 @@ ROWS = {
 }
 """Cheap ones first. Free bits at two targets and short-run inference with three samplers, for the frontier."""
 
+_LIKELIHOOD = {"samples": 50, "pilots": 48, "rounds": 2}
 # The same thorough validation for all, so that their curves compare; a run's own budget would differ by method.
-VALIDATION = {
-    "share": 0,
-    "sentences": 128,
-    "likelihood.samples": 50,
-    "likelihood.pilots": 48,
-    "likelihood.rounds": 2,
-}
+VALIDATION = {"share": 0, "sentences": 128} | {f"likelihood.{name}": n for name, n in _LIKELIHOOD.items()}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -83,33 +78,30 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def command(name: str, given: argparse.Namespace) -> list[str]:
     """The words of one `sritool train`."""
-    row = ROWS[name]
-    return [
-        *("train", given.corpus, "--name", f"{given.prefix}-{name}", "--method", row.method, "--resume"),
-        *("auto", "--runs-dir", str(given.runs_dir), "--embedding", "128", "--hidden", str(given.hidden)),
-        *(
-            "--dropout",
-            "0.2",
-            "--batch-size",
-            "64",
-            "--epochs",
-            str(given.epochs),
-            "--learning-rate",
-            "0.003",
-        ),
-        *(word for key, value in VALIDATION.items() for word in ("--set", f"validation.{key}={value}")),
-        *("--set", f"training.sentences={given.sentences}", "--seed", "0", "--no-summary", *row.own),
-    ]
+    row, settings = ROWS[name], {f"validation.{key}": value for key, value in VALIDATION.items()}
+    settings["training.sentences"] = given.sentences
+    options = {
+        "--name": f"{given.prefix}-{name}",
+        "--method": row.method,
+        "--resume": "auto",
+        "--runs-dir": given.runs_dir,
+        "--embedding": 128,
+        "--hidden": given.hidden,
+        "--dropout": 0.2,
+        "--batch-size": 64,
+        "--epochs": given.epochs,
+        "--learning-rate": 0.003,
+        "--seed": 0,
+    }
+    pairs = [*options.items(), *(("--set", f"{key}={value}") for key, value in settings.items())]
+    words = [str(word) for pair in pairs for word in pair]
+    return ["train", given.corpus, *words, "--no-summary", *row.own]
 
 
 def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    own, passed = (
-        (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
-    )
+    cut, form = words.index("--") if "--" in words else len(words), argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        "python -m benchmarks.methods",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "python -m benchmarks.methods", description=__doc__, formatter_class=form
     )
     parser.add_argument("corpus")
     parser.add_argument("--only", default=",".join(ROWS), help="rows with commas between (default: all)")
@@ -119,19 +111,17 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--prefix", help="of the runs' names (default: the corpus)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="for --picture")
-    parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="draw validation NLL against minutes of training instead"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=10, help="steps of each run that --picture times, in turns"
-    )
-    given = parser.parse_args(own)
+    drawn = "draw validation NLL against minutes of training instead"
+    parser.add_argument("--picture", type=Path, metavar="FILE", help=drawn)
+    timed = "steps of each run that --picture times, in turns"
+    parser.add_argument("--rounds", type=int, default=10, help=timed)
+    given = parser.parse_args(words[:cut])
     given.prefix = given.prefix or Path(given.corpus).name
     given.only = [name.strip() for name in given.only.split(",") if name.strip()]
     for name in given.only:
         if name not in ROWS:
             parser.error(f"no row {name!r}; known: {', '.join(ROWS)}")
-    return given, passed
+    return given, words[cut + 1 :]
 
 
 def _runs(given: argparse.Namespace) -> dict[str, Path]:
@@ -152,19 +142,16 @@ def step_seconds(runs: Mapping[str, Path], corpus: Corpus, rounds: int) -> dict[
     torch.set_num_threads(1)
     train, device = corpus.info.splits["train"], torch.device("cpu")
     length = round(train.predictions / train.sentences)
-    steps: dict[str, OurStep] = {}
-    phases: dict[str, Phase] = {}
+    steps: dict[Phase, OurStep] = {}
     for name, metrics in runs.items():
         config = build(RunConfig, read_toml(metrics.with_name(CONFIG)))
         sizes, batch = config.generator, config.training.batch_size
         widths = (sizes.embedding, sizes.hidden, sizes.latent, sizes.dropout)
         shape = Shape(name, name, len(corpus.tokenizer), length, batch, *widths)
         for pretraining in (False, True) if METHODS[config.method].pretrains else (False,):
-            key = f"{name} {pretraining}"
-            phases[key], steps[key] = (name, pretraining), OurStep(config, shape, device)
-            steps[key].method.pretraining = pretraining
-    times = alternate(steps, rounds, device)
-    return {phase: min(times[key]) for key, phase in phases.items()}
+            steps[name, pretraining] = OurStep(config, shape, device)
+            steps[name, pretraining].method.pretraining = pretraining
+    return {phase: min(times) for phase, times in alternate(steps, rounds, device).items()}
 
 
 def curve(name: str, metrics: Path, seconds: Mapping[Phase, float]) -> tuple[list[float], list[float]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,15 @@ Moments = Callable[[Sequence[float], float, float], tuple[float, float]]
 """(step sizes, curvature, share of momentum kept) → factor on the start's distance, variance at the end."""
 
 
-def independent(sizes: Sequence[float], curvature: float, _: float) -> tuple[float, float]:
-    """Langevin steps with fresh noise."""
+def independent(
+    sizes: Sequence[float], curvature: float, _: float, is_exponential: bool = False
+) -> tuple[float, float]:
+    """Langevin steps with fresh noise, by Euler's integrator or by the exponential one of N(m, P)."""
     factor, variance = 1.0, WIDER
     for size in sizes:
         kept = 1 - size * curvature
-        factor, variance = factor * kept, kept * kept * variance + 2 * size
+        noise = size * (2 - size) if is_exponential else 2 * size
+        factor, variance = factor * kept, kept * kept * variance + noise
     return factor, variance
 
 
@@ -48,15 +52,6 @@ def averaged(sizes: Sequence[float], curvature: float, _: float) -> tuple[float,
         kept, scale = 1 - size * curvature, math.sqrt(size / 2)
         variance = kept * kept * variance + 2 * scale * scale + 2 * kept * scale * before
         factor, before = factor * kept, scale
-    return factor, variance
-
-
-def exponential(sizes: Sequence[float], curvature: float, _: float) -> tuple[float, float]:
-    """Steps of the exponential integrator of N(m, P), with fresh noise."""
-    factor, variance = 1.0, WIDER
-    for size in sizes:
-        kept = 1 - size * curvature
-        factor, variance = factor * kept, kept * kept * variance + size * (2 - size)
     return factor, variance
 
 
@@ -76,7 +71,7 @@ def underdamped(sizes: Sequence[float], curvature: float, share: float) -> tuple
 KINDS: dict[str, Moments] = {
     "independent noise": independent,
     "averaged noise": averaged,
-    "exponential": exponential,
+    "exponential": partial(independent, is_exponential=True),
     "underdamped": underdamped,
 }
 

@@ -37,11 +37,9 @@ KINDS = ("cheap", "thorough")
 def main(words: Sequence[str] | None = None) -> int:
     """Train what is not trained, measure what is not measured, print both curves."""
     words = list(sys.argv[1:] if words is None else words)
-    cut = words.index("--") if "--" in words else len(words)
+    cut, form = words.index("--") if "--" in words else len(words), argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        "python -m benchmarks.validation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "python -m benchmarks.validation", description=__doc__, formatter_class=form
     )
     parser.add_argument("corpus")
     parser.add_argument("out", type=Path)
@@ -53,16 +51,12 @@ def main(words: Sequence[str] | None = None) -> int:
     if path is None:
         parser.error(f"no prepared corpus {given.corpus!r} in {given.data_dir}")
     corpus = load_corpus(path)
-    config = resolve_config(given.corpus, given=gather(assignments=assignments(words[cut + 1 :])))
+    assignments = [word for word in words[cut + 1 :] if word != "--set"]
+    config = resolve_config(given.corpus, given=gather(assignments=assignments))
     given.out.mkdir(parents=True, exist_ok=True)
     train(corpus, config, given.out)
     print(table(measured(corpus, config, given.out)))
     return 0
-
-
-def assignments(words: Sequence[str]) -> list[str]:
-    """`KEY=VALUE …`, with or without `--set` before each."""
-    return [word for word in words if word != "--set"]
 
 
 def train(corpus: Corpus, config: RunConfig, out: Path) -> None:
@@ -89,10 +83,11 @@ def measured(corpus: Corpus, config: RunConfig, out: Path) -> list[dict[str, Any
     file = out / FOUND
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     records = [json.loads(line) for line in lines]
-    valid = corpus.split("valid")
+    everything, valid = corpus.split("train"), corpus.split("valid")
+    seen = everything.choice(config.training.sentences or len(everything))
     for epoch in range(len(records) + 1, config.training.epochs + 1):
         method = load_model(out / f"epoch-{epoch}.pt", "cpu").method
-        cheap = level_of(method, config, corpus.split("train").choice(_sentences(corpus, config)), valid)
+        cheap = level_of(method, config, seen, valid)
         settings = config.validation
         thorough = Level(min(settings.sentences, len(valid)), settings.likelihood)
         record: dict[str, Any] = {"epoch": epoch, "every": cheap.every}
@@ -113,15 +108,10 @@ def measured(corpus: Corpus, config: RunConfig, out: Path) -> list[dict[str, Any
     return records
 
 
-def _sentences(corpus: Corpus, config: RunConfig) -> int:
-    return config.training.sentences or len(corpus.split("train"))
-
-
 def table(records: Sequence[dict[str, Any]]) -> str:
     """Both curves as Markdown, and the epoch that each chooses."""
-    heads = [
-        f"{kind}: {records[0][kind]['sentences']} × {records[0][kind]['draws']} draws | s" for kind in KINDS
-    ]
+    first = records[0]
+    heads = [f"{kind}: {first[kind]['sentences']} × {first[kind]['draws']} draws | s" for kind in KINDS]
     lines = [f"| epoch | {' | '.join(heads)} |", "|---:" * 5 + "|"]
     for record in records:
         cells = [
@@ -129,15 +119,12 @@ def table(records: Sequence[dict[str, Any]]) -> str:
             for kind in KINDS
         ]
         lines.append(f"| {record['epoch']} | {' | '.join(cells)} |")
-    chosen = [f"{kind} chooses epoch {best(records, kind)}" for kind in KINDS]
-    return "\n".join(
-        [*lines, "", "; ".join([*chosen, f"the run validates every {records[0]['every']} epochs"])]
-    )
-
-
-def best(records: Sequence[dict[str, Any]], kind: str) -> int:
-    """The epoch with the lowest figure."""
-    return int(min(records, key=lambda record: record[kind]["value"])["epoch"])
+    told = []
+    for kind in KINDS:
+        values = [record[kind]["value"] for record in records]
+        told.append(f"{kind} chooses epoch {records[values.index(min(values))]['epoch']}")
+    told.append(f"the run validates every {first['every']} epochs")
+    return "\n".join([*lines, "", "; ".join(told)])
 
 
 if __name__ == "__main__":

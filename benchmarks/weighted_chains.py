@@ -48,27 +48,19 @@ class WeightedChains(ShortRunInference):
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Run all chains, draw an end for each sentence, and take the gradient there."""
         start, noise = self._draw(batch, clock.stream("chain"), self.chains)
-        tau, weight = (
-            self.sampler.temperature.at(clock.progress),
-            self.sampler.prior_weight.at(clock.progress),
-        )
-        conditional, root, schedule = (
-            self.conditional(batch, self.precision),
-            self.root,
-            self.sampler.schedule(),
-        )
+        tau = self.sampler.temperature.at(clock.progress)
+        weight = self.sampler.prior_weight.at(clock.progress)
+        conditional = self.conditional(batch, self.precision)
+        root, schedule = self.root, self.sampler.schedule()
         dropout, subsets = self._dropout(batch, clock, whole), self._draw_words(batch, clock, False, whole)
 
         def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
-            return conditional.evaluate(
-                z, self._masks(dropout, step), None, subsets[step] if subsets else None
-            )
+            subset = subsets[step] if subsets else None
+            return conditional.evaluate(z, self._masks(dropout, step), None, subset)
 
-        ends, log_weights = [], []
+        log_joint, ends, log_weights = with_prior(log_conditional, weight), [], []
         for chain in range(self.chains):
-            run = short_run(
-                with_prior(log_conditional, weight), start[chain], schedule, noise[:, chain], tau, True, root
-            )
+            run = short_run(log_joint, start[chain], schedule, noise[:, chain], tau, True, root)
             value, gradient = conditional.evaluate(run.end)
             ends.append(run.end)
             log_weights.append(value + log_prior(run.end) + _backwards(run, gradient - weight * run.end))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,13 +34,6 @@ from sritool.runs.model import load_model
 SIZES = (50, 100, 200, 400, 800, 1600)
 
 
-class Scores(NamedTuple):
-    """∇_z log p(x|z) of a batch."""
-
-    exact: Tensor  # [batch, latent]
-    drawn: Tensor  # from each subset  [subsets, batch, latent]
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     add_common(parser)
@@ -59,12 +52,10 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
     chosen = np.random.default_rng(0).permutation(len(split))[: 32 * arguments.batches]
     batches = [collate(split, part) for part in np.array_split(chosen, arguments.batches)]
     rows = [measure(method, batches, size, arguments.subsets) for size in arguments.sizes]
-    columns = ("words drawn", "words seen", "of", "relative error", "of the mean", "expected without a bias")
     note = f"{path}, {len(chosen)} validation sentences, {arguments.subsets} subsets for every 32"
     settings = {"run": str(path), "subsets": arguments.subsets, "batches": arguments.batches}
-    return Report(
-        "words", settings, {"sizes": rows}, [Table("score", columns, [list(r.values()) for r in rows], note)]
-    )
+    table = Table("score", tuple(rows[0]), [list(row.values()) for row in rows], note)
+    return Report("words", settings, {"sizes": rows}, [table])
 
 
 def measure(method: Method, batches: list[Batch], size: int, subsets: int) -> dict[str, Any]:
@@ -73,11 +64,11 @@ def measure(method: Method, batches: list[Batch], size: int, subsets: int) -> di
     for number, batch in enumerate(batches):
         conditional = method.conditional(batch)
         z = method.posterior(conditional, 0, 1)[0]
-        scores, words = scores_of(method, conditional, z, size, subsets, number)
+        exact, drawn, words = scores_of(method, conditional, z, size, subsets, number)
         seen.append(words)
-        norms.append(scores.exact.square().sum(-1))
-        squares.append((scores.drawn - scores.exact).square().sum(-1).mean(0))
-        of_mean.append((scores.drawn.mean(0) - scores.exact).square().sum(-1))
+        norms.append(exact.square().sum(-1))
+        squares.append((drawn - exact).square().sum(-1).mean(0))
+        of_mean.append((drawn.mean(0) - exact).square().sum(-1))
     norm = torch.cat(norms).mean()
     spread = math.sqrt(float(torch.cat(squares).mean() / norm))
     return {
@@ -92,8 +83,8 @@ def measure(method: Method, batches: list[Batch], size: int, subsets: int) -> di
 
 def scores_of(
     method: Method, conditional: Conditional, z: Tensor, size: int, subsets: int, number: int
-) -> tuple[Scores, float]:
-    """Scores at z [batch, latent], and how many words a subset has on average."""
+) -> tuple[Tensor, Tensor, float]:
+    """∇_z log p(x|z) at z [batch, latent], and from each subset in place; how many words one has on average."""
     theta = ThetaGradient(method.generator)
     exact = conditional.evaluate(z, None, theta).gradient
     mass = getattr(method, "word_mass", None)
@@ -105,4 +96,4 @@ def scores_of(
     uniforms = Stream(number, "words").uniform(torch.arange(subsets), len(pi)).to(pi.dtype)
     drawn = draw_subsets(pi, rows, uniforms)
     scores = [conditional.evaluate(z, None, None, subset).gradient for subset in drawn]
-    return Scores(exact, torch.stack(scores)), sum(len(subset.words) for subset in drawn) / subsets
+    return exact, torch.stack(scores), sum(len(subset.words) for subset in drawn) / subsets
