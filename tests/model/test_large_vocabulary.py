@@ -42,7 +42,7 @@ def generator(make_generator: Callable[..., Generator]) -> Generator:
     return make_generator(WORDS + FIRST_PREDICTED, hidden=8, scale=0.5, dtype=torch.float32)
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-6), ("bfloat16", 0.02)])
+@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("bfloat16", 0.02)])
 def test_the_output_layer_is_exact(generator: Generator, precision: str, bound: float) -> None:
     random = torch.Generator().manual_seed(1)
     states = torch.randn(TOKENS, 8, generator=random)
