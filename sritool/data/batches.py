@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     targets: Tensor  # words and </s>, then padding  [time, batch]
     lengths: Tensor  # predictions of each sentence  [batch]
 
-    def part(self, which: slice) -> Batch:
+    def part(self, which: slice | Tensor) -> Batch:
         """Return some of the sentences, with the padding of the whole batch."""
         return Batch(
             self.examples[which],

@@ -21,27 +21,13 @@ from sritool.model.rollout import Rollout
 _END = EOS - FIRST_PREDICTED  # its row of the output layer
 
 
-def search(
-    rollout: Rollout, z: Tensor, beam: int, max_length: int, done: Callable[[int], None] = lambda _: None
-) -> list[list[int]]:
-    """Token ids of the likeliest sentence found for each code, </s> left out; one cut at the end has none.
+class Search:
+    """A search from codes z [n, latent] for sentences of so many words at most, with `beam` open hypotheses a code.
 
     Of the continuations of the open hypotheses, those that end among the best `beam` are complete; the best `beam`
     of the others stay open. Scores only fall, so a code is done when no open hypothesis is above its best complete
     one. With `beam` 1 this is greedy decoding; with at least as many as there are sentences, enumeration.
-
-    Args:
-        rollout: The generator, one word at a time.
-        z: Codes. Shape [n, latent].
-        beam: Open hypotheses a code.
-        max_length: Words.
-        done: Is told after every word how many codes are done.
     """
-    return _Search(rollout, z, beam, max_length).run(done)
-
-
-class _Search:
-    """Hypotheses of all codes, `beam` rows a code, and where each came from."""
 
     def __init__(self, rollout: Rollout, z: Tensor, beam: int, max_length: int) -> None:
         self.rollout, self.z, self.beam, self.max_length = rollout, z, beam, max_length
@@ -51,7 +37,11 @@ class _Search:
         self.length = torch.zeros(len(z), dtype=torch.int64, device=z.device)  # of that one, in words
         self.last = torch.zeros_like(self.length)  # and its row in the beam at its last word
 
-    def run(self, done: Callable[[int], None]) -> list[list[int]]:
+    def run(self, done: Callable[[int], None] = lambda _: None) -> list[list[int]]:
+        """Token ids of the likeliest sentence found for each code, </s> left out; one cut at the end has none.
+
+        `done` is told after every word how many codes are done.
+        """
         codes = torch.arange(len(self.z), device=self.z.device)  # that are not done
         state = self.rollout.start(self.z)
         scores = self.best.new_full((len(codes), self.beam), -torch.inf)
@@ -68,12 +58,10 @@ class _Search:
             if position + 1 == self.max_length or not len(codes):
                 break
             first = going.nonzero() * self.beam  # row of a code's first hypothesis
-            state = self.rollout.advance(
-                state.take((first + parents[going]).flatten()), words[going].flatten()
-            )
-        self._complete(
-            codes, scores[:, :1], torch.zeros_like(scores[:, :1], dtype=torch.int64), self.max_length
-        )
+            state = state.take((first + parents[going]).flatten())
+            state = self.rollout.advance(state, words[going].flatten())
+        first = torch.zeros_like(scores[:, :1], dtype=torch.int64)
+        self._complete(codes, scores[:, :1], first, self.max_length)
         return self._sentences()
 
     def _extend(
@@ -92,8 +80,8 @@ class _Search:
         # Those that do not end, in their order: at most one continuation of each hypothesis ends.
         left = ends.to(torch.int8).sort(dim=1, stable=True).indices[:, : self.beam]
         found = found.masked_fill(ends, -torch.inf)
-        stay = found.gather(1, left), parents.gather(1, left), rows.gather(1, left)
-        return self._filled(stay[0], -torch.inf), self._filled(stay[1], 0), self._filled(stay[2], 0)
+        found, parents, rows = (each.gather(1, left) for each in (found, parents, rows))
+        return self._filled(found, -torch.inf), self._filled(parents, 0), self._filled(rows, 0)
 
     def _likeliest(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """log p and row of the likeliest next words, as many as could stay or end: [rows, k]."""

@@ -6,6 +6,7 @@ output layer. The words' projection, transposes and casts are made once, by `Wei
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -29,11 +30,8 @@ _STATE_ELEMENTS = 1 << 26  # recurrence states held at a time by a likelihood of
 class Weights:
     """A generator's parameters as the fast path wants them; made anew after every update of θ.
 
-    Args:
-        generator: The parameters.
-        precision: "float32" or "bfloat16", the type of the output layer's matrix products. The recurrence keeps
-            the parameters' own type.
-        workspace: Memory that batches reuse.
+    `precision`, "float32" or "bfloat16", is the type of the output layer's matrix products. The recurrence keeps the
+    parameters' own type. Batches reuse the memory of the workspace.
     """
 
     def __init__(self, generator: Generator, precision: str = "float32", workspace: Workspace | None = None):
@@ -53,13 +51,9 @@ class Evaluation(NamedTuple):
 class Conditional:
     """p(x|·) for the sentences of one batch.
 
-    z may have leading dimensions, [..., batch, latent]: many draws for each sentence in one call.
-
-    Args:
-        weights: The generator's.
-        batch: The sentences.
-        static: Compute at padding too and leave it out by multiplication, so that nothing waits for a value and
-            `evaluate` can be captured as a CUDA graph.
+    z may have leading dimensions, [..., batch, latent]: many draws for each sentence in one call. Where it is static,
+    it computes at padding too and leaves that out by multiplication, so that nothing waits for a value and `evaluate`
+    can be captured as a CUDA graph.
     """
 
     def __init__(self, weights: Weights, batch: Batch, static: bool = False) -> None:
@@ -67,47 +61,27 @@ class Conditional:
         self.batch = batch
         time, size = batch.targets.shape
         self.time, self.size = time, size
-        self._embedded: Tensor | None = None  # without dropout  [time, batch, embedding]
-        self._words: Tensor | None = None  # their projection  [time, batch, 4·hidden]
-        self._residual: Tensor | None = None  # their part of the features  [time, batch, width]
         self._stack: Stack | None = None  # of the last shape that was evaluated
         self._dropped: tuple[Tensor, list[RecurrentWeight]] | None = None  # by the last mask
         self._positions: dict[int, tuple[Tensor | None, Tensor]] = {}
         self._static = static
         self._padded = not static and not bool((batch.lengths == time).all())
 
-    def embedded(self, masks: Masks | None) -> Tensor:
-        """The words' embeddings, under dropout: [time, batch, embedding]."""
+    @cached_property
+    def _embedded(self) -> Tensor:
+        """The words' embeddings without dropout: [time, batch, embedding]."""
+        return self.weights.generator.embedding.detach()[self.batch.inputs]
+
+    @cached_property
+    def _projected(self) -> Tensor:
+        """What the words give to the gates without dropout: [time, batch, 4·hidden]."""
+        return self._words_to_gates(self._embedded)
+
+    def _embedded_under(self, masks: Masks) -> Tensor:
+        if masks.word is None:
+            return dropped(self._embedded, masks.embedding)
         table = self.weights.generator.embedding.detach()
-        if masks is not None and masks.word is not None:
-            return dropped(table[masks.inputs(self.batch.inputs)], masks.embedding)
-        if self._embedded is None:
-            self._embedded = table[self.batch.inputs]
-        return dropped(self._embedded, None if masks is None else masks.embedding)
-
-    def gate_inputs(self, z: Tensor, embedded: Tensor | None, out: Tensor | None = None) -> Tensor:
-        """Return everything that enters the gates but the recurrence.
-
-        Args:
-            z: Codes. Shape [..., batch, latent]; [batch, latent] with `embedded`.
-            embedded: The words under dropout; None: as they are, whose projection is made once.
-            out: A buffer for it.
-
-        Returns:
-            Shape [time, draws·batch, 4·hidden].
-        """
-        latent = z.flatten(0, -2) @ self.weights.generator.latent_to_gates.t()  # [draws·batch, 4·hidden]
-        if embedded is not None:
-            return self._words_to_gates(embedded, out).add_(latent)
-        if self._words is None:
-            self._words = self._words_to_gates(self.embedded(None))
-        width = latent.shape[-1]
-        if out is None:
-            out = latent.new_empty(self.time, latent.shape[0], width)
-        draws = z.shape[:-2].numel()
-        by_draw = out.view(self.time, draws, self.size, width)
-        torch.add(self._words.unsqueeze(1), latent.view(draws, self.size, width), out=by_draw)
-        return out
+        return dropped(table[masks.inputs(self.batch.inputs)], masks.embedding)
 
     def _words_to_gates(self, embedded: Tensor, out: Tensor | None = None) -> Tensor:
         generator = self.weights.generator
@@ -165,15 +139,15 @@ class Conditional:
             subset: The words that the softmax sees; None: all.
         """
         generator, masks = self.weights.generator, masks or Masks()
-        embedded = self.embedded(masks) if masks.of_inputs else None
+        embedded = self._embedded_under(masks) if masks.of_inputs else None
         rows = z.shape[:-1].numel()
         if self._stack is None or self._stack.rows != rows:
-            self._stack = self._new_stack(rows)
+            self._stack = Stack(self.weights.layers, self.time, rows)
         stack = self.run(z, masks, embedded, self._stack)
         hidden = stack.outputs()
         features = self.features(hidden, embedded)
         log_likelihood, grad = self.through_output(features, z.shape[:-1], theta, subset)
-        as_given = self.embedded(None) if embedded is None else embedded
+        as_given = self._embedded if embedded is None else embedded
         words = Words(masks.inputs(self.batch.inputs), as_given, masks.embedding)
         if theta is not None:
             theta.add_features(grad, hidden, words)
@@ -219,10 +193,19 @@ class Conditional:
         embedded: Tensor | None = None,
         stack: Stack | None = None,
     ) -> Stack:
-        """All layers from z [..., batch, latent], in fresh buffers or these, under dropout where given."""
+        """All layers from z [..., batch, latent], in fresh buffers or these, under dropout where given.
+
+        `embedded` has the words under dropout, for z [batch, latent]; None: as they are, projected once for all z.
+        """
         codes, masks = z.flatten(0, -2), masks or Masks()
-        stack = stack or self._new_stack(codes.shape[0])
-        self.gate_inputs(z, embedded, stack.gates)
+        stack = stack or Stack(self.weights.layers, self.time, codes.shape[0])
+        latent = codes @ self.weights.generator.latent_to_gates.t()  # [draws·batch, 4·hidden]
+        if embedded is not None:
+            self._words_to_gates(embedded, stack.gates).add_(latent)
+        else:
+            by_draw = (z.shape[:-2].numel(), self.size, latent.shape[1])
+            gates = stack.gates.view(self.time, *by_draw)
+            torch.add(self._projected.unsqueeze(1), latent.view(by_draw), out=gates)
         stack.run(codes, self._recurrent_weights(masks), masks)
         return stack
 
@@ -234,11 +217,16 @@ class Conditional:
             return features
         if embedded is not None:
             return features + embedded @ residual.t()
-        if self._residual is None:
-            self._residual = self.embedded(None) @ residual.t()
         draws = features.shape[1] // max(1, self.size)
         by_draw: Tensor = features.unflatten(1, (draws, self.size)) + self._residual.unsqueeze(1)
         return by_draw.view_as(features)
+
+    @cached_property
+    def _residual(self) -> Tensor:
+        """The words' part of the features, without dropout: [time, batch, width]."""
+        weight = self.weights.generator.embedding_to_output
+        assert weight is not None
+        return self._embedded @ weight.t()
 
     def _recurrent_weights(self, masks: Masks) -> list[RecurrentWeight]:
         """Each layer's recurrent weight under its mask, of which all steps of a chain have the same."""
@@ -249,9 +237,6 @@ class Conditional:
             weights = [RecurrentWeight(layer.recurrent.detach() * mask) for layer, mask in both]
             self._dropped = masks.recurrent, weights
         return self._dropped[1]
-
-    def _new_stack(self, rows: int) -> Stack:
-        return Stack(self.weights.layers, self.time, rows)
 
     @torch.no_grad()
     def hessian(self, z: Tensor) -> Tensor:

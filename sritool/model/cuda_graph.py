@@ -39,12 +39,9 @@ class GraphedFunction(Generic[Outputs]):
     def __call__(
         self, constants: tuple[Hashable, ...], shapes: tuple[Hashable, ...], *tensors: Tensor | None
     ) -> Outputs:
-        """Return function(*constants, *shapes, *tensors).
+        """Return function(*constants, *shapes, *tensors), with None for a tensor that is left out.
 
-        Args:
-            constants: That hardly ever change; when they do, the graphs of those before are dropped.
-            shapes: That change with the tensors' shapes.
-            tensors: The rest of what the function takes; None where one is left out.
+        When one of the constants changes, the graphs of those before are dropped; shapes change with the tensors'.
         """
         if constants != self._constants:
             self._captured.clear()

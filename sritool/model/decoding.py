@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sritool.data.tokenizer import EOS, FIRST_PREDICTED, UNK
 from sritool.errors import UsageError
-from sritool.model.beam import search
+from sritool.model.beam import Search
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
 from sritool.model.rollout import Rollout
@@ -78,18 +78,10 @@ def decode(
     first: int = 0,
     done: Callable[[int], None] = lambda _: None,
 ) -> list[list[int]]:
-    """Decode a sentence from each code.
+    """Decode a sentence from each code: z [n, latent] → token ids, </s> left out.
 
-    Args:
-        generator: p(x|z).
-        z: Codes. Shape [n, latent].
-        config: How the next word is chosen.
-        stream: Needed unless greedy; a sentence's draws depend on its index alone.
-        first: Index of the first sentence.
-        done: Is told after every word how many sentences have ended.
-
-    Returns:
-        Token ids of each sentence, </s> left out.
+    Unless it is greedy it needs a stream. A sentence's draws depend on its index alone; that of the first is `first`.
+    `done` is told after every word how many sentences have ended.
 
     Raises:
         NumericalError: The scores of the next words are not finite.
@@ -104,7 +96,7 @@ def decode(
             done(before + ended)
 
         if config.beam > 1:
-            found += search(rollout, part, config.beam, config.max_length, so_far)
+            found += Search(rollout, part, config.beam, config.max_length).run(so_far)
         else:
             found += _decode_rows(rollout, part, config, stream, first + begin, so_far)
     return found

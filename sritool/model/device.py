@@ -17,11 +17,7 @@ MOST_THREADS = 1024
 
 
 def resolve_device(device: str = "auto", gpu: str | None = None) -> torch.device:
-    """Return the device asked for.
-
-    Args:
-        device: cpu, cuda, cuda:N, mps or auto.
-        gpu: A GPU's number, which wins over `device`.
+    """Return the device asked for: cpu, cuda, cuda:N, mps or auto; a GPU's number wins over that.
 
     Raises:
         UsageError: There is no such device.
@@ -54,10 +50,8 @@ def devices_of_processes(
 ) -> list[torch.device]:
     """Return the device of each process of a job on this machine.
 
-    Args:
-        device: cpu, cuda, cuda:N, mps or auto.
-        gpu: GPUs by their numbers with commas between, one for each process; wins over `device`.
-        processes: How many; None: one, or one for each GPU of `gpu`.
+    `gpu` has GPUs by their numbers with commas between, one for each process, and wins over `device`, which is as for
+    `resolve_device`. Without a number of processes there is one, or one for each GPU of `gpu`.
 
     Raises:
         UsageError: There are no such devices, or another number of them.
@@ -99,12 +93,10 @@ def _numbers_of(gpu: str) -> list[int]:
 def _cuda(number: int, asked: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if number >= count:
-        have = (
-            f"this machine has {count} GPU{'s' if count > 1 else ''}" if count else "PyTorch sees no GPU here"
-        )
-        raise UsageError(
-            f"{asked}: {have}; use --device cpu" + (f" or --gpu 0 to {count - 1}" if count else "")
-        )
+        if not count:
+            raise UsageError(f"{asked}: PyTorch sees no GPU here; use --device cpu")
+        have = f"this machine has {count} GPU{'s' if count > 1 else ''}"
+        raise UsageError(f"{asked}: {have}; use --device cpu or --gpu 0 to {count - 1}")
     return torch.device("cuda", number)
 
 
@@ -127,8 +119,7 @@ def enough_threads(hidden: int) -> int | None:
 def threads_of_process(processes: int) -> int | None:
     """Threads for each of several processes on this machine, so that together they have as many as there are cores.
 
-    Args:
-        processes: On this machine; None for one, and where OMP_NUM_THREADS says how many, as torchrun sets it.
+    None for one, and where OMP_NUM_THREADS says how many, as torchrun sets it.
     """
     if processes < 2 or "OMP_NUM_THREADS" in os.environ:
         return None

@@ -16,7 +16,7 @@ from torch import Tensor
 from sritool.config.settings import GeneratorConfig
 from sritool.data.batches import Batch
 from sritool.data.tokenizer import UNK
-from sritool.model.random import Kept, Stream
+from sritool.model.random import Stream, unpacked
 
 
 class Masks(NamedTuple):
@@ -73,13 +73,7 @@ class _Drawn(NamedTuple):
 
 
 class Dropout:
-    """The masks of every sentence at several places of a chain: random bits, spread to factors when asked for.
-
-    Args:
-        config: Its rates.
-        time: Positions of the batch.
-        bits: As another of the same settings and time has them.
-    """
+    """The masks of every sentence at several places of a chain: random bits, spread to factors when asked for."""
 
     def __init__(self, config: GeneratorConfig, time: int, bits: Sequence[Tensor | None]) -> None:
         self.bits = tuple(bits)
@@ -97,20 +91,15 @@ class Dropout:
         indices: Sequence[int],
         whole: Batch | None = None,
     ) -> Dropout:
-        """Draw those with these indices among each sentence's masks.
+        """Draw each sentence's masks with these indices, its places of the chain.
 
-        Args:
-            config: The rates.
-            batch: The sentences.
-            stream: The random numbers.
-            indices: Places of the chain.
-            whole: The batch that `batch` is a part of; None: it is no part.
+        `whole` is the batch that `batch` is a part of; None: it is no part.
         """
         dropout = cls(config, batch.targets.shape[0], ())
 
         def bits(what: _Drawn, examples: Tensor, places: Sequence[int]) -> Tensor | None:
             purpose = stream._replace(purpose=stream.purpose + what.purpose)
-            return purpose.keep(examples, what.units, what.rate, places).words if what.rate else None
+            return purpose.keep(examples, what.units, what.rate, places) if what.rate else None
 
         own = [bits(what, batch.examples, indices) for what in dropout._drawn]
         # A batch of training is known by its first sentence.
@@ -124,7 +113,7 @@ class Dropout:
         bits, what = self.bits[-1], self._recurrent
         if bits is None:
             return None
-        return Kept(bits, what.units, what.rate).factors(0).view(self._layers, -1, *what.widths)
+        return unpacked(bits[0], what.units, what.rate).view(self._layers, -1, *what.widths)
 
     def masks(self, place: int) -> Masks | None:
         """Those of indices[place]; None where nothing is dropped."""
@@ -133,7 +122,7 @@ class Dropout:
             if bits is None:
                 found += [None] * len(what.widths)
                 continue
-            flat = Kept(bits, what.units, what.rate).factors(place)
+            flat = unpacked(bits[place], what.units, what.rate)
             # Time is the slower index of a sentence's own factors, so that padding does not change them.
             by_time = flat.unflatten(1, (what.times, -1)).transpose(0, 1)
             found += by_time.split(what.widths, dim=-1)
@@ -155,8 +144,5 @@ def _drawn(config: GeneratorConfig, time: int) -> list[_Drawn]:
     states = config.hidden * config.layers
     if inputs == outputs:
         return [_Drawn("", (config.embedding, states), times, outputs), words]
-    return [
-        _Drawn(" of inputs", (config.embedding,), times, inputs),
-        _Drawn("", (states,), times, outputs),
-        words,
-    ]
+    apart = _Drawn(" of inputs", (config.embedding,), times, inputs)
+    return [apart, _Drawn("", (states,), times, outputs), words]

@@ -58,12 +58,8 @@ class EncoderRun:
         self._embedded = encoder.embedding.detach()[batch.targets]  # [time, batch, embedding]
         self._recurrence = Recurrence(time, size, encoder.config.hidden, encoder.embedding)
         flat = self._recurrence.gates.flatten(0, 1)
-        torch.addmm(
-            encoder.gate_bias.detach(),
-            self._embedded.flatten(0, 1),
-            encoder.words_to_gates.detach().t(),
-            out=flat,
-        )
+        bias, weight = encoder.gate_bias.detach(), encoder.words_to_gates.detach().t()
+        torch.addmm(bias, self._embedded.flatten(0, 1), weight, out=flat)
         start = flat.new_zeros(size, encoder.config.hidden)
         self._recurrent = RecurrentWeight(encoder.recurrent)
         self._recurrence.run(start, self._recurrent)

@@ -18,10 +18,7 @@ class DiagonalGaussian(NamedTuple):
 
     def sample(self, stream: Stream, examples: Tensor, draws: int) -> Tensor:
         """z [draws, batch, latent]; a draw depends on (stream, example, index of the draw) alone."""
-        batch, latent = self.mean.shape
-        normal = stream.normal(examples, draws * latent, dtype=self.mean.dtype)
-        standard = normal.view(batch, draws, latent).transpose(0, 1)
-        return self.at(standard)
+        return self.at(stream.codes(examples, draws, self.mean.shape[1], self.mean.dtype))
 
     def log_density(self, z: Tensor) -> Tensor:
         """log q(z) in nats: [draws, batch, latent] → [draws, batch]."""

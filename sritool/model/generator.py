@@ -37,18 +37,10 @@ class Layer(NamedTuple):
 
 
 def layers_of(tensors: Mapping[str, Tensor], count: int) -> list[Layer]:
-    """Layers from the words upwards.
-
-    Args:
-        tensors: By the names of a generator's parameters.
-        count: Layers.
-    """
-    first = Layer(*(tensors["words_to_gates" if name == _INPUTS else name] for name in Layer._fields))
-    above = (f"upper.{number}" for number in range(count - 1))
-    return [first, *(Layer(*(tensors[f"{place}.{name}"] for name in Layer._fields)) for place in above)]
-
-
-_INPUTS = Layer._fields[0]
+    """So many layers from the words upwards, of tensors by the names of a generator's parameters."""
+    names = ("words_to_gates", *Layer._fields[1:])
+    above = ([f"upper.{number}.{name}" for name in Layer._fields] for number in range(count - 1))
+    return [Layer(*(tensors[name] for name in of_layer)) for of_layer in (names, *above)]
 
 
 class Generator(nn.Module):
@@ -112,21 +104,12 @@ class Generator(nn.Module):
         return hidden if self.hidden_to_embedding is None else hidden @ self.hidden_to_embedding.t()
 
     def features(self, hidden: Tensor, embedded: Tensor) -> Tensor:
-        """What the output layer multiplies with its rows.
+        """What the output layer multiplies with its rows: [..., width].
 
-        Args:
-            hidden: States of the last layer. Shape [..., hidden].
-            embedded: Embeddings of the words before. Shape [..., embedding].
-
-        Returns:
-            Shape [..., width].
+        Args: states of the last layer [..., hidden], and embeddings of the words before [..., embedding].
         """
-        features = self.before_output(hidden)
-        return (
-            features
-            if self.embedding_to_output is None
-            else features + embedded @ self.embedding_to_output.t()
-        )
+        features, residual = self.before_output(hidden), self.embedding_to_output
+        return features if residual is None else features + embedded @ residual.t()
 
     def initialise(self, scale: float, seed: int, purpose: str = "", embedding_scale: float = 0.0) -> None:
         """Draw every parameter from U(−scale, scale), as `draw_uniform` does."""
@@ -138,15 +121,9 @@ class Generator(nn.Module):
         return dropped(self.embedding[masks.inputs(inputs)], masks.embedding)
 
     def hidden_states(self, inputs: Tensor, z: Tensor, masks: Masks | None = None) -> Tensor:
-        """Return the last layer's hidden states under teacher forcing, differentiable to any order.
+        """The last layer's hidden states under teacher forcing, differentiable to any order: [time, batch, hidden].
 
-        Args:
-            inputs: <s> and the words. Shape [time, batch], int64.
-            z: Codes. Shape [batch, latent].
-            masks: Dropout factors of the embeddings and of each layer's states.
-
-        Returns:
-            Shape [time, batch, hidden].
+        Args: <s> and the words [time, batch]; codes [batch, latent].
         """
         masks = masks or Masks()
         from_below, latent = self.embedded(inputs, masks), z @ self.latent_to_gates.t()
@@ -164,15 +141,9 @@ class Generator(nn.Module):
         return self.features(self.hidden_states(inputs, z, masks), self.embedded(inputs, masks))
 
     def log_likelihood(self, inputs: Tensor, targets: Tensor, z: Tensor) -> Tensor:
-        """Return log p(x|z) by plain autograd operations, without dropout: the oracle of the fast path.
+        """Nats [batch] of log p(x|z) by plain autograd operations, without dropout: the oracle of the fast path.
 
-        Args:
-            inputs: <s> and the words. Shape [time, batch], int64.
-            targets: Words and </s>, then padding (0). Shape [time, batch], int64.
-            z: Codes. Shape [batch, latent].
-
-        Returns:
-            Nats, summed over words and </s>. Shape [batch].
+        Args: <s> and the words [time, batch]; words and </s>, then padding (0) [time, batch]; codes [batch, latent].
         """
         logits = self.output_features(inputs, z) @ self.output_weight.t() + self.output_bias
         rows = (targets - FIRST_PREDICTED).clamp_min(0).unsqueeze(-1)

@@ -10,7 +10,7 @@ and never kept:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -26,15 +26,7 @@ _TANGENT_ELEMENTS = 1 << 22  # numbers of the size of gates' tangents held at a 
 
 
 def hessian(conditional: Conditional, z: Tensor) -> Tensor:
-    """Return ∇²_z (−log p(x|z)) of each sentence.
-
-    Args:
-        conditional: p(x|·) of the batch.
-        z: Codes, several of each sentence if there are leading dimensions. Shape [..., batch, latent].
-
-    Returns:
-        Symmetric. Shape [..., batch, latent, latent].
-    """
+    """Return ∇²_z (−log p(x|z)), symmetric: z [..., batch, latent] → [..., batch, latent, latent]."""
     draws = z.reshape(-1, conditional.size, z.shape[-1])
     stack = conditional.run(draws)
     features = conditional.features(stack.outputs())
@@ -78,13 +70,10 @@ def _all_steps(weights: Weights, runs: Sequence[Recurrence], grad_features: Tens
 
 
 def _steps(states: Recurrence, grad_hidden: Tensor, recurrent: RecurrentWeight) -> tuple[_Steps, Tensor]:
-    """Derivatives of a layer's steps, and the gradient of log p in its gates before activation.
+    """Derivatives of a layer's steps after a run, and the gradient of log p in its gates before activation.
 
-    Args:
-        states: After a run.
-        grad_hidden: Gradient of log p in every h through what uses it, later steps left out. Overwritten. Shape
-            [time, rows, hidden].
-        recurrent: The layer's weight.
+    `grad_hidden` [time, rows, hidden], which is overwritten, is that in every h through what uses it, later steps
+    left out.
     """
     out, inside, forget, candidate = states.gates.chunk(4, dim=-1)
     first, cell_to_hidden = (buffer.clone() for buffer in states.derivatives())
@@ -121,7 +110,8 @@ def _of_rows(
     # ∂h/∂z and ∂c/∂z of each layer  [rows, latent, hidden]
     hidden = [layer.latent_to_initial.t().expand(len(rows), -1, -1) for layer in weights.layers]
     cell = [torch.zeros_like(each) for each in hidden]
-    for t, active in enumerate(_active(lengths)):
+    for t in range(int(lengths[0])):
+        active = int((lengths > t).sum())
         here, part = rows[:active], total[:active]
         for number, layer in enumerate(weights.layers):
             if number == 0:
@@ -139,16 +129,9 @@ def _of_rows(
 
 
 def _through_step(total: Tensor, step: _Steps, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Add a step's own part to total, and return the tangents of its outputs.
+    """Add a step's own part to total [rows, latent, latent], and return ∂h/∂z and ∂c/∂z [rows, latent, hidden].
 
-    Args:
-        total: Of the Hessians. Shape [rows, latent, latent].
-        step: Of the rows. Each of shape [rows, 1, …].
-        gates: ∂gates/∂z. Shape [rows, latent, 4·hidden].
-        cell: ∂c₋/∂z. Shape [rows, latent, hidden].
-
-    Returns:
-        ∂h/∂z and ∂c/∂z, both of shape [rows, latent, hidden].
+    Args: step: of shapes [rows, 1, …]; ∂gates/∂z [rows, latent, 4·hidden]; ∂c₋/∂z [rows, latent, hidden].
     """
     width = cell.shape[-1]
     pulled = step.diagonal * gates
@@ -164,12 +147,6 @@ def _through_step(total: Tensor, step: _Steps, gates: Tensor, cell: Tensor) -> t
     hidden = (by_out * out).addcmul_(step.cell_to_hidden, cell)  # ∂h/∂z
     total.baddbmm_(gates, pulled.mT, alpha=-1).baddbmm_(cell, (step.cell * cell).mT, alpha=-1)
     return hidden, cell
-
-
-def _active(lengths: Tensor) -> Iterator[int]:
-    """How many of the rows, which are of descending lengths, are predicted at each position."""
-    for t in range(int(lengths[0])):
-        yield int((lengths > t).sum())
 
 
 def _add_output(total: Tensor, output: Tensor, bias: Tensor, feature: Tensor, tangents: Tensor) -> None:

@@ -25,11 +25,8 @@ _LEAST = 128  # positions at a time, where the vocabulary is so large that they 
 class OutputLayer:
     """The generator's output layer as the fast path wants it; made anew after every update of θ.
 
-    Args:
-        generator: Its `output_weight` and `output_bias` are the layer.
-        precision: "float32" or "bfloat16", the type of the matrix products. Softmax and sums keep the type of the
-            parameters.
-        workspace: Memory for the logits.
+    `precision`, "float32" or "bfloat16", is the type of the matrix products. Softmax and sums keep the type of the
+    parameters. The workspace has the memory for the logits.
     """
 
     def __init__(self, generator: Generator, precision: str, workspace: Workspace) -> None:
@@ -50,15 +47,7 @@ class OutputLayer:
         return other
 
     def log_likelihood(self, features: Tensor, rows: Tensor) -> Tensor:
-        """Return log p of each position's target.
-
-        Args:
-            features: What the layer multiplies with its weight. Shape [n, width].
-            rows: The target's row in the layer. Shape [n], int64.
-
-        Returns:
-            Nats. Shape [n].
-        """
+        """log p in nats [n] of the targets, rows of the layer [n], at features [n, width]."""
         log_p = features.new_empty(features.shape[0])
         for part, states, targets in self._chunks(features, rows):
             log_p[part] = self._log_softmax(states).gather(1, targets).squeeze(1)
@@ -71,16 +60,10 @@ class OutputLayer:
         theta: ThetaGradient | None = None,
         counted: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return log p of each position's target and its gradient in the features.
+        """`log_likelihood` and its gradient in the features [n, width].
 
-        Args:
-            features: What the layer multiplies with its weight. Shape [n, width].
-            rows: The target's row in the layer. Shape [n], int64.
-            theta: Gets the layer's own gradient.
-            counted: 1, or 0 where a position is padding and nothing of it may count. Shape [n].
-
-        Returns:
-            Nats, shape [n], and the gradient, shape [n, width].
+        `theta` gets the layer's own gradient. `counted` [n] is 1, or 0 where a position is padding and nothing of it
+        may count.
         """
         log_p, grad = features.new_empty(features.shape[0]), torch.empty_like(features)
         for part, states, targets in self._chunks(features, rows):

@@ -23,15 +23,7 @@ _ROUNDS = 10
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Return four 32-bit words for each 128-bit counter.
-
-    Args:
-        counter: Four int64 tensors of one broadcastable shape, values below 2³².
-        key: Two 32-bit words.
-
-    Returns:
-        Four int64 tensors of that shape, values in [0, 2³²).
-    """
+    """Four 32-bit words, as int64 of one shape, for each 128-bit counter of four such words and a key of two."""
     c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -50,14 +42,9 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
 def draw_uniform(
     module: torch.nn.Module, scale: float, seed: int, purpose: str = "", embedding_scale: float = 0.0
 ) -> None:
-    """Draw every parameter from U(−scale, scale), the same for the same seed and purpose.
+    """Overwrite every parameter by draws from U(−scale, scale), the same for the same seed and purpose.
 
-    Args:
-        module: Its parameters are overwritten.
-        scale: Of the interval.
-        seed: Of the draws.
-        purpose: Which draws of this seed.
-        embedding_scale: Of the parameter `embedding`; 0: as of the others.
+    The parameter `embedding` has a scale of its own; 0: that of the others.
     """
     # Not in the upper half of the seed, which the CPU's generator does not read.
     generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
@@ -102,31 +89,30 @@ class Stream(NamedTuple):
         both = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
         return both.flatten(1)[:, :count].to(dtype)
 
-    def keep(self, examples: Tensor, count: int, rate: float, chains: Sequence[int]) -> Kept:
-        """Dropout factors of `count` units for each example and chain, still packed.
+    def codes(
+        self, examples: Tensor, count: int, latent: int, dtype: torch.dtype = torch.float32, chain: int = 0
+    ) -> Tensor:
+        """`normal` as vectors of so many dimensions: [count, len(examples), latent]."""
+        flat = self.normal(examples, count * latent, chain, dtype)
+        return flat.view(len(examples), count, latent).transpose(0, 1)
+
+    def keep(self, examples: Tensor, count: int, rate: float, chains: Sequence[int]) -> Tensor:
+        """Dropout factors of `count` units for `unpacked`: [len(chains), len(examples), …] int32.
 
         A rate of one half takes one random bit a unit; any other is rounded to a multiple of 1/256, at most 255/256.
         """
         bits_per_unit = 1 if rate == 0.5 else 8
-        words = self.words(examples, chains, -(-count * bits_per_unit // 32))
-        return Kept(words.to(torch.int32), count, rate)
+        return self.words(examples, chains, -(-count * bits_per_unit // 32)).to(torch.int32)
 
 
-class Kept(NamedTuple):
-    """Packed dropout factors; see `Stream.keep`."""
-
-    words: Tensor  # [chains, examples, …] int32
-    units: int
-    rate: float
-
-    def factors(self, chain: int) -> Tensor:
-        """0 or 1/(1 − rate), float32 [examples, count]; `chain` counts from 0 among those asked for."""
-        octets = self.words[chain].view(torch.uint8)
-        if self.rate == 0.5:
-            spread = _halves(octets.device).index_select(0, octets.flatten().int())
-            return spread.view(octets.shape[0], octets.shape[1] * 8)[:, : self.units]
-        dropped = min(round(self.rate * 256), 255)  # or nothing would be kept
-        return (octets[:, : self.units] >= dropped).float().mul_(256 / (256 - dropped))
+def unpacked(kept: Tensor, count: int, rate: float) -> Tensor:
+    """The factors, 0 or 1/(1 − rate), of one chain of `Stream.keep` [examples, …]: float32 [examples, count]."""
+    octets = kept.view(torch.uint8)
+    if rate == 0.5:
+        spread = _halves(octets.device).index_select(0, octets.flatten().int())
+        return spread.view(octets.shape[0], octets.shape[1] * 8)[:, :count]
+    dropped = min(round(rate * 256), 255)  # or nothing would be kept
+    return (octets[:, :count] >= dropped).float().mul_(256 / (256 - dropped))
 
 
 _HALVES: dict[torch.device, Tensor] = {}

@@ -14,15 +14,10 @@ from torch import Tensor
 
 
 def lstm(inputs: Tensor, initial: Tensor, recurrent: Tensor) -> Tensor:
-    """Return the hidden states of a one-layer LSTM whose cell starts at 0; differentiable to any order.
+    """Return the hidden states [time, batch, hidden] of a one-layer LSTM whose cell starts at 0.
 
-    Args:
-        inputs: The inputs' projections, bias included. Shape [time, batch, 4·hidden].
-        initial: The hidden state before the first step. Shape [batch, hidden].
-        recurrent: The recurrent weight. Shape [4·hidden, hidden].
-
-    Returns:
-        Shape [time, batch, hidden].
+    Args: the inputs' projections, bias included [time, batch, 4·hidden]; the hidden state before the first step
+          [batch, hidden]; the recurrent weight [4·hidden, hidden].
     """
     hidden, cell = initial, torch.zeros_like(initial)
     states = []
@@ -102,18 +97,8 @@ class Recurrence:
         """`lstm` from initial [batch, hidden]."""
         self.hidden[0].copy_(initial)
         before = None
-        for (
-            gates,
-            sigmoids,
-            in_gate,
-            forget,
-            candidate,
-            out_gate,
-            cell,
-            tanh_cell,
-            previous,
-            current,
-        ) in self._forward:
+        for step in self._forward:
+            gates, sigmoids, in_gate, forget, candidate, out_gate, cell, tanh_cell, previous, current = step
             recurrent.add_to_gates(gates, previous)
             sigmoids.sigmoid_()
             candidate.tanh_()
@@ -125,16 +110,10 @@ class Recurrence:
             before = cell
 
     def backward(self, grad_hidden: Tensor, recurrent: RecurrentWeight) -> tuple[Tensor, Tensor]:
-        """Return the gradients through the last run.
+        """Gradients through the last run in the gates before activation and in the initial state [batch, hidden].
 
-        Args:
-            grad_hidden: Of the hidden states, through what uses them; overwritten with the whole, later steps
-                included. Shape [time, batch, hidden].
-            recurrent: The weight of the run.
-
-        Returns:
-            Of the gates before activation, shape [time, batch, 4·hidden], a buffer of this object; and of the
-            initial state, shape [batch, hidden].
+        The first, [time, batch, 4·hidden], is a buffer of this object. `grad_hidden` [time, batch, hidden] is that in
+        the hidden states through what uses them, and is overwritten with the whole, later steps included.
         """
         grads, _ = self.derivatives()
         grad_cell: Tensor | None = None
@@ -158,11 +137,10 @@ class Recurrence:
         return grads, grad_initial
 
     def derivatives(self) -> tuple[Tensor, Tensor]:
-        """Return each step's own first derivatives, for all steps in a few large operations.
+        """Each step's own first derivatives, for all steps in a few large operations.
 
-        Returns:
-            ∂h/∂o, ∂c/∂i, ∂c/∂f and ∂c/∂g, of the gates before activation, shape [time, batch, 4·hidden]; and
-            ∂h/∂c, shape [time, batch, hidden]. Both are buffers of this object, which `backward` overwrites.
+        ∂h/∂o, ∂c/∂i, ∂c/∂f and ∂c/∂g, of the gates before activation [time, batch, 4·hidden], and ∂h/∂c [time, batch,
+        hidden]: both are buffers of this object, which `backward` overwrites.
         """
         each, size = self._each, self.hidden.shape[-1]
         out_gate, in_gate, forget, candidate = each.unbind(2)

@@ -122,32 +122,22 @@ class Rollout:
         """Number of the highest of each row: [n, filled] → [n]."""
         each = logits.unflatten(1, (_STEP, -1))  # [n, step, filled / step]
         column = each.amax(1).argmax(1)
-        return self._row(column, _column(each, column).argmax(1), each)
+        within = _column(each, column).argmax(1)
+        return torch.add(column, within, alpha=each.shape[2])
 
     def drawn(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """Draw a number from each row's softmax by inverse transform.
+        """A number drawn from each row's softmax by inverse transform of a uniform [n, 1]: [n, filled] → [n].
 
-        Args:
-            logits: Overwritten. Shape [n, filled].
-            uniform: In (0, 1). Shape [n, 1].
-
-        Returns:
-            Shape [n], int64.
+        The logits are overwritten.
         """
         weights = logits.sub_(logits.amax(1, keepdim=True)).exp_().unflatten(1, (_STEP, -1))
         column, rest = _inverse(weights.sum(1), uniform)
         within, _ = _inverse(_column(weights, column), rest)
-        return self._row(column, within, weights)
-
-    @staticmethod
-    def _row(column: Tensor, within: Tensor, each: Tensor) -> Tensor:
-        return within * each.shape[2] + column
+        return torch.add(column, within, alpha=weights.shape[2])
 
     def _words(self, words: Tensor) -> Tensor:
         """Their part of the first layer's gates, and of the features if there is one [n, 4·hidden (+ width)]."""
-        if self._table is not None:
-            return self._table[words]
-        return self._embedding[words] @ self._projection
+        return self._embedding[words] @ self._projection if self._table is None else self._table[words]
 
     def _step(self, state: State, words: Tensor) -> State:
         """All layers, one word on; words [n, …] are overwritten."""
@@ -158,9 +148,8 @@ class Rollout:
         for number, weight in enumerate(self._recurrent):
             before = state.hidden[number]
             if number:
-                gates = torch.addmm(
-                    self._layers[number].gate_bias, torch.cat((hidden[-1], before), 1), weight
-                )
+                below = torch.cat((hidden[-1], before), 1)
+                gates = torch.addmm(self._layers[number].gate_bias, below, weight)
             else:
                 gates = gates.addmm(before, weight)
             size = before.shape[1]

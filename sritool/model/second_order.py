@@ -26,30 +26,17 @@ class Along(NamedTuple):
 
 
 def along(generator: Generator, batch: Batch, masks: Masks | None, z: Tensor, u: Tensor) -> Along:
-    """Return the derivatives of the slope of log p(x|z) along u, in z and in θ.
-
-    Args:
-        generator: Its parameters are θ; `.grad` is not touched.
-        batch: The sentences.
-        masks: Dropout factors.
-        z: Codes. Shape [batch, latent].
-        u: A direction for each. Shape [batch, latent].
-    """
+    """Derivatives of the slope of log p(x|z) along u, one for each z, both [batch, latent]; no `.grad` is touched."""
     names, parameters = zip(*generator.named_parameters(), strict=True)
     of_code = torch.empty_like(z)
     of_parameters = [torch.zeros_like(parameter) for parameter in parameters]
     sentences = torch.arange(len(z), device=z.device)
-    each = max(
-        1, _LOGITS // (len(batch.targets) * len(generator.output_bias))
-    )  # sentences with room for their logits
-    for part in sentences.split(each):
+    with_room = max(1, _LOGITS // (len(batch.targets) * len(generator.output_bias)))
+    for part in sentences.split(with_room):
         with torch.enable_grad():
             code = z[part].detach().requires_grad_()
-            here = Batch(
-                batch.examples[part], batch.inputs[:, part], batch.targets[:, part], batch.lengths[part]
-            )
             own = None if masks is None else masks.part(part)
-            slope = _slope(generator, here, own, code, u[part])
+            slope = _slope(generator, batch.part(part), own, code, u[part])
             found = torch.autograd.grad(slope, (code, *parameters), materialize_grads=True)
         of_code[part] = found[0]
         for total, gradient in zip(of_parameters, found[1:], strict=True):

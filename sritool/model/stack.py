@@ -17,11 +17,7 @@ class Stack:
     """Runs of one shape through all layers, in buffers that each run overwrites.
 
     Fill `gates` with what enters the first layer, bias included, then `run`; `backward` goes through the last run.
-
-    Args:
-        layers: Their parameters, from the words upwards.
-        time: Positions.
-        rows: Sentences side by side.
+    The layers come from the words upwards; `rows` sentences stand side by side.
     """
 
     def __init__(self, layers: Sequence[Layer], time: int, rows: int) -> None:
@@ -42,13 +38,7 @@ class Stack:
         return dropped(self.runs[number].hidden[1:], of_hidden)
 
     def run(self, z: Tensor, recurrent: Sequence[RecurrentWeight], masks: Masks) -> None:
-        """Run all layers.
-
-        Args:
-            z: Codes. Shape [rows, latent].
-            recurrent: Each layer's recurrent weight, under its mask.
-            masks: Of the layers' hidden states; and of the weights, for `backward`.
-        """
+        """Run all layers from codes [rows, latent], with their recurrent weights as they are under the masks."""
         self._z, self._recurrent, self._masks = z, recurrent, masks
         for number, (layer, run) in enumerate(zip(self._layers, self.runs, strict=True)):
             if number:
@@ -59,9 +49,7 @@ class Stack:
     def backward(self, grad: Tensor, embedded: Tensor) -> list[LayerGradient]:
         """Return the gradients through each layer in the last run, from the words upwards.
 
-        Args:
-            grad: Gradient of log p in `outputs()`; overwritten. Shape [time, rows, hidden].
-            embedded: The words under dropout, as they entered. Shape [time, batch, embedding].
+        Args: that of log p in `outputs()`, which is overwritten; the words as they entered [time, batch, embedding].
         """
         found: list[LayerGradient] = []
         for number in reversed(range(len(self.runs))):

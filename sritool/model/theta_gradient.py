@@ -40,11 +40,7 @@ class ThetaGradient:
     """Accumulates weight · Σ_batch ∇_θ(−log p(x|z)) over calls of `Conditional.evaluate`.
 
     Outer products are added where the chain's own backward pass has their factors at hand, so that the gradient at
-    a visited z needs no second pass. `Parameter.grad` is not touched before `assign`.
-
-    Args:
-        generator: Its parameters are θ.
-        workspace: Memory for the gradients, which hold until the next accumulation in it begins; None: their own.
+    a visited z needs no second pass. The sums hold until the next accumulation in the same workspace begins.
 
     Attributes:
         weight: Factor on what is added from now on.
@@ -71,11 +67,8 @@ class ThetaGradient:
     ) -> None:
         """Add the softmax part of the output layer, Σ_n p_n ⊗ h_n.
 
-        Args:
-            p: Softmax at each position, over the subset's words if there is one. Shape [n, V].
-            states: What the layer multiplies with its weight, in the type of p. Shape [n, width].
-            counted: 1, or 0 where nothing is to be added. Shape [n].
-            subset: The words that p is of; the mean over subsets is the sum over all words.
+        Args: p [n, V], over the subset's words if there is one; what the layer multiplies, in the type of p
+              [n, width]; 1, or 0 where nothing is to be added [n]. The mean over subsets is the sum over all words.
         """
         positions = states.new_ones(len(states)) if counted is None else counted.to(states.dtype)
         if counted is not None:
@@ -93,12 +86,9 @@ class ThetaGradient:
         self.sums["output_bias"].add_(mass, alpha=self.weight)
 
     def add_targets(self, states: Tensor, rows: Tensor, counted: Tensor | None = None) -> None:
-        """Add the targets' part of the output layer, −Σ_n onehot_n ⊗ h_n.
+        """Add the targets' part of the output layer, −Σ_n onehot_n ⊗ h_n, for targets in its rows [n].
 
-        Args:
-            states: As for `add_expected`, in the parameters' type. Shape [n, width].
-            rows: Each position's target, a row of the output layer. Shape [n], int64.
-            counted: 1, or 0 where nothing is to be added. Shape [n].
+        States and `counted` are as for `add_expected`, but in the parameters' type.
         """
         ones = states.new_ones(len(states)) if counted is None else counted
         states = states if counted is None else states * counted.unsqueeze(1)
@@ -108,10 +98,8 @@ class ThetaGradient:
     def add_features(self, grad_features: Tensor, hidden: Tensor, words: Words) -> None:
         """Add what is between the LSTM and the output layer: the map of its states, the residual connection.
 
-        Args:
-            grad_features: Gradient of log p in what the output layer multiplies. Shape [time, batch, width].
-            hidden: States of the last layer under dropout. Shape [time, batch, hidden].
-            words: The words before.
+        Args: gradient of log p in what the output layer multiplies [time, batch, width]; states of the last layer
+              under dropout [time, batch, hidden].
         """
         flat, scale = grad_features.flatten(0, 1), -self.weight
         if "hidden_to_embedding" in self.sums:
@@ -122,13 +110,8 @@ class ThetaGradient:
             self._add_embedded(flat @ residual, words)
 
     def add_layers(self, found: Sequence[LayerGradient], words: Words) -> None:
-        """Add the LSTM and what enters it, with a minus sign, as the gradients are of log p.
-
-        Args:
-            found: Of each layer, from the words upwards.
-            words: The words before.
-        """
-        scale, first = -self.weight, found[0]
+        """Add the layers of the LSTM, from the words upwards, and what enters it."""
+        scale, first = -self.weight, found[0]  # the gradients are of log p
         for sums, layer in zip(self._layers, found, strict=True):
             flat, previous = layer.grad_gates.flatten(0, 1), layer.previous.flatten(0, 1)
             if layer.mask is None:

@@ -63,15 +63,7 @@ class WordMass(nn.Module):
 
 
 def inclusion(q: Tensor, count: int) -> Tensor:
-    """Return π_v = min(1, c q_v) with Σ π = count.
-
-    Args:
-        q: Positive. Shape [V].
-        count: At most V.
-
-    Returns:
-        Shape [V].
-    """
+    """π_v = min(1, c q_v) with Σ π = count, which is at most V, for positive q [V]."""
     ordered = q.double().sort(descending=True).values
     rest = ordered.flip(0).cumsum(0).flip(0)  # Σ of q from the k-th on, largest first
     certain = torch.arange(len(q), dtype=torch.float64, device=q.device)
@@ -88,15 +80,10 @@ def draw_subsets(
     fixed_size: bool = False,
     present: Tensor | None = None,
 ) -> list[WordSubset]:
-    """Draw independent subsets that all hold the targets.
+    """Draw independent subsets, with probabilities π [V] by uniforms [subsets, V], that all hold the targets.
 
-    Args:
-        inclusion: π. Shape [V].
-        targets: The row of each position's target. Shape [time·batch], int64.
-        uniforms: In (0, 1). Shape [subsets, V].
-        fixed_size: Fill all to one size, a multiple of 256, with entries of weight 0, as a CUDA graph needs.
-        present: The targets of the whole batch, if `targets` are those of a part: all parts have the same words.
-            Shape [any], int64.
+    A fixed size fills all to one, a multiple of 256, with entries of weight 0, as a CUDA graph needs. `present` has
+    the targets of the whole batch, if `targets` [time·batch] are those of a part: all parts have the same words.
     """
     if present is None:
         always, places = torch.unique(targets, return_inverse=True)

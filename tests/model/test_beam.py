@@ -74,13 +74,13 @@ def test_beam_search_as_in_lists(make_generator: Callable[..., Generator], beam:
 
 
 def test_beam_one_is_greedy(make_generator: Callable[..., Generator]) -> None:
-    from sritool.model.beam import search
+    from sritool.model.beam import Search
     from sritool.model.rollout import Rollout
 
     generator, z = make_generator(scale=2.0, seed=5), codes(40)
     with torch.no_grad():
         generator.output_bias[EOS - FIRST_PREDICTED] += 0.8
-        found = search(Rollout(generator, len(z)), z, 1, 9)
+        found = Search(Rollout(generator, len(z)), z, 1, 9).run()
     assert found == decode(generator, z, DecodingConfig(max_length=9))
     assert {0, 9} < {len(sentence) for sentence in found}
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sritool.model.random import Stream, philox
+from sritool.model.random import Stream, philox, unpacked
 
 # kat_vectors of the Random123 distribution: philox4x32, 10 rounds.
 KNOWN = [
@@ -47,7 +47,8 @@ def test_a_draw_depends_on_its_address_alone(kind: str) -> None:
             return stream.words(examples, (1,), count)[0]
         if kind in ("uniform", "normal"):
             return getattr(stream, kind)(examples, count, chain=1)
-        return stream.keep(examples, count, 0.5 if kind == "half" else 0.1, (1,)).factors(0)
+        rate = 0.5 if kind == "half" else 0.1
+        return unpacked(stream.keep(examples, count, rate, (1,))[0], count, rate)
 
     whole = draw(EXAMPLES, 37)
     assert whole.shape == (4, 37)
@@ -96,7 +97,7 @@ def test_moments_of_uniforms_and_normals() -> None:
 
 @pytest.mark.parametrize(("rate", "dropped"), [(0.5, 0.5), (0.1, 26 / 256), (0.9, 230 / 256)])
 def test_dropout_factors_keep_the_mean(rate: float, dropped: float) -> None:
-    factors = Stream(3, "dropout").keep(torch.arange(500), 400, rate, (0,)).factors(0)
+    factors = unpacked(Stream(3, "dropout").keep(torch.arange(500), 400, rate, (0,))[0], 400, rate)
     assert factors.shape == (500, 400)
     values = torch.unique(factors)
     torch.testing.assert_close(values, torch.tensor([0.0, 1 / (1 - dropped)]))
@@ -106,6 +107,6 @@ def test_dropout_factors_keep_the_mean(rate: float, dropped: float) -> None:
 
 @pytest.mark.parametrize("rate", [0.001, 0.999])
 def test_extreme_dropout_rates_stay_finite(rate: float) -> None:
-    factors = Stream(3, "dropout").keep(torch.arange(50), 400, rate, (0,)).factors(0)
+    factors = unpacked(Stream(3, "dropout").keep(torch.arange(50), 400, rate, (0,))[0], 400, rate)
     assert bool(torch.isfinite(factors).all())
     assert float(factors.max()) > 0
