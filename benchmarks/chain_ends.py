@@ -21,7 +21,7 @@ from sritool.cli.formats import Table
 from sritool.data.batches import Batch, collate
 from sritool.data.store import load_corpus
 from sritool.errors import UsageError
-from sritool.inference.langevin import draw_noise, log_joint_of, short_run
+from sritool.inference.langevin import Dynamics, draw_noise, log_joint_of, short_run
 from sritool.methods.sri import ShortRunInference
 from sritool.model.random import Stream
 from sritool.runs.folder import find_checkpoint
@@ -75,8 +75,8 @@ def ends_of(
     for batch in batches:
         conditional = method.conditional(batch)
         noise = draw_noise(Stream(0, "ends"), batch.examples, range(CHAINS), len(sizes), method.latent)
-        given = (noise.start, sizes, noise.steps, 1.0, False, method.root, exponential)
-        z = short_run(log_joint_of(conditional), *given).end
+        dynamics = Dynamics(sizes, root=method.root, exponential=exponential)
+        z = short_run(log_joint_of(conditional), noise.start, noise.steps, dynamics).end
         recon.append(-conditional.log_likelihood(z).mean(0))
         norm.append(0.5 * z.square().sum(-1).mean(0))
         variance.append(z.var(0).sum(-1))

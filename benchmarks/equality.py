@@ -19,7 +19,7 @@ from benchmarks.report import Report
 from benchmarks.shapes import Shape, random_batch
 from sritool.cli.formats import Table
 from sritool.data.batches import Batch
-from sritool.inference.langevin import Chain, log_joint_of, short_run, with_prior
+from sritool.inference.langevin import Chain, Dynamics, evaluated, log_joint_of, short_run, with_prior
 from sritool.methods.base import Method
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
@@ -38,13 +38,10 @@ def oracle_gradient(generator: Generator, batch: Batch, z: Tensor) -> tuple[Tens
     return value.detach(), gradient
 
 
-def plain_chain(
-    method: Method, batch: Batch, steps: list[float], temperature: float
-) -> tuple[Chain, list[Tensor]]:
+def plain_chain(method: Method, batch: Batch, dynamics: Dynamics) -> tuple[Chain, list[Tensor]]:
     """A chain by the oracle in float64, without dropout; and ∇_z log p(x|z) at each z that it visits."""
-    latent, visited = method.latent, []
-    draws = Stream(0, "equality").normal(batch.examples, (len(steps) + 1) * latent, dtype=torch.float64)
-    draws = draws.view(len(batch.examples), len(steps) + 1, latent).transpose(0, 1)
+    visited, count = [], len(dynamics.step_sizes) + 1
+    draws = Stream(0, "equality").codes(batch.examples, count, method.latent, torch.float64)
 
     def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
         value, gradient = oracle_gradient(method.generator, batch, z)
@@ -52,7 +49,7 @@ def plain_chain(
         return value, gradient
 
     log_joint = with_prior(log_conditional)
-    return short_run(log_joint, draws[0], steps, draws[1:], temperature, keep_path=True), visited
+    return short_run(log_joint, draws[0], draws[1:], dynamics, keep_path=True), visited
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -70,10 +67,10 @@ def drawn(shape: Shape, scale: float, device: torch.device, dtype: torch.dtype) 
 
 def compare(shape: Shape, padded: bool, scale: float, steps: int, device: torch.device) -> dict[str, Any]:
     """All three comparisons on one batch."""
-    sampler = run_config(shape, steps=steps).sampler
+    dynamics = evaluated(run_config(shape, steps=steps).sampler)
     batch = random_batch(shape, padded).to(device)
     exact = drawn(shape, scale, device, torch.float64)
-    plain, expected = plain_chain(exact, batch, sampler.schedule(), sampler.evaluation_temperature)
+    plain, expected = plain_chain(exact, batch, dynamics)
     assert plain.path is not None
     errors = {}
     for name in BOUNDS:
@@ -83,7 +80,7 @@ def compare(shape: Shape, padded: bool, scale: float, steps: int, device: torch.
         found = (fast.evaluate(z.to(dtype)).gradient for z in plain.path[:-1])
         errors[name] = [relative(*pair) for pair in zip(found, expected, strict=True)]
     log_joint = log_joint_of(exact.conditional(batch))
-    fast_end = short_run(log_joint, plain.start, plain.step_sizes, plain.noise, plain.temperature).end
+    fast_end = short_run(log_joint, plain.start, plain.noise, plain.dynamics).end
     difference = relative(fast_end, plain.end)
     # Every comparison is written so that what is no number counts as broken.
     within = [error < bound for name, bound in BOUNDS.items() for error in errors[name]]

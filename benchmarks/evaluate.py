@@ -24,7 +24,7 @@ from benchmarks.timing import Run, Spread, alternate, ratio, spread
 from sritool.cli.formats import Table
 from sritool.config.settings import LikelihoodConfig
 from sritool.inference.chain_density import chain_density
-from sritool.inference.langevin import log_joint_of, short_run
+from sritool.inference.langevin import Dynamics, log_joint_of, short_run
 from sritool.likelihood.adaptation import adaptive_draws
 from sritool.likelihood.importance import likelihood_figures
 from sritool.model.random import Stream
@@ -62,7 +62,8 @@ class Ours:
     def density(self) -> object:
         """One chain a sentence and its density, a Hessian at each step."""
         conditional, (schedule, noise) = self.method.conditional(self.batch), self.chain()
-        chain = short_run(log_joint_of(conditional), self.codes, schedule, noise, 0.2, keep_path=True)
+        dynamics = Dynamics(schedule, 0.2)
+        chain = short_run(log_joint_of(conditional), self.codes, noise, dynamics, keep_path=True)
         return chain_density(conditional, chain)
 
 

@@ -17,7 +17,7 @@ from sritool.config.presets import layered
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, merge
 from sritool.data.batches import Batch, collate
-from sritool.inference.langevin import short_run, with_prior
+from sritool.inference.langevin import evaluated, short_run, with_prior
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.methods.sri import ShortRunInference
@@ -127,10 +127,8 @@ def our_chain(config: RunConfig, shape: Shape, device: torch.device) -> Callable
             subset = subsets[step] if subsets else None
             return conditional.evaluate(z, method._masks(dropout, step), theta, subset)
 
-        tau = sampler.evaluation_temperature
-        given = (sampler.schedule(), noise[:, 0], tau, False, method.root, sampler.exponential)
-        chain = short_run(with_prior(log_conditional), start[0], *given)
-        return chain.end
+        dynamics = evaluated(sampler, method.root)
+        return short_run(with_prior(log_conditional), start[0], noise[:, 0], dynamics).end
 
     if device.type == "cuda":
         return lambda: method.gradients(batch, CLOCK)

@@ -25,8 +25,10 @@ from sritool.cli.app import main as sritool
 from sritool.data.batches import Batch
 from sritool.inference.langevin import (
     Chain,
+    Dynamics,
     log_prior,
     noiseless_moves,
+    preconditioned,
     reach,
     require_settled,
     short_run,
@@ -51,7 +53,7 @@ class WeightedChains(ShortRunInference):
         tau = self.sampler.temperature.at(clock.progress)
         weight = self.sampler.prior_weight.at(clock.progress)
         conditional = self.conditional(batch, self.precision)
-        root, schedule = self.root, self.sampler.schedule()
+        dynamics = Dynamics(self.sampler.schedule(), tau, self.root)
         dropout, subsets = self._dropout(batch, clock, whole), self._draw_words(batch, clock, False, whole)
 
         def log_conditional(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -60,7 +62,7 @@ class WeightedChains(ShortRunInference):
 
         log_joint, ends, log_weights = with_prior(log_conditional, weight), [], []
         for chain in range(self.chains):
-            run = short_run(log_joint, start[chain], schedule, noise[:, chain], tau, True, root)
+            run = short_run(log_joint, start[chain], noise[:, chain], dynamics, keep_path=True)
             value, gradient = conditional.evaluate(run.end)
             ends.append(run.end)
             log_weights.append(value + log_prior(run.end) + _backwards(run, gradient - weight * run.end))
@@ -72,15 +74,15 @@ class WeightedChains(ShortRunInference):
 
         theta = ThetaGradient(self.generator, self._workspace)
         theta.weight = 1.0 / (whole or batch).size
-        last = conditional.evaluate(end, self._masks(dropout, len(schedule)), theta)
+        last = conditional.evaluate(end, self._masks(dropout, self.sampler.steps), theta)
         mass = theta.word_mass.clone() if subsets else None
-        kept = Chain(start[0], noise[:, 0], end, tuple(schedule), tau, root=root)
+        kept = Chain(start[0], noise[:, 0], end, dynamics)
         products = last.gradient.t() @ last.gradient
         done = _Pass(kept, -last.log_likelihood, theta.sums, products, mass)
         self._last = done, (whole or batch).size
         for name, gradient in theta.sums.items():
             self.generator.get_parameter(name).grad = gradient
-        require_settled(float(reach(end)), schedule, tau)
+        require_settled(float(reach(end)), dynamics)
         size = float(effective_sample_size(log_w).sum())
         return {"recon": float(done.recon.sum()), "effective_sample_size": size}
 
@@ -88,12 +90,12 @@ class WeightedChains(ShortRunInference):
 def _backwards(chain: Chain, gradient_at_end: Tensor) -> Tensor:
     """log ∏ b / ∏ f − log p(z_0): [batch]."""
     assert chain.path is not None
-    sizes = torch.tensor(chain.step_sizes)[:, None, None]
+    dynamics = chain.dynamics
+    sizes = torch.tensor(dynamics.step_sizes)[:, None, None]
     drift = (noiseless_moves(chain) - chain.path[:-1]) / sizes  # P ∇log p at z_0 … z_{K−1}
-    last = gradient_at_end if chain.root is None else gradient_at_end @ chain.root @ chain.root.t()
-    after = torch.cat([drift[1:], last.unsqueeze(0)])
-    scale = torch.tensor(chain.noise_scales)[:, None, None]
-    back = whitened(chain.path[:-1] - chain.path[1:] - sizes * after, chain.root) / scale
+    after = torch.cat([drift[1:], preconditioned(gradient_at_end, dynamics.root).unsqueeze(0)])
+    scale = torch.tensor(dynamics.noise_scales)[:, None, None]
+    back = whitened(chain.path[:-1] - chain.path[1:] - sizes * after, dynamics.root) / scale
     ratio = 0.5 * (chain.noise.square() - back.square()).sum((0, -1))
     return ratio - log_prior(chain.start)
 

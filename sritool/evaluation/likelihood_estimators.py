@@ -11,9 +11,10 @@ from sritool.data.batches import evaluation_batches
 from sritool.data.sampling import Indices
 from sritool.errors import UsageError, suggestion
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
+from sritool.inference.langevin import evaluated
 from sritool.likelihood import ais
 from sritool.likelihood.adaptation import adaptive_draws
-from sritool.likelihood.chain_likelihood import chain_draws, plan_of, rows_within
+from sritool.likelihood.chain_likelihood import chain_draws, rows_within
 from sritool.likelihood.importance import WeightedDraws, draw, exact
 from sritool.methods.base import Method
 from sritool.model.conditional import Conditional
@@ -102,9 +103,9 @@ def _sri(
     method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
 ) -> WeightedDraws:
     rows = rows_within(settings.memory, method.config.generator, conditional.time, starts.element_size())
-    chain = plan_of(method.config.sampler, settings.likelihood.samples, rows, method.root)
-    examples = conditional.batch.examples
-    return chain_draws(conditional, examples, method.latent, chain, settings.seed, starts.dtype)
+    dynamics, draws = evaluated(method.config.sampler, method.root), settings.likelihood.samples
+    own, examples = (settings.seed, starts.dtype), conditional.batch.examples
+    return chain_draws(conditional, examples, method.latent, dynamics, draws, rows, *own)
 
 
 def _ais(

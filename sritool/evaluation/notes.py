@@ -12,6 +12,7 @@ from sritool.evaluation.estimates import Origin
 from sritool.evaluation.metrics import EVEN, HEAVY_TAIL, Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
 from sritool.evaluation.settings import NEEDS
+from sritool.inference.langevin import evaluated
 from sritool.likelihood.chain_likelihood import kl_on_the_prior
 from sritool.methods.base import Method
 
@@ -99,7 +100,7 @@ def _of_kl(figures: SentenceFigures, metrics: set[str], method: Method) -> Itera
         share = f"kl: {100 * folded:.1f} % of the steps fold, so that it may lie on either side of the truth"
         yield Note(share, concerned)
     if method.name == "sri":
-        alone = kl_on_the_prior(method.config.sampler, method.latent, method.root)
+        alone = kl_on_the_prior(evaluated(method.config.sampler, method.root), method.latent)
         size = f"{alone:.1f}" if math.isfinite(alone) else "infinitely many"
         same = f"kl: the same chain on a model that ignores z has {size} nats, none of them about x"
         yield Note(same, concerned)

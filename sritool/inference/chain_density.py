@@ -27,23 +27,19 @@ class ChainDensity(NamedTuple):
 
 
 def chain_density(target: Target, chain: Chain) -> ChainDensity:
-    """Return the density of the very chain that gave z_K.
-
-    Args:
-        target: p(x|·) of the batch.
-        chain: With its path.
+    """Return the density of the very chain that gave z_K, from its path.
 
     Raises:
         NumericalError: A curvature is not finite.
     """
     assert chain.path is not None, "run the chain with keep_path=True"
-    log_density = log_prior(chain.start)
+    log_density, dynamics = log_prior(chain.start), chain.dynamics
     sign, folded = torch.ones_like(log_density), torch.zeros_like(log_density)
     identity = torch.eye(chain.start.shape[-1], dtype=chain.start.dtype, device=chain.start.device)
-    for z, step_size in zip(chain.path[:-1], chain.step_sizes, strict=True):
+    for z, step_size in zip(chain.path[:-1], dynamics.step_sizes, strict=True):
         of_energy = target.hessian(z) + identity  # ∇²U  [batch, latent, latent]
-        if chain.root is not None:
-            of_energy = chain.root.t() @ of_energy @ chain.root
+        if dynamics.root is not None:
+            of_energy = dynamics.root.t() @ of_energy @ dynamics.root
         check_finite("the curvature of log p(x|z)", of_energy)
         curvature = torch.linalg.eigvalsh(of_energy)  # [batch, latent]
         factors = 1.0 - step_size * curvature
@@ -52,7 +48,7 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
         log_density = log_density - sizes.log().sum(-1)
         sign = sign * factors.sign().prod(-1)
         folded = folded + (factors < 0).any(-1).to(folded.dtype)
-    return ChainDensity(log_density, sign, folded / len(chain.step_sizes))
+    return ChainDensity(log_density, sign, folded / len(dynamics.step_sizes))
 
 
 def kl_given_noise(chain: Chain, density: ChainDensity) -> Tensor:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sritool.config.settings import SamplerConfig
 from sritool.errors import NumericalError
 from sritool.inference.target import Target
 from sritool.model.random import Stream
@@ -40,11 +41,8 @@ LogJoint = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 def with_prior(log_conditional: LogJoint, weight: float | Tensor = 1.0) -> LogJoint:
     """Make log p(x, z) and its gradient of a function for log p(x|z) and its gradient.
 
-    log p(x, z) = log p(x|z) + w log p(z) and ∇ log p(x, z) = ∇ log p(x|z) − w z, with p(z) = N(0, I).
-
-    Args:
-        log_conditional: log p(x|z) and its gradient.
-        weight: w; any but 1 is a chain for another target, as a way to train.
+    log p(x, z) = log p(x|z) + w log p(z) and ∇ log p(x, z) = ∇ log p(x|z) − w z, with p(z) = N(0, I). A weight other
+    than 1 makes a chain for another target, as a way to train.
     """
 
     def log_joint(z: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -74,22 +72,34 @@ def draw_noise(
     latent: int,
     dtype: torch.dtype = torch.float32,
 ) -> Noise:
-    """Draw starts and noise, keyed by sentence and by the chain's number.
+    """Draw starts and noise of K steps, keyed by sentence [batch] and by the chain's number.
 
     A longer schedule or more chains go on with the same numbers.
-
-    Args:
-        stream: What the numbers are for.
-        examples: Index of each sentence. Shape [batch], int64.
-        chains: Numbers of the chains.
-        steps: K.
-        latent: Dimensions of z.
-        dtype: Of the noise.
     """
     count = 1 + steps
     flat = torch.stack([stream.normal(examples, count * latent, chain, dtype) for chain in chains])
     drawn = flat.view(len(chains), len(examples), count, latent).permute(2, 0, 1, 3)
     return Noise(drawn[0], drawn[1:])
+
+
+class Dynamics(NamedTuple):
+    """How a chain moves."""
+
+    step_sizes: Sequence[float]  # s_k, at most 2 for the exponential integrator
+    temperature: float = 1.0  # τ
+    root: Tensor | None = None  # L  [latent, latent]; None: the identity
+    exponential: bool = False  # the integrator; else Euler's
+
+    @property
+    def noise_scales(self) -> list[float]:
+        """The factor on L ε_k of each step: τ √(2s), or τ √(s (2 − s)) for the exponential integrator."""
+        variances = (s * (2.0 - s) if self.exponential else 2.0 * s for s in self.step_sizes)
+        return [self.temperature * math.sqrt(max(0.0, variance)) for variance in variances]
+
+
+def evaluated(sampler: SamplerConfig, root: Tensor | None = None) -> Dynamics:
+    """How a sampler's chain moves where it is evaluated, with its preconditioner's root."""
+    return Dynamics(sampler.schedule(), sampler.evaluation_temperature, root, sampler.exponential)
 
 
 class Chain(NamedTuple):
@@ -98,29 +108,9 @@ class Chain(NamedTuple):
     start: Tensor  # z_0  [batch, latent]
     noise: Tensor  # ε_k  [steps, batch, latent]
     end: Tensor  # z_K  [batch, latent]
-    step_sizes: tuple[float, ...]  # s_k
-    temperature: float  # τ
+    dynamics: Dynamics
     path: Tensor | None = None  # z_0 … z_K  [steps + 1, batch, latent]
     log_joint: Tensor | None = None  # log p(x, z_k) at the visited z_k, k < K  [steps, batch]
-    root: Tensor | None = None  # L  [latent, latent]; None: the identity
-    exponential: bool = False  # the integrator
-
-    @property
-    def noise_scales(self) -> list[float]:
-        """The factor on L ε_k of each step."""
-        return [noise_scale(size, self.temperature, self.exponential) for size in self.step_sizes]
-
-
-def noise_scale(step_size: float, temperature: float, exponential: bool = False) -> float:
-    """Return the factor on a step's noise L ε: τ √(2s), or τ √(s (2 − s)) for the exponential integrator.
-
-    Args:
-        step_size: s, at most 2 for the exponential integrator.
-        temperature: τ.
-        exponential: Whether it is that.
-    """
-    variance = step_size * (2.0 - step_size) if exponential else 2.0 * step_size
-    return temperature * math.sqrt(max(0.0, variance))
 
 
 def langevin_step(
@@ -164,41 +154,30 @@ def whitened(difference: Tensor, root: Tensor | None) -> Tensor:
 
 
 def short_run(
-    log_joint: LogJoint,
-    start: Tensor,
-    step_sizes: Sequence[float],
-    noise: Tensor,
-    temperature: float = 1.0,
-    keep_path: bool = False,
-    root: Tensor | None = None,
-    exponential: bool = False,
+    log_joint: LogJoint, start: Tensor, noise: Tensor, dynamics: Dynamics, keep_path: bool = False
 ) -> Chain:
     """Run the chain.
 
     Args:
         log_joint: log p(x, z) and its gradient.
         start: z_0. Shape [..., batch, latent].
-        step_sizes: s_k.
         noise: ε_k. Shape [steps, ..., batch, latent].
-        temperature: τ.
+        dynamics: Step sizes, temperature, preconditioner and integrator.
         keep_path: Whether the trace has every visited z and its log-joint too.
-        root: L of the preconditioner. Shape [latent, latent]; None: the identity.
-        exponential: Whether the integrator is the exponential one, not Euler's.
 
     Returns:
         The trace.
     """
     z, visited, values = start, [start], []
-    for k, step_size in enumerate(step_sizes):
+    for k, (size, scale) in enumerate(zip(dynamics.step_sizes, dynamics.noise_scales, strict=True)):
         value, gradient = log_joint(z, k)
-        scale = noise_scale(step_size, temperature, exponential)
-        z = langevin_step(z, gradient, step_size, noise[k], scale, root)
+        z = langevin_step(z, gradient, size, noise[k], scale, dynamics.root)
         if keep_path:
             visited.append(z)
             values.append(value)
     path = torch.stack(visited) if keep_path else None
     kept = torch.stack(values) if keep_path else None
-    return Chain(start, noise, z, tuple(step_sizes), temperature, path, kept, root, exponential)
+    return Chain(start, noise, z, dynamics, path, kept)
 
 
 def reach(z: Tensor) -> Tensor:
@@ -212,23 +191,19 @@ def reach(z: Tensor) -> Tensor:
     return norm / math.sqrt(max(1, z.shape[-1]))
 
 
-def require_settled(reached: float, step_sizes: Sequence[float], temperature: float) -> None:
-    """Refuse the ends of a chain that exploded.
-
-    Args:
-        reached: `reach` of the ends, read where values are waited for anyway.
-        step_sizes: s_k, to be told.
-        temperature: τ, to be told.
+def require_settled(reached: float, dynamics: Dynamics) -> None:
+    """Refuse the ends of a chain that exploded, by their `reach`, read where values are waited for anyway.
 
     Raises:
         NumericalError: The chain exploded.
     """
     if reached <= FARTHEST:  # NaN is not
         return
-    sizes = ", ".join(f"{size:.4g}" for size in step_sizes[:3]) + (", …" if len(step_sizes) > 3 else "")
+    steps, tau = len(dynamics.step_sizes), dynamics.temperature
+    sizes = ", ".join(f"{size:.4g}" for size in dynamics.step_sizes[:3]) + (", …" if steps > 3 else "")
     where = f"‖z‖ is {reached:.1e} √d, where the prior has 1" if math.isfinite(reached) else "z is not finite"
     raise NumericalError(
-        f"the chain explodes: after {len(step_sizes)} steps of {sizes} at temperature {temperature:.4g} {where}; "
+        f"the chain explodes: after {steps} steps of {sizes} at temperature {tau:.4g} {where}; "
         "take smaller ones (--set sampler.step_sizes=[…] or sritool tune-step), or take an earlier checkpoint"
     )
 
@@ -240,15 +215,15 @@ def settled(chain: Chain) -> Chain:
         NumericalError: It does not.
     """
     if chain.end.numel():
-        require_settled(float(reach(chain.end)), chain.step_sizes, chain.temperature)
+        require_settled(float(reach(chain.end)), chain.dynamics)
     return chain
 
 
 def noiseless_moves(chain: Chain) -> Tensor:
     """Return z_k − s_k P ∇U(z_k) of every step, recovered from the trace: [steps, batch, latent]."""
     assert chain.path is not None, "run the chain with keep_path=True"
-    scales = torch.tensor(chain.noise_scales, dtype=chain.noise.dtype, device=chain.noise.device)
-    return chain.path[1:] - scales[:, None, None] * correlated(chain.noise, chain.root)
+    scales = torch.tensor(chain.dynamics.noise_scales, dtype=chain.noise.dtype, device=chain.noise.device)
+    return chain.path[1:] - scales[:, None, None] * correlated(chain.noise, chain.dynamics.root)
 
 
 def log_prior(z: Tensor) -> Tensor:

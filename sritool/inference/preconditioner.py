@@ -32,12 +32,7 @@ class Preconditioner(nn.Module):
 
     @torch.no_grad()
     def update(self, products: Tensor, sentences: int) -> None:
-        """Take in a batch.
-
-        Args:
-            products: Σ g gᵀ over its sentences, g = ∇_z log p(x|z) at their chains' ends. Shape [latent, latent].
-            sentences: How many they are.
-        """
+        """Take in Σ g gᵀ [latent, latent] over so many sentences, g = ∇_z log p(x|z) at their chains' ends."""
         self.fisher.lerp_(products / sentences, _RATE)
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sritool.config.settings import RefinementConfig
-from sritool.inference.langevin import log_joint_of, settled, short_run
+from sritool.inference.langevin import Dynamics, log_joint_of, settled, short_run
 from sritool.inference.step_size import geometric
 from sritool.inference.svi import refine
 from sritool.model.conditional import Conditional
@@ -33,7 +33,7 @@ class Refinement(NamedTuple):
     steps: int
     kind: str = "svi"
     rate: float | None = (
-        None  # of svi, or the chain's step size; None: as the method is trained, or the constants above
+        None  # of svi, or a chain's step size; None: as the method is trained, or the constants
     )
 
     @property
@@ -54,14 +54,6 @@ class Refinement(NamedTuple):
         return f"encoder + {self.steps} {self.kind} steps" if self.steps else "encoder"
 
 
-def step_noise(
-    stream: Stream, examples: Tensor, steps: int, latent: int, dtype: torch.dtype, chain: int = 0
-) -> Tensor:
-    """Return ε of every step, those of a sentence depending on it alone: [steps, batch, latent]."""
-    flat = stream.normal(examples, steps * latent, chain, dtype)
-    return flat.view(len(examples), steps, latent).transpose(0, 1)
-
-
 def climb(
     conditional: Conditional,
     start: DiagonalGaussian,
@@ -70,22 +62,16 @@ def climb(
     seed: int,
     is_point: bool = False,
 ) -> DiagonalGaussian:
-    """Return q after `svi`, with KL weight 1.
+    """Return the encoder's q after `svi` with KL weight 1; of a point the mean alone climbs, without noise.
 
-    Args:
-        conditional: p(x|·) of the batch.
-        start: The encoder's q.
-        refinement: How many steps, and their rate.
-        settings: For momentum and clipping, and the rate where the refinement names none.
-        seed: Of the steps' noise.
-        is_point: Of a point the mean alone climbs log p(x|z), without noise.
+    The settings have momentum and clipping, and the rate where the refinement names none.
     """
     batch, latent = start.mean.shape
     if is_point:
         noise = start.mean.new_zeros(refinement.steps, batch, latent)
     else:
         stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
-        noise = step_noise(stream, examples, refinement.steps, latent, start.mean.dtype)
+        noise = stream.codes(examples, refinement.steps, latent, start.mean.dtype)
     used = settings if refinement.rate is None else replace(settings, rate=refinement.rate)
     return refine(conditional.evaluate, start, noise, used, 0.0 if is_point else 1.0).q
 
@@ -93,24 +79,19 @@ def climb(
 def langevin_ends(
     conditional: Conditional, start: DiagonalGaussian, refinement: Refinement, seed: int, chains: int
 ) -> Tensor:
-    """Return the ends of independent chains at temperature 1 from the mean of q.
+    """Return the ends [chains, batch, latent] of independent chains at temperature 1 from the mean of q.
 
     A preconditioned chain runs in u = z / σ, where it is a plain one.
-
-    Returns:
-        Shape [chains, batch, latent].
 
     Raises:
         NumericalError: They explode.
     """
     stream, examples = Stream(seed, "evaluation refinement"), conditional.batch.examples
     mean, steps = start.mean, refinement.steps
-    drawn = [
-        step_noise(stream, examples, steps, mean.shape[-1], mean.dtype, chain) for chain in range(chains)
-    ]
+    latent, dtype = mean.shape[-1], mean.dtype
+    drawn = [stream.codes(examples, steps, latent, dtype, chain) for chain in range(chains)]
     is_scaled = refinement.kind == "preconditioned"
     scale = (0.5 * start.log_variance).exp() if is_scaled else torch.ones_like(mean)
-
     log_joint = log_joint_of(conditional)
 
     def scaled(u: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -118,5 +99,5 @@ def langevin_ends(
         return value, scale * gradient
 
     begin = (mean / scale).expand(chains, *mean.shape)
-    chain = short_run(scaled, begin, refinement.step_sizes, torch.stack(drawn, 1))
+    chain = short_run(scaled, begin, torch.stack(drawn, 1), Dynamics(refinement.step_sizes))
     return scale * settled(chain).end

@@ -185,15 +185,9 @@ class Choice(NamedTuple):
 
 
 def choose(objective: Sequence[float], folded: Sequence[float], allow_folded: bool = False) -> Choice | None:
-    """Choose the highest objective among schedules that fold nowhere, else among those that fold least.
+    """Choose the highest objective among schedules that fold nowhere, else among those that fold least; or among all.
 
-    Args:
-        objective: Mean of a side in nats, NaN for chains that diverged.
-        folded: Share of steps that fold.
-        allow_folded: Choose among all.
-
-    Returns:
-        None if the chains of all of them diverged.
+    Objectives are NaN for chains that diverged. None if those of all schedules did.
     """
     there = [k for k, value in enumerate(objective) if math.isfinite(value)]
     if not there:
@@ -209,12 +203,8 @@ def ascend(objective: Callable[[Values, int], float], start: Values, steps: int)
 
     The derivative is a central difference of two measurements with the same noise, new at each step. (The
     pathwise one would need the third derivatives of log p(x|z) for the determinants.) Steps are as long as the
-    derivative's size allows by its running mean square, and shrink as 1/√n.
-
-    Args:
-        objective: (numbers, index of the noise) → nats, −inf or NaN where the schedule is not allowed.
-        start: The numbers to begin at.
-        steps: Of the ascent.
+    derivative's size allows by its running mean square, and shrink as 1/√n. The objective is (numbers, index of the
+    noise) → nats, −inf or NaN where the schedule is not allowed.
     """
     logs = [math.log(value) for value in start]
     scale = [0.0] * len(logs)

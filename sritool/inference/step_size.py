@@ -26,6 +26,7 @@ from sritool.inference.chain_density import chain_density
 from sritool.inference.langevin import (
     FARTHEST,
     Chain,
+    Dynamics,
     Noise,
     log_joint_of,
     log_prior,
@@ -75,31 +76,17 @@ def geometric(first: float, last: float, steps: int) -> tuple[float, ...]:
 
 
 def measure_schedule(
-    target: Target,
-    noise: Noise,
-    schedule: Sequence[float],
-    temperature: float,
-    density_chains: int = DENSITY_CHAINS,
-    root: Tensor | None = None,
-    exponential: bool = False,
+    target: Target, noise: Noise, dynamics: Dynamics, density_chains: int = DENSITY_CHAINS
 ) -> Sides:
-    """Run the chains under a schedule and measure both sides of its objective.
+    """Run the chains under a schedule, which may be shorter than the noise, and measure both sides of its objective.
 
-    Args:
-        target: p(x|·) of the batch.
-        noise: Starts and noise of the chains.
-        schedule: s_k, as many as the noise has steps or fewer.
-        temperature: τ.
-        density_chains: How many of the chains are looked at with K Hessians each.
-        root: L of the chain's preconditioner. Shape [latent, latent]; None: the identity.
-        exponential: Its integrator.
+    So many of the chains are looked at with K Hessians each.
     """
     chains, batch, _ = noise.start.shape
     runs, part = [], max(density_chains, _ROWS_AT_ONCE // batch)
     for begin in range(0, chains, part):
         here = slice(begin, begin + part)
-        steps = noise.steps[: len(schedule), here]
-        runs.append(_run(target, noise.start[here], steps, schedule, temperature, root, exponential))
+        runs.append(_run(target, noise.start[here], noise.steps[: len(dynamics.step_sizes), here], dynamics))
     ends = torch.cat([run.chain.end for run in runs])
     likelihood = torch.cat([run.likelihood for run in runs])  # at z_K  [chains, batch]
     diverged = Sides(*ends.new_full((len(Sides._fields), batch), math.nan))
@@ -161,15 +148,7 @@ class _Run(NamedTuple):
         return _Run(kept, self.gradients[:, :count], self.log_joint[:, :count], self.likelihood[:count])
 
 
-def _run(
-    target: Target,
-    start: Tensor,
-    noise: Tensor,
-    schedule: Sequence[float],
-    temperature: float,
-    root: Tensor | None,
-    exponential: bool,
-) -> _Run:
+def _run(target: Target, start: Tensor, noise: Tensor, dynamics: Dynamics) -> _Run:
     log_joint = log_joint_of(target)
     gradients, values = [], []
 
@@ -179,8 +158,8 @@ def _run(
         gradients.append(gradient)
         return value, gradient
 
-    chain = short_run(kept, start, schedule, noise, temperature, True, root, exponential)
-    joint, _ = kept(chain.end, len(schedule))
+    chain = short_run(kept, start, noise, dynamics, keep_path=True)
+    joint, _ = kept(chain.end, len(noise))
     likelihood = joint - log_prior(chain.end)
     return _Run(chain, torch.stack(gradients), torch.stack(values), likelihood)
 
@@ -204,8 +183,9 @@ def _of_steps(values: Sequence[float], chain: Chain) -> Tensor:
 def _unstable_share(target: Target, run: _Run) -> Tensor:
     """[batch]: how many of the steps raise U but for their noise."""
     assert run.chain.path is not None
-    drift = preconditioned(run.gradients[:-1], run.chain.root)
-    moved = run.chain.path[:-1] + _of_steps(run.chain.step_sizes, run.chain)[..., None] * drift
+    dynamics = run.chain.dynamics
+    drift = preconditioned(run.gradients[:-1], dynamics.root)
+    moved = run.chain.path[:-1] + _of_steps(dynamics.step_sizes, run.chain)[..., None] * drift
     after = target.log_likelihood(moved) + log_prior(moved)
     return (after < run.log_joint[:-1]).to(after.dtype).mean((0, 1))
 
@@ -215,15 +195,15 @@ def _acceptance(run: _Run) -> Tensor:
 
     At temperature τ a step is a proposal for the density p(x, z)^(1/τ²).
     """
-    chain = run.chain
+    chain, dynamics = run.chain, run.chain.dynamics
     assert chain.path is not None
-    if chain.temperature == 0:
+    if dynamics.temperature == 0:
         return torch.full_like(run.likelihood, math.nan)
-    sizes, scales = _of_steps(chain.step_sizes, chain), _of_steps(chain.noise_scales, chain)
-    drift = sizes[..., None] * preconditioned(run.gradients[1:], chain.root)
-    back = whitened(chain.path[:-1] - chain.path[1:] - drift, chain.root)
+    sizes, scales = (_of_steps(each, chain) for each in (dynamics.step_sizes, dynamics.noise_scales))
+    drift = sizes[..., None] * preconditioned(run.gradients[1:], dynamics.root)
+    back = whitened(chain.path[:-1] - chain.path[1:] - drift, dynamics.root)
     log_ratio = (
-        (run.log_joint[1:] - run.log_joint[:-1]) / chain.temperature**2
+        (run.log_joint[1:] - run.log_joint[:-1]) / dynamics.temperature**2
         - back.square().sum(-1) / (2 * scales.square())
         + 0.5 * chain.noise.square().sum(-1)
     )

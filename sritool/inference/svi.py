@@ -15,7 +15,7 @@ differences.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,7 +29,7 @@ class Step(NamedTuple):
     """What the way back needs of one step."""
 
     q: DiagonalGaussian  # before it
-    factors: tuple[Tensor, Tensor]  # φ of mean and of log-variance  [batch or 1, 1]
+    factors: Sequence[Tensor]  # φ of mean and of log-variance  [batch or 1, 1]
     gradient: Tensor  # ∇_z log p(x|z_k)  [batch, latent]
 
 
@@ -49,18 +49,12 @@ def refine(
     keep_path: bool = False,
     mean_norm: Callable[[Tensor], Tensor] | None = None,
 ) -> Refined:
-    """Climb the ELBO from q_0, one step for each noise.
+    """Climb the ELBO from q_0, one step for each noise ε [steps, batch, latent].
 
     Noise 0 and weight 0 leave the log-variance as it is and let the mean climb log p(x|z) alone.
 
-    Args:
-        evaluate: z [batch, latent] → log p(x|z) [batch] and its gradient [batch, latent].
-        start: q_0.
-        noise: ε of each step. Shape [steps, batch, latent].
-        settings: Rate, momentum and the bound on the gradient's norm.
-        kl_weight: w.
-        keep_path: Whether to keep what `refine_backward` needs.
-        mean_norm: Of a gradient [batch, latent], the norm of its mean over the whole batch; None: this is the whole.
+    The path is kept for `refine_backward`. `mean_norm` gives the norm of a gradient's mean [batch, latent] over the
+    whole batch; None: this is the whole.
     """
     mean_norm = mean_norm or _mean_norm
     q, path = start, []
@@ -70,13 +64,13 @@ def refine(
         _, gradient = evaluate(q.at(epsilon))
         of_kl = q.kl_gradient()
         of_mean = gradient - kl_weight * of_kl.mean
-        of_log_variance = spread * gradient - kl_weight * of_kl.log_variance
-        factors = _clip_factors(of_mean, of_log_variance, settings, mean_norm)
+        slopes = (of_mean, spread * gradient - kl_weight * of_kl.log_variance)
+        factors = _clip_factors(slopes, settings, mean_norm)
         if keep_path:
             path.append(Step(q, factors, gradient))
         velocity = [
             settings.momentum * speed + factor * slope
-            for speed, factor, slope in zip(velocity, factors, (of_mean, of_log_variance), strict=True)
+            for speed, factor, slope in zip(velocity, factors, slopes, strict=True)
         ]
         moved = [part + settings.rate * speed for part, speed in zip(q, velocity, strict=True)]
         q = DiagonalGaussian(*moved)
@@ -91,25 +85,19 @@ def refine_backward(
     settings: RefinementConfig,
     kl_weight: float = 1.0,
 ) -> DiagonalGaussian:
-    """Return the gradient in q_0 of any function of q_K, step by step from the last.
+    """Return the gradient in q_0 of any function of q_K, from that in q_K, step by step from the last.
 
-    Args:
-        curvature: (z, u) → ∇²_z log p(x|z) · u, all [batch, latent]. What it adds up on the way, at each step once,
-            of the slope of log p(x|z) along u, is the same function's gradient in θ through that step.
-        refined: With its path.
-        noise: ε of each step. Shape [steps, batch, latent].
-        gradient: The function's gradient in q_K.
-        settings: As `refine` had them.
-        kl_weight: As `refine` had it.
+    `refined` has its path; noise, settings and weight are those that `refine` had. `curvature` is
+    (z, u) → ∇²_z log p(x|z) · u, all [batch, latent]. What it adds up on the way, at each step once, of the slope of
+    log p(x|z) along u, is the same function's gradient in θ through that step.
     """
     of_q = gradient
     of_velocity = [torch.zeros_like(part) for part in gradient]
     for epsilon, step in zip(reversed(noise.unbind(0)), reversed(refined.path), strict=True):
         q = step.q
         of_velocity = [speed + settings.rate * part for speed, part in zip(of_velocity, of_q, strict=True)]
-        of_mean, of_log_variance = (
-            factor * speed for factor, speed in zip(step.factors, of_velocity, strict=True)
-        )  # of g at this step
+        pairs = zip(step.factors, of_velocity, strict=True)
+        of_mean, of_log_variance = (factor * speed for factor, speed in pairs)  # of g at this step
         spread = q.spread(epsilon)
         curved = curvature(q.at(epsilon), of_mean + spread * of_log_variance)
         # z has a second derivative in ℓ, ¼ e^{ℓ/2} ε, and so has the KL: 1 in m and ½ e^ℓ in ℓ.
@@ -123,23 +111,15 @@ def refine_backward(
 
 
 def _clip_factors(
-    of_mean: Tensor,
-    of_log_variance: Tensor,
-    settings: RefinementConfig,
-    mean_norm: Callable[[Tensor], Tensor],
-) -> tuple[Tensor, Tensor]:
+    gradient: tuple[Tensor, Tensor], settings: RefinementConfig, mean_norm: Callable[[Tensor], Tensor]
+) -> list[Tensor]:
     """φ of the mean's and of the log-variance's gradient, [batch, 1], or [1, 1] for a whole batch."""
     if settings.clip == 0:
-        none = torch.ones_like(of_mean[:, :1])
-        return none, none
+        return [torch.ones_like(gradient[0][:, :1])] * 2
     if settings.clip_over == "batch":
-        mean, log_variance = (
-            (settings.clip / mean_norm(part)).clamp_max(1.0).view(1, 1) for part in (of_mean, of_log_variance)
-        )
-        return mean, log_variance
-    norm = (of_mean.square().sum(-1) + of_log_variance.square().sum(-1)).sqrt()
-    together = (settings.clip / norm).clamp_max(1.0).unsqueeze(-1)
-    return together, together
+        return [(settings.clip / mean_norm(part)).clamp_max(1.0).view(1, 1) for part in gradient]
+    norm = (gradient[0].square().sum(-1) + gradient[1].square().sum(-1)).sqrt()
+    return [(settings.clip / norm).clamp_max(1.0).unsqueeze(-1)] * 2
 
 
 def _mean_norm(gradient: Tensor) -> Tensor:

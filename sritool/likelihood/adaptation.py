@@ -9,14 +9,14 @@ a broad Gaussian average the roughness away.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sritool.config.settings import LikelihoodConfig
 from sritool.inference.langevin import log_prior
-from sritool.inference.target import check_finite
+from sritool.inference.target import Target, check_finite
 from sritool.likelihood.importance import WeightedDraws, draw
 from sritool.likelihood.proposal import (
     StudentMixture,
@@ -27,9 +27,6 @@ from sritool.likelihood.proposal import (
     tempered_weights,
 )
 from sritool.model.random import Stream
-
-if TYPE_CHECKING:
-    from sritool.inference.target import Target
 
 _ROWS = 512  # draws of sentences that are evaluated at a time
 _FLATTENING = 0.4  # share of the prior's precision in the wider twin of the matched Gaussian
@@ -64,9 +61,8 @@ class Components(NamedTuple):
         wider = flattened(self.covariances[:1], _FLATTENING)
         roots = torch.linalg.cholesky(torch.cat((self.covariances[:1], wider, self.covariances[1:])))
         scale = torch.cat((roots[:2], self.root.unsqueeze(0), roots[2:]))
-        location = torch.cat(
-            (self.centres[:1], self.centres[:1], self.location.unsqueeze(0), self.centres[1:])
-        )
+        broad, ends = self.centres[:1], self.centres[1:]
+        location = torch.cat((broad, broad, self.location.unsqueeze(0), ends))
         return StudentMixture(location.to(dtype), scale.to(dtype), log_weight.to(dtype), degrees)
 
 
@@ -91,7 +87,8 @@ def adaptive_draws(
     """Draw from a proposal q that was adapted to each posterior, with weights w = p(x|z) p(z) / q(z).
 
     Pilots decide everything about q and are thrown away. Nothing is stopped because of what the draws that count
-    show, so that the mean of w is p(x) without bias; `likelihood_figures` gives log p̂(x) in nats.
+    show, so that the mean of w is p(x) without bias; `likelihood_figures` gives log p̂(x) in nats. The draws are
+    `config.samples` of each sentence.
 
     Args:
         target: p(x|·) of the batch.
@@ -99,16 +96,14 @@ def adaptive_draws(
         seed: Of all noise.
         examples: Keys of the sentences' noise. Shape [batch].
         config: Numbers of pilots and of draws.
-        covariance: A guess at the posteriors' covariances, as `adapt` has it.
+        covariance: A guess at the posteriors' covariances. Shape [latent, latent] for all sentences, or
+            [batch, latent, latent]; None: the pilots begin at the prior.
         rough: The target in less precision, for the pilots; None: as it is.
-
-    Returns:
-        `config.samples` weighted draws of each sentence.
 
     Raises:
         NumericalError: Values or gradients of the pilots are not finite.
 
-    Source: Pang et al. 2021, eq. (15), for the weights; the modules `adaptation` and `proposal` for q.
+    Source: Pang et al. 2021, eq. (15), for the weights.
     """
     proposal = adapt(rough or target, ends, seed, examples, config, covariance)
     return draw(target, proposal, Stream(seed, "weighed"), examples, config.samples)
@@ -126,22 +121,10 @@ def adapt(
 
     A sentence has no more rounds once its pilots reach their goal, or once the mean log weight grows under none of
     its components. One that gains much even in the last planned round then has more. What other sentences do changes
-    nothing for it.
-
-    Args:
-        target: p(x|·) of the batch.
-        starts: Ends of different chains, or none. Shape [ends, batch, latent].
-        seed: Of the pilots' noise.
-        examples: Keys of the sentences' noise. Shape [batch].
-        config: Numbers of rounds and of pilots.
-        covariance: A guess at the posteriors' covariances. Shape [latent, latent] for all sentences, or
-            [batch, latent, latent]; None: the pilots begin at the prior.
+    nothing for it. Arguments and errors are as for `adaptive_draws`, but there may be no ends of chains.
 
     Returns:
         A mixture whose first component is the broad Gaussian matched by scores.
-
-    Raises:
-        NumericalError: Values or gradients of the pilots are not finite.
     """
     dtype = starts.dtype
     found = _first(starts.double(), None if covariance is None else covariance.double())
@@ -216,9 +199,8 @@ def _matched(found: Components, pilots: Pilots) -> Components:
     centres, covariances = (torch.stack(parts) for parts in zip(broad, *local, strict=True))
     effective = min(2.0 * z.shape[-1], 0.7 * len(z))
     origin, eye = torch.zeros_like(found.location), torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
-    location, root = moment_match(
-        z, log_weights + log_shares[2], origin, eye.expand_as(found.root), effective
-    )
+    by_moments = log_weights + log_shares[2]
+    location, root = moment_match(z, by_moments, origin, eye.expand_as(found.root), effective)
     weights, _ = tempered_weights(log_weights, 0.25 * len(z))
     known = effective_sample_size(log_weights) - 1  # one draw alone says nothing of what is heavy
     share = known * (shares * weights).sum(1) + _DOUBT * found.log_weight.exp()

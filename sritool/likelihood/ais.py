@@ -84,8 +84,6 @@ def ladder(
         rungs: T, intermediate distributions; more of them narrow the bounds.
         seed: Of the pilot's noise.
         through: β in (0, 1) at which every sentence has a rung besides, float64. Shape [any].
-
-    Source: Gelman and Meng 1998 for rungs of equal thermodynamic length; Wu et al. 2017 for the pilot's schedule.
     """
     none = torch.zeros(0, len(examples), latent, dtype=dtype, device=examples.device)
     matched = adapt(target, none, seed, examples, _MATCHING).root[0]
@@ -96,7 +94,7 @@ def ladder(
     start = torch.full((pilot_rungs, len(examples)), longest, dtype=dtype, device=examples.device)
     steps = Ladder(betas, start, metric)
     noise = _Noise(Stream(seed, "ais pilot"), examples, _PILOT_CHAINS, latent, dtype)
-    state = hmc.begin(target, noise.start())
+    state = hmc.begin(target, noise.normal(0))
     deviations = [state.log_conditional.std(0)]
     for rung in range(1, pilot_rungs + 1):
         state, probability = _move(target, state, steps, rung, noise)
@@ -149,13 +147,12 @@ def annealing(
     """Run forward as `anneal` does, and yield the chains at every rung, the prior's first."""
     latent, dtype = steps.metric.vectors.shape[-1], steps.step_sizes.dtype
     noise = _Noise(Stream(seed, "ais"), examples, chains, latent, dtype)
-    state = hmc.begin(target, noise.start())
+    state = hmc.begin(target, noise.normal(0))
     log_weights = torch.zeros_like(state.log_conditional, dtype=torch.float64)
     yield Passed(log_weights, state, torch.ones_like(state.log_conditional))
     for rung in range(1, len(steps.betas)):
-        log_weights = (
-            log_weights + (steps.betas[rung] - steps.betas[rung - 1]) * state.log_conditional.double()
-        )
+        rise = steps.betas[rung] - steps.betas[rung - 1]
+        log_weights = log_weights + rise * state.log_conditional.double()
         state, probability = _move(target, state, steps, rung, noise)
         yield Passed(log_weights, state, probability)
 
@@ -163,16 +160,8 @@ def annealing(
 def anneal(target: Target, steps: Ladder, examples: Tensor, chains: int, seed: int = 0) -> Annealed:
     """Run forward, from the prior, with log w = Σ_t (β_t − β_{t−1}) log p(x|z_{t−1}), so that E w = p(x).
 
-    In the mean log p̂(x) = log mean w, in nats, is a lower bound of log p(x).
-
-    Args:
-        target: p(x|·) of the batch.
-        steps: What `ladder` fixed for the batch.
-        examples: Keys of the sentences' noise. Shape [batch].
-        chains: Independent ones a sentence.
-        seed: Of the noise.
-
-    Source: Neal 2001.
+    In the mean log p̂(x) = log mean w, in nats, is a lower bound of log p(x). The noise of the independent chains of a
+    sentence is keyed by seed and `examples` [batch]. Source: Neal 2001.
     """
     run = annealing(target, steps, examples, chains, seed)
     last, accepted = next(run), torch.zeros_like(steps.step_sizes[0])
@@ -186,20 +175,10 @@ def anneal(target: Target, steps: Ladder, examples: Tensor, chains: int, seed: i
 def anneal_reverse(
     target: Target, steps: Ladder, exact: Tensor, examples: Tensor, chains: int, seed: int = 0
 ) -> Annealed:
-    """Run in reverse, from an exact draw of each posterior, with the same log w, so that E 1/w = 1/p(x).
+    """Run in reverse, from an exact draw of each posterior [batch, latent], with the same log w: E 1/w = 1/p(x).
 
     In the mean log p̂(x) = −log mean 1/w, in nats, is an upper bound of log p(x). Every chain starts at the
-    same draw and first moves at β = 1, which leaves p(z|x) as it is.
-
-    Args:
-        target: p(x|·) of the batch.
-        steps: What `ladder` fixed for the batch.
-        exact: The draws. Shape [batch, latent].
-        examples: Keys of the sentences' noise. Shape [batch].
-        chains: Independent ones a sentence.
-        seed: Of the noise.
-
-    Source: Grosse, Ghahramani and Adams 2015.
+    same draw and first moves at β = 1, which leaves p(z|x) as it is. Source: Grosse, Ghahramani and Adams 2015.
     """
     noise = _Noise(Stream(seed, "ais reverse"), examples, chains, exact.shape[-1], exact.dtype)
     state = hmc.begin(target, exact.expand(chains, -1, -1))
@@ -213,12 +192,13 @@ def anneal_reverse(
     return Annealed(value, log_weights, effective_sample_size(-log_weights), accepted, state.z)
 
 
-def _move(target: Target, state: hmc.State, steps: Ladder, rung: int, noise: _Noise) -> hmc.Moved:
+def _move(
+    target: Target, state: hmc.State, steps: Ladder, rung: int, noise: _Noise
+) -> tuple[hmc.State, Tensor]:
     step_size = steps.step_sizes[rung - 1]
     beta = steps.betas[rung].to(step_size.dtype)
-    momentum, uniform = noise.at(rung)
-    root = steps.metric.root(beta)
-    return hmc.transition(target, state, beta, root, step_size, momentum, uniform, _LEAPFROGS)
+    root, drawn = steps.metric.root(beta), (noise.normal(rung), noise.uniform(rung))
+    return hmc.transition(target, state, beta, root, step_size, *drawn, _LEAPFROGS)
 
 
 class _Noise(NamedTuple):
@@ -230,20 +210,15 @@ class _Noise(NamedTuple):
     latent: int
     dtype: torch.dtype
 
-    def start(self) -> Tensor:
-        """Draws of the prior: [chains, batch, latent]."""
-        return self._normal(0)
+    def normal(self, rung: int) -> Tensor:
+        """Draws of the prior at rung 0, then the momenta at β_rung: [chains, batch, latent]."""
+        stream = self.stream._replace(epoch=rung)
+        return stream.codes(self.examples, self.chains, self.latent, self.dtype)
 
-    def at(self, rung: int) -> tuple[Tensor, Tensor]:
-        """Momenta [chains, batch, latent] and uniforms [chains, batch] of the transition at β_rung."""
+    def uniform(self, rung: int) -> Tensor:
+        """What decides whether the transition at β_rung is taken: [chains, batch]."""
         accept = Stream(self.stream.seed, self.stream.purpose + " accept", rung)
-        uniform = accept.uniform(self.examples, self.chains).t().to(self.dtype)
-        return self._normal(rung), uniform
-
-    def _normal(self, rung: int) -> Tensor:
-        stream = Stream(self.stream.seed, self.stream.purpose, rung)
-        flat = stream.normal(self.examples, self.chains * self.latent, dtype=self.dtype)
-        return flat.view(len(self.examples), self.chains, self.latent).transpose(0, 1)
+        return accept.uniform(self.examples, self.chains).t().to(self.dtype)
 
 
 def _smoothed(values: Tensor) -> Tensor:

@@ -14,22 +14,13 @@ Source: Pang et al. 2021, section 3.3 and eq. (15), (18).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sritool.config.settings import GeneratorConfig, SamplerConfig
+from sritool.config.settings import GeneratorConfig
 from sritool.inference.chain_density import chain_density
-from sritool.inference.langevin import (
-    draw_noise,
-    log_joint_of,
-    log_prior,
-    noise_scale,
-    settled,
-    short_run,
-)
+from sritool.inference.langevin import Dynamics, draw_noise, log_joint_of, log_prior, settled, short_run
 from sritool.inference.target import Target
 from sritool.likelihood.importance import WeightedDraws
 from sritool.model.random import Stream
@@ -38,56 +29,43 @@ _PER_STATE = 60  # numbers a position and hidden unit that a row's recurrence an
 _FIXED = 1 << 29  # bytes: PyTorch, the parameters, logits, tangents
 
 
-class ChainPlan(NamedTuple):
-    """Which chain, how many of them and how many at a time."""
-
-    step_sizes: Sequence[float]  # s_k
-    temperature: float  # τ
-    draws: int  # M
-    rows: int = 256  # chains, of all sentences together, that are worked on at a time
-    root: Tensor | None = None  # of the preconditioner
-    exponential: bool = False  # the integrator
-
-
-def plan_of(sampler: SamplerConfig, draws: int, rows: int, root: Tensor | None = None) -> ChainPlan:
-    """The chain of a sampler as it is evaluated, with its preconditioner's root."""
-    schedule, temperature = sampler.schedule(), sampler.evaluation_temperature
-    return ChainPlan(schedule, temperature, draws, rows, root, sampler.exponential)
-
-
 def chain_draws(
-    target: Target, examples: Tensor, latent: int, plan: ChainPlan, seed: int, dtype: torch.dtype
+    target: Target,
+    examples: Tensor,
+    latent: int,
+    dynamics: Dynamics,
+    draws: int,
+    rows: int,
+    seed: int,
+    dtype: torch.dtype,
 ) -> WeightedDraws:
-    """Run M chains of each sentence, with weights w = p(x|z_K) p(z_K) / q(z_K|x, ε), at most `plan.rows` at a time.
+    """Run M chains of each sentence, with weights w = p(x|z_K) p(z_K) / q(z_K|x, ε).
 
-    A chain's noise depends on (seed, example, its number) alone: the first of more chains are the same.
+    Signs and shares of steps that fold come with them. A chain's noise depends on (seed, example, its number) alone:
+    the first of more chains are the same.
 
     Args:
         target: p(x|·) of the batch.
         examples: Keys of the sentences' noise. Shape [batch].
         latent: Dimensions of z.
-        plan: Which chain, and M.
+        dynamics: How the chains move.
+        draws: M.
+        rows: Chains, of all sentences together, that are worked on at a time.
         seed: Of the noise.
         dtype: Of the chains.
-
-    Returns:
-        The chains' ends with their weights, the weights' signs, and the share of each chain's steps that fold.
 
     Raises:
         NumericalError: A chain explodes.
 
     Source: Pang et al. 2021, eq. (15) and (18).
     """
-    together = max(1, plan.rows // max(1, len(examples)))
+    together = max(1, rows // max(1, len(examples)))
     joint, stream = log_joint_of(target), Stream(seed, "sri likelihood")
     parts = []
-    for first in range(0, plan.draws, together):
-        numbers, steps = range(first, min(first + together, plan.draws)), len(plan.step_sizes)
+    for first in range(0, draws, together):
+        numbers, steps = range(first, min(first + together, draws)), len(dynamics.step_sizes)
         start, noise = draw_noise(stream, examples, numbers, steps, latent, dtype)
-        chain = short_run(
-            joint, start, plan.step_sizes, noise, plan.temperature, True, plan.root, plan.exponential
-        )
-        settled(chain)
+        chain = settled(short_run(joint, start, noise, dynamics, keep_path=True))
         density = chain_density(target, chain)
         conditional = target.log_likelihood(chain.end)
         log_weights = conditional + log_prior(chain.end) - density.log_density
@@ -95,23 +73,22 @@ def chain_draws(
     return WeightedDraws(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def kl_on_the_prior(sampler: SamplerConfig, latent: int, root: Tensor | None = None) -> float:
+def kl_on_the_prior(dynamics: Dynamics, latent: int) -> float:
     """KL(q(z_K|ε) ‖ p) in nats, in the mean over ε, of the chain on a model that ignores z: contraction alone.
 
     There U = ½‖z‖², so that along an eigenvector of P with eigenvalue λ z_K = a z_0 + noise with
     a = Π (1 − λ s_k), and the noise has a variance in closed form.
     """
-    if root is None:
-        return latent * _kl_on_a_line(sampler, 1.0)
-    scales: list[float] = torch.linalg.eigvalsh(root @ root.t()).tolist()
-    return sum(_kl_on_a_line(sampler, scale) for scale in scales)
+    if dynamics.root is None:
+        return latent * _kl_on_a_line(dynamics, 1.0)
+    scales: list[float] = torch.linalg.eigvalsh(dynamics.root @ dynamics.root.t()).tolist()
+    return sum(_kl_on_a_line(dynamics, scale) for scale in scales)
 
 
-def _kl_on_a_line(sampler: SamplerConfig, scale: float) -> float:
+def _kl_on_a_line(dynamics: Dynamics, scale: float) -> float:
     shrink, noise = 1.0, 0.0
-    for step_size in sampler.schedule():
+    for step_size, factor in zip(dynamics.step_sizes, dynamics.noise_scales, strict=True):
         kept = 1.0 - scale * step_size
-        factor = noise_scale(step_size, sampler.evaluation_temperature, sampler.exponential)
         shrink *= max(abs(kept), torch.finfo(torch.float32).eps)  # as `chain_density` has it
         # Squared by a product: Python's ** raises an error where that is beyond 1e308.
         noise = kept * kept * noise + scale * factor * factor

@@ -27,13 +27,6 @@ class State(NamedTuple):
     gradient: Tensor  # of it  [chains, batch, latent]
 
 
-class Moved(NamedTuple):
-    """What a transition did."""
-
-    state: State
-    probability: Tensor  # of acceptance  [chains, batch]
-
-
 class Metric(NamedTuple):
     """Eigenvectors V and eigenvalues h of a curvature H of −log p(x|z): the precision at β is I + β H.
 
@@ -68,18 +61,13 @@ def transition(
     momentum: Tensor,
     uniform: Tensor,
     leapfrogs: int,
-) -> Moved:
-    """Run one Metropolis-corrected trajectory, which leaves p(z) p(x|z)^β / Z as it is.
+) -> tuple[State, Tensor]:
+    """Run one Metropolis-corrected trajectory of so many steps, which leaves p(z) p(x|z)^β / Z as it is.
 
-    Args:
-        target: p(x|·) of the batch.
-        state: Where the chains are.
-        beta: β of each sentence. Shape [batch].
-        root: From the coordinates u of the steps to z: z = root u. Shape [batch, latent, latent].
-        step_size: In u. Shape [batch].
-        momentum: Of u, standard normal. Shape [chains, batch, latent].
-        uniform: In (0, 1); decides whether the end is taken. Shape [chains, batch].
-        leapfrogs: Steps of the trajectory.
+    Returns where the chains are then, and the probabilities of acceptance [chains, batch].
+    Args: β [batch]; the root from the coordinates u of the steps to z = root u [batch, latent, latent]; the step size
+          in u [batch] and its momentum, standard normal [chains, batch, latent]; what decides whether the end is
+          taken [chains, batch].
     """
     step = step_size.unsqueeze(-1)
     z, log_conditional, gradient = state
@@ -102,7 +90,7 @@ def transition(
         torch.where(taken, log_conditional, state.log_conditional),
         torch.where(taken.unsqueeze(-1), gradient, state.gradient),
     )
-    return Moved(chosen, probability)
+    return chosen, probability
 
 
 def _log_density(z: Tensor, log_conditional: Tensor, momentum: Tensor, beta: Tensor) -> Tensor:

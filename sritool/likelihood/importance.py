@@ -103,12 +103,6 @@ def likelihood_figures(drawn: WeightedDraws) -> LikelihoodFigures:
     Where weights have signs, the main figures use their absolute values, as published. The signed figure stands
     beside them: it is unbiased where a chain folds, but its weights can cancel.
 
-    Args:
-        drawn: Draws of one estimator with their weights.
-
-    Returns:
-        Figures of each sentence of the batch.
-
     Source: Pang et al. 2021, eq. (15); Burda et al. 2016 for the bias of the logarithm, which falls with M.
     """
     log_weights = drawn.log_weights
@@ -140,22 +134,15 @@ def estimate_posterior_kl(log_weights: Tensor, log_conditional: Tensor) -> tuple
     The plain estimate, by normalised weights, has a bias of a/M + b/M² + …; the terms a and b cancel in a sum of the
     estimates from all draws, from the two halves and from the four quarters. Fewer than four draws have no quarters.
 
-    Args:
-        log_weights: log w, nats. Shape [draws, batch].
-        log_conditional: log p(x|z), nats. Shape [draws, batch].
-
-    Returns:
-        The estimate, and what the correction added to it; nats. Shape [batch] each.
-
+    Args: log w and log p(x|z), nats [draws, batch].
+    Returns: the estimate, and what the correction added to it, nats [batch].
     Source: Richardson's extrapolation; Quenouille 1956 for the halves.
     """
 
     def plain(parts: int) -> Tensor:
         size = len(log_weights) // parts
-        weights, conditional = (
-            column[: size * parts].view(parts, size, -1).transpose(0, 1)
-            for column in (log_weights, log_conditional)
-        )
+        both = (log_weights, log_conditional)
+        weights, conditional = (each[: size * parts].view(parts, size, -1).transpose(0, 1) for each in both)
         rates = (torch.softmax(weights, 0) * conditional).sum(0) - log_mean_weight(weights)
         return rates.mean(0)
 
@@ -167,10 +154,9 @@ def estimate_posterior_kl(log_weights: Tensor, log_conditional: Tensor) -> tuple
 
 
 def resample(drawn: WeightedDraws, seed: int, examples: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose one of the draws of each sentence by its weight: nearly a draw of p(z|x) where the weights are even.
+    """Choose one of the draws of each sentence by its weight: z [batch, latent] and log p(x|z) [batch].
 
-    Returns:
-        z [batch, latent] and log p(x|z) [batch].
+    It is nearly a draw of p(z|x) where the weights are even.
     """
     bounds = torch.softmax(drawn.log_weights.double(), 0).cumsum(0)
     uniform = Stream(seed, "resample").uniform(examples, 1).squeeze(1)

@@ -34,30 +34,18 @@ _ROWS = 1024  # codes scored at a time against every sentence
 
 
 def log_sum_over_sentences(target: Target, codes: Tensor, log_likelihood: Tensor) -> Tensor:
-    """Sum f(x_j, z_i) over the sentences x_j of one batch, for every code z_i.
+    """log Σ_j p(x_j|z_i) / p̂(x_j) over the sentences of one batch, float64, for every code z_i of any: [codes].
 
-    Args:
-        target: p(x|·) of the batch.
-        codes: z_i, of any sentences. Shape [codes, latent].
-        log_likelihood: log p̂(x_j) in nats. Shape [batch].
-
-    Returns:
-        log Σ_j p(x_j|z_i) / p̂(x_j); several batches are added up by logaddexp. Shape [codes], float64.
+    Args: codes [codes, latent]; log p̂(x_j) in nats [batch]. Several batches are added up by logaddexp.
     """
     every = codes.unsqueeze(1).expand(-1, len(log_likelihood), -1)
     return torch.logsumexp(target.log_likelihood(every).double() - log_likelihood.double(), 1)
 
 
 def information(log_conditional: Array, log_likelihood: Array, log_sum: Array) -> Array:
-    """Compute each sentence's term of the bound above; the mean of the terms estimates it.
+    """Each sentence's term of the bound above, in nats [sentences]; the mean of the terms estimates it.
 
-    Args:
-        log_conditional: log p(x_i|z_i) in nats. Shape [sentences].
-        log_likelihood: log p̂(x_i) in nats. Shape [sentences].
-        log_sum: log Σ_j p(x_j|z_i) / p̂(x_j) over all sentences. Shape [sentences].
-
-    Returns:
-        Terms in nats. Shape [sentences].
+    Args: log p(x_i|z_i), log p̂(x_i) and, over all sentences, log Σ_j p(x_j|z_i) / p̂(x_j), all [sentences].
     """
     terms: Array = log_conditional - log_likelihood - (log_sum - np.log(len(log_sum)))
     return terms
@@ -74,14 +62,8 @@ def aggregate_terms(codes: Array, seed: int) -> Array:
 
     r is a Gaussian fitted to the other four fifths of the codes, and drawn to the prior as far as their number
     explains the difference. As it was not fitted to z_i, the mean is at most the divergence in expectation, and
-    is near it where the distribution is near to Gaussian.
-
-    Args:
-        codes: One z ~ p(z|x) a sentence, of at least `FEWEST`. Shape [sentences, latent].
-        seed: Of the folds.
-
-    Returns:
-        Terms in nats. Shape [sentences].
+    is near it where the distribution is near to Gaussian. The codes [sentences, latent] are one z ~ p(z|x) of each of
+    `FEWEST` sentences or more; the terms [sentences] are in nats; the folds depend on the seed.
 
     Source: the cross-entropy bound of Barber and Agakov 2003.
     """
@@ -104,15 +86,7 @@ def encoder_information(q: DiagonalGaussian, examples: Tensor, stream: Stream) -
 
         E_i [ log q(z_i|x_i) − log mean_j q(z_i|x_j) ]
 
-    The inner mean is over all N sentences, so that the estimate is at most log N.
-
-    Args:
-        q: Of the N sentences. Shapes [N, latent].
-        examples: Keys of the sentences' noise. Shape [N].
-        stream: Of the noise.
-
-    Returns:
-        The estimate in nats.
+    The inner mean is over all N sentences, so that the estimate, in nats, is at most log N.
 
     Source: Hoffman and Johnson 2016, as used by He et al. 2019.
     """

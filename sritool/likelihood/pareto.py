@@ -26,14 +26,10 @@ def tail_size(draws: int) -> int:
 
 
 def pareto_k(log_weights: Tensor) -> Tensor:
-    """Fit k̂, the shape of the tail of each sentence's weights; above 0.7 the mean weight cannot be believed.
+    """Fit k̂ [batch], the shape of the tail of each sentence's weights, whose logarithms are given [draws, batch].
 
-    Args:
-        log_weights: In nats. Shape [draws, batch].
-
-    Returns:
-        k̂ without unit. NaN with fewer than 25 draws, whose tail is too short, or with a weight that is NaN; 0, a
-        bounded tail, where the largest weights are all the same. Shape [batch].
+    Above 0.7 the mean weight cannot be believed. It is NaN with fewer than 25 draws, whose tail is too short, or with
+    a weight that is NaN; 0, a bounded tail, where the largest weights are all the same.
 
     Source: Vehtari et al. 2024, appendix C for the prior on k̂.
     """
@@ -48,21 +44,13 @@ def pareto_k(log_weights: Tensor) -> Tensor:
     shape, _ = fit_generalised_pareto(torch.where(spread, exceedances, torch.ones_like(exceedances)))
     regularised = (size * shape + _PRIOR_DRAWS * _PRIOR_SHAPE) / (size + _PRIOR_DRAWS)
     known = torch.where(spread, regularised, torch.zeros_like(shape))
-    return torch.where(log_weights.isnan().any(0), torch.full_like(known, math.nan), known).to(
-        log_weights.dtype
-    )
+    return known.masked_fill(log_weights.isnan().any(0), math.nan).to(log_weights.dtype)
 
 
 def fit_generalised_pareto(exceedances: Tensor) -> tuple[Tensor, Tensor]:
-    """Fit shape k and scale σ of a generalised Pareto distribution to each column.
+    """Fit shape k, positive for a heavy tail, and scale σ of a generalised Pareto distribution, both float64 [batch].
 
-    Args:
-        exceedances: Ascending and not negative, the largest above 0. Shape [n, batch].
-
-    Returns:
-        k, positive for a heavy tail, and σ in the unit of the exceedances. Shape [batch] each, float64.
-
-    Source: Zhang and Stephens 2009.
+    The exceedances [n, batch] ascend and are not negative, the largest is above 0. Source: Zhang and Stephens 2009.
     """
     x = exceedances.double()
     n = len(x)

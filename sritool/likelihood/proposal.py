@@ -31,8 +31,7 @@ class StudentMixture(NamedTuple):
         """z [draws, batch, latent]; a draw depends on (stream, example, index of the draw) alone."""
         batch, latent = self.location.shape[1:]
         dtype = self.location.dtype
-        normal = stream.normal(examples, draws * (latent + self.degrees), dtype=dtype)
-        normal = normal.view(batch, draws, latent + self.degrees).transpose(0, 1)
+        normal = stream.codes(examples, draws, latent + self.degrees, dtype)
         chi_square = normal[..., latent:].square().sum(-1, keepdim=True)
         standard = normal[..., :latent] * torch.sqrt(self.degrees / chi_square)
         share = Stream(stream.seed, stream.purpose + " component", stream.epoch).uniform(examples, draws)
@@ -48,30 +47,20 @@ class StudentMixture(NamedTuple):
     def log_components(self, z: Tensor) -> Tensor:
         """log (weight_c · density_c(z)): [draws, batch, latent] → [components, draws, batch]."""
         latent, degrees = z.shape[-1], self.degrees
-        centred = (z.unsqueeze(0) - self.location.unsqueeze(1)).permute(
-            0, 2, 3, 1
-        )  # [c, batch, latent, draws]
-        whitened = torch.linalg.solve_triangular(self.root, centred, upper=False)
+        centred = (z.unsqueeze(0) - self.location.unsqueeze(1)).permute(0, 2, 3, 1)
+        whitened = torch.linalg.solve_triangular(self.root, centred, upper=False)  # [c, batch, latent, draws]
         distance = whitened.square().sum(2).transpose(1, 2)  # [components, draws, batch]
         log_root = self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1).unsqueeze(1)
-        constant = (
-            math.lgamma((degrees + latent) / 2)
-            - math.lgamma(degrees / 2)
-            - latent / 2 * math.log(degrees * math.pi)
-        )
+        constant = math.lgamma((degrees + latent) / 2) - math.lgamma(degrees / 2)
+        constant -= latent / 2 * math.log(degrees * math.pi)
         tails = -(degrees + latent) / 2 * torch.log1p(distance / degrees)
         return self.log_weight.unsqueeze(1) + constant - log_root + tails
 
 
 def tempered_weights(log_weights: Tensor, effective: float) -> tuple[Tensor, Tensor]:
-    """Normalise weights w^β, with the largest β ≤ 1 whose effective sample size reaches `effective`.
+    """Weights w^β that sum to 1 over the draws, for log w [draws, batch], and their effective sample sizes [batch].
 
-    Args:
-        log_weights: log w. Shape [draws, batch].
-        effective: Wanted effective sample size, at most the number of draws.
-
-    Returns:
-        Weights that sum to 1 over the draws, [draws, batch], and their effective sample sizes, [batch].
+    β ≤ 1 is the largest whose effective sample size reaches `effective`, which is at most the number of draws.
     """
     low, high = torch.zeros_like(log_weights[0]), torch.ones_like(log_weights[0])
     if bool((effective_sample_size(log_weights) >= effective).all()):
@@ -101,20 +90,16 @@ def moment_match(
 
     Args:
         z: Draws. Shape [draws, batch, latent].
-        log_weights: Their weights. Shape [draws, batch].
-        centre: Guess at the mean. Shape [batch, latent].
-        root: Guess at the root of the covariance. Shape [batch, latent, latent].
-        effective: Wanted effective sample size; weights are tempered until they have it.
-
-    Returns:
-        Mean, [batch, latent], and lower triangular root, [batch, latent, latent].
+        log_weights: Tempered until they have the effective sample size. Shape [draws, batch].
+        centre: Guess at the mean, as it is returned. Shape [batch, latent].
+        root: Guess at the root of the covariance, as it is returned, lower triangular. Shape [batch, latent, latent].
+        effective: Wanted effective sample size.
 
     Source: James and Stein 1961 (positive part) for the mean, Ledoit and Wolf 2004 for the covariance.
     """
     weights, size = tempered_weights(log_weights, effective)
-    white = torch.linalg.solve_triangular(
-        root, (z - centre).permute(1, 2, 0), upper=False
-    )  # [b, latent, draws]
+    apart = (z - centre).permute(1, 2, 0)  # [batch, latent, draws]
+    white = torch.linalg.solve_triangular(root, apart, upper=False)
     share = weights.t().unsqueeze(1)  # [batch, 1, draws]
     mean = (white * share).sum(-1)
     centred = white - mean.unsqueeze(-1)
@@ -148,11 +133,8 @@ def score_match(
         z: Draws. Shape [draws, batch, latent].
         scores: ∇ log p(x, z) at the draws. Shape [draws, batch, latent].
         shares: Weight of each draw. Shape [draws, batch].
-        centre: Mean of the known Gaussian. Shape [batch, latent].
-        covariance: Its covariance. Shape [batch, latent, latent].
-
-    Returns:
-        Mean, [batch, latent], and covariance, [batch, latent, latent], in float64.
+        centre: Mean of the known Gaussian, as the fitted one's is returned in float64. Shape [batch, latent].
+        covariance: Its covariance, likewise. Shape [batch, latent, latent].
 
     Source: Cai et al. 2024, algorithm 1, without the distance of the means in the equation of Σ: far from a sharp
         posterior it makes Σ so narrow along that distance that the mean hardly moves.

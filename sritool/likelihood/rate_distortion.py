@@ -80,17 +80,7 @@ def rate_distortion(
 ) -> Curve:
     """Anneal from the prior to β = `largest`, and read rate and distortion off at `curve_betas` on the way.
 
-    Args:
-        target: p(x|·) of the batch.
-        examples: Keys of the sentences' noise. Shape [batch].
-        latent: Dimensions of z.
-        dtype: Of the chains.
-        rungs: Intermediate distributions, beside the points of the curve.
-        chains: Independent ones a sentence.
-        seed: Of the noise.
-        largest: β of the last point.
-
-    Source: Huang et al. 2020.
+    The rungs are beside the points of the curve; arguments are else as for `ladder` and `anneal`.
     """
     target = Power(target, largest)
     betas = curve_betas(largest).to(examples.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sritool.config.settings import RunConfig
 from sritool.data.batches import Batch
-from sritool.inference.refinement import Refinement, step_noise
+from sritool.inference.refinement import Refinement
 from sritool.inference.svi import refine, refine_backward
 from sritool.methods.base import GRADIENT, Clock, Work
 from sritool.methods.encoder_method import EncoderMethod
@@ -50,7 +50,7 @@ class SemiAmortizedVae(EncoderMethod):
         run, conditional = self.encoder.run(batch, self._workspace), self.conditional(batch, self.precision)
         masks = Dropout.draw(self.config.generator, batch, clock.stream("dropout"), (0,), whole).masks(0)
         dtype, steps = self.generator.output_bias.dtype, settings.steps
-        noise = step_noise(clock.stream("refinement"), batch.examples, steps + 1, self.latent, dtype)
+        noise = clock.stream("refinement").codes(batch.examples, steps + 1, self.latent, dtype)
         noise, last = noise[:-1], noise[-1]
 
         def evaluate(z: Tensor) -> Evaluation:

@@ -15,9 +15,11 @@ from sritool.data.tokenizer import FIRST_PREDICTED
 from sritool.inference.chain_density import chain_density, kl_given_noise
 from sritool.inference.langevin import (
     Chain,
+    Dynamics,
     LogJoint,
     Noise,
     draw_noise,
+    evaluated,
     log_joint_of,
     log_prior,
     noiseless_moves,
@@ -112,7 +114,7 @@ class ShortRunInference(Method):
         moved = (done.chain.end - done.chain.start).norm(dim=-1)  # [batch]
         told = torch.stack((done.recon.sum(), moved.sum(), reach(done.chain.end)))
         recon, distance, farthest = told.tolist()  # one wait for all
-        require_settled(farthest, schedule, self.sampler.temperature.at(clock.progress))
+        require_settled(farthest, Dynamics(schedule, self.sampler.temperature.at(clock.progress)))
         sums = {"recon": recon, "moved": distance}
         if measured:  # and so not replayed
             sums["mean unstable"] = self._unstable_share(conditional, dropout, done.chain, weight, subsets)
@@ -175,8 +177,8 @@ class ShortRunInference(Method):
             subset = subsets[step] if subsets else None
             return conditional.evaluate(z, self._masks(dropout, step), along, subset)
 
-        log_joint, exponential = with_prior(log_conditional, weight), self.sampler.exponential
-        chain = short_run(log_joint, start, schedule, noise, 1.0, keep_path, root, exponential)
+        dynamics = Dynamics(schedule, root=root, exponential=self.sampler.exponential)
+        chain = short_run(with_prior(log_conditional, weight), start, noise, dynamics, keep_path)
         on_the_way = theta.word_mass.clone() if subsets else None
         theta.weight = self.sampler.weight_at_end(size) if along else 1.0 / size
         last = conditional.evaluate(chain.end, self._masks(dropout, len(schedule)), theta)
@@ -208,12 +210,12 @@ class ShortRunInference(Method):
 
         Without weight drop: a sentence's codes are not to depend on its batch.
         """
-        batch, sampler = conditional.batch, self.sampler
+        batch, steps = conditional.batch, self.sampler.steps
         generator = replace(self.config.generator, weight_drop=0.0)
         start, noise = self._draw(batch, Stream(seed, "evaluation"), chains)
         ends = []
         for chain in range(chains):  # masks serve one chain a sentence
-            indices = range(chain * sampler.steps, (chain + 1) * sampler.steps)
+            indices = range(chain * steps, (chain + 1) * steps)
             drawn = Dropout.draw(generator, batch, Stream(seed, "evaluation dropout"), indices)
 
             def log_conditional(z: Tensor, step: int, drawn: Dropout = drawn) -> tuple[Tensor, Tensor]:
@@ -244,9 +246,8 @@ class ShortRunInference(Method):
         Raises:
             NumericalError: It explodes.
         """
-        sampler = self.sampler
-        given = (sampler.schedule(), noise, sampler.evaluation_temperature)
-        return settled(short_run(log_joint, start, *given, keep_path, self.root, sampler.exponential))
+        dynamics = evaluated(self.sampler, self.root)
+        return settled(short_run(log_joint, start, noise, dynamics, keep_path))
 
     def _draw(self, batch: Batch, stream: Stream, chains: int) -> Noise:
         steps, dtype = self.sampler.steps, self.generator.output_bias.dtype

@@ -22,7 +22,7 @@ from benchmarks.reference import (
 from benchmarks.shapes import SHAPES, Shape, random_batch
 from sritool.data.batches import Batch
 from sritool.inference.chain_density import chain_density
-from sritool.inference.langevin import langevin_step, log_prior, short_run
+from sritool.inference.langevin import Dynamics, langevin_step, log_prior, short_run
 from sritool.methods.sri import ShortRunInference
 from sritool.model.generator import Generator
 
@@ -170,7 +170,7 @@ def test_the_authors_density_is_the_product_of_the_steps() -> None:
         value, gradient = conditional.evaluate(z)
         return value + log_prior(z), gradient - z
 
-    chain = short_run(log_joint, start, STEP_SIZES, noise, 0.4, keep_path=True)
+    chain = short_run(log_joint, start, noise, Dynamics(STEP_SIZES, 0.4), keep_path=True)
     torch.testing.assert_close(end.detach(), chain.end, rtol=1e-9, atol=1e-10)
     theirs = log_density(code, end)
     torch.testing.assert_close(theirs, chain_density(conditional, chain).log_density, rtol=1e-8, atol=1e-9)

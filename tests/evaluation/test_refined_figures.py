@@ -18,7 +18,7 @@ from sritool.errors import UsageError
 from sritool.evaluation.measure import Measured, measure
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.inference.langevin import langevin_step
-from sritool.inference.refinement import KINDS, Refinement, step_noise
+from sritool.inference.refinement import KINDS, Refinement
 from sritool.methods.encoder_method import EncoderMethod
 from sritool.methods.registry import build_method
 from sritool.model.random import Stream
@@ -98,8 +98,7 @@ def test_draws_of_langevin_are_ends_of_chains_from_the_mean(
     batch = collate(corpus.split("test"), [3, 1])
     conditional = method.conditional(batch)
     found = method.posterior(conditional, 4, 3)
-    noiseless = "sritool.inference.refinement.step_noise"
-    monkeypatch.setattr(noiseless, lambda stream, examples, *shape: torch.zeros(shape[0], 2, 3).double())
+    monkeypatch.setattr(Stream, "codes", lambda self, examples, count, *_: torch.zeros(count, 2, 3).double())
     still = method.posterior(conditional, 4, 3)
     z = method.encoder.run(batch).q.mean
     for _ in range(2):
@@ -118,9 +117,7 @@ def test_a_preconditioned_chain_is_scaled_by_the_encoders_variances(
     found = method.posterior(conditional, 4, 2)
     sizes, z = (0.9, (0.9 * 0.12) ** 0.5, 0.12), q.mean.expand(2, -1, -1)
     stream = Stream(4, "evaluation refinement")
-    noise = torch.stack(
-        [step_noise(stream, batch.examples, 3, 3, torch.float64, chain) for chain in range(2)], 1
-    )
+    noise = torch.stack([stream.codes(batch.examples, 3, 3, torch.float64, chain) for chain in range(2)], 1)
     for size, epsilon in zip(sizes, noise, strict=True):
         scale = q.log_variance.exp().sqrt()
         slope = conditional.evaluate(z).gradient - z

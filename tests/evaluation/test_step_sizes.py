@@ -94,10 +94,10 @@ def test_folding_is_avoided_and_said(
 ) -> None:
     measured = step_size.measure_schedule
 
-    def folding(target: Any, noise: Any, schedule: Any, *rest: Any, **named: Any) -> Any:
-        sides = measured(target, noise, schedule, *rest, **named)
-        high = sides.recon - (10.0 if schedule[0] > 0.05 else 0.0)
-        return sides._replace(recon=high, folded=torch.full_like(high, 0.25 if schedule[0] > 0.05 else 0.0))
+    def folding(target: Any, noise: Any, dynamics: Any, *rest: Any) -> Any:
+        sides, is_large = measured(target, noise, dynamics, *rest), dynamics.step_sizes[0] > 0.05
+        high = sides.recon - (10.0 if is_large else 0.0)
+        return sides._replace(recon=high, folded=torch.full_like(high, 0.25 if is_large else 0.0))
 
     monkeypatch.setattr(step_sizes, "measure_schedule", folding)
     grid = {"shape": "constant", "grid": (0.01, 0.02, 0.1)}

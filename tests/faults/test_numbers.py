@@ -26,7 +26,7 @@ from sritool.data.batches import Batch
 from sritool.data.tokenizer import PAD
 from sritool.errors import NumericalError
 from sritool.evaluation.metrics import Estimate
-from sritool.inference.langevin import FARTHEST, Chain, reach, settled
+from sritool.inference.langevin import FARTHEST, Chain, Dynamics, reach, settled
 from sritool.methods.base import Clock
 from sritool.methods.registry import METHODS
 from sritool.runs.checkpoint import load_checkpoint
@@ -356,7 +356,7 @@ def test_a_perplexity_beyond_all_numbers_is_said(here: Path) -> None:
 
 def test_the_bound_of_a_chain() -> None:
     def chain(end: torch.Tensor) -> Chain:
-        return Chain(torch.zeros_like(end), torch.zeros(2, *end.shape), end, (0.5, 0.25), 1.0)
+        return Chain(torch.zeros_like(end), torch.zeros(2, *end.shape), end, Dynamics((0.5, 0.25)))
 
     inside = torch.full((3, 16), FARTHEST)  # whose norm is √d times that
     assert float(reach(inside)) == pytest.approx(FARTHEST)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sritool.data.batches import Batch
 from sritool.inference.chain_density import chain_density, kl_given_noise
-from sritool.inference.langevin import log_prior, short_run
+from sritool.inference.langevin import Dynamics, log_prior, short_run
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
@@ -31,7 +31,7 @@ def test_log_density_is_that_of_the_whole_map(
         value, gradient = fast.evaluate(z)
         return value + log_prior(z), gradient - z
 
-    chain = short_run(log_joint, start, steps, noise, 0.3, keep_path=True)
+    chain = short_run(log_joint, start, noise, Dynamics(steps, 0.3), keep_path=True)
     density = chain_density(fast, chain)
 
     def whole_map(beginnings: Tensor) -> Tensor:
@@ -66,6 +66,6 @@ def test_a_chain_without_its_path_is_refused(
 ) -> None:
     fast = Conditional(Weights(make_generator()), make_batch((3,)))
     zeros = torch.zeros(1, 3, dtype=torch.float64)
-    chain = short_run(lambda z, _: (z.sum(-1), -z), zeros, (0.1,), zeros[None])
+    chain = short_run(lambda z, _: (z.sum(-1), -z), zeros, zeros[None], Dynamics((0.1,)))
     with pytest.raises(AssertionError, match="keep_path"):
         chain_density(fast, chain)

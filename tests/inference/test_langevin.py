@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.inference.langevin import langevin_step, log_prior, noise_scale, noiseless_moves, short_run
+from sritool.inference.langevin import Dynamics, langevin_step, log_prior, noiseless_moves, short_run
 from sritool.model.random import Stream
 
 PRECISION = torch.tensor([[3.0, 0.8], [0.8, 1.5]], dtype=torch.float64)
@@ -33,7 +33,7 @@ def draws(batch: int) -> tuple[Tensor, Tensor]:
 
 def test_one_step_is_equation_seven() -> None:
     z, gradient, noise = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, -1.0]]), torch.tensor([[2.0, 3.0]])
-    after = langevin_step(z, gradient, 0.08, noise, noise_scale(0.08, 0.5))
+    after = langevin_step(z, gradient, 0.08, noise, Dynamics((0.08,), 0.5).noise_scales[0])
     torch.testing.assert_close(
         after, torch.tensor([[1.0 + 0.04 + 0.4, 2.0 - 0.08 + 0.6]])
     )  # √0.16 · 0.5 = 0.2
@@ -43,7 +43,7 @@ def test_one_step_is_equation_seven() -> None:
 @pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
 def test_mean_and_covariance_on_a_gaussian_target(temperature: float) -> None:
     start, noise = draws(40_000)
-    chain = short_run(gaussian, start, STEPS, noise, temperature)
+    chain = short_run(gaussian, start, noise, Dynamics(STEPS, temperature))
     identity = torch.eye(2, dtype=torch.float64)
     mean, covariance = torch.zeros(2, dtype=torch.float64), identity
     for step in STEPS:
@@ -61,8 +61,8 @@ def test_mean_and_covariance_on_a_gaussian_target(temperature: float) -> None:
 
 def test_trace_holds_what_was_visited() -> None:
     start, noise = draws(6)
-    chain = short_run(gaussian, start, STEPS, noise, 0.4, keep_path=True)
-    plain = short_run(gaussian, start, STEPS, noise, 0.4)
+    chain = short_run(gaussian, start, noise, Dynamics(STEPS, 0.4), keep_path=True)
+    plain = short_run(gaussian, start, noise, Dynamics(STEPS, 0.4))
     assert plain.path is None
     assert plain.log_joint is None
     assert chain.path is not None
@@ -88,7 +88,8 @@ def test_the_exponential_integrator_leaves_the_posterior_as_it_is(size: float, t
     root = torch.linalg.cholesky(torch.linalg.inv(PRECISION))
     start, noise = draws(40_000)
     drawn = CENTRE + temperature * start @ root.T
-    chain = short_run(gaussian, drawn, (size,) * 5, noise, temperature, True, root, exponential=True)
+    dynamics = Dynamics((size,) * 5, temperature, root, exponential=True)
+    chain = short_run(gaussian, drawn, noise, dynamics, keep_path=True)
     expected = temperature**2 * torch.linalg.inv(PRECISION)
     error = torch.sqrt(expected.diagonal() / len(start))
     assert float(((chain.end.mean(0) - CENTRE) / error).abs().max()) < 5
@@ -102,8 +103,10 @@ def test_the_exponential_integrator_leaves_the_posterior_as_it_is(size: float, t
 
 
 def test_for_small_steps_both_integrators_are_one() -> None:
-    assert noise_scale(1e-6, 0.7, True) == pytest.approx(noise_scale(1e-6, 0.7), rel=1e-6)
-    assert noise_scale(0.5, 0.7, True) < noise_scale(0.5, 0.7)
+    euler = Dynamics((1e-6, 0.5), 0.7)
+    (small, large), (own_small, own_large) = euler.noise_scales, euler._replace(exponential=True).noise_scales
+    assert own_small == pytest.approx(small, rel=1e-6)
+    assert own_large < large
 
 
 def test_each_step_is_told_its_number_and_leading_dimensions_pass() -> None:
@@ -114,9 +117,9 @@ def test_each_step_is_told_its_number_and_leading_dimensions_pass() -> None:
         return gaussian(z, step)
 
     start, noise = draws(6)
-    flat = short_run(watched, start, STEPS, noise)
+    flat = short_run(watched, start, noise, Dynamics(STEPS))
     assert seen == [0, 1, 2, 3, 4]
-    stacked = short_run(gaussian, start.view(2, 3, 2), STEPS, noise.view(-1, 2, 3, 2))
+    stacked = short_run(gaussian, start.view(2, 3, 2), noise.view(-1, 2, 3, 2), Dynamics(STEPS))
     assert torch.equal(stacked.end.view(6, 2), flat.end)
 
 

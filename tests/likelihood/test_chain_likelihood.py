@@ -12,13 +12,13 @@ from torch import Tensor
 from sritool.config.settings import GeneratorConfig, SamplerConfig
 from sritool.data.batches import Batch
 from sritool.inference.chain_density import chain_density, kl_given_noise
-from sritool.inference.langevin import log_prior, short_run
-from sritool.likelihood.chain_likelihood import ChainPlan, chain_draws, kl_on_the_prior, rows_within
+from sritool.inference.langevin import Dynamics, evaluated, log_prior, short_run
+from sritool.likelihood.chain_likelihood import chain_draws, kl_on_the_prior, rows_within
 from sritool.model.conditional import Conditional, Weights
 from sritool.model.generator import Generator
 from sritool.model.random import Stream
 
-PLAN = ChainPlan((0.1, 0.05), 0.5, draws=6, rows=100)
+DYNAMICS = Dynamics((0.1, 0.05), 0.5)
 
 
 @pytest.fixture
@@ -40,28 +40,29 @@ class Counting:
         return self.target.hessian(z)
 
 
-def draws_of(target: Any, plan: ChainPlan, seed: int = 0) -> tuple[Tensor, ...]:
-    return tuple(chain_draws(target, torch.arange(3), 3, plan, seed, torch.float64))  # type: ignore[arg-type]
+def draws_of(target: Any, draws: int = 6, rows: int = 100, seed: int = 0) -> tuple[Tensor, ...]:
+    drawn = chain_draws(target, torch.arange(3), 3, DYNAMICS, draws, rows, seed, torch.float64)
+    return tuple(drawn)  # type: ignore[arg-type]
 
 
 def test_chains_worked_on_in_turns_change_nothing(fast: Conditional) -> None:
-    whole = draws_of(fast, PLAN)
+    whole = draws_of(fast)
     for rows, largest in ((1, 3), (7, 6), (9, 9)):
         counting = Counting(fast)
-        for one, other in zip(draws_of(counting, PLAN._replace(rows=rows)), whole, strict=True):
+        for one, other in zip(draws_of(counting, rows=rows), whole, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
         assert max(counting.asked) == largest
 
 
 def test_more_chains_keep_the_first_ones_and_the_seed_makes_others(fast: Conditional) -> None:
-    few, many = draws_of(fast, PLAN._replace(draws=2)), draws_of(fast, PLAN)
+    few, many = draws_of(fast, draws=2), draws_of(fast)
     for one, other in zip(few, many, strict=True):
         torch.testing.assert_close(one, other[:2], rtol=1e-10, atol=1e-12)
-    assert not torch.isclose(draws_of(fast, PLAN, seed=1)[0], many[0]).any()
+    assert not torch.isclose(draws_of(fast, seed=1)[0], many[0]).any()
 
 
 def test_weights_are_those_of_the_chain_that_gave_the_code(fast: Conditional) -> None:
-    z, conditional, log_weights, sign, folded = draws_of(fast, PLAN)
+    z, conditional, log_weights, sign, folded = draws_of(fast)
     torch.testing.assert_close(conditional, fast.log_likelihood(z))
     flat = Stream(0, "sri likelihood").normal(torch.arange(3), 9, 4, torch.float64).view(3, 3, 3)
 
@@ -69,9 +70,7 @@ def test_weights_are_those_of_the_chain_that_gave_the_code(fast: Conditional) ->
         value, gradient = fast.evaluate(code)
         return value + log_prior(code), gradient - code
 
-    chain = short_run(
-        log_joint, flat[:, 0], PLAN.step_sizes, flat[:, 1:].transpose(0, 1), 0.5, keep_path=True
-    )
+    chain = short_run(log_joint, flat[:, 0], flat[:, 1:].transpose(0, 1), DYNAMICS, keep_path=True)
     density = chain_density(fast, chain)
     torch.testing.assert_close(z[4], chain.end)
     expected = fast.log_likelihood(chain.end) + log_prior(chain.end) - density.log_density
@@ -88,9 +87,8 @@ def test_contraction_alone_is_a_closed_form(temperature: float) -> None:
     batch, latent = 20_000, 4
     flat = Stream(0, "chain").normal(torch.arange(batch), 7 * latent, 0, torch.float64).view(batch, 7, latent)
     noise = flat[:, 1:].transpose(0, 1)
-    chain = short_run(
-        lambda z, _: (log_prior(z), -z), flat[:, 0], sampler.schedule(), noise, temperature, keep_path=True
-    )
+    dynamics = evaluated(sampler)
+    chain = short_run(lambda z, _: (log_prior(z), -z), flat[:, 0], noise, dynamics, keep_path=True)
 
     class Nothing:
         def hessian(self, z: Tensor) -> Tensor:
@@ -98,15 +96,15 @@ def test_contraction_alone_is_a_closed_form(temperature: float) -> None:
 
     kl = kl_given_noise(chain, chain_density(Nothing(), chain))  # type: ignore[arg-type]
     error = float(kl.std()) / batch**0.5
-    assert abs(float(kl.mean()) - kl_on_the_prior(sampler, latent)) < 4 * error + 1e-9
+    assert abs(float(kl.mean()) - kl_on_the_prior(dynamics, latent)) < 4 * error + 1e-9
 
 
 def test_the_authors_schedule_contracts_by_half_a_nat_and_more_a_dimension() -> None:
     """Standard deviation 0.35 without noise: 0.62 nats a dimension, 20 in all of 32."""
     sizes = (0.32, 0.245, 0.18, 0.125, 0.02, 0.02, 0.005, 0.005, 0.00125)
-    sampler = SamplerConfig(steps=20, step_sizes=sizes, evaluation_temperature=0.0)
-    assert kl_on_the_prior(sampler, 1) == pytest.approx(0.62, abs=0.005)
-    assert kl_on_the_prior(sampler, 32) == pytest.approx(20, abs=0.2)
+    dynamics = evaluated(SamplerConfig(steps=20, step_sizes=sizes, evaluation_temperature=0.0))
+    assert kl_on_the_prior(dynamics, 1) == pytest.approx(0.62, abs=0.005)
+    assert kl_on_the_prior(dynamics, 32) == pytest.approx(20, abs=0.2)
 
 
 def test_memory_sets_how_many_rows() -> None:

@@ -15,7 +15,7 @@ from sritool.config.presets import layered
 from sritool.config.settings import RunConfig
 from sritool.config.values import build
 from sritool.data.batches import Batch
-from sritool.inference.langevin import Chain
+from sritool.inference.langevin import Chain, Dynamics
 from sritool.methods import sri
 from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
@@ -41,17 +41,10 @@ def chains(monkeypatch: pytest.MonkeyPatch) -> list[Chain]:
     original = sri.short_run
 
     def spied(
-        log_joint: Any,
-        start: Tensor,
-        steps: Any,
-        noise: Tensor,
-        temperature: float,
-        keep: bool,
-        root: Tensor | None,
-        exponential: bool,
+        log_joint: Any, start: Tensor, noise: Tensor, dynamics: Dynamics, keep_path: bool = False
     ) -> Chain:
-        seen.append(original(log_joint, start, steps, noise, temperature, True, root, exponential))
-        return seen[-1] if keep else seen[-1]._replace(path=None, log_joint=None)
+        seen.append(original(log_joint, start, noise, dynamics, keep_path=True))
+        return seen[-1] if keep_path else seen[-1]._replace(path=None, log_joint=None)
 
     monkeypatch.setattr(sri, "short_run", spied)
     return seen
@@ -85,11 +78,11 @@ def agree(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 def end_by_autograd(method: Method, batch: Batch, chain: Chain, prior_weight: float = 1.0) -> Tensor:
     """Where eq. (7) leads from the chain's start with its noise, each slope by autograd."""
     z = chain.start
-    for k, step in enumerate(chain.step_sizes):
+    for k, step in enumerate(chain.dynamics.step_sizes):
         at = z.clone().requires_grad_()
         energy = nll(method, batch, at).sum() + 0.5 * prior_weight * at.square().sum()
         (slope,) = torch.autograd.grad(energy, at)
-        z = z - step * slope + chain.temperature * math.sqrt(2 * step) * chain.noise[k]
+        z = z - step * slope + chain.dynamics.temperature * math.sqrt(2 * step) * chain.noise[k]
     return z
 
 
@@ -105,8 +98,8 @@ def test_training_chain_follows_equation_seven(
     method = make_method(temperature={"start": 0.2, "end": 1.0})
     gradients(method, batch, clock)
     warm, chain = chains
-    assert chain.step_sizes == (0.2, 0.1, 0.05, 0.05)
-    torch.testing.assert_close(chain.temperature * chain.noise, (0.2 + 0.25 * 0.8) * warm.noise)
+    assert chain.dynamics.step_sizes == [0.2, 0.1, 0.05, 0.05]
+    torch.testing.assert_close(chain.dynamics.temperature * chain.noise, (0.2 + 0.25 * 0.8) * warm.noise)
     torch.testing.assert_close(chain.end, end_by_autograd(method, batch, chain), rtol=1e-10, atol=1e-10)
 
 
@@ -268,14 +261,18 @@ def test_the_chain_follows_the_preconditioned_equation_on_the_words_that_were_dr
     assert float((root - torch.eye(3)).abs().max()) > 0.05, "F is still nothing"
     method.gradients(batch, clock)
     chain, subsets = chains[-1], drawn[-1]
-    assert len(subsets) == len(chain.step_sizes) == 4
+    assert len(subsets) == len(chain.dynamics.step_sizes) == 4
     assert {len(subset.words) for subset in subsets} != {7}, "every word was drawn"
     z = chain.start
-    for step, epsilon, subset in zip(chain.step_sizes, chain.noise, subsets, strict=True):
+    for step, epsilon, subset in zip(chain.dynamics.step_sizes, chain.noise, subsets, strict=True):
         at = z.clone().requires_grad_()
         slope = torch.autograd.grad(-raised_nll(method, batch, at, subset) - 0.5 * at.square().sum(), at)[0]
         variance = step * (2 - step) if exponential else 2 * step
-        z = z + step * slope @ root @ root.T + math.sqrt(variance) * chain.temperature * epsilon @ root.T
+        z = (
+            z
+            + step * slope @ root @ root.T
+            + math.sqrt(variance) * chain.dynamics.temperature * epsilon @ root.T
+        )
     torch.testing.assert_close(chain.end, z, rtol=1e-10, atol=1e-10)
 
 
@@ -337,9 +334,13 @@ def test_statistics_are_fixed_at_evaluation_and_the_chain_there_sees_every_word(
     root, chain = method.root, chains[-2]
     assert root is not None
     z = chain.start
-    for step, epsilon in zip(chain.step_sizes, chain.noise, strict=True):
+    for step, epsilon in zip(chain.dynamics.step_sizes, chain.noise, strict=True):
         slope = torch.stack([of_joint(method, batch, part) for part in z])
-        z = z + step * slope @ root @ root.T + math.sqrt(2 * step) * chain.temperature * epsilon @ root.T
+        z = (
+            z
+            + step * slope @ root @ root.T
+            + math.sqrt(2 * step) * chain.dynamics.temperature * epsilon @ root.T
+        )
     torch.testing.assert_close(chain.end, z, rtol=1e-9, atol=1e-9)
 
 
@@ -430,7 +431,7 @@ def test_posterior_runs_at_the_evaluation_temperature(
     method = make_method(evaluation_temperature=0.7)
     method.posterior(method.conditional(batch_of(EXAMPLES)), 5, 2)
     method.kl_to_prior(method.conditional(batch_of(EXAMPLES)), 5)
-    assert [chain.temperature for chain in chains] == [0.7, 0.7]
+    assert [chain.dynamics.temperature for chain in chains] == [0.7, 0.7]
 
 
 def test_kl_of_the_authors_chain_where_z_is_ignored(batch_of: Callable[..., Batch]) -> None:

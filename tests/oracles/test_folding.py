@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sritool.inference.chain_density import ChainDensity, chain_density
-from sritool.inference.langevin import Chain, log_prior, short_run
+from sritool.inference.langevin import Chain, Dynamics, log_prior, short_run
 
 # So wide that its image under the chain, which contracts, holds all of p(x, z).
 GRID = torch.linspace(-25, 25, 400_001, dtype=torch.float64)[:, None]
@@ -21,7 +21,7 @@ def chain_from(target: Any, start: Tensor, steps: tuple[float, ...]) -> Chain:
         return value + log_prior(z), gradient - z
 
     noise = torch.full((len(steps), *start.shape), 0.4, dtype=torch.float64)  # one noise path for all
-    return short_run(log_joint, start, steps, noise, temperature=0.5, keep_path=True)
+    return short_run(log_joint, start, noise, Dynamics(steps, 0.5), keep_path=True)
 
 
 def evidence(target: Any) -> float:

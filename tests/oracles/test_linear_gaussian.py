@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal
 
 from sritool.config.settings import LikelihoodConfig
 from sritool.inference.chain_density import chain_density, kl_given_noise
-from sritool.inference.langevin import Chain, log_prior, short_run
+from sritool.inference.langevin import Chain, Dynamics, log_prior, short_run
 from sritool.likelihood import adaptation
 from sritool.likelihood.adaptation import adapt, adaptive_draws
 from sritool.likelihood.importance import LikelihoodFigures, exact, likelihood_figures
@@ -130,7 +130,8 @@ def run_chain(target: Any, temperature: float = 0.7) -> Chain:
         value, gradient = target.evaluate(z)
         return value + log_prior(z), gradient - z
 
-    return short_run(log_joint, flat[:, 0], STEPS, flat[:, 1:].transpose(0, 1), temperature, keep_path=True)
+    noise, dynamics = flat[:, 1:].transpose(0, 1), Dynamics(STEPS, temperature)
+    return short_run(log_joint, flat[:, 0], noise, dynamics, keep_path=True)
 
 
 def test_chain_density_is_a_gaussian_given_the_noise(linear_gaussian: Callable[..., Any]) -> None:
@@ -155,7 +156,7 @@ def test_signs_and_folds_of_linear_steps(
     target = linear_gaussian(curvatures)
     whole = run_chain(target)
     assert whole.path is not None
-    chain = whole._replace(step_sizes=STEPS[:1], path=whole.path[:2])
+    chain = whole._replace(dynamics=Dynamics(STEPS[:1]), path=whole.path[:2])
     density = chain_density(target, chain)
     assert density.sign.tolist() == [sign] * 4
     assert density.folded.tolist() == [1.0 if 9.0 in curvatures else 0.0] * 4

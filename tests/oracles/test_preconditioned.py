@@ -15,7 +15,7 @@ from sritool.config.samplers import SAMPLERS
 from sritool.config.settings import SamplerConfig
 from sritool.config.values import build
 from sritool.inference.chain_density import chain_density
-from sritool.inference.langevin import draw_noise, log_prior, short_run
+from sritool.inference.langevin import Dynamics, draw_noise, evaluated, log_prior, short_run
 from sritool.inference.preconditioner import Preconditioner
 from sritool.inference.step_size import measure_schedule
 from sritool.likelihood.chain_likelihood import kl_on_the_prior
@@ -105,7 +105,8 @@ def test_the_chain_has_the_closed_forms_moments(
     target = same_precision(linear_gaussian, condition)
     root, sizes, chains = root_of(target.precision[0] - target.identity), PRESET.schedule(), 600
     noise = draw_noise(Stream(1, "chain"), torch.arange(16), range(chains), len(sizes), 3, torch.float64)
-    chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 1.0, False, root, exponential)
+    dynamics = Dynamics(sizes, root=root, exponential=exponential)
+    chain = short_run(joint_of(target), noise.start, noise.steps, dynamics)
     mean, covariance = moments(target, sizes, root, exponential)
     white = torch.linalg.solve(torch.linalg.cholesky(covariance), (chain.end - mean).unsqueeze(-1)).squeeze(
         -1
@@ -161,8 +162,10 @@ def test_it_is_the_plain_chain_in_whitened_coordinates(
     plain = Whitened(target, root)
     white = noise._replace(start=torch.linalg.solve(root, noise.start.mT).mT)
 
-    chain = short_run(joint_of(target), noise.start, sizes, noise.steps, 0.7, True, root, exponential)
-    other = short_run(joint_of(plain), white.start, sizes, white.steps, 0.7, True, None, exponential)
+    dynamics = Dynamics(sizes, 0.7, root, exponential)
+    without = dynamics._replace(root=None)
+    chain = short_run(joint_of(target), noise.start, noise.steps, dynamics, keep_path=True)
+    other = short_run(joint_of(plain), white.start, white.steps, without, keep_path=True)
     torch.testing.assert_close(chain.end, other.end @ root.T)
     # log p(z_0) is a density of z, and here stands for one of u too: only the determinants compare.
     stretched = [
@@ -171,8 +174,8 @@ def test_it_is_the_plain_chain_in_whitened_coordinates(
     ]
     torch.testing.assert_close(*stretched)
 
-    ours = measure_schedule(target, noise, sizes, 0.7, root=root, exponential=exponential)
-    theirs = measure_schedule(plain, white, sizes, 0.7, exponential=exponential)
+    ours = measure_schedule(target, noise, dynamics)
+    theirs = measure_schedule(plain, white, without)
     for field in ("entropy_given_noise", "folded", "unstable", "acceptance"):
         torch.testing.assert_close(getattr(ours, field), getattr(theirs, field), msg=field)
     assert 0 < float(ours.acceptance.mean()) < 1
@@ -185,9 +188,10 @@ def test_draws_of_a_gaussian_posterior_are_always_accepted_as_they_come(
     target = same_precision(linear_gaussian, 10.0, batch=4)
     root = root_of(target.precision[0] - target.identity)
     noise = draw_noise(Stream(0, "noise"), torch.arange(4), range(20), 3, 3, torch.float64)
-    found = measure_schedule(target, noise, [0.9, 0.5, 0.3], 1.0, root=root, exponential=True)
+    dynamics = Dynamics([0.9, 0.5, 0.3], 1.0, root, exponential=True)
+    found = measure_schedule(target, noise, dynamics)
     torch.testing.assert_close(found.acceptance, torch.ones_like(found.acceptance))
-    euler = measure_schedule(target, noise, [0.9, 0.5, 0.3], 1.0, root=root)
+    euler = measure_schedule(target, noise, dynamics._replace(exponential=False))
     assert float(euler.acceptance.max()) < 0.99
 
 
@@ -205,7 +209,8 @@ def test_density_is_that_of_the_chains_own_map(linear_gaussian: Callable[..., An
         return z
 
     start = noise.start[0]
-    chain = short_run(joint_of(target), start, sizes, noise.steps[:, 0], 0.7, keep_path=True, root=root)
+    dynamics = Dynamics(sizes, 0.7, root)
+    chain = short_run(joint_of(target), start, noise.steps[:, 0], dynamics, keep_path=True)
     torch.testing.assert_close(chain.end[0], end(start[0]))
     jacobian = torch.autograd.functional.jacobian(end, start[0])
     expected = log_prior(start) - torch.linalg.slogdet(jacobian).logabsdet
@@ -217,12 +222,11 @@ def test_contraction_alone_has_the_nats_of_its_closed_form(flat: Any, exponentia
     """Where z is ignored the chain's KL given noise is the one that is told apart as contraction."""
     root = root_of(torch.diag(torch.tensor([9.0, 3.0, 1.0, 0.0], dtype=torch.float64)))
     noise = draw_noise(Stream(0, "noise"), torch.arange(3), range(400), PRESET.steps, 4, torch.float64)
-    sampler = replace(PRESET, exponential=exponential)
-    given = (PRESET.schedule(), noise.steps, sampler.evaluation_temperature, True, root, exponential)
-    chain = short_run(joint_of(flat), noise.start, *given)
+    dynamics = evaluated(replace(PRESET, exponential=exponential), root)
+    chain = short_run(joint_of(flat), noise.start, noise.steps, dynamics, keep_path=True)
     kl = chain_density(flat, chain).log_density - log_prior(chain.end)
     error = float(kl.std()) / math.sqrt(kl.numel())
-    assert abs(float(kl.mean()) - kl_on_the_prior(sampler, 4, root)) < 5 * error
+    assert abs(float(kl.mean()) - kl_on_the_prior(dynamics, 4)) < 5 * error
 
 
 def test_a_step_that_forgets_where_it_began_costs_what_rounding_leaves(flat: Any) -> None:
@@ -230,9 +234,9 @@ def test_a_step_that_forgets_where_it_began_costs_what_rounding_leaves(flat: Any
     sampler = build(SamplerConfig, SAMPLERS["exponential"]["sampler"])
     assert sampler.step_sizes[0] == 1
     noise = draw_noise(Stream(0, "noise"), torch.arange(3), range(400), sampler.steps, 4)
-    given = (sampler.schedule(), noise.steps, sampler.evaluation_temperature, True, torch.eye(4), True)
-    chain = short_run(joint_of(flat), noise.start, *given)
+    dynamics = evaluated(sampler, torch.eye(4))
+    chain = short_run(joint_of(flat), noise.start, noise.steps, dynamics, keep_path=True)
     kl = chain_density(flat, chain).log_density - log_prior(chain.end)
     error = float(kl.std()) / math.sqrt(kl.numel())
     assert math.isfinite(error)
-    assert abs(float(kl.mean()) - kl_on_the_prior(sampler, 4, torch.eye(4))) < 5 * error
+    assert abs(float(kl.mean()) - kl_on_the_prior(dynamics, 4)) < 5 * error

@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 import torch
 
-from sritool.likelihood.chain_likelihood import ChainPlan, chain_draws
+from sritool.inference.langevin import Dynamics
+from sritool.likelihood.chain_likelihood import chain_draws
 from sritool.likelihood.importance import LikelihoodFigures, likelihood_figures
 
 SCHEDULE = (0.32, 0.245, 0.18, 0.125, 0.02, 0.02, 0.005, 0.005, *([0.00125] * 12))  # the authors'
 
 
-def figures(target: Any, batch: int, latent: int, plan: ChainPlan, seed: int = 0) -> LikelihoodFigures:
-    drawn = chain_draws(target, torch.arange(batch), latent, plan, seed, torch.float64)
-    return likelihood_figures(drawn)
+def figures(target: Any, batch: int, latent: int, dynamics: Dynamics, draws: int) -> LikelihoodFigures:
+    examples, rows = torch.arange(batch), 1 << 20
+    return likelihood_figures(chain_draws(target, examples, latent, dynamics, draws, rows, 0, torch.float64))
 
 
 def test_right_as_chains_grow_where_steps_are_small(linear_gaussian: Callable[..., Any]) -> None:
     """Given its noise the chain is wide enough in every direction for the weights to have a variance."""
     target, batch = linear_gaussian((2.0, 0.5, 0.1), batch=16), 16
-    plan = ChainPlan((0.04,) * 5, 0.3, draws=1500, rows=1 << 20)
-    found = figures(target, batch, 3, plan)
+    found = figures(target, batch, 3, Dynamics((0.04,) * 5, 0.3), 1500)
     error = ((1500 / found.effective_sample_size - 1) / 1500).sqrt()
     assert float(error.mean()) < 0.1
     off = found.log_likelihood - target.evidence
@@ -43,9 +43,8 @@ def test_deficit_of_the_authors_schedule_on_a_model_that_ignores_z(
     temperature: float, draws: int, batch: int, expected: float, flat: Any
 ) -> None:
     """Nothing folds and the truth is 0: q given the noise is too narrow, and M chains do not find the rest."""
-    plan = ChainPlan(SCHEDULE, temperature, draws, rows=1 << 20)
     flat.values = torch.zeros(batch, dtype=torch.float64)
-    found = figures(flat, batch, 32, plan)
+    found = figures(flat, batch, 32, Dynamics(SCHEDULE, temperature), draws)
     off = found.log_likelihood
     error = float(off.std()) / math.sqrt(batch)
     assert error < 1.5
@@ -59,7 +58,7 @@ def test_signed_weights_are_right_and_absolute_ones_are_not_where_chains_fold(ri
     joint = ripple.log_likelihood(grid) - 0.5 * grid.square().squeeze(1) - 0.5 * math.log(2 * math.pi)
     evidence = float(torch.logsumexp(joint, 0)) + math.log(20 / 100_000)
     batch = 50
-    found = figures(ripple, batch, 1, ChainPlan((0.2,), 0.5, 1000, rows=1 << 20))
+    found = figures(ripple, batch, 1, Dynamics((0.2,), 0.5), 1000)
     signed = found.log_likelihood_signed - evidence
     error = float(signed.std()) / math.sqrt(batch)
     assert abs(float(signed.mean())) < 4 * error + float(signed.var()) / 2

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.inference.langevin import Noise, draw_noise
+from sritool.inference.langevin import Dynamics, Noise, draw_noise
 from sritool.inference.step_search import ascend
 from sritool.inference.step_size import Sides, gaussian_entropy, geometric, measure_schedule
 from sritool.model.random import Stream
@@ -67,7 +67,7 @@ def test_both_sides_are_the_closed_form_and_bracket_it(
     """The Gaussian entropy is exact here, as z_K is Gaussian; the change of variables is exact given the noise."""
     curvature, latent, batch = 10.0, 4, 24
     target = equal_curvature(curvature, latent, batch)
-    sides = measure_schedule(target, noise_for(target, 200), schedule, temperature)
+    sides = measure_schedule(target, noise_for(target, 200), Dynamics(schedule, temperature))
     want = exact(curvature, schedule, temperature)
     # log p(x, z) = log p(x, mode) − curvature/2 ‖z − mode‖²
     mode = target.posterior.mean
@@ -101,7 +101,7 @@ def test_upper_side_picks_the_best_step_and_the_lower_one_far_too_small(
     target = equal_curvature(curvature, latent=4, batch=16)
     noise = noise_for(target, 200)
     grid = [given_noise / 3, given_noise, math.sqrt(given_noise * best), best, 1.5 * best]
-    measured = [measure_schedule(target, noise, (size,) * STEPS, 1.0) for size in grid]
+    measured = [measure_schedule(target, noise, Dynamics((size,) * STEPS)) for size in grid]
     upper = [float(sides.upper.mean()) for sides in measured]
     lower = [float(sides.lower.mean()) for sides in measured]
     assert upper.index(max(upper)) == 3
@@ -114,9 +114,9 @@ def test_common_random_numbers_make_differences_sure(equal_curvature: Callable[.
     target = equal_curvature(10.0, batch=32)
     one, other = ((size,) * STEPS for size in (0.02, 0.03))
     shared = noise_for(target, 40)
-    here = measure_schedule(target, shared, one, 1.0).upper
-    paired = here - measure_schedule(target, shared, other, 1.0).upper
-    unpaired = here - measure_schedule(target, noise_for(target, 40, seed=1), other, 1.0).upper
+    here = measure_schedule(target, shared, Dynamics(one)).upper
+    paired = here - measure_schedule(target, shared, Dynamics(other)).upper
+    unpaired = here - measure_schedule(target, noise_for(target, 40, seed=1), Dynamics(other)).upper
     assert float(paired.std()) < 0.5 * float(unpaired.std())
     want = 4 * (exact(10.0, one).marginal - exact(10.0, other).marginal)
     found, error = mean_and_error(paired)
@@ -131,7 +131,7 @@ def test_steps_beyond_the_curvature_fold_and_then_climb(
 ) -> None:
     """A step folds where s·curvature > 1, and its noiseless part raises U where s·curvature > 2."""
     target = equal_curvature(10.0)
-    sides = measure_schedule(target, noise_for(target, 8, steps=5), (size,) * 5, 1.0)
+    sides = measure_schedule(target, noise_for(target, 8, steps=5), Dynamics((size,) * 5))
     assert sides.folded.tolist() == [folded] * 8
     assert sides.unstable.tolist() == [unstable] * 8
 
@@ -144,7 +144,7 @@ def test_acceptance_is_that_of_a_metropolis_test(
     target = equal_curvature(10.0, latent=3, batch=2)
     schedule = (0.1, 0.05)
     noise = noise_for(target, 1, steps=2)
-    sides = measure_schedule(target, noise, schedule, temperature)
+    sides = measure_schedule(target, noise, Dynamics(schedule, temperature))
 
     def proposal(z: Tensor, size: float) -> torch.distributions.Normal:
         mode = target.posterior.mean
@@ -159,9 +159,9 @@ def test_acceptance_is_that_of_a_metropolis_test(
         z = new
     torch.testing.assert_close(sides.acceptance, torch.stack(accepted).mean(0))
     assert 0 < float(sides.acceptance.min()) < 1
-    tiny = measure_schedule(target, noise, (1e-6, 1e-6), temperature)
+    tiny = measure_schedule(target, noise, Dynamics((1e-6, 1e-6), temperature))
     assert float(tiny.acceptance.min()) > 0.99
-    cold = measure_schedule(target, noise, schedule, 0.0)
+    cold = measure_schedule(target, noise, Dynamics(schedule, 0.0))
     assert cold.acceptance.isnan().all()
 
 
@@ -193,16 +193,16 @@ def test_parts_of_the_chains_give_what_the_whole_gives(
 ) -> None:
     target = equal_curvature(10.0, latent=2, batch=3)
     noise, schedule = noise_for(target, 11, steps=3), (0.05, 0.04, 0.03)
-    whole = measure_schedule(target, noise, schedule, 1.0)
+    whole = measure_schedule(target, noise, Dynamics(schedule))
     monkeypatch.setattr("sritool.inference.step_size._ROWS_AT_ONCE", 6)
-    for ours, theirs in zip(measure_schedule(target, noise, schedule, 1.0), whole, strict=True):
+    for ours, theirs in zip(measure_schedule(target, noise, Dynamics(schedule)), whole, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
 def test_chains_that_diverge_are_told_and_not_raised(equal_curvature: Callable[..., Any]) -> None:
     target = equal_curvature(50.0, latent=2, batch=3)
     noise = noise_for(target, 6, steps=200)
-    sides = measure_schedule(target, noise, (10.0,) * 200, 1.0)
+    sides = measure_schedule(target, noise, Dynamics((10.0,) * 200))
     assert isinstance(sides, Sides)
     assert all(values.isnan().all() for values in sides)
 
@@ -234,7 +234,7 @@ def test_ascent_by_measured_differences_arrives_at_the_top(
 
     def objective(values: tuple[float, ...], index: int) -> float:
         noise = noise_for(target, 24, seed=index)
-        sides = measure_schedule(target, noise, values * STEPS, 1.0, density_chains=1)
+        sides = measure_schedule(target, noise, Dynamics(values * STEPS), density_chains=1)
         return float(getattr(sides, side).mean())
 
     (found,) = ascend(objective, (0.012,), 16)
