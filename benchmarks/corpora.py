@@ -89,7 +89,7 @@ def watched(task: Callable[[], object]) -> dict[str, float]:
         while not over.wait(0.01):
             peak = max(peak, memory_of_process("RssAnon"))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=look, daemon=True)
     thread.start()
     task()
     seconds, processor = time.perf_counter() - clock, _processor() - used
