@@ -28,7 +28,6 @@ from sritool.inference.langevin import (
     Dynamics,
     log_prior,
     noiseless_moves,
-    preconditioned,
     reach,
     require_settled,
     short_run,
@@ -93,7 +92,7 @@ def _backwards(chain: Chain, gradient_at_end: Tensor) -> Tensor:
     dynamics = chain.dynamics
     sizes = torch.tensor(dynamics.step_sizes)[:, None, None]
     drift = (noiseless_moves(chain) - chain.path[:-1]) / sizes  # P ∇log p at z_0 … z_{K−1}
-    after = torch.cat([drift[1:], preconditioned(gradient_at_end, dynamics.root).unsqueeze(0)])
+    after = torch.cat([drift[1:], dynamics.drift(gradient_at_end).unsqueeze(0)])
     scale = torch.tensor(dynamics.noise_scales)[:, None, None]
     back = whitened(chain.path[:-1] - chain.path[1:] - sizes * after, dynamics.root) / scale
     ratio = 0.5 * (chain.noise.square() - back.square()).sum((0, -1))

@@ -58,6 +58,7 @@ _SAMPLERS = (
         preconditioned=True,
         words=_WORDS,
         exponential=True,
+        truncation=2.0,
     ),
     SamplerConfig(
         "preconditioned",

@@ -114,6 +114,7 @@ class SamplerConfig:
     end_weight: NumberOrShare = 1.0  # of z_K against each visited z_k when theta_gradient is "path"
     preconditioned: Flag = False  # steps by (I + F)⁻¹, F the running Fisher information of z
     exponential: Flag = False  # noise of √(s (2 − s)) in place of √(2s), exact for N(m, (I + F)⁻¹)
+    truncation: Number = 0.0  # largest ‖Lᵀ∇ log p(x, z)‖ of a step, L Lᵀ = (I + F)⁻¹ or I, in √d; 0: any
     words: Count = 0  # that a training chain's softmax draws; 0, or a small vocabulary: all
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from sritool.data.sampling import Indices
 from sritool.data.split import Split
 from sritool.errors import NumericalError, UsageError
 from sritool.inference import step_search as search
-from sritool.inference.langevin import Dynamics, draw_noise
+from sritool.inference.langevin import draw_noise, evaluated
 from sritool.inference.step_size import DENSITY_CHAINS, Sides, measure_schedule
 from sritool.methods.base import Method
 from sritool.methods.sri import ShortRunInference
@@ -183,7 +183,7 @@ class _Bench:
         chains = tuning.chains if ascent is None else self.few
         purpose = ("tune", tuning.epoch) if ascent is None else ("tune by gradient", ascent)
         stream, output = Stream(tuning.seed, *purpose), method.generator.output_bias
-        steps, root = len(candidates[0].schedule), method.root
+        steps, dynamics = len(candidates[0].schedule), evaluated(sampler, method.root)
         tables = torch.full((len(candidates), len(Sides._fields), len(self.examples)), math.nan).double()
         for part in self.batches:
             conditional = method.conditional(collate(self.split, self.examples[part]).to(output.device))
@@ -191,8 +191,8 @@ class _Bench:
             noise = draw_noise(stream, examples, range(chains), steps, method.latent, output.dtype)
             for table, candidate in zip(tables, candidates, strict=True):
                 self.report("chains", self.done, self.total)
-                dynamics = Dynamics(candidate.schedule, self.temperature, root, sampler.exponential)
-                sides = measure_schedule(conditional, noise, dynamics, tuning.density_chains)
+                moved = dynamics._replace(step_sizes=candidate.schedule, temperature=self.temperature)
+                sides = measure_schedule(conditional, noise, moved, tuning.density_chains)
                 table[:, torch.from_numpy(part)] = torch.stack(sides).double().cpu()
                 self.done += len(part) * chains
         self.report("chains", self.done, self.total)

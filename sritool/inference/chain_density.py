@@ -2,7 +2,9 @@
 
 log q(z_K | x, ε) = log p(z_0) − Σ_k log |det(I − s_k P ∇²U(z_k))|
 
-With P = L Lᵀ the matrix of a step is similar to I − s_k Lᵀ ∇²U L, which is symmetric.
+With P = L Lᵀ the matrix of a step is similar to I − s_k Lᵀ ∇²U L, which is symmetric. Where a step is truncated, its
+drift has the direction u of w = −Lᵀ∇U and a fixed length c√d, so that Q = (c√d / ‖w‖)^½ (I − u uᵀ) stands on either
+side of Lᵀ ∇²U L.
 
 Source: Pang et al. 2021, eq. (18), with the determinant of each step instead of the whole chain's.
 """
@@ -14,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sritool.inference.langevin import Chain, log_prior
+from sritool.inference.langevin import Chain, Dynamics, log_joint_of, log_prior
 from sritool.inference.target import Target, check_finite
 
 
@@ -36,10 +38,13 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
     log_density, dynamics = log_prior(chain.start), chain.dynamics
     sign, folded = torch.ones_like(log_density), torch.zeros_like(log_density)
     identity = torch.eye(chain.start.shape[-1], dtype=chain.start.dtype, device=chain.start.device)
-    for z, step_size in zip(chain.path[:-1], dynamics.step_sizes, strict=True):
+    log_joint = log_joint_of(target)
+    for k, (z, step_size) in enumerate(zip(chain.path[:-1], dynamics.step_sizes, strict=True)):
         of_energy = target.hessian(z) + identity  # ∇²U  [batch, latent, latent]
         if dynamics.root is not None:
             of_energy = dynamics.root.t() @ of_energy @ dynamics.root
+        if dynamics.truncation:
+            of_energy = _truncated(of_energy, log_joint(z, k)[1], dynamics)
         check_finite("the curvature of log p(x|z)", of_energy)
         curvature = torch.linalg.eigvalsh(of_energy)  # [batch, latent]
         factors = 1.0 - step_size * curvature
@@ -49,6 +54,15 @@ def chain_density(target: Target, chain: Chain) -> ChainDensity:
         sign = sign * factors.sign().prod(-1)
         folded = folded + (factors < 0).any(-1).to(folded.dtype)
     return ChainDensity(log_density, sign, folded / len(dynamics.step_sizes))
+
+
+def _truncated(curvature: Tensor, gradient: Tensor, dynamics: Dynamics) -> Tensor:
+    """Q C Q of C [..., latent, latent], where the step is truncated at the gradient [..., latent] of log p(x, z)."""
+    scaled = gradient if dynamics.root is None else gradient @ dynamics.root
+    kept = dynamics.kept(scaled).unsqueeze(-1)
+    along = scaled / scaled.norm(dim=-1, keepdim=True)
+    across = torch.eye(scaled.shape[-1]).to(scaled) - along.unsqueeze(-1) * along.unsqueeze(-2)
+    return torch.where(kept < 1.0, kept * (across @ curvature @ across), curvature)
 
 
 def kl_given_noise(chain: Chain, density: ChainDensity) -> Tensor:

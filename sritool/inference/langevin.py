@@ -8,8 +8,12 @@ The exponential integrator has √(s_k (2 − s_k)) in place of √(2 s_k). Its 
 exactly, over a time of −log(1 − s_k), so that it keeps this posterior as it is; at s_k = 1 a step is an independent
 draw of it. For small s_k the two are the same.
 
+Where the posterior is sharper than P, as at a draw of the prior on a model that says much by z, a large step throws z
+far beyond it. A truncated chain cuts the norm of Lᵀ∇U to c √d. At a draw of N(m, P) it is √d on average, so that with
+c = 2 the cut hardly meets a chain that has arrived.
+
 Source: Pang et al. 2021, eq. (6)-(7); P as in `preconditioner`; exponential integrators as in Hochbruck and Ostermann
-2010.
+2010; the truncated drift as in Roberts and Tweedie 1996 (MALTA).
 """
 
 from __future__ import annotations
@@ -89,6 +93,7 @@ class Dynamics(NamedTuple):
     temperature: float = 1.0  # τ
     root: Tensor | None = None  # L  [latent, latent]; None: the identity
     exponential: bool = False  # the integrator; else Euler's
+    truncation: float = 0.0  # c; 0: ‖Lᵀ∇U‖ may be of any size
 
     @property
     def noise_scales(self) -> list[float]:
@@ -96,10 +101,23 @@ class Dynamics(NamedTuple):
         variances = (s * (2.0 - s) if self.exponential else 2.0 * s for s in self.step_sizes)
         return [self.temperature * math.sqrt(max(0.0, variance)) for variance in variances]
 
+    def drift(self, gradient: Tensor) -> Tensor:
+        """P g for gradients g [..., latent] of log p(x, z), with Lᵀ g no longer than the truncation allows."""
+        scaled = gradient if self.root is None else gradient @ self.root
+        if self.truncation:
+            scaled = scaled * self.kept(scaled)
+        return scaled if self.root is None else scaled @ self.root.t()
+
+    def kept(self, scaled: Tensor) -> Tensor:
+        """The factor min(1, c √d / ‖w‖) on each w = Lᵀ g: [..., latent] → [..., 1]."""
+        bound = self.truncation * math.sqrt(scaled.shape[-1])
+        return (bound / scaled.norm(dim=-1, keepdim=True)).clamp_max(1.0)
+
 
 def evaluated(sampler: SamplerConfig, root: Tensor | None = None) -> Dynamics:
     """How a sampler's chain moves where it is evaluated, with its preconditioner's root."""
-    return Dynamics(sampler.schedule(), sampler.evaluation_temperature, root, sampler.exponential)
+    tau = sampler.evaluation_temperature
+    return Dynamics(sampler.schedule(), tau, root, sampler.exponential, sampler.truncation)
 
 
 class Chain(NamedTuple):
@@ -115,32 +133,27 @@ class Chain(NamedTuple):
 
 def langevin_step(
     z: Tensor,
-    grad_log_joint: Tensor,
+    drift: Tensor,
     step_size: float,
     noise: Tensor,
     noise_scale: float,
     root: Tensor | None = None,
 ) -> Tensor:
-    """Take one step of eq. (7): z + s P ∇log p(x, z) + c L ε, with the scale c of the noise.
+    """Take one step of eq. (7): z + s P ∇log p(x, z) + σ L ε, with the scale σ of the noise.
 
     Args:
         z: Where the chain is. Shape [..., latent].
-        grad_log_joint: ∇_z log p(x, z). Shape [..., latent].
+        drift: P ∇_z log p(x, z), as `Dynamics.drift` has it. Shape [..., latent].
         step_size: s.
         noise: ε. Shape [..., latent].
-        noise_scale: c.
+        noise_scale: σ.
         root: L. Shape [latent, latent]; None: the identity.
 
     Returns:
         Shape [..., latent].
     """
-    moved = torch.add(z, preconditioned(grad_log_joint, root), alpha=step_size)
+    moved = torch.add(z, drift, alpha=step_size)
     return moved.add_(correlated(noise, root), alpha=noise_scale)
-
-
-def preconditioned(gradient: Tensor, root: Tensor | None) -> Tensor:
-    """P g for gradients g [..., latent]."""
-    return gradient if root is None else gradient @ root @ root.t()
 
 
 def correlated(noise: Tensor, root: Tensor | None) -> Tensor:
@@ -162,7 +175,7 @@ def short_run(
         log_joint: log p(x, z) and its gradient.
         start: z_0. Shape [..., batch, latent].
         noise: ε_k. Shape [steps, ..., batch, latent].
-        dynamics: Step sizes, temperature, preconditioner and integrator.
+        dynamics: Step sizes, temperature, preconditioner, integrator and truncation.
         keep_path: Whether the trace has every visited z and its log-joint too.
 
     Returns:
@@ -171,7 +184,7 @@ def short_run(
     z, visited, values = start, [start], []
     for k, (size, scale) in enumerate(zip(dynamics.step_sizes, dynamics.noise_scales, strict=True)):
         value, gradient = log_joint(z, k)
-        z = langevin_step(z, gradient, size, noise[k], scale, dynamics.root)
+        z = langevin_step(z, dynamics.drift(gradient), size, noise[k], scale, dynamics.root)
         if keep_path:
             visited.append(z)
             values.append(value)

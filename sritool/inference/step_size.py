@@ -30,7 +30,6 @@ from sritool.inference.langevin import (
     Noise,
     log_joint_of,
     log_prior,
-    preconditioned,
     reach,
     short_run,
     whitened,
@@ -184,7 +183,7 @@ def _unstable_share(target: Target, run: _Run) -> Tensor:
     """[batch]: how many of the steps raise U but for their noise."""
     assert run.chain.path is not None
     dynamics = run.chain.dynamics
-    drift = preconditioned(run.gradients[:-1], dynamics.root)
+    drift = dynamics.drift(run.gradients[:-1])
     moved = run.chain.path[:-1] + _of_steps(dynamics.step_sizes, run.chain)[..., None] * drift
     after = target.log_likelihood(moved) + log_prior(moved)
     return (after < run.log_joint[:-1]).to(after.dtype).mean((0, 1))
@@ -200,7 +199,7 @@ def _acceptance(run: _Run) -> Tensor:
     if dynamics.temperature == 0:
         return torch.full_like(run.likelihood, math.nan)
     sizes, scales = (_of_steps(each, chain) for each in (dynamics.step_sizes, dynamics.noise_scales))
-    drift = sizes[..., None] * preconditioned(run.gradients[1:], dynamics.root)
+    drift = sizes[..., None] * dynamics.drift(run.gradients[1:])
     back = whitened(chain.path[:-1] - chain.path[1:] - drift, dynamics.root)
     log_ratio = (
         (run.log_joint[1:] - run.log_joint[:-1]) / dynamics.temperature**2

@@ -177,7 +177,7 @@ class ShortRunInference(Method):
             subset = subsets[step] if subsets else None
             return conditional.evaluate(z, self._masks(dropout, step), along, subset)
 
-        dynamics = Dynamics(schedule, root=root, exponential=self.sampler.exponential)
+        dynamics = evaluated(self.sampler, root)._replace(step_sizes=schedule, temperature=1.0)
         chain = short_run(with_prior(log_conditional, weight), start, noise, dynamics, keep_path)
         on_the_way = theta.word_mass.clone() if subsets else None
         theta.weight = self.sampler.weight_at_end(size) if along else 1.0 / size

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sritool.inference.langevin import Dynamics, langevin_step, log_prior, noiseless_moves, short_run
+from sritool.inference.langevin import (
+    Dynamics,
+    langevin_step,
+    log_prior,
+    noiseless_moves,
+    short_run,
+    whitened,
+)
 from sritool.model.random import Stream
 
 PRECISION = torch.tensor([[3.0, 0.8], [0.8, 1.5]], dtype=torch.float64)
@@ -100,6 +107,21 @@ def test_the_exponential_integrator_leaves_the_posterior_as_it_is(size: float, t
     assert float(((both - kept * expected) / spread).abs().max()) < 5
     moved = (1 - size) * chain.path[:-1] + size * CENTRE
     torch.testing.assert_close(noiseless_moves(chain), moved)
+
+
+def test_a_truncated_step_is_as_long_as_allowed_and_goes_the_same_way() -> None:
+    root = torch.linalg.cholesky(torch.linalg.inv(PRECISION))
+    start, noise = draws(50)
+    far = CENTRE + 3.0 * start
+    one = Dynamics((0.7,), 0.0, root)
+    free, cut = (
+        whitened(noiseless_moves(short_run(gaussian, far, noise[:1], each, keep_path=True))[0] - far, root)
+        for each in (one, one._replace(truncation=2.0))
+    )
+    lengths, bound = free.norm(dim=-1), 0.7 * 2.0 * math.sqrt(2)
+    assert 0 < int((lengths > bound).sum()) < 50
+    expected = free * (bound / lengths).clamp_max(1.0)[:, None]
+    torch.testing.assert_close(cut, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_for_small_steps_both_integrators_are_one() -> None:
