@@ -1,8 +1,8 @@
-"""How near the ends of short chains come to a model's true posterior, by schedule and integrator.
+"""How near the ends of short chains come to a model's true posterior, by schedule, integrator and truncation.
 
-On a trained `sri` run's validation sentences, four chains each at τ = 1 with the run's preconditioner: the mean of
-−log p(x|z), of ½‖z‖² and of a sentence's variance over its chains, summed over dimensions. The last row is a chain
-of 200 exponential steps of 0.05, which stands for the posterior itself.
+On a trained `sri` run's validation sentences, four chains each with the run's preconditioner, at τ = 1 unless another
+is given: the mean of −log p(x|z), of ½‖z‖² and of a sentence's variance over its chains, summed over dimensions. The
+last row is a chain of 200 exponential steps of 0.05, which stands for the posterior itself.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ SCHEDULES = {
     "six of 0.5": (0.5,) * 6,
     "1 … 0.3, K = 10": (1.0, 0.8, 0.6, 0.6, 0.5, 0.5, 0.4, 0.4, 0.3, 0.3),
 }
+KINDS = (("Euler's", 0.0), ("exponential", 0.0), ("exponential", 2.0))  # integrator, truncation
 LONG = (0.05,) * 200
 
 
@@ -43,10 +44,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder of a run of sri, or a checkpoint")
     parser.add_argument("--corpus", type=Path, required=True, help="folder of its prepared corpus")
     parser.add_argument("--sentences", type=int, default=128, help="of the validation split")
+    parser.add_argument("--temperature", type=float, default=1.0, help="τ")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> Report:
-    """One row a schedule and integrator."""
+    """One row a schedule, integrator and truncation."""
     path = find_checkpoint(arguments.run, Path("runs"))
     method = load_model(path, "cpu").method
     if not isinstance(method, ShortRunInference):
@@ -55,27 +57,25 @@ def run(context: Context, arguments: argparse.Namespace) -> Report:
     chosen = np.random.default_rng(0).permutation(len(split))[: arguments.sentences]
     chosen = chosen[np.argsort(split.lengths[chosen])]
     batches = [collate(split, part) for part in np.array_split(chosen, max(1, len(chosen) // 32))]
-    rows = [
-        {"step sizes": name, "integrator": kind, **ends_of(method, batches, sizes, kind == "exponential")}
-        for name, sizes in SCHEDULES.items()
-        for kind in ("Euler's", "exponential")
-    ]
-    rows.append({"step sizes": "200 of 0.05", "integrator": "exponential", **ends_of(method, batches, LONG)})
-    note = f"{path}, {len(chosen)} validation sentences, {CHAINS} chains each, τ = 1"
-    settings = {"run": str(path), "sentences": len(chosen)}
+    wanted = [(name, sizes, *kind) for name, sizes in SCHEDULES.items() for kind in KINDS]
+    rows = []
+    for name, sizes, kind, truncation in [*wanted, ("200 of 0.05", LONG, "exponential", 2.0)]:
+        dynamics = Dynamics(sizes, arguments.temperature, method.root, kind == "exponential", truncation)
+        row = {"step sizes": name, "integrator": kind, "truncation": truncation or "none"}
+        rows.append({**row, **ends_of(method, batches, dynamics)})
+    note = f"{path}, {len(chosen)} validation sentences, {CHAINS} chains each, τ = {arguments.temperature:g}"
+    settings = {"run": str(path), "sentences": len(chosen), "temperature": arguments.temperature}
     table = Table("chain ends", tuple(rows[0]), [list(row.values()) for row in rows], note)
     return Report("chain ends", settings, {"schedules": rows}, [table])
 
 
-def ends_of(
-    method: ShortRunInference, batches: Sequence[Batch], sizes: Sequence[float], exponential: bool = True
-) -> dict[str, Any]:
+def ends_of(method: ShortRunInference, batches: Sequence[Batch], dynamics: Dynamics) -> dict[str, Any]:
     """Means over sentences at the ends of their chains."""
     recon, norm, variance = [], [], []
     for batch in batches:
         conditional = method.conditional(batch)
-        noise = draw_noise(Stream(0, "ends"), batch.examples, range(CHAINS), len(sizes), method.latent)
-        dynamics = Dynamics(sizes, root=method.root, exponential=exponential)
+        steps = len(dynamics.step_sizes)
+        noise = draw_noise(Stream(0, "ends"), batch.examples, range(CHAINS), steps, method.latent)
         z = short_run(log_joint_of(conditional), noise.start, noise.steps, dynamics).end
         recon.append(-conditional.log_likelihood(z).mean(0))
         norm.append(0.5 * z.square().sum(-1).mean(0))
