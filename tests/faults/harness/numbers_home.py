@@ -59,7 +59,7 @@ def make_home() -> None:
     for method in ("sri", "lm", "vae-anneal"):
         damage(f"mine-{method}", f"huge-{method}", lambda weights: [w.mul_(1e38) for w in weights.values()])
     damage("mine-sri", "jumps", step_sizes=(1e6,), exponential=False)
-    damage("mine-sri", "creeps", step_sizes=(10.0,), steps=20, exponential=False)
+    damage("mine-sri", "creeps", step_sizes=(10.0,), steps=20, exponential=False, truncation=0.0)
     damage("mine-sri", "boils", evaluation_temperature=1e30)
 
 
