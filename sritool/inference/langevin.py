@@ -111,7 +111,8 @@ class Dynamics(NamedTuple):
     def kept(self, scaled: Tensor) -> Tensor:
         """The factor min(1, c √d / ‖w‖) on each w = Lᵀ g: [..., latent] → [..., 1]."""
         bound = self.truncation * math.sqrt(scaled.shape[-1])
-        return (bound / scaled.norm(dim=-1, keepdim=True)).clamp_max(1.0)
+        share: Tensor = bound / scaled.norm(dim=-1, keepdim=True)
+        return share.clamp_max(1.0)
 
 
 def evaluated(sampler: SamplerConfig, root: Tensor | None = None) -> Dynamics:
