@@ -19,7 +19,10 @@ def bundled_models() -> list[str]:
 
 def bundled_run(name: str) -> Path | None:
     """Return the run folder of a model that comes with sritool, or None where none has this name."""
-    return FOLDER / name if name in bundled_models() else None
+    try:
+        return FOLDER / name if name in bundled_models() else None
+    except OSError:  # an installation that this user may not read has none for them
+        return None
 
 
 def is_bundled(checkpoint: Path) -> bool:

@@ -84,7 +84,7 @@ def tell_bundled(given: Path, found: Path) -> None:
 
     if is_bundled(found) and not given.exists():
         say(f"{given} is no file or run here: taking the model of this name that comes with sritool")
-    elif bundled_run(str(given)) is not None and not is_bundled(found):
+    elif not given.exists() and bundled_run(str(given)) is not None and not is_bundled(found):
         say(f"taking your {found}, not the model {given} that comes with sritool")
 
 
