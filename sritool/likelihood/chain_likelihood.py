@@ -77,7 +77,8 @@ def kl_on_the_prior(dynamics: Dynamics, latent: int) -> float:
     """KL(q(z_K|ε) ‖ p) in nats, in the mean over ε, of the chain on a model that ignores z: contraction alone.
 
     There U = ½‖z‖², so that along an eigenvector of P with eigenvalue λ z_K = a z_0 + noise with
-    a = Π (1 − λ s_k), and the noise has a variance in closed form.
+    a = Π (1 − λ s_k), and the noise has a variance in closed form. Truncation is left out: a draw of N(0, I) hardly
+    meets it.
     """
     if dynamics.root is None:
         return latent * _kl_on_a_line(dynamics, 1.0)

@@ -163,5 +163,5 @@ def batch_information(q: DiagonalGaussian, examples: Tensor, noise: Stream, size
         Nats: the mean over batches, each weighted by its sentences.
     """
     parts = zip(*(tensor.split(size) for tensor in (*q, examples)), strict=True)
-    sums = [encoder_information(DiagonalGaussian(*q), keys, noise) * len(keys) for *q, keys in parts]
+    sums = [encoder_information(DiagonalGaussian(*part), keys, noise) * len(keys) for *part, keys in parts]
     return sum(sums) / len(examples)
