@@ -93,6 +93,5 @@ def _descent(
     """Gradient in q of the batch mean of −log p(x|z) + w·KL, from that of log p(x|z) in z = mean + σ·noise."""
     of_kl, spread = q.kl_gradient(), q.spread(noise)
     return DiagonalGaussian(
-        (weight * of_kl.mean - gradient) / size,
-        (weight * of_kl.log_variance - spread * gradient) / size,
+        (weight * of_kl.mean - gradient) / size, (weight * of_kl.log_variance - spread * gradient) / size
     )
