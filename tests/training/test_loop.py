@@ -297,10 +297,7 @@ def test_a_halving_can_go_back_to_the_best_model(
 
 
 def test_a_run_that_went_back_is_resumed_bit_for_bit(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
-    changes = {
-        "training": {"epochs": 4},
-        "optimizer": {"halve_after": 1, "return_to_best": True},
-    }
+    changes = {"training": {"epochs": 4}, "optimizer": {"halve_after": 1, "return_to_best": True}}
     figures = [5.0, 6.0, 4.0, 7.0]
     fake_nll(figures)
     whole = new_run("lm", "whole", **changes)
