@@ -18,6 +18,7 @@ from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, NumericalError, SritoolError, UsageError
 from sritool.files import cannot_write, write_text
+from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
 from sritool.processes import ALONE, Processes
@@ -41,18 +42,27 @@ from sritool.training.warm_start import begin_from_files
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
 
-def with_precision(
-    config: RunConfig, train: Split, vocabulary: int, device: torch.device, processes: int
-) -> RunConfig:
-    """Return the configuration with "auto" settled, for a batch that so many processes share.
+def new_method(
+    config: RunConfig, corpus: Corpus, train: Split, device: torch.device, processes: int
+) -> Method:
+    """Draw a run's method, with its precision settled where that is "auto"; a resumed run keeps what was settled.
 
-    A resumed run keeps what was settled.
+    Args:
+        config: Of the run; the method's own has the precision.
+        corpus: Whose words it knows.
+        train: What it is trained on.
+        device: Where.
+        processes: That share a batch.
     """
-    training = config.training
+    training, types = config.training, len(corpus.tokenizer)
     sentences = -(-training.batch_size // (processes * training.accumulate))
     rows = int(sentences * max(1.0, float(train.lengths.mean())))
-    precision = resolve_precision(training.precision, device, config.generator.hidden, rows, vocabulary)
-    return replace(config, training=replace(training, precision=precision))
+    precision = resolve_precision(training.precision, device, config.generator.hidden, rows, types)
+    method = build_method(replace(config, training=replace(training, precision=precision)), types)
+    method.precision = precision
+    method.initialise()
+    method.modules.to(device)
+    return method
 
 
 def training_split(corpus: Corpus, config: RunConfig) -> Split:
@@ -83,16 +93,12 @@ class RunState:
         """
         self.corpus, self.folder, self.device, self.processes = corpus, folder, device, processes
         self.train = training_split(corpus, config)
-        self.config = with_precision(config, self.train, len(corpus.tokenizer), device, processes.size)
         if resume is not None:
             self._check_corpus(resume)
             # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
             method_without_memory(resume, folder / LAST)
-        self.method = build_method(self.config, len(corpus.tokenizer))
-        self.method.precision = self.config.training.precision
+        self.method = new_method(config, corpus, self.train, device, processes.size)
         self.method.processes = processes
-        self.method.initialise()
-        self.method.modules.to(device)
         self.position = Position(pretraining=begins_as_autoencoder(self.method, config))
         self.taken_over: list[str] = []  # from other files, in a line each
         self.metrics: list[dict[str, Any]] = []
@@ -100,7 +106,7 @@ class RunState:
             load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
         else:
             self.taken_over = begin_from_files(self.method, corpus, self.train)
-            self.config = self.method.config
+        self.config = self.method.config
         check_freezing(self.method)
         self._begin_updates()
         if resume is not None:
