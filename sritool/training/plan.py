@@ -153,20 +153,20 @@ def _run_name(start: Start, method: str) -> str:
 def _folder_to_resume(start: Start, runs_dir: Path) -> Path | None:
     if start.resume is None:
         return None
-    if start.resume == "auto" and start.name and (runs_dir / start.name / LAST).is_file():
-        return runs_dir / start.name
     if start.resume == "auto":
-        folder = newest_run(runs_dir, _run_name(start, start.given.get("method") or DEFAULT_METHOD))
-        return folder and _with_last(folder)
-    if start.name is not None:
+        if start.name and (runs_dir / start.name / LAST).is_file():
+            return runs_dir / start.name
+        newest = newest_run(runs_dir, _run_name(start, start.given.get("method") or DEFAULT_METHOD))
+        if newest is None:
+            return None
+        folder = newest
+    elif start.name is not None:
         raise UsageError(f"--name is for a new run; leave it out, or --resume {start.resume}")
-    path = find_checkpoint(Path(start.resume), runs_dir)
-    if Path(start.resume).is_file() and path.name != LAST:
-        raise UsageError(f"{path} cannot be resumed; give the run folder: --resume {path.parent}")
-    return _with_last(path.parent)
-
-
-def _with_last(folder: Path) -> Path:
+    else:
+        path = find_checkpoint(Path(start.resume), runs_dir)
+        folder = path.parent
+        if Path(start.resume).is_file() and path.name != LAST:
+            raise UsageError(f"{path} cannot be resumed; give the run folder: --resume {folder}")
     if not (folder / LAST).is_file():
         raise UsageError(f"{folder} has no {LAST} to go on from; start a new run without --resume")
     return folder

@@ -139,16 +139,12 @@ def level_of(method: Method, config: RunConfig, train: Split, valid: Split) -> L
         )
 
     budget = settings.share * len(train)
-    found = affordable(budget, cost, most, settings.likelihood, FEWEST)
+    found = affordable(budget, cost, most, settings.likelihood)
     return found._replace(every=max(1, math.ceil(found.sentences * cost(found.likelihood) / budget)))
 
 
 def affordable(
-    budget: float,
-    cost: Callable[[LikelihoodConfig], float],
-    most: int,
-    likelihood: LikelihoodConfig,
-    fewest: int,
+    budget: float, cost: Callable[[LikelihoodConfig], float], most: int, likelihood: LikelihoodConfig
 ) -> Level:
     """Return the best measurement within a budget: first fewer draws and pilots, then fewer sentences.
 
@@ -157,14 +153,12 @@ def affordable(
         cost: Of one sentence, in that unit.
         most: Sentences.
         likelihood: At most so many draws.
-        fewest: Sentences.
     """
     for candidate in rungs(likelihood):
         if most * cost(candidate) <= budget:
             return Level(most, candidate)
-    cheapest = rungs(likelihood)[-1]
-    fitting = int(budget / cost(cheapest))
-    return Level(min(most, max(fewest, fitting)), cheapest)
+    fitting = int(budget / cost(candidate))
+    return Level(min(most, max(FEWEST, fitting)), candidate)
 
 
 def rungs(likelihood: LikelihoodConfig) -> list[LikelihoodConfig]:

@@ -123,18 +123,6 @@ def test_what_is_told_of_a_step(new_run: NewRun) -> None:
     assert all(set(epoch.sample.split()) <= known for epoch in epochs)
 
 
-def test_the_learning_rate_follows_its_plan(new_run: NewRun) -> None:
-    rates = []
-
-    def watch(event: events.Event) -> None:
-        if isinstance(event, events.Step):
-            rates.append(run.trainer.state.optimizer.param_groups[0]["lr"])
-
-    run = new_run("lm", optimizer={"learning_rate": 0.6, "decay": {"start": 1.0, "end": 0.25, "begin": 0.5}})
-    run.train(observer=watch)
-    assert rates == pytest.approx([0.6, 0.6, 0.6, 0.6, 0.6 * 0.75, 0.6 * 0.5])
-
-
 @pytest.mark.parametrize("clip", [0.05, 0.0])
 def test_the_gradient_is_clipped_at_its_norm(new_run: NewRun, clip: float) -> None:
     """With SGD at rate 1 a step is as long as the clipped gradient."""
