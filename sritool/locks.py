@@ -65,11 +65,8 @@ def holder_of(path: Path) -> str:
 class Lock:
     """The lock of a file that is made for the purpose; a context manager that lets it go.
 
-    The file says who holds the lock, and is removed at the end, while the lock is still held.
-
-    Attributes:
-        path: The file.
-        unsupported: True once the lock was to be taken and there are no locks here.
+    The file says who holds the lock, and is removed at the end, while the lock is still held. `unsupported` is
+    True once the lock was to be taken and there are no locks here.
     """
 
     def __init__(self, path: Path) -> None:

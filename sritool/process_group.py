@@ -41,10 +41,10 @@ class Group(Processes):
         timeout: float = PEER_TIMEOUT,
         lasting: Any = None,
     ) -> None:
-        """Meet the other processes.
+        """Meet the other processes, which make this object with the same store of torch.distributed.
 
         Args:
-            store: Of torch.distributed, the same for all.
+            store: Of torch.distributed.
             rank: Number of this process.
             size: How many there are.
             device: Where this process computes.

@@ -47,12 +47,7 @@ class TrainedModel:
     """
 
     def __init__(self, checkpoint: Checkpoint, path: Path, device: torch.device) -> None:
-        """Build the model of a checkpoint.
-
-        Args:
-            checkpoint: What was read.
-            path: The file it came from, for messages.
-            device: Where to compute.
+        """Build the model of a checkpoint from the file `path`, which is for messages.
 
         Raises:
             CheckpointError: The weights do not fit the settings.

@@ -40,11 +40,7 @@ def interrupted(state: RunState, signal: int) -> Interrupted:
 
 
 class BetweenEpochs:
-    """The work of the first process; each part of it raises `Stop` on a signal.
-
-    Attributes:
-        log: Of the run; what is done here goes there.
-    """
+    """The work of the first process, told to `log`; each part of it raises `Stop` on a signal."""
 
     log: RunLog
 

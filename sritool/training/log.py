@@ -50,14 +50,9 @@ class RunLog:
         self._warned = False  # of a collapse, which is said when it begins and not each epoch
 
     def step(self, sums: dict[str, float], batch: Batch, norm: float, batches: int, planned: bool) -> None:
-        """Log an update.
+        """Log an update of a batch, of so many in an epoch; `planned`: not one that a method puts before it.
 
-        Args:
-            sums: As `Method.gradients` gives them.
-            batch: What it was made on.
-            norm: Of the gradient, before clipping.
-            batches: In an epoch.
-            planned: Whether it is one of the plan, and not one that a method puts before it.
+        `sums` is as `Method.gradients` gives them, and `norm` the gradient's before clipping.
         """
         position, epochs = self.state.position, self.state.epochs
         for name, value in sums.items():
@@ -114,13 +109,13 @@ class RunLog:
         self.observer(events.Measuring(f"validation: {label}", done, total))
 
     def epoch(self, estimates: Sequence[Estimate], own: dict[str, float], better: bool, began: float) -> None:
-        """Log a validation.
+        """Log a validation that began when the run had taken so many seconds.
 
         Args:
             estimates: What was measured.
             own: What the method learnt of itself.
             better: Whether it is the best so far.
-            began: Seconds that the run had taken when it began.
+            began: Seconds.
         """
         state, position = self.state, self.state.position
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}

@@ -59,15 +59,9 @@ class BatchGradients:
             )
 
     def compute(self, batch: Batch, clock: Clock, out_of_time: bool) -> dict[str, float]:
-        """Write the gradients of a batch.
+        """Write the gradients of a batch, all of which is given, on the CPU; returns what `Method.gradients` does.
 
-        Args:
-            batch: All of it, on the CPU.
-            clock: The time of the update.
-            out_of_time: Whether the first process has no time for another update; told to the others.
-
-        Returns:
-            As `Method.gradients` does, of the whole batch.
+        `out_of_time`, whether the first process has no time for another update, is told to the others.
 
         Raises:
             NumericalError: A chain explodes, in any process.

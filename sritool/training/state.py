@@ -47,12 +47,7 @@ def new_method(
 ) -> Method:
     """Draw a run's method, with its precision settled where that is "auto"; a resumed run keeps what was settled.
 
-    Args:
-        config: Of the run; the method's own has the precision.
-        corpus: Whose words it knows.
-        train: What it is trained on.
-        device: Where.
-        processes: That share a batch.
+    The method's own configuration has the precision; `processes` share a batch.
     """
     training, types = config.training, len(corpus.tokenizer)
     sentences = -(-training.batch_size // (processes * training.accumulate))
@@ -154,11 +149,7 @@ class RunState:
         self._begin_updates()
 
     def end_pretraining(self) -> None:
-        """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps.
-
-        Raises:
-            CheckpointError: autoencoder.pt is damaged or gone.
-        """
+        """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps."""
         if self.keeps_best_autoencoder():
             take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
         go_on_from_encoder(self.method)

@@ -146,13 +146,9 @@ def level_of(method: Method, config: RunConfig, train: Split, valid: Split) -> L
 def affordable(
     budget: float, cost: Callable[[LikelihoodConfig], float], most: int, likelihood: LikelihoodConfig
 ) -> Level:
-    """Return the best measurement within a budget: first fewer draws and pilots, then fewer sentences.
+    """Return the best measurement within a budget: first fewer draws and pilots, then fewer sentences than `most`.
 
-    Args:
-        budget: In any unit of work.
-        cost: Of one sentence, in that unit.
-        most: Sentences.
-        likelihood: At most so many draws.
+    `cost` gives the work of one sentence, in the unit of the budget, with so many draws.
     """
     for candidate in rungs(likelihood):
         if most * cost(candidate) <= budget:
@@ -184,12 +180,7 @@ def passes_of(
 ) -> float:
     """Cost of measuring one sentence by `adaptive`, all rounds of pilots counted: forward passes.
 
-    Args:
-        method: Whose generator it is.
-        metrics: What is measured.
-        likelihood: How.
-        mean_length: Of the sentences, in predictions.
-        work: Of inference; None: the method's own.
+    `mean_length` is that of the sentences, in predictions; `work` tells of inference, None: the method's own.
     """
     needs = {need for name in metrics for need in NEEDS[name]}
     if method.latent == 0:
