@@ -116,7 +116,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: It is missing, damaged, not a checkpoint, of a newer version, or holds code.
     """
-    values = _read(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"no checkpoint {path}; give a .pt file or a run folder that `sritool train` wrote"
+        )
+    try:
+        with path.open("rb") as file:
+            values = load_values(file)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; {advice_on(error)}") from error
+    except RefusedError as error:
+        raise CheckpointError(
+            f"{path} is not a sritool checkpoint: {error}; give a .pt file that `sritool train` wrote"
+        ) from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is not a sritool checkpoint; give a .pt file that `sritool train` wrote"
@@ -131,22 +143,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return _checkpoint_of({n: value for n, value in values.items() if n not in ("format", "version")})
     except (SritoolError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); use another checkpoint") from error
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(
-            f"no checkpoint {path}; give a .pt file or a run folder that `sritool train` wrote"
-        )
-    try:
-        with path.open("rb") as file:
-            return load_values(file)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}; {advice_on(error)}") from error
-    except RefusedError as error:
-        raise CheckpointError(
-            f"{path} is not a sritool checkpoint: {error}; give a .pt file that `sritool train` wrote"
-        ) from error
 
 
 def _checkpoint_of(parts: dict[str, Any]) -> Checkpoint:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sritool.data.batches import Batch
 from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.step_sizes import Tuned
 from sritool.runs.folder import METRICS
 from sritool.runs.live_logs import LiveLogs
 from sritool.runs.metrics_log import MetricsLog, read_metrics
@@ -145,15 +146,11 @@ class RunLog:
             self.warn(warning)
         self._warned = warning is not None
 
-    def tuned(self, record: dict[str, Any], line: str, seconds: float) -> events.Note:
-        """Log a search for step sizes that took so long: its choice, and the same in a line for people.
-
-        Returns:
-            What to tell once the choice is saved.
-        """
+    def tuned(self, tuned: Tuned) -> events.Note:
+        """Log a search for step sizes; return what to tell once the choice is saved."""
         position = self.state.position
         share = position.tuning_seconds / self.state.seconds()
-        whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **record}
+        whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **tuned.record()}
         self._add({**whole, "share_of_training": share, "seconds": round(self.state.seconds(), 2)})
-        spent = f"it took {seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
-        return events.Note(f"{line}; {spent}")
+        spent = f"it took {tuned.seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
+        return events.Note(f"{tuned.in_a_line()}; {spent}")

@@ -192,7 +192,7 @@ class Trainer:
     # Update.
 
     def _step(self, batches: list[NDArray[np.int64]]) -> bool:
-        """Make one update; return whether it was that of the planned batch, and not one for an encoder to catch up."""
+        """Make one update; return whether it was the planned one, and not one for an encoder to catch up."""
         state, position, settings = self.state, self.state.position, self.state.config.optimizer
         clock = position.clock(state.config.training.seed, len(batches), state.epochs)
         beside = state.method.beside(clock, position.batch, len(batches))
