@@ -27,7 +27,7 @@ from sritool.cli.formats import Table
 from sritool.config.settings import RunConfig
 from sritool.process_group import Group
 from sritool.processes import Processes
-from sritool.training.shared_gradients import BatchGradients
+from sritool.training.sharing import BatchGradients
 
 KINDS = ("sri", "lm", "vae-anneal")
 _CPU = torch.device("cpu")

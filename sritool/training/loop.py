@@ -35,8 +35,7 @@ from sritool.training.between_epochs import BetweenEpochs, Stop, interrupted
 from sritool.training.deadline import Deadline, Timetable
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
-from sritool.training.shared_gradients import Asked, BatchGradients
-from sritool.training.shared_state import share, state_of_all
+from sritool.training.sharing import Asked, BatchGradients, share, state_of_all
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class RunState:
     ) -> None:
         """Begin a run, or take it up from its checkpoint.
 
-        Where several processes train it, the first one alone reads and writes files; see `shared_state`.
+        Where several processes train it, the first one alone reads and writes files; see `sharing`.
 
         Raises:
             DataError: The run to resume is of another corpus.
