@@ -36,7 +36,7 @@ class HubModel(NamedTuple):
 def hub_model(given: Path) -> HubModel | None:
     """Return the model that `hf://user/name` or `hf://user/name@revision` names; None for the name of a file.
 
-    As a path, which has lost one of the slashes.
+    It is given as a path, which has lost one of the slashes.
 
     Raises:
         UsageError: It begins so, and is no such name.

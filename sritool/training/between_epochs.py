@@ -124,7 +124,7 @@ class BetweenEpochs:
 
         def report(label: str, done: int, total: int) -> None:
             self._check_signal()
-            self.log.validating(label, done, total)
+            self.log.observer(events.Measuring(f"validation: {label}", done, total))
 
         method, level = self.state.method, self.times.level
         try:

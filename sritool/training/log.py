@@ -105,10 +105,6 @@ class RunLog:
         """What may be a defect of the model, and does not end the run."""
         self.observer(events.Note(text, warning=True))
 
-    def validating(self, label: str, done: int, total: int) -> None:
-        """While a validation runs."""
-        self.observer(events.Measuring(f"validation: {label}", done, total))
-
     def epoch(self, estimates: Sequence[Estimate], own: dict[str, float], better: bool, began: float) -> None:
         """Log a validation that began when the run had taken so many seconds.
 

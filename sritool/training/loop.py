@@ -35,6 +35,7 @@ from sritool.training.between_epochs import BetweenEpochs, Stop, interrupted
 from sritool.training.deadline import Deadline, Timetable
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
+from sritool.training.position import ends_early
 from sritool.training.sharing import Asked, BatchGradients, share, state_of_all
 
 
@@ -147,7 +148,7 @@ class Trainer:
         state, training = self.state, self.state.config.training
         self._lead(self.between.choose_level)
         while state.position.epoch < state.epochs:
-            if early := state.ends_early():
+            if early := ends_early(state.method, state.config, state.epochs, state.position):
                 return early
             if state.tuning_is_due():
                 self._lead(self.between.tune)

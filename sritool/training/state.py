@@ -30,7 +30,7 @@ from sritool.training.averaging import WeightAverage
 from sritool.training.configure import shown
 from sritool.training.freezing import check_freezing, trained_parameters
 from sritool.training.optimizer import make_optimizer
-from sritool.training.position import Position, ends_early
+from sritool.training.position import Position
 from sritool.training.pretraining import (
     begins_as_autoencoder,
     go_on_from_encoder,
@@ -89,7 +89,11 @@ class RunState:
         self.corpus, self.folder, self.device, self.processes = corpus, folder, device, processes
         self.train = training_split(corpus, config)
         if resume is not None:
-            self._check_corpus(resume)
+            if resume.corpus["content_hash"] != corpus.info.content_hash:
+                raise DataError(
+                    f"corpus {corpus.info.name} is not the one that {folder} was trained on; "
+                    "prepare that one again, or start a new run"
+                )
             # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
             method_without_memory(resume, folder / LAST)
         self.method = new_method(config, corpus, self.train, device, processes.size)
@@ -117,10 +121,6 @@ class RunState:
     def epochs(self) -> int:
         """Planned, of the autoencoder while it is pretrained, then of the method."""
         return pretraining_epochs(self.config) if self.position.pretraining else self.config.training.epochs
-
-    def ends_early(self) -> str | None:
-        """Why there are no more epochs, planned or not; None: there are."""
-        return ends_early(self.method, self.config, self.epochs, self.position)
 
     def tuning_is_due(self) -> bool:
         """At the start of an epoch, not yet done there, after every so many."""
@@ -198,13 +198,6 @@ class RunState:
         self.optimizer = make_optimizer(self.method.modules, settings, self.device)
         self.average = WeightAverage(self.method.modules, settings.ema_decay) if settings.ema_decay else None
 
-    def _check_corpus(self, resume: Checkpoint) -> None:
-        if resume.corpus["content_hash"] != self.corpus.info.content_hash:
-            raise DataError(
-                f"corpus {self.corpus.info.name} is not the one that {self.folder} was trained on; "
-                "prepare that one again, or start a new run"
-            )
-
     def _restore(self, resume: Checkpoint) -> None:
         if resume.trainer is None:
             raise CheckpointError(f"{self.folder / BEST} cannot be resumed; resume from {LAST}")
@@ -234,14 +227,18 @@ class RunState:
         """
         if not self.processes.is_first:
             return
+        began = time.monotonic()
         try:
             with nullcontext() if name == LAST else self.averaged():
-                self._write(name)
+                save_checkpoint(self.checkpoint(resumable=name == LAST), self.folder / name)
         except SritoolError as error:
             last, stands = self.folder / LAST, "nothing of this run is saved"
             if last.is_file():
                 stands = f"the state saved before stands in {last}; go on with the same command and --resume"
             raise SritoolError(f"{error}; {stands}") from error
+        if name == LAST:
+            self._saved = began
+        self.save_seconds = time.monotonic() - began
 
     def save_last(self) -> None:
         """Write last.pt, over no good one.
@@ -286,22 +283,12 @@ class RunState:
     def _is_finite(self) -> bool:
         return all(bool(parameter.isfinite().all()) for parameter in self.method.modules.parameters())
 
-    def _write(self, name: str) -> None:
-        began = time.monotonic()
-        if name == LAST:
-            self._saved = began
-        save_checkpoint(self.checkpoint(resumable=name == LAST), self.folder / name)
-        self.save_seconds = time.monotonic() - began
-
     def checkpoint(self, resumable: bool) -> Checkpoint:
         """Return all that it is, as a file has it; without optimiser and position if it is not `resumable`."""
         self.position.seconds = self.seconds()
         position, info = vars(self.position).copy(), self.corpus.info
-        trainer = {
-            "optimizer": self.optimizer.state_dict(),
-            "position": position,
-            "method": self.method.state(),
-        }
+        trainer = {"optimizer": self.optimizer.state_dict(), "position": position}
+        trainer["method"] = self.method.state()
         if self.average is not None:
             trainer["average"] = self.average.state()
         cut = ("content_hash", "max_length", "lowercase", "split_punctuation")
