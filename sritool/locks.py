@@ -27,12 +27,9 @@ _HOLDER = re.compile(r"(\S+) (\d+) ([-+:\d ]+)")
 def open_locked(path: Path, wait: bool = False) -> tuple[BinaryIO, bool | None]:
     """Open a file, which is made if need be, and lock it until it is closed; a link is not followed.
 
-    Args:
-        path: The file.
-        wait: Wait until the lock is free.
-
     Returns:
-        The open file, and whether the lock is ours: False if another process has it, None if there are no locks.
+        The open file, and whether the lock is ours: False if another process has it and one is not to `wait`, None if
+        there are no locks.
 
     Raises:
         OSError: The file can be neither opened nor made.

@@ -44,7 +44,7 @@ class Group(Processes):
         """Meet the other processes, which make this object with the same store of torch.distributed.
 
         Args:
-            store: Of torch.distributed.
+            store: The same for all.
             rank: Number of this process.
             size: How many there are.
             device: Where this process computes.
@@ -213,10 +213,7 @@ def _silent(timeout: float) -> str:
 def join(place: Place | None, device: torch.device, timeout: float = PEER_TIMEOUT) -> Processes:
     """Meet the other processes of the job, as torchrun says where; a process without a place works alone.
 
-    Args:
-        place: Which process this is.
-        device: Where it computes.
-        timeout: Seconds after which a process that does not answer counts as lost.
+    One that does not answer for `timeout` seconds counts as lost.
 
     Raises:
         UsageError: The device has no way to sum over processes.

@@ -133,7 +133,7 @@ class EncoderMethod(Method):
         generator: bool = True,
         whole: Batch | None = None,
     ) -> Descent:
-        """Return the objective with the weight w of the KL, and its gradients.
+        """Return the objective with the weight w of the KL, and its gradients; `whole` is as in `gradients`.
 
         Args:
             batch: The sentences.
@@ -141,7 +141,6 @@ class EncoderMethod(Method):
             dropout: Of the masks.
             weight: w.
             generator: Whether the generator gets gradients too.
-            whole: The batch that `batch` is a part of; None: it is no part.
         """
         size = (whole or batch).size
         run = self.encoder.run(batch, self._workspace)

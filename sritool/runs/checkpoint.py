@@ -30,25 +30,15 @@ _PARTS = {"config", "tokenizer", "weights", "corpus", "progress", "metrics", "tr
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with what it was trained on and by.
-
-    Attributes:
-        config: All settings of the run.
-        tokenizer: Text to word ids and back.
-        weights: Parameters and running statistics by name, float32.
-        corpus: Its name, path and content_hash, and how its text was cleaned and cut.
-        progress: Epoch, step, seconds of training, and whether it was pretraining.
-        metrics: Validation figures, one record an epoch.
-        trainer: Optimiser and position in the data; None in a checkpoint that cannot be resumed.
-    """
+    """A model with what it was trained on and by."""
 
     config: RunConfig
     tokenizer: Tokenizer
-    weights: Mapping[str, Tensor]
-    corpus: Mapping[str, Any]
-    progress: Mapping[str, Any]
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    trainer: Mapping[str, Any] | None = None
+    weights: Mapping[str, Tensor]  # parameters and running statistics by name, float32
+    corpus: Mapping[str, Any]  # its name, path and content_hash, and how its text was cleaned and cut
+    progress: Mapping[str, Any]  # epoch, step, seconds of training, and whether it was pretraining
+    metrics: list[dict[str, Any]] = field(default_factory=list)  # validation figures, one record an epoch
+    trainer: Mapping[str, Any] | None = None  # optimiser and position; None where it cannot be resumed
 
 
 def portable(checkpoint: Checkpoint) -> Checkpoint:

@@ -164,10 +164,8 @@ class TrainedModel:
     def sample(self, n: int = 1, seed: int = 0, config: DecodingConfig | None = None) -> list[str]:
         """Return n sentences with codes from the prior; the first of more are the same.
 
-        Args:
-            n: How many.
-            seed: Of the codes, and of the words that are drawn.
-            config: How words are chosen; None: by `default_decoding`.
+        The seed is of the codes, and of words that are drawn. They are chosen as in `default_decoding`, unless
+        `config` says how.
         """
         return self.decode(self.prior(n, seed), config or self.default_decoding(), seed)
 

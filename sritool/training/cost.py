@@ -64,12 +64,8 @@ def cost_of(
 ) -> RunCost:
     """Return what a run will cost, the time from three steps on batches of middle length.
 
-    Args:
-        config: Its settings.
-        corpus: What it will be trained on.
-        device: Where.
-        processes: That share each batch, on devices like this one; the time is without their sums.
-        progress: Of the checkpoint that it goes on from; None: it begins.
+    So many processes share each batch, on devices like this one; the time is without their sums. `progress` is of
+    the checkpoint that the run goes on from; None: it begins.
 
     Raises:
         UsageError: What is frozen leaves nothing to train.

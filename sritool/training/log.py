@@ -31,15 +31,7 @@ class RunLog:
         max_steps: int | None,
         live: LiveLogs | None = None,
     ) -> None:
-        """Begin where the run is.
-
-        Args:
-            state: The run.
-            times: Its validations and its deadline.
-            observer: Is told of everything.
-            max_steps: Where the run will be stopped before its plan is done.
-            live: Where records go beside metrics.jsonl.
-        """
+        """Begin where the run is, which may be stopped at a step before its plan is done."""
         self.state, self.observer, self._max_steps, self._times = state, observer, max_steps, times
         position = state.position
         path, done = state.folder / METRICS, (position.step, position.epoch, position.pretraining)
@@ -106,13 +98,9 @@ class RunLog:
         self.observer(events.Note(text, warning=True))
 
     def epoch(self, estimates: Sequence[Estimate], own: dict[str, float], better: bool, began: float) -> None:
-        """Log a validation that began when the run had taken so many seconds.
+        """Log a validation: its estimates, what the method learnt of itself, and whether it is the best so far.
 
-        Args:
-            estimates: What was measured.
-            own: What the method learnt of itself.
-            better: Whether it is the best so far.
-            began: Seconds.
+        It began when the run had taken so many seconds.
         """
         state, position = self.state, self.state.position
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
