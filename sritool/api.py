@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from sritool.evaluation.measure import measure
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_text
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.model.decoding import DecodingConfig
-from sritool.runs.model import Floats, TrainedModel, checkpoint_and_device
+from sritool.runs.model import Floats, TrainedModel
 
 
 class Model(TrainedModel):
@@ -125,6 +124,4 @@ class Model(TrainedModel):
         return measure(self.method, split, np.arange(len(split)), settings).figures.log_likelihood
 
 
-def load(path: Path | str, device: str = "cpu", gpu: str | None = None) -> Model:
-    """Load a checkpoint file or a run folder (best.pt before last.pt); arguments and errors as `load_model`."""
-    return Model(*checkpoint_and_device(path, device, gpu))
+load = Model.load

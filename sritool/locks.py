@@ -27,12 +27,9 @@ _HOLDER = re.compile(r"(\S+) (\d+) ([-+:\d ]+)")
 def open_locked(path: Path, wait: bool = False) -> tuple[BinaryIO, bool | None]:
     """Open a file, which is made if need be, and lock it until it is closed; a link is not followed.
 
-    Args:
-        path: The file.
-        wait: Wait until the lock is free.
-
     Returns:
-        The open file, and whether the lock is ours: False if another process has it, None if there are no locks.
+        The open file, and whether the lock is ours: False if another process has it and one is not to `wait`, None if
+        there are no locks.
 
     Raises:
         OSError: The file can be neither opened nor made.
@@ -65,11 +62,8 @@ def holder_of(path: Path) -> str:
 class Lock:
     """The lock of a file that is made for the purpose; a context manager that lets it go.
 
-    The file says who holds the lock, and is removed at the end, while the lock is still held.
-
-    Attributes:
-        path: The file.
-        unsupported: True once the lock was to be taken and there are no locks here.
+    The file says who holds the lock, and is removed at the end, while the lock is still held. `unsupported` is
+    True once the lock was to be taken and there are no locks here.
     """
 
     def __init__(self, path: Path) -> None:

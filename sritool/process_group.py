@@ -41,10 +41,10 @@ class Group(Processes):
         timeout: float = PEER_TIMEOUT,
         lasting: Any = None,
     ) -> None:
-        """Meet the other processes.
+        """Meet the other processes, which make this object with the same store of torch.distributed.
 
         Args:
-            store: Of torch.distributed, the same for all.
+            store: The same for all.
             rank: Number of this process.
             size: How many there are.
             device: Where this process computes.
@@ -59,7 +59,7 @@ class Group(Processes):
         super().__init__()
         self.rank, self.size, self._device, self._timeout = rank, size, device, timeout
         self._store, self._lasting, self._dist = store, lasting or store, dist
-        self._worked = self._gathered = 0  # times
+        self._worked = 0  # times
         if device.type == "cuda":
             torch.cuda.set_device(device)
             # So that an operation that takes too long raises an error in place of ending the process.
@@ -92,12 +92,8 @@ class Group(Processes):
         return sent.cpu().numpy().tobytes()
 
     def gather(self, value: Any) -> list[Any]:
-        self._gathered += 1
-        with self._talking():
-            self._store.set(f"gather {self._gathered} {self.rank}", json.dumps(value))
-            keys = [f"gather {self._gathered} {rank}" for rank in range(self.size)]
-            self._store.wait(keys, timedelta(seconds=self._timeout))
-            return [json.loads(self._store.get(key)) for key in keys]
+        told = self.gather_arrays({"told": np.array(json.dumps(value))})
+        return [json.loads(str(each["told"])) for each in told]
 
     def gather_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
         written = io.BytesIO()
@@ -217,10 +213,7 @@ def _silent(timeout: float) -> str:
 def join(place: Place | None, device: torch.device, timeout: float = PEER_TIMEOUT) -> Processes:
     """Meet the other processes of the job, as torchrun says where; a process without a place works alone.
 
-    Args:
-        place: Which process this is.
-        device: Where it computes.
-        timeout: Seconds after which a process that does not answer counts as lost.
+    One that does not answer for `timeout` seconds counts as lost.
 
     Raises:
         UsageError: The device has no way to sum over processes.

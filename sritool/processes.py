@@ -111,7 +111,7 @@ class Processes:
         return [value]
 
     def gather_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
-        """Return the named arrays that each process gives, in order of rank: all types but objects."""
+        """Return the named arrays that each process gives, in order of rank: of any shapes and types but objects."""
         return [dict(arrays)]
 
     def barrier(self) -> None:

@@ -15,15 +15,7 @@ import torch
 
 from sritool.errors import EndedElsewhereError, UsageError
 from sritool.process_group import join
-from sritool.processes import (
-    ALONE,
-    PeerLostError,
-    Place,
-    Processes,
-    part_of,
-    place_in_job,
-    restarts,
-)
+from sritool.processes import ALONE, PeerLostError, Place, Processes, part_of, place_in_job, restarts
 from support.group import in_group
 
 NAMED = {"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "a", "MASTER_PORT": "1", "LOCAL_RANK": "1"}

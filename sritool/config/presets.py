@@ -30,12 +30,8 @@ DEFAULT_PRESET = "captions"  # for a user's own corpus
 def layered(preset: str, sampler: str | None, method: str, recipe: Recipe | None = None) -> dict[str, Any]:
     """Return the nested values that a run starts from; a user's settings are merged over them.
 
-    Args:
-        preset: A key of `PRESETS`.
-        sampler: A key of `SAMPLERS`, None for a method without a chain. Another one than the recipe's takes the place
-            of all that the recipe says of the sampler.
-        method: A method's name.
-        recipe: Laid over the default one.
+    The recipe is laid over the default one. A sampler is None for a method without a chain; another one than the
+    recipe's takes the place of all that the recipe says of the sampler.
     """
     values = merge({"method": method}, PRESETS[preset])
     if sampler:

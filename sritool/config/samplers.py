@@ -71,9 +71,7 @@ _SAMPLERS = (
         words=_WORDS,
     ),
 )
-_SEARCHES = {
-    "paper": {"tune_step_every": 1, "tune_objective": "given-noise"},
-}
+_SEARCHES = {"paper": {"tune_step_every": 1, "tune_objective": "given-noise"}}
 _NO_SEARCH = {"tune_step_every": 0, "tune_objective": "entropy"}
 
 # Whole schedules, so that one laid over another leaves nothing of it.

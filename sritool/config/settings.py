@@ -62,9 +62,7 @@ def _parts(value: Any) -> Any:
 
 
 FrozenPart = Literal["embedding", "recurrence", "latent", "output", "generator", "encoder"]
-FrozenParts = Annotated[
-    tuple[FrozenPart, ...], Field(max_length=6), FailFast(), BeforeValidator(_parts)
-]  # of the model
+FrozenParts = Annotated[tuple[FrozenPart, ...], Field(max_length=6), FailFast(), BeforeValidator(_parts)]
 NumberOrShare = Annotated[float | Literal["1/batch"], PlainValidator(_number_or_share)]
 """A positive number, or one by the sentences of a batch."""
 RateOrSame = Annotated[float | Literal["same"], PlainValidator(_rate_or_same)]
@@ -175,9 +173,8 @@ class PretrainingConfig:
 
     epochs: Count = 0  # planned; 0: a share of training.epochs
     share: Share = 1 / 3
-    keep: Literal["best", "last"] = (
-        "last"  # epoch whose encoder goes on; "best": by validation reconstruction
-    )
+    # Epoch whose encoder goes on; "best": by validation reconstruction.
+    keep: Literal["best", "last"] = "last"
     encoder: FilePath = ""  # a checkpoint to take the encoder from, in place of these epochs
 
     def __post_init__(self) -> None:
@@ -206,9 +203,7 @@ class LaggingConfig:
 
     updates: PositiveCount = 99  # of the encoder alone before one of the generator, at most; as in their code
     judge_every: PositiveCount = 15  # updates between looks at the mean loss; a rise ends the loop
-    information_batch: PositiveCount = (
-        32  # validation sentences; aggressive until their MI, in batches, falls
-    )
+    information_batch: PositiveCount = 32  # validation sentences; aggressive until their MI, in these, falls
 
 
 @settings
@@ -248,9 +243,7 @@ class OptimizerConfig:
     return_to_best: Flag = False  # go on from the best model's parameters when it is halved
     warmup: Share = 0.0  # share of the planned epochs in which the learning rate rises from 0
     weight_decay: Number = 0.0  # λ, decoupled: weights, but no biases, shrink by learning rate · λ an update
-    ema_decay: ShareBelowOne = (
-        0.0  # of the averaged weights that are validated and kept in best.pt; 0: no average
-    )
+    ema_decay: ShareBelowOne = 0.0  # of averaged weights, validated and kept in best.pt; 0: no average
     clip: Number = 5.0  # bound on the gradient's norm; 0: none
     initial_scale: PositiveNumber = 0.1  # parameters start in U(−scale, scale)
     embedding_scale: Number = 0.0  # the same for word embeddings; 0: as the others
@@ -274,9 +267,8 @@ class TrainingConfig:
     seed: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)] = 0
     minutes: Number = 0.0  # that the command may take, like --max-time; 0: no limit
     patience: Count = 5  # epochs without a better validation; 0: never stop early
-    select: Literal["nll", "elbo", "last"] = (
-        "nll"  # what best.pt is chosen by; "last": the last epoch's model
-    )
+    # What best.pt is chosen by; "last": the last epoch's model.
+    select: Literal["nll", "elbo", "last"] = "nll"
     # Of the products: tf32 is CUDA's, bfloat16 that of the output layer alone.
     precision: Precision = "auto"
     save_every: PositiveCount = 500  # steps between saves of last.pt
@@ -294,9 +286,8 @@ class LikelihoodConfig:
     pilots: Draws = 64  # draws a sentence in each round that fits the proposal
     # At most; a sentence that gains much even in the last of several has more.
     rounds: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 3
-    modes: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = (
-        2  # chain ends with components of their own
-    )
+    # Chain ends with components of their own.
+    modes: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 2
     degrees: Annotated[int, Field(strict=True, ge=3, le=10_000)] = 50  # of freedom of the Student proposal
 
 

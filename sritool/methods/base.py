@@ -124,7 +124,8 @@ class Method(ABC):
     def gradients(self, batch: Batch, clock: Clock, whole: Batch | None = None) -> dict[str, float]:
         """Write `.grad` of every parameter for this batch, or for its part of a batch.
 
-        The gradients of all parts of a batch add up to the batch's: each is divided by the sentences of the whole.
+        The gradients of all parts of a batch add up to the batch's: each is divided by the sentences of the
+        whole.
 
         Args:
             batch: The sentences; a part may have none.
@@ -171,12 +172,7 @@ class Method(ABC):
         """From here on make no updates but those of the plan."""
 
     def after_epoch(self, batches: Iterable[Batch], noise: Stream) -> dict[str, float]:
-        """What the method learns of itself on the validation sentences, as columns to show.
-
-        Args:
-            batches: Of all validation sentences.
-            noise: Of the epoch.
-        """
+        """What the method learns of itself on all validation sentences, as columns to show; noise is of the epoch."""
         return {}
 
     def state(self) -> dict[str, Any]:
@@ -208,12 +204,9 @@ class Method(ABC):
 
     @abstractmethod
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """Draw from the method's q(z|x) as it is evaluated: [chains, batch, latent].
+        """Draw from q(z|x) as it is evaluated, `chains` times a sentence: [chains, batch, latent].
 
-        Args:
-            conditional: p(x|·) of the batch.
-            seed: Of the draws; those of a sentence depend on no other sentence.
-            chains: Draws of each sentence.
+        The draws of a sentence depend on the seed and on no other sentence.
         """
 
     def posterior_mean(self, conditional: Conditional, seed: int, chains: int) -> Tensor:

@@ -133,7 +133,7 @@ class EncoderMethod(Method):
         generator: bool = True,
         whole: Batch | None = None,
     ) -> Descent:
-        """Return the objective, with the weight w of the KL, and its gradients.
+        """Return the objective with the weight w of the KL, and its gradients; `whole` is as in `gradients`.
 
         Args:
             batch: The sentences.
@@ -141,7 +141,6 @@ class EncoderMethod(Method):
             dropout: Of the masks.
             weight: w.
             generator: Whether the generator gets gradients too.
-            whole: The batch that `batch` is a part of; None: it is no part.
         """
         size = (whole or batch).size
         run = self.encoder.run(batch, self._workspace)
@@ -153,11 +152,8 @@ class EncoderMethod(Method):
             theta.weight = 1.0 / size
         found = conditional.evaluate(run.q.at(epsilon), masks, theta)
         kl = run.q.kl_by_dimension()
-        factor = weight * self.hinge(kl)
-        of_kl = run.q.kl_gradient()
-        of_mean = factor * of_kl.mean - found.gradient
-        of_log_variance = factor * of_kl.log_variance - run.q.spread(epsilon) * found.gradient
-        encoder = run.gradients(of_mean / size, of_log_variance / size)
+        slope = slope_in_q(run.q, epsilon, found.gradient, weight * self.hinge(kl), size)
+        encoder = run.gradients(slope.mean, slope.log_variance)
         return Descent(-found.log_likelihood, kl, encoder, theta.sums if theta is not None else {})
 
     def assign(self, gradients: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -214,3 +210,14 @@ class EncoderMethod(Method):
         """KL(q(z|x) ‖ prior), in closed form."""
         kl = self.proposal(conditional, seed).kl_to_prior()
         return PriorKl(kl, torch.zeros_like(kl))
+
+
+def slope_in_q(
+    q: DiagonalGaussian, noise: Tensor, gradient: Tensor, weight: float | Tensor, size: int
+) -> DiagonalGaussian:
+    """Gradient in q of the mean over `size` sentences of −log p(x|z) + w·KL, from that of log p(x|z) in z."""
+    of_kl, spread = q.kl_gradient(), q.spread(noise)  # z = mean + σ·noise
+    return DiagonalGaussian(
+        (weight * of_kl.mean - gradient) / size,
+        (weight * of_kl.log_variance - spread * gradient) / size,
+    )

@@ -8,13 +8,7 @@ from sritool.methods.base import Method
 from sritool.methods.lm import LanguageModel
 from sritool.methods.sa_vae import SemiAmortizedVae
 from sritool.methods.sri import ShortRunInference
-from sritool.methods.vae import (
-    AnnealedVae,
-    Autoencoder,
-    CyclicalVae,
-    FreeBitsVae,
-    SentenceFreeBitsVae,
-)
+from sritool.methods.vae import AnnealedVae, Autoencoder, CyclicalVae, FreeBitsVae, SentenceFreeBitsVae
 from sritool.methods.vae_lagging import LaggingVae
 
 _KINDS: tuple[type[Method], ...] = (

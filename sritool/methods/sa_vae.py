@@ -14,10 +14,9 @@ from sritool.data.batches import Batch
 from sritool.inference.refinement import Refinement
 from sritool.inference.svi import refine, refine_backward
 from sritool.methods.base import GRADIENT, Clock, Work
-from sritool.methods.encoder_method import EncoderMethod
+from sritool.methods.encoder_method import EncoderMethod, slope_in_q
 from sritool.model.conditional import Evaluation
 from sritool.model.dropout import Dropout
-from sritool.model.gaussian import DiagonalGaussian
 from sritool.model.second_order import along
 from sritool.model.theta_gradient import ThetaGradient
 
@@ -68,7 +67,7 @@ class SemiAmortizedVae(EncoderMethod):
                 theta.sums[name] += gradient
             return slope.of_code
 
-        of_end = _descent(refined.q, last, found.gradient, weight, size)
+        of_end = slope_in_q(refined.q, last, found.gradient, weight, size)
         of_start = refine_backward(curvature, refined, noise, of_end, settings, weight)
         encoder = run.gradients(of_start.mean, of_start.log_variance)
         self.assign({"encoder": encoder, "generator": theta.sums})
@@ -85,14 +84,3 @@ class SemiAmortizedVae(EncoderMethod):
     def _mean_norm(self, gradient: Tensor, size: int) -> Tensor:
         """Norm of a gradient of the mean over the whole batch, of which other processes have other parts."""
         return self.processes.sum_((gradient / size).square().sum()).sqrt()
-
-
-def _descent(
-    q: DiagonalGaussian, noise: Tensor, gradient: Tensor, weight: float, size: int
-) -> DiagonalGaussian:
-    """Gradient in q of the batch mean of −log p(x|z) + w·KL, from that of log p(x|z) in z = mean + σ·noise."""
-    of_kl, spread = q.kl_gradient(), q.spread(noise)
-    return DiagonalGaussian(
-        (weight * of_kl.mean - gradient) / size,
-        (weight * of_kl.log_variance - spread * gradient) / size,
-    )

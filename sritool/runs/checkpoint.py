@@ -30,25 +30,15 @@ _PARTS = {"config", "tokenizer", "weights", "corpus", "progress", "metrics", "tr
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with what it was trained on and by.
-
-    Attributes:
-        config: All settings of the run.
-        tokenizer: Text to word ids and back.
-        weights: Parameters and running statistics by name, float32.
-        corpus: Its name, path and content_hash, and how its text was cleaned and cut.
-        progress: Epoch, step, seconds of training, and whether it was pretraining.
-        metrics: Validation figures, one record an epoch.
-        trainer: Optimiser and position in the data; None in a checkpoint that cannot be resumed.
-    """
+    """A model with what it was trained on and by."""
 
     config: RunConfig
     tokenizer: Tokenizer
-    weights: Mapping[str, Tensor]
-    corpus: Mapping[str, Any]
-    progress: Mapping[str, Any]
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    trainer: Mapping[str, Any] | None = None
+    weights: Mapping[str, Tensor]  # parameters and running statistics by name, float32
+    corpus: Mapping[str, Any]  # its name, path and content_hash, and how its text was cleaned and cut
+    progress: Mapping[str, Any]  # epoch, step, seconds of training, and whether it was pretraining
+    metrics: list[dict[str, Any]] = field(default_factory=list)  # validation figures, one record an epoch
+    trainer: Mapping[str, Any] | None = None  # optimiser and position; None where it cannot be resumed
 
 
 def portable(checkpoint: Checkpoint) -> Checkpoint:
@@ -116,7 +106,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: It is missing, damaged, not a checkpoint, of a newer version, or holds code.
     """
-    values = _read(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"no checkpoint {path}; give a .pt file or a run folder that `sritool train` wrote"
+        )
+    try:
+        with path.open("rb") as file:
+            values = load_values(file)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; {advice_on(error)}") from error
+    except RefusedError as error:
+        raise CheckpointError(
+            f"{path} is not a sritool checkpoint: {error}; give a .pt file that `sritool train` wrote"
+        ) from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is not a sritool checkpoint; give a .pt file that `sritool train` wrote"
@@ -131,22 +133,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return _checkpoint_of({n: value for n, value in values.items() if n not in ("format", "version")})
     except (SritoolError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); use another checkpoint") from error
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(
-            f"no checkpoint {path}; give a .pt file or a run folder that `sritool train` wrote"
-        )
-    try:
-        with path.open("rb") as file:
-            return load_values(file)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}; {advice_on(error)}") from error
-    except RefusedError as error:
-        raise CheckpointError(
-            f"{path} is not a sritool checkpoint: {error}; give a .pt file that `sritool train` wrote"
-        ) from error
 
 
 def _checkpoint_of(parts: dict[str, Any]) -> Checkpoint:

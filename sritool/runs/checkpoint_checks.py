@@ -80,12 +80,7 @@ def check_contents(values: Mapping[str, Any]) -> None:
 def check_optimizer(
     stored: Mapping[str, Any], fresh: Mapping[str, Any], shapes: Sequence[torch.Size]
 ) -> None:
-    """Check that an optimiser's stored state fits an optimiser that was just made.
-
-    Args:
-        stored: What a checkpoint has of `Optimizer.state_dict()`.
-        fresh: `Optimizer.state_dict()` of the new optimiser.
-        shapes: Of the parameters, in the optimiser's order.
+    """Check that an optimiser's stored state fits a fresh one, of an optimiser of parameters of these shapes.
 
     Raises:
         ValueError: Groups, names, shapes or types differ, or a number is not finite.

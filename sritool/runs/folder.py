@@ -146,9 +146,7 @@ def remove_unsaved(folder: Path, lock: Lock) -> bool:
 def newest_run(runs_dir: Path, name: str = "") -> Path | None:
     """Return the run folder whose checkpoints are youngest; None if there is no run with a checkpoint.
 
-    Args:
-        runs_dir: The folder of runs; it need not be there.
-        name: Look only at runs called so, or so with a number; "": at all.
+    With a name, look only at runs called so, or so with a number. The folder of runs need not be there.
     """
     found = [
         (saved, folder)

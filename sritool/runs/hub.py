@@ -36,7 +36,7 @@ class HubModel(NamedTuple):
 def hub_model(given: Path) -> HubModel | None:
     """Return the model that `hf://user/name` or `hf://user/name@revision` names; None for the name of a file.
 
-    As a path, which has lost one of the slashes.
+    It is given as a path, which has lost one of the slashes.
 
     Raises:
         UsageError: It begins so, and is no such name.
@@ -107,12 +107,9 @@ def check_hub_name(name: str) -> None:
 
 
 def push_folder(folder: Path, name: str, private: bool) -> str:
-    """Send the files of a folder to the hub, as one commit to a model that is made if it is not there.
+    """Send all files of a folder to the hub, as one commit to the model user/name, which is made if it is not there.
 
-    Args:
-        folder: All that is in it is sent.
-        name: user/name.
-        private: Whether a model that is made now is hidden from others.
+    `private` hides a model that is made now from others.
 
     Returns:
         The model's address.

@@ -18,14 +18,9 @@ class MetricsLog:
     def __init__(
         self, path: Path, steps: int = 0, epochs: int = 0, pretraining: bool = False, tuned: int = 0
     ) -> None:
-        """Keep the records of what is done: steps, and epochs of the pretraining or of the method.
+        """Keep the records of what is done: so many steps, and epochs of the pretraining or of the method.
 
-        Args:
-            path: The file; it need not be there.
-            steps: That are done.
-            epochs: That are done.
-            pretraining: Whether these epochs are those of the pretraining.
-            tuned: Epochs that were done at the last search for step sizes.
+        `tuned` epochs were done at the last search for step sizes. The file need not be there.
 
         Raises:
             SritoolError: It cannot be written.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -47,12 +47,7 @@ class TrainedModel:
     """
 
     def __init__(self, checkpoint: Checkpoint, path: Path, device: torch.device) -> None:
-        """Build the model of a checkpoint.
-
-        Args:
-            checkpoint: What was read.
-            path: The file it came from, for messages.
-            device: Where to compute.
+        """Build the model of a checkpoint from the file `path`, which is for messages.
 
         Raises:
             CheckpointError: The weights do not fit the settings.
@@ -66,6 +61,28 @@ class TrainedModel:
         if checkpoint.config.training.precision == "bfloat16" and multiplies_in_bfloat16(device):
             self.method.precision = "bfloat16"
         self.generator = self.method.generator
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu", gpu: str | None = None) -> Self:
+        """Load a checkpoint file or a run folder (best.pt before last.pt), as every command takes it.
+
+        Args:
+            path: A file or a folder.
+            device: cpu, cuda:0, mps or auto.
+            gpu: Its number, which goes before `device`.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+            UsageError: There is no such device.
+        """
+        file = find_checkpoint(Path(path), Path("runs"))
+        checkpoint = load_checkpoint(file)
+        if checkpoint.progress.get("pretraining"):
+            raise CheckpointError(
+                f"{file} is still the autoencoder that {checkpoint.config.method} begins with; "
+                "train on with --resume, or take its encoder with train --from"
+            )
+        return cls(checkpoint, file, resolve_device(device, gpu))
 
     def __repr__(self) -> str:
         return f"<sritool {self.method.name} model of {self.checkpoint.corpus['name']}, {self.path}>"
@@ -147,10 +164,8 @@ class TrainedModel:
     def sample(self, n: int = 1, seed: int = 0, config: DecodingConfig | None = None) -> list[str]:
         """Return n sentences with codes from the prior; the first of more are the same.
 
-        Args:
-            n: How many.
-            seed: Of the codes, and of the words that are drawn.
-            config: How words are chosen; None: by `default_decoding`.
+        The seed is of the codes, and of words that are drawn. They are chosen as in `default_decoding`, unless
+        `config` says how.
         """
         return self.decode(self.prior(n, seed), config or self.default_decoding(), seed)
 
@@ -170,30 +185,4 @@ class TrainedModel:
             )
 
 
-def load_model(path: Path | str, device: str = "cpu", gpu: str | None = None) -> TrainedModel:
-    """Load a checkpoint file or a run folder (best.pt before last.pt), as every command takes it.
-
-    Args:
-        path: A file or a folder.
-        device: cpu, cuda:0, mps or auto.
-        gpu: Its number, which goes before `device`.
-
-    Raises:
-        CheckpointError: It is missing or damaged.
-        UsageError: There is no such device.
-    """
-    return TrainedModel(*checkpoint_and_device(path, device, gpu))
-
-
-def checkpoint_and_device(
-    path: Path | str, device: str = "cpu", gpu: str | None = None
-) -> tuple[Checkpoint, Path, torch.device]:
-    """Return what a `TrainedModel` is made of; arguments and errors as `load_model`."""
-    file = find_checkpoint(Path(path), Path("runs"))
-    checkpoint = load_checkpoint(file)
-    if checkpoint.progress.get("pretraining"):
-        raise CheckpointError(
-            f"{file} is still the autoencoder that {checkpoint.config.method} begins with; "
-            "train on with --resume, or take its encoder with train --from"
-        )
-    return checkpoint, file, resolve_device(device, gpu)
+load_model = TrainedModel.load

@@ -13,11 +13,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickle
 import re
 import struct
 import zipfile
 from collections.abc import Mapping
+from pickle import UnpicklingError
 from typing import IO, Any, BinaryIO, cast
 
 import torch
@@ -31,9 +31,8 @@ DIGEST_MARK = b"sritool sha256 "
 
 _DIGITS = 64
 _CHUNK = 1 << 20
-_LAST_RECORD = struct.Struct(
-    "<4s4H2LH"
-)  # of an archive: mark, disks, entries, directory's size and place, comment
+# Of an archive: mark, disks, entries, directory's size and place, comment.
+_LAST_RECORD = struct.Struct("<4s4H2LH")
 _ELSEWHERE = 0xFFFFFFFF  # the place is in the record for archives of more than 4 GB
 _RECORDS_64 = 56 + 20  # bytes of that record and of the one that tells where it is; torch always writes them
 _FLAGS = 0x808  # an entry's sizes are repeated behind it; names are UTF-8
@@ -46,15 +45,7 @@ _TYPES = (torch.float32, torch.uint8)
 
 # What a file can do to the two parsers. Any other error is one of the program, the installation or the machine.
 _DAMAGED_ARCHIVE = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, struct.error)
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    EOFError,
-    LookupError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+_UNREADABLE = (UnpicklingError, EOFError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
 
 
 def save_values(values: Any, file: BinaryIO) -> None:

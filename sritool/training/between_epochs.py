@@ -40,18 +40,14 @@ def interrupted(state: RunState, signal: int) -> Interrupted:
 
 
 class BetweenEpochs:
-    """The work of the first process; each part of it raises `Stop` on a signal.
-
-    Attributes:
-        log: Of the run; what is done here goes there.
-    """
+    """The work of the first process, told to `log`; each part of it raises `Stop` on a signal."""
 
     log: RunLog
 
     def __init__(self, state: RunState, times: Timetable, valid: Split) -> None:
         self.state, self.times, self.valid = state, times, valid
 
-    def _check_signal(self) -> None:
+    def _check_signal(self, *_: object) -> None:
         signal = self.state.processes.asked()
         if signal is not None:
             raise Stop("signal", signal)
@@ -65,9 +61,7 @@ class BetweenEpochs:
         state, position = self.state, self.state.position
         progress = position.epoch / state.config.training.epochs
         try:
-            tuned = retune(
-                state.method, self.valid, progress, position.epoch, lambda *_: self._check_signal()
-            )
+            tuned = retune(state.method, self.valid, progress, position.epoch, self._check_signal)
         except NumericalError as error:
             self.log.warn(f"the step sizes stay as they are: {error}")
             position.tuned = position.epoch
@@ -75,7 +69,7 @@ class BetweenEpochs:
         state.config = adopt(state.method, tuned)
         position.tuned = position.epoch
         position.tuning_seconds += tuned.seconds
-        note = self.log.tuned(tuned.record(), tuned.in_a_line(), tuned.seconds)
+        note = self.log.tuned(tuned)
         state.save(LAST)
         state.write_config()
         self.log.observer(note)
@@ -130,7 +124,7 @@ class BetweenEpochs:
 
         def report(label: str, done: int, total: int) -> None:
             self._check_signal()
-            self.log.validating(label, done, total)
+            self.log.observer(events.Measuring(f"validation: {label}", done, total))
 
         method, level = self.state.method, self.times.level
         try:

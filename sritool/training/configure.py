@@ -84,10 +84,10 @@ def resolve_config(
     under: RunConfig | None = None,
     sizes: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """The configuration of a run.
+    """The configuration of a run on a corpus, which has the preset of its name if there is one.
 
     Args:
-        corpus: Its name, which is also the preset's if there is one.
+        corpus: Its name.
         method: Before the one in `given`.
         given: What the user gave.
         under: Settings of the run to be resumed, which hold where nothing was given.

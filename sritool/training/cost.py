@@ -16,13 +16,12 @@ from sritool.data.batches import collate, training_batches
 from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.methods.base import Clock, Method
-from sritool.methods.registry import build_method
 from sritool.model.device import length_multiple, products_in
 from sritool.processes import ALONE, part_of
 from sritool.training.freezing import check_freezing
 from sritool.training.pretraining import begins_as_autoencoder, pretraining_epochs
-from sritool.training.shared_gradients import BatchGradients
-from sritool.training.state import training_split, with_precision
+from sritool.training.sharing import BatchGradients
+from sritool.training.state import new_method, training_split
 
 
 class RunCost(NamedTuple):
@@ -65,23 +64,16 @@ def cost_of(
 ) -> RunCost:
     """Return what a run will cost, the time from three steps on batches of middle length.
 
-    Args:
-        config: Its settings.
-        corpus: What it will be trained on.
-        device: Where.
-        processes: That share each batch, on devices like this one; the time is without their sums.
-        progress: Of the checkpoint that it goes on from; None: it begins.
+    So many processes share each batch, on devices like this one; the time is without their sums. `progress` is of
+    the checkpoint that the run goes on from; None: it begins.
 
     Raises:
         UsageError: What is frozen leaves nothing to train.
     """
-    method = build_method(config, len(corpus.tokenizer))
-    check_freezing(method)
-    method.initialise()
-    method.modules.to(device)
     train = training_split(corpus, config)
-    config = with_precision(config, train, len(corpus.tokenizer), device, processes)
-    method.precision = config.training.precision
+    method = new_method(config, corpus, train, device, processes)
+    config = method.config
+    check_freezing(method)
     batches = training_batches(train.lengths, config.training.batch_size, config.training.seed, 0)
     parts = processes * config.training.accumulate
     timed = partial(_timed, method, config, train, batches, device, parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from torch import nn
@@ -11,24 +10,11 @@ from sritool.errors import UsageError
 from sritool.methods.base import Method
 
 _MEMBERS = {
-    "embedding": ("generator.embedding", "encoder.embedding"),
-    "recurrence": (
-        "generator.words_to_gates",
-        "generator.recurrent",
-        "generator.gate_bias",
-        "generator.inputs_to_gates",
-    ),
-    "latent": ("generator.latent_to_gates", "generator.latent_to_initial", "generator.initial_bias"),
-    "output": (
-        "generator.output",
-        "generator.output_bias",
-        "generator.hidden_to_embedding",
-        "generator.embedding_to_output",
-    ),
+    "recurrence": ("words_to_gates", "recurrent", "gate_bias", "inputs_to_gates"),
+    "latent": ("latent_to_gates", "latent_to_initial", "initial_bias"),
+    "output": ("output", "output_bias", "hidden_to_embedding", "embedding_to_output"),
 }
-"""Part -> names of its parameters, of each layer. `generator` and `encoder` are those modules as a whole."""
-
-_LAYER = re.compile(r"\.upper\.\d+\.")
+"""Part of the generator -> names of its parameters, in each layer. A part may also be a module as a whole."""
 
 
 def frozen_names(modules: nn.Module, parts: Sequence[str]) -> frozenset[str]:
@@ -36,16 +22,17 @@ def frozen_names(modules: nn.Module, parts: Sequence[str]) -> frozenset[str]:
 
     The output layer of tied embeddings is the embeddings, so that either name freezes both.
     """
-    parameters = dict(modules.named_parameters())
-    wanted = {name for part in parts for name in _MEMBERS.get(part, ())}
-    if "output" in parts and "generator.output" not in parameters:
-        wanted.add("generator.embedding")
-    modules_wanted = tuple(f"{part}." for part in parts if part not in _MEMBERS)
-    return frozenset(
-        name
-        for name in parameters
-        if _LAYER.sub(".", name) in wanted or (modules_wanted and name.startswith(modules_wanted))
-    )
+    names = [name for name, _ in modules.named_parameters()]
+    members = {member for part in parts for member in _MEMBERS.get(part, ())}
+    if "output" in parts and "generator.output" not in names:
+        members.add("embedding")
+
+    def is_frozen(name: str) -> bool:
+        module, last = name.partition(".")[0], name.rpartition(".")[2]
+        of_both = last == "embedding" and "embedding" in parts  # of the generator, and of an encoder
+        return module in parts or of_both or (module == "generator" and last in members)
+
+    return frozenset(filter(is_frozen, names))
 
 
 def trained_parameters(modules: nn.Module, parts: Sequence[str]) -> list[nn.Parameter]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sritool.data.batches import Batch
 from sritool.evaluation.metrics import Estimate
+from sritool.evaluation.step_sizes import Tuned
 from sritool.runs.folder import METRICS
 from sritool.runs.live_logs import LiveLogs
 from sritool.runs.metrics_log import MetricsLog, read_metrics
@@ -30,15 +31,7 @@ class RunLog:
         max_steps: int | None,
         live: LiveLogs | None = None,
     ) -> None:
-        """Begin where the run is.
-
-        Args:
-            state: The run.
-            times: Its validations and its deadline.
-            observer: Is told of everything.
-            max_steps: Where the run will be stopped before its plan is done.
-            live: Where records go beside metrics.jsonl.
-        """
+        """Begin where the run is, which may be stopped at a step before its plan is done."""
         self.state, self.observer, self._max_steps, self._times = state, observer, max_steps, times
         position = state.position
         path, done = state.folder / METRICS, (position.step, position.epoch, position.pretraining)
@@ -50,14 +43,9 @@ class RunLog:
         self._warned = False  # of a collapse, which is said when it begins and not each epoch
 
     def step(self, sums: dict[str, float], batch: Batch, norm: float, batches: int, planned: bool) -> None:
-        """Log an update.
+        """Log an update of a batch, of so many in an epoch; `planned`: not one that a method puts before it.
 
-        Args:
-            sums: As `Method.gradients` gives them.
-            batch: What it was made on.
-            norm: Of the gradient, before clipping.
-            batches: In an epoch.
-            planned: Whether it is one of the plan, and not one that a method puts before it.
+        `sums` is as `Method.gradients` gives them, and `norm` the gradient's before clipping.
         """
         position, epochs = self.state.position, self.state.epochs
         for name, value in sums.items():
@@ -121,14 +109,9 @@ class RunLog:
         began: float,
         ended: bool = True,
     ) -> None:
-        """Log a validation.
+        """Log a validation: its estimates, what the method learnt of itself, and whether it is the best so far.
 
-        Args:
-            estimates: What was measured.
-            own: What the method learnt of itself.
-            better: Whether it is the best so far.
-            began: Seconds that the run had taken when it began.
-            ended: Whether the epoch is over.
+        It began when the run had taken so many seconds, and may come before the epoch has ended.
         """
         state, position = self.state, self.state.position
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
@@ -158,15 +141,11 @@ class RunLog:
             self.warn(warning)
         self._warned = warning is not None
 
-    def tuned(self, record: dict[str, Any], line: str, seconds: float) -> events.Note:
-        """Log a search for step sizes that took so long: its choice, and the same in a line for people.
-
-        Returns:
-            What to tell once the choice is saved.
-        """
+    def tuned(self, tuned: Tuned) -> events.Note:
+        """Log a search for step sizes; return what to tell once the choice is saved."""
         position = self.state.position
         share = position.tuning_seconds / self.state.seconds()
-        whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **record}
+        whole = {"kind": "tune", "step": position.step, "epoch": position.epoch, **tuned.record()}
         self._add({**whole, "share_of_training": share, "seconds": round(self.state.seconds(), 2)})
-        spent = f"it took {seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
-        return events.Note(f"{line}; {spent}")
+        spent = f"it took {tuned.seconds:.1f} s, and all such searches {100 * share:.1f} % of training"
+        return events.Note(f"{tuned.in_a_line()}; {spent}")

@@ -35,8 +35,8 @@ from sritool.training.between_epochs import BetweenEpochs, Stop, interrupted
 from sritool.training.deadline import Deadline, Timetable
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
-from sritool.training.shared_gradients import Asked, BatchGradients
-from sritool.training.shared_state import share, state_of_all
+from sritool.training.position import ends_early
+from sritool.training.sharing import Asked, BatchGradients, share, state_of_all
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ class Trainer:
             observer: Is told of everything.
             resume: last.pt of the run to go on with.
             live: Where its records go beside metrics.jsonl; whoever made it closes it.
-            processes: That share the work; None: this one alone. The others copy settings and state from the
-                first, and tell the observer nothing.
+            processes: That share the work. Others than the first copy its settings and state, and tell nothing.
 
         Raises:
             DataError: The run to resume is of another corpus.
@@ -149,7 +148,7 @@ class Trainer:
         state, training = self.state, self.state.config.training
         self._lead(self.between.choose_level)
         while state.position.epoch < state.epochs:
-            if early := state.ends_early():
+            if early := ends_early(state.method, state.config, state.epochs, state.position):
                 return early
             if state.tuning_is_due():
                 self._lead(self.between.tune)
@@ -179,10 +178,7 @@ class Trainer:
         share(self.state)
 
     def _check_limits(self) -> None:
-        """Stop if a limit is reached.
-
-        Several processes told each other with the last update, so that all stop at the same step.
-        """
+        """Stop if a limit is reached; several processes told each other, and so stop at the same step."""
         asked = self.gradients.asked
         if self.processes.size == 1:
             asked = Asked(self.limits.signal(), self.times.is_over())
@@ -196,11 +192,7 @@ class Trainer:
     # Update.
 
     def _step(self, batches: list[NDArray[np.int64]]) -> bool:
-        """Make one update.
-
-        Returns:
-            Whether it was that of the planned batch; False of an extra one, as where an encoder catches up.
-        """
+        """Make one update; return whether it was the planned one, and not one for an encoder to catch up."""
         state, position, settings = self.state, self.state.position, self.state.config.optimizer
         clock = position.clock(state.config.training.seed, len(batches), state.epochs)
         beside = state.method.beside(clock, position.batch, len(batches))

@@ -21,13 +21,10 @@ def make_optimizer(
 
 
 def learning_rate(settings: OptimizerConfig, progress: float, after: float, halvings: int) -> float:
-    """Return the learning rate of an update.
+    """Return the learning rate of an update, which so many halvings have halved.
 
-    Args:
-        settings: Its schedules.
-        progress: Share of the planned epochs that is done before the update.
-        after: The same after it. The warm-up goes by this, so that the first update has a rate above 0.
-        halvings: How often validations have halved it.
+    `progress` is the share of the planned epochs that is done before the update, `after` the same after it. The
+    warm-up goes by the latter, so that the first update has a rate above 0.
     """
     warm = min(1.0, after / settings.warmup) if settings.warmup else 1.0
     return settings.learning_rate * warm * settings.decay.at(progress) * 0.5**halvings

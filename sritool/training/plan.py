@@ -72,8 +72,10 @@ class Plan:
         return to_toml(shown(self.config))
 
     @contextlib.contextmanager
-    def open_folder(self, runs_dir: Path) -> Iterator[Opened]:
+    def open_folder(self, runs_dir: Path) -> Iterator[tuple[Plan, Path, bool]]:
         """Open the run's folder for this process alone; a new one in which nothing was saved goes again.
+
+        Yields the plan as it is now, the folder, and whether that is locked: not where the file system has no locks.
 
         Raises:
             UsageError: Another process works on the run.
@@ -84,7 +86,7 @@ class Plan:
                 clear_leavings(self.folder)
                 # Made again where the process that had the run saved and ended since it was made.
                 plan = self if _stamp(self.folder) == self.stamp else _plan_of(self.start, self.folder)
-                yield Opened(plan, self.folder, not lock.unsupported)
+                yield plan, self.folder, not lock.unsupported
             return
         new_parent = not runs_dir.exists()
         wanted = runs_dir / _run_name(self.start, self.config.method)
@@ -94,19 +96,11 @@ class Plan:
                 if self.start.resume and folder != wanted and _is_locked(wanted):
                     # Refused where another process has begun this run, and not saved it yet.
                     hold(wanted).release()
-                yield Opened(self, folder, not lock.unsupported)
+                yield self, folder, not lock.unsupported
             finally:
                 if remove_unsaved(folder, lock) and new_parent:
                     with contextlib.suppress(OSError):
                         runs_dir.rmdir()
-
-
-class Opened(NamedTuple):
-    """A run folder that this process may write in."""
-
-    plan: Plan
-    folder: Path
-    locked: bool  # False where the file system has no locks, and nothing keeps another process out
 
 
 def plan_run(start: Start, runs_dir: Path, data_dir: Path) -> Plan:
@@ -159,20 +153,20 @@ def _run_name(start: Start, method: str) -> str:
 def _folder_to_resume(start: Start, runs_dir: Path) -> Path | None:
     if start.resume is None:
         return None
-    if start.resume == "auto" and start.name and (runs_dir / start.name / LAST).is_file():
-        return runs_dir / start.name
     if start.resume == "auto":
-        folder = newest_run(runs_dir, _run_name(start, start.given.get("method") or DEFAULT_METHOD))
-        return folder and _with_last(folder)
-    if start.name is not None:
+        if start.name and (runs_dir / start.name / LAST).is_file():
+            return runs_dir / start.name
+        newest = newest_run(runs_dir, _run_name(start, start.given.get("method") or DEFAULT_METHOD))
+        if newest is None:
+            return None
+        folder = newest
+    elif start.name is not None:
         raise UsageError(f"--name is for a new run; leave it out, or --resume {start.resume}")
-    path = find_checkpoint(Path(start.resume), runs_dir)
-    if Path(start.resume).is_file() and path.name != LAST:
-        raise UsageError(f"{path} cannot be resumed; give the run folder: --resume {path.parent}")
-    return _with_last(path.parent)
-
-
-def _with_last(folder: Path) -> Path:
+    else:
+        path = find_checkpoint(Path(start.resume), runs_dir)
+        folder = path.parent
+        if Path(start.resume).is_file() and path.name != LAST:
+            raise UsageError(f"{path} cannot be resumed; give the run folder: --resume {folder}")
     if not (folder / LAST).is_file():
         raise UsageError(f"{folder} has no {LAST} to go on from; start a new run without --resume")
     return folder

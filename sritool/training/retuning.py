@@ -21,14 +21,8 @@ def retune(method: Method, split: Split, progress: float, epoch: int, report: Re
     """A small search around the present schedule at the temperature of training, without dropout.
 
     8 sentences × 64 chains × 4 schedules × 21 are 43,000 evaluations of a sentence, beside 640 Hessians: little
-    against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB.
-
-    Args:
-        method: With a chain.
-        split: Where the sentences are taken from.
-        progress: Epochs done / epochs planned.
-        epoch: Of the noise.
-        report: Is told of each part of the work.
+    against the 5 × 42,000 × 21 = 4.4 million of five epochs of PTB. `progress` is epochs done / epochs planned,
+    `epoch` is of the noise.
     """
     sampler, seed = sampler_of(method), method.config.training.seed
     chosen = seeded_choice(len(split), SENTENCES)

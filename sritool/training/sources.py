@@ -42,19 +42,15 @@ def sort_sources(
     for several, kind in ((runs, "runs"), (folders, "folders")):
         if len(several) > 1:
             raise UsageError(f"--from names two {kind}, {several[0]} and {several[1]}; give one")
-    checkpoint = _checkpoint(runs[0], runs_dir, resuming) if runs else None
-    return checkpoint, folders[0] if folders else None
-
-
-def _checkpoint(given: Path, runs_dir: Path, resuming: bool) -> Path:
-    there = given.exists() or (runs_dir / given).is_dir() or bundled_run(str(given)) or hub_model(given)
-    if there:
-        return find_checkpoint(given, runs_dir)
+    folder = folders[0] if folders else None
+    if not runs:
+        return None, folder
+    run = runs[0]
+    if run.exists() or (runs_dir / run).is_dir() or bundled_run(str(run)) or hub_model(run):
+        return find_checkpoint(run, runs_dir), folder
     if resuming:
-        return given
-    raise CheckpointError(
-        f"--from {given}: there is no such run, file or folder; look for a slip in its name"
-    )
+        return run, folder
+    raise CheckpointError(f"--from {run}: there is no such run, file or folder; look for a slip in its name")
 
 
 def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, Any]]:
@@ -66,10 +62,8 @@ def with_source(given: Given, source: Path | None) -> tuple[Given, Mapping[str, 
         CheckpointError: It cannot be read.
         DataError: Word vectors were given too, and cannot be read.
     """
-    path, vectors = (
-        str(source or given.get("warm_start.checkpoint") or ""),
-        given.get("warm_start.embeddings"),
-    )
+    path = str(source or given.get("warm_start.checkpoint") or "")
+    vectors = given.get("warm_start.embeddings")
     of_vectors = {"embedding": vector_width(Path(vectors))} if isinstance(vectors, str) and vectors else {}
     if not path:
         return given, of_vectors

@@ -18,6 +18,7 @@ from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, NumericalError, SritoolError, UsageError
 from sritool.files import cannot_write, write_text
+from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
 from sritool.processes import ALONE, Processes
@@ -29,7 +30,7 @@ from sritool.training.averaging import WeightAverage
 from sritool.training.configure import shown
 from sritool.training.freezing import check_freezing, trained_parameters
 from sritool.training.optimizer import make_optimizer
-from sritool.training.position import Position, ends_early
+from sritool.training.position import Position
 from sritool.training.pretraining import (
     begins_as_autoencoder,
     go_on_from_encoder,
@@ -41,18 +42,22 @@ from sritool.training.warm_start import begin_from_files
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
 
 
-def with_precision(
-    config: RunConfig, train: Split, vocabulary: int, device: torch.device, processes: int
-) -> RunConfig:
-    """Return the configuration with "auto" settled, for a batch that so many processes share.
+def new_method(
+    config: RunConfig, corpus: Corpus, train: Split, device: torch.device, processes: int
+) -> Method:
+    """Draw a run's method, with its precision settled where that is "auto"; a resumed run keeps what was settled.
 
-    A resumed run keeps what was settled.
+    The method's own configuration has the precision; `processes` share a batch.
     """
-    training = config.training
+    training, types = config.training, len(corpus.tokenizer)
     sentences = -(-training.batch_size // (processes * training.accumulate))
     rows = int(sentences * max(1.0, float(train.lengths.mean())))
-    precision = resolve_precision(training.precision, device, config.generator.hidden, rows, vocabulary)
-    return replace(config, training=replace(training, precision=precision))
+    precision = resolve_precision(training.precision, device, config.generator.hidden, rows, types)
+    method = build_method(replace(config, training=replace(training, precision=precision)), types)
+    method.precision = precision
+    method.initialise()
+    method.modules.to(device)
+    return method
 
 
 def training_split(corpus: Corpus, config: RunConfig) -> Split:
@@ -75,7 +80,7 @@ class RunState:
     ) -> None:
         """Begin a run, or take it up from its checkpoint.
 
-        Where several processes train it, the first one alone reads and writes files; see `shared_state`.
+        Where several processes train it, the first one alone reads and writes files; see `sharing`.
 
         Raises:
             DataError: The run to resume is of another corpus.
@@ -83,16 +88,16 @@ class RunState:
         """
         self.corpus, self.folder, self.device, self.processes = corpus, folder, device, processes
         self.train = training_split(corpus, config)
-        self.config = with_precision(config, self.train, len(corpus.tokenizer), device, processes.size)
         if resume is not None:
-            self._check_corpus(resume)
+            if resume.corpus["content_hash"] != corpus.info.content_hash:
+                raise DataError(
+                    f"corpus {corpus.info.name} is not the one that {folder} was trained on; "
+                    "prepare that one again, or start a new run"
+                )
             # Fitted as it was trained: another sampler of the resumed run may keep other statistics.
             method_without_memory(resume, folder / LAST)
-        self.method = build_method(self.config, len(corpus.tokenizer))
-        self.method.precision = self.config.training.precision
+        self.method = new_method(config, corpus, self.train, device, processes.size)
         self.method.processes = processes
-        self.method.initialise()
-        self.method.modules.to(device)
         self.position = Position(pretraining=begins_as_autoencoder(self.method, config))
         self.taken_over: list[str] = []  # from other files, in a line each
         self.metrics: list[dict[str, Any]] = []
@@ -100,7 +105,7 @@ class RunState:
             load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
         else:
             self.taken_over = begin_from_files(self.method, corpus, self.train)
-            self.config = self.method.config
+        self.config = self.method.config
         check_freezing(self.method)
         self._begin_updates()
         if resume is not None:
@@ -116,10 +121,6 @@ class RunState:
     def epochs(self) -> int:
         """Planned, of the autoencoder while it is pretrained, then of the method."""
         return pretraining_epochs(self.config) if self.position.pretraining else self.config.training.epochs
-
-    def ends_early(self) -> str | None:
-        """Why there are no more epochs, planned or not; None: there are."""
-        return ends_early(self.method, self.config, self.epochs, self.position)
 
     def tuning_is_due(self) -> bool:
         """At the start of an epoch, not yet done there, after every so many."""
@@ -148,11 +149,7 @@ class RunState:
         self._begin_updates()
 
     def end_pretraining(self) -> None:
-        """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps.
-
-        Raises:
-            CheckpointError: autoencoder.pt is damaged or gone.
-        """
+        """From the autoencoder to the method: the encoder stays, all else begins anew but the count of steps."""
         if self.keeps_best_autoencoder():
             take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
         go_on_from_encoder(self.method)
@@ -201,13 +198,6 @@ class RunState:
         self.optimizer = make_optimizer(self.method.modules, settings, self.device)
         self.average = WeightAverage(self.method.modules, settings.ema_decay) if settings.ema_decay else None
 
-    def _check_corpus(self, resume: Checkpoint) -> None:
-        if resume.corpus["content_hash"] != self.corpus.info.content_hash:
-            raise DataError(
-                f"corpus {self.corpus.info.name} is not the one that {self.folder} was trained on; "
-                "prepare that one again, or start a new run"
-            )
-
     def _restore(self, resume: Checkpoint) -> None:
         if resume.trainer is None:
             raise CheckpointError(f"{self.folder / BEST} cannot be resumed; resume from {LAST}")
@@ -237,14 +227,18 @@ class RunState:
         """
         if not self.processes.is_first:
             return
+        began = time.monotonic()
         try:
             with nullcontext() if name == LAST else self.averaged():
-                self._write(name)
+                save_checkpoint(self.checkpoint(resumable=name == LAST), self.folder / name)
         except SritoolError as error:
             last, stands = self.folder / LAST, "nothing of this run is saved"
             if last.is_file():
                 stands = f"the state saved before stands in {last}; go on with the same command and --resume"
             raise SritoolError(f"{error}; {stands}") from error
+        if name == LAST:
+            self._saved = began
+        self.save_seconds = time.monotonic() - began
 
     def save_last(self) -> None:
         """Write last.pt, over no good one.
@@ -289,22 +283,12 @@ class RunState:
     def _is_finite(self) -> bool:
         return all(bool(parameter.isfinite().all()) for parameter in self.method.modules.parameters())
 
-    def _write(self, name: str) -> None:
-        began = time.monotonic()
-        if name == LAST:
-            self._saved = began
-        save_checkpoint(self.checkpoint(resumable=name == LAST), self.folder / name)
-        self.save_seconds = time.monotonic() - began
-
     def checkpoint(self, resumable: bool) -> Checkpoint:
         """Return all that it is, as a file has it; without optimiser and position if it is not `resumable`."""
         self.position.seconds = self.seconds()
         position, info = vars(self.position).copy(), self.corpus.info
-        trainer = {
-            "optimizer": self.optimizer.state_dict(),
-            "position": position,
-            "method": self.method.state(),
-        }
+        trainer = {"optimizer": self.optimizer.state_dict(), "position": position}
+        trainer["method"] = self.method.state()
         if self.average is not None:
             trainer["average"] = self.average.state()
         cut = ("content_hash", "max_length", "lowercase", "split_punctuation")

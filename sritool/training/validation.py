@@ -140,32 +140,22 @@ def level_of(method: Method, config: RunConfig, train: Split, valid: Split) -> L
         )
 
     budget = settings.share * len(train)
-    found = affordable(budget, cost, most, settings.likelihood, FEWEST)
+    found = affordable(budget, cost, most, settings.likelihood)
     return found._replace(every=max(1, math.ceil(found.sentences * cost(found.likelihood) / budget)))
 
 
 def affordable(
-    budget: float,
-    cost: Callable[[LikelihoodConfig], float],
-    most: int,
-    likelihood: LikelihoodConfig,
-    fewest: int,
+    budget: float, cost: Callable[[LikelihoodConfig], float], most: int, likelihood: LikelihoodConfig
 ) -> Level:
-    """Return the best measurement within a budget: first fewer draws and pilots, then fewer sentences.
+    """Return the best measurement within a budget: first fewer draws and pilots, then fewer sentences than `most`.
 
-    Args:
-        budget: In any unit of work.
-        cost: Of one sentence, in that unit.
-        most: Sentences.
-        likelihood: At most so many draws.
-        fewest: Sentences.
+    `cost` gives the work of one sentence, in the unit of the budget, with so many draws.
     """
     for candidate in rungs(likelihood):
         if most * cost(candidate) <= budget:
             return Level(most, candidate)
-    cheapest = rungs(likelihood)[-1]
-    fitting = int(budget / cost(cheapest))
-    return Level(min(most, max(fewest, fitting)), cheapest)
+    fitting = int(budget / cost(candidate))
+    return Level(min(most, max(FEWEST, fitting)), candidate)
 
 
 def rungs(likelihood: LikelihoodConfig) -> list[LikelihoodConfig]:
@@ -191,12 +181,7 @@ def passes_of(
 ) -> float:
     """Cost of measuring one sentence by `adaptive`, all rounds of pilots counted: forward passes.
 
-    Args:
-        method: Whose generator it is.
-        metrics: What is measured.
-        likelihood: How.
-        mean_length: Of the sentences, in predictions.
-        work: Of inference; None: the method's own.
+    `mean_length` is that of the sentences, in predictions; `work` tells of inference, None: the method's own.
     """
     needs = {need for name in metrics for need in NEEDS[name]}
     if method.latent == 0:

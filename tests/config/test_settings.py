@@ -26,10 +26,7 @@ from sritool.errors import UsageError
         ({"sampler": {"step": 3}}, "unknown setting sampler.step; did you mean sampler.steps?"),
         ({"optimiser": {}}, "did you mean optimizer?"),
         ({"validation": {"likelihood": {"sample": 3}}}, "did you mean validation.likelihood.samples?"),
-        (
-            {"qqqq": 1},
-            "known: method, recipe, generator, sampler, kl, cycles, free_bits, ",
-        ),
+        ({"qqqq": 1}, "known: method, recipe, generator, sampler, kl, cycles, free_bits, "),
     ],
 )
 def test_an_unknown_setting_suggests_the_nearest(values: dict[str, Any], words: str) -> None:

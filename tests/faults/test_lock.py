@@ -153,11 +153,11 @@ def test_a_run_goes_on_from_what_the_process_before_saved_last(lab: Any, place: 
         plan = plan_run(start, runs, data)
         assert plan.resume is not None
         assert started(lab, place, *train("sri", "--resume", "--epochs", 3)).wait().code == 0
-        with plan.open_folder(runs) as opened:
-            assert opened.locked
-            assert opened.plan.resume is not None
-            assert opened.plan.resume.progress["step"] == plan.resume.progress["step"] + 5
-            assert opened.plan.config.training.epochs == 3
+        with plan.open_folder(runs) as (opened, _, locked):
+            assert locked
+            assert opened.resume is not None
+            assert opened.resume.progress["step"] == plan.resume.progress["step"] + 5
+            assert opened.config.training.epochs == 3
     finally:
         os.chdir(here)
 

@@ -188,7 +188,7 @@ def test_parts_of_a_batch_add_up_to_it(name: str, pair: tuple[Generator, Generat
     from sritool.methods.base import Clock
     from sritool.methods.registry import build_method
     from sritool.processes import Processes
-    from sritool.training.shared_gradients import BatchGradients
+    from sritool.training.sharing import BatchGradients
 
     _, _, batch, _ = pair
     sizes = {"generator": {"embedding": 16, "hidden": 32, "latent": 0 if name == "lm" else 8}}

@@ -31,6 +31,8 @@ ALL_KINDS: dict[str, Any] = {
 }
 ALL_KINDS |= {"tied_embeddings": True, "weight_drop": 0.3}
 OURS = {"preconditioned": True, "words": 2}
+MakeMethod = Callable[..., Method]
+BatchOf = Callable[..., Batch]
 Gradients = Callable[[Method, Batch, Clock], dict[str, Tensor]]
 
 
@@ -87,11 +89,7 @@ def end_by_autograd(method: Method, batch: Batch, chain: Chain, prior_weight: fl
 
 
 def test_training_chain_follows_equation_seven(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
-    clock: Clock,
-    gradients: Gradients,
-    chains: list[Chain],
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, chains: list[Chain]
 ) -> None:
     batch = batch_of(EXAMPLES)
     gradients(make_method(temperature=1.0), batch, clock)
@@ -104,11 +102,7 @@ def test_training_chain_follows_equation_seven(
 
 
 def test_prior_weight_scales_the_priors_part_of_the_energy_while_training(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
-    clock: Clock,
-    gradients: Gradients,
-    chains: list[Chain],
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, chains: list[Chain]
 ) -> None:
     batch = batch_of(EXAMPLES)
     method = make_method(prior_weight={"start": 0.1, "end": 0.9})
@@ -123,11 +117,7 @@ def test_prior_weight_scales_the_priors_part_of_the_energy_while_training(
 
 
 def test_end_is_the_batch_mean_at_the_last_code(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
-    clock: Clock,
-    gradients: Gradients,
-    chains: list[Chain],
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, chains: list[Chain]
 ) -> None:
     method, batch = make_method(theta_gradient="end"), batch_of(EXAMPLES)
     found = gradients(method, batch, clock)
@@ -135,11 +125,7 @@ def test_end_is_the_batch_mean_at_the_last_code(
 
 
 def test_path_sums_over_every_visited_code(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
-    clock: Clock,
-    gradients: Gradients,
-    chains: list[Chain],
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, chains: list[Chain]
 ) -> None:
     method, batch = make_method(theta_gradient="path", end_weight=0.125), batch_of(EXAMPLES)
     found = gradients(method, batch, clock)
@@ -150,7 +136,7 @@ def test_path_sums_over_every_visited_code(
 
 
 def test_the_weight_at_the_end_can_follow_the_batch(
-    make_method: Callable[..., Method], batch_of: Callable[..., Batch], clock: Clock, gradients: Gradients
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients
 ) -> None:
     for examples in (EXAMPLES, EXAMPLES[:2]):
         following = make_method(theta_gradient="path", end_weight="1/batch")
@@ -161,12 +147,7 @@ def test_the_weight_at_the_end_can_follow_the_batch(
 
 @pytest.mark.parametrize(("choice", "scale"), [("path", 1.0), ("end", 1 / 5)])
 def test_a_batch_is_its_sentences_one_by_one(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
-    clock: Clock,
-    gradients: Gradients,
-    choice: str,
-    scale: float,
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, choice: str, scale: float
 ) -> None:
     """Noise, masks and padding of a sentence do not depend on who is beside it."""
     method = make_method(theta_gradient=choice, end_weight=0.125, dropout=0.5, chain_dropout=True)
@@ -176,7 +157,7 @@ def test_a_batch_is_its_sentences_one_by_one(
 
 
 def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
-    make_method: Callable[..., Method], batch_of: Callable[..., Batch], clock: Clock, chains: list[Chain]
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, chains: list[Chain]
 ) -> None:
     method, batch = make_method(), batch_of(EXAMPLES)
     for when in (clock, clock._replace(step=41), clock._replace(epoch=3), clock._replace(seed=4)):
@@ -198,8 +179,8 @@ def test_noise_depends_on_seed_and_epoch_and_not_on_the_step(
 @pytest.mark.parametrize("ours", [{}, {"preconditioned": True}, {"words": 2}, OURS])
 @pytest.mark.slow
 def test_the_form_that_a_gpu_replays_computes_the_same(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
+    make_method: MakeMethod,
+    batch_of: BatchOf,
     clock: Clock,
     gradients: Gradients,
     monkeypatch: pytest.MonkeyPatch,
@@ -239,8 +220,8 @@ def test_the_form_that_a_gpu_replays_computes_the_same(
 
 @pytest.mark.parametrize("exponential", [False, True])
 def test_the_chain_follows_the_preconditioned_equation_on_the_words_that_were_drawn(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
+    make_method: MakeMethod,
+    batch_of: BatchOf,
     clock: Clock,
     chains: list[Chain],
     monkeypatch: pytest.MonkeyPatch,
@@ -286,11 +267,7 @@ def raised_nll(method: Method, batch: Batch, z: Tensor, subset: WordSubset) -> T
 
 
 def test_the_last_gradient_sees_every_word(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
-    clock: Clock,
-    gradients: Gradients,
-    chains: list[Chain],
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, gradients: Gradients, chains: list[Chain]
 ) -> None:
     method, batch = make_method(theta_gradient="end", **OURS), batch_of(EXAMPLES)
     found = gradients(method, batch, clock)
@@ -298,10 +275,7 @@ def test_the_last_gradient_sees_every_word(
 
 
 def test_words_depend_on_seed_epoch_update_and_step(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Tensor] = []
     original = sri.draw_subsets
@@ -320,7 +294,7 @@ def test_words_depend_on_seed_epoch_update_and_step(
 
 
 def test_statistics_are_fixed_at_evaluation_and_the_chain_there_sees_every_word(
-    make_method: Callable[..., Method], batch_of: Callable[..., Batch], clock: Clock, chains: list[Chain]
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, chains: list[Chain]
 ) -> None:
     method, batch = make_method(**OURS), batch_of(EXAMPLES)
     for _ in range(20):
@@ -352,8 +326,8 @@ def of_joint(method: Method, batch: Batch, z: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("chain_dropout", [True, False])
 def test_masks_are_fresh_at_each_step(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
+    make_method: MakeMethod,
+    batch_of: BatchOf,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     chain_dropout: bool,
@@ -374,9 +348,7 @@ def test_masks_are_fresh_at_each_step(
     assert len({tuple(masks.hidden.flatten().tolist()) for masks in drawn}) == len(drawn)
 
 
-def test_returned_sums(
-    make_method: Callable[..., Method], batch_of: Callable[..., Batch], clock: Clock, chains: list[Chain]
-) -> None:
+def test_returned_sums(make_method: MakeMethod, batch_of: BatchOf, clock: Clock, chains: list[Chain]) -> None:
     method, batch = make_method(), batch_of(EXAMPLES)
     sums = method.gradients(batch, clock)
     assert sums.keys() == {"recon", "moved"}
@@ -389,11 +361,7 @@ def test_returned_sums(
 
 @pytest.mark.parametrize(("step", "share"), [(0.3, 0.0), (1.9, 0.0), (2.5, 1.0)])
 def test_unstable_steps_are_those_that_raise_the_energy(
-    make_method: Callable[..., Method],
-    batch_of: Callable[..., Batch],
-    clock: Clock,
-    step: float,
-    share: float,
+    make_method: MakeMethod, batch_of: BatchOf, clock: Clock, step: float, share: float
 ) -> None:
     """Where z is ignored U = ½‖z‖², and z (1 − s) has more of it just where s > 2."""
     method = ignoring(make_method(step_sizes=[step]))
@@ -410,9 +378,7 @@ def ignoring(method: Method) -> Method:
     return method
 
 
-def test_posterior_does_not_depend_on_the_batch(
-    make_method: Callable[..., Method], batch_of: Callable[..., Batch]
-) -> None:
+def test_posterior_does_not_depend_on_the_batch(make_method: MakeMethod, batch_of: BatchOf) -> None:
     method = make_method(evaluation_temperature=0.7, dropout=0.5, chain_dropout=True)
     whole = method.posterior(method.conditional(batch_of(EXAMPLES)), 5, 3)
     assert whole.shape == (3, 5, 3)
@@ -426,7 +392,7 @@ def test_posterior_does_not_depend_on_the_batch(
 
 
 def test_posterior_runs_at_the_evaluation_temperature(
-    make_method: Callable[..., Method], batch_of: Callable[..., Batch], chains: list[Chain]
+    make_method: MakeMethod, batch_of: BatchOf, chains: list[Chain]
 ) -> None:
     method = make_method(evaluation_temperature=0.7)
     method.posterior(method.conditional(batch_of(EXAMPLES)), 5, 2)
@@ -434,7 +400,7 @@ def test_posterior_runs_at_the_evaluation_temperature(
     assert [chain.dynamics.temperature for chain in chains] == [0.7, 0.7]
 
 
-def test_kl_of_the_authors_chain_where_z_is_ignored(batch_of: Callable[..., Batch]) -> None:
+def test_kl_of_the_authors_chain_where_z_is_ignored(batch_of: BatchOf) -> None:
     """Nothing but contraction: z_K = a z_0 + noise, KL = −ln a + ½ (E z_K² − 1) a dimension, all about no x."""
     values = layered("captions", "authors", "sri") | {
         "generator": {"embedding": 4, "hidden": 5, "latent": 32}
@@ -461,7 +427,7 @@ def test_kl_of_the_authors_chain_where_z_is_ignored(batch_of: Callable[..., Batc
 
 
 def test_codes_under_dropout_are_chains_whose_masks_are_their_own(
-    make_method: Callable[..., Method], batch_of: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch
+    make_method: MakeMethod, batch_of: BatchOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch, plain = batch_of(EXAMPLES), make_method()
     assert isinstance(plain, sri.ShortRunInference)

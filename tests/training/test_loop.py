@@ -123,18 +123,6 @@ def test_what_is_told_of_a_step(new_run: NewRun) -> None:
     assert all(set(epoch.sample.split()) <= known for epoch in epochs)
 
 
-def test_the_learning_rate_follows_its_plan(new_run: NewRun) -> None:
-    rates = []
-
-    def watch(event: events.Event) -> None:
-        if isinstance(event, events.Step):
-            rates.append(run.trainer.state.optimizer.param_groups[0]["lr"])
-
-    run = new_run("lm", optimizer={"learning_rate": 0.6, "decay": {"start": 1.0, "end": 0.25, "begin": 0.5}})
-    run.train(observer=watch)
-    assert rates == pytest.approx([0.6, 0.6, 0.6, 0.6, 0.6 * 0.75, 0.6 * 0.5])
-
-
 @pytest.mark.parametrize("clip", [0.05, 0.0])
 def test_the_gradient_is_clipped_at_its_norm(new_run: NewRun, clip: float) -> None:
     """With SGD at rate 1 a step is as long as the clipped gradient."""
@@ -297,10 +285,7 @@ def test_a_halving_can_go_back_to_the_best_model(
 
 
 def test_a_run_that_went_back_is_resumed_bit_for_bit(new_run: NewRun, fake_nll: Callable[..., None]) -> None:
-    changes = {
-        "training": {"epochs": 4},
-        "optimizer": {"halve_after": 1, "return_to_best": True},
-    }
+    changes = {"training": {"epochs": 4}, "optimizer": {"halve_after": 1, "return_to_best": True}}
     figures = [5.0, 6.0, 4.0, 7.0]
     fake_nll(figures)
     whole = new_run("lm", "whole", **changes)

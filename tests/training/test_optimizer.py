@@ -20,17 +20,28 @@ from sritool.training.optimizer import learning_rate, make_optimizer, update
 NewRun = Callable[..., Any]
 
 
-def test_the_rate_rises_in_a_line_and_then_follows_its_plan(new_run: NewRun) -> None:
+def rates_of(run: Any) -> list[float]:
+    """Train a run; the learning rate of each of its updates."""
     rates = []
 
     def watch(event: events.Event) -> None:
         if isinstance(event, events.Step):
             rates.append(run.trainer.state.optimizer.param_groups[0]["lr"])
 
+    run.train(observer=watch)
+    return rates
+
+
+def test_the_rate_rises_in_a_line_and_then_follows_its_plan(new_run: NewRun) -> None:
     decay = {"start": 1.0, "end": 0.25, "begin": 0.5}
     run = new_run("lm", optimizer={"learning_rate": 0.6, "decay": decay, "warmup": 0.5})
-    run.train(observer=watch)
-    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.6, 0.6 * 0.75, 0.6 * 0.5])
+    assert rates_of(run) == pytest.approx([0.2, 0.4, 0.6, 0.6, 0.6 * 0.75, 0.6 * 0.5])
+
+
+def test_the_rate_follows_its_plan(new_run: NewRun) -> None:
+    decay = {"start": 1.0, "end": 0.25, "begin": 0.5}
+    run = new_run("lm", optimizer={"learning_rate": 0.6, "decay": decay})
+    assert rates_of(run) == pytest.approx([0.6, 0.6, 0.6, 0.6, 0.6 * 0.75, 0.6 * 0.5])
 
 
 def test_warmup_decay_and_halvings_are_factors() -> None:
@@ -39,16 +50,9 @@ def test_warmup_decay_and_halvings_are_factors() -> None:
 
 
 def test_both_stages_of_a_method_are_warmed_up(new_run: NewRun) -> None:
-    rates = []
-
-    def watch(event: events.Event) -> None:
-        if isinstance(event, events.Step):
-            rates.append(run.trainer.state.optimizer.param_groups[0]["lr"])
-
     optimizer = {"learning_rate": 0.3, "decay": 1.0, "warmup": 1.0}
     run = new_run("vae-fb", training={"epochs": 1}, pretraining={"epochs": 1}, optimizer=optimizer)
-    run.train(observer=watch)
-    assert rates == pytest.approx([0.1, 0.2, 0.3] * 2)
+    assert rates_of(run) == pytest.approx([0.1, 0.2, 0.3] * 2)
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd"])

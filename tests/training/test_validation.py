@@ -98,7 +98,7 @@ def test_first_draws_and_then_sentences_are_fewer() -> None:
     def cost(likelihood: LikelihoodConfig) -> float:
         return likelihood.samples + 2 * likelihood.pilots * likelihood.rounds
 
-    found = [affordable(passes, cost, 256, SET, FEWEST) for passes in (1e9, 5e4, 2e4, 1e4, 1e3)]
+    found = [affordable(passes, cost, 256, SET) for passes in (1e9, 5e4, 2e4, 1e4, 1e3)]
     assert found[0] == Level(256, SET)
     for richer, poorer in pairwise(found):
         assert poorer.sentences * cost(poorer.likelihood) <= richer.sentences * cost(richer.likelihood)

@@ -1,14 +1,16 @@
-"""The gradient of a batch from those of its parts, which several processes share.
+"""How several processes train one run: they have one state, and share the gradient of each batch.
 
-Each process takes its part of the batch, and that in smaller parts one after another where `accumulate` asks for it.
-What the parts give is added up in one buffer, of which one sum over all processes is taken: gradients, the sums of
-the method's running statistics, and what ends a run. So nothing depends on the number of parts but the order of sums.
-Of an embedding's gradient only the rows of the batch's own words are in it, as the others are 0.
+The first process makes the state, and the others take it over. Each takes its part of a batch, and that in smaller
+parts one after another where `accumulate` asks for it. What the parts give is added up in one buffer, of which one
+sum over all processes is taken: gradients, the sums of the method's running statistics, and what ends a run. So
+nothing depends on the number of parts but the order of sums. Of an embedding's gradient only the rows of the batch's
+own words are in it, as the others are 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -16,12 +18,15 @@ from torch import Tensor
 
 from sritool.config.settings import RunConfig
 from sritool.data.batches import Batch
+from sritool.data.store import Corpus
 from sritool.data.tokenizer import UNK
 from sritool.errors import NumericalError, UsageError
 from sritool.methods.base import Clock, Method
 from sritool.model.workspace import Workspace
 from sritool.processes import Processes, part_of
+from sritool.runs.checkpoint import Checkpoint, from_bytes, to_bytes
 from sritool.training.freezing import without_gradient
+from sritool.training.state import RunState
 
 _SIGNALS = 64  # numbers of signals are below
 
@@ -59,15 +64,9 @@ class BatchGradients:
             )
 
     def compute(self, batch: Batch, clock: Clock, out_of_time: bool) -> dict[str, float]:
-        """Write the gradients of a batch.
+        """Write the gradients of a batch, all of which is given, on the CPU; returns what `Method.gradients` does.
 
-        Args:
-            batch: All of it, on the CPU.
-            clock: The time of the update.
-            out_of_time: Whether the first process has no time for another update; told to the others.
-
-        Returns:
-            As `Method.gradients` does, of the whole batch.
+        `out_of_time`, whether the first process has no time for another update, is told to the others.
 
         Raises:
             NumericalError: A chain explodes, in any process.
@@ -175,3 +174,40 @@ def _views(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """The places of tensors of these shapes in a flat buffer."""
     parts = flat[: sum(tensor.numel() for tensor in tensors)].split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def state_of_all(
+    corpus: Corpus,
+    config: RunConfig,
+    folder: Path,
+    device: torch.device,
+    resume: Checkpoint | None,
+    processes: Processes,
+) -> RunState:
+    """Begin a run, or go on with it, in all processes: the first makes its state, the others take it over.
+
+    Raises:
+        DataError: The run to resume is of another corpus, or another process has another corpus of this name.
+        CheckpointError: It is damaged.
+    """
+    if processes.is_first:
+        made: list[RunState] = []
+        processes.first(
+            lambda: made.append(RunState(corpus, config, folder, device, resume, processes)), patient=True
+        )
+        share(made[0])
+        return made[0]
+    processes.first(lambda: None, patient=True)
+    given = from_bytes(processes.broadcast_bytes(b""))
+    return RunState(corpus, given.config, folder, device, given, processes)
+
+
+def share(state: RunState) -> None:
+    """Give the first process' state to all processes, which all call this."""
+    processes = state.processes
+    if processes.size == 1:
+        return
+    if processes.is_first:
+        processes.broadcast_bytes(to_bytes(state.checkpoint(resumable=True)))
+    else:
+        state.take_over(from_bytes(processes.broadcast_bytes(b"")))
