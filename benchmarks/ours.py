@@ -23,7 +23,7 @@ from sritool.methods.registry import build_method
 from sritool.methods.sri import ShortRunInference
 from sritool.model.theta_gradient import ThetaGradient
 from sritool.processes import Processes
-from sritool.training.shared_gradients import BatchGradients
+from sritool.training.sharing import BatchGradients
 
 CLOCK = Clock(seed=0, epoch=0, step=1, progress=0.0)
 BATCHES = 8  # different batches that a run goes through in turn
