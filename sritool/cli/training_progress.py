@@ -39,8 +39,8 @@ def measured(estimate: Estimate) -> str:
 
 
 def stage(event: Step | Epoch) -> str:
-    """Return what the epochs are of: the model itself, or the autoencoder before it."""
-    return "autoencoder, epoch" if event.pretraining else "epoch"
+    """Return what the epochs are of: the model itself, or what comes before it."""
+    return f"{event.stage}, epoch" if event.stage else "epoch"
 
 
 class Watch:

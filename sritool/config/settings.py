@@ -262,6 +262,8 @@ class TrainingConfig:
     """The plan of a run."""
 
     epochs: PositiveCount = 20
+    # Share of the epochs, whole ones, at the beginning: the generator learns as a language model, without z.
+    language_model: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 64
     accumulate: PositiveCount = 1  # parts of a batch, or of a process' share of it, one after another
     seed: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)] = 0

@@ -87,6 +87,11 @@ class Generator(nn.Module):
         """The parameters of each layer of the LSTM, from the words upwards."""
         return layers_of(dict(self.named_parameters()), self.config.layers)
 
+    def latent_maps(self) -> dict[str, nn.Parameter]:
+        """The parameters that z is multiplied by, by their names; where all are zero, p(x|z) ignores z."""
+        ends = ("latent_to_gates", "latent_to_initial")
+        return {name: p for name, p in self.named_parameters() if name.endswith(ends)}
+
     @property
     def products(self) -> int:
         """Multiply-adds of the matrix products for one word that change with z: recurrence and output layer."""

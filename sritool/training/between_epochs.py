@@ -15,6 +15,7 @@ from sritool.model.random import Stream
 from sritool.runs.folder import AUTOENCODER, BEST, LAST
 from sritool.training import events, validation
 from sritool.training.deadline import Timetable
+from sritool.training.language_model import own_progress
 from sritool.training.log import RunLog
 from sritool.training.retuning import adopt, retune
 from sritool.training.state import RunState
@@ -59,7 +60,7 @@ class BetweenEpochs:
         searches again; in the other order the record would be missing for good.
         """
         state, position = self.state, self.state.position
-        progress = position.epoch / state.config.training.epochs
+        progress = own_progress(position.epoch / state.config.training.epochs, state.config)
         try:
             tuned = retune(state.method, self.valid, progress, position.epoch, self._check_signal)
         except NumericalError as error:
@@ -76,7 +77,7 @@ class BetweenEpochs:
 
     def choose_level(self) -> None:
         """Choose how much validations measure from here on, and say so where it is less than what is set."""
-        method, config = self.state.method, self.state.config
+        method, config = self.state.learner, self.state.config
         level = validation.level_of(method, config, self.state.train, self.valid)
         line = validation.in_a_line(level, method, config, self.valid, self.state.epochs)
         if line is not None:
@@ -109,7 +110,7 @@ class BetweenEpochs:
         began = state.seconds()
         estimates = self._measure()
         own = self._after_epoch()  # the last that a signal may stop; below, the position changes
-        loss = validation.loss_of(state.method, {found.metric: found.value for found in estimates})
+        loss = validation.loss_of(state.learner, {found.metric: found.value for found in estimates})
         better = state.position.compare(loss, state.config.optimizer, state.epochs, level.every)
         self.log.epoch(estimates, own, better, began)
         self.times.validated(state.seconds() - began)
@@ -126,7 +127,7 @@ class BetweenEpochs:
             self._check_signal()
             self.log.observer(events.Measuring(f"validation: {label}", done, total))
 
-        method, level = self.state.method, self.times.level
+        method, level = self.state.learner, self.times.level
         try:
             with self.state.averaged():
                 return validation.validate(method, self.valid, level.sentences, level.likelihood, report)
@@ -143,7 +144,7 @@ class BetweenEpochs:
                 yield collate(self.valid, part).to(self.state.device)
 
         noise = Stream(self.state.config.training.seed, "information", self.state.position.epoch)
-        return self.state.method.after_epoch(batches(), noise)
+        return self.state.learner.after_epoch(batches(), noise)
 
     def keep_as_it_stands(self, may_measure: bool) -> None:
         """Write best.pt for a run that never was validated, with its figures if time allows.

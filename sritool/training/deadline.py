@@ -114,6 +114,6 @@ class Timetable:
         """What measuring one takes, by the speed of training in this process."""
         if not self._sentences:
             return 0.0
-        method = self._state.method
+        method = self._state.learner
         a_pass = self._update() * self._updates / (self._sentences * method.work().training)
         return a_pass * passes_of(method, method.validated, likelihood, self._mean_length)

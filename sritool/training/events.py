@@ -20,7 +20,9 @@ class Step(NamedTuple):
     recon: float  # −log p(x|z) under dropout, nats a sentence, over the epoch so far
     gradient_norm: float  # before clipping
     columns: dict[str, float]  # the method's own, like "moved" and "unstable"
-    pretraining: bool = False  # epochs are those of the autoencoder that comes first
+    stage: str = (
+        ""  # what the epochs are of: "autoencoder" or "language model" at first, then the method itself
+    )
     validations: int = 0  # still to come in these epochs
     seconds_left: float = math.inf  # until the end of a command that has a --max-time
 
@@ -34,7 +36,7 @@ class Epoch(NamedTuple):
     best: bool
     seconds: float  # of training so far, validation included
     sample: str  # from one code of the prior, the same each time
-    pretraining: bool = False
+    stage: str = ""
     ended: bool = True  # False: training stops in the midst of it
 
 

@@ -66,7 +66,7 @@ class RunLog:
             recon,
             norm,
             dict(self._columns),
-            position.pretraining,
+            self._stage(),
             self._times.level.to_come(position.epoch, epochs),
             self._times.deadline.left(),
         )
@@ -79,6 +79,11 @@ class RunLog:
             record |= {"recon": recon, "gradient_norm": norm, **own, "tokens_per_second": round(speed, 1)}
             self._add({**record, "seconds": round(self.state.seconds(), 2)})
             self._tokens, self._tokens_since = 0, now
+
+    def _stage(self) -> str:
+        if self.state.position.pretraining:
+            return "autoencoder"
+        return "" if self.state.learner is self.state.method else "language model"
 
     def _add(self, record: dict[str, Any]) -> None:
         self._log.add(record)
@@ -131,9 +136,9 @@ class RunLog:
         state.metrics.append(record)
         self._add(record)
         with state.averaged():
-            sample = sample_of(state.method, state.corpus.tokenizer)
+            sample = sample_of(state.learner, state.corpus.tokenizer)
         told = (position.epoch + 1, state.epochs, list(estimates), better, state.seconds(), sample)
-        self.observer(events.Epoch(*told, position.pretraining, ended))
+        self.observer(events.Epoch(*told, self._stage(), ended))
         if position.pretraining:  # an autoencoder has no posterior to collapse
             return
         warning = collapse(estimates, position.epoch + 1)

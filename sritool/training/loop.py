@@ -33,6 +33,7 @@ from sritool.runs.live_logs import LiveLogs
 from sritool.training import events
 from sritool.training.between_epochs import BetweenEpochs, Stop, interrupted
 from sritool.training.deadline import Deadline, Timetable
+from sritool.training.language_model import own_progress
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
 from sritool.training.position import ends_early
@@ -97,7 +98,7 @@ class Trainer:
         self.limits, self.processes = limits, processes or Processes()
         self.processes.signal = limits.signal
         self.state = state_of_all(corpus, config, folder, device, resume, self.processes)
-        self.gradients = BatchGradients(self.state.method, self.state.config, device, self.processes)
+        self.gradients = self._gradients_of_learner()
         self.times = Timetable(self.state, limits.deadline)
         self.between = BetweenEpochs(self.state, self.times, corpus.split("valid"))
         if self.processes.is_first:
@@ -150,6 +151,11 @@ class Trainer:
         while state.position.epoch < state.epochs:
             if early := ends_early(state.method, state.config, state.epochs, state.position):
                 return early
+            if state.z_is_due():
+                self._lead(state.begin_with_z)
+                self._lead(self.between.choose_level)
+            if self.gradients.method is not state.learner:
+                self.gradients = self._gradients_of_learner()
             if state.tuning_is_due():
                 self._lead(self.between.tune)
             epoch = state.position.epoch
@@ -195,15 +201,16 @@ class Trainer:
         """Make one update; return whether it was the planned one, and not one for an encoder to catch up."""
         state, position, settings = self.state, self.state.position, self.state.config.optimizer
         clock = position.clock(state.config.training.seed, len(batches), state.epochs)
-        beside = state.method.beside(clock, position.batch, len(batches))
+        mine = clock._replace(progress=own_progress(clock.progress, state.config))
+        beside = state.learner.beside(mine, position.batch, len(batches))
         planned = beside is None
         chosen = batches[position.batch if beside is None else beside]
         batch = collate(state.train, chosen, length_multiple(state.device))
-        sums, norm = self._gradients(batch, clock)
+        sums, norm = self._gradients(batch, mine)
         after = clock.progress + 1 / (len(batches) * state.epochs)
         rate = learning_rate(settings, clock.progress, after, position.halvings)
         update(state.method.modules, state.optimizer, rate, settings.weight_decay)
-        state.method.after_update()
+        state.learner.after_update()
         self._updates += 1
         if planned:
             position.end_step(sums["recon"], batch.size)
@@ -214,6 +221,10 @@ class Trainer:
         if self.processes.is_first:
             self.between.log.step(sums, batch, norm, len(batches), planned)
         return planned
+
+    def _gradients_of_learner(self) -> BatchGradients:
+        state = self.state
+        return BatchGradients(state.learner, state.config, state.device, self.processes)
 
     def _gradients(self, batch: Batch, clock: Clock) -> tuple[dict[str, float], float]:
         """Write the batch's gradients, clipped; return what the method tells of it, and their norm before.

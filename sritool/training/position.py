@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from sritool.config.settings import OptimizerConfig, RunConfig
 from sritool.config.validation import CHECKED, Count, Figure, Flag, Number
 from sritool.methods.base import Clock, Method
+from sritool.training.language_model import progress_of_plan
 
 
 @dataclass(config=CHECKED)
@@ -98,7 +99,7 @@ def ends_early(method: Method, config: RunConfig, planned: int, position: Positi
     if decay.start > decay.end:
         settled = min(settled, decay.last_begin * planned + patience)
     settled = max(settled, plan.warmup * planned)
-    own = 0.0 if method.pretraining else method.settled_at()
+    own = 0.0 if method.pretraining else progress_of_plan(method.settled_at(), config)
     if own > 0:
         settled = max(settled, min(planned, own * planned + patience))
     is_over = 0 < patience <= position.epochs_without_better and position.epoch >= settled

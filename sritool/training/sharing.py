@@ -41,7 +41,7 @@ class Asked(NamedTuple):
 class BatchGradients:
     """Writes the gradient of a whole batch to `.grad`, in every process the same.
 
-    `asked` is what the processes told each other with the last gradients.
+    `method` is the one that they are of; `asked` is what the processes told each other with the last gradients.
     """
 
     def __init__(self, method: Method, config: RunConfig, device: torch.device, processes: Processes) -> None:
@@ -50,7 +50,7 @@ class BatchGradients:
         Raises:
             UsageError: The method needs all of its part at once, and is to accumulate.
         """
-        self._method, self._config, self._device, self._processes = method, config, device, processes
+        self.method, self._config, self._device, self._processes = method, config, device, processes
         self._workspace = Workspace()
         # Where they are tied to the output layer, every row has a gradient.
         tied = {"generator.embedding"} if config.generator.tied_embeddings else set()
@@ -74,8 +74,8 @@ class BatchGradients:
         """
         whole = batch.to(self._device)
         if self._processes.size == 1 and self._config.training.accumulate == 1:
-            sums = self._method.gradients(whole, clock)
-            without_gradient(self._method.modules, self._config.optimizer.freeze)
+            sums = self.method.gradients(whole, clock)
+            without_gradient(self.method.modules, self._config.optimizer.freeze)
             return sums
         votes = [0.0] * (_SIGNALS + 2)  # one a signal, of an error, and of the time
         signal = self._processes.signal()
@@ -104,8 +104,8 @@ class BatchGradients:
 
     def of_part(self, part: Batch, clock: Clock, whole: Batch) -> tuple[list[str], list[Tensor]]:
         """Return what a part gives: names of the sums; gradients, statistics, and the sums in one tensor."""
-        sums = self._method.gradients(part, clock, whole)
-        without_gradient(self._method.modules, self._config.optimizer.freeze)
+        sums = self.method.gradients(part, clock, whole)
+        without_gradient(self.method.modules, self._config.optimizer.freeze)
         rows = _words(whole)
         gradients = [
             gradient[rows] if name in self._embeddings else gradient for name, gradient in self._gradients()
@@ -115,11 +115,11 @@ class BatchGradients:
             value * (share if name.startswith("mean ") else 1.0) if part.size else 0.0
             for name, value in sums.items()
         ]
-        told = self._method.generator.output_bias.new_tensor(numbers)
-        return list(sums), [*gradients, *self._method.statistics(), told]
+        told = self.method.generator.output_bias.new_tensor(numbers)
+        return list(sums), [*gradients, *self.method.statistics(), told]
 
     def _gradients(self) -> list[tuple[str, Tensor]]:
-        return [(name, p.grad) for name, p in self._method.modules.named_parameters() if p.grad is not None]
+        return [(name, p.grad) for name, p in self.method.modules.named_parameters() if p.grad is not None]
 
     def _add(self, tensors: Sequence[Tensor], added: Tensor | None) -> Tensor:
         """The sum so far in one flat buffer, with room for the votes at its end."""
@@ -157,8 +157,8 @@ class BatchGradients:
             if name in self._embeddings:
                 gradient[rows] = total
             else:
-                self._method.modules.get_parameter(name).grad = total
-        for statistic, total in zip(self._method.statistics(), views[len(gradients) :], strict=True):
+                self.method.modules.get_parameter(name).grad = total
+        for statistic, total in zip(self.method.statistics(), views[len(gradients) :], strict=True):
             statistic.copy_(total)
         return dict(zip(names, told, strict=False))
 

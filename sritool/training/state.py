@@ -29,6 +29,13 @@ from sritool.runs.weights import load_weights, method_without_memory
 from sritool.training.averaging import WeightAverage
 from sritool.training.configure import shown
 from sritool.training.freezing import check_freezing, trained_parameters
+from sritool.training.language_model import (
+    draw_latent_maps,
+    ignores_z,
+    language_model_epochs,
+    language_model_of,
+    silence_z,
+)
 from sritool.training.optimizer import make_optimizer
 from sritool.training.position import Position
 from sritool.training.pretraining import (
@@ -105,17 +112,39 @@ class RunState:
             load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
         else:
             self.taken_over = begin_from_files(self.method, corpus, self.train)
+            if language_model_epochs(self.method.config):
+                silence_z(self.method)
         self.config = self.method.config
         check_freezing(self.method)
         self._begin_updates()
         if resume is not None:
             self._restore(resume)
-        self.method.pretraining = self.position.pretraining
+        self._choose_learner()
         if processes.is_first:
             self.write_config()
         self.save_seconds = 0.0  # that the last save took
         self._began = self._saved = time.monotonic()
         self._seconds_before = self.position.seconds
+
+    def _choose_learner(self) -> None:
+        """Say what the present epoch trains: the method, an autoencoder for it, or its generator without z."""
+        self.method.pretraining = self.position.pretraining
+        early = not self.position.pretraining and self.position.epoch < language_model_epochs(self.config)
+        self.learner = language_model_of(self.method) if early and ignores_z(self.method) else self.method
+        self.method.modules.zero_grad()  # what has no gradient is not updated
+
+    def z_is_due(self) -> bool:
+        """At the start of the first epoch in which z is inferred, after those of a language model."""
+        before = self.learner is not self.method
+        return before and self.position.epoch >= language_model_epochs(self.config)
+
+    def begin_with_z(self) -> None:
+        """Draw the maps of z; what is the best model, and the average of the weights, begin anew."""
+        draw_latent_maps(self.method)
+        self._begin_average()
+        self.position.best, self.position.epochs_without_better = math.inf, 0
+        self.position.best_since_halving, self.position.stalled = math.inf, 0
+        self._choose_learner()
 
     @property
     def epochs(self) -> int:
@@ -126,7 +155,8 @@ class RunState:
         """At the start of an epoch, not yet done there, after every so many."""
         every, position = self.config.training.tune_step_every, self.position
         fresh = position.batch == 0 and position.epoch > position.tuned
-        return self.config.method == "sri" and every > 0 and fresh and position.epoch % every == 0
+        of_chain = self.config.method == "sri" and self.learner is self.method
+        return of_chain and every > 0 and fresh and position.epoch % every == 0
 
     def lacks_best(self) -> bool:
         """Whether no validation has chosen a best.pt yet, though there could be one."""
@@ -155,6 +185,9 @@ class RunState:
         go_on_from_encoder(self.method)
         self._begin_updates()
         self.position = Position(step=self.position.step, seconds=self.position.seconds)
+        if language_model_epochs(self.config):
+            silence_z(self.method)
+        self._choose_learner()
         self.save(LAST)
 
     def take_over(self, given: Checkpoint) -> None:
@@ -162,7 +195,7 @@ class RunState:
         load_weights(self.method.modules, given.weights, self.folder / LAST)
         self.config = self.method.config = given.config
         self._restore(given)
-        self.method.pretraining = self.position.pretraining
+        self._choose_learner()
 
     def averaged(self) -> AbstractContextManager[None]:
         """A while in which the method has its averaged weights, where there is an average."""
@@ -194,8 +227,11 @@ class RunState:
 
     def _begin_updates(self) -> None:
         """A new optimiser, and an average of the weights that begins at the present ones."""
+        self.optimizer = make_optimizer(self.method.modules, self.config.optimizer, self.device)
+        self._begin_average()
+
+    def _begin_average(self) -> None:
         settings = self.config.optimizer
-        self.optimizer = make_optimizer(self.method.modules, settings, self.device)
         self.average = WeightAverage(self.method.modules, settings.ema_decay) if settings.ema_decay else None
 
     def _restore(self, resume: Checkpoint) -> None:

@@ -73,11 +73,7 @@ def test_killed_around_the_best_autoencoder(
     whole.train()
 
     def kill_at(event: events.Event) -> None:
-        if (
-            isinstance(event, events.Epoch)
-            and event.pretraining
-            and event.epoch == 2 + (where == "worse told")
-        ):
+        if isinstance(event, events.Epoch) and event.stage and event.epoch == 2 + (where == "worse told"):
             raise _Killed
 
     def save_and_kill(self: RunState, name: str) -> None:
@@ -111,7 +107,7 @@ def test_the_best_autoencoder_is_gone(new_run: NewRun) -> None:
 def test_stages_are_told_and_logged_apart(new_run: NewRun) -> None:
     run = new_run("vae-fb", pretraining={"epochs": 2}, training={"epochs": 1})
     run.train()
-    told = [(event.epoch, event.epochs, event.pretraining) for event in run.told(events.Epoch)]
+    told = [(event.epoch, event.epochs, event.stage == "autoencoder") for event in run.told(events.Epoch)]
     assert told == [(1, 2, True), (2, 2, True), (1, 1, False)]
     assert {event.steps for event in run.told(events.Step)} == {9}
     records = [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "epoch"]

@@ -1,0 +1,76 @@
+"""The first epochs of a plan, in which the generator learns as a language model, before z is inferred.
+
+Such an epoch costs what one of `lm` does, and z then meets a generator that knows the language already. Until then the
+maps of z are zero, so that the model is a whole one at any time, and ignores z.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from sritool.config.settings import RunConfig
+from sritool.methods.base import Method
+from sritool.methods.lm import LanguageModel
+from sritool.model.generator import Generator
+
+
+def language_model_epochs(config: RunConfig) -> int:
+    """Whole epochs of the plan before z is inferred; none where there is no z, or where weights are taken over."""
+    training = config.training
+    if not config.generator.latent or config.warm_start.checkpoint:
+        return 0
+    return math.floor(training.language_model * training.epochs + 1e-9)
+
+
+def own_progress(progress: float, config: RunConfig) -> float:
+    """Share done of the epochs with z, over which a method's own schedules run, by the share done of all epochs."""
+    before = language_model_epochs(config) / config.training.epochs
+    return max(0.0, (progress - before) / (1.0 - before))
+
+
+def progress_of_plan(share: float, config: RunConfig) -> float:
+    """Share done of all epochs, by the share done of those with z."""
+    before = language_model_epochs(config) / config.training.epochs
+    return before + (1.0 - before) * share
+
+
+def ignores_z(method: Method) -> bool:
+    """Whether all maps of z are zero."""
+    return not any(bool(parameter.any()) for parameter in method.generator.latent_maps().values())
+
+
+@torch.no_grad()
+def silence_z(method: Method) -> None:
+    """Set the maps of z to zero."""
+    for parameter in method.generator.latent_maps().values():
+        parameter.zero_()
+
+
+@torch.no_grad()
+def draw_latent_maps(method: Method) -> None:
+    """Give the maps of z the values that `initialise` draws."""
+    scales, seed = method.config.optimizer, method.config.training.seed
+    fresh = Generator(method.config.generator, method.generator.vocabulary_size)
+    fresh.initialise(scales.initial_scale, seed, embedding_scale=scales.embedding_scale)
+    for name, drawn in fresh.latent_maps().items():
+        method.generator.get_parameter(name).copy_(drawn)
+
+
+def language_model_of(method: Method) -> LanguageModel:
+    """The method's generator without z, as a method of its own: all its parameters are the generator's."""
+    config, given = method.config, method.generator
+    lm = LanguageModel(
+        replace(config, method=LanguageModel.name, generator=replace(config.generator, latent=0)),
+        given.vocabulary_size,
+    )
+    maps = given.latent_maps()
+    for name, parameter in given.named_parameters():
+        if name not in maps:
+            owner, _, last = name.rpartition(".")
+            lm.generator.get_submodule(owner).register_parameter(last, parameter)
+    lm.modules.to(given.output_bias.device)
+    lm.precision, lm.processes = method.precision, method.processes
+    return lm
