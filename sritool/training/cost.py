@@ -19,6 +19,7 @@ from sritool.methods.base import Clock, Method
 from sritool.model.device import length_multiple, products_in
 from sritool.processes import ALONE, part_of
 from sritool.training.freezing import check_freezing
+from sritool.training.language_model import language_model_epochs, language_model_of
 from sritool.training.pretraining import begins_as_autoencoder, pretraining_epochs
 from sritool.training.sharing import BatchGradients
 from sritool.training.state import new_method, training_split
@@ -38,6 +39,8 @@ class RunCost(NamedTuple):
     beside: int  # updates before each of the plan while the method is aggressive, at most
     seconds_beside: float  # of one of these
     epochs: int  # to come, an autoencoder's before the method's own among them
+    early: int  # of these, as a language model
+    seconds_early: float  # of a step of these
 
     @property
     def epoch(self) -> float:
@@ -52,7 +55,7 @@ class RunCost(NamedTuple):
     @property
     def seconds(self) -> float:
         """Seconds of the epochs to come, without validation and updates beside the plan."""
-        return self.epoch * self.epochs
+        return self.epoch * (self.epochs - self.early) + self.seconds_early * self.steps * self.early
 
 
 def cost_of(
@@ -76,12 +79,14 @@ def cost_of(
     check_freezing(method)
     batches = training_batches(train.lengths, config.training.batch_size, config.training.seed, 0)
     parts = processes * config.training.accumulate
-    timed = partial(_timed, method, config, train, batches, device, parts)
+    timed = partial(_timed, config, train, batches, device, parts)
     beside, seconds_beside = method.updates_beside, 0.0
     if beside:
-        seconds_beside, _ = timed()  # of these, as the method begins
+        seconds_beside, _ = timed(method)  # of these, as the method begins
         method.end_beside()
-    seconds, reduced = timed()
+    seconds, reduced = timed(method)
+    epochs, early = _epochs_to_come(method, config, progress or {})
+    seconds_early = timed(language_model_of(method))[0] if early else 0.0
     parameters = sum(p.numel() for p in method.modules.parameters())
     positions = -(-config.training.batch_size // parts) * int(train.lengths.max())
     logits = positions * len(corpus.tokenizer)
@@ -99,17 +104,19 @@ def cost_of(
         reduced=reduced,
         beside=beside,
         seconds_beside=seconds_beside,
-        epochs=_epochs_to_come(method, config, progress or {}),
+        epochs=epochs,
+        early=early,
+        seconds_early=seconds_early,
     )
 
 
 def _timed(
-    method: Method,
     config: RunConfig,
     train: Split,
     batches: Sequence[NDArray[np.int64]],
     device: torch.device,
     parts: int,
+    method: Method,
 ) -> tuple[float, int]:
     """Seconds of an update, the mean over three batches, and bytes that processes sum in it."""
     by_length = sorted(batches, key=lambda part: int(train.lengths[part].max()))
@@ -127,12 +134,12 @@ def _timed(
     return float(np.mean(seconds[len(warming_up) :])), reduced
 
 
-def _epochs_to_come(method: Method, config: RunConfig, progress: Mapping[str, Any]) -> int:
-    """Of a run that has come so far: an autoencoder's, if it is or will be one, and the method's own."""
-    own, done = config.training.epochs, int(progress.get("epoch", 0))
+def _epochs_to_come(method: Method, config: RunConfig, progress: Mapping[str, Any]) -> tuple[int, int]:
+    """Of a run that has come so far: all, an autoencoder's among them, and those of a language model."""
+    own, done, early = config.training.epochs, int(progress.get("epoch", 0)), language_model_epochs(config)
     if progress.get("pretraining", begins_as_autoencoder(method, config)):
-        return max(0, pretraining_epochs(config) - done) + own
-    return max(0, own - done)
+        return max(0, pretraining_epochs(config) - done) + own, early
+    return max(0, own - done), max(0, early - done)
 
 
 def describe(
@@ -155,6 +162,7 @@ def describe(
     of_plan = f"min, {cost.epochs} epochs"
     of_plan += " if none were aggressive, as the first and some more are" if cost.beside else ""
     of_plan += ", the autoencoder's among them" if cost.epochs > training.epochs else ""
+    of_plan += f", {cost.early} of them as a language model" if cost.early else ""
     plan = "time of the plan" if progress is None else "time of the rest of the plan"
     rows: list[tuple[str, object, str]] = [
         ("training sentences", cost.sentences, ""),

@@ -1,7 +1,7 @@
 """The first epochs of a plan, in which the generator learns as a language model, before z is inferred.
 
-Such an epoch costs what one of `lm` does, and z then meets a generator that knows the language already. Until then the
-maps of z are zero, so that the model is a whole one at any time, and ignores z.
+Such an epoch costs what one of `lm` does, and z then meets a generator that knows the language already. Until then
+the maps of z are zero, so that the model is a whole one at any time, and ignores z.
 """
 
 from __future__ import annotations

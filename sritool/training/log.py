@@ -122,6 +122,8 @@ class RunLog:
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
         if position.pretraining:
             record["pretraining"] = True
+        if state.learner is not state.method:
+            record["language_model"] = True
         if position.sentences:  # none where a run was stopped between two epochs
             record["train_recon"] = position.recon / position.sentences
         record["seconds"] = round(state.seconds(), 2)

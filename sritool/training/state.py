@@ -129,8 +129,8 @@ class RunState:
     def _choose_learner(self) -> None:
         """Say what the present epoch trains: the method, an autoencoder for it, or its generator without z."""
         self.method.pretraining = self.position.pretraining
-        early = not self.position.pretraining and self.position.epoch < language_model_epochs(self.config)
-        self.learner = language_model_of(self.method) if early and ignores_z(self.method) else self.method
+        begins = not self.position.pretraining and language_model_epochs(self.config) > 0
+        self.learner = language_model_of(self.method) if begins and ignores_z(self.method) else self.method
         self.method.modules.zero_grad()  # what has no gradient is not updated
 
     def z_is_due(self) -> bool:
@@ -308,7 +308,9 @@ class RunState:
         Raises:
             NumericalError: No figure of its validations was finite.
         """
-        validated = [record for record in self.metrics if not record.get("pretraining")]
+        validated = [
+            record for record in self.metrics if not {"pretraining", "language_model"} & record.keys()
+        ]
         if validated and self.lacks_best():
             steps = " or sampler.step_sizes" if self.config.method == "sri" else ""
             raise NumericalError(

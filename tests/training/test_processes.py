@@ -39,6 +39,7 @@ CASES: dict[str, dict[str, Any]] = {name: {"method": name} for name in METHODS i
 CASES["lm"]["generator"] = {"latent": 0}
 CASES["sa-vae"]["refinement"] = {"clip": 0.05, "clip_over": "batch"}
 CASES["vae-anneal"]["generator"] = {"tied_embeddings": True}
+CASES["sri, a language model first"] = {"method": "sri", "training": {"language_model": 0.5}}
 CASES["sri, tuned"] = {"method": "sri", "training": {"tune_step_every": 3}}
 for name, preset in SAMPLERS.items():
     few = {"steps": 3, "words": 4 if preset["sampler"]["preconditioned"] else 0}

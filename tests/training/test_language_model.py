@@ -1,0 +1,132 @@
+"""Plans that begin as a language model: what is trained when, and that a run may stop anywhere on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from sritool.analysis.info import describe_checkpoint
+from sritool.data.batches import collate, training_batches
+from sritool.methods.base import Clock
+from sritool.runs.folder import BEST, LAST
+from sritool.runs.model import load_model
+from sritool.training import events
+from sritool.training.cost import cost_of
+from sritool.training.language_model import language_model_of, own_progress, progress_of_plan
+
+NewRun = Callable[..., Any]
+STEPS = 3  # of an epoch
+PLAN: dict[str, Any] = {
+    "training": {"epochs": 4, "language_model": 0.5},
+    "optimizer": {"learning_rate": 0.01, "ema_decay": 0.9, "weight_decay": 0.1},
+}
+MAPS = ("generator.latent_to_gates", "generator.latent_to_initial")
+ENDS = ("latent_to_gates", "latent_to_initial")  # of every layer
+
+
+def weights(run: Any, name: str = LAST) -> dict[str, torch.Tensor]:
+    return dict(run.load(name).weights)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("tied", [False, True])
+def test_its_gradient_is_that_of_the_likelihood_at_zero(new_run: NewRun, layers: int, tied: bool) -> None:
+    sizes = {"dropout": 0.0, "layers": layers, "tied_embeddings": tied, "residual": tied}
+    state = new_run("sri", generator=sizes, training={"epochs": 2}).make().state
+    method, lm = state.method, language_model_of(state.method)
+    batch = collate(state.train, training_batches(state.train.lengths, 8, 0, 0)[0])
+    told = lm.gradients(batch, Clock(0, 0, 0, 0.0))
+    names = {name: p.grad for name, p in method.generator.named_parameters() if p.grad is not None}
+    trained = {name for name, _ in method.generator.named_parameters() if not name.endswith(ENDS)}
+    assert set(names) == trained
+    zeros = torch.zeros(batch.size, method.latent)
+    expected = -method.generator.log_likelihood(batch.inputs, batch.targets, zeros).sum()
+    assert told["recon"] == pytest.approx(expected.item(), rel=1e-5)
+    found = {name: gradient.clone() for name, gradient in names.items()}
+    method.modules.zero_grad()
+    (expected / batch.size).backward()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, method.generator.get_parameter(name).grad, msg=name)
+
+
+@pytest.mark.parametrize("method", ["sri", "vae-anneal", "vae-lagging"])
+def test_z_and_the_encoder_wait(new_run: NewRun, method: str) -> None:
+    run = new_run(method, **PLAN)
+    first = {name: tensor.clone() for name, tensor in run.make().state.method.modules.state_dict().items()}
+    run.train(max_steps=2 * STEPS - 1)
+    early = weights(run)
+    assert all(not early[name].any() for name in MAPS)
+    waiting = {name for name in first if torch.equal(first[name], early[name])}
+    assert waiting == {name for name in first if not name.startswith("generator.") or name in MAPS}
+    run.train(max_steps=2 * STEPS + 1)
+    late = weights(run)
+    assert all(late[name].all() for name in MAPS), "drawn, and moved by one step at most"
+    drawn = new_run(method, "drawn").make().state.method.modules.state_dict()
+    for name in MAPS:  # Adam's first step is the learning rate, beside the decay
+        torch.testing.assert_close(late[name], drawn[name], atol=0.012, rtol=0.0)
+    run.train()
+    stages = [(event.epoch, event.stage) for event in run.told(events.Epoch)]
+    assert stages == [(1, "language model"), (2, "language model"), (3, ""), (4, "")]
+
+
+def test_the_best_model_is_one_that_uses_z(new_run: NewRun) -> None:
+    run = new_run("sri", **PLAN)
+    run.train(max_steps=2 * STEPS - 1)
+    assert load_model(run.folder).checkpoint.progress["epoch"] == 1, "there is one from the first epoch on"
+    state = run.make().state
+    state.position.best -= 100.0  # as if no later model were better
+    state.save(LAST)
+    run.train()
+    assert run.load(BEST).progress["epoch"] > 2
+    assert weights(run, BEST)[MAPS[0]].any()
+
+
+@pytest.mark.parametrize("method", ["sri", "vae-fb"])
+@pytest.mark.parametrize("stops", [[2], [5], [6], [7], [6, 6, 7]])
+def test_stopped_anywhere(new_run: NewRun, method: str, stops: list[int]) -> None:
+    whole, run = (new_run(method, name, pretraining={"epochs": 1}, **PLAN) for name in ("whole", "stopped"))
+    whole.train()
+    before = STEPS if method == "vae-fb" else 0
+    for steps in stops:
+        run.train(max_steps=before + steps)
+    assert run.train().reason == "done"
+    for name in (BEST, LAST):
+        one, other = weights(whole, name), weights(run, name)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(tensor, other[key]) for key, tensor in one.items()), name
+
+
+def test_schedules_of_the_method_run_over_the_rest(settings: Any) -> None:
+    config = settings("sri", training={"epochs": 10, "language_model": 0.45})  # whole epochs: 4
+    assert own_progress(0.2, config) == 0
+    assert own_progress(0.7, config) == pytest.approx(0.5)
+    assert own_progress(1.0, config) == 1
+    for share in (0.0, 0.3, 1.0):
+        assert own_progress(progress_of_plan(share, config), config) == pytest.approx(share)
+    assert own_progress(0.2, settings("sri", training={"epochs": 10})) == 0.2
+    # One epoch, or none to spare, is the method's own.
+    assert own_progress(0.5, settings("sri", training={"epochs": 1, "language_model": 0.9})) == 0.5
+
+
+def test_weights_that_are_taken_over_are_no_beginning(new_run: NewRun) -> None:
+    given = new_run("lm")
+    given.train()
+    source = {"checkpoint": str(given.folder / LAST)}
+    run = new_run("sri", "from", warm_start=source, **PLAN)
+    run.train(max_steps=1)
+    assert run.told(events.Step)[0].stage == ""
+    assert weights(run)[MAPS[0]].all()
+    assert dict(describe_checkpoint(run.folder / LAST))["training.language_model"] == 0.5
+
+
+def test_what_it_will_cost(corpus: Any, settings: Any) -> None:
+    config = settings("sri", training={"epochs": 5, "language_model": 0.4})
+    whole = cost_of(config, corpus, torch.device("cpu"))
+    assert (whole.epochs, whole.early) == (5, 2)
+    assert 0 < whole.seconds_early < whole.seconds_a_step
+    assert whole.seconds == pytest.approx(whole.steps * (3 * whole.seconds_a_step + 2 * whole.seconds_early))
+    done = cost_of(config, corpus, torch.device("cpu"), progress={"epoch": 3, "pretraining": False})
+    assert (done.epochs, done.early, done.seconds_early) == (2, 0, 0.0)
