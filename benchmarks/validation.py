@@ -70,7 +70,7 @@ def train(corpus: Corpus, config: RunConfig, out: Path) -> None:
     def keep(event: events.Event) -> None:
         """At the first step of an epoch last.pt still holds the end of the one before."""
         nonlocal kept
-        if isinstance(event, events.Step) and not event.pretraining and event.epoch - 1 > kept:
+        if isinstance(event, events.Step) and event.stage != "autoencoder" and event.epoch - 1 > kept:
             kept = event.epoch - 1
             shutil.copy(run / LAST, out / f"epoch-{kept}.pt")
 

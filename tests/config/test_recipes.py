@@ -35,7 +35,8 @@ def test_a_method_is_laid_over_all_and_a_preset_over_both(tmp_path: Path) -> Non
 def test_a_recipe_is_laid_over_the_default_one() -> None:
     recipe = Recipe("mine", Path("mine.toml"), {"vae-fb": {"training": {"epochs": 3}}})
     values = layered("ptb", None, "vae-fb", recipe)
-    assert (values["free_bits"], values["training"]) == ({"target": 8.0}, {"epochs": 3})
+    training = {"epochs": 3, "language_model": 0.5}
+    assert (values["free_bits"], values["training"]) == ({"target": 8.0}, training)
     assert (values["recipe"], layered("ptb", None, "vae-fb")["recipe"]) == ("mine", DEFAULT_RECIPE)
 
 

@@ -38,8 +38,11 @@ def test_the_list_names_what_comes_with_sritool(run: Run) -> None:
 
 def test_by_the_default_recipe_methods_differ_only_in_what_is_their_own(run: Run) -> None:
     shown = table(run("recipes", "ours"))
-    assert list(shown) == ["generator.latent", "training.epochs", "kl.start", "free_bits.target"]
+    training = ["training.epochs", "training.language_model"]
+    assert list(shown) == ["generator.latent", *training, "kl.start", "free_bits.target"]
     assert len({*shown["training.epochs"].values()}) == 1
+    early = shown["training.language_model"]
+    assert {method: share for method, share in early.items() if share != "0.5"} == {"ae": "0"}
     assert list(shown["kl.start"]) == list(METHODS)
 
 
