@@ -101,7 +101,7 @@ class Watch:
             event.steps,
             label=label,
             unit="steps",
-            later=validations,
+            later=validations + event.beyond,
             at_most=event.seconds_left,
             **fields,
         )

@@ -9,6 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 from sritool.config.settings import LikelihoodConfig
+from sritool.methods.base import Method
 from sritool.training.state import RunState
 from sritool.training.validation import Level, passes_of
 
@@ -90,7 +91,12 @@ class Timetable:
         """Seconds that a validation takes: the last one's, or an estimate."""
         if self._last is not None:
             return self._last
-        return self.level.sentences * self._seconds_a_sentence(self.level.likelihood)
+        return self.level.sentences * self._seconds_a_sentence(self._state.learner, self.level.likelihood)
+
+    def beyond(self, updates: int) -> float:
+        """Seconds that so many updates with z will take beyond as many of the present ones; roughly."""
+        state = self._state
+        return updates * self._update() * (state.method.work().training / state.learner.work().training - 1.0)
 
     def _update(self) -> float:
         """Seconds that an update takes; 0 before there have been two."""
@@ -105,15 +111,14 @@ class Timetable:
         summary = 0.0
         if deadline.summary:
             settings, spent = state.config.validation, time.monotonic() - deadline.began
-            whole = settings.final_sentences * self._seconds_a_sentence(settings.likelihood)
+            whole = settings.final_sentences * self._seconds_a_sentence(state.method, settings.likelihood)
             summary = min(whole, deadline.for_summary(settings.share, spent, self._validating + first))
         most = math.inf if deadline.seconds is None else _MOST_RESERVED * deadline.seconds
         return min(most, 2 * state.save_seconds + first + summary)
 
-    def _seconds_a_sentence(self, likelihood: LikelihoodConfig) -> float:
+    def _seconds_a_sentence(self, method: Method, likelihood: LikelihoodConfig) -> float:
         """What measuring one takes, by the speed of training in this process."""
         if not self._sentences:
             return 0.0
-        method = self._state.learner
-        a_pass = self._update() * self._updates / (self._sentences * method.work().training)
+        a_pass = self._update() * self._updates / (self._sentences * self._state.learner.work().training)
         return a_pass * passes_of(method, method.validated, likelihood, self._mean_length)

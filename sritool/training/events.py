@@ -25,6 +25,7 @@ class Step(NamedTuple):
     )
     validations: int = 0  # still to come in these epochs
     seconds_left: float = math.inf  # until the end of a command that has a --max-time
+    beyond: float = 0.0  # seconds that the steps to come take beyond as many of the present ones
 
 
 class Epoch(NamedTuple):

@@ -14,6 +14,7 @@ from sritool.runs.live_logs import LiveLogs
 from sritool.runs.metrics_log import MetricsLog, read_metrics
 from sritool.training import events
 from sritool.training.deadline import Timetable
+from sritool.training.language_model import language_model_epochs
 from sritool.training.state import RunState
 from sritool.training.validation import collapse, sample_of
 
@@ -69,6 +70,7 @@ class RunLog:
             self._stage(),
             self._times.level.to_come(position.epoch, epochs),
             self._times.deadline.left(),
+            self._times.beyond(self._with_z(self._last_step(batches), batches)),
         )
         self.observer(step)
         if planned and (position.step % _LOGGED_EVERY == 0 or position.step == 1):
@@ -79,6 +81,12 @@ class RunLog:
             record |= {"recon": recon, "gradient_norm": norm, **own, "tokens_per_second": round(speed, 1)}
             self._add({**record, "seconds": round(self.state.seconds(), 2)})
             self._tokens, self._tokens_since = 0, now
+
+    def _with_z(self, last: int, batches: int) -> int:
+        """Steps up to the last one that come after those of a language model."""
+        state, position = self.state, self.state.position
+        early = (language_model_epochs(state.config) - position.epoch) * batches - position.batch
+        return max(0, last - position.step - max(0, early))
 
     def _stage(self) -> str:
         if self.state.position.pretraining:

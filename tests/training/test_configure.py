@@ -92,7 +92,9 @@ def test_all_methods_and_samplers_have_one_plan() -> None:
     configs += [resolved("ptb", flags=nested("sampler.name", name)) for name in SAMPLERS]
     for config in configs:
         # Only `paper` searches for its step sizes, and only the autoencoder has codes from the first epoch on.
-        early = configs[0].training.language_model if config.method == "ae" else config.training.language_model
+        early = (
+            configs[0].training.language_model if config.method == "ae" else config.training.language_model
+        )
         training = dataclasses.replace(
             config.training, tune_step_every=0, tune_objective="entropy", language_model=early
         )

@@ -130,3 +130,16 @@ def test_what_it_will_cost(corpus: Any, settings: Any) -> None:
     assert whole.seconds == pytest.approx(whole.steps * (3 * whole.seconds_a_step + 2 * whole.seconds_early))
     done = cost_of(config, corpus, torch.device("cpu"), progress={"epoch": 3, "pretraining": False})
     assert (done.epochs, done.early, done.seconds_early) == (2, 0, 0.0)
+
+
+def test_the_time_left_counts_what_z_will_cost(new_run: NewRun) -> None:
+    run = new_run("sri", **PLAN)
+    run.train()
+    told = [event.beyond for event in run.told(events.Step)]
+    work = [
+        method.work().training
+        for method in (run.trainer.state.method, new_run("lm", "lm").make().state.method)
+    ]
+    assert work[0] > work[1]
+    assert all(seconds > 0 for seconds in told[2 : 2 * STEPS - 1]), "once there is a speed"
+    assert told[2 * STEPS :] == [0.0] * 2 * STEPS
