@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sritool.config.presets import PRESETS, layered
-from sritool.config.samplers import DEFAULT_SAMPLER, SAMPLERS, with_schedule
+from sritool.config.recipes import read_recipe
+from sritool.config.samplers import SAMPLERS, with_schedule
 from sritool.config.schedules import Ramp, constant, rise
 from sritool.config.settings import RunConfig
 from sritool.config.values import build
@@ -184,7 +185,8 @@ def test_tempered_warms_over_the_second_half() -> None:
     [("ptb", 256, 256), ("snli", 128, 512), ("captions", 128, 512), ("yelp", 128, 512), ("yahoo", 512, 1024)],
 )
 def test_published_sizes(preset: str, embedding: int, hidden: int) -> None:
-    generator = build(RunConfig, layered(preset, DEFAULT_SAMPLER, "sri")).generator
+    published = read_recipe("published")
+    generator = build(RunConfig, layered(preset, "authors", "sri", published)).generator
     assert (generator.embedding, generator.hidden, generator.latent) == (embedding, hidden, 32)
     assert generator.dropout == 0.5
 

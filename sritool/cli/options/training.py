@@ -51,9 +51,9 @@ class TrainingOptions:
         method: sri: short-run inference. lm: a language model, without z. With an encoder: ae, vae-anneal,
             vae-cyclical, vae-lagging, sa-vae, vae-fbp, vae-fb. [default: sri]
         preset: Sizes and plan: ptb, snli, captions, yelp, yahoo or tiny. [default: that of the corpus, or captions]
-        recipe: Plan of training: ours, published (each method by its own publication's plan), regularised (against
-            overfitting), large (the same, with a larger generator), or the path of one's own TOML file. `sritool
-            recipes` lists them. [default: ours]
+        recipe: Plan of training: ours, published (each method by its own publication's plan), regularised (as ours,
+            with the published sizes on Penn Treebank too), large (as ours, with a larger generator), or the path of
+            one's own TOML file. `sritool recipes` lists them. [default: ours]
         embedding: Width of a word's embedding. [default: by recipe and preset]
         embeddings: File of word vectors that the embeddings begin with: text of word2vec, GloVe or fastText,
             compressed or not. --embedding is then their width. [default: none]
