@@ -43,7 +43,8 @@ def run_config(
     """
     latent = 0 if method == "lm" else shape.latent
     sizes = {"embedding": shape.embedding, "hidden": shape.hidden, "latent": latent, "dropout": shape.dropout}
-    own = {"generator": sizes, "training": {"batch_size": shape.batch, "precision": precision}}
+    as_published = {"dropout_mask": "token", "tied_embeddings": False, "weight_drop": 0.0}
+    own = {"generator": sizes | as_published, "training": {"batch_size": shape.batch, "precision": precision}}
     if method == "sri":
         own["sampler"] = ({"steps": steps} if steps else {}) | ({"words": 0} if all_words else {})
     return build(RunConfig, merge(layered(shape.preset, sampler if method == "sri" else None, method), own))

@@ -11,6 +11,16 @@ _SMALL = """\
 embedding = {embedding}
 hidden = {hidden}
 latent = {latent}
+dropout_mask = "token"
+tied_embeddings = false
+weight_drop = 0
+
+# A few updates are to leave a model that says something.
+
+[optimizer]
+warmup = 0
+weight_decay = 0
+ema_decay = 0
 
 [sampler]
 steps = {steps}
