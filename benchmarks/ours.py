@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,12 @@ def run_config(
     Args: steps: of the chain, in place of the sampler's own number; all_words: where the sampler would draw some.
     """
     latent = 0 if method == "lm" else shape.latent
-    sizes = {"embedding": shape.embedding, "hidden": shape.hidden, "latent": latent, "dropout": shape.dropout}
+    sizes: dict[str, Any] = {
+        "embedding": shape.embedding,
+        "hidden": shape.hidden,
+        "latent": latent,
+        "dropout": shape.dropout,
+    }
     as_published = {"dropout_mask": "token", "tied_embeddings": False, "weight_drop": 0.0}
     own = {"generator": sizes | as_published, "training": {"batch_size": shape.batch, "precision": precision}}
     if method == "sri":

@@ -44,6 +44,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
     ]
     if checkpoint.metrics:
         trained = [record for record in checkpoint.metrics if not record.get("pretraining")]
+        trained = [record for record in trained if not record.get("language_model")] or trained
         measured = [record for record in trained if math.isfinite(loss_of(method, record))]
         if checkpoint.config.training.select == "last":
             measured = measured[-1:]
@@ -68,6 +69,8 @@ def _beside(checkpoint: Checkpoint) -> Iterator[tuple[str, object]]:
         yield "Fisher information of z, least and largest eigenvalue", f"{values[0]:.3g}, {values[-1]:.3g}"
     if progress.get("pretraining"):
         yield "stage", f"autoencoder, of {pretraining_epochs(config)} epochs"
+    elif progress["epoch"] < config.language_model_epochs and not progress.get("before_z"):
+        yield "stage", f"language model, of {config.language_model_epochs} epochs; z begins after them"
     if progress.get("prior_fitted_from"):
         source = str(progress["prior_fitted_from"])[:12]
         yield "prior fitted to the codes of the checkpoint with SHA-256", source

@@ -40,6 +40,7 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
             last = load_checkpoint(folder / LAST)
     records = read_metrics(folder / METRICS) if in_its_folder else []
     steps = [r for r in records if r.get("kind") == "step" and not r.get("pretraining")]
+    steps = [r for r in steps if not r.get("language_model")] or steps  # which are another method's
     # The first step warms up; it alone is better than nothing.
     speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
     done, planned = int(last.progress["epoch"]), config.training.epochs

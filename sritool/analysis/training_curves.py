@@ -130,7 +130,7 @@ def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
     places.append(places[-1] + 1)
     found = []
     for record, epoch in zip(ends, epochs, strict=True):
-        for metric in VALIDATION:
+        for metric in ("nll",) if record.get("language_model") else VALIDATION:
             value, error = (_number(record.get(name)) for name in (metric, f"{metric} se"))
             if value is not None:
                 found.append(Point(run, metric, float(epoch), int(record["step"]), value, error))

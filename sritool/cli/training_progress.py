@@ -158,6 +158,7 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
             f"{outcome.folder} stays at step {outcome.steps}"
         )
     still = ", still as an autoencoder" if outcome.pretraining else ""
+    still = ", still as a language model, before z begins" if outcome.without_z else still
     return (
         f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "
         f"{format_duration(outcome.seconds)}{still}; saved in {outcome.folder}"

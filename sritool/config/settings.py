@@ -324,3 +324,10 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+
+    @property
+    def language_model_epochs(self) -> int:
+        """Whole epochs of the plan before z is inferred; none where there is no z, or weights are taken over."""
+        if not self.generator.latent or self.warm_start.checkpoint:
+            return 0
+        return math.floor(self.training.language_model * self.training.epochs + 1e-9)

@@ -30,6 +30,10 @@ from sritool.model.theta_gradient import ThetaGradient
 AMORTISED = Work(UPDATE + 2.0, 1.0)  # with two passes for the encoder there and back; timed
 
 
+AFTER_PRETRAINING = "after pretraining"
+"""What the generator's second parameters are drawn for."""
+
+
 class Descent(NamedTuple):
     """A batch's objective and its gradients, of the mean over the whole batch."""
 
@@ -60,7 +64,7 @@ class EncoderMethod(Method):
     def end_pretraining(self) -> None:
         """Keep the encoder; the generator starts anew, from other parameters than the autoencoder's did."""
         super().end_pretraining()
-        self.draw_generator("after pretraining")
+        self.draw_generator(AFTER_PRETRAINING)
 
     @property
     def is_autoencoder(self) -> bool:
@@ -85,8 +89,8 @@ class EncoderMethod(Method):
     @property
     def kl_ramp(self) -> Ramp:
         """w over the planned epochs: up to 1 over the first ones, unless the method has another."""
-        kl = self.config.kl
-        return rise(kl.start, min(kl.epochs / self.config.training.epochs, kl.share), kl.ramp)
+        kl, with_z = self.config.kl, self.config.training.epochs - self.config.language_model_epochs
+        return rise(kl.start, min(kl.epochs / with_z, kl.share), kl.ramp)
 
     def kl_weight(self, clock: Clock) -> float:
         """The weight w of a step."""

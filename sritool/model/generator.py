@@ -21,6 +21,9 @@ from sritool.model.dropout import Masks, dropped, of_layer
 from sritool.model.random import draw_uniform
 from sritool.model.recurrence import lstm
 
+LATENT_MAPS = ("latent_to_gates", "latent_to_initial")
+"""How the names of the parameters end that z is multiplied by."""
+
 
 class Layer(NamedTuple):
     """Parameters of one layer of the LSTM, or other tensors of their shapes; gates are in the order o, i, f, g."""
@@ -89,8 +92,7 @@ class Generator(nn.Module):
 
     def latent_maps(self) -> dict[str, nn.Parameter]:
         """The parameters that z is multiplied by, by their names; where all are zero, p(x|z) ignores z."""
-        ends = ("latent_to_gates", "latent_to_initial")
-        return {name: p for name, p in self.named_parameters() if name.endswith(ends)}
+        return {name: p for name, p in self.named_parameters() if name.endswith(LATENT_MAPS)}
 
     @property
     def products(self) -> int:

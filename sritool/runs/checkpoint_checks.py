@@ -59,6 +59,7 @@ class _Progress:
     step: Count
     seconds: Number
     pretraining: Flag = False
+    before_z: Count = 0
     prior_fitted_from: _Line = ""  # SHA-256 of the checkpoint that fit-prior was given
 
 

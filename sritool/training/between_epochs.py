@@ -15,7 +15,6 @@ from sritool.model.random import Stream
 from sritool.runs.folder import AUTOENCODER, BEST, LAST
 from sritool.training import events, validation
 from sritool.training.deadline import Timetable
-from sritool.training.language_model import own_progress
 from sritool.training.log import RunLog
 from sritool.training.retuning import adopt, retune
 from sritool.training.state import RunState
@@ -60,7 +59,7 @@ class BetweenEpochs:
         searches again; in the other order the record would be missing for good.
         """
         state, position = self.state, self.state.position
-        progress = own_progress(position.epoch / state.config.training.epochs, state.config)
+        progress = position.own_progress(position.epoch / state.config.training.epochs, state.config)
         try:
             tuned = retune(state.method, self.valid, progress, position.epoch, self._check_signal)
         except NumericalError as error:

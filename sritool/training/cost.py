@@ -19,7 +19,7 @@ from sritool.methods.base import Clock, Method
 from sritool.model.device import length_multiple, products_in
 from sritool.processes import ALONE, part_of
 from sritool.training.freezing import check_freezing
-from sritool.training.language_model import language_model_epochs, language_model_of
+from sritool.training.language_model import language_model_of
 from sritool.training.pretraining import begins_as_autoencoder, pretraining_epochs
 from sritool.training.sharing import BatchGradients
 from sritool.training.state import new_method, training_split
@@ -136,10 +136,10 @@ def _timed(
 
 def _epochs_to_come(method: Method, config: RunConfig, progress: Mapping[str, Any]) -> tuple[int, int]:
     """Of a run that has come so far: all, an autoencoder's among them, and those of a language model."""
-    own, done, early = config.training.epochs, int(progress.get("epoch", 0)), language_model_epochs(config)
+    own, done, early = config.training.epochs, int(progress.get("epoch", 0)), config.language_model_epochs
     if progress.get("pretraining", begins_as_autoencoder(method, config)):
         return max(0, pretraining_epochs(config) - done) + own, early
-    return max(0, own - done), max(0, early - done)
+    return max(0, own - done), 0 if progress.get("before_z") else max(0, early - done)
 
 
 def describe(

@@ -61,6 +61,8 @@ class Timetable:
     def begin(self, level: Level) -> None:
         """From here on validations are at this level."""
         self.level, self._last = level, None
+        self._updates, self._sentences = 0, 0
+        self._recent.clear()
 
     def trained(self, sentences: int) -> None:
         """After an update on so many sentences by this process, of the plan or one that a method puts before it."""

@@ -6,35 +6,14 @@ the maps of z are zero, so that the model is a whole one at any time, and ignore
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
 
-from sritool.config.settings import RunConfig
 from sritool.methods.base import Method
+from sritool.methods.encoder_method import AFTER_PRETRAINING
 from sritool.methods.lm import LanguageModel
 from sritool.model.generator import Generator
-
-
-def language_model_epochs(config: RunConfig) -> int:
-    """Whole epochs of the plan before z is inferred; none where there is no z, or where weights are taken over."""
-    training = config.training
-    if not config.generator.latent or config.warm_start.checkpoint:
-        return 0
-    return math.floor(training.language_model * training.epochs + 1e-9)
-
-
-def own_progress(progress: float, config: RunConfig) -> float:
-    """Share done of the epochs with z, over which a method's own schedules run, by the share done of all epochs."""
-    before = language_model_epochs(config) / config.training.epochs
-    return max(0.0, (progress - before) / (1.0 - before))
-
-
-def progress_of_plan(share: float, config: RunConfig) -> float:
-    """Share done of all epochs, by the share done of those with z."""
-    before = language_model_epochs(config) / config.training.epochs
-    return before + (1.0 - before) * share
 
 
 def ignores_z(method: Method) -> bool:
@@ -51,10 +30,11 @@ def silence_z(method: Method) -> None:
 
 @torch.no_grad()
 def draw_latent_maps(method: Method) -> None:
-    """Give the maps of z the values that `initialise` draws."""
+    """Give the maps of z the values that they would have had at the start."""
     scales, seed = method.config.optimizer, method.config.training.seed
     fresh = Generator(method.config.generator, method.generator.vocabulary_size)
-    fresh.initialise(scales.initial_scale, seed, embedding_scale=scales.embedding_scale)
+    purpose = AFTER_PRETRAINING if method.pretrains else ""
+    fresh.initialise(scales.initial_scale, seed, purpose, scales.embedding_scale)
     for name, drawn in fresh.latent_maps().items():
         method.generator.get_parameter(name).copy_(drawn)
 

@@ -14,7 +14,6 @@ from sritool.runs.live_logs import LiveLogs
 from sritool.runs.metrics_log import MetricsLog, read_metrics
 from sritool.training import events
 from sritool.training.deadline import Timetable
-from sritool.training.language_model import language_model_epochs
 from sritool.training.state import RunState
 from sritool.training.validation import collapse, sample_of
 
@@ -78,6 +77,8 @@ class RunLog:
             record: dict[str, Any] = {"kind": "step", "step": position.step, "epoch": position.epoch + 1}
             if position.pretraining:
                 record["pretraining"] = True
+            if self.state.learner is not self.state.method:
+                record["language_model"] = True
             record |= {"recon": recon, "gradient_norm": norm, **own, "tokens_per_second": round(speed, 1)}
             self._add({**record, "seconds": round(self.state.seconds(), 2)})
             self._tokens, self._tokens_since = 0, now
@@ -85,7 +86,7 @@ class RunLog:
     def _with_z(self, last: int, batches: int) -> int:
         """Steps up to the last one that come after those of a language model."""
         state, position = self.state, self.state.position
-        early = (language_model_epochs(state.config) - position.epoch) * batches - position.batch
+        early = (position.epochs_before_z(state.config) - position.epoch) * batches - position.batch
         return max(0, last - position.step - max(0, early))
 
     def _stage(self) -> str:
@@ -151,7 +152,7 @@ class RunLog:
         self.observer(events.Epoch(*told, self._stage(), ended))
         if position.pretraining:  # an autoencoder has no posterior to collapse
             return
-        warning = collapse(estimates, position.epoch + 1)
+        warning = collapse(estimates, position.epoch + 1 - position.epochs_before_z(state.config))
         if warning is not None and not self._warned:
             self.warn(warning)
         self._warned = warning is not None

@@ -33,11 +33,10 @@ from sritool.runs.live_logs import LiveLogs
 from sritool.training import events
 from sritool.training.between_epochs import BetweenEpochs, Stop, interrupted
 from sritool.training.deadline import Deadline, Timetable
-from sritool.training.language_model import own_progress
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
 from sritool.training.position import ends_early
-from sritool.training.sharing import Asked, BatchGradients, share, state_of_all
+from sritool.training.sharing import Asked, BatchGradients, check_parts, share, state_of_all
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class Outcome(NamedTuple):
     seconds: float
     validating: float  # seconds of these that validations took
     pretraining: bool = False  # ended before the method itself began
+    without_z: bool = False  # ended before z was inferred
     updates: int = 0  # that this process made
 
 
@@ -98,6 +98,7 @@ class Trainer:
         self.limits, self.processes = limits, processes or Processes()
         self.processes.signal = limits.signal
         self.state = state_of_all(corpus, config, folder, device, resume, self.processes)
+        check_parts(self.state.config)
         self.gradients = self._gradients_of_learner()
         self.times = Timetable(self.state, limits.deadline)
         self.between = BetweenEpochs(self.state, self.times, corpus.split("valid"))
@@ -141,6 +142,7 @@ class Trainer:
             state.seconds(),
             validating=sum(float(record["validation_seconds"]) for record in state.metrics),
             pretraining=state.position.pretraining,
+            without_z=state.learner is not state.method,
             updates=self._updates,
         )
 
@@ -149,13 +151,13 @@ class Trainer:
         state, training = self.state, self.state.config.training
         self._lead(self.between.choose_level)
         while state.position.epoch < state.epochs:
-            if early := ends_early(state.method, state.config, state.epochs, state.position):
-                return early
             if state.z_is_due():
                 self._lead(state.begin_with_z)
                 self._lead(self.between.choose_level)
             if self.gradients.method is not state.learner:
                 self.gradients = self._gradients_of_learner()
+            if early := ends_early(state.method, state.config, state.epochs, state.position):
+                return early
             if state.tuning_is_due():
                 self._lead(self.between.tune)
             epoch = state.position.epoch
@@ -201,7 +203,7 @@ class Trainer:
         """Make one update; return whether it was the planned one, and not one for an encoder to catch up."""
         state, position, settings = self.state, self.state.position, self.state.config.optimizer
         clock = position.clock(state.config.training.seed, len(batches), state.epochs)
-        mine = clock._replace(progress=own_progress(clock.progress, state.config))
+        mine = clock._replace(progress=position.own_progress(clock.progress, state.config))
         beside = state.learner.beside(mine, position.batch, len(batches))
         planned = beside is None
         chosen = batches[position.batch if beside is None else beside]

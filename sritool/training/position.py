@@ -9,7 +9,6 @@ from pydantic.dataclasses import dataclass
 from sritool.config.settings import OptimizerConfig, RunConfig
 from sritool.config.validation import CHECKED, Count, Figure, Flag, Number
 from sritool.methods.base import Clock, Method
-from sritool.training.language_model import progress_of_plan
 
 
 @dataclass(config=CHECKED)
@@ -30,10 +29,20 @@ class Position:
     best_since_halving: Figure = math.inf  # the figure at the last halving among them
     stalled: Count = 0  # epochs up to validations that were not better than that
     pretraining: Flag = False  # epochs and batches are those of the autoencoder
+    before_z: Count = 0  # epochs done when z began, after those of a language model
 
     def clock(self, seed: int, batches: int, epochs: int) -> Clock:
         """Return the time of a run with so many batches in an epoch and so many epochs planned."""
         return Clock(seed, self.epoch, self.step, (self.epoch + self.batch / batches) / epochs)
+
+    def epochs_before_z(self, config: RunConfig) -> int:
+        """Epochs of a language model: those that there were, or while z has not begun those of the plan."""
+        return self.before_z or config.language_model_epochs
+
+    def own_progress(self, progress: float, config: RunConfig) -> float:
+        """Share done of the epochs with z, over which a method's schedules run, by the share done of all epochs."""
+        before = self.epochs_before_z(config) / config.training.epochs
+        return max(0.0, (progress - before) / (1.0 - before)) if before < 1.0 else 0.0
 
     def end_step(self, recon: float, sentences: int) -> None:
         """One more step of the plan is done, on so many sentences, with this sum of their recon."""
@@ -92,6 +101,8 @@ def ends_early(method: Method, config: RunConfig, planned: int, position: Positi
     So it delays the stop for `patience` epochs after it begins to fall, and no longer.
     """
     plan, patience = config.optimizer, config.training.patience
+    if not position.pretraining and position.epoch < position.epochs_before_z(config):
+        return None  # z is still to come
     if 0 < plan.halvings <= position.halvings:
         return "halvings"
     decay = plan.decay
@@ -99,7 +110,8 @@ def ends_early(method: Method, config: RunConfig, planned: int, position: Positi
     if decay.start > decay.end:
         settled = min(settled, decay.last_begin * planned + patience)
     settled = max(settled, plan.warmup * planned)
-    own = 0.0 if method.pretraining else progress_of_plan(method.settled_at(), config)
+    before = 0.0 if method.pretraining else position.epochs_before_z(config) / planned
+    own = 0.0 if method.pretraining else before + (1.0 - before) * method.settled_at()
     if own > 0:
         settled = max(settled, min(planned, own * planned + patience))
     is_over = 0 < patience <= position.epochs_without_better and position.epoch >= settled

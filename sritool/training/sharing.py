@@ -38,6 +38,20 @@ class Asked(NamedTuple):
     out_of_time: bool = False
 
 
+def check_parts(config: RunConfig) -> None:
+    """Check that the method can take a batch in parts, where it is to.
+
+    Raises:
+        UsageError: It needs all of its part at once, and is to accumulate.
+    """
+    refinement = config.refinement
+    if config.training.accumulate > 1 and config.method == "sa-vae" and refinement.clip_over == "batch":
+        raise UsageError(
+            "refinement.clip_over=batch bounds the gradient of a whole batch at each step of refinement, so that "
+            "its parts cannot come one after another; leave --accumulate out, or clip over sentences"
+        )
+
+
 class BatchGradients:
     """Writes the gradient of a whole batch to `.grad`, in every process the same.
 
@@ -45,23 +59,13 @@ class BatchGradients:
     """
 
     def __init__(self, method: Method, config: RunConfig, device: torch.device, processes: Processes) -> None:
-        """Share batches among processes.
-
-        Raises:
-            UsageError: The method needs all of its part at once, and is to accumulate.
-        """
+        """Share batches among processes."""
         self.method, self._config, self._device, self._processes = method, config, device, processes
         self._workspace = Workspace()
         # Where they are tied to the output layer, every row has a gradient.
         tied = {"generator.embedding"} if config.generator.tied_embeddings else set()
         self._embeddings = {"generator.embedding", "encoder.embedding"} - tied
         self.asked = Asked()
-        refinement = config.refinement
-        if config.training.accumulate > 1 and method.name == "sa-vae" and refinement.clip_over == "batch":
-            raise UsageError(
-                "refinement.clip_over=batch bounds the gradient of a whole batch at each step of refinement, so that "
-                "its parts cannot come one after another; leave --accumulate out, or clip over sentences"
-            )
 
     def compute(self, batch: Batch, clock: Clock, out_of_time: bool) -> dict[str, float]:
         """Write the gradients of a batch, all of which is given, on the CPU; returns what `Method.gradients` does.

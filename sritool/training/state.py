@@ -32,7 +32,6 @@ from sritool.training.freezing import check_freezing, trained_parameters
 from sritool.training.language_model import (
     draw_latent_maps,
     ignores_z,
-    language_model_epochs,
     language_model_of,
     silence_z,
 )
@@ -112,13 +111,14 @@ class RunState:
             load_weights(self.method.modules, self._fitting_weights(resume), folder / LAST)
         else:
             self.taken_over = begin_from_files(self.method, corpus, self.train)
-            if language_model_epochs(self.method.config):
+            if self.method.config.language_model_epochs:
                 silence_z(self.method)
         self.config = self.method.config
         check_freezing(self.method)
         self._begin_updates()
         if resume is not None:
             self._restore(resume)
+        self.learner: Method = self.method
         self._choose_learner()
         if processes.is_first:
             self.write_config()
@@ -128,22 +128,28 @@ class RunState:
 
     def _choose_learner(self) -> None:
         """Say what the present epoch trains: the method, an autoencoder for it, or its generator without z."""
-        self.method.pretraining = self.position.pretraining
-        begins = not self.position.pretraining and language_model_epochs(self.config) > 0
-        self.learner = language_model_of(self.method) if begins and ignores_z(self.method) else self.method
-        self.method.modules.zero_grad()  # what has no gradient is not updated
+        position, config = self.position, self.config
+        self.method.pretraining = position.pretraining
+        # A resumed run may have waited, though its settings no longer say so.
+        waits = self.method.latent > 0 and (config.language_model_epochs > 0 or position.step > 0)
+        early = waits and not (position.pretraining or position.before_z) and ignores_z(self.method)
+        if early != (self.learner is not self.method):  # the object stays while the stage does
+            self.learner = language_model_of(self.method) if early else self.method
+            self.method.modules.zero_grad()  # what has no gradient is not updated
 
     def z_is_due(self) -> bool:
-        """At the start of the first epoch in which z is inferred, after those of a language model."""
+        """Whether z is to be inferred from here on, after epochs of a language model."""
         before = self.learner is not self.method
-        return before and self.position.epoch >= language_model_epochs(self.config)
+        return before and self.position.epoch >= self.config.language_model_epochs
 
     def begin_with_z(self) -> None:
-        """Draw the maps of z; what is the best model, and the average of the weights, begin anew."""
+        """Draw the maps of z; the best model, the average of the weights and halvings of the rate begin anew."""
         draw_latent_maps(self.method)
         self._begin_average()
-        self.position.best, self.position.epochs_without_better = math.inf, 0
-        self.position.best_since_halving, self.position.stalled = math.inf, 0
+        position = self.position
+        position.before_z = position.epoch
+        position.best, position.epochs_without_better = math.inf, 0
+        position.best_since_halving, position.stalled, position.halvings = math.inf, 0, 0
         self._choose_learner()
 
     @property
@@ -183,10 +189,10 @@ class RunState:
         if self.keeps_best_autoencoder():
             take_encoder(self.method, self.folder / AUTOENCODER, self.corpus)
         go_on_from_encoder(self.method)
+        if self.config.language_model_epochs:
+            silence_z(self.method)
         self._begin_updates()
         self.position = Position(step=self.position.step, seconds=self.position.seconds)
-        if language_model_epochs(self.config):
-            silence_z(self.method)
         self._choose_learner()
         self.save(LAST)
 
@@ -336,7 +342,9 @@ class RunState:
             tokenizer=self.corpus.tokenizer,
             weights=self.method.modules.state_dict(),
             corpus=corpus | {name: getattr(info, name) for name in cut},
-            progress={name: position[name] for name in ("epoch", "step", "seconds", "pretraining")},
+            progress={
+                name: position[name] for name in ("epoch", "step", "seconds", "pretraining", "before_z")
+            },
             metrics=self.metrics,
             trainer=trainer if resumable else None,
         )

@@ -24,6 +24,7 @@ from sritool.errors import UsageError
 from sritool.files import digest_of
 from sritool.methods.base import Method
 from sritool.methods.lm import LanguageModel
+from sritool.model.generator import LATENT_MAPS
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.weights import method_without_memory
 from sritool.training.pretraining import go_on_from_encoder, take_encoder
@@ -163,6 +164,8 @@ def _copied(name: str, tensor: Tensor, theirs: Tensor, rows: Rows) -> bool:
     other_words = rows.found < rows.words or not np.array_equal(rows.new, rows.old)
     if tensor.shape != theirs.shape or (name == "word_mass.mass" and other_words):
         return False  # what belongs to z; statistics over other words
+    if name.endswith(LATENT_MAPS) and not theirs.any():
+        return False  # z had not begun
     tensor.copy_(theirs)
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ import torch
 from sritool.analysis.info import describe_checkpoint
 from sritool.data.batches import collate, training_batches
 from sritool.methods.base import Clock
+from sritool.runs.checkpoint import save_checkpoint
 from sritool.runs.folder import BEST, LAST
 from sritool.runs.model import load_model
 from sritool.training import events
 from sritool.training.cost import cost_of
-from sritool.training.language_model import language_model_of, own_progress, progress_of_plan
+from sritool.training.language_model import language_model_of
+from sritool.training.position import Position
 
 NewRun = Callable[..., Any]
 STEPS = 3  # of an epoch
@@ -101,14 +104,45 @@ def test_stopped_anywhere(new_run: NewRun, method: str, stops: list[int]) -> Non
 
 def test_schedules_of_the_method_run_over_the_rest(settings: Any) -> None:
     config = settings("sri", training={"epochs": 10, "language_model": 0.45})  # whole epochs: 4
-    assert own_progress(0.2, config) == 0
-    assert own_progress(0.7, config) == pytest.approx(0.5)
-    assert own_progress(1.0, config) == 1
-    for share in (0.0, 0.3, 1.0):
-        assert own_progress(progress_of_plan(share, config), config) == pytest.approx(share)
-    assert own_progress(0.2, settings("sri", training={"epochs": 10})) == 0.2
+    here = Position()
+    for done, own in ((0.2, 0.0), (0.4, 0.0), (0.7, 0.5), (1.0, 1.0)):
+        assert here.own_progress(done, config) == pytest.approx(own)
+    assert here.own_progress(0.2, settings("sri", training={"epochs": 10})) == 0.2
     # One epoch, or none to spare, is the method's own.
-    assert own_progress(0.5, settings("sri", training={"epochs": 1, "language_model": 0.9})) == 0.5
+    assert here.own_progress(0.5, settings("sri", training={"epochs": 1, "language_model": 0.9})) == 0.5
+    # Where z has begun, a longer plan does not take it back.
+    longer = settings("sri", training={"epochs": 20, "language_model": 0.45})
+    assert Position(epoch=10, before_z=4).own_progress(0.5, longer) == pytest.approx(0.3 / 0.8)
+
+
+def test_a_resumed_run_whose_plan_has_no_such_epochs_begins_with_z(new_run: NewRun) -> None:
+    run = new_run("sri", **PLAN)
+    run.train(max_steps=STEPS + 1)
+    assert not weights(run)[MAPS[0]].any()
+    last = run.load(LAST)
+    config = replace(last.config, training=replace(last.config.training, language_model=0.0))
+    save_checkpoint(replace(last, config=config), run.folder / LAST)
+    run.train(max_steps=STEPS + 2)
+    assert weights(run)[MAPS[0]].all()
+    run.train()
+    assert run.load(BEST).progress["before_z"] == 1
+
+
+def test_maps_of_a_model_whose_z_had_not_begun_begin_anew(new_run: NewRun) -> None:
+    given = new_run("sri", "given", **PLAN)
+    given.train(max_steps=1)
+    source = {"checkpoint": str(given.folder / LAST)}
+    run = new_run("vae-anneal", "from", warm_start=source)
+    run.train(max_steps=1)
+    assert weights(run)[MAPS[0]].all()
+
+
+def test_halvings_do_not_end_it(new_run: NewRun) -> None:
+    plan = {**PLAN, "optimizer": {"learning_rate": 1e-12, "halve_after": 1, "halvings": 1}}
+    run = new_run("sri", **plan)
+    run.train()
+    stages = [event.stage for event in run.told(events.Epoch)]
+    assert stages[:3] == ["language model", "language model", ""]
 
 
 def test_weights_that_are_taken_over_are_no_beginning(new_run: NewRun) -> None:

@@ -64,7 +64,8 @@ class Estimates:
             return START + training.seconds / state.epochs * max(1, config.training.epochs - state.epochs)
         cost = self._cost(run)
         validation = 1 + run.config.validation.share
-        return START + validation * cost.epoch * (cost.epochs - min(state.epochs, planned))
+        share = 1.0 - min(state.epochs, planned) / cost.epochs
+        return START + validation * cost.seconds * share
 
     def measuring(self, run: PlannedRun, measure: Measure) -> float:
         """Return the seconds that a measure takes, by the passes through the generator that it needs."""
