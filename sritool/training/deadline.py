@@ -61,6 +61,9 @@ class Timetable:
     def begin(self, level: Level) -> None:
         """From here on validations are at this level."""
         self.level, self._last = level, None
+
+    def begin_stage(self) -> None:
+        """From here on updates take another time."""
         self._updates, self._sentences = 0, 0
         self._recent.clear()
 

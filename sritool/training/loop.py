@@ -156,6 +156,7 @@ class Trainer:
                 self._lead(self.between.choose_level)
             if self.gradients.method is not state.learner:
                 self.gradients = self._gradients_of_learner()
+                self.times.begin_stage()
             if early := ends_early(state.method, state.config, state.epochs, state.position):
                 return early
             if state.tuning_is_due():
