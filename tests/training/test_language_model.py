@@ -61,6 +61,7 @@ def test_z_and_the_encoder_wait(new_run: NewRun, method: str) -> None:
     first = {name: tensor.clone() for name, tensor in run.make().state.method.modules.state_dict().items()}
     run.train(max_steps=2 * STEPS - 1)
     early = weights(run)
+    assert dict(describe_checkpoint(run.folder / LAST))["stage"].startswith("language model, of 2 epochs")
     assert all(not early[name].any() for name in MAPS)
     waiting = {name for name in first if torch.equal(first[name], early[name])}
     assert waiting == {name for name in first if not name.startswith("generator.") or name in MAPS}
@@ -71,6 +72,7 @@ def test_z_and_the_encoder_wait(new_run: NewRun, method: str) -> None:
     for name in MAPS:  # Adam's first step is the learning rate, beside the decay
         torch.testing.assert_close(late[name], drawn[name], atol=0.012, rtol=0.0)
     run.train()
+    assert "stage" not in dict(describe_checkpoint(run.folder / LAST))
     stages = [(event.epoch, event.stage) for event in run.told(events.Epoch)]
     assert stages == [(1, "language model"), (2, "language model"), (3, ""), (4, "")]
 
