@@ -199,6 +199,9 @@ def _check_method(config: RunConfig, given: Given) -> None:
             "a run that takes weights over is not trained as an autoencoder first; leave --pretraining-epochs out"
         )
     typed, kind = given.typed.get("training", {}), METHODS[method]
+    if typed.get("language_model") and (not latent or config.warm_start.checkpoint):
+        why = f"method {method} has no z" if not latent else "a run that takes weights over begins with z"
+        raise UsageError(f"{why}; leave training.language_model out")
     if typed.get("select") == "elbo" and not (kind.closed_form_kl and kind.chosen_by == "nll"):
         raise UsageError(
             f"method {method} has no ELBO to choose by, or one that takes too long; leave training.select out, or "

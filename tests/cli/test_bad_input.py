@@ -47,6 +47,8 @@ REFUSED = r"""
 2 | TRAIN --sampler paper -m lm | no use for --sampler
 3 | TRAIN -m vae-fb --from runs/nothere | no such run
 2 | TRAIN -m ae --pretraining-epochs 2 | no use for --pretraining-epochs
+2 | TRAIN -m lm --set training.language_model=0.5 | has no z; leave training.language_model out
+2 | TRAIN -m vae-fb --from runs/mine-lm --set training.language_model=0.5 | takes weights over begins with z
 2 | TRAIN -m ae --set kl.epochs=3 | no use for kl.epochs
 2 | TRAIN -m vae-fb --resume mine-lm | method lm, not vae-fb
 2 | TRAIN --latent 3 -m lm | method lm has no z
