@@ -29,6 +29,7 @@ from sritool.data.store import Corpus, find_corpus, load_corpus
 from sritool.methods.registry import METHODS
 from sritool.runs.folder import CONFIG, METRICS
 from sritool.runs.metrics_log import read_metrics
+from sritool.runs.stage import Stage, stage_of
 
 
 class Row(NamedTuple):
@@ -159,7 +160,7 @@ def curve(name: str, metrics: Path, seconds: Mapping[Phase, float]) -> tuple[lis
     minutes, nll, spent, before = [], [], 0.0, 0
     for record in read_metrics(metrics):
         if record["kind"] == "epoch":
-            spent += (record["step"] - before) * seconds[name, bool(record.get("pretraining"))] / 60
+            spent += (record["step"] - before) * seconds[name, stage_of(record) is Stage.AUTOENCODER] / 60
             before = record["step"]
             if "nll" in record:
                 minutes.append(spent)

@@ -12,6 +12,7 @@ from sritool.config.values import flat
 from sritool.methods.sri import PRECONDITIONER
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import BEST, LAST
+from sritool.runs.stage import of_latest_stage
 from sritool.runs.weights import method_without_memory
 from sritool.training.configure import shown
 from sritool.training.pretraining import pretraining_epochs
@@ -43,8 +44,7 @@ def describe_checkpoint(path: Path) -> list[tuple[str, object]]:
         ("seconds of training", round(float(progress["seconds"]), 1)),
     ]
     if checkpoint.metrics:
-        trained = [record for record in checkpoint.metrics if not record.get("pretraining")]
-        trained = [record for record in trained if not record.get("language_model")] or trained
+        trained = of_latest_stage(checkpoint.metrics)
         measured = [record for record in trained if math.isfinite(loss_of(method, record))]
         if checkpoint.config.training.select == "last":
             measured = measured[-1:]

@@ -15,6 +15,7 @@ from sritool.evaluation.sentences import prepared_corpus
 from sritool.evaluation.settings import DEFAULT_METRICS, EvaluationSettings
 from sritool.runs.checkpoint import Checkpoint, portable
 from sritool.runs.names import run_name
+from sritool.runs.stage import Stage, stage_of
 from sritool.training.configure import shown
 
 
@@ -61,7 +62,7 @@ def gather_facts(path: Path, data_dir: Path) -> CardFacts:
         split, sets, sentences = "test", [], {}
     estimates = in_order(sets)
     records = reversed(checkpoint.metrics)
-    last: dict[str, Any] = next((one for one in records if not one.get("pretraining")), {})
+    last: dict[str, Any] = next((one for one in records if stage_of(one) is not Stage.AUTOENCODER), {})
     collapsed = collapse_note(checkpoint, estimates)
     known = "permuted" in last or any(estimate.metric == "permuted" for estimate in estimates)
     return CardFacts(

@@ -14,6 +14,7 @@ from sritool.runs.checkpoint import load_checkpoint
 from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
 from sritool.runs.model import TrainedModel
+from sritool.runs.stage import of_latest_stage
 from sritool.training.position import Position, ends_early
 
 
@@ -39,8 +40,7 @@ def training_of(model: TrainedModel, data_dir: Path) -> Training:
         with contextlib.suppress(CheckpointError):  # it may be copied without, or damaged
             last = load_checkpoint(folder / LAST)
     records = read_metrics(folder / METRICS) if in_its_folder else []
-    steps = [r for r in records if r.get("kind") == "step" and not r.get("pretraining")]
-    steps = [r for r in steps if not r.get("language_model")] or steps  # which are another method's
+    steps = of_latest_stage([record for record in records if record.get("kind") == "step"])
     # The first step warms up; it alone is better than nothing.
     speeds = [float(record["tokens_per_second"]) for record in steps if record["step"] > 1 or len(steps) == 1]
     done, planned = int(last.progress["epoch"]), config.training.epochs

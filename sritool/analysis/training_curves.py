@@ -13,6 +13,7 @@ import numpy as np
 from sritool.config.values import read_toml
 from sritool.errors import DataError, UsageError
 from sritool.runs.folder import BEST, CONFIG, LAST, METRICS, find_checkpoint
+from sritool.runs.stage import Stage, stage_of
 
 VALIDATION = ("nll", "posterior-kl", "recon", "au", "permuted")
 TRAINING = "train recon"
@@ -121,8 +122,10 @@ def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
     ends = [record for record in records if record["kind"] == "epoch"]
     if not ends:
         return []
-    before = max((int(record["epoch"]) for record in ends if record.get("pretraining")), default=0)
-    epochs = [int(record["epoch"]) - (before if record.get("pretraining") else 0) for record in ends]
+    early = [stage_of(record) is Stage.AUTOENCODER for record in ends]
+    numbers = [int(record["epoch"]) for record in ends]
+    before = max(number * is_early for number, is_early in zip(numbers, early, strict=True))
+    epochs = [number - before * is_early for number, is_early in zip(numbers, early, strict=True)]
     steps = [0, *(int(record["step"]) for record in ends)]
     places = [-before, *epochs]
     # The epoch that is under way is taken to be as long as the one before it.
@@ -130,7 +133,7 @@ def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
     places.append(places[-1] + 1)
     found = []
     for record, epoch in zip(ends, epochs, strict=True):
-        for metric in ("nll",) if record.get("language_model") else VALIDATION:
+        for metric in ("nll",) if stage_of(record) is Stage.LANGUAGE_MODEL else VALIDATION:
             value, error = (_number(record.get(name)) for name in (metric, f"{metric} se"))
             if value is not None:
                 found.append(Point(run, metric, float(epoch), int(record["step"]), value, error))

@@ -12,6 +12,7 @@ from sritool.cli.progress import Progress
 from sritool.cli.streams import say
 from sritool.cli.units import format_duration
 from sritool.errors import Interrupted
+from sritool.runs.stage import Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,8 +158,10 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
             f"no time was left for a step before {clock}, as measuring and saving take a part of it; give more; "
             f"{outcome.folder} stays at step {outcome.steps}"
         )
-    still = ", still as an autoencoder" if outcome.pretraining else ""
-    still = ", still as a language model, before z begins" if outcome.without_z else still
+    still = {
+        Stage.AUTOENCODER: ", still as an autoencoder",
+        Stage.LANGUAGE_MODEL: ", still as a language model, before z begins",
+    }.get(outcome.stage, "")
     return (
         f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "
         f"{format_duration(outcome.seconds)}{still}; saved in {outcome.folder}"

@@ -19,6 +19,7 @@ from sritool.model.device import set_threads
 from sritool.processes import Processes, restarts
 from sritool.runs.folder import LAST
 from sritool.runs.live_logs import LiveLogs
+from sritool.runs.stage import Stage
 from sritool.training.deadline import Deadline
 from sritool.training.loop import Limits, Trainer
 from sritool.training.plan import Plan
@@ -77,7 +78,7 @@ def lead(
             planned = training.epochs * math.ceil(len(trainer.state.train) / training.batch_size)
             say(advice_for_longer(plan.config, outcome.steps / planned))
         shown = None
-        if wishes.summary and not outcome.pretraining:
+        if wishes.summary and outcome.stage is not Stage.AUTOENCODER:
             report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")
             share, seed = plan.config.validation.share, plan.config.training.seed
             spent = outcome.seconds - outcome.validating

@@ -24,7 +24,7 @@ from sritool.files import append, cannot_write, write_text
 
 Record = Mapping[str, Any]
 CSV, EVENTS, WANDB = "metrics.csv", "tensorboard", "wandb"
-_NO_FIGURES = ("kind", "step", "epoch", "pretraining", "language_model")
+_NO_FIGURES = ("kind", "step", "epoch", "stage")
 
 
 class LiveLog:

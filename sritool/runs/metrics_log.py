@@ -10,15 +10,16 @@ from typing import Any
 
 from sritool.errors import SritoolError
 from sritool.files import append, cannot_write, write_text
+from sritool.runs.stage import Stage, stage_of
 
 
 class MetricsLog:
     """metrics.jsonl: a line a record; what a resumed run will do again is cut off first."""
 
     def __init__(
-        self, path: Path, steps: int = 0, epochs: int = 0, pretraining: bool = False, tuned: int = 0
+        self, path: Path, steps: int = 0, epochs: int = 0, stage: Stage = Stage.METHOD, tuned: int = 0
     ) -> None:
-        """Keep the records of what is done: so many steps, and epochs of the pretraining or of the method.
+        """Keep the records of what is done: so many steps, and epochs of the autoencoder or of what follows it.
 
         `tuned` epochs were done at the last search for step sizes. The file need not be there.
 
@@ -32,8 +33,8 @@ class MetricsLog:
                 return False
             if record["kind"] != "epoch":
                 return bool(record["step"] <= steps)
-            of_pretraining = bool(record.get("pretraining", False))
-            return of_pretraining if of_pretraining != pretraining else bool(record["epoch"] <= epochs)
+            first, now = stage_of(record) is Stage.AUTOENCODER, stage is Stage.AUTOENCODER
+            return first if first != now else bool(record["epoch"] <= epochs)
 
         kept = [record for record in read_metrics(path) if is_done(record)]
         try:

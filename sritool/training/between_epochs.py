@@ -13,6 +13,7 @@ from sritool.errors import Interrupted, NumericalError
 from sritool.evaluation.metrics import Estimate
 from sritool.model.random import Stream
 from sritool.runs.folder import AUTOENCODER, BEST, LAST
+from sritool.runs.stage import Stage
 from sritool.training import events, validation
 from sritool.training.deadline import Timetable
 from sritool.training.log import RunLog
@@ -90,7 +91,7 @@ class BetweenEpochs:
         halvings = state.position.halvings
         better = self._validate()
         state.position.begin_epoch()
-        if better and not state.position.pretraining:
+        if better and state.stage is not Stage.AUTOENCODER:
             state.save(BEST)
         elif better and state.keeps_best_autoencoder():
             state.save(AUTOENCODER)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sritool.evaluation.metrics import Estimate
+from sritool.runs.stage import Stage
 
 
 class Step(NamedTuple):
@@ -20,9 +21,7 @@ class Step(NamedTuple):
     recon: float  # −log p(x|z) under dropout, nats a sentence, over the epoch so far
     gradient_norm: float  # before clipping
     columns: dict[str, float]  # the method's own, like "moved" and "unstable"
-    stage: str = (
-        ""  # what the epochs are of: "autoencoder" or "language model" at first, then the method itself
-    )
+    stage: Stage = Stage.METHOD  # what the epochs are of
     validations: int = 0  # still to come in these epochs
     seconds_left: float = math.inf  # until the end of a command that has a --max-time
     beyond: float = 0.0  # seconds that the steps to come take beyond as many of the present ones
@@ -37,7 +36,7 @@ class Epoch(NamedTuple):
     best: bool
     seconds: float  # of training so far, validation included
     sample: str  # from one code of the prior, the same each time
-    stage: str = ""
+    stage: Stage = Stage.METHOD
     ended: bool = True  # False: training stops in the midst of it
 
 

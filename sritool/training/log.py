@@ -12,6 +12,7 @@ from sritool.evaluation.step_sizes import Tuned
 from sritool.runs.folder import METRICS
 from sritool.runs.live_logs import LiveLogs
 from sritool.runs.metrics_log import MetricsLog, read_metrics
+from sritool.runs.stage import Stage
 from sritool.training import events
 from sritool.training.deadline import Timetable
 from sritool.training.state import RunState
@@ -34,7 +35,7 @@ class RunLog:
         """Begin where the run is, which may be stopped at a step before its plan is done."""
         self.state, self.observer, self._max_steps, self._times = state, observer, max_steps, times
         position = state.position
-        path, done = state.folder / METRICS, (position.step, position.epoch, position.pretraining)
+        path, done = state.folder / METRICS, (position.step, position.epoch, state.stage)
         self._log, self._live = MetricsLog(path, *done, position.tuned), live
         if live is not None:
             live.begin(read_metrics(path))
@@ -66,7 +67,7 @@ class RunLog:
             recon,
             norm,
             dict(self._columns),
-            self._stage(),
+            self.state.stage,
             self._times.level.to_come(position.epoch, epochs),
             self._times.deadline.left(),
             self._times.beyond(self._with_z(self._last_step(batches), batches)),
@@ -75,10 +76,7 @@ class RunLog:
         if planned and (position.step % _LOGGED_EVERY == 0 or position.step == 1):
             own = {key: round(value, 5) for key, value in self._columns.items()}
             record: dict[str, Any] = {"kind": "step", "step": position.step, "epoch": position.epoch + 1}
-            if position.pretraining:
-                record["pretraining"] = True
-            if self.state.learner is not self.state.method:
-                record["language_model"] = True
+            record |= self.state.stage.record()
             record |= {"recon": recon, "gradient_norm": norm, **own, "tokens_per_second": round(speed, 1)}
             self._add({**record, "seconds": round(self.state.seconds(), 2)})
             self._tokens, self._tokens_since = 0, now
@@ -88,11 +86,6 @@ class RunLog:
         state, position = self.state, self.state.position
         early = (position.epochs_before_z(state.config) - position.epoch) * batches - position.batch
         return max(0, last - position.step - max(0, early))
-
-    def _stage(self) -> str:
-        if self.state.position.pretraining:
-            return "autoencoder"
-        return "" if self.state.learner is self.state.method else "language model"
 
     def _add(self, record: dict[str, Any]) -> None:
         self._log.add(record)
@@ -129,10 +122,7 @@ class RunLog:
         """
         state, position = self.state, self.state.position
         record: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
-        if position.pretraining:
-            record["pretraining"] = True
-        if state.learner is not state.method:
-            record["language_model"] = True
+        record |= state.stage.record()
         if position.sentences:  # none where a run was stopped between two epochs
             record["train_recon"] = position.recon / position.sentences
         record["seconds"] = round(state.seconds(), 2)
@@ -149,8 +139,8 @@ class RunLog:
         with state.averaged():
             sample = sample_of(state.learner, state.corpus.tokenizer)
         told = (position.epoch + 1, state.epochs, list(estimates), better, state.seconds(), sample)
-        self.observer(events.Epoch(*told, self._stage(), ended))
-        if position.pretraining:  # an autoencoder has no posterior to collapse
+        self.observer(events.Epoch(*told, state.stage, ended))
+        if state.stage is Stage.AUTOENCODER:  # an autoencoder has no posterior to collapse
             return
         warning = collapse(estimates, position.epoch + 1 - position.epochs_before_z(state.config))
         if warning is not None and not self._warned:

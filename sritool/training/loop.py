@@ -30,6 +30,7 @@ from sritool.processes import PeerLostError, Processes
 from sritool.runs.checkpoint import Checkpoint
 from sritool.runs.folder import LAST
 from sritool.runs.live_logs import LiveLogs
+from sritool.runs.stage import Stage
 from sritool.training import events
 from sritool.training.between_epochs import BetweenEpochs, Stop, interrupted
 from sritool.training.deadline import Deadline, Timetable
@@ -56,8 +57,7 @@ class Outcome(NamedTuple):
     steps: int
     seconds: float
     validating: float  # seconds of these that validations took
-    pretraining: bool = False  # ended before the method itself began
-    without_z: bool = False  # ended before z was inferred
+    stage: Stage = Stage.METHOD  # in which it ended
     updates: int = 0  # that this process made
 
 
@@ -119,7 +119,7 @@ class Trainer:
         """
         state = self.state
         try:
-            if state.position.pretraining:
+            if state.stage is Stage.AUTOENCODER:
                 self._run_epochs()
                 self._lead(state.end_pretraining)
             reason = self._run_epochs()
@@ -141,8 +141,7 @@ class Trainer:
             state.position.step,
             state.seconds(),
             validating=sum(float(record["validation_seconds"]) for record in state.metrics),
-            pretraining=state.position.pretraining,
-            without_z=state.learner is not state.method,
+            stage=state.stage,
             updates=self._updates,
         )
 

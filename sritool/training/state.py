@@ -25,6 +25,7 @@ from sritool.processes import ALONE, Processes
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
+from sritool.runs.stage import Stage, stage_of
 from sritool.runs.weights import load_weights, method_without_memory
 from sritool.training.averaging import WeightAverage
 from sritool.training.configure import shown
@@ -139,8 +140,8 @@ class RunState:
 
     def z_is_due(self) -> bool:
         """Whether z is to be inferred from here on, after epochs of a language model."""
-        before = self.learner is not self.method
-        return before and self.position.epoch >= self.config.language_model_epochs
+        early = self.stage is Stage.LANGUAGE_MODEL
+        return early and self.position.epoch >= self.config.language_model_epochs
 
     def begin_with_z(self) -> None:
         """Draw the maps of z; the best model, the average of the weights and halvings of the rate begin anew."""
@@ -153,6 +154,13 @@ class RunState:
         self._choose_learner()
 
     @property
+    def stage(self) -> Stage:
+        """What the present epochs are of."""
+        if self.position.pretraining:
+            return Stage.AUTOENCODER
+        return Stage.METHOD if self.learner is self.method else Stage.LANGUAGE_MODEL
+
+    @property
     def epochs(self) -> int:
         """Planned, of the autoencoder while it is pretrained, then of the method."""
         return pretraining_epochs(self.config) if self.position.pretraining else self.config.training.epochs
@@ -161,7 +169,7 @@ class RunState:
         """At the start of an epoch, not yet done there, after every so many."""
         every, position = self.config.training.tune_step_every, self.position
         fresh = position.batch == 0 and position.epoch > position.tuned
-        of_chain = self.config.method == "sri" and self.learner is self.method
+        of_chain = self.config.method == "sri" and self.stage is Stage.METHOD
         return of_chain and every > 0 and fresh and position.epoch % every == 0
 
     def lacks_best(self) -> bool:
@@ -314,9 +322,7 @@ class RunState:
         Raises:
             NumericalError: No figure of its validations was finite.
         """
-        validated = [
-            record for record in self.metrics if not {"pretraining", "language_model"} & record.keys()
-        ]
+        validated = any(stage_of(record) is Stage.METHOD for record in self.metrics)
         if validated and self.lacks_best():
             steps = " or sampler.step_sizes" if self.config.method == "sri" else ""
             raise NumericalError(

@@ -37,8 +37,8 @@ def write(folder: Path, *records: dict[str, Any], more: str = "") -> Path:
 AUTOENCODER_FIRST = [
     step(1, 1, 90.0),
     step(5, 1, 80.0),
-    epoch(1, 10, pretraining=True, recon=50.0, **{"recon se": 0.5}),
-    epoch(2, 20, pretraining=True, recon=40.0),
+    epoch(1, 10, stage="autoencoder", recon=50.0, **{"recon se": 0.5}),
+    epoch(2, 20, stage="autoencoder", recon=40.0),
     step(25, 1, 70.0),
     epoch(1, 40, nll=33.0, au=3, **{"nll se": 0.25, "posterior-kl": 2.0, "kl": 7.0}),
     {"kind": "tune", "step": 40, "epoch": 2, "recon": 1.0},

@@ -23,6 +23,7 @@ from sritool.evaluation.metrics import Estimate
 from sritool.methods.registry import METHODS, build_method
 from sritool.runs.folder import BEST, CONFIG, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
+from sritool.runs.stage import Stage
 from sritool.training import events, validation
 from sritool.training.deadline import Deadline
 
@@ -52,7 +53,7 @@ def test_no_time_at_all_still_leaves_a_run(method: str, new_run: NewRun) -> None
     outcome = run.train(deadline=Deadline(0))
     assert (outcome.reason, outcome.steps) == ("max-time", 0)
     # What is still the autoencoder that a method begins with is no model of its own.
-    best = set() if outcome.pretraining else {BEST}
+    best = set() if outcome.stage is Stage.AUTOENCODER else {BEST}
     assert {path.name for path in run.folder.iterdir()} == {LAST, CONFIG, METRICS} | best
     initial = run.trainer.state.method.modules.state_dict()
     assert all(torch.equal(tensor, initial[name]) for name, tensor in run.load(LAST).weights.items())

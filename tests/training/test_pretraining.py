@@ -14,6 +14,7 @@ from sritool.errors import CheckpointError, DataError, UsageError
 from sritool.runs.folder import AUTOENCODER, BEST, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
 from sritool.runs.model import load_model
+from sritool.runs.stage import Stage
 from sritool.training import events
 from sritool.training.sources import sort_sources
 from sritool.training.state import RunState
@@ -111,7 +112,7 @@ def test_stages_are_told_and_logged_apart(new_run: NewRun) -> None:
     assert told == [(1, 2, True), (2, 2, True), (1, 1, False)]
     assert {event.steps for event in run.told(events.Step)} == {9}
     records = [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "epoch"]
-    assert [(record["epoch"], record.get("pretraining", False)) for record in records] == told_of(told)
+    assert [(record["epoch"], record.get("stage") == "autoencoder") for record in records] == told_of(told)
     assert ["nll" in record for record in records] == [False, False, True]
     assert run.load(BEST).progress["epoch"] == 1
 
@@ -130,12 +131,12 @@ def test_a_third_of_the_plan_where_nothing_is_said(new_run: NewRun) -> None:
 
 def test_what_is_still_an_autoencoder_is_not_evaluated(new_run: NewRun) -> None:
     run = new_run("vae-fb", pretraining={"epochs": 2})
-    assert run.train(max_steps=4).pretraining
+    assert run.train(max_steps=4).stage is Stage.AUTOENCODER
     assert not (run.folder / BEST).exists()
     with pytest.raises(CheckpointError, match="train on with --resume"):
         load_model(run.folder)
     assert dict(describe_checkpoint(run.folder / LAST))["stage"] == "autoencoder, of 2 epochs"
-    assert not run.train().pretraining
+    assert run.train().stage is Stage.METHOD
     assert load_model(run.folder).latent == 3
     assert "stage" not in dict(describe_checkpoint(run.folder / LAST))
 
@@ -197,7 +198,7 @@ def test_nobody_is_warned_of_an_autoencoders_collapse(new_run: NewRun) -> None:
     run = new_run(
         "vae-fb", pretraining={"epochs": 5}, optimizer={"learning_rate": 1e-9}
     )  # which learns nothing
-    assert run.train(max_steps=15).pretraining is False
+    assert run.train(max_steps=15).stage is Stage.METHOD
     assert len(run.told(events.Epoch)) == 5
     assert not run.told(events.Note)
     other = new_run("vae-anneal", "other", training={"epochs": 5}, optimizer={"learning_rate": 1e-9})
@@ -221,4 +222,4 @@ def test_steps_of_the_autoencoder_are_marked(new_run: NewRun) -> None:
     run = new_run("vae-fb", pretraining={"epochs": 1}, training={"epochs": 1})
     run.train()
     (first,) = [record for record in read_metrics(run.folder / METRICS) if record["kind"] == "step"]
-    assert first["pretraining"] is True
+    assert first["stage"] == "autoencoder"

@@ -164,7 +164,7 @@ def test_the_autoencoder_that_comes_first_is_validated_at_its_end(
 ) -> None:
     run = new_run("vae-fb", training={"epochs": 2}, pretraining={"epochs": 3})
     run.train()
-    assert [(r["epoch"], r.get("pretraining", False)) for r in records(run)] == [(3, True), (2, False)]
+    assert [(r["epoch"], r.get("stage")) for r in records(run)] == [(3, "autoencoder"), (2, None)]
 
 
 @pytest.mark.parametrize(("patience", "ends"), [(1, 4), (2, 4), (3, 6), (4, 6), (5, 8)])

@@ -63,7 +63,7 @@ def test_curves_are_the_metrics_on_record(run: Run) -> None:
                 record = epochs[row["epoch"]]
                 assert (row["value"], row["step"]) == (record[row["metric"]], record["step"])
                 assert row["se"] == record[f"{row['metric']} se"]
-        early = sum(record.get("language_model", False) for record in epochs.values())
+        early = sum(record.get("stage") == "language model" for record in epochs.values())
         assert len(own) == (2 + len(of_z)) * (len(epochs) - early) + early + len(steps)
 
 
