@@ -10,7 +10,6 @@ import pytest
 
 from sritool.analysis.training_curves import (
     Point,
-    by_line,
     metrics_file,
     points_of,
     read_curves,
@@ -60,7 +59,6 @@ def test_places_of_epochs_and_steps() -> None:
         Point("r", "train recon", 0.25, 25, 70.0, None),
         Point("r", "train recon", 1.5, 50, 60.0, None),
     ]
-    assert by_line(found)["r", "train recon"] == found[5:]
 
 
 def test_without_a_validation_there_is_no_curve() -> None:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from sritool.analysis.training_curves import Point
 
-COLUMNS = ("run", "metric", "epoch", "step", "value", "se")
-
 
 def curves(
     ctx: typer.Context,
@@ -55,7 +53,7 @@ def curves(
         if name not in METRIC_NAMES:
             raise UsageError(f"no curve {name!r}; there are: {', '.join(METRIC_NAMES)}")
     if picture.data is not None:
-        found = Curves(read_rows(picture.data, COLUMNS, Point), [])
+        found = Curves(read_rows(picture.data, Point._fields, Point), [])
     else:
         named = models.named()
         if not named:
@@ -67,7 +65,7 @@ def curves(
     if not points:
         raise UsageError(f"nothing on record for {', '.join(wanted)}; leave --metrics out")
     heading = picture.heading("Training curves")
-    table = Table(heading, COLUMNS, points)
+    table = Table(heading, Point._fields, points)
     out.write(lambda: draw(points, heading), table, found.notes)
 
 
@@ -83,9 +81,9 @@ LABELS = {
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
     """Panels with one legend below them; the training loss smoothed, its raw values pale behind."""
-    from sritool.analysis.training_curves import by_line
-
-    lines = by_line(points)
+    lines: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        lines.setdefault((point.run, point.metric), []).append(point)
     metrics = [metric for metric in LABELS if any(metric == name for _, name in lines)]
     runs = list(dict.fromkeys(run for run, _ in lines))
     columns = min(3, len(metrics))

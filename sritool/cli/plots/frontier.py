@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from sritool.analysis.frontier import Point
     from sritool.runs.model import Report
 
-FIGURES = ("nll", "nll se", "posterior-kl", "posterior-kl se")
-DIFFERENCES = ("nll diff", "nll diff se", "posterior-kl diff", "posterior-kl diff se")
-COLUMNS = ("run", "method", *FIGURES, "sentences", "draws", "estimator", "against", *DIFFERENCES)
-
 
 def frontier(
     ctx: typer.Context,
@@ -51,7 +47,7 @@ def frontier(
         paths, against = models.find_with_reference()
         return task.frontier(paths, request, where, report, models.mixed, against)
 
-    picture.draw_points(ctx, COLUMNS, task.Point, measure, draw)
+    picture.draw_points(ctx, task.Point, measure, draw)
 
 
 METHODS = ("sri", "vae-fb", "lm", "vae-anneal", "ae", "vae-cyclical", "vae-fbp", "vae-lagging", "sa-vae")
@@ -86,8 +82,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
         axes.margins(0.14, 0.12)
         axes.set_xlabel("posterior KL (nats/sentence)")
         axes.set_ylabel("NLL (nats/sentence); lower is better")
-        if title:
-            axes.set_title(plain(title))
+        axes.set_title(plain(title))
         legend_below(canvas, handles, names, 4, legend_title(points))
         left, right = axes.get_xlim()
         obstacles = [*bars_of(points), *((left, height, right, height) for height in heights)]

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from sritool.analysis.latent_map import Point
     from sritool.runs.model import Report
 
-COLUMNS = ("part", "name", "x", "y")
-
 
 def latent(
     ctx: typer.Context,
@@ -59,7 +57,7 @@ def latent(
         count = f"{len(chosen.examples)} of {len(chosen.split)} sentences"
         return found.rows(), f"{run_name(opened.path)} on {chosen.data}, {count}", found.notes
 
-    picture.draw_points(ctx, COLUMNS, Point, measure, draw)
+    picture.draw_points(ctx, Point, measure, draw)
 
 
 LENGTHS = "cividis"  # grows lighter without a change of hue that some do not see

@@ -51,7 +51,7 @@ class PictureOptions:
         """Find out, before the work, whether the picture can be written; without -o it is named after its kind.
 
         Raises:
-            UsageError: It cannot, or there is no such format.
+            UsageError: It cannot.
         """
         form = resolve_format(self.fmt)
         path = self.output or (None if self.show_data else Path(f"{kind}.png"))
@@ -97,7 +97,6 @@ class MeasuredPictureOptions(ReadablePictureOptions):
     def draw_points(
         self,
         ctx: typer.Context,
-        columns: Sequence[str],
         kind: type[Any],
         measure: Callable[[Report], Measured],
         draw: Callable[[Sequence[Any], str], Canvas],
@@ -106,12 +105,12 @@ class MeasuredPictureOptions(ReadablePictureOptions):
 
         Args:
             ctx: Of the command.
-            columns: Of the points' table, one for each field.
-            kind: The named tuple that a point is.
+            kind: The named tuple that a point is; its fields name the table's columns.
             measure: Measures them, and reports how far it is.
             draw: Draws points under a title.
         """
         out = self.open_for(ctx)
+        columns = [name.replace("posterior_kl", "posterior-kl").replace("_", " ") for name in kind._fields]
         if self.data is not None:
             found: Measured = read_rows(self.data, columns, kind), "", ()
         else:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from sritool.analysis.ppl_draws import Point
     from sritool.runs.model import Report
 
-COLUMNS = ("run", "estimator", "metric", "draws", "value", "se", "sentences", "predictions")
-
 
 def ppl_draws(
     ctx: typer.Context,
@@ -56,7 +54,7 @@ def ppl_draws(
         where = models.open_device()
         return task.ppl_draws(models.find("drawing"), request, names(estimators or ""), where, report)
 
-    picture.draw_points(ctx, COLUMNS, task.Point, measure, draw)
+    picture.draw_points(ctx, task.Point, measure, draw)
 
 
 LABELS = {"ppl": "perplexity per token", "nll": "NLL (nats/sentence)"}
@@ -75,8 +73,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
         name_draws(axes, sorted({point.draws for point in points if point.draws}))
         axes.set_xlabel("draws of z a sentence, M")
         axes.set_ylabel(LABELS[points[0].metric])
-        if title:
-            axes.set_title(plain(title))
+        axes.set_title(plain(title))
         meaning = "run, estimator; bar at the largest M: ± 1 standard error over sentences"
         handles, names = axes.get_legend_handles_labels()
         legend_below(canvas, handles, names, 2, meaning)

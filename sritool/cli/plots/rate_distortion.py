@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from sritool.analysis.rate_distortion import Point
     from sritool.runs.model import Report
 
-FIGURES = ("rate", "rate se", "distortion", "distortion se", "nll")
-COLUMNS = ("run", "method", "beta", *FIGURES, "sentences", "chains")
-
 
 def rate_distortion(
     ctx: typer.Context,
@@ -62,7 +59,7 @@ def rate_distortion(
         where = models.open_device()
         return task.rate_distortion_curves(models.find("annealing"), request, beta, where, report)
 
-    picture.draw_points(ctx, COLUMNS, task.Point, measure, draw)
+    picture.draw_points(ctx, task.Point, measure, draw)
 
 
 def draw(points: Sequence[Point], title: str) -> Canvas:
@@ -75,8 +72,7 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
             handles.append(draw_run(axes, [point for point in points if point.run == run], series(number)))
         axes.set_xlabel("rate, KL to the prior (nats/sentence), an upper bound")
         axes.set_ylabel("distortion, −log p(x|z) (nats/sentence)")
-        if title:
-            axes.set_title(plain(title))
+        axes.set_title(plain(title))
         names = [plain(run) for run in runs]
         legend_below(canvas, handles, names, 4, "run; ring: β = 1, the posterior; bars: ± 1 standard error")
     return canvas

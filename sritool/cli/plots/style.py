@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 import warnings
@@ -59,8 +58,6 @@ def check_picture(path: Path, option: str = "-o") -> None:
             f"{option} {path} is no picture; end its name in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
         )
     check_writable(path, option)
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError(f"{option} needs matplotlib, which is not installed; do: pip install matplotlib")
 
 
 @contextlib.contextmanager
@@ -68,11 +65,9 @@ def look() -> Iterator[None]:
     """Give what is drawn inside it the fonts, lines and axes of all pictures."""
     # It warns where it cannot keep a cache of fonts, as without a home folder; the picture is the same.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    import matplotlib
+    import matplotlib.style
 
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the user's own matplotlibrc says
-        matplotlib.rcParams.update(LOOK)
+    with matplotlib.style.context(LOOK, after_reset=True):  # whatever the user's own matplotlibrc says
         yield
 
 

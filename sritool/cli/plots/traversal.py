@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from sritool.analysis.traversal import Step, Traversal
 
-COLUMNS = ("dimension", "value", "changed", "sentence")
-
 
 def traversal(
     *,
@@ -49,7 +47,7 @@ def traversal(
         reach: Largest value, in standard deviations of the prior.
         max_length: Longest sentence, in tokens.
     """
-    from sritool.analysis.traversal import traverse
+    from sritool.analysis.traversal import Step, traverse
     from sritool.runs.names import run_name
 
     out = picture.open("traversal")
@@ -59,7 +57,7 @@ def traversal(
         tell_unknown(opened, [sentence])
     found = traverse(opened, sentence, wanted, points, reach, seed, max_length)
     heading = picture.heading(f"{run_name(opened.path)}, {found.source}")
-    out.write(lambda: draw(found, heading), Table(heading, COLUMNS, found.steps))
+    out.write(lambda: draw(found, heading), Table(heading, Step._fields, found.steps))
 
 
 INCH = 72.0  # points

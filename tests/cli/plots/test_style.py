@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from pathlib import Path
 
@@ -52,12 +51,6 @@ def test_wrong_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     Path("folder.png").mkdir()
     with pytest.raises(UsageError, match=name):
         check_picture(Path(name))
-
-
-def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
-    with pytest.raises(UsageError, match="--plot needs matplotlib"):
-        check_picture(tmp_path / "a.png", "--plot")
 
 
 def test_lines_differ_without_colour() -> None:
