@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from sritool.config.values import read_toml
 from sritool.errors import DataError, UsageError
 from sritool.runs.folder import BEST, CONFIG, LAST, METRICS, find_checkpoint
+from sritool.runs.metrics_log import parse_metrics
 from sritool.runs.stage import Stage, stage_of
 
 VALIDATION = ("nll", "posterior-kl", "recon", "au", "permuted")
@@ -106,15 +106,8 @@ def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
         whole, _, _ = path.read_bytes().rpartition(b"\n")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; give another run") from error
-    records, damaged = [], 0
-    for line in filter(None, whole.split(b"\n")):
-        try:
-            record = json.loads(line)
-            int(record["step"]), int(record["epoch"]), str(record["kind"])
-            records.append(record)
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            damaged += 1
-    return sorted(records, key=lambda record: int(record["step"])), damaged
+    records, damaged = parse_metrics(whole)
+    return sorted(records, key=lambda record: record["step"]), damaged
 
 
 def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
@@ -143,14 +136,6 @@ def points_of(run: str, records: Sequence[Mapping[str, Any]]) -> list[Point]:
             step = int(record["step"])
             found.append(Point(run, TRAINING, float(np.interp(step, steps, places)), step, value, None))
     return found
-
-
-def by_line(points: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
-    """Return the points of each (run, metric), in their order."""
-    lines: dict[tuple[str, str], list[Point]] = {}
-    for point in points:
-        lines.setdefault((point.run, point.metric), []).append(point)
-    return lines
 
 
 def _number(value: object) -> float | None:

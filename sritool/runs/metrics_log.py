@@ -70,14 +70,21 @@ def _finite(value: Any) -> Any:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return all whole records of a metrics.jsonl; what a kill or a power cut made of a line is left out."""
-    records = []
-    for line in path.read_bytes().split(b"\n") if path.is_file() else ():
+    """Return all whole records of a metrics.jsonl, none of a file that is not there."""
+    return parse_metrics(path.read_bytes())[0] if path.is_file() else []
+
+
+def parse_metrics(content: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return all whole records, and how many lines are none, as a kill or a power cut makes them."""
+    records, damaged = [], 0
+    for line in filter(None, content.split(b"\n")):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            continue
+            record = None
         counts = isinstance(record, dict) and (record.get("step"), record.get("epoch"))
         if counts and "kind" in record and all(isinstance(count, int) for count in counts):
             records.append(record)
-    return records
+        else:
+            damaged += 1
+    return records, damaged
