@@ -15,14 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import Indices, seeded_choice
 from sritool.data.split import Split
-from sritool.evaluation.batches import over_batches
+from sritool.evaluation.batches import measured_batches
 from sritool.evaluation.likelihood_estimators import weighted_draws
 from sritool.evaluation.metrics import Estimate, mean_estimate
 from sritool.evaluation.paired import ERRORS
@@ -112,10 +111,8 @@ def posterior_draws(
             "codes": torch.stack(codes, 1),
         }
 
-    batches = evaluation_batches(split.lengths[chosen], BATCH)
-    found = [figures for _, figures in over_batches(label, batches, work, report)]
-    parts = (np.concatenate([one[name] for one in found]) for name in Draws._fields)
-    return Draws(*(torch.from_numpy(part).double().transpose(0, 1) for part in parts))
+    found = measured_batches(label, evaluation_batches(split.lengths[chosen], BATCH), work, report)
+    return Draws(*(torch.from_numpy(found[name]).transpose(0, 1) for name in Draws._fields))
 
 
 def fit_gaussian(codes: Tensor, diagonal: bool = False) -> Gaussian:

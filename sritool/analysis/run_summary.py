@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from sritool.methods.base import Method
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.folder import BEST
 from sritool.runs.model import Report, load_model
-from sritool.training.validation import Level, passes_of, rungs
+from sritool.training.validation import Level, affordable, passes_of, rungs
 
 SAMPLES = 5
 POINTS = 7
@@ -98,22 +97,12 @@ def _measure(
     first = measured(least, cheapest)
     a_pass = (time.monotonic() - began) / (least * cost(cheapest))
     passes = max(0.0, _CAUTION * (end - time.monotonic())) / a_pass
-    level = _level(passes, cost, most, settings.likelihood)
+    likelihood = affordable(passes, cost, min(most, ENOUGH), settings.likelihood).likelihood
+    level = Level(min(most, max(LEAST, int(passes / cost(likelihood)))), likelihood)
     found = first if level == Level(least, cheapest) else measured(level.sentences, level.likelihood)
     if level == Level(most, settings.likelihood):
         return found
     return found._replace(notes=[Note(_in_a_line(level, most, method), metrics), *found.notes])
-
-
-def _level(
-    passes: float, cost: Callable[[LikelihoodConfig], float], most: int, likelihood: LikelihoodConfig
-) -> Level:
-    """As many draws as leave passes for enough sentences, and then as many sentences as there are passes for."""
-    for candidate in rungs(likelihood):
-        fitting = min(most, int(passes / cost(candidate)))
-        if fitting >= min(most, ENOUGH):
-            return Level(fitting, candidate)
-    return Level(max(fitting, min(most, LEAST)), candidate)
 
 
 def _in_a_line(level: Level, most: int, method: Method) -> str:

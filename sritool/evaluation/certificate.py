@@ -52,9 +52,8 @@ class Certificate:
     width: Estimate  # upper − lower
     above_lower: Estimate  # adaptive − lower
     below_upper: Estimate  # upper − adaptive: all that `adaptive` can be off by
-    inside: bool  # whether both are at least −2 standard errors
-    verdict: str  # one line that says so
-    rows: dict[str, Array]  # of each sentence, by name: lower, adaptive, upper, predictions, …  [sentences]
+    verdict: str  # one line that says whether both are at least −2 standard errors
+    rows: dict[str, Array]  # of each sentence, by name: lower, adaptive, upper  [sentences]
 
 
 class Simulated(NamedTuple):
@@ -74,15 +73,14 @@ def certify(
     """
     model.require_latent("certify")
     simulated = simulate(model, count, settings.seed)
-    lengths = simulated.split.lengths
     size = max(1, min(settings.batch_size, _BATCH, _ROWS // chains))
 
     def work(part: Indices) -> dict[str, Tensor]:
         conditional = model.method.conditional(collate(simulated.split, part).to(model.device))
         return _bracket(model, conditional, simulated.codes[part].to(model.device), settings, chains)
 
-    found = measured_batches("annealing", evaluation_batches(lengths, size), work, report)
-    return _certificate({"predictions": lengths.astype(np.float64), **found}, settings, chains)
+    batches = evaluation_batches(simulated.split.lengths, size)
+    return _certificate(measured_batches("annealing", batches, work, report), settings, chains)
 
 
 def simulate(model: TrainedModel, count: int, seed: int) -> Simulated:
@@ -115,10 +113,6 @@ def _bracket(
         "lower": lower.log_likelihood,
         "adaptive": adaptive.log_likelihood,
         "upper": upper.log_likelihood,
-        "adaptive_effective_sample_size": adaptive.effective_sample_size,
-        "lower_effective_sample_size": lower.effective_sample_size,
-        "upper_effective_sample_size": upper.effective_sample_size,
-        "acceptance": 0.5 * (lower.acceptance + upper.acceptance),
     }
 
 
@@ -127,7 +121,6 @@ def _certificate(rows: dict[str, Array], settings: EvaluationSettings, chains: i
     draws = settings.likelihood.samples
     above = mean_estimate("adaptive − lower", adaptive - lower, _UNIT, draws, "adaptive, ais")
     below = mean_estimate("upper − adaptive", upper - adaptive, _UNIT, draws, "reverse ais, adaptive")
-    high_enough, low_enough = (one.value >= -_ERRORS * one.standard_error for one in (above, below))
     return Certificate(
         sentences=len(lower),
         rungs=settings.rungs,
@@ -138,13 +131,13 @@ def _certificate(rows: dict[str, Array], settings: EvaluationSettings, chains: i
         width=mean_estimate("upper − lower", upper - lower, _UNIT, chains, "reverse ais, ais"),
         above_lower=above,
         below_upper=below,
-        inside=high_enough and low_enough,
-        verdict=_verdict(above, below, high_enough, low_enough),
+        verdict=_verdict(above, below),
         rows=rows,
     )
 
 
-def _verdict(above: Estimate, below: Estimate, high_enough: bool, low_enough: bool) -> str:
+def _verdict(above: Estimate, below: Estimate) -> str:
+    high_enough, low_enough = (one.value >= -_ERRORS * one.standard_error for one in (above, below))
     if not high_enough:
         far = f"{-above.value:.3f} ± {above.standard_error:.3f} nats a sentence below annealing"
         return f"adaptive lies {far}, which is a lower bound itself: take --samples higher"

@@ -111,7 +111,7 @@ class Evaluations(Record):
 
     def batches(self, settings: EvaluationSettings) -> FinishedBatches:
         """The finished batches of a measurement of this key that has not ended."""
-        sizes = (settings.posterior_draws, settings.batch_size, settings.memory)
+        sizes = (settings.chains, settings.batch_size, settings.memory)
         return FinishedBatches(self.path, self.key, settings.metrics, sizes)
 
     def notes_on(self, metrics: Sequence[str], measured: Sequence[str]) -> Iterator[str]:

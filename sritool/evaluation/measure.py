@@ -48,7 +48,7 @@ def origin_of(method: Method, settings: EvaluationSettings) -> Origin:
         settings.estimator,
         settings.likelihood.samples,
         method.posterior_name,
-        settings.posterior_draws,
+        settings.chains,
         settings.seed,
     )
 
@@ -99,8 +99,7 @@ def measure(
     if settings.refinement is not None:
         method = method.refined(settings.refinement)
     settings, left_out = _possible(method, settings)
-    stages = Stages(method, split, examples, settings, report or (lambda *_: None), finished)
-    figures = stages.run()
+    figures = Stages(method, split, examples, settings, report or (lambda *_: None), finished).run()
     if tokenizer is not None and "likelihood" in settings.needs:
         figures.size = text_size(tokenizer, split, examples)
     origin = origin_of(method, settings)

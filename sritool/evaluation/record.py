@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from sritool.data.arrays import Joined, pieces_of
 from sritool.errors import CheckpointError, advice_on
-from sritool.files import append
+from sritool.files import append, digest_of
 from sritool.processes import measuring
 from sritool.runs.bundled import records_folder
 
@@ -157,8 +157,7 @@ def unpacked(entry: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 def content_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal. Raises: CheckpointError if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of(path)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; {advice_on(error)}") from error
 

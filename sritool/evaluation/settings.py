@@ -80,11 +80,6 @@ class EvaluationSettings:
         """What the metrics are computed from."""
         return {need for name in self.metrics for need in NEEDS[name]}
 
-    @property
-    def posterior_draws(self) -> int:
-        """Draws of q(z|x) a sentence, at least one for each half of `au`."""
-        return max(self.chains, 2)
-
     def kl_count(self, sentences: int) -> int:
         """How many of so many sentences `kl` is measured on, where it is slow."""
         return sentences if self.limit is not None else min(self.kl_sentences, sentences)

@@ -47,7 +47,6 @@ class Stages:
 
     def __post_init__(self) -> None:
         lengths, words = self.split.lengths[self.examples], self.split.words[self.examples]
-        self.chains = self.settings.posterior_draws
         self.figures = SentenceFigures(lengths.astype(np.float64), words.astype(np.float64))
 
     def run(self) -> SentenceFigures:
@@ -106,11 +105,11 @@ class Stages:
             nothing = self.method.posterior(conditional, settings.seed, 1)
             drawn = weighted_draws(self.method, conditional, nothing, settings)
             return {"recon": -drawn.log_conditional[0], **importance.likelihood_figures(drawn)._asdict()}
-        starts = max(self.chains, settings.likelihood.modes) if "likelihood" in needs else self.chains
+        starts = max(settings.chains, settings.likelihood.modes if "likelihood" in needs else 0)
         draws = self.method.posterior(conditional, settings.seed, starts)
         found: dict[str, torch.Tensor] = {}
         if "draws" in needs:
-            own = draws[: self.chains]
+            own = draws[: settings.chains]
             log_conditional = conditional.log_likelihood(own)
             found |= {"draws": own.transpose(0, 1), "recon": -log_conditional.mean(0)}
             if "means" in needs and self.method.has_exact_mean:
@@ -161,10 +160,10 @@ class Stages:
 
     def _encoder(self, conditional: Conditional) -> dict[str, torch.Tensor]:
         """What `recon` and `kl` are before refinement, from the same noise."""
-        method, seed = self.method.refined(Refinement(0)), self.settings.seed
-        log_conditional = conditional.log_likelihood(method.posterior(conditional, seed, self.chains))
-        kl = method.kl_to_prior(conditional, seed).kl
-        return {"encoder_recon": -log_conditional.mean(0), "encoder_kl": kl}
+        method, settings = self.method.refined(Refinement(0)), self.settings
+        codes = method.posterior(conditional, settings.seed, settings.chains)
+        kl = method.kl_to_prior(conditional, settings.seed).kl
+        return {"encoder_recon": -conditional.log_likelihood(codes).mean(0), "encoder_kl": kl}
 
     def _information(self, column: str, name: str) -> None:
         """What one code of each of N sentences tells about which of them it belongs to."""

@@ -69,7 +69,6 @@ def test_the_bracket_holds_the_truth_and_adaptive(model: TrainedModel, certifica
         slack = sign * (truth - certificate.rows[name])
         assert slack.mean() > -3 * slack.std() / math.sqrt(COUNT), name
         assert abs(slack).mean() < 0.5, name
-    assert certificate.inside
     assert certificate.verdict.startswith("adaptive lies inside")
     assert certificate.sentences == COUNT
 
@@ -111,7 +110,6 @@ def test_a_wrong_estimator_is_told(
 
     monkeypatch.setattr(module, "likelihood_figures", wrong)
     found = certify(model, 12, 3, replace(SETTINGS, rungs=10), lambda *_: None)
-    assert not found.inside
     assert re.search(words, found.verdict)
 
 
