@@ -17,7 +17,6 @@ from sritool.evaluation.metrics import Array
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.model.random import Stream
 from sritool.runs.model import Report, TrainedModel
-from sritool.runs.names import run_name
 
 GRID = 201  # points of a density
 FEWEST = 20  # sentences: of fewer, neither maps nor densities tell anything
@@ -46,13 +45,10 @@ class Dimension(NamedTuple):
 class AggregatePosterior(NamedTuple):
     """Single draws of q(z|x), one a sentence, beside as many of the prior."""
 
-    run: str
-    method: str
     names: list[str]  # of the sentences: their label, or their length in words
     codes: Array  # [n, latent]
-    control: Array  # [n, latent], draws of the prior
     codes_map: Array  # [n, 2], by t-SNE
-    control_map: Array  # [n, 2], by t-SNE with the same settings
+    control_map: Array  # [n, 2], of draws of the prior, by t-SNE with the same settings
     grid: Array  # [points], z
     densities: Array  # [latent, points], NaN of a dimension that is constant
     dimensions: list[Dimension]
@@ -119,11 +115,8 @@ def aggregate(
     control = control_of(len(codes), model.latent, seed)
     grid = grid_of(codes)
     return AggregatePosterior(
-        run_name(model.path),
-        model.method.name,
         names_of(split, examples, labels),
         codes,
-        control,
         *map_both(codes, control, seed, report),
         grid,
         np.stack([density(column, grid) for column in codes.T]),

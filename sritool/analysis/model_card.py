@@ -25,7 +25,6 @@ class CardFacts(NamedTuple):
     checkpoint: Checkpoint  # as others get it
     run: str
     parameters: int
-    words: int  # of the vocabulary
     data: str  # that figures are of: `tiny test`
     sentences: dict[str, int]  # of each split; empty where the corpus is not there
     total: int | None  # of the split that figures are of; None where the corpus is not there
@@ -69,7 +68,6 @@ def gather_facts(path: Path, data_dir: Path) -> CardFacts:
         checkpoint=portable(checkpoint),
         run=run_name(model.path),
         parameters=sum(parameter.numel() for parameter in model.method.modules.parameters()),
-        words=len(model.tokenizer),
         data=f"{checkpoint.corpus['name']} {split}",
         sentences=sentences,
         total=sentences.get(split),

@@ -63,7 +63,6 @@ class RunReport:
 
     run: str
     path: Path
-    method: str
     posterior: str  # what its q(z|x) is called
     config: RunConfig
     corpus: CorpusInfo
@@ -138,7 +137,6 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
     return RunReport(
         run=run_name(model.path),
         path=model.path,
-        method=model.method.name,
         posterior=model.method.posterior_name if model.latent else "",
         config=model.checkpoint.config,
         corpus=corpus.info,

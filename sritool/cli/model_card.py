@@ -112,13 +112,14 @@ def training(facts: CardFacts) -> Iterator[str]:
     generator = config.generator
     sizes = f"embedding {generator.embedding}, hidden {generator.hidden}, z {generator.latent}"
     splits = ", ".join(f"{count:,} {name}" for name, count in facts.sentences.items())
+    words = len(facts.checkpoint.tokenizer)
     rows = [
         ["method", config.method],
         *([["recipe", config.recipe]] if config.recipe else []),
         ["sizes", sizes],
         ["corpus", f"{corpus['name']}, content {str(corpus['content_hash'])[:12]}"],
         *([["sentences", splits]] if splits else []),
-        ["vocabulary", f"{facts.words:,} {unit_of(facts)}, <unk>, <pad>, <s> and </s> among them"],
+        ["vocabulary", f"{words:,} {unit_of(facts)}, <unk>, <pad>, <s> and </s> among them"],
         ["epochs", f"{progress['epoch']} of {config.training.epochs} planned"],
         ["updates", progress["step"]],
         ["seconds of training", round(float(progress["seconds"]))],

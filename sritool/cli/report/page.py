@@ -105,7 +105,7 @@ def head_rows(found: RunReport) -> list[tuple[str, str]]:
     size = config.generator
     rows = {
         "File": str(found.path),
-        "Method": found.method,
+        "Method": config.method,
         "Corpus": f"{found.corpus.name}: {splits} sentences",
     }
     if training.sentences < training.of:
@@ -115,7 +115,7 @@ def head_rows(found: RunReport) -> list[tuple[str, str]]:
         f"LSTM of {size.hidden} units, embedding {size.embedding}, "
         f"{f'z of {size.latent} dimensions' if size.latent else 'no z'}, {training.parameters:,} parameters"
     )
-    if found.method == "sri":
+    if config.method == "sri":
         rows["Sampler"] = (
             f"{config.sampler.name}: {config.sampler.steps} Langevin steps, "
             f"τ {config.sampler.evaluation_temperature:g} where measured"

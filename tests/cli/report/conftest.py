@@ -59,7 +59,6 @@ def hostile() -> RunReport:
     return RunReport(
         run=HOSTILE[0],
         path=Path(HOSTILE[2].replace("/", "")) / HOSTILE[11] / "best.pt",
-        method="sri",
         posterior="tempered chain",
         config=RunConfig(),
         corpus=info,

@@ -19,6 +19,7 @@ from sritool.analysis.report import RunReport
 from sritool.cli.printable import script_json, visible
 from sritool.cli.report.charts import curve_charts, literal, map_chart
 from sritool.cli.report.page import commands, head_rows
+from sritool.config.settings import RunConfig
 from sritool.evaluation.metrics import Estimate
 
 OWN_TAGS = {
@@ -166,7 +167,7 @@ def test_what_needs_z_is_left_out_with_one_line_each(hostile: RunReport, render:
     why = "method lm has no z"
     none = dict.fromkeys(("interpolation", "reconstructions", "map"))
     left_out = dict.fromkeys(("metrics of z", *none), why)
-    parsed = parse(render(hostile, method="lm", **none, left_out=left_out))
+    parsed = parse(render(hostile, config=RunConfig(method="lm"), **none, left_out=left_out))
     assert len([text for text in parsed.texts["p"] if text.endswith(f"not here: {why}.")]) == 4
     assert not parsed.of("input")
     assert "map" not in json.loads(parsed.texts["script"][0])["charts"]
