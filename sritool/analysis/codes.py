@@ -13,7 +13,6 @@ import csv
 import io
 import json
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,14 +20,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sritool.data.blocks import read_blocks, text_blocks
+from sritool.data.blocks import name_of, read_blocks, text_blocks
 from sritool.errors import DataError
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
 from sritool.evaluation.sentences import read_text
 from sritool.runs.model import Floats, Report, TrainedModel
 
 FORMS = ("tsv", "plain", "csv", "json", "npy")  # plain: tsv without a header
-_BY_SUFFIX = {".npy": "npy", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv"}
+BY_SUFFIX = {
+    ".npy": "npy",
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
+    ".csv": "csv",
+    ".tsv": "tsv",
+}
 _MAGIC = b"\x93NUMPY"
 _OTHER = "give codes of this model"
 _WRITTEN = "give codes as sritool encode writes them"
@@ -90,9 +94,7 @@ def read_codes(path: Path | str, latent: int) -> Floats:
         DataError: It is missing, empty or damaged, a code has another width, or a value is no finite float32. The
             message names file and line.
     """
-    piped = str(path) == "-"
-    where = "standard input" if piped else str(path)
-    data = sys.stdin.buffer.read() if piped else b"".join(read_blocks(Path(path)))
+    where, data = name_of(Path(path)), b"".join(read_blocks(Path(path)))
     if not data.strip():
         raise DataError(f"{where} is empty; {_WRITTEN}")
     if data.startswith(_MAGIC):
@@ -108,7 +110,7 @@ def read_codes(path: Path | str, latent: int) -> Floats:
 
 def form_of(path: Path) -> str:
     """Return the form that a file's ending stands for, tab-separated where it stands for none."""
-    return _BY_SUFFIX.get(path.suffix.lower(), "tsv")
+    return BY_SUFFIX.get(path.suffix.lower(), "tsv")
 
 
 def code_lines(

@@ -16,8 +16,7 @@ from sritool.cli.signals import Stopped
 from sritool.cli.streams import say, write_bytes
 from sritool.errors import ADVICE, EndedElsewhereError, Interrupted, SritoolError, nearest, wanted_value
 
-DEBUG_COMMAND = "sritool --debug …"
-DEBUG_HINT = f"to see where, run again as: {DEBUG_COMMAND}"
+DEBUG_HINT = "to see where, run again as: sritool --debug …"
 REASON = "SRITOOL_REASON"
 """Variable: where it is set, the line goes to stdout too, for a command that has started this one."""
 
@@ -74,7 +73,7 @@ def describe_system(error: OSError) -> str:
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     gone = not name and isinstance(error, FileNotFoundError)  # only the current folder has no name
     where = f": {name}" if name else ": the current folder" if gone else ""
-    advice = ADVICE.get(error.errno or 0, f"to see where, run again as: {DEBUG_COMMAND}")
+    advice = ADVICE.get(error.errno or 0, DEBUG_HINT)
     return one_line(f"{error.strerror}{where}; {'change to a folder that is there' if gone else advice}")
 
 

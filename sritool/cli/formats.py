@@ -18,10 +18,9 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 Format = Literal["auto", "table", "tsv", "plain", "json", "csv", "markdown", "latex"]
-FORMATS: tuple[str, ...] = get_args(Format)
 
 WORDS = {"nan": "undefined", "inf": "infinite", "-inf": "-infinite"}
 """For people, what a float is that is no number."""

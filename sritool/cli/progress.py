@@ -80,7 +80,6 @@ class Progress:
         self._live: RichProgress | None = None
         self._line_at: float | None = None  # when the last plain line was printed
         self._unsaid = False
-        self.begun = False  # whether there is anything to show
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +120,6 @@ class Progress:
         total = self.state.total if total is None else total
         left = min(at_most, (total - done) / rate + later) if rate and total is not None else None
         self.state = State(self.state.label if label is None else label, done, total, rate, left, fields)
-        self.begun = True
         if self._quiet:
             return
         if self._live is None and stderr_console().is_terminal:
@@ -198,8 +196,6 @@ def bar_display(progress: Progress) -> RichProgress:
 
     class TwoLines(RichProgress):
         def get_renderable(self) -> RenderableType:
-            if not progress.begun:
-                return Group()
             bar = self.make_tasks_table(self.tasks)
             measures = progress.measures()
             return (

@@ -16,10 +16,9 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sritool.cli.formats import FORMATS, Best, Table, lines_of, numeric_columns, readable, undefined_note
+from sritool.cli.formats import Best, Table, lines_of, numeric_columns, readable, undefined_note
 from sritool.cli.printable import printable, printable_columns
 from sritool.cli.streams import bars_hidden, console_of, say
-from sritool.errors import UsageError
 
 HEADER_STYLE = "bold"
 UNBOUNDED_WIDTH = 100_000  # characters of a drawn table in a pipe or file: nothing is wrapped or cut there
@@ -27,10 +26,9 @@ NARROWEST_TEXT = 24  # characters that a wrapped text keeps before a table becom
 
 
 def emit(table: Table, fmt: str = "auto") -> None:
-    """Print a table on stdout, in one of FORMATS; auto is a drawn table on a terminal and TSV otherwise.
+    """Print a table on stdout, in a `Format`; auto is a drawn table on a terminal and TSV otherwise.
 
     Raises:
-        UsageError: There is no such format.
         ValueError: A row does not fit the columns.
     """
     emit_all([table], fmt)
@@ -63,8 +61,6 @@ def write_lines(lines: Iterable[str]) -> None:
 
 def resolve_format(fmt: str) -> str:
     """The format that `auto` stands for at this moment; the others as they are."""
-    if fmt not in FORMATS:
-        raise UsageError(f"no output format {fmt!r}; choose one of {', '.join(FORMATS)}")
     if fmt != "auto":
         return fmt
     return "table" if sys.stdout.isatty() else "tsv"
@@ -76,7 +72,7 @@ def draw(table: Table) -> None:
     if table.title:
         console.print(printable(table.title), style="bold", markup=False, highlight=False)
     bold = console.color_system is not None  # as Rich has it, NO_COLOR leaves bold and TERM=dumb does not
-    console.print(in_columns(table, bold) if fits(table, console) else in_records(table, bold))
+    console.print(in_columns(table, bold) if fits(table) else in_records(table, bold))
     if table.note:
         console.print(printable(table.note), style="dim", markup=False, highlight=False)
 
@@ -89,9 +85,9 @@ def data_console() -> Console:
     return console
 
 
-def fits(table: Table, console: Console | None = None) -> bool:
+def fits(table: Table) -> bool:
     """Whether the columns of a drawn table have room on the terminal."""
-    console = console or data_console()
+    console = data_console()
     unbounded = console.options.update(max_width=UNBOUNDED_WIDTH)
     return Measurement.get(console, unbounded, in_columns(table)).minimum <= console.width
 

@@ -161,8 +161,6 @@ def test_bar_gives_way_before_label_and_time_left(
     monkeypatch.setenv("COLUMNS", str(width))
     progress = Progress("tiny-sri: importance", "sentences", clock=clock)
     live = bar_display(progress)
-    live.console.print(live.get_renderable())
-    assert stream.getvalue() == "", "there is nothing to show before the first update"
     progress.update(100, 1000)
     clock.now += 10
     progress.update(350, 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,9 +18,6 @@ from sritool.cli.signatures import in_panel, refuse_idle
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 data_option = in_panel("Labelled sentences")
 classifier_option = in_panel("Classifiers")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sritool.analysis.codes import Encoded
 
 SHOWN = 6  # dimensions that a table for people has room for
-ENDINGS = (".npy", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")  # that tell a format
 CHAINS = 20  # that a mean is taken over
 
 CodesFormatOpt = Annotated[
@@ -97,7 +96,7 @@ def encode(
 
 def output_form(fmt: str, output: Path | None) -> str:
     """Return the format asked for, or that of the file's ending, or that of stdout; npy does not go to a terminal."""
-    from sritool.analysis.codes import FORMS, form_of
+    from sritool.analysis.codes import BY_SUFFIX, FORMS, form_of
 
     form = fmt if fmt == "npy" else resolve_format(fmt)
     if output is None:
@@ -110,7 +109,7 @@ def output_form(fmt: str, output: Path | None) -> str:
         return told
     if form not in FORMS:
         raise UsageError(f"no file of codes has the format {form}; choose one of {', '.join(FORMS)}")
-    if output.suffix.lower() in ENDINGS and told != ("tsv" if form == "plain" else form):
+    if output.suffix.lower() in BY_SUFFIX and told != ("tsv" if form == "plain" else form):
         raise UsageError(
             f"-o {output} and --format {form} contradict each other; give --format {told}, or another ending"
         )

@@ -122,10 +122,8 @@ def evaluate(
     from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
 
     form = output.format()
-    estimator, of_model = (
-        estimation.estimator,
-        "--certify brackets log p(x) of sentences drawn from the model",
-    )
+    estimator = estimation.estimator
+    of_model = "--certify brackets log p(x) of sentences drawn from the model"
     rules = (
         (certify is not None, NOT_OF_CERTIFICATE, f"{of_model}; leave {{}} out"),
         (curve, ("metrics", "per_sentence"), "--curve prints ppl and nll alone; leave {} out"),

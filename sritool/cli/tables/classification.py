@@ -20,8 +20,7 @@ def accuracy_table(found: Classification, fmt: str) -> Table:
     """Accuracies: for people a row a model and a column a number of labels, for programs a row a figure."""
     if fmt not in FOR_PEOPLE:
         return Table("", *for_programs(found), "\n".join(found.notes))
-    columns = list(dict.fromkeys(row.labels for row in found.rows if row.labels is not None))
-    columns.sort()
+    columns = sorted({row.labels for row in found.rows if row.labels is not None})
     names = list(dict.fromkeys((row.name, row.method) for row in found.rows))
     by_place = {(row.name, row.labels): row for row in found.rows}
     rows: list[list[object]] = []

@@ -132,9 +132,7 @@ def gain_text(gain: Figure) -> str:
     """`-1.23 ± 0.04`; 0 for the choice itself, a dash where the chains diverged."""
     if not math.isfinite(gain.value):
         return "–"
-    if gain.value == 0 and gain.error == 0:
-        return "0"
-    return f"{gain.value:+z.2f}" + (f" ± {gain.error:.2f}" if math.isfinite(gain.error) else "")
+    return str(gain) if gain.value or gain.error else "0"
 
 
 def rounded(value: float) -> str:
