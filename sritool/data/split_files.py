@@ -119,10 +119,10 @@ def _split_of(tables: Sequence[Any]) -> Split:
     begins = offsets_of([len(part) for part in ids])[:-1].tolist()
     shifts = [begin - int(start[0]) for begin, start in zip(begins, starts, strict=True)]
     ends = [start[:-1] for start in starts[:-1]] + starts[-1:] or [np.zeros(1, np.int32)]
-    numbers = {
+    numbers = {  # plain arrays
         name: joined(
             [values_of(chunk, np.int64) for table in tables for chunk in table.column(name).chunks], np.int64
-        )
+        )[:]
         for name in names
         if name != "ids"
     }
