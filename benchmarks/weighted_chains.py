@@ -79,8 +79,7 @@ class WeightedChains(ShortRunInference):
         products = last.gradient.t() @ last.gradient
         done = _Pass(kept, -last.log_likelihood, theta.sums, products, mass)
         self._last = done, (whole or batch).size
-        for name, gradient in theta.sums.items():
-            self.generator.get_parameter(name).grad = gradient
+        self.assign({"generator": theta.sums})
         require_settled(float(reach(end)), dynamics)
         size = float(effective_sample_size(log_w).sum())
         return {"recon": float(done.recon.sum()), "effective_sample_size": size}

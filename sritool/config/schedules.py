@@ -18,7 +18,7 @@ class Ramp:
 
     begin and finish are shares of the planned epochs, so that a short plan runs the whole schedule. Between them the
     way goes from `start` to `end` once, or `cycles` times one after the other: in a line, along half a cosine, or
-    along a logistic curve.
+    along a logistic curve, moved and stretched to reach both ends.
     """
 
     start: Number
@@ -43,7 +43,7 @@ class Ramp:
         if self.shape == "cosine":
             share = 0.5 - 0.5 * math.cos(math.pi * share)
         elif self.shape == "sigmoid":
-            share = _sigmoid(share)
+            share = 0.5 + 0.5 * math.tanh(_STEEPNESS * (share - 0.5) / 2) / math.tanh(_STEEPNESS / 4)
         value = self.start + share * (self.end - self.start)
         if self.quantum:
             stairs = math.floor(abs(value - self.start) / self.quantum + 1e-9)
@@ -59,16 +59,6 @@ class Ramp:
     def last_begin(self) -> float:
         """Share of the planned epochs after which it goes from `start` to `end` for the last time."""
         return self.finish - (self.finish - self.begin) / self.cycles
-
-
-def _sigmoid(share: float) -> float:
-    """The logistic curve, moved and stretched to go from 0 at 0 to 1 at 1."""
-    low = _logistic(-_STEEPNESS / 2)
-    return (_logistic(_STEEPNESS * (share - 0.5)) - low) / (1.0 - 2.0 * low)
-
-
-def _logistic(x: float) -> float:
-    return 1.0 / (1.0 + math.exp(-x))
 
 
 def constant(value: float) -> Ramp:

@@ -68,7 +68,8 @@ def first_problem(error: ValidationError, kind: Any) -> str:
     # An unknown key first, a missing one last: a setting that seems to be missing is often one that is misspelt.
     order = {"unexpected_keyword_argument": 0, "missing": 2}
     problem = min(problems, key=lambda p: order.get(p["type"], 1))
-    path = [part[:80] for part in problem["loc"] if isinstance(part, str)]  # without places in a list
+    parts = [part for part in problem["loc"] if isinstance(part, str)]  # without places in a list
+    path = [part[:80] if part.isprintable() else quoted(part) for part in parts]
     name = f"setting {'.'.join(path) or kind.__name__}"
     if problem["type"] == "unexpected_keyword_argument":
         parent = functools.reduce(lambda outer, key: typing.get_type_hints(outer)[key], path[:-1], kind)

@@ -41,11 +41,12 @@ def lists_of(array: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     return values_of(array.flatten(), np.int32), lengths
 
 
-class Joined(np.lib.mixins.NDArrayOperatorsMixin):
+class Joined:
     """Read-only one-dimensional arrays one after the other, which may be views of mapped files.
 
     An index gives plain arrays: by numbers a copy, by a slice within one part a view where nothing is added to it.
     NumPy's functions take the whole for one array, and copy it to memory: for large ones, `pieces_of` does not.
+    It has no operators, no step in a slice and no index by truth values.
     """
 
     def __init__(
@@ -61,20 +62,16 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
     def __len__(self) -> int:
         return int(self._bounds[-1])
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(np.asarray(self), name)  # sum, for one
-
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return self._slice(*index.indices(len(self)))
+            begin, end, step = index.indices(len(self))
+            assert step == 1
+            return self._slice(begin, end)
         if isinstance(index, int | np.integer):
             place = range(len(self))[index]  # which may be negative, or out of bounds
-            return self._slice(place, place + 1, 1)[0]
+            return self._slice(place, place + 1)[0]
         places = np.asarray(index)
-        if places.dtype == np.bool_:
-            return np.asarray(self)[places]
+        assert places.dtype != np.bool_
         if len(self._parts) == 1:
             return self._take(0, places)
         places = np.where(places < 0, places + len(self), places)
@@ -100,9 +97,7 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
         found = self._parts[part][index].astype(self.dtype, copy=False)
         return found + self.dtype.type(self._shifts[part]) if self._shifts[part] else found
 
-    def _slice(self, begin: int, end: int, step: int) -> Any:
-        if step != 1:
-            return np.asarray(self)[begin:end:step]
+    def _slice(self, begin: int, end: int) -> Any:
         found = [
             self._take(part, slice(max(begin - self._bounds[part], 0), end - self._bounds[part]))
             for part in range(len(self._parts))
@@ -111,12 +106,8 @@ class Joined(np.lib.mixins.NDArrayOperatorsMixin):
         return found[0] if len(found) == 1 else np.concatenate([np.empty(0, self.dtype), *found])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        whole = self._slice(0, len(self), 1)
+        whole = self._slice(0, len(self))
         return np.array(whole, dtype, copy=True) if dtype is not None or copy else whole
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        arrays = [np.asarray(value) if isinstance(value, Joined) else value for value in inputs]
-        return getattr(ufunc, method)(*arrays, **kwargs)
 
 
 def joined(

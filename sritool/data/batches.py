@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -68,7 +67,7 @@ def training_batches(
     """Return indices of every sentence once, in batches of nearly equal length, shuffled anew each epoch.
 
     Sentences of one length fall into batches at random; only a batch at the border of two lengths is padded.
-    Memory is 16 bytes a sentence here, of which 8 stay.
+    Memory is 20 bytes a sentence here, of which 8 stay.
 
     Args:
         lengths: Predictions of each sentence. Shape [sentences].
@@ -77,11 +76,7 @@ def training_batches(
         epoch: Number of the epoch, on which the order depends too.
     """
     random = np.random.default_rng([seed, epoch])
-    keys = random.random(len(lengths))
-    order = np.argsort(_narrow(lengths), kind="stable")
-    borders = np.searchsorted(lengths, np.unique(_narrow(lengths)), sorter=order)
-    for begin, end in pairwise([*borders.tolist(), len(order)]):  # sentences of one length, by their keys
-        order[begin:end] = order[begin:end][_order_of(keys[order[begin:end]])]
+    order = np.lexsort((random.random(len(lengths)), lengths))
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     return [batches[i] for i in random.permutation(len(batches))]
 
@@ -91,16 +86,5 @@ def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[NDAr
 
     Arguments are those of `training_batches`.
     """
-    order = np.argsort(-_narrow(lengths), kind="stable")
+    order = np.argsort(-lengths, kind="stable")
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-
-
-def _order_of(keys: NDArray[np.float64]) -> NDArray[np.int64]:
-    """What ``np.argsort(keys, kind="stable")`` gives of numbers below 1, sooner: a rough order by 16 bits first."""
-    rough = np.argsort((keys * (1 << 16)).astype(np.uint16), kind="stable")
-    return rough[np.argsort(keys[rough], kind="stable")]
-
-
-def _narrow(lengths: NDArray[np.int64]) -> NDArray[np.signedinteger[Any]]:
-    """Lengths in 16 bits where they have room there: NumPy sorts such numbers in linear time."""
-    return lengths.astype(np.int16) if lengths.max(initial=0) < 1 << 15 else lengths

@@ -74,9 +74,8 @@ class CorpusInfo:
     labels: tuple[str, ...]  # names of the labels, by index
     notes: tuple[str, ...]  # what a reader of figures has to know
     splits: Annotated[Mapping[OneLine, SplitInfo], Field(min_length=1)]  # counts of each split
-    content_hash: (
-        OneLine  # of tokenizer, labels and sentences; the same for the same content, wherever it came from
-    )
+    # Of tokenizer, labels and sentences; the same for the same content, wherever it came from.
+    content_hash: OneLine
     chunk: bool = False
     format_version: Count = FORMAT_VERSION  # version of the format on disk
 

@@ -24,8 +24,9 @@ Ints = npt.NDArray[np.int64]
 class Split:
     """Sentences as targets: word ids and then ``</s>``, which is missing where the sentence was cut.
 
-    The arrays of a stored corpus are read-only views of its files, and each may be a `arrays.Joined` of several.
-    What goes over a whole split of any size takes them in pieces."""
+    The arrays of a stored corpus are read-only views of its files. Of several files, ids and offsets are a
+    `arrays.Joined`, and what goes over a whole split takes them in pieces; labels and counts of words are copied.
+    """
 
     ids: IdArray  # all sentences in a row  [predictions] int32
     offsets: OffsetArray  # where each sentence begins, and where the last one ends  [sentences + 1] int64
@@ -202,7 +203,7 @@ class SplitBuilder:
         options, too_long = self._options, self._too_long
         return SplitInfo(
             sentences=len(split),
-            words=sum(int(piece.sum()) for piece in pieces_of(split.words)) - self._ends,
+            words=int(split.words.sum()) - self._ends,
             tokens=split.predictions - self._ends,
             predictions=split.predictions,
             unknown=self._unknown,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sritool.data.arrays import array_of, joined, pieces_of, values_of
 from sritool.data.corpus_info import CorpusInfo, SplitInfo
@@ -119,10 +118,10 @@ def _split_of(tables: Sequence[Any]) -> Split:
     begins = offsets_of([len(part) for part in ids])[:-1].tolist()
     shifts = [begin - int(start[0]) for begin, start in zip(begins, starts, strict=True)]
     ends = [start[:-1] for start in starts[:-1]] + starts[-1:] or [np.zeros(1, np.int32)]
-    numbers = {
+    numbers = {  # plain arrays
         name: joined(
             [values_of(chunk, np.int64) for table in tables for chunk in table.column(name).chunks], np.int64
-        )
+        )[:]
         for name in names
         if name != "ids"
     }
@@ -179,23 +178,15 @@ def _check_split(split: Split, counts: SplitInfo, types: int, labels: int) -> No
         raise ValueError("it holds other numbers of sentences than corpus.json says")
     if not len(split) or split.lengths.min() < 1:
         raise ValueError("it holds an empty sentence, or none at all")
-    lowest, highest = _range_of(split.ids)
-    if not FIRST_PREDICTED <= lowest <= highest < types:
-        raise ValueError("it holds ids outside the vocabulary")
-    ends = sum(int(np.count_nonzero(piece == EOS)) for piece in pieces_of(split.ids))
+    ends = 0
+    for piece in pieces_of(split.ids):
+        if not FIRST_PREDICTED <= piece.min() <= piece.max() < types:
+            raise ValueError("it holds ids outside the vocabulary")
+        ends += int(np.count_nonzero(piece == EOS))
     if ends != np.count_nonzero(split.ended):
         raise ValueError("it holds a sentence that goes on after its end")
-    if split.labels is not None:
-        lowest, highest = _range_of(split.labels)
-        if not 0 <= lowest <= highest < labels:
-            raise ValueError("it holds labels that corpus.json does not name")
-    if split.word_counts is not None:
-        lowest, highest = _range_of(split.word_counts)
-        if lowest < 0 or highest >= 1 << 31:
-            raise ValueError("it holds absurd counts of words")
-
-
-def _range_of(numbers: npt.NDArray[Any]) -> tuple[int, int]:
-    """The smallest and the largest of them."""
-    ranges = [(int(piece.min()), int(piece.max())) for piece in pieces_of(numbers)]
-    return min(low for low, _ in ranges), max(high for _, high in ranges)
+    if split.labels is not None and not 0 <= split.labels.min() <= split.labels.max() < labels:
+        raise ValueError("it holds labels that corpus.json does not name")
+    counted = split.word_counts
+    if counted is not None and not 0 <= counted.min() <= counted.max() < 1 << 31:
+        raise ValueError("it holds absurd counts of words")

@@ -80,9 +80,7 @@ def draw_noise(
 
     A longer schedule or more chains go on with the same numbers.
     """
-    count = 1 + steps
-    flat = torch.stack([stream.normal(examples, count * latent, chain, dtype) for chain in chains])
-    drawn = flat.view(len(chains), len(examples), count, latent).permute(2, 0, 1, 3)
+    drawn = torch.stack([stream.codes(examples, 1 + steps, latent, dtype, chain) for chain in chains], 1)
     return Noise(drawn[0], drawn[1:])
 
 

@@ -32,9 +32,8 @@ class Refinement(NamedTuple):
 
     steps: int
     kind: str = "svi"
-    rate: float | None = (
-        None  # of svi, or a chain's step size; None: as the method is trained, or the constants
-    )
+    # Of svi, or a chain's step size; None: as the method is trained, or the constants.
+    rate: float | None = None
 
     @property
     def has_chains(self) -> bool:

@@ -137,6 +137,12 @@ class Method(ABC):
             that starts with "mean " is a mean already and is measured on some steps only.
         """
 
+    def assign(self, gradients: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Write `.grad` of the parameters, by module and name; a module with none is not updated."""
+        for module, found in gradients.items():
+            for name, parameter in self.modules[module].named_parameters():
+                parameter.grad = found.get(name)
+
     def statistics(self) -> list[Tensor]:
         """Sums over the sentences of the last gradients, that `after_update` takes in.
 

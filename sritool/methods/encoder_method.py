@@ -6,7 +6,6 @@ gradient in z comes from the generator's fast path, so that nothing is recorded 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import copy
 from typing import NamedTuple, Self
 from weakref import ref
@@ -159,12 +158,6 @@ class EncoderMethod(Method):
         slope = slope_in_q(run.q, epsilon, found.gradient, weight * self.hinge(kl), size)
         encoder = run.gradients(slope.mean, slope.log_variance)
         return Descent(-found.log_likelihood, kl, encoder, theta.sums if theta is not None else {})
-
-    def assign(self, gradients: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Write `.grad` of the parameters, by module and name; a module with none is not updated."""
-        for module, found in gradients.items():
-            for name, parameter in self.modules[module].named_parameters():
-                parameter.grad = found.get(name)
 
     def refined(self, refinement: Refinement) -> Self:
         """Return the same parameters with another q(z|x).

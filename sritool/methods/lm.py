@@ -23,7 +23,7 @@ class LanguageModel(Method):
         theta = ThetaGradient(self.generator, self._workspace)
         theta.weight = 1.0 / (whole or batch).size
         evaluation = conditional.evaluate(self._no_code(conditional), masks, theta)
-        theta.assign()
+        self.assign({"generator": theta.sums})
         return {"recon": -float(evaluation.log_likelihood.sum())}
 
     def posterior(self, conditional: Conditional, seed: int, chains: int) -> Tensor:

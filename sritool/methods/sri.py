@@ -109,8 +109,7 @@ class ShortRunInference(Method):
                 conditional, dropout, start[0], scaled, weight, schedule, root, subsets, size, measured
             )
         self._last = done, size
-        for name, gradient in done.gradients.items():
-            self.generator.get_parameter(name).grad = gradient
+        self.assign({"generator": done.gradients})
         moved = (done.chain.end - done.chain.start).norm(dim=-1)  # [batch]
         told = torch.stack((done.recon.sum(), moved.sum(), reach(done.chain.end)))
         recon, distance, farthest = told.tolist()  # one wait for all

@@ -52,8 +52,8 @@ class Conditional:
     """p(x|·) for the sentences of one batch.
 
     z may have leading dimensions, [..., batch, latent]: many draws for each sentence in one call. Where it is static,
-    it computes at padding too and leaves that out by multiplication, so that nothing waits for a value and `evaluate`
-    can be captured as a CUDA graph.
+    `evaluate` computes at padding too and leaves that out by multiplication, so that it waits for no value and can be
+    captured as a CUDA graph; it has no `log_likelihood` then.
     """
 
     def __init__(self, weights: Weights, batch: Batch, static: bool = False) -> None:
@@ -108,6 +108,7 @@ class Conditional:
     @torch.no_grad()
     def log_likelihood(self, z: Tensor) -> Tensor:
         """Return log p(x|z) without dropout: z [..., batch, latent] → nats [..., batch]."""
+        assert not self._static, "padding would count"
         draws = z.reshape(z.shape[:-2].numel(), *z.shape[-2:])
         config = self.weights.generator.config
         per_draw = self.time * self.size * 8 * config.hidden * config.layers
@@ -118,8 +119,6 @@ class Conditional:
         features = self.features(self.run(z).outputs()).flatten(0, 1)
         valid, rows = self.positions(z.shape[0])
         log_p = self.weights.output.log_likelihood(features if valid is None else features[valid], rows)
-        if self._static:
-            log_p = log_p * self._counted(z.shape[:-1], log_p.dtype)
         return self._per_sentence(log_p, valid, z.shape[:-1])
 
     @torch.no_grad()

@@ -110,14 +110,6 @@ class Generator(nn.Module):
         """The states' part of what the output layer multiplies: [..., hidden] → [..., width of its rows]."""
         return hidden if self.hidden_to_embedding is None else hidden @ self.hidden_to_embedding.t()
 
-    def features(self, hidden: Tensor, embedded: Tensor) -> Tensor:
-        """What the output layer multiplies with its rows: [..., width].
-
-        Args: states of the last layer [..., hidden], and embeddings of the words before [..., embedding].
-        """
-        features, residual = self.before_output(hidden), self.embedding_to_output
-        return features if residual is None else features + embedded @ residual.t()
-
     def initialise(self, scale: float, seed: int, purpose: str = "", embedding_scale: float = 0.0) -> None:
         """Draw every parameter from U(−scale, scale), as `draw_uniform` does."""
         draw_uniform(self, scale, seed, purpose, embedding_scale)
@@ -144,8 +136,10 @@ class Generator(nn.Module):
         return from_below
 
     def output_features(self, inputs: Tensor, z: Tensor, masks: Masks | None = None) -> Tensor:
-        """Return `features` at every position, differentiable to any order: [time, batch, width]."""
-        return self.features(self.hidden_states(inputs, z, masks), self.embedded(inputs, masks))
+        """What the output layer multiplies with its rows, differentiable to any order: [time, batch, width]."""
+        features = self.before_output(self.hidden_states(inputs, z, masks))
+        residual = self.embedding_to_output
+        return features if residual is None else features + self.embedded(inputs, masks) @ residual.t()
 
     def log_likelihood(self, inputs: Tensor, targets: Tensor, z: Tensor) -> Tensor:
         """Nats [batch] of log p(x|z) by plain autograd operations, without dropout: the oracle of the fast path.

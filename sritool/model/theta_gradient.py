@@ -130,8 +130,3 @@ class ThetaGradient:
         if words.mask is not None:
             grad_embedded.view_as(words.embedded).mul_(words.mask)
         self.sums["embedding"].index_add_(0, words.ids.flatten(), grad_embedded, alpha=-self.weight)
-
-    def assign(self) -> None:
-        """Write the sums to the parameters' `.grad`."""
-        for name, gradient in self.sums.items():
-            self.generator.get_parameter(name).grad = gradient

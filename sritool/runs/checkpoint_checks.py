@@ -22,7 +22,6 @@ from sritool.errors import quoted
 
 _LONGEST_TEXT = 1_000  # characters
 _MOST = 1 << 53  # of counts: a float tells smaller ones from their neighbours
-_LARGEST = 1e38  # of a number that is no count: float32 ends at 3.4e38
 
 
 def _is_text(value: Any) -> bool:
@@ -81,22 +80,14 @@ def check_contents(values: Mapping[str, Any]) -> None:
 def check_optimizer(
     stored: Mapping[str, Any], fresh: Mapping[str, Any], shapes: Sequence[torch.Size]
 ) -> None:
-    """Check that an optimiser's stored state fits a fresh one, of an optimiser of parameters of these shapes.
+    """Check that an optimiser's stored "state" fits a fresh one's, of an optimiser of parameters of these shapes.
 
     Raises:
-        ValueError: Groups, names, shapes or types differ, or a number is not finite.
-        KeyError: `stored` has no groups or no state.
+        ValueError: Names, shapes or types differ, or a number is not finite.
+        KeyError: `stored` has no state.
     """
-    groups, (own,) = stored["param_groups"], fresh["param_groups"]
-    if not isinstance(groups, list) or len(groups) != 1:
-        raise ValueError("its optimizer has other groups")
-    group = groups[0]
-    if not isinstance(group, dict) or group.get("params") != own["params"]:
-        raise ValueError("its optimizer has other parameters")
-    for name, value in group.items():
-        if not _is_setting(value, own.get(name)) or not _is_text(name):
-            raise ValueError(f"its optimizer has {quoted(name)} = {quoted(value)}")
-    names = {"step", "exp_avg", "exp_avg_sq"} if "betas" in own else {"momentum_buffer"}
+    is_adam = "betas" in fresh["param_groups"][0]
+    names = {"step", "exp_avg", "exp_avg_sq"} if is_adam else {"momentum_buffer"}
     state = stored["state"]
     if not isinstance(state, dict) or any(key not in range(len(shapes)) for key in state):
         raise ValueError("its optimizer has other parameters")
@@ -121,17 +112,6 @@ def _is_count(value: Any) -> bool:
 def _is_finite(tensor: Tensor) -> bool:
     """Whether all numbers are; ten times faster than to ask each."""
     return not tensor.numel() or all(math.isfinite(end) for end in map(float, tensor.aminmax()))
-
-
-def _is_setting(value: Any, own: Any) -> bool:
-    """Whether an optimiser's setting may stand in its own's place: a number for a number, else the same."""
-    if type(own) in (int, float):
-        return _is_count(value) or (type(value) is float and 0 <= value <= _LARGEST)
-    if isinstance(own, tuple):
-        return type(value) is tuple and len(value) == len(own) and all(map(_is_setting, value, own))
-    if own is None or type(own) is bool:
-        return value is None or type(value) is bool
-    return type(value) is type(own) and bool(value == own)
 
 
 def _check_weights(weights: Any) -> None:
@@ -171,18 +151,10 @@ def _check_metrics(records: Any) -> None:
 
 
 def _check_trainer(trainer: Any) -> None:
-    if not isinstance(trainer, dict) or not isinstance(trainer.get("position"), dict):
-        raise ValueError("trainer has no position")
-    for name, value in trainer["position"].items():
-        # The best validation so far is infinite while there was none.
-        lowest, most = (-math.inf, math.inf) if str(name).startswith("best") else (0.0, float(_MOST))
-        bounded = type(value) is float and lowest <= value <= most
-        if not _is_text(name) or not (type(value) is bool or _is_count(value) or bounded):
-            raise ValueError(f"trainer.position has {quoted(name)} = {quoted(value)}")
-    if not isinstance(trainer.get("optimizer"), dict):
-        raise ValueError("trainer has no optimizer")
-    method = trainer.get("method", {})
-    if not isinstance(method, dict) or any(
-        not _is_text(name) or type(value) not in (bool, int, float) for name, value in method.items()
-    ):
-        raise ValueError("trainer.method is no table of numbers")
+    """Whether it has its tables; what is in them is checked where a run goes on."""
+    if not isinstance(trainer, dict):
+        raise ValueError("trainer is no table")
+    tables: dict[str, Any] = {"method": {}, **trainer}
+    for name in ("position", "optimizer", "method"):
+        if not isinstance(tables.get(name), dict):
+            raise ValueError(f"trainer.{name} is no table")

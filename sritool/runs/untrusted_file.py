@@ -192,25 +192,19 @@ def _content_of(entry: zipfile.ZipInfo, archive: zipfile.ZipFile) -> bytes:
     return archive.read(entry)
 
 
-def _tensors_in(values: Any) -> list[Tensor]:
-    """All tensors among nested values, looked through level by level."""
-    found: list[Tensor] = []
-    level = [values]
-    for _ in range(_DEEPEST):
-        inside: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                if not all(type(key) in (str, int) for key in value):
-                    raise RefusedError("it has a table whose keys are no names")
-                inside.extend(value.values())
-            elif isinstance(value, list):
-                inside.extend(value)
-            elif isinstance(value, Tensor):
-                found.append(value)
-        level = [value for value in inside if isinstance(value, dict | list | Tensor)]
-        if not level:
-            return found
-    raise RefusedError("its values are nested too deep")
+def _tensors_in(value: Any, levels: int = _DEEPEST) -> list[Tensor]:
+    """All tensors among values that are nested in so many levels at most."""
+    if not levels:
+        raise RefusedError("its values are nested too deep")
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        if not all(type(key) in (str, int) for key in value):
+            raise RefusedError("it has a table whose keys are no names")
+        value = list(value.values())
+    inside = value if isinstance(value, list) else []
+    nested = (item for item in inside if isinstance(item, dict | list | Tensor))
+    return [tensor for item in nested for tensor in _tensors_in(item, levels - 1)]
 
 
 def _check_tensors(tensors: list[Tensor], stored: int) -> None:

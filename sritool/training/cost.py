@@ -150,11 +150,8 @@ def describe(
     progress: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, object, str]]:
     """Return the rows of `train --dry-run`: a quantity, its value and its unit; arguments as `cost_of`."""
-    cost, training, several = (
-        cost_of(config, corpus, device, processes, progress),
-        config.training,
-        processes > 1,
-    )
+    cost = cost_of(config, corpus, device, processes, progress)
+    training, several = config.training, processes > 1
     parts, minutes = training.accumulate, training.minutes
     share = -(-training.batch_size // processes)
     of_epoch = "s, without updates of the encoder alone" if cost.beside else "s"

@@ -104,10 +104,6 @@ class RunLog:
         """What may be a defect of the model, and does not end the run."""
         self.observer(events.Note(text, warning=True))
 
-    def validating(self, label: str, done: int, total: int) -> None:
-        """While a validation runs."""
-        self.observer(events.Measuring(f"validation: {label}", done, total))
-
     def epoch(
         self,
         estimates: Sequence[Estimate],

@@ -21,7 +21,7 @@ class Position:
     seconds: Number = 0.0
     best: Figure = math.inf  # validation figure that the method is chosen by
     epochs_without_better: Count = 0  # up to the last validation, as not every epoch need have one
-    recon: Figure = 0.0  # sums over the present epoch
+    recon: Number = 0.0  # sums over the present epoch
     sentences: Count = 0
     tuned: Count = 0  # epochs done when the step sizes were last chosen
     tuning_seconds: Number = 0.0

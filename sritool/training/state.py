@@ -255,14 +255,13 @@ class RunState:
         shapes = [parameter.shape for parameter in trained]
         try:
             optimizer, position, own = (resume.trainer[name] for name in ("optimizer", "position", "method"))
-            if not all(isinstance(part, dict) for part in (optimizer, position, own)):
-                raise ValueError("its state is no table")
-            check_optimizer(optimizer, self.optimizer.state_dict(), shapes)
+            fresh = self.optimizer.state_dict()
+            check_optimizer(optimizer, fresh, shapes)
             self.position = build(Position, position)
             self.method.restore(own)
         except (UsageError, KeyError, ValueError) as error:  # the checks' errors of a file that does not fit
             raise CheckpointError(f"{self.folder / LAST} is damaged ({error}); start a new run") from error
-        self.optimizer.load_state_dict(optimizer)
+        self.optimizer.load_state_dict({**fresh, "state": optimizer["state"]})
         if self.average is not None and "average" in resume.trainer:
             self.average.restore(resume.trainer["average"])
         self.metrics = list(resume.metrics)
@@ -337,8 +336,9 @@ class RunState:
         """Return all that it is, as a file has it; without optimiser and position if it is not `resumable`."""
         self.position.seconds = self.seconds()
         position, info = vars(self.position).copy(), self.corpus.info
-        trainer = {"optimizer": self.optimizer.state_dict(), "position": position}
-        trainer["method"] = self.method.state()
+        # Without its groups: they hold settings, which a run has from its own, and the rate of the last update.
+        optimizer = {"state": self.optimizer.state_dict()["state"]}
+        trainer = {"optimizer": optimizer, "position": position, "method": self.method.state()}
         if self.average is not None:
             trainer["average"] = self.average.state()
         cut = ("content_hash", "max_length", "lowercase", "split_punctuation")

@@ -205,12 +205,6 @@ def in_a_line(level: Level, method: Method, config: RunConfig, valid: Split, epo
     if level.every > epochs:
         when = f"after the last epoch alone, and even that takes more than {share}"
     else:
-        when = f"after every {_ordinal(level.every)}epoch, to stay within {share}"
+        every = "every epoch" if level.every == 1 else f"every {level.every} epochs"
+        when = f"{every}, to stay within {share}"
     return f"validation: {level.sentences:,} of {len(valid):,} sentences{draws}, {when}"
-
-
-def _ordinal(number: int) -> str:
-    if number == 1:
-        return ""
-    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending} "

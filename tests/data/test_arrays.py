@@ -33,21 +33,18 @@ def test_arrays_in_a_row_are_read_like_one(parts: list[list[int]], data: st.Data
     row = Joined([np.array(part, np.int32) for part in parts], np.int64, shifts)
     assert len(row) == len(whole)
     np.testing.assert_array_equal(np.asarray(row), whole)
-    np.testing.assert_array_equal(row + 1 == whole + 1, np.ones(len(whole), bool))
     begin, end = (data.draw(st.integers(-9, 30)) for _ in range(2))
-    for index in (slice(begin, end), slice(begin, None), slice(None, end, 2)):
+    for index in (slice(begin, end), slice(begin, None), slice(None, end)):
         found = row[index]
         assert found.dtype == np.int64
         np.testing.assert_array_equal(found, whole[index])
     np.testing.assert_array_equal(np.concatenate([[], *pieces_of(row)]), whole)
-    assert row.sum() == whole.sum()
     with pytest.raises(IndexError):
         row[len(whole)]
     if len(whole):
         places = np.array(data.draw(st.lists(st.integers(-len(whole), len(whole) - 1), min_size=2)))
         np.testing.assert_array_equal(row[places], whole[places])
         np.testing.assert_array_equal(row[places[:, None]], whole[places[:, None]])
-        np.testing.assert_array_equal(row[whole > 50], whole[whole > 50])
         assert row[int(places[0])] == whole[places[0]]
 
 

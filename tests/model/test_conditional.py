@@ -61,7 +61,9 @@ def test_value_and_gradient_agree_with_autograd(
     value, gradient = fast.evaluate(z.detach())
     torch.testing.assert_close(value, expected.detach(), rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(gradient, slope, rtol=1e-10, atol=1e-11)
-    torch.testing.assert_close(fast.log_likelihood(z.detach()), expected.detach(), rtol=1e-11, atol=1e-11)
+    if not static:
+        found = fast.log_likelihood(z.detach())
+        torch.testing.assert_close(found, expected.detach(), rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("lengths", [LENGTHS["padded"], LENGTHS["even"]], ids=["padded", "even"])

@@ -56,15 +56,13 @@ def test_every_parameter_gets_its_gradient(
         total = total + weight * masked_nll(generator, batch, z, masks)
         theta.weight = weight
         fast.evaluate(z, masks, theta)
-    assert all(p.grad is None for p in generator.parameters()), "touched before `assign`"
+    assert all(p.grad is None for p in generator.parameters())
     names, parameters = zip(*generator.named_parameters(), strict=True)
     expected = torch.autograd.grad(total, parameters)
-    theta.assign()
-    for name, parameter, slope in zip(names, parameters, expected, strict=True):
-        assert parameter.grad is not None
+    for name, slope in zip(names, expected, strict=True):
         assert float(slope.abs().max()) > 0, name
         torch.testing.assert_close(
-            parameter.grad, slope, rtol=1e-10, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}"
+            theta.sums[name], slope, rtol=1e-10, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
