@@ -59,10 +59,6 @@ class WeightAverage:
         finally:
             self._swap()
 
-    def take_place(self) -> None:
-        """Put the average in the place of the weights for good; this object is of no use after it."""
-        self._swap()
-
     @torch.no_grad()
     def _swap(self) -> None:
         for name, average in self._average.items():

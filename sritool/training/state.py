@@ -144,11 +144,9 @@ class RunState:
         return early and self.position.epoch >= self.config.language_model_epochs
 
     def begin_with_z(self) -> None:
-        """Draw the maps of z beside the averaged weights; optimiser, average and best model begin anew."""
-        if self.average is not None:
-            self.average.take_place()
+        """Draw the maps of z; the best model, the average of the weights and halvings of the rate begin anew."""
         draw_latent_maps(self.method)
-        self._begin_updates()
+        self._begin_average()
         position = self.position
         position.before_z = position.epoch
         position.best, position.epochs_without_better = math.inf, 0

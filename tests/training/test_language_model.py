@@ -19,7 +19,6 @@ from sritool.training import events
 from sritool.training.cost import cost_of
 from sritool.training.language_model import language_model_of
 from sritool.training.position import Position
-from sritool.training.state import RunState
 
 NewRun = Callable[..., Any]
 STEPS = 3  # of an epoch
@@ -76,25 +75,6 @@ def test_z_and_the_encoder_wait(new_run: NewRun, method: str) -> None:
     assert "stage" not in dict(describe_checkpoint(run.folder / LAST))
     stages = [(event.epoch, event.stage) for event in run.told(events.Epoch)]
     assert stages == [(1, "language model"), (2, "language model"), (3, ""), (4, "")]
-
-
-def test_z_begins_at_the_averaged_weights_with_an_optimiser_of_its_own(
-    new_run: NewRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, averaged, original = new_run("sri", **PLAN), {}, RunState.begin_with_z
-
-    def spy(state: RunState) -> None:
-        with state.averaged():
-            averaged.update(
-                {name: tensor.clone() for name, tensor in state.method.modules.state_dict().items()}
-            )
-        original(state)
-
-    monkeypatch.setattr(RunState, "begin_with_z", spy)
-    run.train(max_steps=2 * STEPS)
-    begun = weights(run)
-    assert {name for name in begun if not torch.equal(begun[name], averaged[name])} == set(MAPS)
-    assert run.load().trainer["optimizer"] == {"state": {}}
 
 
 def test_the_best_model_is_one_that_uses_z(new_run: NewRun) -> None:
