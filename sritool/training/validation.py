@@ -37,8 +37,8 @@ COLLAPSE_AFTER = 3  # epochs of warm-up
 FEWEST = 64  # sentences of a validation: with fewer, epochs are told apart by chance
 _SINGLE = 1.3  # passes that one costs in a batch that has a draw or two of each sentence
 _CHAINS = 2  # draws of q(z|x) that a sentence is reconstructed from
-# Draws, pilots and rounds at most, below what is set. After one round alone the proposal is nearly a guess, and the NLL too
-# high, by more where z holds more nats (results/validation.md).
+# Draws, pilots and rounds at most, below what is set. After one round alone the proposal is nearly a guess, and the
+# NLL too high, by more where z holds more nats (results/validation.md).
 _CHEAPER = ((40, 48, 2), (20, 16, 2))
 # Multiply-adds that take as long as what is no matrix product of the generator; timed on one thread.
 _BESIDE_PASS = 3.5e6  # gates and softmax of one pass
