@@ -50,24 +50,20 @@ class Model(TrainedModel):
         mean: Floats = codes_of_text(self, sentences, CodeSettings(chains, False, seed), batch_size).mean(1)
         return mean
 
-    def posterior_mean(
-        self, sentences: Sequence[str], chains: int = 20, seed: int = 0, batch_size: int = 64
-    ) -> Floats:
-        """Return the mean of q(z|x) of each sentence: exact for an encoder, the mean of the chains for `sri`.
+    def posterior_mean(self, sentences: Sequence[str], batch_size: int = 64) -> Floats:
+        """Return the mean of q(z|x) of each sentence: exact for an encoder; for `sri` the end of a noiseless chain.
 
         Args:
             sentences: Text, one sentence each.
-            chains: Chains of `sri` that are averaged.
-            seed: Of the chains.
             batch_size: Sentences at once.
 
         Returns:
             float32 [sentences, latent].
 
         Raises:
-            UsageError: The model has no z, or `chains` is below 1.
+            UsageError: The model has no z.
         """
-        return codes_of_text(self, sentences, CodeSettings(chains, True, seed), batch_size)[:, 0]
+        return codes_of_text(self, sentences, CodeSettings(), batch_size)[:, 0]
 
     def interpolate(
         self,
@@ -76,17 +72,17 @@ class Model(TrainedModel):
         config: DecodingConfig | None = None,
         between: tuple[str, str] | None = None,
         spherical: bool = False,
-        chains: int = 5,
+        chains: int | None = None,
     ) -> list[str]:
         """Decode evenly spaced codes between two codes, both ends included.
 
         Args:
             points: Sentences to return.
-            seed: Of the two draws of the prior, or of the chains.
+            seed: Of the two draws of the prior, or of the chains, and of drawn words.
             config: How words are chosen; greedily by default.
             between: Two sentences whose codes are the ends; by default, two draws of the prior.
             spherical: Go along the arc and not along the straight line.
-            chains: Chains whose mean is the code of a sentence.
+            chains: Draws whose mean is the code of a sentence; None: its `posterior_mean`.
 
         Returns:
             `points` sentences.

@@ -30,7 +30,6 @@ FEWEST = 20  # sentences of a class, to fit to or to judge by
 LEARNT = {"codes": 1000, "words": 20_000}  # labelled sentences that each classifier learns from, at most
 TESTED = 300  # real sentences of the class that the classifiers are tried on, at most
 DRAW = CodeSettings(chains=1, mean=False)
-READ = CodeSettings(chains=4)  # codes that classes are told from
 
 
 class ClassDensity(NamedTuple):
@@ -171,7 +170,7 @@ def _judged(
 
     def codes(split: Split, rows: Indices, what: str, keep: bool = True) -> Floats:
         told = told_as(report, after=f" {what}")
-        return codes_of_split(model, split, rows, READ, report=told, keep=keep)[:, 0]
+        return codes_of_split(model, split, rows, report=told, keep=keep)[:, 0]
 
     known = {judge: balanced(labels, count, rest) for judge, count in LEARNT.items()}
     learnt = codes(train, known["codes"], "labelled")

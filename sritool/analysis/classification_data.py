@@ -83,7 +83,7 @@ class Request:
     train_sentences: int = 10_000  # that are clustered where there are no labels
     limit: int | None = None  # of train, valid and test each
     deduplicate: bool = False
-    chains: int = 20
+    chains: int | None = None  # draws whose mean is a code; None: the mean of q(z|x), without draws
     chain_dropout: bool = False  # in the chains of codes, as while training
     standardize: bool = True  # every dimension of codes, before they are clustered or learnt from
     components: int | None = None  # principal ones that are clustered

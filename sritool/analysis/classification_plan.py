@@ -140,7 +140,8 @@ def notes_of(plan: Plan, request: Request) -> list[str]:
     """Tell what was left out, and how the rest was done."""
     dropout = " with dropout" if request.chain_dropout else ""
     scaled = "" if request.standardize else ", not standardised"
-    notes = [f"codes are means of {request.chains} chains{dropout}, or an encoder's own{scaled}"]
+    means = f"means of {request.chains} chains{dropout}" if request.chains else "ends of chains without noise"
+    notes = [f"codes are {means}, or an encoder's own{scaled}"]
     for labels, draws in plan.draws.items():
         if any(len(np.unique(plan.labels(drawn))) < 2 for drawn in draws):
             notes.append(f"a draw of {labels:,} labels is of one class, which is then the answer to all")

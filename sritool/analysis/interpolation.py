@@ -56,9 +56,13 @@ def prior_pairs(model: TrainedModel, n: int, seed: int) -> Floats:
 
 
 def sentence_pairs(
-    model: TrainedModel, pairs: Sequence[Pair], chains: int, seed: int, report: Report = lambda *_: None
+    model: TrainedModel,
+    pairs: Sequence[Pair],
+    chains: int | None,
+    seed: int,
+    report: Report = lambda *_: None,
 ) -> Floats:
-    """Encode pairs of sentences, each by the mean of its chains: [n, 2, latent].
+    """Encode pairs of sentences, each by the mean of its chains, or by q(z|x)'s own mean: [n, 2, latent].
 
     Raises: UsageError if the model has no z.
     """
@@ -114,11 +118,11 @@ def interpolate_once(
     seed: int,
     config: DecodingConfig,
     between: Pair | None = None,
-    chains: int = 5,
+    chains: int | None = None,
 ) -> list[str]:
     """Decode one line: between two sentences, or between two draws of the prior.
 
-    A sentence's code is the mean of its chains. The seed is of the draws, of the chains' noise and of drawn words.
+    A sentence's code is as `sentence_pairs` has it. The seed is of the draws, the chains' noise and drawn words.
     """
     ends = sentence_pairs(model, [between], chains, seed) if between else prior_pairs(model, 1, seed)
     return [sentence.text for sentence in interpolate(model, ends, way, config, seed)[0]]

@@ -27,7 +27,6 @@ from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.model import Report, TrainedModel
 from sritool.runs.names import run_name
 
-CHAINS = 5  # whose mean is a sentence's place in the map
 POINTS = 9  # of the interpolation
 RECONSTRUCTED = 8  # sentences beside what their codes decode to
 
@@ -165,8 +164,7 @@ def _of_sentences(
 ) -> tuple[Map | None, list[tuple[str, str]] | None]:
     """The map, and the first of its sentences beside what their codes decode to."""
     split, chosen, _ = choose_sentences(model, request.split, None, request.map_sentences, request.data_dir)
-    how = CodeSettings(CHAINS, mean=True, seed=request.seed)
-    codes = codes_of_split(model, split, chosen, how, request.batch_size, report)[:, 0]
+    codes = codes_of_split(model, split, chosen, CodeSettings(), request.batch_size, report)[:, 0]
     texts = model.texts(split, chosen)
     reconstructions = None
     if request.sentences:

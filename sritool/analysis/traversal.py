@@ -14,7 +14,6 @@ from sritool.inference.langevin import FARTHEST
 from sritool.model.decoding import DecodingConfig
 from sritool.runs.model import TrainedModel
 
-CHAINS = 5  # of a sentence's code, which is their mean
 FEW = 3  # dimensions, where none are asked for
 
 
@@ -47,9 +46,9 @@ def traverse(
 ) -> Traversal:
     """Decode a code greedily with one coordinate at each of `points` values from −reach to reach.
 
-    The code is that of the sentence, or else the prior's first draw; the seed is of the draw, or of the chain's
-    noise. Dimensions are told from 1; none: the FEW that change the most words. A reach is in standard deviations of
-    the prior. A decoded sentence has `max_length` words at most.
+    The code is the sentence's mean of q(z|x), or else the prior's first draw; the seed is of the draw. Dimensions are
+    told from 1; none: the FEW that change the most words. A reach is in standard deviations of the prior. A decoded
+    sentence has `max_length` words at most.
 
     Raises: UsageError if the model has no z, there is no such dimension, or no code has such a reach.
     """
@@ -62,8 +61,7 @@ def traverse(
     if sentence is None:
         code, source = model.prior(1, seed)[0], f"prior draw, seed {seed}"
     else:
-        chains = codes_of_text(model, [sentence], CodeSettings(CHAINS, False, seed))[0]
-        code, source = chains.mean(0), sentence
+        code, source = codes_of_text(model, [sentence], CodeSettings())[0, 0], sentence
     tried = list(dict.fromkeys(dimensions)) or list(range(1, model.latent + 1))
     values = np.linspace(-reach, reach, points, dtype=np.float32)
     codes = np.tile(code, (len(tried), points, 1))

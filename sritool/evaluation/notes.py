@@ -16,7 +16,7 @@ from sritool.inference.langevin import evaluated
 from sritool.likelihood.chain_likelihood import kl_on_the_prior
 from sritool.methods.base import Method
 
-_LARGE_CORRECTION = 0.05  # nats
+_SMALL_CORRECTION, _LARGE_CORRECTION = 0.01, 0.05  # nats
 _STILL_MOVING = 0.5  # nats between M/2 and M
 # What a chain's figure must reach besides, to be called believable.
 _EVEN_CHAINS, _AT_REST = 0.5, 0.05
@@ -87,6 +87,8 @@ def _of_correction(figures: SentenceFigures, metrics: set[str]) -> Iterator[Note
     if "posterior-kl" not in metrics or not is_measured(figures.effective_sample_size):
         return
     added = float(figures.posterior_kl_correction.mean())
+    if abs(added) < _SMALL_CORRECTION:
+        return
     advice = "; --samples higher makes it smaller" if abs(added) > _LARGE_CORRECTION else ""
     yield Note(f"posterior-kl: corrected by {added:+.3f} nats for uneven weights{advice}", ("posterior-kl",))
 

@@ -33,17 +33,19 @@ _DIGEST = 16  # bytes that tell a sentence and its noise
 
 
 class CodeSettings(NamedTuple):
-    """How a sentence's codes are drawn from q(z|x)."""
+    """How a sentence's codes come from q(z|x)."""
 
-    chains: int = 20  # independent draws
-    mean: bool = True  # their mean; of an encoder without chains its own mean, exactly
+    chains: int | None = (
+        None  # independent draws; None: the mean of q(z|x), as the method has it without draws
+    )
+    mean: bool = True  # of the draws; of an encoder without chains its own mean in any case
     seed: int = 0
     dropout: bool = False  # in the chain's steps, as while training; nothing to an encoder
 
     @property
     def rows(self) -> int:
         """Codes a sentence."""
-        return 1 if self.mean else self.chains
+        return 1 if self.mean or self.chains is None else self.chains
 
 
 def codes_of_split(
@@ -63,12 +65,14 @@ def codes_of_split(
         Codes in the order of `examples`. Shape [n, how.rows, latent], float32.
 
     Raises:
-        UsageError: The model has no z, or chains is below 1.
+        UsageError: The model has no z, chains is below 1, or there is to be dropout in no chain.
         NumericalError: A code is not finite.
     """
     model.require_latent("encode")
-    if how.chains < 1:
+    if how.chains is not None and how.chains < 1:
         raise UsageError(f"chains is {how.chains}; give at least 1")
+    if how.dropout and how.chains is None:
+        raise UsageError("dropout is drawn anew for each chain; give their number too, with --chains")
     codes = np.empty((len(examples), how.rows, model.latent), dtype=np.float32)
     digests = [_digest(split, int(index)) for index in examples]
     kept = _record(model, how) if keep else None
@@ -112,12 +116,13 @@ def codes_of_text(
 def _draw(model: TrainedModel, batch: Batch, how: CodeSettings) -> torch.Tensor:
     """[batch, rows, latent]"""
     method, conditional = model.method, model.method.conditional(batch)
+    if how.chains is None or (how.mean and method.has_exact_mean):
+        return method.posterior_mean(conditional, how.seed)[:, None]
+    drawn = method.posterior
     if how.dropout and isinstance(method, ShortRunInference):
-        chains = method.posterior_under_dropout(conditional, how.seed, how.chains)
-        return chains.mean(0)[:, None] if how.mean else chains.transpose(0, 1)
-    if how.mean:
-        return method.posterior_mean(conditional, how.seed, how.chains)[:, None]
-    return method.posterior(conditional, how.seed, how.chains).transpose(0, 1)
+        drawn = method.posterior_under_dropout
+    codes = drawn(conditional, how.seed, how.chains)  # [chains, batch, latent]
+    return codes.mean(0)[:, None] if how.mean else codes.transpose(0, 1)
 
 
 def _digest(split: Split, index: int) -> bytes:

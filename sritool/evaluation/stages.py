@@ -113,7 +113,7 @@ class Stages:
             log_conditional = conditional.log_likelihood(own)
             found |= {"draws": own.transpose(0, 1), "recon": -log_conditional.mean(0)}
             if "means" in needs and self.method.has_exact_mean:
-                found["mean_code"] = self.method.posterior_mean(conditional, settings.seed, 1)
+                found["mean_code"] = self.method.posterior_mean(conditional, settings.seed)
             if "own codes" in needs:
                 found |= {"own_code": own[0], "own_conditional": log_conditional[0]}
         if "density" in needs and self.method.closed_form_kl:

@@ -76,9 +76,14 @@ def climb(
 
 
 def langevin_ends(
-    conditional: Conditional, start: DiagonalGaussian, refinement: Refinement, seed: int, chains: int
+    conditional: Conditional,
+    start: DiagonalGaussian,
+    refinement: Refinement,
+    seed: int,
+    chains: int,
+    temperature: float = 1.0,
 ) -> Tensor:
-    """Return the ends [chains, batch, latent] of independent chains at temperature 1 from the mean of q.
+    """Return the ends [chains, batch, latent] of independent chains from the mean of q.
 
     A preconditioned chain runs in u = z / σ, where it is a plain one.
 
@@ -98,5 +103,5 @@ def langevin_ends(
         return value, scale * gradient
 
     begin = (mean / scale).expand(chains, *mean.shape)
-    chain = short_run(scaled, begin, torch.stack(drawn, 1), Dynamics(refinement.step_sizes))
+    chain = short_run(scaled, begin, torch.stack(drawn, 1), Dynamics(refinement.step_sizes, temperature))
     return scale * settled(chain).end

@@ -215,6 +215,10 @@ class Method(ABC):
         The draws of a sentence depend on the seed and on no other sentence.
         """
 
-    def posterior_mean(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """Mean of q(z|x), from `chains` draws where it has no closed form: [batch, latent]."""
-        return self.posterior(conditional, seed, chains).mean(0)
+    @abstractmethod
+    def posterior_mean(self, conditional: Conditional, seed: int) -> Tensor:
+        """Mean of q(z|x), exact for an encoder; of a chain, its end without the noise: [batch, latent].
+
+        The seed is of an encoder's refinement. A chain without noise ends at the mean of the ends of noisy ones where
+        its steps are linear in z, as on a Gaussian posterior, and elsewhere near the mode.
+        """

@@ -197,11 +197,12 @@ class EncoderMethod(Method):
             return q.mean.expand(chains, -1, -1)
         return q.sample(Stream(seed, "evaluation"), conditional.batch.examples, chains)
 
-    def posterior_mean(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
-        """The Gaussian's own mean; where chains begin at it, the mean of their ends."""
-        if not self.has_exact_mean:
-            return super().posterior_mean(conditional, seed, chains)
-        return self.proposal(conditional, seed).mean
+    def posterior_mean(self, conditional: Conditional, seed: int) -> Tensor:
+        """The Gaussian's own mean; where chains begin at it, the end of one without noise."""
+        q, steps = self.proposal(conditional, seed), self.refinement
+        if steps is not None and steps.has_chains:
+            return langevin_ends(conditional, q, steps, seed, 1, temperature=0.0)[0]
+        return q.mean
 
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
         """KL(q(z|x) ‖ prior), in closed form."""

@@ -30,6 +30,10 @@ class LanguageModel(Method):
         """Codes of width 0."""
         return self._no_code(conditional).expand(chains, -1, -1)
 
+    def posterior_mean(self, conditional: Conditional, seed: int) -> Tensor:
+        """A code of width 0."""
+        return self._no_code(conditional)
+
     def kl_to_prior(self, conditional: Conditional, seed: int) -> PriorKl:
         """0: there is no z."""
         zeros = self.generator.output_bias.new_zeros(conditional.size)

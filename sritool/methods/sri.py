@@ -204,6 +204,13 @@ class ShortRunInference(Method):
         start, noise = self._draw(conditional.batch, Stream(seed, "evaluation"), chains)
         return self._evaluation_chain(log_joint_of(conditional), start, noise).end
 
+    def posterior_mean(self, conditional: Conditional, seed: int) -> Tensor:
+        """The end of a chain without noise, from the prior's mean: [batch, latent]."""
+        start = self.generator.output_bias.new_zeros(conditional.size, self.latent)
+        dynamics = evaluated(self.sampler, self.root)._replace(temperature=0.0)
+        noise = start.expand(self.sampler.steps, -1, -1)
+        return settled(short_run(log_joint_of(conditional), start, noise, dynamics)).end
+
     def posterior_under_dropout(self, conditional: Conditional, seed: int, chains: int) -> Tensor:
         """`posterior` with fresh dropout masks at each step, as the authors' code draws codes to classify.
 

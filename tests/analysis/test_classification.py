@@ -141,7 +141,7 @@ def test_each_sentence_is_encoded_once_and_none_that_takes_no_part(
     found = run(checkpoint, dataclasses.replace(files, limit=20, train_sentences=25))
     assert [(count, of) for count, of, _ in encoded] == [(20, 45), (12, 12), (20, 90), (20, 30)]
     assert (found.tested, found.of) == (20, 45)
-    assert found.notes[0] == "codes are means of 20 chains, or an encoder's own"
+    assert found.notes[0] == "codes are ends of chains without noise, or an encoder's own"
     assert "clusters of 20 of 90 sentences" in found.notes[1]
     assert "named by 20 of 30 sentences" in found.notes[2]
     encoded.clear()

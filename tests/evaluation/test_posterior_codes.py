@@ -69,6 +69,8 @@ def test_draws_are_the_methods_own_in_the_order_asked_for(model: Model, corpus: 
 def test_dropout_is_the_chains_alone(model: Model, corpus: Corpus) -> None:
     split, asked = corpus.split("train"), np.arange(4)
     usual = codes_of_split(model, split, asked, CodeSettings(3, seed=5))
+    with pytest.raises(UsageError, match="--chains"):
+        codes_of_split(model, split, asked, CodeSettings(dropout=True))
     dropped = codes_of_split(model, split, asked, CodeSettings(3, seed=5, dropout=True))
     assert np.array_equal(usual, dropped) == (model.method.name != "sri")
     draws = codes_of_split(model, split, asked, CodeSettings(3, mean=False, seed=5, dropout=True))
@@ -86,6 +88,14 @@ def test_the_mean_is_that_of_the_draws_or_the_encoders_own(model: Model, corpus:
     else:
         expected = model.method.encoder.run(collate(split, asked)).q.mean.detach().numpy()  # type: ignore[union-attr]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_without_draws_it_is_the_methods_mean_whatever_the_seed(model: Model, corpus: Corpus) -> None:
+    split, asked = corpus.split("train"), np.arange(6)
+    found = [codes_of_split(model, split, asked, CodeSettings(seed=seed), keep=False) for seed in (1, 2)]
+    np.testing.assert_array_equal(*found)
+    expected = model.method.posterior_mean(model.method.conditional(collate(split, asked)), 0)
+    np.testing.assert_allclose(found[0][:, 0], expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_no_sentence_is_encoded_twice(model: Model, corpus: Corpus, drawn: list[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from sritool.methods.base import Clock, Method
 from sritool.methods.registry import build_method
 from sritool.model.dropout import Masks
 from sritool.model.word_subset import WordSubset
+from tests.support.targets import LinearGaussian
 
 EXAMPLES = [0, 1, 2, 4, 11]
 ALL_KINDS: dict[str, Any] = {
@@ -398,6 +400,20 @@ def test_posterior_runs_at_the_evaluation_temperature(
     method.posterior(method.conditional(batch_of(EXAMPLES)), 5, 2)
     method.kl_to_prior(method.conditional(batch_of(EXAMPLES)), 5)
     assert [chain.dynamics.temperature for chain in chains] == [0.7, 0.7]
+
+
+def test_the_mean_is_that_of_many_chains_on_a_gaussian_posterior(make_method: MakeMethod) -> None:
+    method = make_method(evaluation_temperature=0.9, step_sizes=[0.2, 0.05])
+    generator = torch.Generator().manual_seed(3)
+    matrices, data = (torch.randn(2, 4, 3, generator=generator), torch.randn(2, 4, generator=generator))
+    target: Any = LinearGaussian(matrices.double(), data.double(), variance=0.5)
+    target.size, target.batch = 2, SimpleNamespace(examples=torch.tensor([0, 7]))
+    ends = method.posterior(target, 1, 4000)
+    error = ends.std(0) / math.sqrt(len(ends))
+    found = method.posterior_mean(target, 1)
+    assert found.shape == (2, 3)
+    assert float(((found - ends.mean(0)).abs() / error).max()) < 4
+    assert float((found - target.posterior.mean).abs().max()) > 10 * float(error.max())  # two steps are few
 
 
 def test_kl_of_the_authors_chain_where_z_is_ignored(batch_of: BatchOf) -> None:

@@ -137,6 +137,7 @@ def keep_corpus(source: Path, target: Path) -> None:
 def figures(folder: Path) -> dict[str, Any]:
     """What the version at hand measures of the kept files."""
     import sritool
+    from sritool.evaluation.posterior_codes import CodeSettings, codes_of_text
 
     data = ("--data-dir", str(folder / "data"))
     found: dict[str, Any] = {"sritool": sritool.__version__, "evaluate": {}, "score": {}, "codes": {}}
@@ -150,7 +151,7 @@ def figures(folder: Path) -> dict[str, Any]:
         model = sritool.load(checkpoint)
         found["score"][name] = [float(value) for value in model.log_likelihood(list(SENTENCES))]
         if name != "words-lm":
-            found["codes"][name] = model.posterior_mean(list(SENTENCES), chains=5).tolist()
+            found["codes"][name] = codes_of_text(model, SENTENCES, CodeSettings(5))[:, 0].tolist()
         (folder / "runs" / name / "evaluations.jsonl").unlink(missing_ok=True)
     return found
 

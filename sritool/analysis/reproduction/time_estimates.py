@@ -23,7 +23,7 @@ from sritool.training.validation import passes_of
 START = 6.0
 """Seconds that a command takes before its work begins, roughly."""
 
-_CHAINS, _CLUSTERED = 20, 10_000  # of `classify`: chains a sentence, and sentences of train
+_CLUSTERED = 10_000  # of `classify`: sentences of train
 _UNIT_CHAINS = 16  # of `au` in most cases, where there is no exact mean
 
 
@@ -131,11 +131,10 @@ class Estimates:
         return found + self._chain(run) * _UNIT_CHAINS * sentences * ("au" in metrics)
 
     def _of_classification(self, run: PlannedRun) -> float:
-        chains = _CHAINS if run.method == "sri" else 1
         most, of = self._sentences("train"), self._split("train").sentences
         in_no_draw = math.prod((1 - count / of) ** Request.draws for count in COUNTS if count <= most)
         sentences = self._sentences("test") + self._sentences("valid") + min(most, _CLUSTERED)
-        return chains * (1 + self._chain(run)) * (sentences + of * (1 - in_no_draw))
+        return (1 + self._chain(run)) * (sentences + of * (1 - in_no_draw))
 
 
 def rounded(seconds: float) -> float:

@@ -40,7 +40,7 @@ def classify(
     deduplicate: Annotated[bool, data_option("--deduplicate/--keep-duplicates")] = False,
     text_key: Annotated[str | None, column_option("text", data_option)] = None,
     label_key: Annotated[str | None, column_option("label", data_option)] = None,
-    chains: Annotated[int, classifier_option(min=1)] = 20,
+    chains: Annotated[int | None, classifier_option(min=1)] = None,
     chain_dropout: Annotated[bool, classifier_option("--chain-dropout/--no-chain-dropout")] = False,
     standardize: Annotated[bool, classifier_option("--standardize/--no-standardize")] = True,
     kernel: Annotated[Literal["linear", "rbf"], classifier_option()] = "linear",
@@ -58,10 +58,10 @@ def classify(
 
     sritool classify --labelled labelled-100.tsv labelled-1000.tsv --valid valid.tsv --test test.tsv
 
-    A code is the mean of a sentence's chains. Without labels (0), a mixture of Gaussians is fitted to the codes of
-    train, one for each class, and valid names its clusters. With labels, a support vector machine learns from them;
-    cross-validation chooses its cost. Two rows give the scale: the commonest class of test, and the same labels with
-    words in place of codes (TF-IDF and a linear support vector machine).
+    A code is the mean of q(z|x) of a sentence, as encode --mean has it. Without labels (0), a mixture of Gaussians is
+    fitted to the codes of train, one for each class, and valid names its clusters. With labels, a support vector
+    machine learns from them; cross-validation chooses its cost. Two rows give the scale: the commonest class of test,
+    and the same labels with words in place of codes (TF-IDF and a linear support vector machine).
 
     Only sentences that take part are encoded. Their codes are kept in latents/ beside each checkpoint: a command that
     was stopped goes on where it was, and another one on the same sentences finds them there.
@@ -80,8 +80,9 @@ def classify(
         limit: At most this many sentences of each of train, valid and test; --labels draw from all of train.
             [default: all of valid and test]
         deduplicate: Leave out sentences of train, valid and labelled files that are in test too.
-        chains: Chains whose mean is a sentence's code; an encoder has its own mean.
-        chain_dropout: Drop words' features in the steps of the chains, as in training. The authors' code does.
+        chains: Draws of a chain whose mean is a sentence's code; an encoder has its own mean. [default: where a chain
+            without noise ends]
+        chain_dropout: Drop words' features in the steps of these chains, as in training. The authors' code does.
         standardize: Bring every dimension of the codes to mean 0 and variance 1 first. The authors' code does not.
         kernel: Kernel of the support vector machine; rbf is slow.
         pca: Cluster this many principal components; the authors take 4. [default: all dimensions]

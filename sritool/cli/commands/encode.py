@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sritool.analysis.codes import Encoded
 
 SHOWN = 6  # dimensions that a table for people has room for
-CHAINS = 20  # that a mean is taken over
 
 CodesFormatOpt = Annotated[
     Literal["auto", "table", "tsv", "plain", "json", "csv", "npy", "markdown", "latex"],
@@ -44,7 +43,7 @@ def encode(
     *,
     model: SharedModelOptions,
     text: TextOpt = "-",
-    chains: Annotated[int | None, typer.Option(min=1, show_default=f"1; with --mean {CHAINS}")] = None,
+    chains: Annotated[int | None, typer.Option(min=1)] = None,
     mean: Annotated[bool, typer.Option("--mean/--draws")] = False,
     chain_dropout: Annotated[bool, typer.Option("--chain-dropout/--no-chain-dropout")] = False,
     seed: SeedOpt = 0,
@@ -65,8 +64,9 @@ def encode(
     that the same command goes on where it was stopped.
 
     Args:
-        chains: Draw this many codes for each sentence, each with its own noise.
-        mean: Give one code a sentence, the mean of its chains (of an encoder, its own mean), or every draw.
+        chains: Draw this many codes for each sentence, each with its own noise. [default: 1; with --mean none]
+        mean: Give one code a sentence, the mean of q(z|x): an encoder's own; of a chain, where it ends without noise,
+            or with --chains the mean of so many.
         chain_dropout: Drop words' features in the steps of a chain, as in training.
         output: Write to a file: .npy, .jsonl, .csv, or else TSV.
     """
@@ -82,7 +82,7 @@ def encode(
         opened = load_model(model.find("encoding with"), where)
         source = text or "-"
         tell_typed(source)
-        how = CodeSettings(chains or (CHAINS if mean else 1), mean, seed, chain_dropout)
+        how = CodeSettings(chains or (None if mean else 1), mean, seed, chain_dropout)
         with task_progress(quiet) as report:
             found = encode_text(opened, Path(source), how, batch_size, report)
         if output is not None:

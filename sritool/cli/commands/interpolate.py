@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 path_option = in_panel("Path")
 SHOWN = 60  # characters of a sentence in a title
-CHAINS = 5  # that the code of a sentence is the mean of
 
 
 def interpolate(
@@ -32,7 +31,7 @@ def interpolate(
     n: Annotated[int | None, path_option("--n", "-n", min=1)] = None,
     points: Annotated[int, path_option(min=2)] = 7,
     spherical: Annotated[bool, path_option("--spherical/--linear")] = False,
-    chains: Annotated[int | None, path_option(min=1, show_default=str(CHAINS))] = None,
+    chains: Annotated[int | None, path_option(min=1)] = None,
     seed: SeedOpt = 0,
     decoding: DecodingOptions,
     output: OutputOptions,
@@ -53,7 +52,7 @@ def interpolate(
         n: How many pairs of draws from the prior. [default: 3]
         points: Sentences on the way, both ends included.
         spherical: Go along the arc, with norms between those of the ends, or along the straight line.
-        chains: Draws of z whose mean is a sentence's code; an encoder has its own mean.
+        chains: Draws of z whose mean is a sentence's code. [default: the mean of q(z|x), as encode --mean has it]
     """
     from sritool.analysis import interpolation as task
 
@@ -72,7 +71,7 @@ def interpolate(
     count = len(pairs) or n or 3
     with output.progress(shown=count * points > FEW) as report:
         if pairs:
-            ends = task.sentence_pairs(opened, pairs, chains or CHAINS, seed, report)
+            ends = task.sentence_pairs(opened, pairs, chains, seed, report)
         else:
             ends = task.prior_pairs(opened, count, seed)
         lines = task.interpolate(opened, ends, task.Way(points, spherical), config, seed, report)

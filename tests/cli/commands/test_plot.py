@@ -262,7 +262,7 @@ def test_traversal_prints_and_draws_sentences(run: Run) -> None:
     found = rows(run(*args, "--points", 3, "--show-data", "-f", "json", "-o", "t.svg", "--max-length", 9))
     assert [(row["dimension"], row["value"]) for row in found] == [(d, v) for d in (4, 2) for v in (-3, 0, 3)]
     model = load("runs/mine-sri")
-    code = model.encode(["the heron finds the otter"], chains=5)
+    code = model.posterior_mean(["the heron finds the otter"])
     code[0, 3] = -3
     assert found[0]["sentence"].split() == model.decode(code)[0].split()[:9]
     text = Path("t.svg").read_text()
