@@ -2,8 +2,9 @@
 
     python examples/short_run.py            # from a checkout: trains on data/tiny, then prints samples
 
-`sritool train` does the same, several times faster, with resume, validation and eight other methods around it.
-A test holds the chain and the gradients of this page equal to those of sritool.
+`sritool train` has the same algorithm, several times faster, by default with another chain, and with resume,
+validation and eight other methods around it. A test holds the chain and the gradients of this page equal to those of
+sritool.
 """
 
 import math

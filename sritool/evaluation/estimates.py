@@ -67,7 +67,7 @@ def estimates_of(metric: str, figures: SentenceFigures, origin: Origin) -> list[
     known = values[~np.isnan(values)]
     if not len(known):
         return []
-    found = mean_estimate(metric, known, NATS, *_made_with(metric, origin))
+    found = mean_estimate(metric, known, UNITS.get(metric, NATS), *_made_with(metric, origin))
     return [found._replace(bound=_bound(metric, figures))]
 
 

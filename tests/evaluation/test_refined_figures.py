@@ -97,13 +97,14 @@ def test_draws_of_langevin_are_ends_of_chains_from_the_mean(
     method = make().refined(Refinement(2, "langevin", 0.05))
     batch = collate(corpus.split("test"), [3, 1])
     conditional = method.conditional(batch)
-    found = method.posterior(conditional, 4, 3)
+    found, mean = method.posterior(conditional, 4, 3), method.posterior_mean(conditional, 4)
     monkeypatch.setattr(Stream, "codes", lambda self, examples, count, *_: torch.zeros(count, 2, 3).double())
     still = method.posterior(conditional, 4, 3)
     z = method.encoder.run(batch).q.mean
     for _ in range(2):
         z = langevin_step(z, conditional.evaluate(z).gradient - z, 0.05, torch.zeros_like(z), 1.0)
     torch.testing.assert_close(still, z.expand(3, -1, -1))
+    torch.testing.assert_close(mean, z)
     apart = [found[0] - found[1], found[1] - found[2], found[0] - still[0]]
     assert min(float(difference.abs().min()) for difference in apart) > 0
 

@@ -37,8 +37,6 @@ _NO_OUTCOME = re.compile(
     r"recipe|training\.(minutes|save_every|measure_every|precision|seed)|validation\..*|warm_start\.digest"
 )
 
-STOPPING = ("training.epochs", "training.patience", "training.select", "training.sentences")
-
 
 @dataclass(frozen=True)
 class Request:
@@ -209,7 +207,7 @@ def fairness(plan: Plan) -> list[str]:
     """Return what is the same for all methods of a plan, and in which settings its recipe tells them apart."""
     configs = {run.method: flat(plain(run.config)) for run in plan.runs if not run.variation.name}
     first = next(iter(configs.values()))
-    watched = [name for name in first if name.startswith("generator.") or name in STOPPING]
+    watched = [name for name in first if name.startswith(("generator.", "optimizer.", "training."))]
     watched.remove("generator.latent")  # a language model has none
     apart = [name for name in watched if len({repr(config[name]) for config in configs.values()}) > 1]
     sizes = ", ".join(f"{name} {first[f'generator.{name}']}" for name in ("embedding", "hidden", "layers"))

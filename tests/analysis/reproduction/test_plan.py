@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sritool.analysis.reproduction.plan import STOPPING, Request, config_hash, differing, fairness, make_plan
+from sritool.analysis.reproduction.plan import Request, config_hash, differing, fairness, make_plan
 from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli.lazy_group import LazyGroup
 from sritool.config.presets import PRESETS
@@ -21,9 +21,9 @@ ALL = tuple(METHODS)
 def test_all_methods_get_the_same_generator_plan_and_data(recipe: str, corpus: str) -> None:
     plan = make_plan(Request("table1", corpus, ALL, recipe=recipe))
     configs = [flat(plain(run.config)) for run in plan.runs]
-    shared = [name for name in configs[0] if name.startswith(("generator.", "optimizer.", "validation."))]
-    for name in [*shared, *STOPPING, "training.batch_size", "training.seed"]:
-        if name != "generator.latent":
+    shared = ("generator.", "optimizer.", "validation.", "training.")
+    for name in (name for name in configs[0] if name.startswith(shared)):
+        if name not in ("generator.latent", "training.language_model"):
             assert len({repr(config[name]) for config in configs}) == 1, name
     assert {
         config["generator.latent"]
@@ -34,14 +34,17 @@ def test_all_methods_get_the_same_generator_plan_and_data(recipe: str, corpus: s
     commands = {run.method: " ".join(run.measures[0].words) for run in plan.runs}
     assert "kl" not in commands["sri"].split()[-1].split(","), "of a chain that forgets where it began"
     assert {commands[name].replace(",kl,", ",") for name in commands} == {commands["sri"]}  # one estimator
-    same, left_out = fairness(plan)
+    same, left_out, language_model = fairness(plan)
     assert same.startswith("the same for all methods")
     assert left_out.startswith("kl is not measured of sri")
+    assert "sets training.language_model by method: sri 0." in language_model
+    assert "ae 0.0, " in language_model
 
 
 def test_a_recipe_that_sets_methods_apart_says_so() -> None:
     told = fairness(make_plan(Request("table1", "ptb", ("lm", "sri"), recipe="published")))
-    assert any("training.epochs by method: lm 100, sri 60" in line for line in told)
+    for each in ("training.epochs by method: lm 100, sri 60", "optimizer.name by method: lm sgd, sri adam"):
+        assert any(each in line for line in told), each
 
 
 def test_names_are_stable_and_differ_where_runs_do() -> None:
