@@ -137,10 +137,10 @@ def in_columns(table: Table, bold: bool = True) -> RichTable:
 
 
 def drawn(cell: object, bold: bool) -> Text:
-    """A cell on a terminal; the best one is bold, or has a star where nothing is."""
+    """A cell on a terminal; the best one is bold, or marked ^ where nothing is: a star is for differences."""
     best = isinstance(cell, Best)
     text = printable(readable(cell))
-    return Text(f"{text}*" if best and not bold else text, "bold" if best else "")
+    return Text(f"{text}^" if best and not bold else text, "bold" if best else "")
 
 
 def in_records(table: Table, bold: bool = True) -> RichTable:

@@ -74,15 +74,15 @@ def page_of(folder: Path, seen: str = "") -> str:
 
 
 def write_page(folder: Path, target: Path | None) -> None:
-    """Print a page, or write it between the marks of a file; raise DataError without tables or marks."""
+    """Print a page, or write it into a new file or between the marks of one; DataError without tables or marks."""
     if target is None:
         write_lines([page_of(folder, folder.as_posix())])
         return
     page = page_of(folder, Path(os.path.relpath(folder, target.parent)).as_posix())
     try:
-        text = target.read_text(encoding="utf-8")
+        text = target.read_text(encoding="utf-8") if target.exists() else f"{BEGIN}{END}\n"
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {target}: {error}; give a page with {BEGIN} in it") from error
+        raise DataError(f"cannot read {target}: {error}; give a page with {BEGIN} and {END} in it") from error
     before, mark, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (mark and end):

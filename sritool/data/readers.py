@@ -52,10 +52,9 @@ def read_files(
                     labels = [file_labels[place]] * len(chunk.texts)
                     chunk = chunk._replace(labels=labels, description=description)
                 if labelled is not None and labelled != (chunk.labels is not None):
-                    raise DataError(
-                        f"{path} has {'no ' if labelled else ''}labels, unlike the files before it; "
-                        "give such files alone"
-                    )
+                    has = "no labels" if labelled else f"labels ({chunk.description})"
+                    advice = "give --no-labels, or such files alone"
+                    raise DataError(f"{path} has {has}, unlike the files before it; {advice}")
                 labelled = chunk.labels is not None
                 yield chunk
 

@@ -1,6 +1,7 @@
 """Run folders: `runs/NAME-METHOD/` with best.pt, last.pt, config.toml and metrics.jsonl.
 
-A run that begins as an autoencoder and goes on from its best epoch has that in autoencoder.pt.
+A run that begins as an autoencoder and goes on from its best epoch has that in autoencoder.pt. One that ran out of
+time, and has the model of that moment in best.pt, keeps the best of its epochs in best-epoch.pt until it is resumed.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from sritool.runs.hub import fetch_checkpoint, hub_model
 from sritool.runs.live_logs import CSV, EVENTS, WANDB
 
 BEST, LAST, CONFIG, METRICS = "best.pt", "last.pt", "config.toml", "metrics.jsonl"
-AUTOENCODER = "autoencoder.pt"
+AUTOENCODER, BEST_EPOCH = "autoencoder.pt", "best-epoch.pt"
 LOCK = ".lock"  # there while a process works on the run; after a kill it stays and locks nothing
 _TRIES = 100
-_LEFT = re.compile(r"\.((best|last|autoencoder)\.pt|config\.toml|metrics\.(jsonl|csv))(\.[0-9a-f]{8})?\.tmp")
+_LEFT = re.compile(
+    r"\.((best(-epoch)?|last|autoencoder)\.pt|config\.toml|metrics\.(jsonl|csv))(\.[0-9a-f]{8})?\.tmp"
+)
 
 
 def new_run(folder: Path) -> tuple[Path, Lock]:

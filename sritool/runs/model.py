@@ -157,7 +157,12 @@ class TrainedModel:
         return [self.tokenizer.decode(split.targets(int(index)).tolist()) for index in examples]
 
     def prior(self, n: int, seed: int = 0) -> Floats:
-        """Return codes from the prior N(0, I): [n, latent], float32; the first of more are the same."""
+        """Return codes from the prior N(0, I): [n, latent], float32; the first of more are the same.
+
+        Raises: UsageError if n is below 0.
+        """
+        if n < 0:
+            raise UsageError(f"n is {n}; give 0 or more")
         draws: Floats = Stream(seed, "prior").normal(torch.arange(n), self.latent).numpy()
         return draws
 

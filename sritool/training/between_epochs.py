@@ -76,9 +76,15 @@ class BetweenEpochs:
         self.log.observer(note)
 
     def choose_level(self) -> None:
-        """Choose how much validations measure from here on, and say so where it is less than what is set."""
+        """Choose how much validations measure from here on, and say so where it is less than what is set.
+
+        A language model is validated on the sentences that z is later, so that the figures of a run compare.
+        """
         method, config = self.state.learner, self.state.config
         level = validation.level_of(method, config, self.state.train, self.valid)
+        if self.state.stage is Stage.LANGUAGE_MODEL:
+            later = validation.level_of(self.state.method, config, self.state.train, self.valid)
+            level = level._replace(sentences=min(level.sentences, later.sentences))
         line = validation.in_a_line(level, method, config, self.valid, self.state.epochs)
         if line is not None:
             self.log.observer(events.Note(line))
@@ -105,7 +111,7 @@ class BetweenEpochs:
         if not level.is_due(state.position.epoch + 1, state.epochs):
             self._after_epoch()
             return state.keeps_last()
-        if not state.lacks_best() and self.times.is_over(self.times.validation()):
+        if not state.lacks_best() and self.times.is_over(0.0):  # a validation is part of what follows
             raise Stop("max-time")
         began = state.seconds()
         estimates = self._measure()
@@ -147,18 +153,27 @@ class BetweenEpochs:
         return self.state.learner.after_epoch(batches(), noise)
 
     def keep_as_it_stands(self, may_measure: bool) -> None:
-        """Write best.pt for a run that never was validated, with its figures if time allows.
+        """Validate the model of a run that ends within an epoch, if time allows; write best.pt where it is better.
 
-        Neither the position nor last.pt knows of it, so that a resumed run is what it would have been.
+        It is written in any case for a run that never was validated. Neither the position nor last.pt knows of it,
+        and the best epoch's model is set aside, so that a resumed run is what it would have been.
         """
         state, before = self.state, list(self.state.metrics)
+        first = better = state.lacks_best()
+        is_new = not before or before[-1]["step"] < state.position.step
         try:
-            if may_measure and self.times.fits_validation():
-                began = state.seconds()
-                self.log.epoch(self._measure(), {}, True, began, ended=False)
+            wanted = first or (is_new and not state.keeps_last())
+            if may_measure and wanted and self.times.fits_validation():
+                began, estimates = state.seconds(), self._measure()
+                figures = {found.metric: found.value for found in estimates}
+                better = first or validation.loss_of(state.learner, figures) < state.position.best
+                self.log.epoch(estimates, {}, better, began, ended=False)
         except Stop as stop:
             if stop.signal is not None:
                 raise interrupted(state, stop.signal) from None
         finally:
-            state.save(BEST)
+            if better:
+                if not first:
+                    state.set_best_epoch_aside()
+                state.save(BEST)
             state.metrics = before

@@ -108,18 +108,18 @@ class Timetable:
         return median(self._recent) if self._recent else 0.0
 
     def _reserve(self) -> float:
-        """Seconds that saving, a first validation and the summary will take."""
+        """Seconds that saving, a validation and the summary will take."""
         state, deadline = self._state, self.deadline
         if state.position.pretraining:  # which ends without a best.pt and a summary
             return state.save_seconds
-        first = self.validation() if state.lacks_best() else 0.0
+        validation = self.validation()
         summary = 0.0
         if deadline.summary:
             settings, spent = state.config.validation, time.monotonic() - deadline.began
             whole = settings.final_sentences * self._seconds_a_sentence(state.method, settings.likelihood)
-            summary = min(whole, deadline.for_summary(settings.share, spent, self._validating + first))
+            summary = min(whole, deadline.for_summary(settings.share, spent, self._validating + validation))
         most = math.inf if deadline.seconds is None else _MOST_RESERVED * deadline.seconds
-        return min(most, 2 * state.save_seconds + first + summary)
+        return min(most, 2 * state.save_seconds + validation + summary)
 
     def _seconds_a_sentence(self, method: Method, likelihood: LikelihoodConfig) -> float:
         """What measuring one takes, by the speed of training in this process."""

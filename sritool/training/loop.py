@@ -133,7 +133,7 @@ class Trainer:
             saved = f"step {state.position.step} is saved in {state.folder / LAST}"
             raise type(error)(f"{error}; {saved}; go on with the same command and --resume") from error
         state.require_a_finite_validation()
-        if state.lacks_best():
+        if state.lacks_best() or (reason == "max-time" and not state.position.pretraining):
             self._lead(lambda: self.between.keep_as_it_stands(may_measure=reason == "max-time"))
         return Outcome(
             state.folder,

@@ -17,14 +17,14 @@ from sritool.config.values import build, to_toml
 from sritool.data.split import Split
 from sritool.data.store import Corpus
 from sritool.errors import CheckpointError, DataError, NumericalError, SritoolError, UsageError
-from sritool.files import cannot_write, write_text
+from sritool.files import cannot_write, write_bytes, write_text
 from sritool.methods.base import Method
 from sritool.methods.registry import build_method
 from sritool.model.device import resolve_precision
 from sritool.processes import ALONE, Processes
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
-from sritool.runs.folder import AUTOENCODER, BEST, CONFIG, LAST
+from sritool.runs.folder import AUTOENCODER, BEST, BEST_EPOCH, CONFIG, LAST
 from sritool.runs.stage import Stage, stage_of
 from sritool.runs.weights import load_weights, method_without_memory
 from sritool.training.averaging import WeightAverage
@@ -119,6 +119,7 @@ class RunState:
         self._begin_updates()
         if resume is not None:
             self._restore(resume)
+            self._go_back_to_best_epoch()
         self.learner: Method = self.method
         self._choose_learner()
         if processes.is_first:
@@ -265,6 +266,15 @@ class RunState:
         if self.average is not None and "average" in resume.trainer:
             self.average.restore(resume.trainer["average"])
         self.metrics = list(resume.metrics)
+
+    def set_best_epoch_aside(self) -> None:
+        """Before best.pt becomes another model than that of the best epoch, which a resumed run goes on with."""
+        if (self.folder / BEST).is_file():
+            write_bytes(self.folder / BEST_EPOCH, [(self.folder / BEST).read_bytes()], follow=False)
+
+    def _go_back_to_best_epoch(self) -> None:
+        if self.processes.is_first and (self.folder / BEST_EPOCH).is_file():
+            (self.folder / BEST_EPOCH).replace(self.folder / BEST)
 
     def save(self, name: str) -> None:
         """Write best.pt (the model, of averaged weights where there is an average) or last.pt (what resuming needs).

@@ -12,9 +12,9 @@ import torch
 from sritool.analysis import run_summary
 from sritool.analysis.run_summary import summarise
 from sritool.data.store import Corpus
-from sritool.runs.folder import BEST
+from sritool.runs.folder import BEST, BEST_EPOCH
 from sritool.training import deadline as module
-from sritool.training import events
+from sritool.training import events, validation
 from sritool.training import state as state_module
 from sritool.training.deadline import Deadline
 
@@ -57,6 +57,38 @@ def test_updates_of_the_encoder_alone_are_updates(new_run: NewRun, ticking: Call
     ticking(run)
     run.train(max_steps=2)
     assert run.trainer.times._update() == STEP
+
+
+def test_what_was_learnt_since_the_best_epoch_is_not_lost_and_a_resumed_run_is_what_it_would_have_been(
+    new_run: NewRun, ticking: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, whole = (
+        new_run("lm", name, training={"batch_size": 4}, optimizer={"learning_rate": 0.03})
+        for name in ("run", "whole")
+    )
+    whole.train()
+    epoch = whole.load().metrics[0]["step"]
+    assert whole.load().metrics[1]["nll"] < whole.load().metrics[0]["nll"], (
+        "it gets better within the second epoch"
+    )
+    ticking(run)
+    outcome = run.train(deadline=Deadline((epoch + 4) * STEP / 0.98, 0.0))
+    assert outcome.reason == "max-time"
+    assert epoch < outcome.steps < 2 * epoch
+    best, aside = run.load(BEST), run.load(BEST_EPOCH)
+    assert [record["step"] for record in best.metrics] == [epoch, outcome.steps]
+    assert [record["step"] for record in aside.metrics] == [epoch] == [r["step"] for r in run.load().metrics]
+    assert best.metrics[1]["nll"] < best.metrics[0]["nll"]
+    monkeypatch.setattr(validation, "loss_of", lambda *_: math.inf)  # no later epoch is better than the first
+    run.train(max_steps=outcome.steps + 1)
+    assert not (run.folder / BEST_EPOCH).exists()
+    for key, tensor in run.load(BEST).weights.items():
+        assert torch.equal(tensor, aside.weights[key])
+    monkeypatch.undo()
+    run.train()
+    for name in (BEST, "last.pt"):
+        left, right = run.load(name), whole.load(name)
+        assert all(torch.equal(tensor, right.weights[key]) for key, tensor in left.weights.items())
 
 
 def test_a_run_stopped_before_its_first_validation_is_validated_aside(

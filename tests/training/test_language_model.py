@@ -15,7 +15,7 @@ from sritool.methods.base import Clock
 from sritool.runs.checkpoint import save_checkpoint
 from sritool.runs.folder import BEST, LAST
 from sritool.runs.model import load_model
-from sritool.training import events
+from sritool.training import events, validation
 from sritool.training.cost import cost_of
 from sritool.training.language_model import language_model_of
 from sritool.training.position import Position
@@ -179,3 +179,16 @@ def test_the_time_left_counts_what_z_will_cost(new_run: NewRun) -> None:
     assert work[0] > work[1]
     assert all(seconds > 0 for seconds in told[2 : 2 * STEPS - 1]), "once there is a speed"
     assert told[2 * STEPS :] == [0.0] * 2 * STEPS
+
+
+def test_it_is_validated_on_the_sentences_that_z_is_later(
+    new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "FEWEST", 2)
+    sentences = {}
+    for method in ("lm", "sri"):
+        run = new_run(method, method, **PLAN, validation={"share": 0.5})
+        run.train()
+        sentences[method] = {record["sentences"] for record in run.load().metrics}
+    assert len(sentences["sri"]) == 1, "before z and after"
+    assert min(sentences["lm"]) > max(sentences["sri"])

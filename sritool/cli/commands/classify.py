@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from sritool.cli.options.files import DataDirOpt, OutputOptions, column_option, file_option
-from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
+from sritool.cli.options.measurement import BATCH_SIZE, CHAINS_NEEDED, BatchSizeOpt, SeedOpt
 from sritool.cli.options.processes import SharedModelsOptions
 from sritool.cli.options.values import counts
 from sritool.cli.render import emit_all, panels
@@ -124,6 +124,7 @@ def classify(
     rules = (
         (not request.wants_clusters, for_clusters, no_clusters),
         (not request.wants_labels, ("labelled", "kernel"), no_labels),
+        (chain_dropout and chains is None, ("chain_dropout",), CHAINS_NEEDED),
     )
     refuse_idle(ctx, rules)
     with models.measuring() as where:

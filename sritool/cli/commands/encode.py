@@ -11,11 +11,11 @@ import typer
 
 from sritool.cli.formats import Table
 from sritool.cli.options.files import QuietOpt, TextOpt, check_writable, file_option
-from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
+from sritool.cli.options.measurement import BATCH_SIZE, CHAINS_NEEDED, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import tell_collapse, tell_unknown
 from sritool.cli.options.processes import SharedModelOptions
 from sritool.cli.render import emit, fits, resolve_format, write_lines
-from sritool.cli.signatures import typed
+from sritool.cli.signatures import refuse_idle, typed
 from sritool.cli.streams import say, tell_typed, write_bytes
 from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
@@ -75,6 +75,7 @@ def encode(
     from sritool.evaluation.posterior_codes import CodeSettings
     from sritool.runs.model import load_model
 
+    refuse_idle(ctx, [(chain_dropout and mean and chains is None, ("chain_dropout",), CHAINS_NEEDED)])
     if output is not None and "fmt" not in typed(ctx):
         fmt = "auto"  # SRITOOL_FORMAT is for what is printed
     form = output_form(fmt, output)

@@ -33,6 +33,7 @@ BatchSizeOpt = Annotated[
 ]
 
 BATCH_SIZE = 64
+CHAINS_NEEDED = "{} draws words anew for each chain; give --chains N too"
 
 NoiseKind = Literal["swap", "drop", "replace"]
 Split = Literal["train", "valid", "test"]

@@ -34,7 +34,9 @@ def comparison_table(found: Comparison, columns: Sequence[str], fmt: str) -> Tab
     rows = for_people(found, names) if fmt in FOR_PEOPLE else for_programs(found, names)
     notes = [note for note in found.notes if fmt in ("markdown", "latex") or ON_WEIGHTS not in note]
     if fmt in FOR_PEOPLE and any(isinstance(cell, Best) for row in rows for cell in row.values()):
-        notes.append("the best of a column stands out; figures that round to the same are equally good")
+        notes.append(
+            "the best of a column stands out (bold, or ^); figures that round to the same are equally good"
+        )
     return Table.of(title_of(found), rows, "\n".join(notes))
 
 

@@ -227,6 +227,8 @@ def test_a_page_is_made_of_what_was_written(run: Run, commands: Commands) -> Non
     assert all(name in page for name in (*TABLES, "LSTM-LM", "sritool reproduce table1 --corpus polls"))
     assert output(run("reproduce", "page", "--write", "page.md")) == ""
     assert Path("page.md").read_text(encoding="utf-8") == f"before\n{BEGIN}\n\n{page}{END}\nafter\n"
+    assert output(run("reproduce", "page", "--write", "new.md")) == ""
+    assert Path("new.md").read_text(encoding="utf-8") == f"{BEGIN}\n\n{page}{END}\n"
     (path,) = Path("results/reproduction").glob("*.json")
     path.write_text("{}", encoding="utf-8")
     assert run("reproduce", "page").exit_code == 3
