@@ -19,6 +19,7 @@ from sritool.errors import UsageError
 from sritool.evaluation.batches import told_as
 from sritool.evaluation.collapse import has_collapsed
 from sritool.evaluation.posterior_codes import CodeSettings, codes_of_split
+from sritool.evaluation.sentences import unknown_words
 from sritool.runs.model import Floats, Report, TrainedModel, load_model
 from sritool.runs.names import each_once, run_names
 
@@ -62,6 +63,10 @@ def classify(paths: Sequence[Path], request: Request, device: str, report: Repor
         if has_collapsed(model.checkpoint):
             ignored = f"{name}: its generator ignored z when it was last validated"
             notes.append(f"{ignored}; what its codes tell is not what it generates from")
+        if plan.test.source.prepared is None:
+            texts = [plan.test.source.text(index) for index in plan.test.rows.tolist()]
+            if lacking := unknown_words(model, texts):
+                notes.append(f"{name}, {plan.test.source.name}: {lacking}")
     notes += notes_of(plan, request)
     (source, tested), classes = plan.test, plan.sources.classes
     return Classification(classes, source.name, len(tested), len(source), rows, plan.overlaps, notes)

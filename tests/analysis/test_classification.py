@@ -133,7 +133,8 @@ def test_each_sentence_is_encoded_once_and_none_that_takes_no_part(
     encoded.clear()
     found = run(checkpoint, dataclasses.replace(files, chains=3, seed=5, chain_dropout=True))
     assert {how for _, _, how in encoded} == {CodeSettings(3, True, 5, True)}
-    assert found.notes[0] == "codes are means of 3 chains with dropout, or an encoder's own"
+    assert "codes are means of 3 chains with dropout, or an encoder's own" in found.notes
+    assert "test.tsv: 45 of 301 words are unknown to the model and read as <unk>: 02, 12" in found.notes[0]
     encoded.clear()
     run(checkpoint, dataclasses.replace(files, zero=False))
     assert [(count, of) for count, of, _ in encoded] == [(45, 45), (12, 12)]
@@ -141,9 +142,9 @@ def test_each_sentence_is_encoded_once_and_none_that_takes_no_part(
     found = run(checkpoint, dataclasses.replace(files, limit=20, train_sentences=25))
     assert [(count, of) for count, of, _ in encoded] == [(20, 45), (12, 12), (20, 90), (20, 30)]
     assert (found.tested, found.of) == (20, 45)
-    assert found.notes[0] == "codes are ends of chains without noise, or an encoder's own"
-    assert "clusters of 20 of 90 sentences" in found.notes[1]
-    assert "named by 20 of 30 sentences" in found.notes[2]
+    assert "codes are ends of chains without noise, or an encoder's own" in found.notes
+    assert "clusters of 20 of 90 sentences" in found.notes[2]
+    assert "named by 20 of 30 sentences" in found.notes[3]
     encoded.clear()
     found = run(checkpoint, dataclasses.replace(files, train_sentences=25))
     assert [count for count, _, _ in encoded] == [45, 12, 25, 30]
