@@ -111,4 +111,5 @@ def _in_a_line(level: Level, most: int, method: Method) -> str:
         what, all_of_it = "fewer draws than", "takes them all"
     else:
         what, all_of_it = f"measured on {level.sentences} of the {most} sentences that", "measures all"
-    return f"{what} the settings ask for{draws}, to end in time; `sritool evaluate` {all_of_it}"
+    units = "" if method.has_exact_mean or not method.latent else ", and au"
+    return f"{what} the settings ask for{draws}, to keep the summary short; `sritool evaluate` {all_of_it}{units}"
