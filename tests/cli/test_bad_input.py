@@ -135,7 +135,7 @@ REFUSED = r"""
 2 | encode mine-sri -o codes.TSV -f npy | give --format tsv
 2 | encode mine-sri -o codes.tsv -f latex | latex
 2 | encode mine-sri --chains 0 | --chains
-2 | encode mine-sri --mean --chain-dropout --text mine.txt | --chain-dropout draws words anew for each chain; give --chains
+2 | encode mine-sri --mean --chain-dropout --text mine.txt | --chain-dropout draws words anew for each chain
 2 | encode mine-sri -f pickle | --format
 2 | decode mine-lm | method lm has no z
 3 | decode mine-sri --codes none.npy | no such file: none.npy
