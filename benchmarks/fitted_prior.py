@@ -25,7 +25,7 @@ from sritool.data.sampling import seeded_choice
 from sritool.data.store import find_corpus, load_corpus
 from sritool.inference.langevin import log_prior
 from sritool.likelihood.proposal import effective_sample_size
-from sritool.training.state import training_split
+from sritool.training.new_method import training_split
 
 LAYERS = 6  # of the flow
 WIDTH = 128

@@ -33,7 +33,7 @@ from sritool.likelihood.proposal import effective_sample_size
 from sritool.methods.encoder_method import EncoderMethod
 from sritool.runs.checkpoint import Checkpoint, save_checkpoint
 from sritool.runs.model import Report, TrainedModel
-from sritool.training.state import training_split
+from sritool.training.new_method import training_split
 
 BATCH = 32
 REPEATS = 4

@@ -20,9 +20,9 @@ from sritool.model.device import length_multiple, products_in
 from sritool.processes import ALONE, part_of
 from sritool.training.freezing import check_freezing
 from sritool.training.language_model import language_model_of
+from sritool.training.new_method import new_method, training_split
 from sritool.training.pretraining import begins_as_autoencoder, pretraining_epochs
 from sritool.training.sharing import BatchGradients
-from sritool.training.state import new_method, training_split
 
 
 class RunCost(NamedTuple):

@@ -36,6 +36,7 @@ from sritool.training.between_epochs import BetweenEpochs, Stop, interrupted
 from sritool.training.deadline import Deadline, Timetable
 from sritool.training.log import RunLog
 from sritool.training.optimizer import learning_rate, update
+from sritool.training.overflow import overflow, require_a_finite_validation
 from sritool.training.position import ends_early
 from sritool.training.sharing import Asked, BatchGradients, check_parts, share, state_of_all
 
@@ -132,7 +133,7 @@ class Trainer:
             state.save_last()  # no update is half made
             saved = f"step {state.position.step} is saved in {state.folder / LAST}"
             raise type(error)(f"{error}; {saved}; go on with the same command and --resume") from error
-        state.require_a_finite_validation()
+        require_a_finite_validation(state)
         if state.lacks_best() or (reason == "max-time" and not state.position.pretraining):
             self._lead(lambda: self.between.keep_as_it_stands(may_measure=reason == "max-time"))
         return Outcome(
@@ -245,5 +246,5 @@ class Trainer:
                     f"the gradient is not finite (norm {norm:.4g}, recon {sums['recon']:.4g})"
                 )
         except NumericalError as error:
-            raise state.overflow(str(error)) from error
+            raise overflow(state, str(error)) from error
         return sums, norm

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,15 @@ from torch import Tensor
 
 from sritool.config.settings import RunConfig
 from sritool.config.values import build, to_toml
-from sritool.data.split import Split
 from sritool.data.store import Corpus
-from sritool.errors import CheckpointError, DataError, NumericalError, SritoolError, UsageError
+from sritool.errors import CheckpointError, DataError, SritoolError, UsageError
 from sritool.files import cannot_write, write_bytes, write_text
 from sritool.methods.base import Method
-from sritool.methods.registry import build_method
-from sritool.model.device import resolve_precision
 from sritool.processes import ALONE, Processes
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sritool.runs.checkpoint_checks import check_optimizer
 from sritool.runs.folder import AUTOENCODER, BEST, BEST_EPOCH, CONFIG, LAST
-from sritool.runs.stage import Stage, stage_of
+from sritool.runs.stage import Stage
 from sritool.runs.weights import load_weights, method_without_memory
 from sritool.training.averaging import WeightAverage
 from sritool.training.configure import shown
@@ -36,7 +32,9 @@ from sritool.training.language_model import (
     language_model_of,
     silence_z,
 )
+from sritool.training.new_method import new_method, training_split
 from sritool.training.optimizer import make_optimizer
+from sritool.training.overflow import overflow
 from sritool.training.position import Position
 from sritool.training.pretraining import (
     begins_as_autoencoder,
@@ -47,30 +45,6 @@ from sritool.training.pretraining import (
 from sritool.training.warm_start import begin_from_files
 
 SAVE_SECONDS = 300.0  # last.pt is never older, however long a step takes
-
-
-def new_method(
-    config: RunConfig, corpus: Corpus, train: Split, device: torch.device, processes: int
-) -> Method:
-    """Draw a run's method, with its precision settled where that is "auto"; a resumed run keeps what was settled.
-
-    The method's own configuration has the precision; `processes` share a batch.
-    """
-    training, types = config.training, len(corpus.tokenizer)
-    sentences = -(-training.batch_size // (processes * training.accumulate))
-    rows = int(sentences * max(1.0, float(train.lengths.mean())))
-    precision = resolve_precision(training.precision, device, config.generator.hidden, rows, types)
-    method = build_method(replace(config, training=replace(training, precision=precision)), types)
-    method.precision = precision
-    method.initialise()
-    method.modules.to(device)
-    return method
-
-
-def training_split(corpus: Corpus, config: RunConfig) -> Split:
-    """The sentences that a run is trained on: all of the training split, or as many as its settings say."""
-    train = corpus.split("train")
-    return train.choice(config.training.sentences or len(train))
 
 
 class RunState:
@@ -305,41 +279,12 @@ class RunState:
         Raises:
             NumericalError: A parameter is not finite.
         """
-        if not self._is_finite():
-            raise self.overflow("a parameter is not finite")
+        if not self.is_finite():
+            raise overflow(self, "a parameter is not finite")
         self.save(LAST)
 
-    def overflow(self, what: str) -> NumericalError:
-        """Return the error to raise when `what` happened to an update; keep the state before it if it is good."""
-        if self._is_finite():
-            self.save(LAST)  # else what was saved before the parameters themselves overflowed stands
-        last, step = self.folder / LAST, self.position.step
-        kept = f"the last good state is in {last}" if last.is_file() else "it has no good state to save"
-        smaller = ["optimizer.learning_rate"]
-        if step == 0:
-            smaller.append("optimizer.initial_scale")
-        if self.config.method == "sri":
-            smaller.insert(0 if "chain" in what else 1, "sampler.step_sizes")
-        if self.config.method == "sa-vae":
-            smaller.append("refinement.rate")
-        what, _, _ = what.partition("; ")  # without advice for a model that is trained already
-        return NumericalError(f"step {step}: {what}; {kept}; try a smaller --set {' or '.join(smaller)}")
-
-    def require_a_finite_validation(self) -> None:
-        """Refuse a run that was validated and has no best model.
-
-        Raises:
-            NumericalError: No figure of its validations was finite.
-        """
-        validated = any(stage_of(record) is Stage.METHOD for record in self.metrics)
-        if validated and self.lacks_best():
-            steps = " or sampler.step_sizes" if self.config.method == "sri" else ""
-            raise NumericalError(
-                f"no validation of this run was finite; its state is in {self.folder / LAST}; "
-                f"try a smaller --set optimizer.learning_rate{steps}"
-            )
-
-    def _is_finite(self) -> bool:
+    def is_finite(self) -> bool:
+        """Whether all parameters are."""
         return all(bool(parameter.isfinite().all()) for parameter in self.method.modules.parameters())
 
     def checkpoint(self, resumable: bool) -> Checkpoint:
