@@ -52,8 +52,8 @@ _SAMPLERS = (
         "exponential",
         steps=6,
         step_sizes=(1.0, 0.8, 0.6, 0.5, 0.4, 0.3),  # the first is Newton's
-        # The code says much of its sentence before it has to be a draw of the posterior.
-        temperature=Ramp(0.3, 1.0, finish=0.5),
+        # The code says much of its sentence before it has to be a draw of the posterior, and at τ = 1 forgets some.
+        temperature=Ramp(0.3, 0.9, finish=0.25),
         evaluation_temperature=1.0,
         preconditioned=True,
         words=_WORDS,

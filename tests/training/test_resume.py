@@ -18,7 +18,7 @@ from sritool.methods.base import Method
 from sritool.methods.registry import METHODS
 from sritool.runs.folder import BEST, LAST, METRICS
 from sritool.runs.metrics_log import read_metrics
-from sritool.training import events, state
+from sritool.training import events, new_method, state
 from sritool.training.between_epochs import BetweenEpochs
 
 NewRun = Callable[..., Any]
@@ -268,11 +268,13 @@ def test_a_longer_plan_goes_on(new_run: NewRun) -> None:
 def test_precision_is_settled_once_and_kept(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = new_run("lm", training={"precision": "auto"})
     monkeypatch.setattr(
-        state, "resolve_precision", lambda asked, *_: "bfloat16" if asked == "auto" else asked
+        new_method, "resolve_precision", lambda asked, *_: "bfloat16" if asked == "auto" else asked
     )
     run.train(max_steps=1)
     assert run.trainer.state.method.precision == "bfloat16"
-    monkeypatch.setattr(state, "resolve_precision", lambda asked, *_: "float32" if asked == "auto" else asked)
+    monkeypatch.setattr(
+        new_method, "resolve_precision", lambda asked, *_: "float32" if asked == "auto" else asked
+    )
     run.train(max_steps=2)
     assert run.trainer.state.method.precision == "bfloat16"
     assert run.load().config.training.precision == "bfloat16"

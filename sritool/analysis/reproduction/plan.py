@@ -19,6 +19,7 @@ from sritool.analysis.reproduction.tables import (
     variations,
 )
 from sritool.config.recipes import DEFAULT_RECIPE, bundled_recipes, read_recipe
+from sritool.config.samplers import named_truly
 from sritool.config.settings import RunConfig
 from sritool.config.values import flat, plain
 from sritool.errors import UsageError, suggestion
@@ -191,12 +192,17 @@ def recipe_name(request: Request) -> str:
 
 def config_hash(config: RunConfig) -> str:
     """Return what tells a run's settings from others, in 12 hexadecimal digits."""
-    return fingerprint(sorted(flat(shown(config)).items(), key=lambda item: item[0]))[:12]
+    return fingerprint(sorted(_settings(config).items(), key=lambda item: item[0]))[:12]
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """By dotted keys; its sampler is called by what its settings are called in this version."""
+    return flat(shown(named_truly(config)))
 
 
 def differing(config: RunConfig, planned: RunConfig) -> list[str]:
     """Return the settings in which a run is not as planned, like `training.epochs 30, planned 60`."""
-    own, wanted = flat(shown(config)), flat(shown(planned))
+    own, wanted = _settings(config), _settings(planned)
     if planned.training.tune_step_every:
         wanted.pop("sampler.step_sizes", None)  # which training searches for
     names = [name for name in wanted if not _NO_OUTCOME.fullmatch(name) and own.get(name) != wanted[name]]

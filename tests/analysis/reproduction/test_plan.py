@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,15 @@ def test_what_is_no_part_of_the_outcome_does_not_tell_runs_apart() -> None:
     assert config_hash(first) != config_hash(other)
     longer = make_plan(Request("table1", "tiny", ("lm",), settings=("training.epochs=9",))).runs[0].config
     assert differing(longer, other) == ["training.epochs 9, planned 8"]
+
+
+def test_a_sampler_is_known_by_its_settings_and_not_by_the_name_that_it_was_stored_with() -> None:
+    planned = make_plan(Request("table1", "tiny", ("sri",))).runs[0].config
+    stored = replace(planned, sampler=replace(planned.sampler, name="custom (exponential)"))
+    assert differing(stored, planned) == []
+    assert config_hash(stored) == config_hash(planned)
+    other = replace(planned, sampler=replace(planned.sampler, steps=7))
+    assert "sampler.steps 7, planned 6" in differing(other, planned)
 
 
 @pytest.mark.parametrize("table", TABLES)
