@@ -28,36 +28,38 @@ class Worker:
     device: str  # its full name
     extra: Sequence[str]  # words about the device, which go to every command
     seconds: float | None  # for all of it; None: no limit
-    unfinished: bool  # measure runs too whose training has not come to its end
     quiet: bool  # tell commands to show no progress
     began: float  # time.monotonic() at the start
-    children: Children
+    unfinished: bool = False  # measure runs too whose training has not come to its end
+    children: Children = field(default_factory=Children)
     # Runs whose command failed; the others are run all the same.
     failed: dict[str, Done] = field(default_factory=dict)
 
-    def work(self, written: Callable[[], object]) -> bool:
-        """Work the plan off; `written` is called after each run that was worked on, to write down what is there.
-
-        Returns:
-            Whether it came to its end; False if the time was over.
+    def work(self, written: Callable[[], object]) -> None:
+        """Work the plan off, as far as the time goes; `written` is called after each run that was worked on.
 
         Raises:
             Interrupted: A signal came; the command that ran has saved and ended.
         """
-        for run in self.plan.runs:
-            if not self._has_time():
-                return False
-            before = self._state(run)
-            if not before.trained and not self._train(run, before):
-                return False
-            state = self._state(run)
-            measured = state.known is not None and (state.trained or self.unfinished)
-            missing = state.missing(run) if measured else []
-            for measure in missing:
-                if not self._measure(run, state, measure):
-                    return False
-            if not before.trained or missing:
-                written()
+        with self.children:
+            in_time = all(self._work_on(run, written) for run in self.plan.runs)
+        if not in_time:
+            say("the time is over; the same command goes on from here")
+
+    def _work_on(self, run: PlannedRun, written: Callable[[], object]) -> bool:
+        """Train and measure a run; False where the time is over."""
+        if not self._has_time():
+            return False
+        before = self._state(run)
+        if not before.trained and not self._train(run, before):
+            return False
+        state = self._state(run)
+        measured = state.known is not None and (state.trained or self.unfinished)
+        missing = state.missing(run) if measured else []
+        if not all(self._measure(run, state, measure) for measure in missing):
+            return False
+        if not before.trained or missing:
+            written()
         return True
 
     def _train(self, run: PlannedRun, state: State) -> bool:
@@ -73,17 +75,14 @@ class Worker:
             done = self._run(run, words, limited, None)
         finally:
             after = self._state(run)
-            self._note(run, after, time.monotonic() - began)
+            if after.known is not None and not after.in_use:
+                seconds, machine = time.monotonic() - began, this_machine(self.device)
+                Outputs(after.known.path).trained(run.words, seconds, machine)
         if done.code and after.in_use:
             self._tell(f"{run.name}: another process trains it; left to that one")
         elif done.code:
             self._failed(run, done)
         return self._has_time()
-
-    def _note(self, run: PlannedRun, after: State, seconds: float) -> None:
-        """Write down which machine trained a run for so long, unless that was another process."""
-        if after.known is not None and not after.in_use:
-            Outputs(after.known.path).trained(run.words, seconds, this_machine(self.device))
 
     def _measure(self, run: PlannedRun, state: State, measure: Measure) -> bool:
         """Measure a run; False where the time is over."""

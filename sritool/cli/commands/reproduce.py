@@ -15,7 +15,6 @@ from sritool.cli.options.training import PlanOptions, plan_option, work_option
 from sritool.cli.options.values import counts, names, numbers
 from sritool.cli.render import emit, emit_panels
 from sritool.cli.signatures import refuse_idle, typed
-from sritool.cli.streams import say
 from sritool.cli.tables.reproduction import tables_of
 from sritool.errors import UsageError
 
@@ -99,7 +98,6 @@ def reproduce(
         return
     from sritool.analysis.reproduction.plan import STEPS, TEMPERATURES, Request, fairness, make_plan
     from sritool.analysis.reproduction.tables import table_of
-    from sritool.cli.child import Children
     from sritool.cli.table_files import TableFiles, plan_table
     from sritool.cli.working_off import Worker
 
@@ -129,12 +127,8 @@ def reproduce(
     worker = None
     if not no_run:
         files.write(estimate="new")
-        with Children() as children:
-            worker = Worker(
-                plan, where, device.words(), given.budget, unfinished, output.quiet, began, children
-            )
-            if not worker.work(lambda: files.write(estimate="none")):
-                say("the time is over; the same command goes on from here")
+        worker = Worker(plan, where, device.words(), given.budget, output.quiet, began, unfinished)
+        worker.work(lambda: files.write(estimate="none"))
     in_time = given.budget is None or time.monotonic() - began < given.budget - FOR_ESTIMATES
     found = files.write(estimate="all" if no_run else "new" if in_time else "none")
     emit_panels(tables_of(found, form), form)

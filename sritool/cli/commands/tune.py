@@ -14,7 +14,6 @@ from sritool.cli.options.models import DeviceOptions
 from sritool.cli.options.training import PlanOptions
 from sritool.cli.render import emit, emit_panels
 from sritool.cli.signatures import in_panel
-from sritool.cli.streams import say
 from sritool.errors import UsageError
 
 MOST_TRIALS = 1000  # whose names sort by their numbers
@@ -75,7 +74,6 @@ def tune(
     from sritool.analysis.reproduction.outputs import this_machine
     from sritool.analysis.reproduction.plan import Request
     from sritool.analysis.reproduction.time_estimates import corpus_of
-    from sritool.cli.child import Children
     from sritool.cli.table_files import plan_table
     from sritool.cli.tables.random_search import record_lines, trials_table
     from sritool.cli.working_off import Worker
@@ -116,12 +114,8 @@ def tune(
             write_output(write, ["".join(lines).encode()])
         return found
 
-    with Children() as children:
-        worker = Worker(
-            search.plan, where, device.words(), given.budget, False, output.quiet, began, children
-        )
-        if not worker.work(look if write is not None else lambda: None):
-            say("the time is over; the same command goes on from here")
+    worker = Worker(search.plan, where, device.words(), given.budget, output.quiet, began)
+    worker.work(look if write is not None else lambda: None)
     found = look()
     winner = best_of(found)
     if best is not None and winner is not None:
