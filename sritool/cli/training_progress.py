@@ -50,7 +50,7 @@ class Watch:
     def __init__(self, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
         self._clock = clock
-        self._bar: Progress | None = None
+        self._bar = Progress("", "steps", quiet, clock)
         self._validating_since: float | None = None
         self._validation_seconds = 0.0  # of the last validation: what the next ones will take
 
@@ -58,11 +58,9 @@ class Watch:
         return self
 
     def __exit__(self, kind: object, error: object, where: object) -> None:
-        if self._bar is not None:
-            if error is None:
-                self._bar.settle()
-            self._bar.__exit__(kind, error, where)
-            self._bar = None
+        if error is None:
+            self._bar.settle()
+        self._bar.__exit__(kind, error, where)
 
     def __call__(self, event: Event) -> None:
         from sritool.training import events
@@ -72,7 +70,7 @@ class Watch:
         elif isinstance(event, events.Measuring):
             if self._validating_since is None:
                 self._validating_since = self._clock()
-            self._show().update(event.done, event.total, label=event.label, unit="sentences")
+            self._bar.update(event.done, event.total, label=event.label, unit="sentences")
         elif isinstance(event, events.Epoch):
             self._epoch(event)
         elif event.warning or not self._quiet:
@@ -85,7 +83,7 @@ class Watch:
             number = stop()
             if number is not None:
                 raise Interrupted(number, kept)
-            self._show().update(done, total, label=label, unit="sentences")
+            self._bar.update(done, total, label=label, unit="sentences")
 
         return show
 
@@ -97,7 +95,7 @@ class Watch:
         fields["tokens/s"] = round(event.tokens_per_second)
         label = f"{stage(event)} {event.epoch}/{event.epochs}"
         validations = self._validation_seconds * event.validations
-        self._show().update(
+        self._bar.update(
             event.step,
             event.steps,
             label=label,
@@ -120,12 +118,7 @@ class Watch:
             before = "" if event.ended else ", before its end"
             say(f"{stage(event)} {event.epoch}/{event.epochs}{before}: {shown}{best} · after {spent}")
             say(f"  sample: {shorten(event.sample, SHOWN, placeholder=' …')}")
-            self._show().settle()
-
-    def _show(self) -> Progress:
-        if self._bar is None:
-            self._bar = Progress("", "steps", self._quiet, self._clock).__enter__()
-        return self._bar
+            self._bar.settle()
 
 
 def beginning(plan: Plan, folder: Path, processes: int = 1) -> str:
