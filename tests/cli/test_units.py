@@ -1,12 +1,14 @@
-"""Amounts of memory as people write them."""
+"""Lengths of time and amounts of memory, read as people write them, and written."""
 
 from __future__ import annotations
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sritool.cli.units import format_duration, format_roughly, parse_bytes, parse_duration
+from sritool.cli.options.values import duration, size
+from sritool.cli.units import format_duration, format_roughly
 
 
 @pytest.mark.parametrize(
@@ -21,13 +23,13 @@ from sritool.cli.units import format_duration, format_roughly, parse_bytes, pars
     ],
 )
 def test_amounts(text: str, expected: int) -> None:
-    assert parse_bytes(text) == expected
+    assert size(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "much", "4 Gigs", "-1G", "1e9", "G", "4,5G", "0", "0G", "0.1b"])
 def test_what_is_no_amount(text: str) -> None:
-    with pytest.raises(ValueError, match="4G or 500M"):
-        parse_bytes(text)
+    with pytest.raises(typer.BadParameter, match="4G or 500M"):
+        size(text)
 
 
 @pytest.mark.parametrize(
@@ -43,21 +45,21 @@ def test_what_is_no_amount(text: str) -> None:
     ],
 )
 def test_durations(texts: str, seconds: float) -> None:
-    assert {parse_duration(f" {text} ") for text in texts.split()} == {seconds}
-    assert parse_duration("1h 30m 5s") == 5405
+    assert {duration(f" {text} ") for text in texts.split()} == {seconds}
+    assert duration("1h 30m 5s") == 5405
 
 
 @pytest.mark.parametrize(
     "text", ["", "m", "9q", "-5", "5m1h", "5m5m", "1:75", "1:2:3:4", "0", "0s", "nan", "1e3", "9 9"]
 )
 def test_no_durations(text: str) -> None:
-    with pytest.raises(ValueError, match="length of time"):
-        parse_duration(text)
+    with pytest.raises(typer.BadParameter, match="length of time"):
+        duration(text)
 
 
 @given(st.integers(1, 10**6))
 def test_duration_is_read_as_it_is_written(seconds: int) -> None:
-    assert parse_duration(format_duration(seconds)) == seconds
+    assert duration(format_duration(seconds)) == seconds
 
 
 def test_duration_written() -> None:

@@ -3,34 +3,70 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeVar
+import re
 
 import typer
 
-from sritool.cli.units import parse_bytes, parse_duration
 from sritool.errors import UsageError
 
 LONGEST_RANGE = 1000
 
-Number = TypeVar("Number", int, float)
+_SECONDS_PER_UNIT = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])\s*")
+_CLOCK = re.compile(r"(?:(\d+):)?(\d+):([0-5]?\d)")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_BYTES_PER_UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?")
 
 
 def duration(text: str | float) -> float:
-    """Seconds, for an option like `--max-time 9m`."""
-    return _parsed(text, parse_duration) if isinstance(text, str) else float(text)
+    """Seconds in `90`, `90s`, `9m`, `1h30m`, `2h`, `1.5h`, `9:00` (minutes first) or `00:09:00`; a number as it is.
+
+    Raises:
+        BadParameter: It is anything else, or zero.
+    """
+    if not isinstance(text, str):
+        return float(text)
+    text = text.strip().lower()
+    seconds = _seconds(text)
+    if seconds is None:
+        raise typer.BadParameter(
+            f"{text!r} is not a length of time; write it like 90s, 9m, 1h30m or 00:09:00"
+        )
+    if seconds <= 0:
+        raise typer.BadParameter("a length of time must be above zero, like 90s or 9m")
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if clock := _CLOCK.fullmatch(text):
+        hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        return hours * 3600.0 + minutes * 60.0 + seconds
+    parts = _PARTS.findall(text)
+    units = [unit for _, unit in parts]
+    in_order = sorted(set(units), key="dhms".index) == units
+    if not parts or not in_order or _PARTS.sub("", text):
+        return None
+    return sum(float(amount) * _SECONDS_PER_UNIT[unit] for amount, unit in parts)
 
 
 def size(text: str | int) -> int:
-    """Bytes, for an option like `--memory 4G`."""
-    return _parsed(text, parse_bytes) if isinstance(text, str) else text
+    """Bytes in `4G`, `500M`, `1.5 GiB` or `100000`, by powers of 1024; a number as it is.
 
-
-def _parsed(text: str, parse: Callable[[str], Number]) -> Number:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    Raises:
+        BadParameter: It is anything else, or zero.
+    """
+    if not isinstance(text, str):
+        return text
+    found = _SIZE.fullmatch(text.strip().lower())
+    if not found:
+        raise typer.BadParameter(f"{text!r} is no amount of memory; write it like 4G or 500M")
+    amount = int(float(found[1]) * _BYTES_PER_UNIT[found[2]])
+    if amount <= 0:
+        raise typer.BadParameter("an amount of memory must be above zero, like 4G or 500M")
+    return amount
 
 
 def names(text: str) -> tuple[str, ...]:
