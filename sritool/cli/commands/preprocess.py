@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sritool.cli.formats import Table
 from sritool.cli.options.files import DataDirOpt, FormatOpt, RunsDirOpt, column_option, file_option
 from sritool.cli.options.measurement import SeedOpt
+from sritool.cli.options.vocabulary import given_vocabulary
+from sritool.cli.render import emit
 from sritool.cli.signatures import in_panel
-from sritool.cli.streams import tell_typed
+from sritool.cli.streams import say, tell_typed
+from sritool.errors import UsageError
 
 if TYPE_CHECKING:
-    from sritool.cli.formats import Table
     from sritool.data.preprocess import PreparedCorpus
 
 _LONGEST_SHOWN = 100  # characters of a sentence
@@ -108,16 +111,12 @@ def preprocess(
         workers: Processes that cut a large text into words or pieces; the corpus is the same with any number.
         force: Replace another corpus of this name.
     """
-    from sritool.cli.options.vocabulary import given_vocabulary
-    from sritool.cli.render import emit
-    from sritool.cli.streams import say
     from sritool.data.choose_source import Inputs, choose_source
     from sritool.data.corpora.hub import HUB_SETS
     from sritool.data.fields import FieldNames
     from sritool.data.options import with_overrides
     from sritool.data.preprocess import preprocess_corpus
     from sritool.data.sources import FileOptions
-    from sritool.errors import UsageError
 
     files = {"train": train, "valid": valid, "test": test}
     splits = {split: paths for split, paths in files.items() if paths}
@@ -151,8 +150,6 @@ def preprocess(
 
 def corpus_table(prepared: PreparedCorpus) -> Table:
     """Return the counts of every split; the note says where the corpus is and what to know about it."""
-    from sritool.cli.formats import Table
-
     info = prepared.info
     rows = []
     for split, counts in info.splits.items():

@@ -18,6 +18,7 @@ from sritool.cli.options.values import duration, names
 from sritool.cli.render import emit, emit_all
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
+from sritool.cli.tables.metrics import metrics_table
 
 if TYPE_CHECKING:
     from sritool.analysis.run_summary import Summary
@@ -141,8 +142,6 @@ def train(
 
 def show_summary(run: str, shown: Summary, fmt: str) -> None:
     """Metrics on stdout; the sentences there too on a terminal, else on stderr, so that a pipe reads one table."""
-    from sritool.cli.tables.metrics import metrics_table
-
     metrics = metrics_table(run, shown.data, shown.total, shown.estimates, shown.notes, fmt)
     extra = [Table(f"Samples: {shown.decoding}", ("sentence",), [[text] for text in shown.samples])]
     if shown.interpolation:
