@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 Format = Literal["auto", "table", "tsv", "plain", "json", "csv", "markdown", "latex"]
+FOR_PEOPLE = ("table", "markdown", "latex")
+"""Formats in which the title says what every row shares, and a figure stands with its error."""
 
 WORDS = {"nan": "undefined", "inf": "infinite", "-inf": "-infinite"}
 """For people, what a float is that is no number."""
@@ -135,11 +137,10 @@ def undefined_note(table: Table, fmt: str) -> str:
         values = (scalar(row[i]) for row in table.rows)
         for word in dict.fromkeys(str(v) for v in values if isinstance(v, float) and not math.isfinite(v)):
             found.setdefault(word, []).append(name)
-    people = fmt in ("table", "markdown", "latex")
     reasons = {"nan": "not defined for what was measured"}
     notes = []
     for word, names in found.items():
-        shown = "null" if fmt == "json" else WORDS[word] if people else word
+        shown = "null" if fmt == "json" else WORDS[word] if fmt in FOR_PEOPLE else word
         notes.append(f"{shown} in {', '.join(names)}: {reasons.get(word, 'beyond the largest number')}")
     return "; ".join(notes)
 

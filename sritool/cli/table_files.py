@@ -14,11 +14,10 @@ from sritool.analysis.reproduction.outputs import this_machine
 from sritool.analysis.reproduction.plan import Plan, PlannedRun, recipe_name, widened
 from sritool.analysis.reproduction.states import State, state_of, train_words
 from sritool.analysis.reproduction.time_estimates import Estimates, corpus_of, rounded
-from sritool.cli.formats import Table, lines_of
+from sritool.cli.formats import FOR_PEOPLE, Table, lines_of
 from sritool.cli.plots.latent import draw
 from sritool.cli.plots.style import save
 from sritool.cli.reproduction_page import page_lines, read_document
-from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.reproduction import figures_table
 from sritool.cli.units import format_roughly
 from sritool.errors import DataError, SritoolError

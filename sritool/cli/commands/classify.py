@@ -9,14 +9,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from sritool.cli.formats import FOR_PEOPLE
 from sritool.cli.options.files import DataDirOpt, OutputOptions, column_option, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, CHAINS_NEEDED, BatchSizeOpt, SeedOpt
-from sritool.cli.options.processes import SharedModelsOptions
+from sritool.cli.options.models import CheckpointsOptions
+from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.options.values import counts
 from sritool.cli.render import emit_all, panels
 from sritool.cli.signatures import in_panel, refuse_idle
 from sritool.cli.tables.classification import accuracy_table, confusion_tables
-from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
 
 data_option = in_panel("Labelled sentences")
@@ -27,7 +28,8 @@ TABLES = (".tsv", ".csv", ".jsonl", ".ndjson", ".txt")  # endings that no checkp
 def classify(
     ctx: typer.Context,
     *,
-    models: SharedModelsOptions,
+    device: ProcessOptions,
+    models: CheckpointsOptions,
     labelled: Annotated[list[str] | None, data_option(metavar="FILE…")] = None,
     test: Annotated[Path | None, data_option(metavar="FILE")] = None,
     valid: Annotated[Path | None, data_option(metavar="FILE")] = None,
@@ -127,7 +129,7 @@ def classify(
         (chain_dropout and chains is None, ("chain_dropout",), CHAINS_NEEDED),
     )
     refuse_idle(ctx, rules)
-    with models.measuring() as where:
+    with device.measuring() as where:
         paths = replace(models, checkpoints=checkpoints).find("classifying with")
         with output.progress("what is encoded is kept; the same command goes on from there") as report:
             found = task.classify(paths, request, where, report)

@@ -6,18 +6,20 @@ from typing import Annotated
 
 import typer
 
+from sritool.cli.formats import FOR_PEOPLE
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
-from sritool.cli.options.processes import SharedComparedOptions
+from sritool.cli.options.models import ComparedOptions
+from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit_panels
 from sritool.cli.tables.comparison import comparison_table, differences_table, in_order, weights_table
-from sritool.cli.tables.figures import FOR_PEOPLE
 
 
 def compare(
     *,
-    models: SharedComparedOptions,
+    device: ProcessOptions,
+    models: ComparedOptions,
     metrics: Annotated[str | None, typer.Option(metavar="NAMES")] = None,
     sort: Annotated[str | None, typer.Option(metavar="COLUMN")] = None,
     split: SplitOpt = "test",
@@ -64,7 +66,7 @@ def compare(
     known = {None: task.DEFAULT_COLUMNS, "all": tuple(dict.fromkeys((*task.DEFAULT_COLUMNS, *NEEDS)))}
     columns = known[metrics] if metrics in known else names(str(metrics))
     task.check_columns(columns, sort)
-    with models.measuring() as where:
+    with device.measuring() as where:
         request = EvaluationSettings(
             metrics=tuple(name for name in columns if name in NEEDS),
             split=split,

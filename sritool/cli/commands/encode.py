@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sritool.cli.formats import Table
+from sritool.cli.formats import FOR_PEOPLE, Table
 from sritool.cli.options.files import QuietOpt, TextOpt, check_writable, file_option
 from sritool.cli.options.measurement import BATCH_SIZE, CHAINS_NEEDED, BatchSizeOpt, SeedOpt
-from sritool.cli.options.models import tell_collapse, tell_unknown
-from sritool.cli.options.processes import SharedModelOptions
+from sritool.cli.options.models import CheckpointOptions, tell_collapse, tell_unknown
+from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.render import emit, fits, resolve_format, write_lines
 from sritool.cli.signatures import refuse_idle, typed
 from sritool.cli.streams import say, tell_typed, write_bytes
-from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +40,8 @@ CodesFormatOpt = Annotated[
 def encode(
     ctx: typer.Context,
     *,
-    model: SharedModelOptions,
+    device: ProcessOptions,
+    model: CheckpointOptions,
     text: TextOpt = "-",
     chains: Annotated[int | None, typer.Option(min=1)] = None,
     mean: Annotated[bool, typer.Option("--mean/--draws")] = False,
@@ -79,7 +79,7 @@ def encode(
     if output is not None and "fmt" not in typed(ctx):
         fmt = "auto"  # SRITOOL_FORMAT is for what is printed
     form = output_form(fmt, output)
-    with model.measuring() as where:
+    with device.measuring() as where:
         opened = load_model(model.find("encoding with"), where)
         source = text or "-"
         tell_typed(source)

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sritool.cli.formats import FOR_PEOPLE
 from sritool.cli.options.files import OutputOptions
 from sritool.cli.options.measurement import MeasurementOptions, RefinementOptions, SourceOptions
-from sritool.cli.options.processes import SharedModelsOptions
+from sritool.cli.options.models import CheckpointsOptions
+from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.options.values import names
 from sritool.cli.render import emit, emit_all, fits
 from sritool.cli.signatures import in_panel, refuse_idle
 from sritool.cli.streams import tell_typed
-from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.metrics import (
     certificate_table,
     curve_table,
@@ -73,7 +74,8 @@ NOT_OF_CERTIFICATE = (
 def evaluate(
     ctx: typer.Context,
     *,
-    models: SharedModelsOptions,
+    device: ProcessOptions,
+    models: CheckpointsOptions,
     metrics: Annotated[str | None, typer.Option(metavar="NAMES")] = None,
     source: SourceOptions,
     per_sentence: Annotated[bool, typer.Option("--per-sentence")] = False,
@@ -133,7 +135,7 @@ def evaluate(
     refuse_idle(ctx, rules)
     refinement = refining.refinement()
     chosen = {**source.settings(), **estimation.settings()}
-    with models.measuring() as where:
+    with device.measuring() as where:
         known = {None: ("ppl", "nll") if curve else DEFAULT_METRICS, "all": tuple(NEEDS)}
         wanted = known[metrics] if metrics in known else names(str(metrics))
         if refinement and refinement.steps and not refinement.has_chains and not curve:

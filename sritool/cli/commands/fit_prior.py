@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from sritool.cli.formats import Table
+from sritool.cli.formats import FOR_PEOPLE, Table
 from sritool.cli.options.files import DataDirOpt, NewCheckpointOptions, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import emit_panels
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import say
-from sritool.cli.tables.figures import FOR_PEOPLE, figure_columns
+from sritool.cli.tables.figures import figure_columns
 from sritool.errors import SritoolError
 
 if TYPE_CHECKING:

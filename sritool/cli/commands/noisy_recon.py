@@ -7,20 +7,22 @@ from typing import Annotated
 
 import typer
 
+from sritool.cli.formats import FOR_PEOPLE
 from sritool.cli.options import values
 from sritool.cli.options.files import OutputOptions, check_writable
 from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SourceOptions
-from sritool.cli.options.processes import SharedModelsOptions
+from sritool.cli.options.models import CheckpointsOptions
+from sritool.cli.options.processes import ProcessOptions
 from sritool.cli.render import emit, emit_panels
 from sritool.cli.streams import tell_typed
-from sritool.cli.tables.figures import FOR_PEOPLE
 from sritool.cli.tables.noisy_recon import increase_table, long_table, recon_table
 from sritool.errors import UsageError
 
 
 def noisy_recon(
     *,
-    models: SharedModelsOptions,
+    device: ProcessOptions,
+    models: CheckpointsOptions,
     counts: Annotated[str | None, typer.Option("--k", metavar="LIST")] = None,
     noise: Annotated[NoiseKind | None, typer.Option(metavar="KIND")] = None,
     source: SourceOptions,
@@ -77,7 +79,7 @@ def noisy_recon(
         **chosen,
         **vars(sentences),
     )
-    with models.measuring() as where:
+    with device.measuring() as where:
         paths = models.find("reconstructing with")
         with output.progress(KEPT) as report:
             found = task.noisy_recon(paths, request, where, report)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sritool.cli.formats import Table, readable
+from sritool.cli.formats import FOR_PEOPLE, Table, readable
 from sritool.cli.options.decoding import FEW, DecodingOptions
 from sritool.cli.options.files import DataDirOpt, OutputOptions
 from sritool.cli.options.measurement import SeedOpt
@@ -17,7 +17,7 @@ from sritool.cli.options.models import ModelOptions, tell_collapse
 from sritool.cli.render import emit, fits
 from sritool.cli.signatures import in_panel
 from sritool.cli.streams import tell_typed
-from sritool.cli.tables.figures import FOR_PEOPLE, with_error
+from sritool.cli.tables.figures import with_error
 from sritool.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sritool.cli.formats import Table, lines_of
+from sritool.cli.formats import FOR_PEOPLE, Table, lines_of
 from sritool.cli.options.files import OutputOptions, TextOpt
 from sritool.cli.options.measurement import BATCH_SIZE, BatchSizeOpt, SeedOpt
 from sritool.cli.options.models import ModelOptions
 from sritool.cli.render import emit, write_lines
 from sritool.cli.streams import bars_hidden, tell_typed
-from sritool.cli.tables.figures import FOR_PEOPLE
 
 if TYPE_CHECKING:
     from sritool.analysis.score import Score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sritool.cli.formats import Table
 from sritool.cli.signatures import in_panel
@@ -49,7 +49,7 @@ class DecodingOptions:
         """
         from sritool.model.decoding import DecodingConfig
 
-        asked = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        asked: dict[str, Any] = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
         drawn = {name: value for name, value in asked.items() if value is not None}
         first = next((f"--{name.replace('_', '-')}" for name in drawn), None)
         if self.beam is not None:
@@ -59,13 +59,8 @@ class DecodingOptions:
         if self.greedy and first:
             raise UsageError(f"{first} is for ancestral decoding; leave it or --greedy out")
         greedy = not drawn if self.greedy is None else self.greedy
-        always = {
-            "greedy": greedy,
-            "beam": self.beam or 1,
-            "max_length": self.max_length,
-            "no_unk": self.no_unk,
-        }
-        return DecodingConfig(**always, **drawn)  # type: ignore[arg-type]
+        beam, longest = self.beam or 1, self.max_length
+        return DecodingConfig(greedy=greedy, beam=beam, max_length=longest, no_unk=self.no_unk, **drawn)
 
     def table(self, name: str, found: Sequence[Decoded], form: str, notes: Sequence[str] = ()) -> Table:
         """Return sentences with whether each ended; in the form `plain` the sentences alone."""

@@ -144,11 +144,6 @@ class ModelOptions(CheckpointOptions, DeviceOptions):
 
 
 @dataclass(frozen=True)
-class ModelsOptions(CheckpointsOptions, DeviceOptions):
-    """One trained model or several."""
-
-
-@dataclass(frozen=True)
 class ComparedOptions(CheckpointsOptions):
     """Models side by side: several, or all that were trained on one corpus.
 
@@ -189,11 +184,6 @@ class ComparedOptions(CheckpointsOptions):
         names = ", ".join(path.parent.name for path in found.paths)
         say(f"comparing the runs in {self.runs_dir}/ on the corpus of the newest one{left_out}: {names}")
         return found.paths
-
-
-@dataclass(frozen=True)
-class ComparedModelsOptions(ComparedOptions, DeviceOptions):
-    """Models side by side, and where they are measured."""
 
 
 def tell_collapse(model: TrainedModel) -> None:

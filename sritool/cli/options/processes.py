@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sritool.cli.options.models import (
-    CheckpointOptions,
-    CheckpointsOptions,
-    ComparedOptions,
-    DeviceOptions,
-    device_option,
-)
+from sritool.cli.options.models import DeviceOptions, device_option
 from sritool.cli.options.values import duration
 from sritool.errors import UsageError
 
@@ -102,18 +96,3 @@ class ProcessOptions(DeviceOptions):
             contextlib.nullcontext() if processes.is_first else silent(),
         ):
             yield str(where)
-
-
-@dataclass(frozen=True)
-class SharedModelOptions(CheckpointOptions, ProcessOptions):
-    """One trained model, whose measurements several processes may share."""
-
-
-@dataclass(frozen=True)
-class SharedModelsOptions(CheckpointsOptions, ProcessOptions):
-    """One trained model or several, whose measurements several processes may share."""
-
-
-@dataclass(frozen=True)
-class SharedComparedOptions(ComparedOptions, ProcessOptions):
-    """Models side by side, whose measurements several processes may share."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
-from sritool.cli.options.models import ComparedModelsOptions
+from sritool.cli.options.models import ComparedOptions, DeviceOptions
 from sritool.cli.plots.labels import place_labels
 from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import COLOURS, MARKS, legend_below, look, new_canvas, plain
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def frontier(
     ctx: typer.Context,
     *,
-    models: ComparedModelsOptions,
+    device: DeviceOptions,
+    models: ComparedOptions,
     split: SplitOpt = "test",
     measurement: MeasurementOptions,
     picture: MeasuredPictureOptions,
@@ -42,7 +43,7 @@ def frontier(
     from sritool.evaluation.settings import EvaluationSettings
 
     def measure(report: Report) -> task.Frontier:
-        where = models.open_device()
+        where = device.open_device()
         request = EvaluationSettings(split=split, **vars(measurement))
         paths, against = models.find_with_reference()
         return task.frontier(paths, request, where, report, models.mixed, against)

@@ -11,7 +11,7 @@ import typer
 from sritool.cli.formats import Table
 from sritool.cli.options import values
 from sritool.cli.options.measurement import NoiseKind, SentencesOptions, SplitOpt
-from sritool.cli.options.models import ModelsOptions
+from sritool.cli.options.models import CheckpointsOptions, DeviceOptions
 from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
 from sritool.cli.progress import KEPT, task_progress
@@ -45,7 +45,8 @@ COLUMNS = tuple(name.replace("_", " ") for name in Cells._fields)
 def noisy_recon(
     ctx: typer.Context,
     *,
-    models: ModelsOptions,
+    device: DeviceOptions,
+    models: CheckpointsOptions,
     counts: Annotated[str | None, typer.Option("--k", metavar="LIST")] = None,
     noise: Annotated[NoiseKind, typer.Option(metavar="KIND")] = "swap",
     split: SplitOpt = "test",
@@ -83,7 +84,7 @@ def noisy_recon(
             chains=chains,
             **vars(sentences),
         )
-        where = models.open_device()
+        where = device.open_device()
         paths = models.find("reconstructing with")
         with task_progress(picture.quiet, KEPT) as report:
             found = task.noisy_recon(paths, request, where, report)

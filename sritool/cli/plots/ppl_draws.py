@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sritool.cli.options.measurement import MeasurementOptions, SplitOpt
-from sritool.cli.options.models import ModelsOptions
+from sritool.cli.options.models import CheckpointsOptions, DeviceOptions
 from sritool.cli.options.values import names
 from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def ppl_draws(
     ctx: typer.Context,
     *,
-    models: ModelsOptions,
+    device: DeviceOptions,
+    models: CheckpointsOptions,
     metric: Literal["ppl", "nll"] = "ppl",
     estimators: Annotated[str | None, typer.Option(metavar="NAMES")] = None,
     split: SplitOpt = "test",
@@ -51,7 +52,7 @@ def ppl_draws(
 
     def measure(report: Report) -> task.PplDraws:
         request = EvaluationSettings(metrics=(metric,), split=split, **vars(measurement))
-        where = models.open_device()
+        where = device.open_device()
         return task.ppl_draws(models.find("drawing"), request, names(estimators or ""), where, report)
 
     picture.draw_points(ctx, task.Point, measure, draw)

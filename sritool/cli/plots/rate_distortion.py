@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sritool.cli.options.measurement import SentencesOptions, SplitOpt
-from sritool.cli.options.models import ModelsOptions
+from sritool.cli.options.models import CheckpointsOptions, DeviceOptions
 from sritool.cli.plots.picture import MeasuredPictureOptions
 from sritool.cli.plots.style import legend_below, look, new_canvas, plain, series
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def rate_distortion(
     ctx: typer.Context,
     *,
-    models: ModelsOptions,
+    device: DeviceOptions,
+    models: CheckpointsOptions,
     chains: Annotated[int, typer.Option(min=1)] = 8,
     rungs: Annotated[int, typer.Option(min=1)] = 200,
     beta: Annotated[float, typer.Option(metavar="B")] = 1.0,
@@ -56,7 +57,7 @@ def rate_distortion(
         request = EvaluationSettings(
             split=split, estimator="ais", rungs=rungs, likelihood=likelihood, **vars(sentences)
         )
-        where = models.open_device()
+        where = device.open_device()
         return task.rate_distortion_curves(models.find("annealing"), request, beta, where, report)
 
     picture.draw_points(ctx, task.Point, measure, draw)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sritool.cli.formats import Best, Table
-from sritool.cli.tables.figures import FOR_PEOPLE
+from sritool.cli.formats import FOR_PEOPLE, Best, Table
 
 if TYPE_CHECKING:
     from sritool.analysis.classification import Classification

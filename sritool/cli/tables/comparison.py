@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sritool.cli.formats import Best, Table
+from sritool.cli.formats import FOR_PEOPLE, Best, Table
 from sritool.cli.tables.figures import (
-    FOR_PEOPLE,
     HALF,
     difference_text,
     figure_columns,

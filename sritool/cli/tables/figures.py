@@ -11,9 +11,6 @@ from sritool.cli.formats import readable
 if TYPE_CHECKING:
     from sritool.evaluation.metrics import Estimate
 
-FOR_PEOPLE = ("table", "markdown", "latex")
-"""Formats in which the title says what every row shares, and a figure stands with its error."""
-
 RELIABILITY = ("half", "ess", "ess decile", "pareto k", "pareto k decile")
 """Columns, for programs, of a figure that rests on importance weights: at M/2, effective sample size and k̂."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sritool.cli.formats import Table
+from sritool.cli.formats import FOR_PEOPLE, Table
 from sritool.cli.tables.figures import (
-    FOR_PEOPLE,
     HALF,
     RELIABILITY,
     figure_columns,

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sritool._version import __version__
-from sritool.cli.formats import Best, Table, exact, markdown_lines
-from sritool.cli.tables.figures import FOR_PEOPLE, difference_text, figure_columns
+from sritool.cli.formats import FOR_PEOPLE, Best, Table, exact, markdown_lines
+from sritool.cli.tables.figures import difference_text, figure_columns
 from sritool.cli.tables.reproduction import machine_line
 
 if TYPE_CHECKING:

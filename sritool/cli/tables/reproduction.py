@@ -8,8 +8,8 @@ from itertools import zip_longest
 from textwrap import shorten
 from typing import Any
 
-from sritool.cli.formats import Table, readable
-from sritool.cli.tables.figures import FOR_PEOPLE, difference_text, with_error
+from sritool.cli.formats import FOR_PEOPLE, Table, readable
+from sritool.cli.tables.figures import difference_text, with_error
 from sritool.cli.units import format_roughly
 
 Document = Mapping[str, Any]

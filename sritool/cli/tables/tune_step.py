@@ -7,8 +7,7 @@ import re
 from dataclasses import make_dataclass
 from typing import TYPE_CHECKING, Any
 
-from sritool.cli.formats import Table
-from sritool.cli.tables.figures import FOR_PEOPLE
+from sritool.cli.formats import FOR_PEOPLE, Table
 from sritool.cli.tables.reading import read_rows
 from sritool.errors import DataError
 
