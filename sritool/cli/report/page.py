@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sritool.cli.formats import readable
-from sritool.cli.printable import script_json, visible
+from sritool.cli.printable import visible
 from sritool.cli.report.charts import Chart, control_chart, curve_charts, map_chart
 from sritool.cli.tables.figures import figure, with_error
 from sritool.cli.units import format_duration
@@ -56,6 +56,7 @@ SHOWN = 20  # samples
 def render(found: RunReport, made: str) -> str:
     """The whole page. It depends on what was found alone, but for the date at which it was made."""
     import jinja2
+    from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
@@ -72,9 +73,9 @@ def render(found: RunReport, made: str) -> str:
     scripts = [get_plotlyjs(), _template("report.js")]
     curves = curve_charts(found.curves, found.config.generator.latent, found.epoch)
     line = found.interpolation or []
+    data = _data(found, [chart for _, chart in curves])
     # All strings but these are escaped.
     trusted = {"style": _template("report.css"), "plotly": scripts[0], "script": scripts[1]}
-    trusted["data"] = script_json(_data(found, [chart for _, chart in curves]))
     return environment.from_string(_template("report.html.j2")).render(
         found=found,
         made=made,
@@ -94,6 +95,7 @@ def render(found: RunReport, made: str) -> str:
         ],
         commands=commands(found),
         left_out={part: f"{LEFT_OUT[part]} not here: {why}." for part, why in found.left_out.items()},
+        data=htmlsafe_json_dumps(data, allow_nan=False, separators=(",", ":")),
         **{name: Markup(text) for name, text in trusted.items()},
     )
 
