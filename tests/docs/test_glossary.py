@@ -15,8 +15,8 @@ from sritool.analysis.random_search import Result, make_search
 from sritool.analysis.reproduction.plan import Request
 from sritool.analysis.reproduction.states import State
 from sritool.analysis.samples import METRICS as SAMPLE_METRICS
-from sritool.cli.commands import fit_prior, preprocess
-from sritool.cli.tables import classification, noisy_recon, random_search, tune_step
+from sritool.cli.commands import fit_prior, preprocess, tune
+from sritool.cli.tables import classification, noisy_recon, tune_step
 from sritool.cli.tables.figures import RELIABILITY
 from sritool.data.corpus_info import SplitInfo
 from sritool.evaluation.metrics import Estimate
@@ -75,7 +75,7 @@ def test_the_columns_of_compare_have_entries() -> None:
 @pytest.mark.parametrize("fmt", ["tsv", "table"])
 def test_the_columns_of_tune_have_entries(fmt: str) -> None:
     search = make_search(Request("tune", "mine", ("sri",)), ["sampler.words=1..9"], 1, None, 0, None)
-    table = random_search.trials_table(search, [Result(search.trials[0], State())], {}, fmt)
+    table = tune.trials_table(search, [Result(search.trials[0], State())], {}, fmt)
     names = {name for name in table.columns if not name.endswith((" se", "words"))}
     assert names - {"nll"} <= entries("Columns of tune")
 

@@ -8,8 +8,8 @@ from sritool.analysis.random_search import Result, Search, make_search
 from sritool.analysis.reproduction.plan import Request
 from sritool.analysis.reproduction.states import State
 from sritool.cli.child import Done
+from sritool.cli.commands.tune import record_lines, trials_table
 from sritool.cli.formats import Best
-from sritool.cli.tables.random_search import record_lines, trials_table
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.paired import Difference
 
