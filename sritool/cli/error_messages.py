@@ -21,13 +21,13 @@ REASON = "SRITOOL_REASON"
 """Variable: where it is set, the line goes to stdout too, for a command that has started this one."""
 
 
-def exit_code_of(error: BaseException | None, debug: bool | None = None) -> int:
+def exit_code_of(error: BaseException, debug: bool | None = None) -> int:
     """Say what went wrong in one line on stderr, and give the exit code."""
     if debug is None:
         debug = os.environ.get("SRITOOL_DEBUG", "").lower() not in ("", "0", "false", "no")
     if isinstance(error, typer.Exit):
         return error.exit_code
-    if debug and error is not None:
+    if debug:
         traceback.print_exception(error, file=sys.stderr)
     line, code = describe(error, debug)
     if not line:
@@ -38,7 +38,7 @@ def exit_code_of(error: BaseException | None, debug: bool | None = None) -> int:
     return code
 
 
-def describe(error: BaseException | None, debug: bool = False) -> tuple[str, int]:
+def describe(error: BaseException, debug: bool = False) -> tuple[str, int]:
     """One line and an exit code for any exception."""
     if isinstance(error, EndedElsewhereError):
         return "", error.exit_code  # another process of the job has said it
@@ -61,7 +61,7 @@ def describe(error: BaseException | None, debug: bool = False) -> tuple[str, int
     return f"{type(error).__name__}: {one_line(str(error))[:300]}{hint}", 1
 
 
-def lacks_memory(error: BaseException | None) -> bool:
+def lacks_memory(error: BaseException) -> bool:
     """Whether memory was asked for that is not there: by Python, by NumPy, or by torch on a CPU or a GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -30,9 +30,9 @@ _BEGAN = "SRITOOL_JOB_BEGAN"  # variable with the time at which the command bega
 _GRACE = 300  # seconds to save after a signal; after one process failed, torch gives the others 30
 
 
-def seconds_before(environment: Mapping[str, str] = os.environ) -> float:
+def seconds_before() -> float:
     """Return how long `launch` took until this process began, as the time of the command counts from there."""
-    return max(0.0, time.time() - float(environment.get(_BEGAN) or time.time()))
+    return max(0.0, time.time() - float(os.environ.get(_BEGAN) or time.time()))
 
 
 def launch(number: int, words: Sequence[str], began: float | None = None) -> int:

@@ -65,8 +65,8 @@ def draw(points: Sequence[Point], title: str) -> Canvas:
     """
     points = [point for point in points if math.isfinite(point.nll) and math.isfinite(point.posterior_kl)]
     present = {point.method for point in points}
-    methods = [*(name for name in METHODS if name in present), *sorted(present - {*METHODS})]
-    order = [*METHODS, *methods[len(present & {*METHODS}) :]]
+    order = [*METHODS, *sorted(present - {*METHODS})]
+    methods = [name for name in order if name in present]
     with look():
         canvas, axes = new_canvas((9.0, 6.0))
         handles = []
