@@ -181,10 +181,12 @@ def readable(cell: object) -> str:
         return "–"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    if isinstance(cell, float) and not math.isfinite(cell):
+    if not isinstance(cell, float):
+        return str(cell)
+    if not math.isfinite(cell):
         return WORDS[str(cell)]
-    if not isinstance(cell, float) or cell == 0:
-        return "0" if isinstance(cell, float) else str(cell)
+    if cell == 0:
+        return "0"
     magnitude = math.floor(math.log10(abs(cell)))
     if not -4 <= magnitude < 7:
         return f"{cell:.3e}"
