@@ -75,23 +75,12 @@ class Joined:
         if len(self._parts) == 1:
             return self._take(0, places)
         places = np.where(places < 0, places + len(self), places)
+        parts = np.searchsorted(self._ends, places, side="right")
         found = np.empty(places.shape, self.dtype)
-        for part, here in self._parts_of(places):
+        for part in np.bincount(parts.ravel()).nonzero()[0].tolist():
+            here = parts == part
             found[here] = self._take(part, places[here] - self._bounds[part])
         return found
-
-    def columns(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return the numbers at some places, as `columns_of`."""
-        found = np.empty(places.shape, self.dtype)
-        for part, here in self._parts_of(places[0]) if len(places) else ():
-            found[:, here] = self._take(part, places[:, here] - self._bounds[part])
-        return found
-
-    def _parts_of(self, places: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
-        """Yield each part that holds one of the places, and which ones it holds."""
-        parts = np.searchsorted(self._ends, places, side="right")
-        for part in np.bincount(parts.ravel()).nonzero()[0].tolist():
-            yield part, parts == part
 
     def _take(self, part: int, index: Any) -> Any:
         found = self._parts[part][index].astype(self.dtype, copy=False)
@@ -126,8 +115,3 @@ def pieces_of(numbers: npt.NDArray[Any] | Joined) -> Iterator[npt.NDArray[Any]]:
     """Yield a whole array in order, some numbers at a time."""
     for begin in range(0, len(numbers), PIECE):
         yield numbers[begin : begin + PIECE]
-
-
-def columns_of(numbers: npt.NDArray[Any] | Joined, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-    """Return the numbers at some places [rows, columns], each column within one file: sooner than by an index."""
-    return numbers.columns(places) if isinstance(numbers, Joined) else numbers[places]

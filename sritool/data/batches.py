@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sritool.data.arrays import columns_of
 from sritool.data.tokenizer import BOS, PAD
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def collate(split: Split, examples: NDArray[np.int64] | Sequence[int], multiple:
     steps = np.arange(-(-int(lengths.max(initial=0)) // multiple) * multiple)[:, None]
     inside = steps < lengths[None, :]
     positions = np.where(inside, begins + steps, np.where(lengths > 0, begins, 0))
-    targets = np.where(inside, columns_of(split.ids, positions), PAD).astype(np.int64)
+    targets = np.where(inside, split.ids[positions], PAD).astype(np.int64)
     inputs = np.vstack([np.full((1, len(chosen)), BOS, dtype=np.int64), targets[:-1]])
     return Batch(*(torch.from_numpy(array) for array in (chosen, inputs, targets, lengths)))
 

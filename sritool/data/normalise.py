@@ -134,7 +134,7 @@ def normal_forms(texts: Any, lowercase: bool, punctuation: bool, plain: bool = F
     if punctuation or (lowercase and not is_ascii(texts)):  # Arrow knows no final sigma, for one
         forms = [normal_form(text, lowercase, punctuation) for text in texts.to_pylist()]
         return pa.array(forms, pa.string())
-    if not plain and control_rows(texts).any():
+    if not plain:
         texts = pc.replace_substring_regex(texts, _CONTROL_RE2, " ")
     return pc.ascii_lower(texts) if lowercase else texts
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
 from sritool.data.blocks import check_file, name_of
@@ -194,13 +194,16 @@ def _some(names: Sequence[str]) -> str:
 
 def _recurring(files: Files) -> list[str]:
     """Return which splits have one and the same file, or have one twice."""
-    owned = [(split, path) for split in SPLIT_WORDS for path in files.get(split, ()) if path != STDIN]
-    notes = []
-    for (one, path), (other, second) in combinations(owned, 2):
-        if path.samefile(second):
-            notes.append(
-                f"{name_of(path)} is twice in {one}"
-                if one == other
-                else f"{one} and {other} are the same file: no figure on {other} tells of new text"
-            )
-    return notes
+    owners: dict[tuple[int, int], list[tuple[str, Path]]] = {}  # by what the system calls the file
+    for split in SPLIT_WORDS:
+        for path in files.get(split, ()):
+            if path != STDIN:
+                found = path.stat()
+                owners.setdefault((found.st_dev, found.st_ino), []).append((split, path))
+    pairs = chain.from_iterable(combinations(same, 2) for same in owners.values())
+    return [
+        f"{name_of(path)} is twice in {one}"
+        if one == other
+        else f"{one} and {other} are the same file: no figure on {other} tells of new text"
+        for (one, path), (other, _) in pairs
+    ]

@@ -33,7 +33,6 @@ DEFAULT_PIECES = 8_000
 MOST_TO_LEARN = 1_000_000  # sentences that SentencePiece is trained on: its memory grows with them
 MARKED = SPECIALS[UNK]
 
-
 UNSEPARATED = "in a script without spaces between words"
 CUT_IT = "cut it into pieces: --tokenizer unigram"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,26 @@ def test_several_files_of_a_split_are_named(tmp_path: Path) -> None:
     notes = folder_source(tmp_path, FileOptions()).read().notes
     assert "train: train-0.txt, train-1.txt" in notes
     assert "test.txt" not in " ".join(notes)
+
+
+def test_which_files_recur_is_told_by_one_look_at_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{number}.txt" for number in range(50)]
+    for path in paths:
+        path.write_text("a\nb\nc\nd\n")
+    looks, stat = [], Path.stat
+
+    def counted(path: Path, **options: bool) -> os.stat_result:
+        looks.append(path)
+        return stat(path, **options)
+
+    source = file_source({"train": [*paths, paths[3]], "test": paths[4]}, FileOptions())
+    monkeypatch.setattr(Path, "stat", counted)
+    notes = source.read().notes
+    assert f"{paths[3]} is twice in train" in notes
+    assert "train and test are the same file: no figure on test tells of new text" in notes
+    assert len(looks) <= 3 * (len(paths) + 2)
 
 
 def test_files_of_a_folder_that_are_left_out_are_named(tmp_path: Path) -> None:
