@@ -149,6 +149,13 @@ def text_blocks(blocks: Iterable[bytes], where: str, returns_end_lines: bool = F
         yield data
 
 
+def lines_of(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of what `text_blocks` yields."""
+    for piece in pieces:
+        lines = piece.decode().split("\n")
+        yield from lines if lines[-1] else lines[:-1]
+
+
 def _refuse_endless(start: bytes, head: bytes, where: str, lines: int, begun: bool) -> None:
     size = f"{LONGEST_LINE >> 20} MiB"
     if not begun:

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from sritool.data.blocks import LONGEST_LINE, explain_read_errors, name_of
+from sritool.data.blocks import LONGEST_LINE, explain_read_errors, lines_of, name_of
 from sritool.data.columns import SAMPLE, Columns, find_columns, is_filled
 from sritool.data.fields import FieldNames, checked_label, fields_taken, find_fields
 from sritool.data.sentences import CHUNK, Chunk, in_chunks
@@ -20,7 +20,7 @@ _HEAD = 20  # lines that tell how cells are parted
 
 def parse_tsv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterator[Chunk]:
     """Yield the sentences of rows ``label<TAB>text``, or of the columns under a header; see `readers.parse`."""
-    lines = chain.from_iterable(map(lines_of, blocks))
+    lines = lines_of(blocks)
     rows = (line.rstrip("\r").split("\t") if line.strip() else [] for line in lines)
     advice = "a row is label<TAB>text (plain sentences: --input-format text)"
     return _parse_rows(rows, where, names, "line", "\t", advice)
@@ -30,12 +30,6 @@ def parse_csv(blocks: Iterable[bytes], where: str, names: FieldNames) -> Iterato
     """Yield the sentences of rows ``label,text``, or of the columns under a header; see `readers.parse`."""
     advice = "a row is label,text with a header or without"
     return _parse_rows(_csv_rows(blocks, where), where, names, "row", " ", advice)
-
-
-def lines_of(block: bytes) -> list[str]:
-    """Return the lines of a piece of UTF-8 text."""
-    lines = block.decode().split("\n")
-    return lines if lines[-1] else lines[:-1]
 
 
 def _csv_rows(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
+from sritool.data.blocks import lines_of
 from sritool.data.columns import SAMPLE
-from sritool.data.csv_parquet import lines_of
 from sritool.data.fields import ANOTHER_LABEL, FieldNames, checked_label, fields_taken, find_fields
 from sritool.data.sentences import Chunk, in_chunks
 from sritool.errors import DataError
@@ -54,8 +54,7 @@ def _records(blocks: Iterable[bytes], where: str) -> Iterator[tuple[str, Any]]:
     if values is not None:
         yield from ((f"{where} record {number}", value) for number, value in enumerate(values, 1))
         return
-    lines = chain.from_iterable(map(lines_of, chain([start], stream)))
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines_of(chain([start], stream)), 1):
         yield f"{where} line {number}", _value(line, where, number) if line.strip() else None
 
 

@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sritool.data.blocks import name_of, read_blocks, text_blocks
+from sritool.data.blocks import lines_of, name_of, read_blocks, text_blocks
 from sritool.errors import DataError, quoted
+
+_BLANK = " \t\r\v\f"  # what a line may end in; other white space may be a word
 
 
 class WordVectors(NamedTuple):
@@ -41,13 +43,12 @@ def read_vectors(path: Path, wanted: Mapping[str, int]) -> WordVectors:
     """
     lines = _Lines(path)
     found: dict[int, npt.NDArray[np.float32]] = {}
-    ids = {word.encode(): index for word, index in wanted.items()}
     for number, line in lines:
-        index = ids.get(line.partition(lines.separator)[0])
+        index = wanted.get(line.partition(lines.separator)[0])
         if index is None or index in found:
             continue
         word, *numbers = line.rsplit(lines.separator, lines.width)
-        if word in ids:  # else a word with a space in it, as GloVe has some
+        if word in wanted:  # else a word with a space in it, as GloVe has some
             found[index] = _numbers(numbers, path, number)
     vectors = np.array([*found.values()], np.float32).reshape(len(found), lines.width)
     return WordVectors(np.array([*found], np.int64), vectors)
@@ -58,27 +59,29 @@ class _Lines:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines = self._all()
+        lines = lines_of(text_blocks(read_blocks(path), name_of(path)))
+        stripped = ((number, line.rstrip(_BLANK)) for number, line in enumerate(lines, 1))
+        self._lines = ((number, line) for number, line in stripped if line)
         try:
             number, first = next(self._lines)
         except DataError as error:
             message = str(error).replace("one sentence a line", "a word and its vector a line")
             raise DataError(message) from error
-        self.separator = b"\t" if b"\t" in first else b" "
+        self.separator = "\t" if "\t" in first else " "
         fields = first.split(self.separator)
         self.promised: int | None = None
-        if len(fields) == 2 and all(field.isdigit() for field in fields):
+        if len(fields) == 2 and all(field.isdecimal() for field in fields):
             self.promised, self.width = map(int, fields)
             self._first = None
         else:
             self._first, self.width = (number, first), len(fields) - 1
         if self.width < 1:
             raise DataError(
-                f"{path} has no word vectors: line 1 is {quoted(first.decode())}; give a text file of word2vec, "
+                f"{path} has no word vectors: line 1 is {quoted(first)}; give a text file of word2vec, "
                 "GloVe or fastText"
             )
 
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+    def __iter__(self) -> Iterator[tuple[int, str]]:
         if self._first is not None:
             yield self._first
         met = 0
@@ -105,18 +108,8 @@ class _Lines:
                 "get the whole file"
             )
 
-    def _all(self) -> Iterator[tuple[int, bytes]]:
-        number = 0
-        for data in text_blocks(read_blocks(self._path), name_of(self._path)):
-            for line in data.split(b"\n"):
-                number += 1
-                line = line.rstrip()
-                if line:
-                    yield number, line
-            number -= data.endswith(b"\n")
 
-
-def _numbers(texts: list[bytes], path: Path, line: int) -> npt.NDArray[np.float32]:
+def _numbers(texts: list[str], path: Path, line: int) -> npt.NDArray[np.float32]:
     try:
         vector = np.array([*map(float, texts)], np.float32)
     except ValueError as error:
