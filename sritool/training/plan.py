@@ -62,10 +62,15 @@ class Plan:
         """Settings in which the run goes on otherwise than it was: `optimizer.learning_rate 0.001 → 0.1`."""
         if self.resume is None:
             return []
-        before, now = flat(plain(self.resume.config)), flat(plain(self.config))
-        return [
-            f"{key} {before.get(key)} → {value}" for key, value in now.items() if before.get(key) != value
-        ]
+        before = plain(self.resume.config)
+        known, nested, told = flat(before), Given(before), []
+        for key, value in flat(plain(self.config)).items():
+            was = known.get(key, nested.get(key))  # the latter where a schedule has begun or ceased to move
+            if isinstance(was, dict):
+                was = f"{was['start']:g} to {was['end']:g}"
+            if was != value:
+                told.append(f"{key} {was} → {value}")
+        return told
 
     def toml(self) -> str:
         """Its settings as TOML."""
