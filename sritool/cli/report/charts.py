@@ -28,6 +28,26 @@ GREY = "#8C8C8C"
 GRID = "rgba(128,128,128,0.25)"
 HOVER_WIDTH = 44  # characters of a line beside a point
 
+_BARE_AXIS = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "showline": False}
+_PLANE: Chart = {
+    "xaxis": _BARE_AXIS,
+    "yaxis": _BARE_AXIS | {"scaleanchor": "x"},
+    "hovermode": "closest",
+    "dragmode": "zoom",
+    "showlegend": False,
+}
+"""Layout without numbers and with equal scales, as t-SNE's have no meaning."""
+_LENGTH_BAR: Chart = {
+    "title": {"text": "tokens", "side": "right"},
+    "orientation": "h",
+    "thickness": 10,
+    "len": 0.6,
+    "x": 0.5,
+    "y": 0,
+    "yanchor": "top",
+    "outlinewidth": 0,
+}
+
 PANELS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("Loss", "nats a sentence", {"nll": "nll, validation", "recon": "recon, validation"}),
     ("Loss in training", "nats a sentence", {"train recon": "recon, training"}),
@@ -95,7 +115,7 @@ def map_chart(found: Map) -> Chart:
             "colorscale": [list(stop) for stop in SHORT_TO_LONG],
             **_most(found.lengths),
             "showscale": True,
-            "colorbar": _length_bar(),
+            "colorbar": _LENGTH_BAR,
         }
     else:
         traces = []
@@ -109,7 +129,7 @@ def map_chart(found: Map) -> Chart:
             }
             traces.append(trace)
     legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "itemsizing": "constant"}
-    layout = _plane() | {"showlegend": found.labels is not None, "legend": legend}
+    layout = _PLANE | {"showlegend": found.labels is not None, "legend": legend}
     layout["margin"] = {"l": 8, "r": 8, "t": 34, "b": 8 if found.labels else 56}
     return {"data": traces, "layout": layout}
 
@@ -117,7 +137,7 @@ def map_chart(found: Map) -> Chart:
 def control_chart(found: Map) -> Chart:
     """Draws of the prior laid out in the same way."""
     trace = _marks(found.control, {"hoverinfo": "skip", "marker": {"size": 5, "color": GREY, "opacity": 0.7}})
-    return {"data": [trace], "layout": _plane() | {"margin": {"l": 8, "r": 8, "t": 34, "b": 8}}}
+    return {"data": [trace], "layout": _PLANE | {"margin": {"l": 8, "r": 8, "t": 34, "b": 8}}}
 
 
 def _points(found: Map, texts: Sequence[str], rows: Sequence[int]) -> Chart:
@@ -162,31 +182,6 @@ def _line(points: Sequence[Point], name: str, number: int) -> Chart:
 
 def _axis(title: str) -> Chart:
     return {"title": {"text": title, "standoff": 6}, "gridcolor": GRID, "zeroline": False, "automargin": True}
-
-
-def _plane() -> Chart:
-    """Return axes without numbers and with equal scales, as t-SNE's have no meaning."""
-    axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "showline": False}
-    return {
-        "xaxis": axis.copy(),
-        "yaxis": axis | {"scaleanchor": "x"},
-        "hovermode": "closest",
-        "dragmode": "zoom",
-        "showlegend": False,
-    }
-
-
-def _length_bar() -> Chart:
-    return {
-        "title": {"text": "tokens", "side": "right"},
-        "orientation": "h",
-        "thickness": 10,
-        "len": 0.6,
-        "x": 0.5,
-        "y": 0,
-        "yanchor": "top",
-        "outlinewidth": 0,
-    }
 
 
 def _most(lengths: Sequence[int]) -> Chart:
