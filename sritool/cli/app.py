@@ -133,20 +133,7 @@ def show_version(wanted: bool) -> None:
 
 
 SHARED = ("train", "evaluate", "compare", "encode", "noisy-recon", "classify")
-"""Commands whose work several processes share."""
-
-
-def require_one_process(command: str, world_size: str) -> None:
-    """Refuse to be one of several processes, each of which would do all the work again.
-
-    Raises:
-        UsageError: `world_size`, as torchrun has it in the environment, is more than one; it is "" outside of it.
-    """
-    if command not in SHARED and world_size.isdecimal() and int(world_size) > 1:
-        raise UsageError(
-            f"{command} runs in one process, and WORLD_SIZE={world_size} says that there are {world_size}: each "
-            "would do the same work; start it without torchrun, or unset WORLD_SIZE"
-        )
+"""Commands whose work several processes share; of the others, each process would do all of it again."""
 
 
 @app.callback()
@@ -161,7 +148,12 @@ def global_options(
     ] = False,
 ) -> None:
     """Latent-variable models of text from the command line: short-run inference, and its measures."""
-    require_one_process(ctx.invoked_subcommand or "sritool", os.environ.get("WORLD_SIZE", ""))
+    command, processes = ctx.invoked_subcommand or "sritool", os.environ.get("WORLD_SIZE", "")
+    if command not in SHARED and processes.isdecimal() and int(processes) > 1:  # as torchrun says
+        raise UsageError(
+            f"{command} runs in one process, and WORLD_SIZE={processes} says that there are {processes}: each "
+            "would do the same work; start it without torchrun, or unset WORLD_SIZE"
+        )
 
 
 def main() -> None:
