@@ -155,17 +155,17 @@ def compare(
     likelihood_estimators.check_estimator(request.estimator, others=(OWN,))
     paths, notes = each_once(checkpoints)
     models = [load_hashed(path, device) for path in paths]
-    reference, paired = reference_index(paths, [model for model, _ in models], against), len(paths) > 1
-    requests = [_request(model.method, request, samples) for model, _ in models]
+    reference, paired = reference_index(paths, models, against), len(paths) > 1
+    requests = [_request(model.method, request, samples) for model in models]
     if not mixed:
-        require_one_corpus([model for model, _ in models], "compare those of one, or give --mixed")
-    one_corpus = len({model.checkpoint.corpus["content_hash"] for model, _ in models}) == 1
-    recipes = [model.checkpoint.config.recipe or "none" for model, _ in models]
+        require_one_corpus(models, "compare those of one, or give --mixed")
+    one_corpus = len({model.checkpoint.corpus["content_hash"] for model in models}) == 1
+    recipes = [model.checkpoint.config.recipe or "none" for model in models]
     rows: list[Row] = []
     for number, (name, own) in enumerate(zip(run_names(paths), requests, strict=True), 1):
-        model, content = models.pop(0)  # each is let go when it is measured
+        model = models.pop(0)  # each is let go when it is measured
         label = f"{number}/{len(paths)} {name}: " if len(paths) > 1 else ""
-        found = evaluate_model(model, content, own, None, label, report, paired)
+        found = evaluate_model(model, own, None, label, report, paired)
         training = training_of(model, request.data_dir)
         corpus = model.checkpoint.corpus
         rows.append(Row(name, str(corpus["name"]), str(corpus["content_hash"]), found, training))

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sritool.evaluation.evaluate import evaluate_model, record_of
-from sritool.evaluation.evaluations_on_record import NAME, Evaluations, metric_of
+from sritool.evaluation.evaluations_on_record import NAME, Evaluations, HashedModel, metric_of
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.notes import ON_WEIGHTS
 from sritool.evaluation.record import Record
 from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import DEFAULT_METRICS, NEEDS, EvaluationSettings
 from sritool.runs.bundled import records_folder
-from sritool.runs.model import Report, TrainedModel
+from sritool.runs.model import Report
 
 WITHOUT_Z = ("ppl", "nll")  # all there is to measure on a language model
 
@@ -28,9 +28,7 @@ class Figures(NamedTuple):
     notes: list[str]
 
 
-def figures_of(
-    model: TrainedModel, content: str, request: EvaluationSettings, report: Report
-) -> list[Figures]:
+def figures_of(model: HashedModel, request: EvaluationSettings, report: Report) -> list[Figures]:
     """Take the figures on record, each on the most sentences there are, and measure the usual ones that are missing.
 
     What is on record of fewer sentences than the request's limit is not taken; what is measured now is of that many.
@@ -40,11 +38,11 @@ def figures_of(
         ppl and nll on a page agree.
     """
     usual = DEFAULT_METRICS if model.latent else WITHOUT_Z
-    sets = list(figures_on_record(model, content, request, usual))
+    sets = list(figures_on_record(model, request, usual))
     known = {metric_of(estimate) for figures in sets for estimate in figures.estimates}
     rest = tuple(name for name in usual if name not in known)
     if rest:
-        measured = evaluate_model(model, content, replace(request, metrics=rest), None, "", report)
+        measured = evaluate_model(model, replace(request, metrics=rest), None, "", report)
         sets.append(Figures(request.limit, measured.estimates, measured.notes))
     return sets
 
@@ -65,11 +63,11 @@ def notes_on(sets: Sequence[Figures]) -> list[str]:
 
 
 def figures_on_record(
-    model: TrainedModel, content: str, request: EvaluationSettings, usual: Sequence[str]
+    model: HashedModel, request: EvaluationSettings, usual: Sequence[str]
 ) -> Iterator[Figures]:
     """Take what is kept of this very checkpoint and split, the whole split first; no metric twice.
 
-    `content` is the hash of the checkpoint's file. The metrics `usual` are wanted together.
+    The metrics `usual` are wanted together.
     Raises: DataError if the corpus is not there.
     """
     of_interest = set(NEEDS) if model.latent else set(WITHOUT_Z)
@@ -79,7 +77,7 @@ def figures_on_record(
         chosen = choose_sentences(model, request.split, None, limit, request.data_dir)
         count = len(chosen.examples)
         if count >= len(enough):
-            found.append((limit, count, record_of(model, content, chosen, replace(request, limit=limit))))
+            found.append((limit, count, record_of(model, chosen, replace(request, limit=limit))))
     weighted = [name for name in usual if name in ON_WEIGHTS]
     whole = (count for _, count, kept in found if not kept.missing(weighted))
     of_weighted = next(whole, len(enough))  # else they are measured on as many

@@ -22,6 +22,7 @@ from sritool.data.batches import collate, evaluation_batches
 from sritool.data.sampling import Indices, seeded_choice
 from sritool.data.split import Split
 from sritool.evaluation.batches import measured_batches
+from sritool.evaluation.evaluations_on_record import HashedModel
 from sritool.evaluation.likelihood_estimators import weighted_draws
 from sritool.evaluation.metrics import Estimate, mean_estimate
 from sritool.evaluation.paired import ERRORS
@@ -219,6 +220,6 @@ def folded(checkpoint: Checkpoint, gaussian: Gaussian, source: str) -> Checkpoin
     return replace(checkpoint, config=config, weights=weights, progress=progress, trainer=None)
 
 
-def write_fitted(model: TrainedModel, fitted: FittedPrior, source: str, target: Path) -> None:
+def write_fitted(model: HashedModel, fitted: FittedPrior, target: Path) -> None:
     """Write `folded` of a model's checkpoint, whole or not at all."""
-    save_checkpoint(folded(model.checkpoint, fitted.gaussian, source), target.resolve())
+    save_checkpoint(folded(model.checkpoint, fitted.gaussian, model.content), target.resolve())

@@ -45,7 +45,7 @@ def gather_facts(path: Path, data_dir: Path) -> CardFacts:
 
     Without the model's own corpus in `data_dir`, no evaluation on record is known.
     """
-    model, content = load_hashed(path, "cpu")
+    model = load_hashed(path)
     checkpoint = model.checkpoint
     try:
         info = prepared_corpus(model, data_dir).info
@@ -53,7 +53,7 @@ def gather_facts(path: Path, data_dir: Path) -> CardFacts:
         request = EvaluationSettings(split=split, limit=1, data_dir=data_dir)
         sets: list[Figures] = []
         for usual in (DEFAULT_METRICS, ("ppl", "nll"), ("nll",), ("ppl",)):
-            sets = list(figures_on_record(model, content, request, usual))
+            sets = list(figures_on_record(model, request, usual))
             if any(estimate.metric in ("ppl", "nll") for estimate in in_order(sets)):
                 break
         sentences = {name: part.sentences for name, part in info.splits.items()}

@@ -25,7 +25,7 @@ from sritool.evaluation.batches import measured_batches, told_as
 from sritool.evaluation.collapse import ignores_z
 from sritool.evaluation.estimates import NATS
 from sritool.evaluation.evaluate import require_one_corpus
-from sritool.evaluation.evaluations_on_record import load_hashed
+from sritool.evaluation.evaluations_on_record import HashedModel, load_hashed
 from sritool.evaluation.metrics import Array, Estimate, derangement, mean_estimate
 from sritool.evaluation.record import FinishedBatches
 from sritool.evaluation.sentences import Text, choose_sentences, read_text
@@ -154,26 +154,26 @@ def noisy_recon(checkpoints: Sequence[Path], request: Request, device: str, repo
         raise UsageError(f"k is {counts[-1]}; give {MOST} at most")
     paths, again = each_once(checkpoints)
     models = [load_hashed(path, device) for path in paths]
-    able = [(model, content) for model, content in models if model.latent]
+    able = [model for model in models if model.latent]
     if not able:
-        models[0][0].require_latent("infer codes of noisy sentences")
-    names = dict(zip((model.path for model, _ in models), run_names(paths), strict=True))
-    left_out = [f"{names[m.path]}: left out, as {m.method.name} has no z" for m, _ in models if not m.latent]
+        models[0].require_latent("infer codes of noisy sentences")
+    names = dict(zip((model.path for model in models), run_names(paths), strict=True))
+    left_out = [f"{names[m.path]}: left out, as {m.method.name} has no z" for m in models if not m.latent]
     if request.text is None and request.noisy is None:
-        require_one_corpus([model for model, _ in able], "measure them one by one")
+        require_one_corpus(able, "measure them one by one")
     text = read_text(request.text) if request.text else None
     noisy = read_noisy(request.noisy, request.counts, request.limit) if request.noisy else None
     models.clear()
     several, found = len(able) > 1, list[NoisyRecon]()
     while able:  # each is let go when it is measured
-        model, content = able.pop(0)
+        model = able.pop(0)
         sentences = _sentences(model, request, counts, text, noisy)
         noisy = sentences.noisy
         if request.write is not None and not found:
             write_noisy(noisy, request.write)
         name = names[model.path]
         told = told_as(report, f"{name}: " if several else "")
-        found.append(_measure(model, content, sentences, request, name, told))
+        found.append(_measure(model, sentences, request, name, told))
     return Measured(found, [*again, *left_out])
 
 
@@ -192,14 +192,14 @@ def _sentences(
 
 
 def _measure(
-    model: TrainedModel, content: str, sentences: Sentences, request: Request, name: str, report: Report
+    model: HashedModel, sentences: Sentences, request: Request, name: str, report: Report
 ) -> NoisyRecon:
     """The row of the run of this name; batches that a stopped measurement finished are not done again."""
     split, places, keys, data, noisy = sentences
     counts = (0, *noisy.noisy)
     settings = ("noisy-recon", VERSION, request.chains, request.seed, request.batch_size)
     chosen = (split.ids, split.offsets, places, keys)
-    finished = FinishedBatches(model.path, content, *chosen, noisy.noisy, settings, model.arithmetic)
+    finished = FinishedBatches(model.path, model.content, *chosen, noisy.noisy, settings, model.arithmetic)
     try:
         rows = losses_of(model, sentences, request, finished, report)
     except NumericalError as error:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sritool.config.settings import LikelihoodConfig
 from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.evaluate import evaluate_model, record_of, require_one_corpus
-from sritool.evaluation.evaluations_on_record import load_hashed
+from sritool.evaluation.evaluations_on_record import HashedModel, load_hashed
 from sritool.evaluation.metrics import Estimate
 from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import DEFAULT_ESTIMATOR, EvaluationSettings
@@ -59,16 +59,16 @@ def ppl_draws(
     models = [load_hashed(path, device) for path in checkpoints]
     for name in wanted:
         likelihood_estimators.check_estimator(name)
-        if not any(_fits(name, model) for model, _ in models):
-            likelihood_estimators.check_estimator(name, models[0][0].method)
-    require_one_corpus([model for model, _ in models], "draw them one by one")
+        if not any(_fits(name, model) for model in models):
+            likelihood_estimators.check_estimator(name, models[0].method)
+    require_one_corpus(models, "draw them one by one")
     points: list[Point] = []
     notes: list[str] = []
     data = ""
-    for name, (model, content) in zip(run_names(checkpoints), models, strict=True):
-        for own in _requests(model, content, request, wanted):
+    for name, model in zip(run_names(checkpoints), models, strict=True):
+        for own in _requests(model, request, wanted):
             label = f"{name}, {own.estimator}: "
-            found = evaluate_model(model, content, own, None, label, report)
+            found = evaluate_model(model, own, None, label, report)
             points += [point for e in found.estimates if e.metric == metric for point in _points(name, e)]
             notes += [f"{name}: {note}" for note in found.notes]
             data = f"{found.data}, {points[-1].sentences} of {found.total} sentences"
@@ -81,7 +81,7 @@ def _fits(estimator: str, model: TrainedModel) -> bool:
 
 
 def _requests(
-    model: TrainedModel, content: str, request: EvaluationSettings, wanted: Sequence[str]
+    model: HashedModel, request: EvaluationSettings, wanted: Sequence[str]
 ) -> Iterator[EvaluationSettings]:
     """One for each estimator: those wanted, or the default one and those on record."""
     if not model.latent:
@@ -93,7 +93,7 @@ def _requests(
         asked = name in (wanted or (DEFAULT_ESTIMATOR,))
         if not _fits(name, model) or (wanted and not asked):
             continue
-        if asked or not record_of(model, content, chosen, own).missing(request.metrics):
+        if asked or not record_of(model, chosen, own).missing(request.metrics):
             yield own
 
 

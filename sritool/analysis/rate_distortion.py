@@ -67,16 +67,16 @@ def rate_distortion_curves(
     if not 0 < largest < float("inf"):
         raise UsageError(f"the largest β is {largest}; give more than 0, like 1, the model's posterior")
     models = [load_hashed(path, device) for path in checkpoints]
-    require_one_corpus([model for model, _ in models], "draw them one by one")
+    require_one_corpus(models, "draw them one by one")
     points: list[Point] = []
     notes: list[str] = []
     records: list[FinishedBatches] = []
     data = ""
     for name in run_names(checkpoints):
-        model, content = models.pop(0)  # each is let go when it is measured
+        model = models.pop(0)  # each is let go when it is measured
         chosen = choose_sentences(model, request.split, None, request.limit, request.data_dir)
-        key = key_of(content, model.method, chosen, request, model.arithmetic)
         given = (request.rungs, request.likelihood.samples, request.batch_size, largest)
+        key = key_of(model, chosen, request)
         records.append(FinishedBatches(model.path, "rate-distortion", key, *given))
         label = f"{name}: annealing" if len(checkpoints) > 1 else "annealing"
         size = min(request.batch_size, _BATCH, max(1, _ROWS // request.likelihood.samples))

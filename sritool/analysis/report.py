@@ -102,7 +102,7 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
         UsageError: As the parts have it.
         NumericalError: As the parts have it.
     """
-    model, content = load_hashed(checkpoint, device)
+    model = load_hashed(checkpoint, device)
     corpus = prepared_corpus(model, request.data_dir)
     if request.split not in corpus.info.splits:
         raise DataError(
@@ -116,7 +116,7 @@ def gather(checkpoint: Path, request: Request, device: str, report: Report) -> R
         batch_size=request.batch_size,
         data_dir=request.data_dir,
     )
-    figures = figures_of(model, content, measurement, report)
+    figures = figures_of(model, measurement, report)
     left_out: dict[str, str] = {}
     codes = model.prior(request.samples, request.seed)
     drawn = model.decode(codes, model.default_decoding(), request.seed, report=report)

@@ -14,7 +14,7 @@ from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
 from sritool.evaluation.collapse import collapse_note
 from sritool.evaluation.estimates import likelihood_curve
-from sritool.evaluation.evaluations_on_record import Evaluations, decisive, key_of, load_hashed
+from sritool.evaluation.evaluations_on_record import Evaluations, HashedModel, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure, origin_of
 from sritool.evaluation.metrics import Array, Estimate
 from sritool.evaluation.sentence_figures import SentenceFigures, is_measured
@@ -56,26 +56,25 @@ def evaluate(
     check_metrics(settings.metrics)
     likelihood_estimators.check_estimator(settings.estimator)
     models = [load_hashed(path, device) for path in checkpoints]
-    for model, _ in models:
+    for model in models:
         likelihood_estimators.check_estimator(settings.estimator, model.method)
         if settings.refinement is not None:
             model.method.refined(settings.refinement)  # refused before anything is measured
     if settings.text is None:
-        require_one_corpus([model for model, _ in models])
+        require_one_corpus(models)
     text = read_text(settings.text) if settings.text else None
     found = []
     for name in run_names(checkpoints):
-        model, content = models.pop(0)  # each is let go when it is measured
+        model = models.pop(0)  # each is let go when it is measured
         label = f"{name}: " if len(checkpoints) > 1 else ""
-        found.append(evaluate_model(model, content, settings, text, label, report)._replace(run=name))
+        found.append(evaluate_model(model, settings, text, label, report)._replace(run=name))
     if not any(evaluation.estimates for evaluation in found):
         raise UsageError(f"{found[0].notes[0]}; give other metrics")
     return found
 
 
 def evaluate_model(
-    model: TrainedModel,
-    content: str,
+    model: HashedModel,
     settings: EvaluationSettings,
     text: Text | None,
     label: str,
@@ -84,11 +83,11 @@ def evaluate_model(
 ) -> Evaluation:
     """Measure one checkpoint: what is on record beside it is looked up, the rest is measured and kept.
 
-    `content` is the hash of the checkpoint's file. A text takes the place of the split; the label goes before what is
-    reported. With `paired`, the terms of each sentence are needed, to compare with another run.
+    A text takes the place of the split; the label goes before what is reported. With `paired`, the terms of each
+    sentence are needed, to compare with another run.
     """
     chosen = choose_sentences(model, settings.split, text, settings.limit, settings.data_dir)
-    kept = record_of(model, content, chosen, settings)
+    kept = record_of(model, chosen, settings)
     wanted = settings.metrics if settings.again else kept.missing(settings.metrics, paired)
     measured, notes = None, list[str]()
     if wanted:
@@ -120,12 +119,12 @@ def looked_up(model: TrainedModel, chosen: Chosen, kept: Evaluations, metrics: S
     return Evaluation(*head, estimates, [], notes, [], kept.terms(metrics))
 
 
-def record_of(model: TrainedModel, content: str, chosen: Chosen, settings: EvaluationSettings) -> Evaluations:
+def record_of(model: HashedModel, chosen: Chosen, settings: EvaluationSettings) -> Evaluations:
     """What is on record beside a checkpoint of these sentences and settings.
 
     Batches that an evaluation left which is on record are removed: it was killed just after that. Not with `again`.
     """
-    kept = Evaluations(model.path, key_of(content, model.method, chosen, settings, model.arithmetic))
+    kept = Evaluations(model.path, key_of(model, chosen, settings))
     stale = any(kept.path.parent.glob(".evaluate-*.jsonl"))
     if not settings.again and measuring().gather(stale)[0]:
         for metrics in kept.measured_together():

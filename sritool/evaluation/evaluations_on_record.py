@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+from pydantic import TypeAdapter
 
 from sritool._version import __version__
 from sritool.evaluation.measure import Measured
@@ -32,7 +34,7 @@ from sritool.evaluation.settings import DEFAULT_ESTIMATOR, NEEDS, EvaluationSett
 from sritool.methods.base import Method
 from sritool.runs.bundled import records_folder
 from sritool.runs.folder import find_checkpoint
-from sritool.runs.model import TrainedModel, load_model
+from sritool.runs.model import TrainedModel
 
 NAME = "evaluations.jsonl"
 
@@ -43,6 +45,10 @@ class Measurement(NamedTuple):
     estimates: dict[str, list[Estimate]]
     notes: list[Note]
     terms: dict[str, Array]  # of each sentence, by the estimate's name; empty in records of before
+
+
+_ESTIMATES = TypeAdapter(dict[str, list[Estimate]])
+_NOTES = TypeAdapter(list[Note])
 
 
 class Evaluations(Record):
@@ -126,25 +132,35 @@ class Evaluations(Record):
             yield f"the figures are not kept, as {self.path} cannot be written"
 
 
-def load_hashed(path: Path, device: str) -> tuple[TrainedModel, str]:
-    """A model and the hash of the very file it came from, also while a training run replaces that file.
+class HashedModel(TrainedModel):
+    """A trained model that knows the hash of the very file it came from, under which its figures are kept.
 
-    Raises: as `load_model`.
+    Attributes:
+        content: SHA-256 of the file, in hexadecimal.
     """
-    file = find_checkpoint(path, Path("runs"))
-    while True:
-        content, model = content_hash(file), load_model(file, device)
-        if content_hash(file) == content:
-            return model, content
+
+    content: str
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu", gpu: str | None = None) -> Self:
+        """Load as `TrainedModel.load` does, also while a training run replaces the file."""
+        file = find_checkpoint(Path(path), Path("runs"))
+        while True:
+            content, model = content_hash(file), super().load(file, device, gpu)
+            if content_hash(file) == content:
+                model.content = content
+                return model
 
 
-def key_of(content: str, method: Method, chosen: Chosen, settings: EvaluationSettings, kind: object) -> str:
-    """Stands for all that figures depend on beyond rounding; `kind` is that of device and numbers."""
-    split = chosen.split
+load_hashed = HashedModel.load
+
+
+def key_of(model: HashedModel, chosen: Chosen, settings: EvaluationSettings) -> str:
+    """Stands for all that figures depend on beyond rounding."""
+    split, method = chosen.split, model.method
     sentences = (split.ids, split.offsets, split.words, chosen.examples)
-    refinement = getattr(method, "refinement", None)  # of an encoder's q(z|x)
-    used = (decisive(settings, method, len(chosen.examples)), refinement, kind)
-    return fingerprint(VERSION, __version__, content, *sentences, *used)
+    used = (decisive(settings, method, len(chosen.examples)), method.refinement, model.arithmetic)
+    return fingerprint(VERSION, __version__, model.content, *sentences, *used)
 
 
 def decisive(settings: EvaluationSettings, method: Method, sentences: int) -> dict[str, object]:
@@ -176,19 +192,9 @@ def metric_of(estimate: Estimate) -> str:
 
 
 def _measurement(entry: Mapping[str, Any]) -> Measurement:
-    estimates = {name: [_estimate(values) for values in of] for name, of in entry["metrics"].items()}
-    notes = [Note(str(text), tuple(of)) for text, of in entry["notes"]]
+    estimates = _ESTIMATES.validate_python(entry["metrics"])
+    notes = _NOTES.validate_python(entry["notes"])
     return Measurement(estimates, notes, unpacked(entry.get("terms", {})))
-
-
-def _estimate(values: Mapping[str, Any]) -> Estimate:
-    reliability = None
-    if values["reliability"] is not None:
-        numbers = dict(values["reliability"])
-        curve = tuple((int(draws), float(value)) for draws, value in numbers.pop("curve"))
-        reliability = Reliability(**{name: float(value) for name, value in numbers.items()}, curve=curve)
-    floats = {name: float(values[name]) for name in ("value", "standard_error")}
-    return Estimate(**{**values, **floats, "reliability": reliability})
 
 
 def _plain(measured: Measurement | None) -> dict[str, Any]:
@@ -203,7 +209,7 @@ def _plain(measured: Measurement | None) -> dict[str, Any]:
 
 
 def _fields(value: Any) -> Any:
-    """Fields by name; a number that JSON has no word for as its own, which `float` reads."""
+    """Fields by name; a number that JSON has no word for as its name, which pydantic reads."""
     if isinstance(value, Estimate | Reliability):
         return {name: _fields(field) for name, field in value._asdict().items()}
     if isinstance(value, tuple):

@@ -13,14 +13,13 @@ from sritool.analysis.training_cost import Training, training_of
 from sritool.config.settings import LikelihoodConfig, RunConfig
 from sritool.errors import CheckpointError, UsageError
 from sritool.evaluation.evaluate import looked_up, record_of
-from sritool.evaluation.evaluations_on_record import load_hashed
+from sritool.evaluation.evaluations_on_record import HashedModel, load_hashed
 from sritool.evaluation.likelihood_estimators import ESTIMATORS
 from sritool.evaluation.sentences import choose_sentences
 from sritool.evaluation.settings import EvaluationSettings
 from sritool.locks import Lock
 from sritool.runs.checkpoint import Checkpoint, load_checkpoint
 from sritool.runs.folder import BEST, LAST, LOCK
-from sritool.runs.model import TrainedModel
 
 
 class Known(NamedTuple):
@@ -153,33 +152,31 @@ def _known(plan: Plan, run: PlannedRun, folder: Path, device: str) -> Known | No
     if not (folder / BEST).is_file():
         return None
     try:
-        model, content = load_hashed(folder / BEST, device)
+        model = load_hashed(folder / BEST, device)
     except CheckpointError:
         if load_checkpoint(folder / BEST).progress.get("pretraining"):
             return None
         raise
     training = training_of(model, plan.request.data_dir)
-    done = dict(_on_record(plan, run, model, content))
+    done = dict(_on_record(plan, run, model))
     found = model.checkpoint
     best_after = float(found.progress["seconds"])
-    return Known(model.path, content, found.config, training, best_after, found.corpus, done)
+    return Known(model.path, model.content, found.config, training, best_after, found.corpus, done)
 
 
-def _on_record(
-    plan: Plan, run: PlannedRun, model: TrainedModel, content: str
-) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _on_record(plan: Plan, run: PlannedRun, model: HashedModel) -> Iterator[tuple[tuple[str, ...], Any]]:
     outputs = Outputs(model.path)
     for measure in run.measures:
         if measure.recorded:
             settings = settings_of(plan, measure)
             chosen = choose_sentences(model, settings.split, None, settings.limit, plan.request.data_dir)
-            kept = record_of(model, content, chosen, settings)
+            kept = record_of(model, chosen, settings)
             missing = kept.missing(settings.metrics)
             there = tuple(name for name in settings.metrics if name not in missing)
             if there:
                 yield measure.words, (there, looked_up(model, chosen, kept, there))
         else:
-            rows = outputs.rows(content, plan.measure_words(measure, ""))
+            rows = outputs.rows(model.content, plan.measure_words(measure, ""))
             if rows is not None:
                 yield measure.words, rows
 

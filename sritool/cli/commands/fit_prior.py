@@ -56,11 +56,11 @@ def fit_prior(
     path = model.find("fitting the prior of")
     new.check(path)
     with new.hold():
-        opened, source = load_hashed(path, where)
+        opened = load_hashed(path, where)
         with output.progress() as report:
             fitted = fitted_prior.fit_prior(opened, sentences, limit, seed, data_dir, report)
         if new.write is not None and fitted.is_better:  # before the table, whose reader may go: `| head -1`
-            fitted_prior.write_fitted(opened, fitted, source, new.write)
+            fitted_prior.write_fitted(opened, fitted, new.write)
     title = (
         f"{run_name(path)} on {opened.checkpoint.corpus['name']}, fitted to {fitted.trained} training sentences, "
         f"judged by {fitted.before.sentences} validation sentences"
