@@ -12,7 +12,7 @@ from sritool.evaluation import likelihood_estimators
 from sritool.evaluation.batches import told_as
 from sritool.evaluation.certificate import Certificate
 from sritool.evaluation.certificate import certify as certify_model
-from sritool.evaluation.collapse import collapse_note
+from sritool.evaluation.collapse import IGNORES_Z, collapse_note
 from sritool.evaluation.estimates import likelihood_curve
 from sritool.evaluation.evaluations_on_record import Evaluations, HashedModel, decisive, key_of, load_hashed
 from sritool.evaluation.measure import measure, origin_of
@@ -69,7 +69,8 @@ def evaluate(
         label = f"{name}: " if len(checkpoints) > 1 else ""
         found.append(evaluate_model(model, settings, text, label, report)._replace(run=name))
     if not any(evaluation.estimates for evaluation in found):
-        raise UsageError(f"{found[0].notes[0]}; give other metrics")
+        reason = next(note for note in found[0].notes if not note.startswith(IGNORES_Z))
+        raise UsageError(f"{reason}; give other metrics")
     return found
 
 

@@ -38,3 +38,10 @@ def test_a_language_model_has_no_z_to_ignore(run: Run, monkeypatch: pytest.Monke
     monkeypatch.setattr("sritool.evaluation.collapse.COLLAPSE_NATS", 1e9)
     for command in (("sample", "mine-lm", "-n", "2"), ("evaluate", "mine-lm")):
         assert SAYS not in run(*command).stderr
+
+
+def test_it_is_no_reason_why_nothing_was_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sritool.evaluation.collapse.COLLAPSE_NATS", 1e9)
+    result = run("evaluate", "mine-sri", "--metrics", "elbo-gain")
+    assert (result.exit_code, result.stderr.count(SAYS)) == (2, 0)
+    assert "elbo-gain: not measured, as sri has no encoder; give other metrics" in result.stderr
