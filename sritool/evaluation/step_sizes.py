@@ -154,25 +154,24 @@ def write_tuned(model: TrainedModel, schedule: Sequence[float], target: Path) ->
     save_checkpoint(dataclasses.replace(model.checkpoint, config=config), target.resolve())
 
 
+@dataclass
 class _Bench:
     """The sentences and noise on which schedules are measured."""
 
-    def __init__(
-        self,
-        method: Method,
-        split: Split,
-        examples: Indices,
-        tuning: Tuning,
-        temperature: float,
-        report: Report,
-    ) -> None:
-        self.method, self.split, self.examples, self.tuning = method, split, examples, tuning
-        self.temperature, self.report = temperature, report
-        self.batches = evaluation_batches(split.lengths[examples], tuning.batch_size)
-        self.done = self.total = 0  # chains
-        # An ascent takes many measurements, each with noise of its own: a few chains are enough.
-        least = 2 * method.latent if tuning.objective == "entropy" else 8
-        self.few = min(tuning.chains, max(least, tuning.chains // 4))
+    method: Method
+    split: Split
+    examples: Indices
+    tuning: Tuning
+    temperature: float
+    report: Report
+    done: int = 0  # chains
+    total: int = 0
+
+    @property
+    def few(self) -> int:
+        """Chains that are enough for a measurement of an ascent, which takes many, each with noise of its own."""
+        least = 2 * self.method.latent if self.tuning.objective == "entropy" else 8
+        return min(self.tuning.chains, max(least, self.tuning.chains // 4))
 
     def measure(self, candidates: Sequence[search.Candidate], ascent: int | None = None) -> list[Sides]:
         """Sides of each schedule, all of one length, on common random numbers: [examples] in float64 each.
@@ -185,7 +184,7 @@ class _Bench:
         stream, output = Stream(tuning.seed, *purpose), method.generator.output_bias
         steps, dynamics = len(candidates[0].schedule), evaluated(sampler, method.root)
         tables = torch.full((len(candidates), len(Sides._fields), len(self.examples)), math.nan).double()
-        for part in self.batches:
+        for part in evaluation_batches(self.split.lengths[self.examples], tuning.batch_size):
             conditional = method.conditional(collate(self.split, self.examples[part]).to(output.device))
             examples = conditional.batch.examples
             noise = draw_noise(stream, examples, range(chains), steps, method.latent, output.dtype)
