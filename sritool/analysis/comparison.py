@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sritool.analysis.training_cost import Training, training_of
 from sritool.errors import CheckpointError, UsageError, suggestion
 from sritool.evaluation import likelihood_estimators
+from sritool.evaluation.batches import told_as
 from sritool.evaluation.estimates import WEIGHTED
 from sritool.evaluation.evaluate import Evaluation, evaluate_model, require_one_corpus
 from sritool.evaluation.evaluations_on_record import load_hashed
@@ -155,37 +156,27 @@ def compare(
     likelihood_estimators.check_estimator(request.estimator, others=(OWN,))
     paths, notes = each_once(checkpoints)
     models = [load_hashed(path, device) for path in paths]
-    reference, paired = reference_index(paths, models, against), len(paths) > 1
+    reference, names, several = reference_index(paths, models, against), run_names(paths), len(paths) > 1
     requests = [_request(model.method, request, samples) for model in models]
     if not mixed:
         require_one_corpus(models, "compare those of one, or give --mixed")
-    one_corpus = len({model.checkpoint.corpus["content_hash"] for model in models}) == 1
     recipes = [model.checkpoint.config.recipe or "none" for model in models]
     rows: list[Row] = []
-    for number, (name, own) in enumerate(zip(run_names(paths), requests, strict=True), 1):
+    for number, (name, own) in enumerate(zip(names, requests, strict=True), 1):
         model = models.pop(0)  # each is let go when it is measured
-        label = f"{number}/{len(paths)} {name}: " if len(paths) > 1 else ""
-        found = evaluate_model(model, own, None, label, report, paired)
+        told = told_as(report, f"{number}/{len(paths)} {name}: " if several else "")
+        found = evaluate_model(model, own, told, paired=several)
         training = training_of(model, request.data_dir)
         corpus = model.checkpoint.corpus
         rows.append(Row(name, str(corpus["name"]), str(corpus["content_hash"]), found, training))
+    one_corpus = len({row.content_hash for row in rows}) == 1
     weighed = [row.likelihood for row in rows if row.likelihood is not None]
     by_own = request.estimator == OWN
     kinds = {(one.estimator, one.draws) for one in weighed if by_own or one.estimator != "exact"}
-    of_runs = [(row.name, note) for row in rows for note in _notes_on(row)]
-    notes += _grouped(of_runs, [row.name for row in rows])
-    if len(set(recipes)) > 1:
-        by_run = (f"{row.name} {recipe}" for row, recipe in zip(rows, recipes, strict=True))
-        notes.append(f"trained by different recipes: {', '.join(by_run)}")
-    if not one_corpus:
-        apart = (
-            "no figure of one compares with that of another, and their sentences have no paired difference"
-        )
-        notes.append(f"the corpora differ: {apart}")
-    if len(kinds) > 1:
-        notes.append(f"the estimators differ: {', '.join(WEIGHTED)} do not compare between them")
-    to = rows[reference].name if paired else ""
-    return Comparison(rows, notes, one_corpus, len(kinds) <= 1, to)
+    one_estimator = len(kinds) <= 1
+    notes += _grouped([(row.name, note) for row in rows for note in _notes_on(row)], names)
+    notes += _notes_on_what_differs(dict(zip(names, recipes, strict=True)), one_corpus, one_estimator)
+    return Comparison(rows, notes, one_corpus, one_estimator, names[reference] if several else "")
 
 
 def reference_index(paths: Sequence[Path], models: Sequence[TrainedModel], against: Path | None) -> int:
@@ -228,6 +219,19 @@ def _notes_on(row: Row) -> Iterator[str]:
         yield row.training.left
     if row.training.encoder:
         yield f"the training of its encoder, {row.training.encoder}, is not in its time"
+
+
+def _notes_on_what_differs(
+    recipes: Mapping[str, str], one_corpus: bool, one_estimator: bool
+) -> Iterator[str]:
+    """A line each on recipes, which are by the runs' names, corpora and estimators, where there are several."""
+    if len({*recipes.values()}) > 1:
+        yield f"trained by different recipes: {', '.join(map(' '.join, recipes.items()))}"
+    if not one_corpus:
+        apart = "compares with that of another, and their sentences have no paired difference"
+        yield f"the corpora differ: no figure of one {apart}"
+    if not one_estimator:
+        yield f"the estimators differ: {', '.join(WEIGHTED)} do not compare between them"
 
 
 def _grouped(notes: Sequence[tuple[str, str]], runs: Sequence[str]) -> list[str]:

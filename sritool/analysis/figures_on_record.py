@@ -42,7 +42,7 @@ def figures_of(model: HashedModel, request: EvaluationSettings, report: Report) 
     known = {metric_of(estimate) for figures in sets for estimate in figures.estimates}
     rest = tuple(name for name in usual if name not in known)
     if rest:
-        measured = evaluate_model(model, replace(request, metrics=rest), None, "", report)
+        measured = evaluate_model(model, replace(request, metrics=rest), report)
         sets.append(Figures(request.limit, measured.estimates, measured.notes))
     return sets
 

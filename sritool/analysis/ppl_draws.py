@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sritool.config.settings import LikelihoodConfig
 from sritool.evaluation import likelihood_estimators
+from sritool.evaluation.batches import told_as
 from sritool.evaluation.evaluate import evaluate_model, record_of, require_one_corpus
 from sritool.evaluation.evaluations_on_record import HashedModel, load_hashed
 from sritool.evaluation.metrics import Estimate
@@ -67,8 +68,7 @@ def ppl_draws(
     data = ""
     for name, model in zip(run_names(checkpoints), models, strict=True):
         for own in _requests(model, request, wanted):
-            label = f"{name}, {own.estimator}: "
-            found = evaluate_model(model, own, None, label, report)
+            found = evaluate_model(model, own, told_as(report, f"{name}, {own.estimator}: "))
             points += [point for e in found.estimates if e.metric == metric for point in _points(name, e)]
             notes += [f"{name}: {note}" for note in found.notes]
             data = f"{found.data}, {points[-1].sentences} of {found.total} sentences"

@@ -66,8 +66,8 @@ def evaluate(
     found = []
     for name in run_names(checkpoints):
         model = models.pop(0)  # each is let go when it is measured
-        label = f"{name}: " if len(checkpoints) > 1 else ""
-        found.append(evaluate_model(model, settings, text, label, report)._replace(run=name))
+        told = told_as(report, f"{name}: " if len(checkpoints) > 1 else "")
+        found.append(evaluate_model(model, settings, told, text)._replace(run=name))
     if not any(evaluation.estimates for evaluation in found):
         reason = next(note for note in found[0].notes if not note.startswith(IGNORES_Z))
         raise UsageError(f"{reason}; give other metrics")
@@ -77,15 +77,14 @@ def evaluate(
 def evaluate_model(
     model: HashedModel,
     settings: EvaluationSettings,
-    text: Text | None,
-    label: str,
     report: Report,
+    text: Text | None = None,
     paired: bool = False,
 ) -> Evaluation:
     """Measure one checkpoint: what is on record beside it is looked up, the rest is measured and kept.
 
-    A text takes the place of the split; the label goes before what is reported. With `paired`, the terms of each
-    sentence are needed, to compare with another run.
+    A text takes the place of the split. With `paired`, the terms of each sentence are needed, to compare with another
+    run.
     """
     chosen = choose_sentences(model, settings.split, text, settings.limit, settings.data_dir)
     kept = record_of(model, chosen, settings)
@@ -93,11 +92,9 @@ def evaluate_model(
     measured, notes = None, list[str]()
     if wanted:
         asked = replace(settings, metrics=wanted)
-        finished, told = kept.batches(asked), told_as(report, label)
+        finished, sentences = kept.batches(asked), (chosen.split, chosen.examples)
         try:
-            measured = measure(
-                model.method, chosen.split, chosen.examples, asked, told, finished, model.tokenizer
-            )
+            measured = measure(model.method, *sentences, asked, report, finished, model.tokenizer)
         except NumericalError as error:
             raise NumericalError(f"{run_name(model.path)}: {error}") from error
         kept.add(wanted, measured, _about(model, chosen, settings))
