@@ -30,15 +30,10 @@ class Encoding(Protocol):
         """q(z|x) of the batch."""
 
 
-Draw = Callable[[Method, Conditional, Tensor, EvaluationSettings], WeightedDraws]
-"""How an estimator draws; the arguments are those of `weighted_draws`."""
-
-
 class Estimator(NamedTuple):
     """One of the table."""
 
     samples: int  # M unless asked otherwise
-    draw: Draw
     fits: Callable[[Method], bool] = lambda method: True
     needs: str = ""  # what a method that it does not fit lacks
 
@@ -53,8 +48,28 @@ def weighted_draws(
     Returns:
         M weighted draws of each sentence; `likelihood_figures` gives log p̂(x) in nats.
     """
-    name = settings.estimator if method.latent else "exact"
-    return ESTIMATORS[name].draw(method, conditional, starts, settings)
+    examples, seed, config = conditional.batch.examples, settings.seed, settings.likelihood
+    match settings.estimator if method.latent else "exact":
+        case "adaptive":
+            root = method.root
+            covariance = None if root is None else root @ root.t()
+            ends, rough = starts[: config.modes], method.rough(conditional)
+            return adaptive_draws(conditional, ends, seed, examples, config, covariance, rough)
+        case "sri":
+            size = starts.element_size()
+            rows = rows_within(settings.memory, method.config.generator, conditional.time, size)
+            dynamics, own = evaluated(method.config.sampler, method.root), (seed, starts.dtype)
+            return chain_draws(conditional, examples, method.latent, dynamics, config.samples, rows, *own)
+        case "ais":
+            steps = ais.ladder(conditional, examples, method.latent, starts.dtype, settings.rungs, seed)
+            found = ais.anneal(conditional, steps, examples, config.samples, seed)
+            return WeightedDraws(found.end, conditional.log_likelihood(found.end), found.log_weights)
+        case "encoder":
+            assert isinstance(method, Encoding), "check_estimator refuses the others"
+            q = method.proposal(conditional, seed)
+            return draw(conditional, q, Stream(seed, "weighed"), examples, config.samples)
+        case _:  # exact: check_estimator refuses all other names
+            return exact(conditional, starts[0])
 
 
 def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
@@ -90,56 +105,15 @@ def fitting_batches(
         yield from (part[i : i + fitting] for i in range(0, len(part), fitting))
 
 
-def _adaptive(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
-    config, root, examples = settings.likelihood, method.root, conditional.batch.examples
-    covariance = None if root is None else root @ root.t()
-    ends, rough = starts[: config.modes], method.rough(conditional)
-    return adaptive_draws(conditional, ends, settings.seed, examples, config, covariance, rough)
-
-
-def _sri(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
-    rows = rows_within(settings.memory, method.config.generator, conditional.time, starts.element_size())
-    dynamics, draws = evaluated(method.config.sampler, method.root), settings.likelihood.samples
-    own, examples = (settings.seed, starts.dtype), conditional.batch.examples
-    return chain_draws(conditional, examples, method.latent, dynamics, draws, rows, *own)
-
-
-def _ais(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
-    chains, seed, examples = settings.likelihood.samples, settings.seed, conditional.batch.examples
-    steps = ais.ladder(conditional, examples, method.latent, starts.dtype, settings.rungs, seed)
-    found = ais.anneal(conditional, steps, examples, chains, seed)
-    return WeightedDraws(found.end, conditional.log_likelihood(found.end), found.log_weights)
-
-
-def _encoder(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
-    assert isinstance(method, Encoding), "check_estimator refuses the others"
-    q, stream = method.proposal(conditional, settings.seed), Stream(settings.seed, "weighed")
-    return draw(conditional, q, stream, conditional.batch.examples, settings.likelihood.samples)
-
-
-def _exact(
-    method: Method, conditional: Conditional, starts: Tensor, settings: EvaluationSettings
-) -> WeightedDraws:
-    return exact(conditional, starts[0])
-
-
 def _encodes_with_density(method: Method) -> bool:
     return isinstance(method, Encoding) and not getattr(method, "is_point", False)
 
 
 ESTIMATORS = {
-    "adaptive": Estimator(100, _adaptive),
-    "sri": Estimator(10, _sri, lambda method: method.name == "sri", "a method with a chain"),
-    "ais": Estimator(16, _ais),
-    "encoder": Estimator(500, _encoder, _encodes_with_density, "a method whose encoder gives a distribution"),
-    "exact": Estimator(2, _exact, lambda method: method.latent == 0, "a model without z"),
+    "adaptive": Estimator(100),
+    "sri": Estimator(10, lambda method: method.name == "sri", "a method with a chain"),
+    "ais": Estimator(16),
+    "encoder": Estimator(500, _encodes_with_density, "a method whose encoder gives a distribution"),
+    "exact": Estimator(2, lambda method: method.latent == 0, "a model without z"),
 }
-"""Name -> estimator, in the order in which they are told."""
+"""Name -> estimator, in the order in which they are told; how each draws stands in `weighted_draws`."""

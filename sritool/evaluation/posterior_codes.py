@@ -35,9 +35,7 @@ _DIGEST = 16  # bytes that tell a sentence and its noise
 class CodeSettings(NamedTuple):
     """How a sentence's codes come from q(z|x)."""
 
-    chains: int | None = (
-        None  # independent draws; None: the mean of q(z|x), as the method has it without draws
-    )
+    chains: int | None = None  # independent draws; None: the mean of q(z|x) as the method has it without
     mean: bool = True  # of the draws; of an encoder without chains its own mean in any case
     seed: int = 0
     dropout: bool = False  # in the chain's steps, as while training; nothing to an encoder
@@ -137,7 +135,7 @@ def _record(model: TrainedModel, how: CodeSettings) -> Record:
         (name, tuple(tensor.shape), hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest())
         for name, tensor in model.method.modules.state_dict().items()
     ]
-    config, refinement = model.checkpoint.config, getattr(model.method, "refinement", None)
+    config, refinement = model.checkpoint.config, model.method.refinement
     used = (plain(config.sampler), refinement, *([plain(config.refinement)] if refinement else []))
     kind = (model.method.name, *model.arithmetic)
     key = fingerprint(VERSION, __version__, weights, used, kind, tuple(how))
