@@ -188,7 +188,8 @@ def aligned(
 def _check_names(source: Sentences, test: Sentences, own: set[str], of_test: set[str]) -> None:
     if own.isdisjoint(of_test):
         none = f"the labels of {source.name} ({_some(own)}) are none of {test.name}'s ({_some(of_test)})"
-        raise DataError(f"{none}; give files with the same labels")
+        other = ", or --no-zero, which needs no clusters to be named" if source.prepared is not None else ""
+        raise DataError(f"{none}; give files with the same labels{other}")
     if len(own) == 1 and source is not test:
         one = f"{source.name} has one label only ({own.pop()}), from which no classes can be told apart"
         raise DataError(f"{one}; give a file with sentences of each")

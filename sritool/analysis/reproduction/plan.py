@@ -122,6 +122,11 @@ def make_plan(request: Request) -> Plan:
         for variation in variations(table, request.steps, request.temperatures)
     ]
     known = [*(run.name for run in runs), *(run.short for run in runs)]
+    for run in runs:
+        if not run.config.generator.latent and not run.measures and table.measures(request.limit):
+            raise UsageError(
+                f"{run.method} has no z, which {request.table} is about; leave it out of --methods"
+            )
     for name in request.use:
         if name not in known:
             raise UsageError(f"--use {name}=…: the plan has no run of this name{suggestion(name, known)}")

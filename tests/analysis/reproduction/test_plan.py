@@ -12,6 +12,7 @@ from sritool.analysis.reproduction.tables import TABLES
 from sritool.cli.lazy_group import LazyGroup
 from sritool.config.presets import PRESETS
 from sritool.config.values import flat, plain
+from sritool.errors import UsageError
 from sritool.methods.registry import METHODS
 
 ALL = tuple(METHODS)
@@ -85,6 +86,12 @@ def test_what_is_no_part_of_the_outcome_does_not_tell_runs_apart() -> None:
     assert config_hash(first) != config_hash(other)
     longer = make_plan(Request("table1", "tiny", ("lm",), settings=("training.epochs=9",))).runs[0].config
     assert differing(longer, other) == ["training.epochs 9, planned 8"]
+
+
+def test_a_table_about_z_is_not_made_of_a_language_model() -> None:
+    with pytest.raises(UsageError, match="lm has no z, which table5 is about"):
+        make_plan(Request("table5", "tiny", ("lm", "sri")))
+    assert len(make_plan(Request("cost", "tiny", ("lm",))).runs) == 1
 
 
 def test_a_sampler_is_known_by_its_settings_and_not_by_the_name_that_it_was_stored_with() -> None:
