@@ -210,6 +210,8 @@ def differing(config: RunConfig, planned: RunConfig) -> list[str]:
     own, wanted = _settings(config), _settings(planned)
     if planned.training.tune_step_every:
         wanted.pop("sampler.step_sizes", None)  # which training searches for
+    if not planned.generator.latent:
+        wanted.pop("training.language_model")  # all epochs of a model without z are such
     names = [name for name in wanted if not _NO_OUTCOME.fullmatch(name) and own.get(name) != wanted[name]]
     return [f"{name} {own.get(name)}, planned {wanted[name]}" for name in names]
 

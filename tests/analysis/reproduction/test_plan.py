@@ -83,6 +83,8 @@ def test_what_is_no_part_of_the_outcome_does_not_tell_runs_apart() -> None:
         for text in ("validation.sentences=9", "training.minutes=1")
     )
     assert differing(first, other) == []
+    without_share = replace(first, training=replace(first.training, language_model=0.0))
+    assert differing(without_share, first) == [], "a language model does not read it"
     assert config_hash(first) != config_hash(other)
     longer = make_plan(Request("table1", "tiny", ("lm",), settings=("training.epochs=9",))).runs[0].config
     assert differing(longer, other) == ["training.epochs 9, planned 8"]
