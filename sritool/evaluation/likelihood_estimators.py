@@ -68,8 +68,10 @@ def weighted_draws(
             assert isinstance(method, Encoding), "check_estimator refuses the others"
             q = method.proposal(conditional, seed)
             return draw(conditional, q, Stream(seed, "weighed"), examples, config.samples)
-        case _:  # exact: check_estimator refuses all other names
+        case "exact":
             return exact(conditional, starts[0])
+        case name:
+            raise AssertionError(f"{name} is in ESTIMATORS, and how it draws is not here")
 
 
 def check_estimator(name: str, method: Method | None = None, others: Sequence[str] = ()) -> None:
