@@ -17,7 +17,6 @@ from sritool.runs.stage import Stage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sritool.config.settings import RunConfig
     from sritool.evaluation.metrics import Estimate
     from sritool.runs.checkpoint import Checkpoint
     from sritool.training.events import Epoch, Event, Step
@@ -159,13 +158,4 @@ def ending(outcome: Outcome, resumed: Checkpoint | None, clock: str) -> str:
         f"{why} after {outcome.steps} step{'s' if outcome.steps != 1 else ''} and "
         f"{format_duration(outcome.seconds)}{still}; saved in {outcome.folder}"
         + ("" if outcome.reason in ends else "; go on with the same command and --resume")
-    )
-
-
-def advice_for_longer(config: RunConfig, share: float) -> str:
-    """Return what to type for a longer run, where the settings limit this one to a share of its plan."""
-    minutes, epochs = config.training.minutes, max(1, round(4 * share * config.training.epochs))
-    return (
-        f"training.minutes held this run to {minutes:g} minutes; one of four times as long learns more: "
-        f"the same command with --max-time {4 * minutes:g}m --epochs {epochs}"
     )

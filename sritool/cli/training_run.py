@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sritool.analysis.run_summary import Summary, summarise
 from sritool.cli.signals import StopRequest
 from sritool.cli.streams import say
-from sritool.cli.training_progress import Watch, advice_for_longer, beginning, ending
+from sritool.cli.training_progress import Watch, beginning, ending
 from sritool.config.settings import RunConfig
 from sritool.data.store import Corpus, find_corpus, load_corpus
 from sritool.errors import DataError
@@ -73,10 +72,6 @@ def lead(
         processes.remember("run", str(folder))
         outcome = trainer.run()
         say(ending(outcome, plan.resume, "--max-time" if by_option else "training.minutes"))
-        if not by_option and outcome.reason == "max-time":
-            training = plan.config.training
-            planned = training.epochs * math.ceil(len(trainer.state.train) / training.batch_size)
-            say(advice_for_longer(plan.config, outcome.steps / planned))
         shown = None
         if wishes.summary and outcome.stage is not Stage.AUTOENCODER:
             report = watch.report(stop, f"stopped while measuring; the run is saved in {folder}")

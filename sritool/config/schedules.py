@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from sritool.config.validation import Number, PositiveCount, settings
+from sritool.config.validation import Number, PositiveCount, Share, settings
 
 _STEEPNESS = 12.0  # of the logistic curve: 0.25 % of the way at its ends, as with the published constants
 
@@ -23,8 +23,8 @@ class Ramp:
 
     start: Number
     end: Number
-    begin: Number = 0.0
-    finish: Number = 1.0
+    begin: Share = 0.0
+    finish: Share = 1.0
     quantum: Number = 0.0
     shape: Literal["linear", "cosine", "sigmoid"] = "linear"
     cycles: PositiveCount = 1

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from sritool.cli.progress import task_progress
-from sritool.cli.training_progress import Watch, advice_for_longer, ending
-from sritool.config.settings import RunConfig
-from sritool.config.values import build
+from sritool.cli.training_progress import Watch, ending
 from sritool.evaluation.metrics import Estimate
 from sritool.training.events import Epoch, Measuring, Note, Step
 from sritool.training.loop import Outcome
@@ -73,12 +71,6 @@ def test_an_epoch_that_has_not_ended_is_told_so(capsys: pytest.CaptureFixture[st
     with Watch(False) as watch:
         watch(Epoch(1, 3, [estimate("nll", 30.0, 0)], True, 5.0, "a heron", ended=False))
     assert capsys.readouterr().err.startswith("epoch 1/3, before its end: nll 30.00")
-
-
-def test_longer_runs_are_advised_by_what_this_one_came_to() -> None:
-    config = build(RunConfig, {"training": {"minutes": 2.5, "epochs": 8}})
-    for share, told in ((0.1, "--max-time 10m --epochs 3"), (0.5, "--max-time 10m --epochs 16")):
-        assert advice_for_longer(config, share).endswith(told)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,12 @@ def test_a_ramp_is_flat_straight_flat(
         assert value == pytest.approx((1 - share) * start + share * end, abs=1e-9)
 
 
+@pytest.mark.parametrize("ends", [{"finish": 2.0}, {"begin": -0.5}, {"begin": 0.6, "finish": 0.5}])
+def test_a_ramp_lies_within_the_plan(ends: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        build(RunConfig, {"sampler": {"temperature": {"start": 0.3, "end": 0.9, **ends}}})
+
+
 @given(stairs=st.integers(1, 40), quantum=st.floats(1e-3, 3.0), falling=st.booleans())
 def test_stairs_are_reached_just_when_the_line_is_there(stairs: int, quantum: float, falling: bool) -> None:
     top = stairs * quantum

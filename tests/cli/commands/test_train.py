@@ -194,8 +194,9 @@ def test_minutes_of_a_file_limit_a_run_unless_max_time_does(train_small: Run) ->
     forever = ["--method", "lm", "--epochs", 100000, "--patience", 0, "--set", "training.minutes=0.005"]
     limited = train_small(*forever)
     assert limited.exit_code == 0
-    assert "stopped by training.minutes" in limited.stderr
-    assert "--max-time" in limited.stderr.splitlines()[-1]  # what to type for more
+    told = limited.stderr.splitlines()[-1]
+    assert "stopped by training.minutes" in told
+    assert "--resume" in told  # what to type for more
     other = train_small(*forever[:-1], "training.minutes=9", "--max-time", "0.1s")
     assert "--max-time" in other.stderr
     ended = train_small("--method", "lm", "--set", "training.minutes=9")
